@@ -1,0 +1,1 @@
+//! The watermark: what of a batch is new, what was seen, what is missing.

@@ -1,0 +1,1 @@
+//! A batch as an OTLP message on Kafka: encode, decode, tiling, positions.

@@ -1,0 +1,1 @@
+//! The block codec: records as compressed columns, versioned and checksummed.

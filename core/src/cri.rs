@@ -1,0 +1,1 @@
+//! The container runtime's log line: `<time> <stdout|stderr> <P|F> <content>`.

@@ -1,0 +1,1 @@
+//! Which JSON key is which field of a record.

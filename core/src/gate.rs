@@ -1,0 +1,1 @@
+//! Drops what lies below the level in force.

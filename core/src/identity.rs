@@ -1,0 +1,114 @@
+//! A line's identity is where it lies: which stream, which file of it, and the byte position just past its end.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Which of a container's two outputs a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Io {
+    Stdout,
+    Stderr,
+}
+
+impl Io {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Io::Stdout => "stdout",
+            Io::Stderr => "stderr",
+        }
+    }
+}
+
+/// One container's stdout or stderr, for one run of that container: `<pod uid>/<container>/<restart>/<stdout|stderr>`.
+/// A file outside `/var/log/pods` is `file:<path>/<stdout>` (it has one output). Also the Kafka message key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamKey(pub String);
+
+impl StreamKey {
+    pub fn of_container(pod_uid: &str, container: &str, restart: u32, io: Io) -> StreamKey {
+        StreamKey(format!("{pod_uid}/{container}/{restart}/{}", io.as_str()))
+    }
+
+    pub fn of_file(path: &str, io: Io) -> StreamKey {
+        StreamKey(format!("file:{path}/{}", io.as_str()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Fingerprint of a file, from its content alone: XXH3-64 of its first line (newline included), or of its first
+/// [`crate::limits::FINGERPRINT_BYTES_MAX`] bytes when the first line is longer. A file without a whole first line and
+/// shorter than that has none yet. The same after a lost checkpoint, on another agent, and for a gunzipped copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FileId(pub u64);
+
+impl FileId {
+    /// `head`: the file's first bytes, at least [`crate::limits::FINGERPRINT_BYTES_MAX`] of them if it has that many.
+    pub fn of_head(head: &[u8]) -> Option<FileId> {
+        let head = &head[..head.len().min(crate::limits::FINGERPRINT_BYTES_MAX)];
+        match memchr::memchr(b'\n', head) {
+            Some(newline) => Some(FileId(xxhash_rust::xxh3::xxh3_64(&head[..=newline]))),
+            None if head.len() == crate::limits::FINGERPRINT_BYTES_MAX => {
+                Some(FileId(xxhash_rust::xxh3::xxh3_64(head)))
+            }
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A record's permanent id, made from where its message lies in Kafka: no sequence, the same after a replay.
+/// Ordered, so that (timestamp, id) is a total order; shown as `<topic partition>-<kafka offset>-<index>` in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId {
+    pub topic_partition: u32,
+    pub kafka_offset: u64,
+    /// The record's place in its message, from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}-{:x}", self.topic_partition, self.kafka_offset, self.index)
+    }
+}
+
+impl std::str::FromStr for RecordId {
+    type Err = RecordIdError;
+
+    fn from_str(text: &str) -> Result<RecordId, RecordIdError> {
+        let error = || RecordIdError(text.to_owned());
+        let mut parts = text.split('-');
+        let mut next = || parts.next().ok_or_else(error);
+        let (partition, offset, index) = (next()?, next()?, next()?);
+        if parts.next().is_some() {
+            return Err(error());
+        }
+        Ok(RecordId {
+            topic_partition: u32::from_str_radix(partition, 16).map_err(|_| error())?,
+            kafka_offset: u64::from_str_radix(offset, 16).map_err(|_| error())?,
+            index: u32::from_str_radix(index, 16).map_err(|_| error())?,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record id {0:?} is not of the form <topic partition>-<kafka offset>-<index> in hexadecimal")]
+pub struct RecordIdError(pub String);

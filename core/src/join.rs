@@ -1,0 +1,1 @@
+//! Joins partial lines per stdout and stderr.

@@ -1,0 +1,1 @@
+//! Level rules: compiled from resources, matched to containers.

@@ -1,0 +1,25 @@
+//! The decisions of Cordwood: what a line is, whose it is, whether it is kept, how it is packed, when it goes.
+//!
+//! Nothing here does I/O, reads a clock, or knows of async: bytes and times come in as arguments, values go out. That is
+//! what makes every rule a table of inputs and outputs.
+
+pub mod admit;
+pub mod batch;
+pub mod block;
+pub mod cri;
+pub mod docker;
+pub mod entry;
+pub mod fields;
+pub mod filter;
+pub mod gate;
+pub mod identity;
+pub mod join;
+pub mod level;
+pub mod levels;
+pub mod limits;
+pub mod origin;
+pub mod pipeline;
+pub mod record;
+pub mod retention;
+pub mod seal;
+pub mod tokens;

@@ -1,0 +1,31 @@
+//! Every limit, with its unit in its name. What a limit cuts is counted where it cuts.
+
+/// Bytes that a file's fingerprint covers at the most.
+pub const FINGERPRINT_BYTES_MAX: usize = 1024;
+/// A joined record's body; what is above is cut and flagged `TRUNCATED`.
+pub const RECORD_BYTES_MAX: usize = 12 << 20;
+/// One physical line of a container's log file (the runtime cuts at 16 KiB; other files may not).
+pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4096;
+/// A batch is sent when its bodies reach this (a single larger record travels alone).
+pub const BATCH_BYTES_TARGET: usize = 512 << 10;
+/// Records in one batch.
+pub const BATCH_RECORDS_MAX: usize = 4096;
+/// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Records in a sealed block (DESIGN: about 1,024).
+pub const SEALED_BLOCK_RECORDS: usize = 1024;
+/// Unpacked bytes of bodies in a block at the most (one larger record is a block of its own).
+pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// A record's time may lie this far before the moment of storing...
+pub const TIME_PAST_US_MAX: i64 = 30 * 86_400 * 1_000_000;
+/// ...and this far after it; else it is replaced by that moment and flagged.
+pub const TIME_FUTURE_US_MAX: i64 = 600 * 1_000_000;
+/// Entries of a tenant's live feed in Redis.
+pub const FEED_ENTRIES_MAX: usize = 10_000;
+/// Characters of a tenant slug, service, namespace, ... that are kept.
+pub const NAME_BYTES_MAX: usize = 253;
+
+const _: () = assert!(RECORD_BYTES_MAX < LINE_BYTES_MAX);
+const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);

@@ -1,0 +1,85 @@
+//! Where a record came from and whose it is: everything that is the same for all lines of one container.
+
+use serde::{Deserialize, Serialize};
+
+/// The tenant of records whose tenant is not known.
+pub const UNASSIGNED: &str = "unassigned";
+
+/// Pod metadata of a batch; a row of the `origins` dictionary in PostgreSQL. Empty strings mean "absent" and are never
+/// shown. `tenant` and `tenant_id` are never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    /// The tenant's slug, from what the cluster's owner controls (DESIGN law 5).
+    pub tenant: String,
+    /// The tenant's id; the slug where the cluster names no other.
+    pub tenant_id: String,
+    pub namespace: String,
+    pub pod: String,
+    pub pod_uid: String,
+    pub container: String,
+    pub node: String,
+    pub service: String,
+    /// `Deployment/checkout`, `StatefulSet/db`, ...
+    pub workload: String,
+    pub environment: String,
+    pub version: String,
+    pub region: String,
+    /// For files that name a plugin.
+    pub plugin: String,
+    /// For files outside `/var/log/pods`: the path.
+    pub path: String,
+}
+
+impl Default for Origin {
+    fn default() -> Origin {
+        Origin {
+            tenant: UNASSIGNED.to_owned(),
+            tenant_id: UNASSIGNED.to_owned(),
+            namespace: String::new(),
+            pod: String::new(),
+            pod_uid: String::new(),
+            container: String::new(),
+            node: String::new(),
+            service: String::new(),
+            workload: String::new(),
+            environment: String::new(),
+            version: String::new(),
+            region: String::new(),
+            plugin: String::new(),
+            path: String::new(),
+        }
+    }
+}
+
+/// Key of an origin: a hash of its content, so that two writers that meet the same pod agree without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OriginId(pub u64);
+
+impl Origin {
+    /// XXH3-64 over the fields in declaration order, each closed by a byte that UTF-8 cannot contain.
+    pub fn id(&self) -> OriginId {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for field in [
+            &self.tenant,
+            &self.tenant_id,
+            &self.namespace,
+            &self.pod,
+            &self.pod_uid,
+            &self.container,
+            &self.node,
+            &self.service,
+            &self.workload,
+            &self.environment,
+            &self.version,
+            &self.region,
+            &self.plugin,
+            &self.path,
+        ] {
+            hasher.update(field.as_bytes());
+            hasher.update(&[0xff]);
+        }
+        OriginId(hasher.digest())
+    }
+}

@@ -1,0 +1,1 @@
+//! A line's way through the agent: the table of contents.

@@ -1,0 +1,1 @@
+//! Retention as a pure function of policies, catalogue and clock.

@@ -1,0 +1,1 @@
+//! Fresh records into sealed blocks.

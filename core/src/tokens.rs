@@ -1,0 +1,1 @@
+//! Tokens of a record and the bloom filter over them.

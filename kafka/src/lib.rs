@@ -1,0 +1,1 @@
+//! Kafka settings as every part writes them, and the topic that is created when missing.

@@ -1,0 +1,1 @@
+//! What every long-running part shares: its configuration file, its log, its health endpoints, its end.

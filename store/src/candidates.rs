@@ -1,0 +1,1 @@
+//! Candidate blocks in one snapshot, newest first.

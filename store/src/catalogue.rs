@@ -1,0 +1,1 @@
+//! What partitions, classes and routes PostgreSQL has.

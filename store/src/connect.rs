@@ -1,0 +1,1 @@
+//! Connections: URL, TLS, password, retries.

@@ -1,0 +1,1 @@
+//! Applies one step of a retention plan.

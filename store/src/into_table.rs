@@ -1,0 +1,1 @@
+//! Matching records as plain rows.

@@ -1,0 +1,1 @@
+//! Kafka positions and watermarks.

@@ -1,0 +1,1 @@
+//! Fresh blocks and the ring tables.

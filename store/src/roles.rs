@@ -1,0 +1,1 @@
+//! Roles: owner for DDL, writer, reader.

@@ -1,0 +1,1 @@
+//! The tenant scope that no query can be built without.

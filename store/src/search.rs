@@ -1,0 +1,1 @@
+//! Pages of records: candidates, decoding, the filter.
