@@ -1,1 +1,12 @@
-//! What every long-running part shares: its configuration file, its log, its health endpoints, its end.
+//! What every long-running part shares: how it reads its configuration, writes its log, answers probes, and ends.
+//! No part's own business is here; a part that needs something special does it itself.
+
+mod config;
+mod health;
+mod http;
+mod process;
+
+pub use config::{ConfigError, load_config, parse_config, read_secret};
+pub use health::{Condition, Health, Heartbeat};
+pub use http::{HttpError, StatusFn, serve};
+pub use process::{Failure, LogFormat, exit_with, init_logging, run_to_end, shutdown_signal};
