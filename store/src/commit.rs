@@ -1,1 +1,143 @@
-//! The writer's transaction.
+//! The writer's transaction: fresh blocks, Kafka positions, watermarks and everything counted on the way, all or nothing.
+//!
+//! Two conditions fence a zombie out: the transaction's number is claimed by an insert that depends on the last one, and
+//! every Kafka position moves only from the value that this writer knows. Whoever meets an error, of whichever kind, takes
+//! a new lane, reads the positions again and goes on from there: that also settles a commit whose outcome is unknown,
+//! because the position's row stays locked until the first attempt is decided.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cordwood_core::identity::{FileId, StreamKey};
+use cordwood_core::level::Level;
+use cordwood_core::origin::{Origin, OriginId};
+
+use crate::error::StoreError;
+pub use crate::ring::{BlockRow, FreshBlock};
+
+/// One transaction of the writer.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// At most [`crate::ring::BLOCKS_PER_COMMIT_MAX`].
+    pub blocks: Vec<FreshBlock>,
+    pub records: u64,
+    pub positions: Vec<PositionStep>,
+    pub watermarks: Vec<WatermarkStep>,
+    pub origins: Vec<Arc<Origin>>,
+    pub rollup: Vec<RollupRow>,
+    pub losses: Vec<LossRow>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// A topic partition's position moves from what the writer knew to what it has consumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionStep {
+    pub topic_partition: u32,
+    /// `None`: this partition has no row yet.
+    pub from: Option<u64>,
+    /// The next Kafka offset.
+    pub to: u64,
+    /// Hash of the last message's payload.
+    pub last_hash: i64,
+}
+
+/// The new end of a stream's file, and what to add to its counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatermarkStep {
+    pub key: WatermarkKey,
+    pub end: u64,
+    pub origin: OriginId,
+    pub counts: StreamCounts,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WatermarkKey {
+    pub stream: StreamKey,
+    pub file: FileId,
+    pub topic_partition: u32,
+}
+
+/// Lines and bytes are what the agent read from the file; records what was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamCounts {
+    pub lines: u64,
+    pub bytes: u64,
+    pub records: u64,
+    pub gated: u64,
+    pub limited: u64,
+    pub rejected: u64,
+    pub duplicates: u64,
+    pub lost_bytes: u64,
+}
+
+impl std::ops::AddAssign for StreamCounts {
+    fn add_assign(&mut self, other: StreamCounts) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+        self.records += other.records;
+        self.gated += other.gated;
+        self.limited += other.limited;
+        self.rejected += other.rejected;
+        self.duplicates += other.duplicates;
+        self.lost_bytes += other.lost_bytes;
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollupRow {
+    pub minute_us: i64,
+    pub tenant: Arc<str>,
+    pub service: Arc<str>,
+    pub source: Arc<str>,
+    pub level: Level,
+    pub count: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LossRow {
+    pub tenant: Arc<str>,
+    pub key: WatermarkKey,
+    pub from: u64,
+    pub bytes: u64,
+    pub exact: bool,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub topic_partition: u32,
+    pub kafka_offset: u64,
+    pub reason: String,
+    pub payload: Bytes,
+}
+
+/// A topic partition's position as PostgreSQL has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub topic: String,
+    pub next_offset: u64,
+    pub last_hash: Option<i64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another writer has moved this topic partition: read the positions again.
+    #[error("topic partition {topic_partition} is no longer at {expected:?}: another writer moved it")]
+    Fenced { topic_partition: u32, expected: Option<u64> },
+    /// Another session has used this lane's number: take a lane anew.
+    #[error("transaction {seq} of lane {lane} was already used: this lane is another writer's")]
+    Lane { lane: i16, seq: i64 },
+    /// COMMIT was sent and its answer never came. The positions tell.
+    #[error("the answer to COMMIT was lost: {0}")]
+    Unknown(#[source] StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub lane: i16,
+    pub seq: i64,
+}

@@ -1,19 +1,22 @@
-//! The only room that speaks SQL.
+//! The only room that speaks SQL: the schema, the writer's transaction, sealing, queries, the operator's DDL.
+//!
+//! Promises: what the writer commits is all there or not at all; a reader sees every record exactly once, also while
+//! blocks are sealed; no query is built without a [`scope::TenantScope`].
 
 pub mod audit;
-pub mod blocks;
-pub mod candidates;
 pub mod catalogue;
 pub mod commit;
 pub mod connect;
 pub mod ddl;
-pub mod dead_letters;
+pub mod error;
 pub mod into_table;
 pub mod migrate;
-pub mod positions;
 pub mod ring;
 pub mod roles;
-pub mod rollup;
 pub mod scope;
 pub mod seal;
 pub mod search;
+mod tls;
+
+pub use connect::{Settings, Store};
+pub use error::StoreError;

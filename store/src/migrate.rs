@@ -1,1 +1,86 @@
-//! Migrations.
+//! Brings the schema to this version's, under an advisory lock so that parts starting together wait for one another.
+//! The way in is a fixed set of tables; table partitions are the operator's and no migration touches them.
+
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::roles;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// Session advisory locks of Cordwood: the first number of the pair (the second says which).
+pub const LOCK_SPACE: i32 = 0x636f_7264u32 as i32;
+pub const LOCK_MIGRATE: i32 = -1;
+pub const LOCK_SEALER: i32 = -2;
+pub const LOCK_DDL: i32 = -3;
+
+/// What [`run`] did.
+#[derive(Debug, Default)]
+pub struct Migrated {
+    pub applied: Vec<String>,
+    /// What could not be granted, and why (a role that may not create roles, for example).
+    pub warnings: Vec<String>,
+}
+
+/// The newest version that this build knows.
+pub fn newest() -> i64 {
+    embedded::migrations::runner().get_migrations().iter().map(|m| i64::from(m.version())).max().unwrap_or(0)
+}
+
+/// Runs what is missing. Needs a role that may create tables (`cordwood_owner` or the database's owner).
+pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
+    let mut client = store.client("cordwood migrate").await?;
+    client
+        .execute("select pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_MIGRATE])
+        .await
+        .map_err(StoreError::sql("lock", "the schema for migration"))?;
+    let report = embedded::migrations::runner()
+        .run_async(&mut client)
+        .await
+        .map_err(|error| StoreError::Migrate { message: chain(&error) })?;
+    let warnings = roles::ensure(&client).await?;
+    let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
+    Ok(Migrated { applied, warnings })
+}
+
+/// For parts that may not create tables: that the schema is there and new enough.
+pub async fn check(store: &Store) -> Result<(), StoreError> {
+    let client = store.pooled().await?;
+    let wanted = newest();
+    let found: Option<i32> = client
+        .query_one("select to_regclass('refinery_schema_history') is not null", &[])
+        .await
+        .map_err(StoreError::sql("read", "the schema's version"))?
+        .get::<_, bool>(0)
+        .then_some(0);
+    let found = match found {
+        None => 0,
+        Some(_) => client
+            .query_one("select coalesce(max(version), 0)::bigint from refinery_schema_history", &[])
+            .await
+            .map_err(StoreError::sql("read", "the schema's version"))?
+            .get(0),
+    };
+    if found < wanted {
+        let hint = "start the operator (or `cordwood standalone`) of this version first: it migrates";
+        return Err(StoreError::Schema { found, wanted, hint });
+    }
+    Ok(())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        match inner.downcast_ref::<tokio_postgres::Error>() {
+            Some(sql) => {
+                text = format!("{text}: {}", crate::error::describe(sql));
+                break;
+            }
+            None => text = format!("{text}: {inner}"),
+        }
+        source = inner.source();
+    }
+    text
+}

@@ -1,1 +1,160 @@
-//! Fresh blocks and the ring tables.
+//! Fresh blocks and the ring tables: how a block becomes a row of binary COPY. A ring is a waste bin: what of it counts is
+//! decided by `seals`, so writing into a stale or full ring is harmless.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Ring tables; made once by the first migration.
+pub const RINGS: i16 = 4;
+/// Blocks of one transaction at the most: their ids have 12 bits for it.
+pub const BLOCKS_PER_COMMIT_MAX: usize = 4096;
+/// Lane of the sealer's carried records.
+pub const CARRY_LANE: i16 = 0;
+/// In place of a lane in the ids of sealed blocks.
+const SEALED: i64 = 0x7fff;
+
+/// A block as both kinds of tables hold it. Times are microseconds since the Unix epoch.
+#[derive(Clone, Debug)]
+pub struct BlockRow {
+    /// Fresh: the [`cordwood_core::level::LevelGroup`]; sealed: the retention class.
+    pub class: i32,
+    pub tenant: Arc<str>,
+    pub count: u32,
+    pub time_from_us: i64,
+    pub time_to_us: i64,
+    pub level_mask: u8,
+    pub raw_bytes: u64,
+    pub bloom: Bytes,
+    pub payload: Bytes,
+}
+
+/// A block of the writer's transaction: one tenant, one level group.
+pub type FreshBlock = BlockRow;
+
+/// The id of a fresh block: lane, transaction and place in it. No sequence, never used twice.
+pub fn fresh_id(lane: i16, seq: i64, index: usize) -> i64 {
+    (i64::from(lane) << 48) | ((seq & 0xf_ffff_ffff) << 12) | (index as i64 & 0xfff)
+}
+
+/// The id of a sealed block: round of sealing and place in it.
+pub fn sealed_id(round: i64, index: u32) -> i64 {
+    (SEALED << 48) | ((round & 0x0fff_ffff) << 20) | i64::from(index & 0xf_ffff)
+}
+
+pub fn copy_ring(ring: i16) -> String {
+    format!(
+        "copy ring_{ring} (lane, seq, id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload) \
+         from stdin binary"
+    )
+}
+
+pub fn copy_rollup_ring(ring: i16) -> String {
+    format!(
+        "copy rollup_ring_{ring} (lane, seq, minute, tenant, service, source, level, count, bytes) from stdin binary"
+    )
+}
+
+pub const COPY_BLOCKS: &str = "copy blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, \
+                               payload) from stdin binary";
+
+/// Bytes of a binary COPY (PostgreSQL's documentation of COPY, "Binary Format").
+#[derive(Debug)]
+pub struct CopyBuffer(BytesMut);
+
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
+
+impl CopyBuffer {
+    pub fn with_capacity(bytes: usize) -> CopyBuffer {
+        let mut buffer = BytesMut::with_capacity(bytes + 32);
+        buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
+        buffer.put_i32(0);
+        buffer.put_i32(0);
+        CopyBuffer(buffer)
+    }
+
+    /// Goes on in the same COPY: no header.
+    pub fn continued(bytes: usize) -> CopyBuffer {
+        CopyBuffer(BytesMut::with_capacity(bytes + 32))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn row(&mut self, columns: i16) -> &mut CopyBuffer {
+        self.0.put_i16(columns);
+        self
+    }
+
+    pub fn int2(&mut self, value: i16) -> &mut CopyBuffer {
+        self.0.put_i32(2);
+        self.0.put_i16(value);
+        self
+    }
+
+    pub fn int4(&mut self, value: i32) -> &mut CopyBuffer {
+        self.0.put_i32(4);
+        self.0.put_i32(value);
+        self
+    }
+
+    pub fn int8(&mut self, value: i64) -> &mut CopyBuffer {
+        self.0.put_i32(8);
+        self.0.put_i64(value);
+        self
+    }
+
+    /// `timestamptz`, from microseconds since the Unix epoch.
+    pub fn time(&mut self, time_us: i64) -> &mut CopyBuffer {
+        self.int8(time_us.saturating_sub(EPOCH_2000_US))
+    }
+
+    /// `text` or `bytea`.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut CopyBuffer {
+        self.0.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+        self.0.put_slice(value);
+        self
+    }
+
+    pub fn null(&mut self) -> &mut CopyBuffer {
+        self.0.put_i32(-1);
+        self
+    }
+
+    /// The ten columns that fresh and sealed blocks share.
+    fn block(&mut self, id: i64, block: &BlockRow) {
+        self.int8(id)
+            .int4(block.class)
+            .bytes(block.tenant.as_bytes())
+            .int4(i32::try_from(block.count).unwrap_or(i32::MAX))
+            .time(block.time_from_us)
+            .time(block.time_to_us)
+            .int2(i16::from(block.level_mask))
+            .int8(i64::try_from(block.raw_bytes).unwrap_or(i64::MAX))
+            .bytes(&block.bloom)
+            .bytes(&block.payload);
+    }
+
+    pub fn fresh_block(&mut self, lane: i16, seq: i64, index: usize, block: &BlockRow) {
+        self.row(12).int2(lane).int8(seq).block(fresh_id(lane, seq, index), block);
+    }
+
+    pub fn sealed_block(&mut self, round: i64, index: u32, block: &BlockRow) {
+        self.row(10).block(sealed_id(round, index), block);
+    }
+
+    /// What there is so far, leaving the buffer ready for more.
+    pub fn take(&mut self) -> Bytes {
+        self.0.split().freeze()
+    }
+
+    pub fn finish(mut self) -> Bytes {
+        self.0.put_i16(-1);
+        self.0.freeze()
+    }
+}

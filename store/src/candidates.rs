@@ -1,1 +1,0 @@
-//! Candidate blocks in one snapshot, newest first.

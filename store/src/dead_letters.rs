@@ -1,1 +1,0 @@
-//! Messages that could not be decoded.
