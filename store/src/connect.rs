@@ -315,8 +315,9 @@ mod tests {
 
     #[test]
     fn the_url_s_own_tls_parameters_are_ours() {
-        let settings =
-            Settings::url("postgresql://u:p@h:5/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fca.pem");
+        let settings = Settings::url(
+            "postgresql://u:p@h:5/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fca.pem",
+        );
         let parsed = parse(&settings).unwrap();
         assert!(parsed.verify);
         assert_eq!(parsed.ca_file, Some(PathBuf::from("/ca.pem")));
@@ -331,7 +332,10 @@ mod tests {
             (Settings::url("postgresql://u@h/d?sslmode=maybe"), "sslmode"),
             (Settings::url("postgresql://u@h:port/d"), "url"),
             (
-                Settings { password_file: Some("/nonexistent/pw".into()), ..Settings::url("postgresql://u@h/d") },
+                Settings {
+                    password_file: Some("/nonexistent/pw".into()),
+                    ..Settings::url("postgresql://u@h/d")
+                },
                 "password_file",
             ),
         ] {

@@ -27,10 +27,12 @@ pub fn client_config(verify: bool, ca_file: Option<&Path>) -> Result<ClientConfi
     let roots = match ca_file {
         Some(file) => roots(file)?,
         None => {
-            let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists()).ok_or_else(|| {
-                let message = "sslmode verify-full needs ca_file: this system has no bundle of CAs".to_owned();
-                StoreError::Settings { key: "ca_file", message }
-            })?;
+            let bundle =
+                SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists()).ok_or_else(|| {
+                    let message =
+                        "sslmode verify-full needs ca_file: this system has no bundle of CAs".to_owned();
+                    StoreError::Settings { key: "ca_file", message }
+                })?;
             roots(bundle)?
         }
     };
