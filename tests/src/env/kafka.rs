@@ -1,0 +1,217 @@
+//! Apache Kafka (KRaft): broker and controller in one process, jars from Maven, the formatted log folder cached.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rustix::process::Signal;
+
+use super::cache;
+use super::home::Home;
+use super::ports::Port;
+use super::process::{Process, Program};
+
+const VERSION: &str = "4.1.0";
+/// Any 16 bytes in URL-safe base64; the same for all, since no two brokers ever meet.
+const CLUSTER: &str = "Q29yZHdvb2RUZXN0Q2x1Cg";
+
+#[derive(Clone, Debug)]
+pub struct KafkaOptions {
+    /// Address that clients are told; also listened on (loopback always is).
+    pub address: IpAddr,
+    /// Where clients are told to come instead, for a proxy in between.
+    pub advertised: Option<SocketAddr>,
+    /// More lines of `server.properties`.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> KafkaOptions {
+        KafkaOptions { address: [127, 0, 0, 1].into(), advertised: None, settings: Vec::new() }
+    }
+}
+
+/// A running broker.
+pub struct Kafka {
+    server: Process,
+    program: Program,
+    options: KafkaOptions,
+    port: Port,
+    _controller: Port,
+    _home: Home,
+}
+
+impl Kafka {
+    pub async fn start() -> Result<Kafka> {
+        Kafka::start_with(KafkaOptions::default()).await
+    }
+
+    pub async fn start_with(options: KafkaOptions) -> Result<Kafka> {
+        let jars = jars()?;
+        let home = Home::new("kafka")?;
+        let (port, controller) = (Port::free()?, Port::free()?);
+        let logs = home.join("logs");
+        cache::copy_folder(&template(&jars)?, &logs)?;
+        let properties = home.join("server.properties");
+        fs::write(&properties, settings(&options, port.number(), controller.number(), &logs))
+            .with_context(|| format!("write {}", properties.display()))?;
+        let program = java("kafka", &jars, home.path())?
+            .args(["-Xms256m", "-Xmx512m", "kafka.Kafka"])
+            .arg(&properties)
+            .stop_by(Signal::TERM, Duration::from_secs(20));
+        let server = program.start()?;
+        let mut kafka = Kafka { server, program, options, port, _controller: controller, _home: home };
+        kafka.wait_ready().await?;
+        Ok(kafka)
+    }
+
+    /// `address:port`, for `bootstrap.servers`.
+    pub fn brokers(&self) -> String {
+        match self.options.advertised {
+            Some(advertised) => advertised.to_string(),
+            None => self.direct().to_string(),
+        }
+    }
+
+    /// Where the broker itself listens, whatever it advertises.
+    pub fn direct(&self) -> SocketAddr {
+        SocketAddr::new(self.options.address, self.port.number())
+    }
+
+    /// A client's settings with nothing but the address.
+    pub fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.brokers());
+        config
+    }
+
+    pub fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        self.client_config().create().context("create a Kafka admin client")
+    }
+
+    pub async fn create_topic(&self, name: &str, topic_partitions: i32) -> Result<()> {
+        let topic = NewTopic::new(name, topic_partitions, TopicReplication::Fixed(1));
+        let answers = self
+            .admin()?
+            .create_topics([&topic], &AdminOptions::new().operation_timeout(Some(Duration::from_secs(20))))
+            .await
+            .with_context(|| format!("create topic {name}"))?;
+        for answer in answers {
+            answer.map_err(|(topic, code)| anyhow::anyhow!("create topic {topic}: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL: nothing flushed, no goodbye.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    pub fn stop(&mut self) {
+        self.server.stop();
+    }
+
+    /// Starts it again on the same data and port, after `stop` or `kill`; the same as a restart while it runs.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.server.stop();
+        self.server = self.program.start()?;
+        self.wait_ready().await
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.server
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let began = std::time::Instant::now();
+        loop {
+            self.server.check()?;
+            // The listener opens when the broker has caught up and may serve.
+            if tokio::net::TcpStream::connect(self.direct()).await.is_ok() {
+                return Ok(());
+            }
+            if began.elapsed() > Duration::from_secs(60) {
+                anyhow::bail!("Kafka is not ready after 60 s\n{}", self.server.log_tail(20));
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+}
+
+fn settings(options: &KafkaOptions, port: u16, controller: u16, logs: &Path) -> String {
+    let advertised = options.advertised.unwrap_or(SocketAddr::new(options.address, port));
+    let mut text = format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners=CLIENT://{}:{port},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners=CLIENT://{advertised}\n\
+         listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=CLIENT\n\
+         controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\nnum.network.threads=2\nnum.io.threads=2\n\
+         log.cleaner.enable=false\n",
+        options.address,
+        logs.display()
+    );
+    for (key, value) in &options.settings {
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    text
+}
+
+fn jars() -> Result<PathBuf> {
+    cache::entry(&format!("kafka-{VERSION}"), "Apache Kafka (Maven, 54 MB)", |folder| {
+        let pom = folder.join("pom.xml");
+        fs::copy(cache::source("kafka/pom.xml"), &pom).context("copy kafka/pom.xml")?;
+        cache::run(
+            Command::new("mvn")
+                .args(["-q", "-B", "-f"])
+                .arg(&pom)
+                .arg("dependency:copy-dependencies")
+                .arg(format!("-DoutputDirectory={}", folder.display())),
+        )?;
+        let quiet = folder.join("log4j2.properties");
+        fs::write(
+            quiet,
+            "appender.out.type=Console\nappender.out.name=out\nappender.out.layout.type=PatternLayout\n\
+             appender.out.layout.pattern=%d %p %m (%c)%n\nrootLogger.level=warn\nrootLogger.appenderRef.out.ref=out\n",
+        )
+        .context("write log4j2.properties")
+    })
+}
+
+fn java(name: &str, jars: &Path, folder: &Path) -> Result<Program> {
+    Ok(Program::new(name, "java", folder).arg("-cp").arg(jars.join("*")).args([
+        "-XX:+UseSerialGC".to_owned(),
+        "-XX:TieredStopAtLevel=1".to_owned(),
+        "-Xshare:auto".to_owned(),
+        format!("-Dlog4j2.configurationFile={}", jars.join("log4j2.properties").display()),
+    ]))
+}
+
+/// A log folder as `kafka-storage format` leaves it.
+fn template(jars: &Path) -> Result<PathBuf> {
+    cache::entry(&format!("kafka-{VERSION}-data"), "formatted Kafka log folder", |folder| {
+        let properties = folder.join("server.properties");
+        let logs = folder.join("logs");
+        fs::write(&properties, settings(&KafkaOptions::default(), 9092, 9093, &logs))
+            .context("write server.properties")?;
+        cache::run(
+            Command::new("java")
+                .arg("-cp")
+                .arg(jars.join("*"))
+                .args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"])
+                .arg(&properties),
+        )?;
+        for file in fs::read_dir(&logs).context("read the formatted folder")? {
+            let file = file.context("read the formatted folder")?;
+            fs::rename(file.path(), folder.join(file.file_name())).context("move the formatted files")?;
+        }
+        fs::remove_dir(&logs).context("remove the empty folder")?;
+        fs::remove_file(&properties).context("remove server.properties")
+    })
+}
