@@ -1,1 +1,222 @@
-//! One record as it is shown: the fields of FEATURES section 1, as JSON.
+//! One record as it is shown: the fields of FEATURES section 1 as a JSON object, absent ones left out.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::fields::{Field, read};
+use crate::level::Level;
+use crate::origin::Origin;
+use crate::record::{Flags, Record};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    System,
+    Audit,
+}
+
+/// Everything that is known about a record. Serializes as FEATURES section 1 names it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry<'a> {
+    pub id: String,
+    /// RFC 3339, microseconds, UTC.
+    pub timestamp: String,
+    /// Only when the runtime's time was replaced: what it wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_timestamp: Option<String>,
+    pub level: Level,
+    pub category: Category,
+    pub tenant_id: &'a str,
+    pub tenant_slug: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonator_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logger: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Cow<'a, str>>,
+    /// A JSON object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Audit records: a JSON value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_stack: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<&'a str>,
+    pub stream: &'static str,
+    /// The line did not parse as what it claimed to be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parse_error: bool,
+    /// The record was cut at the size limit.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// Beginning or end of the record was never seen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// The application's own bytes.
+    #[serde(skip)]
+    pub body: &'a [u8],
+}
+
+fn present(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+impl<'a> Entry<'a> {
+    pub fn new(record: &Record<'a>, origin: &'a Origin) -> Entry<'a> {
+        let fields = read(record.body);
+        let own = |field: Field| fields.get(field).map(|text| Cow::Owned(text.to_owned()));
+        let first = |text: &'a str, field: Field| present(text).map(Cow::Borrowed).or_else(|| own(field));
+        let number = |field: Field| fields.get(field).and_then(|text| text.parse().ok());
+        Entry {
+            id: record.id.to_string(),
+            timestamp: timestamp(record.time_us),
+            original_timestamp: record.original_time_us.map(timestamp),
+            level: record.level,
+            category: if record.flags.has(Flags::AUDIT) { Category::Audit } else { Category::System },
+            tenant_id: &origin.tenant_id,
+            tenant_slug: &origin.tenant,
+            user_id: own(Field::UserId),
+            session_id: own(Field::SessionId),
+            impersonator_id: own(Field::ImpersonatorId),
+            request_id: own(Field::RequestId),
+            trace_id: own(Field::TraceId),
+            span_id: own(Field::SpanId),
+            service: first(&origin.service, Field::Service),
+            source: own(Field::Source),
+            action: own(Field::Action),
+            file: own(Field::File),
+            line: number(Field::Line),
+            function: own(Field::Function),
+            logger: own(Field::Logger),
+            task_id: own(Field::TaskId),
+            plugin: first(&origin.plugin, Field::Plugin),
+            pid: number(Field::Pid),
+            message: own(Field::Message),
+            data: None,
+            metadata: None,
+            error_type: own(Field::ErrorType),
+            error_code: own(Field::ErrorCode),
+            error_stack: own(Field::ErrorStack),
+            signature: own(Field::Signature),
+            environment: first(&origin.environment, Field::Environment),
+            version: first(&origin.version, Field::Version),
+            region: first(&origin.region, Field::Region),
+            namespace: present(&origin.namespace),
+            pod: present(&origin.pod),
+            container: present(&origin.container),
+            node: present(&origin.node),
+            stream: if record.flags.has(Flags::STDERR) { "stderr" } else { "stdout" },
+            parse_error: record.flags.has(Flags::PARSE_ERROR),
+            truncated: record.flags.has(Flags::TRUNCATED),
+            incomplete: record.flags.has(Flags::INCOMPLETE),
+            body: record.body,
+        }
+    }
+}
+
+/// RFC 3339, microseconds, UTC. A time that RFC 3339 cannot write (year above 9999) is shown as its end.
+pub fn timestamp(time_us: i64) -> String {
+    let time = jiff::Timestamp::from_microsecond(time_us).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.6}")
+}
+
+/// The type of a column when records are written as plain rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Text,
+    Timestamp,
+    Number,
+    Json,
+}
+
+/// Every field of an entry with its JSON name, in the order in which a table shows them.
+pub const FIELDS: &[(&str, Column)] = &[
+    ("id", Column::Text),
+    ("timestamp", Column::Timestamp),
+    ("level", Column::Text),
+    ("category", Column::Text),
+    ("tenantId", Column::Text),
+    ("tenantSlug", Column::Text),
+    ("userId", Column::Text),
+    ("sessionId", Column::Text),
+    ("impersonatorId", Column::Text),
+    ("requestId", Column::Text),
+    ("traceId", Column::Text),
+    ("spanId", Column::Text),
+    ("service", Column::Text),
+    ("source", Column::Text),
+    ("action", Column::Text),
+    ("file", Column::Text),
+    ("line", Column::Number),
+    ("function", Column::Text),
+    ("logger", Column::Text),
+    ("taskId", Column::Text),
+    ("plugin", Column::Text),
+    ("pid", Column::Number),
+    ("message", Column::Text),
+    ("data", Column::Json),
+    ("metadata", Column::Json),
+    ("errorType", Column::Text),
+    ("errorCode", Column::Text),
+    ("errorStack", Column::Text),
+    ("signature", Column::Text),
+    ("environment", Column::Text),
+    ("version", Column::Text),
+    ("region", Column::Text),
+    ("namespace", Column::Text),
+    ("pod", Column::Text),
+    ("container", Column::Text),
+    ("node", Column::Text),
+    ("stream", Column::Text),
+];

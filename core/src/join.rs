@@ -1,1 +1,139 @@
-//! Joins partial lines per stdout and stderr.
+//! Joins the parts of a record (`P` .. `F`), stdout and stderr apart, in whatever order their parts interleave.
+//! Promises: a whole line that nothing precedes is passed on without a copy; what is held is bounded by
+//! [`RECORD_BYTES_MAX`] for each of the two; bytes above it are cut, flagged and counted, never silently.
+
+use std::borrow::Cow;
+
+use crate::identity::Io;
+use crate::limits::RECORD_BYTES_MAX;
+use crate::record::Flags;
+
+/// One record of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined<'a> {
+    pub io: Io,
+    /// The first part's time.
+    pub time_ns: i64,
+    pub content: Cow<'a, [u8]>,
+    /// File position of the first part's first byte (in the file where that part lies).
+    pub start: u64,
+    /// File position just past the last part (in the file where that part lies).
+    pub end: u64,
+    /// `TRUNCATED` if `bytes_cut > 0`; `INCOMPLETE` if the last part was never seen.
+    pub flags: Flags,
+    /// Bytes of content that did not fit into [`RECORD_BYTES_MAX`].
+    pub bytes_cut: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    time_ns: i64,
+    content: Vec<u8>,
+    start: u64,
+    end: u64,
+    bytes_cut: u64,
+}
+
+impl Pending {
+    fn append(&mut self, content: &[u8], end: u64) {
+        let room = RECORD_BYTES_MAX - self.content.len();
+        let kept = content.len().min(room);
+        self.content.extend_from_slice(&content[..kept]);
+        self.bytes_cut += (content.len() - kept) as u64;
+        self.end = end;
+    }
+
+    fn into_joined(self, io: Io, flags: Flags) -> Joined<'static> {
+        let flags = if self.bytes_cut > 0 { flags | Flags::TRUNCATED } else { flags };
+        Joined {
+            io,
+            time_ns: self.time_ns,
+            content: Cow::Owned(self.content),
+            start: self.start,
+            end: self.end,
+            flags,
+            bytes_cut: self.bytes_cut,
+        }
+    }
+}
+
+/// The unfinished records of one container: at most one of stdout and one of stderr.
+#[derive(Debug, Default)]
+pub struct Join {
+    stdout: Option<Pending>,
+    stderr: Option<Pending>,
+}
+
+impl Join {
+    pub fn new() -> Join {
+        Join::default()
+    }
+
+    /// One parsed line, in file order. `start` and `end` are the file positions of the physical line (its newline
+    /// included). Returns the record that this line completes.
+    pub fn push<'a>(
+        &mut self,
+        io: Io,
+        partial: bool,
+        time_ns: i64,
+        content: &'a [u8],
+        start: u64,
+        end: u64,
+    ) -> Option<Joined<'a>> {
+        let slot = self.slot(io);
+        match (slot.take(), partial) {
+            (None, false) => {
+                let kept = content.len().min(RECORD_BYTES_MAX);
+                let bytes_cut = (content.len() - kept) as u64;
+                let flags = if bytes_cut > 0 { Flags::TRUNCATED } else { Flags::default() };
+                let content = Cow::Borrowed(&content[..kept]);
+                Some(Joined { io, time_ns, content, start, end, flags, bytes_cut })
+            }
+            (None, true) => {
+                let mut pending = Pending { time_ns, content: Vec::new(), start, end, bytes_cut: 0 };
+                pending.append(content, end);
+                *slot = Some(pending);
+                None
+            }
+            (Some(mut pending), partial) => {
+                pending.append(content, end);
+                if partial {
+                    *slot = Some(pending);
+                    return None;
+                }
+                Some(pending.into_joined(io, Flags::default()))
+            }
+        }
+    }
+
+    /// The unfinished record of `io` as it is, flagged `INCOMPLETE`: its end will not come.
+    pub fn flush(&mut self, io: Io) -> Option<Joined<'static>> {
+        Some(self.slot(io).take()?.into_joined(io, Flags::INCOMPLETE))
+    }
+
+    /// The lowest start of an unfinished record: a checkpoint must not pass it.
+    pub fn pending_start(&self) -> Option<u64> {
+        [&self.stdout, &self.stderr].into_iter().flatten().map(|pending| pending.start).min()
+    }
+
+    /// The same for one of the two.
+    pub fn pending_start_of(&self, io: Io) -> Option<u64> {
+        match io {
+            Io::Stdout => self.stdout.as_ref(),
+            Io::Stderr => self.stderr.as_ref(),
+        }
+        .map(|pending| pending.start)
+    }
+
+    /// Bytes of content that are held.
+    pub fn pending_bytes(&self) -> usize {
+        [&self.stdout, &self.stderr].into_iter().flatten().map(|pending| pending.content.len()).sum()
+    }
+
+    fn slot(&mut self, io: Io) -> &mut Option<Pending> {
+        match io {
+            Io::Stdout => &mut self.stdout,
+            Io::Stderr => &mut self.stderr,
+        }
+    }
+}

@@ -1,6 +1,11 @@
 //! The five levels and everything that maps onto them.
 
+mod text;
+mod words;
+
 use serde::{Deserialize, Serialize};
+
+pub use text::level_of_text;
 
 /// Severity of a record. The discriminants are part of the block format and of `level_mask` in PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,6 +45,49 @@ impl Level {
     /// The group a fresh block is cut by: WARN and above are few and looked for first.
     pub fn group(self) -> LevelGroup {
         if self >= Level::Warn { LevelGroup::WarnAndAbove } else { LevelGroup::BelowWarn }
+    }
+
+    /// From a word of the common loggers, in any case, without blanks around it: `warning`, `ERR`, `Fatal`, `I`, ...
+    /// `None` for any other word (it is then no level at all, and stays data).
+    pub fn from_word(word: &[u8]) -> Option<Level> {
+        words::level_of(word)
+    }
+
+    /// From the number in a field that is called `level` and the like: the tens of pino and bunyan (10 TRACE .. 60
+    /// FATAL, custom levels between them count as the one below). Numbers under 10 mean a different thing in every logger,
+    /// so they are no level.
+    pub fn from_tens(number: i64) -> Option<Level> {
+        Some(match number {
+            10..=19 => Level::Trace,
+            20..=29 => Level::Debug,
+            30..=39 => Level::Info,
+            40..=49 => Level::Warn,
+            50..=100 => Level::Error,
+            _ => return None,
+        })
+    }
+
+    /// From the number in Python's `levelno`: 10 DEBUG .. 50 CRITICAL.
+    pub fn from_python(number: i64) -> Option<Level> {
+        Some(match number {
+            1..=9 => Level::Trace,
+            10..=19 => Level::Debug,
+            20..=29 => Level::Info,
+            30..=39 => Level::Warn,
+            40..=100 => Level::Error,
+            _ => return None,
+        })
+    }
+
+    /// From syslog's severity (RFC 5424, table 2): 0 emergency .. 7 debug.
+    pub fn from_syslog(number: i64) -> Option<Level> {
+        Some(match number {
+            0..=3 => Level::Error,
+            4 => Level::Warn,
+            5 | 6 => Level::Info,
+            7 => Level::Debug,
+            _ => return None,
+        })
     }
 
     /// OpenTelemetry's `SeverityNumber` for this level (the first of its four).

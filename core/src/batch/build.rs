@@ -1,0 +1,145 @@
+//! Records into a message: each is written in its final form when it is pushed; finishing puts the header in front.
+
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+use super::header::{put_resource, put_scope};
+use super::wire::{delimited_len, field, put_bytes, put_delimited, put_varint};
+use super::{BatchHeader, wire};
+use crate::level::Level;
+use crate::origin::Origin;
+use crate::record::Flags;
+
+/// Key and value of a `fixed64` field with a number below 16.
+const FIXED64_LEN: usize = 9;
+
+/// Collects the records of one batch; used again and again, it keeps its memory.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    /// `ScopeLogs.log_records`, as they go onto the wire but for the observed time, which stands first in each and is
+    /// patched when the batch is finished.
+    records: Vec<u8>,
+    /// End positions; deltas are made when the batch's `prev` is known.
+    positions: Vec<u64>,
+    flags: Vec<u16>,
+    any_flags: bool,
+    body_bytes: usize,
+}
+
+impl BatchBuilder {
+    pub fn new() -> BatchBuilder {
+        BatchBuilder::default()
+    }
+
+    /// One record. `end_position` rises strictly from record to record. [`Flags::STDERR`] is the batch's, not kept here.
+    #[inline]
+    pub fn push(&mut self, time_ns: i64, level: Level, flags: Flags, end_position: u64, body: &[u8]) {
+        let flags = flags.0 & !Flags::STDERR.0;
+        self.any_flags |= flags != 0;
+        self.flags.push(flags);
+        self.positions.push(end_position);
+        self.body_bytes += body.len();
+
+        let body_field =
+            if std::str::from_utf8(body).is_ok() { field::VALUE_STRING } else { field::VALUE_BYTES };
+        let value_len = delimited_len(body_field, body.len());
+        let severity = level.otel_severity() as u64;
+        let len = 2 * FIXED64_LEN
+            + key_len(field::RECORD_SEVERITY)
+            + 1
+            + delimited_len(field::RECORD_BODY, value_len);
+        let out = &mut self.records;
+        out.reserve(len + 6);
+        put_delimited(out, field::SCOPE_LOGS_RECORDS, len);
+        encode_key(field::RECORD_OBSERVED, WireType::SixtyFourBit, out);
+        out.extend_from_slice(&0u64.to_le_bytes());
+        encode_key(field::RECORD_TIME, WireType::SixtyFourBit, out);
+        out.extend_from_slice(&(time_ns as u64).to_le_bytes());
+        put_varint(out, field::RECORD_SEVERITY, severity);
+        put_delimited(out, field::RECORD_BODY, value_len);
+        put_bytes(out, body_field, body);
+    }
+
+    /// Records.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Bytes of bodies.
+    pub fn bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// The message; the builder is empty afterwards. `observed_ns`: when the agent read the lines.
+    pub fn finish(&mut self, header: &BatchHeader, origin: &Origin, observed_ns: i64) -> Vec<u8> {
+        self.patch_observed(observed_ns);
+        let positions = self.position_deltas(header.prev);
+        let flags = self.any_flags.then(|| {
+            let mut out = Vec::with_capacity(self.flags.len());
+            self.flags.iter().for_each(|flags| encode_varint(u64::from(*flags), &mut out));
+            out
+        });
+        let mut resource = Vec::with_capacity(512);
+        put_resource(&mut resource, header, origin);
+        let mut scope = Vec::with_capacity(512 + positions.len());
+        put_scope(&mut scope, header, &positions, flags.as_deref());
+
+        let scope_logs_len = delimited_len(field::SCOPE_LOGS_SCOPE, scope.len()) + self.records.len();
+        let resource_logs_len = delimited_len(field::RESOURCE_LOGS_RESOURCE, resource.len())
+            + delimited_len(field::RESOURCE_LOGS_SCOPE_LOGS, scope_logs_len);
+        let mut out = Vec::with_capacity(delimited_len(field::REQUEST_RESOURCE_LOGS, resource_logs_len));
+        wire::put_delimited(&mut out, field::REQUEST_RESOURCE_LOGS, resource_logs_len);
+        put_bytes(&mut out, field::RESOURCE_LOGS_RESOURCE, &resource);
+        put_delimited(&mut out, field::RESOURCE_LOGS_SCOPE_LOGS, scope_logs_len);
+        put_bytes(&mut out, field::SCOPE_LOGS_SCOPE, &scope);
+        out.extend_from_slice(&self.records);
+
+        self.records.clear();
+        self.positions.clear();
+        self.flags.clear();
+        self.any_flags = false;
+        self.body_bytes = 0;
+        out
+    }
+
+    fn position_deltas(&self, prev: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.positions.len() * 2);
+        let mut before = prev;
+        for position in &self.positions {
+            debug_assert!(*position > before, "positions rise strictly from prev");
+            encode_varint(position.wrapping_sub(before), &mut out);
+            before = *position;
+        }
+        out
+    }
+
+    /// Steps over the records by their lengths and writes the time behind each one's first key.
+    fn patch_observed(&mut self, observed_ns: i64) {
+        let value = (observed_ns as u64).to_le_bytes();
+        let mut at = 0;
+        while at < self.records.len() {
+            at += key_len(field::SCOPE_LOGS_RECORDS);
+            let (len, len_bytes) = read_len(&self.records[at..]);
+            at += len_bytes;
+            let time_at = at + key_len(field::RECORD_OBSERVED);
+            self.records[time_at..time_at + 8].copy_from_slice(&value);
+            at += len;
+        }
+    }
+}
+
+/// A length that [`put_delimited`] wrote, and how many bytes it takes.
+fn read_len(bytes: &[u8]) -> (usize, usize) {
+    let mut len = 0usize;
+    for (index, byte) in bytes.iter().enumerate() {
+        len |= usize::from(byte & 0x7f) << (7 * index);
+        if *byte < 0x80 {
+            debug_assert_eq!(index + 1, encoded_len_varint(len as u64));
+            return (len, index + 1);
+        }
+    }
+    (0, bytes.len())
+}

@@ -1,0 +1,1 @@
+//! JSON's structure, without its meaning.
