@@ -1,15 +1,22 @@
 //! Real parts, each a value: started in seconds from a cache, on free loopback ports, in a folder of its own, stopped when
 //! dropped, also after a panic and also when the test's process is killed.
 
+pub mod api_server;
 pub mod cache;
 pub mod home;
 pub mod kafka;
+pub mod kubernetes;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
+pub mod redis;
 pub mod wait;
 
+pub use api_server::{ApiServer, ApiServerOptions};
 pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::{Process, Program, User};
+pub use proxy::{Fault, Proxy};
+pub use redis::Redis;
 pub use wait::wait_for;

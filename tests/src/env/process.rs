@@ -226,7 +226,13 @@ impl Process {
         kill_process(self.pid()?, signal).with_context(|| format!("send {signal:?} to {}", self.program.name))
     }
 
-    /// SIGKILL to its group, and waits for its end.
+    /// Process ids of its children, their children, and so on.
+    pub fn descendants(&self) -> Vec<i32> {
+        let Ok(pid) = self.pid() else { return Vec::new() };
+        descendants(pid).into_iter().map(|(pid, _)| pid.as_raw_nonzero().get()).collect()
+    }
+
+    /// SIGKILL to it, then to everything it started, and waits for its end.
     pub fn kill(&mut self) {
         self.finish(Signal::KILL, Duration::from_secs(10));
     }
@@ -268,12 +274,10 @@ impl Process {
     fn finish(&mut self, signal: Signal, limit: Duration) {
         if self.ended().is_none() {
             let Ok(pid) = self.pid() else { return };
-            // The program gets its own signal; its group only the last one, so that it can stop its children in order.
-            let _ = if signal == Signal::KILL {
-                kill_process_group(pid, signal)
-            } else {
-                kill_process(pid, signal)
-            };
+            // Children may have groups and sessions of their own (PostgreSQL's backends do).
+            let children = descendants(pid);
+            // The program gets its own signal; its children only the last one, so that it can stop them in order.
+            let _ = kill_process(pid, signal);
             let began = Instant::now();
             while self.ended().is_none() {
                 if began.elapsed() > limit {
@@ -284,6 +288,11 @@ impl Process {
                 std::thread::sleep(Duration::from_millis(5));
             }
             let _ = kill_process_group(pid, Signal::KILL);
+            for child in children.into_iter().filter(|(_, started)| started.is_some()) {
+                if started_at(child.0) == child.1 {
+                    let _ = kill_process(child.0, Signal::KILL);
+                }
+            }
         }
         for pid in marked(&self.mark) {
             let _ = kill_process(pid, Signal::KILL);
@@ -329,16 +338,50 @@ pub fn running(mark: &str) -> Vec<String> {
         .collect()
 }
 
+/// The processes below `root`, each with the moment it started, which tells it from a later one with the same id.
+fn descendants(root: Pid) -> Vec<(Pid, Option<u64>)> {
+    let mut parents = Vec::new();
+    for pid in process_ids() {
+        if let Some(parent) = stat_field(pid, 4) {
+            parents.push((pid, parent));
+        }
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let parent = u64::from(parent.as_raw_nonzero().get().cast_unsigned());
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.into_iter().skip(1).map(|pid| (pid, started_at(pid))).collect()
+}
+
+fn started_at(pid: Pid) -> Option<u64> {
+    stat_field(pid, 22)
+}
+
+/// A numeric field of `/proc/<pid>/stat`, numbered from 1 as proc(5) does; from 4 on.
+fn stat_field(pid: Pid, number: usize) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(number - 3)?.parse().ok()
+}
+
+fn process_ids() -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
 fn contains(environment: &[u8], wanted: &[u8]) -> bool {
     environment.windows(wanted.len()).any(|window| window == wanted)
 }
 
 fn with_environment(matches: impl Fn(&[u8]) -> bool) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| matches(&environment)))
-        .filter_map(Pid::from_raw)
+    process_ids()
+        .into_iter()
+        .filter(|pid| {
+            fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
+                .is_ok_and(|environment| matches(&environment))
+        })
         .collect()
 }
