@@ -1,0 +1,166 @@
+{{/* Names and labels that all objects share, and the configuration sections that agent and writer have in common. */}}
+
+{{- define "cordwood.fullname" -}}
+{{- if contains "cordwood" .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-cordwood" .Release.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{/* Argument: (dict "root" $ "part" "agent") */}}
+{{- define "cordwood.name" -}}
+{{ include "cordwood.fullname" .root }}-{{ .part }}
+{{- end }}
+
+{{- define "cordwood.selector" -}}
+app.kubernetes.io/name: cordwood
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .part }}
+{{- end }}
+
+{{- define "cordwood.labels" -}}
+{{ include "cordwood.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end }}
+
+{{- define "cordwood.image" -}}
+{{ printf "%s/cordwood-%s:%s" .root.Values.image.registry .part (.root.Values.image.tag | default .root.Chart.AppVersion) | quote }}
+{{- end }}
+
+{{- define "cordwood.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The `kafka` section of a configuration file, as YAML. Secrets appear as file names only. */}}
+{{- define "cordwood.kafka" -}}
+{{- $k := .Values.kafka }}
+{{- $brokers := required "kafka.brokers is needed: --set 'kafka.brokers={host:9092}'" (join "," $k.brokers) }}
+{{- $out := dict "brokers" $brokers "topic" $k.topic "partitions" (int $k.partitions) "replication" (int $k.replication) "compression" $k.compression }}
+{{- if $k.tls.enabled }}
+{{- $tls := dict }}
+{{- if $k.tls.secretName }}
+{{- if $k.tls.caKey }}{{ $_ := set $tls "ca_file" (printf "/etc/cordwood/kafka-tls/%s" $k.tls.caKey) }}{{ end }}
+{{- if $k.tls.certKey }}{{ $_ := set $tls "cert_file" (printf "/etc/cordwood/kafka-tls/%s" $k.tls.certKey) }}{{ end }}
+{{- if $k.tls.keyKey }}{{ $_ := set $tls "key_file" (printf "/etc/cordwood/kafka-tls/%s" $k.tls.keyKey) }}{{ end }}
+{{- end }}
+{{- $_ := set $out "tls" $tls }}
+{{- end }}
+{{- if $k.sasl.mechanism }}
+{{- $secret := required "kafka.sasl.passwordSecret.name is needed with kafka.sasl.mechanism" $k.sasl.passwordSecret.name }}
+{{- $user := required "kafka.sasl.username is needed with kafka.sasl.mechanism" $k.sasl.username }}
+{{- $_ := set $out "sasl" (dict "mechanism" $k.sasl.mechanism "username" $user "password_file" (printf "/etc/cordwood/kafka-sasl/%s" $k.sasl.passwordSecret.key)) }}
+{{- end }}
+{{- toYaml $out }}
+{{- end }}
+
+{{- define "cordwood.kafkaMounts" -}}
+{{- if and .Values.kafka.tls.enabled .Values.kafka.tls.secretName }}
+- {name: kafka-tls, mountPath: /etc/cordwood/kafka-tls, readOnly: true}
+{{- end }}
+{{- if .Values.kafka.sasl.mechanism }}
+- {name: kafka-sasl, mountPath: /etc/cordwood/kafka-sasl, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "cordwood.kafkaVolumes" -}}
+{{- if and .Values.kafka.tls.enabled .Values.kafka.tls.secretName }}
+- name: kafka-tls
+  secret: {secretName: {{ .Values.kafka.tls.secretName | quote }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.kafka.sasl.mechanism }}
+- name: kafka-sasl
+  secret: {secretName: {{ .Values.kafka.sasl.passwordSecret.name | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{- define "cordwood.databaseMounts" -}}
+{{- if .Values.database.caSecretName }}
+- {name: database-ca, mountPath: /etc/cordwood/database-ca, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "cordwood.databaseVolumes" -}}
+{{- if .Values.database.caSecretName }}
+- name: database-ca
+  secret: {secretName: {{ .Values.database.caSecretName | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{/* What an unprivileged container may not do: anything but its work. Argument as cordwood.name. */}}
+{{- define "cordwood.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "cordwood.podSecurity" -}}
+{{- $uid := int (index .root.Values .part).runAsUser }}
+runAsNonRoot: true
+runAsUser: {{ $uid }}
+runAsGroup: {{ $uid }}
+fsGroup: {{ $uid }}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "cordwood.probes" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- end }}
+
+{{- define "cordwood.placement" -}}
+{{- $p := index .root.Values .part }}
+{{- with $p.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $p.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $p.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Annotations of a pod: restart on a changed configuration, and where the metrics are. Argument: + "config" (the ConfigMap's text). */}}
+{{- define "cordwood.podAnnotations" -}}
+{{- $own := dict "cordwood.dev/config-hash" (sha256sum .config) "prometheus.io/scrape" "true" "prometheus.io/port" (toString .port) "prometheus.io/path" "/metrics" }}
+{{- toYaml (merge $own (index .root.Values .part).podAnnotations) }}
+{{- end }}
+
+{{- define "cordwood.env" -}}
+- {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+- {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
+- {name: RUST_LOG, value: {{ (index .root.Values .part).logLevel | quote }}}
+{{- end }}
+
+{{/* The three configuration files: what the chart knows, under what `<part>.config` says. */}}
+{{- define "cordwood.agentConfig" -}}
+{{- $known := dict "http_address" "0.0.0.0:9600" "kafka" (include "cordwood.kafka" . | fromYaml) }}
+{{- toYaml (mergeOverwrite $known (deepCopy .Values.agent.config)) }}
+{{- end }}
+
+{{- define "cordwood.writerConfig" -}}
+{{- $known := dict "http_address" "0.0.0.0:9600" "kafka" (include "cordwood.kafka" . | fromYaml) }}
+{{- toYaml (mergeOverwrite $known (deepCopy .Values.writer.config)) }}
+{{- end }}
+
+{{- define "cordwood.operatorConfig" -}}
+{{- $known := dict "http_address" "0.0.0.0:9600" }}
+{{- toYaml (mergeOverwrite $known (deepCopy .Values.operator.config)) }}
+{{- end }}

@@ -1,0 +1,286 @@
+//! The house's own laws, kept by a test: who imports whom, where SQL may stand, how long a file may be, that the map is true.
+//!
+//! Each law is a function in `house/laws.rs`; the first half of this file shows each a breach, the second holds them to the tree.
+
+#[path = "house/laws.rs"]
+mod laws;
+#[path = "house/source.rs"]
+mod source;
+
+use laws::Package;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+// ---- the checkers object to what they should -------------------------------------------------------------------------
+
+fn package(room: &str, dependencies: &[&str], closure: &[&str]) -> Package {
+    let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+    Package { room: room.into(), dependencies: set(dependencies), closure: set(closure) }
+}
+
+#[test]
+fn import_laws_object_to_every_kind_of_breach() {
+    let rows = [
+        (package("core", &["cordwood-store"], &[]), "core imports store"),
+        (package("core", &["serde"], &["serde", "tokio"]), "core reaches tokio"),
+        (package("core", &[], &["rdkafka"]), "core reaches rdkafka"),
+        (package("agent", &["cordwood-store"], &[]), "agent imports store"),
+        (package("agent", &["cordwood-writer"], &[]), "agent imports writer"),
+        (package("operator", &["cordwood-agent"], &[]), "operator imports agent"),
+        (package("writer", &["tokio-postgres"], &[]), "writer depends on tokio-postgres"),
+        (package("operator", &["rdkafka"], &[]), "operator depends on rdkafka"),
+        (package("store", &["cordwood-tests"], &[]), "store imports tests"),
+        (package("attic", &[], &[]), "a room without a law"),
+    ];
+    for (bad, expected) in rows {
+        let faults = laws::import_faults(&[bad]);
+        assert!(faults.iter().any(|f| f.contains(expected)), "wanted {expected:?}, got {faults:?}");
+    }
+    let good = [
+        package("core", &["serde"], &["serde", "memchr"]),
+        package("store", &["cordwood-core", "tokio-postgres"], &["tokio"]),
+        package("cli", &["cordwood-agent", "cordwood-writer", "cordwood-operator"], &["rdkafka"]),
+    ];
+    assert_eq!(laws::import_faults(&good), Vec::<String>::new());
+}
+
+#[test]
+fn source_laws_object_to_every_kind_of_breach() {
+    let long = format!("//! x\n{}", "fn a() {}\n".repeat(laws::FILE_LINES_MAX));
+    let rows: &[(&str, &str, &str)] = &[
+        ("core/src/a.rs", "//! x\nuse std::fs::File;", "`std::fs` in core"),
+        ("core/src/a.rs", "//! x\nlet t = std::time::SystemTime::now();", "`std::time` in core"),
+        ("core/src/a.rs", "//! x\nlet t = Timestamp::now();", "`Timestamp::now` in core"),
+        ("core/src/a.rs", "//! x\npub async fn a() {}", "`async fn` in core"),
+        ("agent/src/a.rs", "//! x\nlet q = \"SELECT 1\";", "SQL (`select`) outside"),
+        ("cli/src/a.rs", "//! x\nlet q = r#\"\n  DROP TABLE x\"#;", "SQL (`drop table`) outside"),
+        (
+            "agent/src/a.rs",
+            "//! x\nlet q = \"with a as (select 1) insert into b on conflict do nothing\";",
+            "SQL (`on conflict`) outside",
+        ),
+        ("operator/src/a.rs", "//! x\nuse tokio_postgres::Client;", "`tokio_postgres` outside"),
+        ("agent/src/a.rs", &long, "601 lines"),
+        ("agent/src/a.rs", "fn a() {}", "does not open with"),
+        ("agent/src/a.rs", "//! x\n// TODO later", "`TODO`"),
+        ("agent/src/a.rs", "//! x\nfn a() { todo!() }", "`todo!`"),
+        ("agent/src/a.rs", "//! x\n#[test]\n#[ignore = \"slow\"]\nfn a() {}", "switched off"),
+        ("agent/src/a.rs", "//! x\nfn a() { unsafe { b() } }", "`unsafe` without a reason"),
+    ];
+    for (path, text, expected) in rows {
+        let faults = laws::source_faults(path, text);
+        assert!(faults.iter().any(|f| f.contains(expected)), "{path}: wanted {expected:?}, got {faults:?}");
+    }
+    let good: &[(&str, &str)] = &[
+        (
+            "core/src/a.rs",
+            "//! std::fs is not used here; SystemTime neither\nfn a(instant_us: i64) { let s = \"std::fs\"; }",
+        ),
+        ("core/src/a.rs", "//! x\nfn a() {}\n#[cfg(test)]\nmod tests { use std::fs; }"),
+        ("operator/src/a.rs", "//! x\nlet m = \"drop table partition {} of class {}\";"),
+        ("store/src/a.rs", "//! x\nlet q = \"SELECT 1\";"),
+        ("agent/src/a.rs", "//! x\n// SAFETY: the descriptor is ours\nunsafe { close(1) }"),
+        ("agent/src/a.rs", "//! x\n/* SELECT * FROM x */ fn a<'a>(b: &'a str) { let c = '\"'; } // SELECT x"),
+    ];
+    for (path, text) in good {
+        assert_eq!(laws::source_faults(path, text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn sources_are_split_into_code_strings_and_comments() {
+    let split = source::split(
+        "let a = \"x // \\\" y\"; // SELECT\nlet b = br##\"one \"# two\n\"##; let c = '\\''; 'outer: loop {}\n/* /* */\n */ end",
+    );
+    assert_eq!(split.code, "let a = \"\"; \nlet b = \"\"\n; let c = ' '; 'outer: loop {}\n\n end");
+    assert_eq!(split.strings, vec![(1, "x // \\\" y".to_owned()), (2, "one \"# two\n".to_owned())]);
+    assert_eq!(split.comments.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[test]
+fn manifest_and_map_laws_object() {
+    let faults = laws::manifest_faults(
+        "x/Cargo.toml",
+        "[package]\nversion = \"1.0.0\"\n[dependencies]\nserde = \"1\"\nanyhow.workspace = true\n",
+    );
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    let (folders, files) = (
+        vec!["core".to_owned()],
+        vec!["core/src/a.rs".to_owned(), "core/src/b.rs".to_owned(), "core/src/lib.rs".to_owned()],
+    );
+    assert_eq!(
+        laws::map_faults("| `core/` | x |\n\n| `core/src/` | `a`, `b` |", &folders, &files),
+        Vec::<String>::new()
+    );
+    let faults = laws::map_faults("| `core/src/` | `a` and `core/src/gone.rs` |", &folders, &files);
+    for expected in [
+        "does not name the folder `core/`",
+        "does not name core/src/b.rs",
+        "names `core/src/gone.rs`, which is not there",
+    ] {
+        assert!(faults.iter().any(|f| f.contains(expected)), "{faults:?}");
+    }
+}
+
+// ---- and the tree keeps them -----------------------------------------------------------------------------------------
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests' room stands in the top folder")
+        .to_owned()
+}
+
+/// All files of the tree, relative, with `/`; build products and hidden folders (but `.ci`) left out.
+fn files() -> Vec<String> {
+    fn walk(folder: &Path, top: &Path, out: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("read a folder of the tree").flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if name == "target" || name == "node_modules" || name.starts_with('.') && name != ".ci" {
+                continue;
+            }
+            match path.is_dir() {
+                true => walk(&path, top, out),
+                false => out.push(
+                    path.strip_prefix(top).expect("below the top").to_string_lossy().replace('\\', "/"),
+                ),
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(&top(), &top(), &mut out);
+    out.sort();
+    out
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("read {path}: {error}"))
+}
+
+fn top_folders(files: &[String]) -> Vec<String> {
+    let folders: BTreeSet<_> =
+        files.iter().filter_map(|f| f.split_once('/')).map(|(folder, _)| folder.to_owned()).collect();
+    folders.into_iter().filter(|f| !f.starts_with('.')).collect()
+}
+
+#[track_caller]
+fn none(faults: &[String]) {
+    assert!(faults.is_empty(), "{} fault(s):\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn rooms_import_only_whom_they_may() {
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(top().join("Cargo.toml"))
+        .other_options(["--locked".to_owned()])
+        .exec()
+        .expect("cargo metadata");
+    let resolve = metadata.resolve.as_ref().expect("a resolved graph");
+    let names: BTreeMap<_, _> = metadata.packages.iter().map(|p| (&p.id, p.name.to_string())).collect();
+    let shipped = |node: &cargo_metadata::Node| {
+        let kinds = |d: &cargo_metadata::NodeDep| {
+            d.dep_kinds.iter().any(|k| k.kind == cargo_metadata::DependencyKind::Normal)
+        };
+        node.deps.iter().filter(|d| kinds(d)).map(|d| d.pkg.clone()).collect::<Vec<_>>()
+    };
+    let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|n| (n.id.clone(), shipped(n))).collect();
+    let packages: Vec<Package> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| {
+            let (mut seen, mut stack) = (BTreeSet::new(), nodes[&package.id].clone());
+            while let Some(id) = stack.pop() {
+                if seen.insert(id.clone()) {
+                    stack.extend(nodes[&id].iter().cloned());
+                }
+            }
+            let folder = package.manifest_path.strip_prefix(&metadata.workspace_root).expect("below the top");
+            Package {
+                room: folder.components().next().expect("a folder").to_string(),
+                dependencies: nodes[&package.id].iter().map(|id| names[id].clone()).collect(),
+                closure: seen.iter().map(|id| names[id].clone()).collect(),
+            }
+        })
+        .collect();
+    assert!(packages.len() >= 11, "only {} packages found", packages.len());
+    none(&laws::import_faults(&packages));
+}
+
+#[test]
+fn sources_keep_the_laws() {
+    let sources: Vec<_> = files().into_iter().filter(|f| f.ends_with(".rs")).collect();
+    assert!(sources.len() > 50, "only {} sources found", sources.len());
+    // The checkers' own examples of breaches.
+    let examples = ["tests/tests/house.rs", "tests/tests/house/laws.rs"];
+    let faults: Vec<_> = sources
+        .iter()
+        .filter(|f| !examples.contains(&f.as_str()))
+        .flat_map(|f| laws::source_faults(f, &read(f)))
+        .collect();
+    none(&faults);
+}
+
+#[test]
+fn scripts_and_migrations_are_short_too() {
+    let faults: Vec<_> = files()
+        .into_iter()
+        .filter(|f| {
+            f.starts_with("scripts/")
+                || f.ends_with(".sql")
+                || f.starts_with("charts/") && f.ends_with(".yaml") && !f.contains("/crds/")
+        })
+        .map(|f| (read(&f).lines().count(), f))
+        .filter(|(lines, _)| *lines > laws::FILE_LINES_MAX)
+        .map(|(lines, f)| format!("{f}: {lines} lines"))
+        .collect();
+    none(&faults);
+}
+
+#[test]
+fn one_version_table_and_one_lint_table() {
+    let faults: Vec<_> = files()
+        .iter()
+        .filter(|f| f.ends_with("/Cargo.toml"))
+        .flat_map(|f| laws::manifest_faults(f, &read(f)))
+        .collect();
+    none(&faults);
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("unsafe_code = \"deny\""), "unsafe code is denied for the whole workspace");
+}
+
+#[test]
+fn versions_agree() {
+    let manifest = read("Cargo.toml");
+    let version = manifest
+        .lines()
+        .find_map(|l| l.strip_prefix("version = "))
+        .expect("the workspace's version")
+        .trim_matches('"')
+        .to_owned();
+    let chart: serde_json::Value =
+        serde_yaml::from_str(&read("charts/cordwood/Chart.yaml")).expect("Chart.yaml");
+    assert_eq!(chart["version"], version.as_str(), "the chart's version");
+    assert_eq!(chart["appVersion"], version.as_str(), "the chart's appVersion");
+    assert!(
+        read("CHANGELOG.md").contains(&format!("## {version}")),
+        "CHANGELOG.md has no heading for {version}"
+    );
+}
+
+#[test]
+fn the_chart_carries_the_generated_crds() {
+    let all = files();
+    let generated: Vec<_> =
+        all.iter().filter(|f| f.starts_with("crds/yaml/") && f.ends_with(".yaml")).collect();
+    assert!(generated.len() >= 2, "generated resources: {generated:?}");
+    for file in generated {
+        let copy = format!("charts/cordwood/files/crds/{}", file.rsplit('/').next().expect("a name"));
+        assert!(read(file) == read(&copy), "{copy} differs from {file}: run `cargo xtask generate`");
+    }
+}
+
+#[test]
+fn the_map_is_true() {
+    let all = files();
+    none(&laws::map_faults(&read("ARCHITECTURE.md"), &top_folders(&all), &all));
+}
