@@ -1,1 +1,29 @@
-//! Retention as a pure function of policies, catalogue and clock.
+//! Retention: which policy a record falls under, which table partitions must exist, and which may go.
+//!
+//! Everything here is a pure function of (policies, catalogue, clock). [`plan()`] decides, [`lint()`] doubts it with code
+//! written apart, `store::ddl` applies one step at a time and chooses nothing. What is promised: no record goes before its
+//! retention (a whole partition goes, and only when its upper bound lies before now - retention), there is always a
+//! partition ahead, and a plan that was applied yields an empty plan.
+//!
+//! ```text
+//! LogRetentionPolicy -> Policy -> classes (policy x level) -> leaves (class x time range) -> detached -> dropped
+//!                            \-> Routes: (tenant, namespace, service, category, level) -> class
+//! ```
+
+pub mod catalogue;
+pub mod class;
+pub mod duration;
+pub mod lint;
+pub mod plan;
+pub mod policy;
+pub mod routes;
+pub mod simulate;
+pub mod step;
+
+pub use catalogue::{Catalogue, Leaf, LeafState};
+pub use class::{Class, ClassId, PolicyLevel};
+pub use lint::{Finding, lint};
+pub use plan::{Tuning, in_force, plan};
+pub use policy::{DropLimit, Match, PerLevel, Policy};
+pub use routes::{RouteKey, Routes};
+pub use step::{Held, LeafRef, Plan, Planned, Step, Waits};

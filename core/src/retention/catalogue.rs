@@ -1,0 +1,77 @@
+//! What PostgreSQL has: the planner's picture of it, read anew for every pass.
+
+use super::class::{Class, ClassId, PolicyLevel};
+use super::routes::Routes;
+use super::step::LeafRef;
+
+/// Classes, leaves and routes as they are. Times are microseconds since the epoch, UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalogue {
+    pub classes: Vec<Class>,
+    /// Every table that is or was a leaf, in any order.
+    pub leaves: Vec<Leaf>,
+    pub routes: Option<Routes>,
+    /// Time of the oldest record that is not sealed yet: leaves are made back to it.
+    pub oldest_fresh_us: Option<i64>,
+}
+
+/// One table partition: the records of a class with a time in `[from_us, to_us)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    pub table: String,
+    pub class: ClassId,
+    pub from_us: i64,
+    pub to_us: i64,
+    /// With indexes and out-of-line storage.
+    pub bytes: i64,
+    /// It surely holds no record (its heap has no page).
+    pub empty: bool,
+    /// Blocks, as the statistics say; an estimate.
+    pub blocks: i64,
+    /// Begin of the oldest block, where it was asked.
+    pub oldest_us: Option<i64>,
+    pub state: LeafState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeafState {
+    Attached,
+    /// `DETACH CONCURRENTLY` was interrupted: new queries do not see it, it must be finalized.
+    Detaching,
+    /// A table of its own. `at_us`: since when the grace period runs; `None` when that was not recorded yet.
+    Detached { at_us: Option<i64> },
+    /// It is in our books but the table is gone: dropped by hand, or a crash after DROP.
+    Missing,
+}
+
+impl Leaf {
+    pub fn key(&self) -> LeafRef {
+        LeafRef { class: self.class, from_us: self.from_us, to_us: self.to_us }
+    }
+
+    /// Whether all records of the leaf are older than `retention_us` (DESIGN law 9).
+    pub fn expired(&self, retention_us: i64, now_us: i64) -> bool {
+        self.to_us <= now_us.saturating_sub(retention_us)
+    }
+}
+
+impl Catalogue {
+    pub fn class(&self, policy: &str, level: PolicyLevel) -> Option<&Class> {
+        self.classes.iter().find(|class| class.policy == policy && class.level == level)
+    }
+
+    pub fn class_by_id(&self, id: ClassId) -> Option<&Class> {
+        self.classes.iter().find(|class| class.id == id)
+    }
+
+    /// Leaves of one class by lower bound.
+    pub fn leaves_of(&self, class: ClassId) -> Vec<&Leaf> {
+        let mut leaves: Vec<&Leaf> = self.leaves.iter().filter(|leaf| leaf.class == class).collect();
+        leaves.sort_by_key(|leaf| (leaf.from_us, leaf.to_us));
+        leaves
+    }
+
+    pub fn leaf(&self, key: LeafRef) -> Option<&Leaf> {
+        self.leaves.iter().find(|leaf| leaf.key() == key)
+    }
+}

@@ -1,0 +1,149 @@
+//! Doubts a plan: says what must never happen. Written apart from the planner, from the laws and not from its code.
+//!
+//! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
+//! by what the policy says, whichever is longer; (2) a leaf that holds records is dropped only when it was detached and its grace
+//! period is over; (3) nothing goes under a suspended policy or a legal hold; (4) no more goes at once than the policy's
+//! limit; (5) after the plan every class that records are routed to has leaves without a hole from the oldest record it
+//! can get to well after now; (6) leaves of a class do not overlap.
+
+use super::catalogue::{Catalogue, LeafState};
+use super::class::{Class, ClassId, PolicyLevel};
+use super::policy::Policy;
+use super::step::{LeafRef, Plan, Step};
+use crate::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX};
+
+/// A law that a plan would break. `fatal`: nothing of the plan that detaches or drops may be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub fatal: bool,
+    pub subject: String,
+    pub message: String,
+}
+
+/// All findings; none for a plan of [`super::plan()`]. `policies` are those in force, the default included.
+pub fn lint(plan: &Plan, policies: &[Policy], catalogue: &Catalogue, now_us: i64) -> Vec<Finding> {
+    let mut lint = Lint { policies, catalogue, now_us, findings: Vec::new() };
+    for planned in &plan.steps {
+        match &planned.step {
+            Step::Detach(leaf) => lint.going(*leaf, false),
+            Step::Drop(leaf) => lint.going(*leaf, true),
+            _ => {}
+        }
+    }
+    lint.at_once(plan);
+    let mut after = catalogue.clone();
+    for planned in &plan.steps {
+        after.apply(&planned.step, now_us);
+    }
+    lint.coverage(&after);
+    lint.overlaps(&after);
+    lint.findings
+}
+
+struct Lint<'a> {
+    policies: &'a [Policy],
+    catalogue: &'a Catalogue,
+    now_us: i64,
+    findings: Vec<Finding>,
+}
+
+impl Lint<'_> {
+    fn fatal(&mut self, subject: impl Into<String>, message: impl Into<String>) {
+        self.findings.push(Finding { fatal: true, subject: subject.into(), message: message.into() });
+    }
+
+    fn policy_of(&self, class: &Class) -> Option<&Policy> {
+        self.policies.iter().find(|policy| policy.name == class.policy)
+    }
+
+    /// Laws 1 to 3 for one leaf.
+    fn going(&mut self, key: LeafRef, drop: bool) {
+        let table = key.table();
+        let (Some(leaf), Some(class)) = (self.catalogue.leaf(key), self.catalogue.class_by_id(key.class)) else {
+            self.fatal(table, "goes, but the catalogue does not know it");
+            return;
+        };
+        // The policy's word counts only where it is longer: a shorter one must first be in force in the database.
+        let promised_us = match self.policy_of(class) {
+            Some(policy) => class.retention_us.max(*policy.retention_us.get(class.level)),
+            None => class.retention_us,
+        };
+        let youngest_possible_us = leaf.to_us - 1;
+        let (empty, orphan, state) = (leaf.empty, self.policy_of(class).is_none(), leaf.state);
+        if self.now_us - youngest_possible_us <= promised_us && !(empty && orphan) {
+            self.fatal(&table, "goes, but can hold records that are not expired");
+        }
+        let held = match self.policy_of(class) {
+            Some(policy) => policy.suspend || policy.legal_hold,
+            None => class.legal_hold,
+        };
+        if held {
+            self.fatal(&table, "goes, but its policy is suspended or under legal hold");
+        }
+        if drop && !empty {
+            let over = match state {
+                LeafState::Detached { at_us: Some(at_us) } => self.now_us - at_us >= class.grace_us,
+                _ => false,
+            };
+            if !over {
+                self.fatal(&table, "is dropped before it was detached for the grace period");
+            }
+        } else if drop && !matches!(state, LeafState::Detached { .. }) {
+            self.fatal(&table, "is dropped but still attached");
+        }
+    }
+
+    /// Law 4.
+    fn at_once(&mut self, plan: &Plan) {
+        for policy in self.policies {
+            let detached = plan
+                .steps
+                .iter()
+                .filter(|planned| planned.policy == policy.name && matches!(planned.step, Step::Detach(_)))
+                .count();
+            if detached > policy.drop_limit.partitions.max(1) as usize {
+                let limit = policy.drop_limit.partitions;
+                self.fatal(&policy.name, format!("{detached} partitions go at once, dropLimit is {limit}"));
+            }
+        }
+    }
+
+    /// Law 5.
+    fn coverage(&mut self, after: &Catalogue) {
+        let routed: Vec<(ClassId, i64)> = after
+            .routes
+            .iter()
+            .flat_map(|routes| routes.routes())
+            .flat_map(|route| PolicyLevel::ALL.map(|level| (*route.classes.get(level), *route.retention_us.get(level))))
+            .collect();
+        for (class, retention_us) in routed {
+            let mut at_us = self.now_us - retention_us.min(TIME_PAST_US_MAX);
+            let until_us = self.now_us + TIME_FUTURE_US_MAX;
+            for leaf in after.leaves_of(class) {
+                if leaf.from_us <= at_us && leaf.to_us > at_us {
+                    at_us = leaf.to_us;
+                }
+            }
+            if at_us <= until_us {
+                let hole = super::duration::time(at_us);
+                self.findings.push(Finding {
+                    fatal: false,
+                    subject: super::class::class_table(class),
+                    message: format!("has no partition for records of {hole}: they would be carried over"),
+                });
+            }
+        }
+    }
+
+    /// Law 6.
+    fn overlaps(&mut self, after: &Catalogue) {
+        for class in &after.classes {
+            let leaves = after.leaves_of(class.id);
+            for pair in leaves.windows(2) {
+                if pair[1].from_us < pair[0].to_us {
+                    self.fatal(&pair[1].table, format!("overlaps {}", pair[0].table));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A retention policy as the planner sees it: whose records, how long per level, and how carefully they go.
+
+use serde::{Deserialize, Serialize};
+
+use super::class::PolicyLevel;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Name of the policy that holds what no other policy matches. It always exists: the built-in one, or a resource of
+/// that name. Whatever its priority says, it comes last.
+pub const DEFAULT: &str = "default";
+
+/// One `LogRetentionPolicy`, checked. Durations are microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Unique; the key of its classes.
+    pub name: String,
+    /// The resource's UID; empty for the built-in policy.
+    pub uid: String,
+    /// The higher wins; among equals the longer retention, then the name.
+    pub priority: i32,
+    pub matches: Match,
+    pub retention_us: PerLevel<i64>,
+    /// How long a detached partition can still be attached again.
+    pub grace_us: i64,
+    pub drop_limit: DropLimit,
+    /// Partitions are made, none is detached or dropped, no retention is shortened.
+    pub suspend: bool,
+    /// As `suspend`, and it outlives the policy: its classes stay held when the policy is deleted.
+    pub legal_hold: bool,
+}
+
+impl Policy {
+    /// FEATURES section 5: ERROR 30d, WARN 14d, INFO 7d, DEBUG 1d, for everything that no other policy matches.
+    pub fn builtin() -> Policy {
+        Policy {
+            name: DEFAULT.to_owned(),
+            uid: String::new(),
+            priority: 0,
+            matches: Match::default(),
+            retention_us: PerLevel { debug: DAY_US, info: 7 * DAY_US, warn: 14 * DAY_US, error: 30 * DAY_US },
+            grace_us: DAY_US,
+            drop_limit: DropLimit::default(),
+            suspend: false,
+            legal_hold: false,
+        }
+    }
+}
+
+/// Which records: every list that is not empty must have a glob (`*`, `?`) that matches the whole value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Match {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<Category>,
+}
+
+/// See FEATURES section 1: `audit` records say so themselves, all others are `system`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    System,
+    Audit,
+}
+
+/// One value per [`PolicyLevel`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerLevel<T> {
+    pub debug: T,
+    pub info: T,
+    pub warn: T,
+    pub error: T,
+}
+
+impl<T> PerLevel<T> {
+    pub fn get(&self, level: PolicyLevel) -> &T {
+        match level {
+            PolicyLevel::Debug => &self.debug,
+            PolicyLevel::Info => &self.info,
+            PolicyLevel::Warn => &self.warn,
+            PolicyLevel::Error => &self.error,
+        }
+    }
+
+    pub fn get_mut(&mut self, level: PolicyLevel) -> &mut T {
+        match level {
+            PolicyLevel::Debug => &mut self.debug,
+            PolicyLevel::Info => &mut self.info,
+            PolicyLevel::Warn => &mut self.warn,
+            PolicyLevel::Error => &mut self.error,
+        }
+    }
+
+    /// `f` of each level, in the order of [`PolicyLevel::ALL`].
+    pub fn of(mut f: impl FnMut(PolicyLevel) -> T) -> PerLevel<T> {
+        PerLevel {
+            debug: f(PolicyLevel::Debug),
+            info: f(PolicyLevel::Info),
+            warn: f(PolicyLevel::Warn),
+            error: f(PolicyLevel::Error),
+        }
+    }
+}
+
+/// What one change of a policy may take away without approval; and how many partitions one run detaches at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropLimit {
+    /// Partitions that hold records.
+    pub partitions: u32,
+    pub bytes: i64,
+}
+
+impl Default for DropLimit {
+    fn default() -> DropLimit {
+        DropLimit { partitions: 10, bytes: 50 << 30 }
+    }
+}

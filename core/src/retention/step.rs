@@ -1,0 +1,255 @@
+//! A plan and its steps: everything that `store::ddl` can be told, and nothing it could choose.
+
+use std::fmt;
+
+use super::class::{Class, ClassId, class_table, leaf_table};
+use super::duration;
+use super::routes::Routes;
+
+/// Names one leaf: its class and bounds in microseconds. Its table's name follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeafRef {
+    pub class: ClassId,
+    pub from_us: i64,
+    pub to_us: i64,
+}
+
+impl LeafRef {
+    pub fn table(&self) -> String {
+        leaf_table(self.class, self.from_us)
+    }
+}
+
+/// One idempotent change. Applied again it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Inserts the row of a class, or makes it say this (its table follows by [`Step::CreateClassTable`]).
+    PutClass(Class),
+    /// Makes and attaches the class's own partitioned table.
+    CreateClassTable { class: ClassId },
+    /// Makes, checks and attaches an empty leaf.
+    CreateLeaf(LeafRef),
+    /// Attaches a detached leaf again.
+    Reattach(LeafRef),
+    PutRoutes(Routes),
+    /// Finishes an interrupted concurrent detach.
+    FinalizeDetach(LeafRef),
+    Detach(LeafRef),
+    /// Starts the grace period of a leaf that was detached without a record of it.
+    MarkDetached(LeafRef),
+    /// Drops a detached leaf.
+    Drop(LeafRef),
+    /// Strikes a leaf without a table from the books.
+    Forget(LeafRef),
+}
+
+impl Step {
+    /// Whether it belongs to the loop that makes room (and never waits for the other).
+    pub fn creates(&self) -> bool {
+        match self {
+            Step::PutClass(_)
+            | Step::CreateClassTable { .. }
+            | Step::CreateLeaf(_)
+            | Step::Reattach(_)
+            | Step::PutRoutes(_) => true,
+            Step::FinalizeDetach(_) | Step::Detach(_) | Step::MarkDetached(_) | Step::Drop(_) | Step::Forget(_) => {
+                false
+            }
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::PutClass(_) => "put-class",
+            Step::CreateClassTable { .. } => "create-class",
+            Step::CreateLeaf(_) => "create",
+            Step::Reattach(_) => "reattach",
+            Step::PutRoutes(_) => "put-routes",
+            Step::FinalizeDetach(_) => "finalize-detach",
+            Step::Detach(_) => "detach",
+            Step::MarkDetached(_) => "mark-detached",
+            Step::Drop(_) => "drop",
+            Step::Forget(_) => "forget",
+        }
+    }
+
+    pub fn class(&self) -> Option<ClassId> {
+        match self {
+            Step::PutClass(row) => Some(row.id),
+            Step::CreateClassTable { class } => Some(*class),
+            Step::PutRoutes(_) => None,
+            _ => self.leaf().map(|leaf| leaf.class),
+        }
+    }
+
+    pub fn leaf(&self) -> Option<LeafRef> {
+        match self {
+            Step::CreateLeaf(leaf)
+            | Step::Reattach(leaf)
+            | Step::FinalizeDetach(leaf)
+            | Step::Detach(leaf)
+            | Step::MarkDetached(leaf)
+            | Step::Drop(leaf)
+            | Step::Forget(leaf) => Some(*leaf),
+            _ => None,
+        }
+    }
+
+    /// What it is done to: a table's name, or `routes`.
+    pub fn subject(&self) -> String {
+        match (self.leaf(), self.class()) {
+            (Some(leaf), _) => leaf.table(),
+            (None, Some(class)) => class_table(class),
+            (None, None) => "routes".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.subject())?;
+        match self {
+            Step::PutClass(row) => {
+                write!(f, " = {}/{}", row.policy, row.level)?;
+                write!(f, " retention {}", duration::print(row.retention_us))?;
+                write!(f, " grace {}", duration::print(row.grace_us))?;
+                if row.legal_hold {
+                    f.write_str(" legal-hold")?;
+                }
+                match row.wanted {
+                    Some(wanted) => write!(
+                        f,
+                        ", announced {} from {}",
+                        duration::print(wanted.retention_us),
+                        duration::time(wanted.effective_from_us)
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Step::PutRoutes(routes) => {
+                let names: Vec<&str> = routes.routes().iter().map(|route| route.policy.as_str()).collect();
+                write!(f, " {}", names.join(" "))
+            }
+            _ => match self.leaf() {
+                Some(leaf) => {
+                    write!(f, " [{} .. {})", duration::time(leaf.from_us), duration::time(leaf.to_us))
+                }
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+/// A step with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    pub step: Step,
+    /// Empty for what concerns all policies (routes).
+    pub policy: String,
+    pub why: String,
+    /// Bytes that the step frees or brings back.
+    pub bytes: i64,
+}
+
+/// Something that would be done but waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub policy: String,
+    pub class: Option<ClassId>,
+    /// What would be done.
+    pub what: String,
+    pub waits: Waits,
+    /// Partitions with records, and bytes, that it would take away.
+    pub partitions: u32,
+    pub bytes: i64,
+}
+
+/// What a held step waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// For this moment (a notice, a grace period, the next run).
+    Until(i64),
+    /// It would take away more than `dropLimit` allows: for approval, or for a larger limit.
+    Approval {
+        limit_partitions: u32,
+        limit_bytes: i64,
+    },
+    Suspended,
+    LegalHold,
+    /// The limit of one run is reached.
+    NextRun,
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waits::Until(time_us) => write!(f, "until {}", duration::time(*time_us)),
+            Waits::Approval { limit_partitions, limit_bytes } => write!(
+                f,
+                "for approval: more than dropLimit allows ({limit_partitions} partitions, {}); raise dropLimit or undo the change",
+                duration::bytes(*limit_bytes)
+            ),
+            Waits::Suspended => f.write_str("while the policy is suspended"),
+            Waits::LegalHold => f.write_str("while the legal hold lasts"),
+            Waits::NextRun => f.write_str("for the next run"),
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.policy, self.what)?;
+        if self.partitions > 0 {
+            write!(f, " ({} partitions, {})", self.partitions, duration::bytes(self.bytes))?;
+        }
+        write!(f, " waits {}", self.waits)
+    }
+}
+
+/// What shall be done now, in this order, and what waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub steps: Vec<Planned>,
+    pub held: Vec<Held>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub fn creating(&self) -> impl Iterator<Item = &Planned> {
+        self.steps.iter().filter(|planned| planned.step.creates())
+    }
+
+    pub fn dropping(&self) -> impl Iterator<Item = &Planned> {
+        self.steps.iter().filter(|planned| !planned.step.creates())
+    }
+
+    /// 16 hex digits over the steps, as the ledger and an approval name this very plan.
+    pub fn hash(&self) -> String {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for planned in &self.steps {
+            hasher.update(planned.step.to_string().as_bytes());
+            hasher.update(&[0xff]);
+        }
+        format!("{:016x}", hasher.digest())
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One step per line: what, whose, why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for planned in &self.steps {
+            write!(f, "{}", planned.step)?;
+            if planned.bytes > 0 {
+                write!(f, " {}", duration::bytes(planned.bytes))?;
+            }
+            writeln!(f, "  # {}", planned.why)?;
+        }
+        for held in &self.held {
+            writeln!(f, "held {held}")?;
+        }
+        Ok(())
+    }
+}
