@@ -1,1 +1,469 @@
-//! Applies one step of a retention plan.
+//! Applies one step of a retention plan, idempotently, and writes it to the ledger. Chooses nothing.
+//!
+//! Promises: no statement here waits for a lock longer than [`LOCK_TIMEOUTS_MS`] (below PostgreSQL's deadlock timeout),
+//! so neither COPY nor a query queues behind it for longer; only the session that holds the loop's advisory lock changes
+//! anything (a Kubernetes lease alone does not fence); identifiers are built from numbers alone; records are never
+//! deleted, only whole tables dropped. A step that was interrupted anywhere can be applied again.
+
+use std::time::Duration;
+
+use cordwood_core::retention::class::{Class, ClassId, class_table};
+use cordwood_core::retention::step::{LeafRef, Planned, Step};
+use jiff::Timestamp;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::migrate::{LOCK_DDL, LOCK_SPACE};
+
+/// How long each attempt waits for its locks, milliseconds. All below `deadlock_timeout` (1 s by default).
+pub const LOCK_TIMEOUTS_MS: [u64; 5] = [100, 100, 200, 400, 700];
+/// Between two attempts, so that what queued behind the last one gets through.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Which of the operator's two loops a session serves. Each has its own connection and its own advisory lock, so that
+/// creating never waits behind dropping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loop {
+    Create,
+    Drop,
+}
+
+impl Loop {
+    fn lock(self) -> i32 {
+        match self {
+            Loop::Create => LOCK_DDL,
+            Loop::Drop => LOCK_DDL - 100,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Loop::Create => "create",
+            Loop::Drop => "drop",
+        }
+    }
+}
+
+/// A connection that may change tables, for as long as it lives.
+#[derive(Debug)]
+pub struct DdlSession {
+    client: Client,
+}
+
+impl DdlSession {
+    /// `None` when another session has this loop's advisory lock: another leader is at work.
+    pub async fn open(store: &Store, which: Loop) -> Result<Option<DdlSession>, StoreError> {
+        let client = store.client(&format!("cordwood operator {}", which.as_str())).await?;
+        let locked: bool = client
+            .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &which.lock()])
+            .await
+            .map_err(StoreError::sql("take", "the advisory lock of the operator"))?
+            .get(0);
+        Ok(locked.then_some(DdlSession { client }))
+    }
+
+    /// For reading the catalogue. The lock is lost with the connection; then every step fails.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
+/// Does one step and writes it to the ledger under `plan` (the plan's hash). Trying again after an error is safe.
+pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> Result<(), StoreError> {
+    match &planned.step {
+        Step::PutClass(class) => put_class(session, class, planned, plan).await,
+        Step::PutRoutes(routes) => {
+            let body = serde_json::to_value(routes)
+                .map_err(|error| StoreError::Invalid(format!("encode the routes: {error}")))?;
+            let ledger = Ledger { planned, plan };
+            let transaction = begin(&mut session.client).await?;
+            transaction
+                .execute(
+                    "insert into routes (body) values ($1)
+                     on conflict (only_row) do update set body = excluded.body, updated = now()",
+                    &[&body],
+                )
+                .await
+                .map_err(StoreError::sql("write", "the retention routes"))?;
+            ledger.write(&transaction).await?;
+            transaction.commit().await.map_err(StoreError::sql("commit", "the retention routes"))
+        }
+        Step::CreateClassTable { class } => create_class_table(session, *class, planned, plan).await,
+        Step::CreateLeaf(leaf) => create_leaf(session, *leaf, planned, plan).await,
+        Step::Reattach(leaf) => reattach(session, *leaf, planned, plan).await,
+        Step::FinalizeDetach(leaf) => finalize(session, *leaf, planned, plan).await,
+        Step::Detach(leaf) => detach(session, *leaf, planned, plan).await,
+        Step::MarkDetached(leaf) => mark_detached(session, *leaf, planned, plan).await,
+        Step::Drop(leaf) | Step::Forget(leaf) => drop_leaf(session, *leaf, planned, plan).await,
+    }
+}
+
+async fn put_class(
+    session: &mut DdlSession,
+    class: &Class,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let wanted_us = class.wanted.map(|wanted| wanted.retention_us);
+    let effective = match class.wanted {
+        Some(wanted) => Some(timestamp(wanted.effective_from_us)?),
+        None => None,
+    };
+    let transaction = begin(&mut session.client).await?;
+    // The id is part of the conflict's condition: an id never changes its policy or level.
+    let changed = transaction
+        .execute(
+            "insert into classes (id, policy, policy_uid, level, retention_us, grace_us, legal_hold, wanted_us, effective_from)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             on conflict (id) do update set policy_uid = excluded.policy_uid, retention_us = excluded.retention_us,
+               grace_us = excluded.grace_us, legal_hold = excluded.legal_hold, wanted_us = excluded.wanted_us,
+               effective_from = excluded.effective_from
+             where classes.policy = excluded.policy and classes.level = excluded.level",
+            &[
+                &class.id.0,
+                &class.policy,
+                &class.policy_uid,
+                &i16::from(class.level as u8),
+                &class.retention_us,
+                &class.grace_us,
+                &class.legal_hold,
+                &wanted_us,
+                &effective,
+            ],
+        )
+        .await
+        .map_err(StoreError::sql("write class", class_table(class.id)))?;
+    if changed == 0 {
+        return Err(StoreError::Invalid(format!("class {} belongs to another policy", class.id.0)));
+    }
+    Ledger { planned, plan }.write(&transaction).await?;
+    transaction.commit().await.map_err(StoreError::sql("commit class", class_table(class.id)))
+}
+
+/// `CREATE TABLE (LIKE) ... PARTITION BY RANGE`, `ATTACH`: SHARE UPDATE EXCLUSIVE on the root, which COPY and queries
+/// do not notice. `PARTITION OF` would take ACCESS EXCLUSIVE.
+async fn create_class_table(
+    session: &mut DdlSession,
+    class: ClassId,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let (table, id) = (class_table(class), class.0);
+    retry(session, "create", &table, async |client, timeout| {
+        let transaction = begin_within(client, timeout).await?;
+        transaction
+            .batch_execute(&format!(
+                "create table if not exists {table} (like blocks including all) partition by range (time_to)"
+            ))
+            .await?;
+        if !is_attached(&transaction, &table, "blocks").await? {
+            transaction
+                .batch_execute(&format!("alter table blocks attach partition {table} for values in ({id})"))
+                .await?;
+        }
+        grant(&transaction, &table).await?;
+        Ledger { planned, plan }.write_raw(&transaction).await?;
+        transaction.commit().await
+    })
+    .await
+}
+
+/// The leaf is made, checked and attached in one transaction: it is there whole, or not at all.
+async fn create_leaf(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let (table, parent) = (leaf.table(), class_table(leaf.class));
+    let (from, to) = (timestamp(leaf.from_us)?, timestamp(leaf.to_us)?);
+    let check = check_clause(leaf, from, to);
+    retry(session, "create", &table, async |client, timeout| {
+        let transaction = begin_within(client, timeout).await?;
+        let sql = format!("create table if not exists {table} (like {parent} including all, {check})");
+        transaction.batch_execute(&sql).await?;
+        if !is_attached(&transaction, &table, &parent).await? {
+            let sql = format!(
+                "alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')"
+            );
+            transaction.batch_execute(&sql).await?;
+        }
+        grant(&transaction, &table).await?;
+        transaction
+            .execute(
+                "insert into leaves (class, time_from, time_to) values ($1, $2, $3)
+                 on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null",
+                &[&leaf.class.0, &from, &to],
+            )
+            .await?;
+        Ledger { planned, plan }.write_raw(&transaction).await?;
+        transaction.commit().await
+    })
+    .await
+}
+
+/// The CHECK that the table still carries spares ATTACH the scan.
+async fn reattach(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let (table, parent) = (leaf.table(), class_table(leaf.class));
+    let (from, to) = (timestamp(leaf.from_us)?, timestamp(leaf.to_us)?);
+    retry(session, "attach again", &table, async |client, timeout| {
+        let transaction = begin_within(client, timeout).await?;
+        if !is_attached(&transaction, &table, &parent).await? {
+            let sql = format!(
+                "alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')"
+            );
+            transaction.batch_execute(&sql).await?;
+        }
+        set_detached(&transaction, leaf, from, false).await?;
+        Ledger { planned, plan }.write_raw(&transaction).await?;
+        transaction.commit().await
+    })
+    .await
+}
+
+/// `DETACH CONCURRENTLY`, outside any transaction. It first marks the leaf (new queries no longer see it) and then waits
+/// for the queries that do; while they last this ends in a lock timeout and the next pass finalizes.
+async fn detach(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let (table, parent) = (leaf.table(), class_table(leaf.class));
+    let tried = retry(session, "detach", &table, async |client, timeout| {
+        set_lock_timeout(client, timeout).await?;
+        match hanging(client, &table, &parent).await? {
+            Hanging::Attached => {
+                let sql = format!("alter table {parent} detach partition {table} concurrently");
+                client.batch_execute(&sql).await
+            }
+            Hanging::Pending => {
+                client.batch_execute(&format!("alter table {parent} detach partition {table} finalize")).await
+            }
+            Hanging::Apart => Ok(()),
+        }
+    })
+    .await;
+    tried?;
+    mark_detached(session, leaf, planned, plan).await
+}
+
+async fn finalize(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let (table, parent) = (leaf.table(), class_table(leaf.class));
+    retry(session, "finalize the detach of", &table, async |client, timeout| {
+        set_lock_timeout(client, timeout).await?;
+        match hanging(client, &table, &parent).await? {
+            Hanging::Pending => {
+                client.batch_execute(&format!("alter table {parent} detach partition {table} finalize")).await
+            }
+            Hanging::Attached | Hanging::Apart => Ok(()),
+        }
+    })
+    .await?;
+    mark_detached(session, leaf, planned, plan).await
+}
+
+/// Starts the grace period, unless it runs already.
+async fn mark_detached(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let from = timestamp(leaf.from_us)?;
+    let write = async |client: &mut Client| -> Result<(), tokio_postgres::Error> {
+        let transaction = client.transaction().await?;
+        set_detached(&transaction, leaf, from, true).await?;
+        Ledger { planned, plan }.write_raw(&transaction).await?;
+        transaction.commit().await
+    };
+    write(&mut session.client).await.map_err(StoreError::sql("record the detach of", leaf.table()))
+}
+
+/// Refuses a table that is still attached: what goes is always a table of its own.
+async fn drop_leaf(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let (table, parent) = (leaf.table(), class_table(leaf.class));
+    let from = timestamp(leaf.from_us)?;
+    let attached =
+        hanging(&session.client, &table, &parent).await.map_err(StoreError::sql("look at", &table))?;
+    if !matches!(attached, Hanging::Apart) {
+        return Err(StoreError::Invalid(format!(
+            "drop {table}: it is attached; the next pass detaches it first"
+        )));
+    }
+    retry(session, "drop", &table, async |client, timeout| {
+        let transaction = begin_within(client, timeout).await?;
+        transaction.batch_execute(&format!("drop table if exists {table}")).await?;
+        transaction
+            .execute("delete from leaves where class = $1 and time_from = $2", &[&leaf.class.0, &from])
+            .await?;
+        Ledger { planned, plan }.write_raw(&transaction).await?;
+        transaction.commit().await
+    })
+    .await
+}
+
+/// Statistics of a partitioned table are not kept by autovacuum: without them the planner guesses. A few pages are read.
+pub async fn analyze(session: &mut DdlSession, class: ClassId) -> Result<(), StoreError> {
+    let table = class_table(class);
+    retry(session, "analyze", &table, async |client, timeout| {
+        set_lock_timeout(client, timeout).await?;
+        client.batch_execute(&format!("analyze {table}")).await
+    })
+    .await
+}
+
+enum Hanging {
+    Attached,
+    Pending,
+    Apart,
+}
+
+async fn hanging(client: &Client, table: &str, parent: &str) -> Result<Hanging, tokio_postgres::Error> {
+    let sql = "select inhdetachpending from pg_inherits where inhrelid = to_regclass($1) and inhparent = to_regclass($2)";
+    Ok(match client.query_opt(sql, &[&table, &parent]).await?.map(|row| row.get(0)) {
+        Some(true) => Hanging::Pending,
+        Some(false) => Hanging::Attached,
+        None => Hanging::Apart,
+    })
+}
+
+type Transaction<'a> = tokio_postgres::Transaction<'a>;
+
+async fn is_attached(
+    transaction: &Transaction<'_>,
+    table: &str,
+    parent: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let sql = "select exists (select from pg_inherits where inhrelid = to_regclass($1) and inhparent = to_regclass($2))";
+    Ok(transaction.query_one(sql, &[&table, &parent]).await?.get(0))
+}
+
+async fn set_detached(
+    transaction: &Transaction<'_>,
+    leaf: LeafRef,
+    from: Timestamp,
+    detached: bool,
+) -> Result<(), tokio_postgres::Error> {
+    let sql = "update leaves set detached = case when $3 then coalesce(detached, now()) end
+               where class = $1 and time_from = $2";
+    transaction.execute(sql, &[&leaf.class.0, &from, &detached]).await.map(|_| ())
+}
+
+/// The roles read and fill partitions by name; default privileges cover only tables that the migration's role makes.
+async fn grant(transaction: &Transaction<'_>, table: &str) -> Result<(), tokio_postgres::Error> {
+    let sql = "select count(*) from pg_roles where rolname in ('cordwood_reader', 'cordwood_writer')";
+    if transaction.query_one(sql, &[]).await?.get::<_, i64>(0) == 2 {
+        transaction
+            .batch_execute(&format!(
+                "grant select on {table} to cordwood_reader, cordwood_writer; grant insert on {table} to cordwood_writer"
+            ))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Implies the partition constraints of leaf and class, so that ATTACH has nothing to scan.
+fn check_clause(leaf: LeafRef, from: Timestamp, to: Timestamp) -> String {
+    let class = leaf.class.0;
+    format!(
+        "constraint bounds check (class = {class} and time_to >= timestamptz '{from}' and time_to < timestamptz '{to}')"
+    )
+}
+
+fn timestamp(time_us: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(time_us)
+        .map_err(|error| StoreError::Invalid(format!("time {time_us} us is out of range: {error}")))
+}
+
+/// The ledger's row of a step, written in the step's own transaction.
+struct Ledger<'a> {
+    planned: &'a Planned,
+    plan: &'a str,
+}
+
+impl Ledger<'_> {
+    async fn write_raw(&self, transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        transaction
+            .execute(
+                "insert into ledger (policy, plan, step, subject, bytes, why) values ($1, $2, $3, $4, $5, $6)",
+                &[
+                    &self.planned.policy,
+                    &self.plan,
+                    &self.planned.step.kind(),
+                    &self.planned.step.subject(),
+                    &self.planned.bytes,
+                    &self.planned.why,
+                ],
+            )
+            .await
+            .map(|_| ())
+    }
+
+    async fn write(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        self.write_raw(transaction).await.map_err(StoreError::sql("write", "the ledger"))
+    }
+}
+
+async fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
+    client.transaction().await.map_err(StoreError::sql("begin", "a transaction"))
+}
+
+async fn begin_within(
+    client: &mut Client,
+    timeout_ms: u64,
+) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(&format!("set local lock_timeout = '{timeout_ms}ms'")).await?;
+    Ok(transaction)
+}
+
+async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(&format!("set lock_timeout = '{timeout_ms}ms'")).await
+}
+
+/// Tries with each timeout of [`LOCK_TIMEOUTS_MS`]; only a lock that was not to be had is tried again.
+async fn retry<F>(
+    session: &mut DdlSession,
+    operation: &'static str,
+    table: &str,
+    mut attempt: F,
+) -> Result<(), StoreError>
+where
+    F: AsyncFnMut(&mut Client, u64) -> Result<(), tokio_postgres::Error>,
+{
+    let mut last = None;
+    for timeout_ms in LOCK_TIMEOUTS_MS {
+        match attempt(&mut session.client, timeout_ms).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => last = Some(error),
+            Err(error) => return Err(StoreError::Sql { operation, thing: table.to_owned(), source: error }),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    match last {
+        Some(source) => Err(StoreError::Sql { operation, thing: table.to_owned(), source }),
+        None => Ok(()),
+    }
+}

@@ -39,7 +39,9 @@ pub enum LeafState {
     /// `DETACH CONCURRENTLY` was interrupted: new queries do not see it, it must be finalized.
     Detaching,
     /// A table of its own. `at_us`: since when the grace period runs; `None` when that was not recorded yet.
-    Detached { at_us: Option<i64> },
+    Detached {
+        at_us: Option<i64>,
+    },
     /// It is in our books but the table is gone: dropped by hand, or a crash after DROP.
     Missing,
 }

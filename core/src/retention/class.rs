@@ -122,7 +122,8 @@ pub fn class_table(class: ClassId) -> String {
 
 /// `blocks_c<class>_<yyyymmddThhmm>`, by the leaf's lower bound in UTC: built from numbers alone.
 pub fn leaf_table(class: ClassId, from_us: i64) -> String {
-    let time = jiff::Timestamp::from_microsecond(from_us).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
+    let time =
+        jiff::Timestamp::from_microsecond(from_us).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
     format!(
         "blocks_c{}_{:04}{:02}{:02}t{:02}{:02}",
         class.0,
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn names_are_numbers_only() {
-        assert_eq!(leaf_table(ClassId(12), 1_795_000_020_000_000), "blocks_c12_20261118t1947");
+        assert_eq!(leaf_table(ClassId(12), 1_795_000_020_000_000), "blocks_c12_20261118t1107");
         assert_eq!(class_table(ClassId(3)), "blocks_c3");
     }
 

@@ -14,7 +14,9 @@ const UNITS: [(&str, i64); 7] = [
 /// What is wrong with a duration; the message says how one is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    #[error("duration {0:?}: write numbers with units from the largest to the smallest, such as 30d, 1h30m or 90s")]
+    #[error(
+        "duration {0:?}: write numbers with units from the largest to the smallest, such as 30d, 1h30m or 90s"
+    )]
     Form(String),
     #[error("duration {0:?} is too long: at most 100y")]
     TooLong(String),
@@ -37,7 +39,8 @@ pub fn parse(text: &str) -> Result<i64, DurationError> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, tail) = tail.split_at(letters);
-        let place = UNITS[next_unit..].iter().position(|(name, _)| *name == unit).ok_or_else(form)? + next_unit;
+        let place =
+            UNITS[next_unit..].iter().position(|(name, _)| *name == unit).ok_or_else(form)? + next_unit;
         if number.is_empty() {
             return Err(form());
         }
@@ -111,7 +114,9 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in ["", "5", "d", "-1d", "1.5h", "1m1h", "1h1h", "1 d", "1D", "30days", "1d;DROP", "d1", "１d"] {
+        for text in
+            ["", "5", "d", "-1d", "1.5h", "1m1h", "1h1h", "1 d", "1D", "30days", "1d;DROP", "d1", "１d"]
+        {
             assert!(matches!(parse(text), Err(DurationError::Form(_))), "{text}: {:?}", parse(text));
         }
         for text in ["101y", "99999999999999999999d", "9223372036854775807y", "100y1ms"] {

@@ -59,7 +59,8 @@ impl Lint<'_> {
     /// Laws 1 to 3 for one leaf.
     fn going(&mut self, key: LeafRef, drop: bool) {
         let table = key.table();
-        let (Some(leaf), Some(class)) = (self.catalogue.leaf(key), self.catalogue.class_by_id(key.class)) else {
+        let (Some(leaf), Some(class)) = (self.catalogue.leaf(key), self.catalogue.class_by_id(key.class))
+        else {
             self.fatal(table, "goes, but the catalogue does not know it");
             return;
         };
@@ -114,7 +115,9 @@ impl Lint<'_> {
             .routes
             .iter()
             .flat_map(|routes| routes.routes())
-            .flat_map(|route| PolicyLevel::ALL.map(|level| (*route.classes.get(level), *route.retention_us.get(level))))
+            .flat_map(|route| {
+                PolicyLevel::ALL.map(|level| (*route.classes.get(level), *route.retention_us.get(level)))
+            })
             .collect();
         for (class, retention_us) in routed {
             let mut at_us = self.now_us - retention_us.min(TIME_PAST_US_MAX);

@@ -179,8 +179,10 @@ impl Planner<'_> {
             self.hold_shortening(&before, wanted_us, &change(), waits.clone());
         } else {
             let announced = class.wanted.filter(|wanted| wanted.retention_us == wanted_us);
-            let effective_from_us = announced
-                .map_or_else(|| self.now_us + self.tuning.notice_us.max(0), |wanted| wanted.effective_from_us);
+            let effective_from_us = announced.map_or_else(
+                || self.now_us + self.tuning.notice_us.max(0),
+                |wanted| wanted.effective_from_us,
+            );
             why = change();
             if effective_from_us <= self.now_us {
                 class.retention_us = wanted_us;
@@ -209,10 +211,8 @@ impl Planner<'_> {
             }
         }
         let limit = policy.drop_limit;
-        (partitions > limit.partitions || (partitions > 0 && bytes > limit.bytes)).then_some(Waits::Approval {
-            limit_partitions: limit.partitions,
-            limit_bytes: limit.bytes,
-        })
+        (partitions > limit.partitions || (partitions > 0 && bytes > limit.bytes))
+            .then_some(Waits::Approval { limit_partitions: limit.partitions, limit_bytes: limit.bytes })
     }
 
     fn hold_shortening(&mut self, class: &Class, wanted_us: i64, change: &str, waits: Waits) {
@@ -278,8 +278,11 @@ impl Planner<'_> {
             Some(policy) => held_by(policy),
             None => class.legal_hold.then_some(Waits::LegalHold),
         };
+        // A retention that this plan shortens moves the horizon only when PostgreSQL has it: in the next pass.
+        let before = self.catalogue.class_by_id(class.id).map_or(0, |class| class.retention_us);
+        let retention_us = class.retention_us.max(before);
         for leaf in self.catalogue.leaves_of(class.id) {
-            let expired = leaf.expired(class.retention_us, self.now_us);
+            let expired = leaf.expired(retention_us, self.now_us);
             // A class without a policy gets no more records: its empty leaves are of no use.
             let useless = policy.is_none() && leaf.empty;
             match leaf.state {
@@ -370,15 +373,16 @@ fn planned(step: Step, class: &Class, why: &str) -> Planned {
 }
 
 fn held_by(policy: &Policy) -> Option<Waits> {
-    if policy.legal_hold {
-        Some(Waits::LegalHold)
-    } else {
-        policy.suspend.then_some(Waits::Suspended)
-    }
+    if policy.legal_hold { Some(Waits::LegalHold) } else { policy.suspend.then_some(Waits::Suspended) }
 }
 
 /// Leaves with records that a retention of `wanted_us` would expire and the one in force does not.
-pub fn newly_expired<'a>(catalogue: &'a Catalogue, class: &Class, wanted_us: i64, now_us: i64) -> Vec<&'a Leaf> {
+pub fn newly_expired<'a>(
+    catalogue: &'a Catalogue,
+    class: &Class,
+    wanted_us: i64,
+    now_us: i64,
+) -> Vec<&'a Leaf> {
     catalogue
         .leaves_of(class.id)
         .into_iter()

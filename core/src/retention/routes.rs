@@ -224,7 +224,9 @@ fn overlap(a: &Match, b: &Match) -> bool {
 }
 
 fn lists_overlap(a: &[String], b: &[String]) -> bool {
-    a.is_empty() || b.is_empty() || a.iter().any(|a| b.iter().any(|b| globs_overlap(a.as_bytes(), b.as_bytes())))
+    a.is_empty()
+        || b.is_empty()
+        || a.iter().any(|a| b.iter().any(|b| globs_overlap(a.as_bytes(), b.as_bytes())))
 }
 
 /// Whether some text matches both globs.

@@ -77,14 +77,18 @@ fn the_default_takes_what_is_left_whatever_it_says() {
     let policies = [odd, policy("a", -5, Match { tenants: strings(&["a"]), ..Match::default() }, 1)];
     let routes = Routes::compile(&policies, &classes(&policies));
     let class = |tenant| {
-        routes.class_of(&RouteKey { tenant, namespace: "", service: "", audit: false }, Level::Error).unwrap().0
+        routes
+            .class_of(&RouteKey { tenant, namespace: "", service: "", audit: false }, Level::Error)
+            .unwrap()
+            .0
     };
     assert_eq!((class("a"), class("b")), (8, 4));
 }
 
 #[test]
 fn routes_survive_json() {
-    let policies = [Policy::builtin(), policy("a", 3, Match { services: strings(&["a*"]), ..Match::default() }, 2)];
+    let policies =
+        [Policy::builtin(), policy("a", 3, Match { services: strings(&["a*"]), ..Match::default() }, 2)];
     let routes = Routes::compile(&policies, &classes(&policies));
     let json = serde_json::to_string(&routes).unwrap();
     let read: Routes = serde_json::from_str(&json).unwrap();
@@ -112,9 +116,15 @@ fn conflicts_are_pairs_that_can_meet() {
         policy("b", 1, tenants(&["*-eu"]), 1),
         policy("c", 1, tenants(&["bank-*"]), 1),
         policy("d", 2, tenants(&["shop-*"]), 1),
-        policy("e", 1, Match { tenants: strings(&["shop-1"]), categories: vec![Category::Audit], ..Match::default() }, 1),
+        policy(
+            "e",
+            1,
+            Match { tenants: strings(&["shop-1"]), categories: vec![Category::Audit], ..Match::default() },
+            1,
+        ),
     ];
-    let names: Vec<_> = conflicts(&policies).into_iter().map(|(a, b)| format!("{}{}", a.name, b.name)).collect();
+    let names: Vec<_> =
+        conflicts(&policies).into_iter().map(|(a, b)| format!("{}{}", a.name, b.name)).collect();
     assert_eq!(names, ["ab", "ae", "bc"]);
 }
 

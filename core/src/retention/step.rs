@@ -26,7 +26,9 @@ pub enum Step {
     /// Inserts the row of a class, or makes it say this (its table follows by [`Step::CreateClassTable`]).
     PutClass(Class),
     /// Makes and attaches the class's own partitioned table.
-    CreateClassTable { class: ClassId },
+    CreateClassTable {
+        class: ClassId,
+    },
     /// Makes, checks and attaches an empty leaf.
     CreateLeaf(LeafRef),
     /// Attaches a detached leaf again.
@@ -52,9 +54,11 @@ impl Step {
             | Step::CreateLeaf(_)
             | Step::Reattach(_)
             | Step::PutRoutes(_) => true,
-            Step::FinalizeDetach(_) | Step::Detach(_) | Step::MarkDetached(_) | Step::Drop(_) | Step::Forget(_) => {
-                false
-            }
+            Step::FinalizeDetach(_)
+            | Step::Detach(_)
+            | Step::MarkDetached(_)
+            | Step::Drop(_)
+            | Step::Forget(_) => false,
         }
     }
 
