@@ -1,12 +1,22 @@
 //! Which JSON key is which field of a record, whatever logger wrote it.
 //! Promises: any bytes are read (no panic, no recursion by input, linear time); what is not known is in `data`, untouched;
 //! [`quick`] agrees with [`read`] on level and audit for every input.
+//!
+//! A name that comes twice: the first is the field, the later ones are data. A body that begins like an object but does not
+//! close is text; level and audit are then what its whole members said.
 
-pub mod names;
+mod names;
 mod quick;
 mod read;
-pub mod scan;
+mod scan;
+mod strict;
+mod table;
+mod verdict;
 
 pub use names::Field;
 pub use quick::{Quick, quick};
 pub use read::{Datum, Fields, read};
+pub use scan::unescape;
+
+#[cfg(test)]
+mod tests;

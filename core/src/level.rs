@@ -6,6 +6,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use text::level_of_text;
+pub(crate) use text::strip_ansi;
 
 /// Severity of a record. The discriminants are part of the block format and of `level_mask` in PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

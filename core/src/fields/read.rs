@@ -1,9 +1,14 @@
-//! All fields of a body.
+//! All fields of a body: who reads a record to show or filter it.
 
 use std::borrow::Cow;
 
-use super::Field;
-use crate::level::Level;
+use super::names::{ERROR_MESSAGE_RANK, Field, Key, LevelKey, Place, lookup, lookup_in};
+use super::scan::{Kind, Member, Members, Value};
+use super::verdict::Verdict;
+use crate::level::{Level, level_of_text};
+
+/// What a nested place says counts less than what the top says.
+const NESTED_RANK: u8 = 4;
 
 /// The fields of one body. Values are texts as the application meant them (JSON strings unescaped, numbers as written).
 #[derive(Clone, Debug)]
@@ -14,45 +19,317 @@ pub struct Fields<'a> {
     pub audit: bool,
     /// The body is a JSON object; else it is text and its message is all of it.
     pub json: bool,
-    values: [Option<Cow<'a, str>>; Field::ALL.len()],
-    data: Vec<Datum<'a>>,
+    found: [Option<Found<'a>>; Field::COUNT],
+    members: Vec<Member<'a>>,
+    /// For each member, what became of it.
+    fates: Vec<Fate>,
 }
 
 /// One member of `data`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datum<'a> {
     pub key: Cow<'a, str>,
-    /// JSON.
+    /// JSON that any strict parser takes.
     pub value: Cow<'a, str>,
+}
+
+#[derive(Clone, Debug)]
+struct Found<'a> {
+    rank: u8,
+    text: Cow<'a, str>,
+    at: At,
+}
+
+/// Where a value was found: member of the body, and member of that member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// It is shown as data as well.
+    Copied,
+    Top(usize),
+    Nested(usize, usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Data,
+    /// It is a field, or says nothing (a null, a level's own name).
+    Gone,
+}
+
+/// All fields of `body`, whatever it is.
+pub fn read(body: &[u8]) -> Fields<'_> {
+    let mut fields = Fields {
+        level: Level::Info,
+        level_given: false,
+        audit: false,
+        json: false,
+        found: [const { None }; Field::COUNT],
+        members: Vec::new(),
+        fates: Vec::new(),
+    };
+    let mut verdict = Verdict::new();
+    if let Some(mut members) = Members::open(body) {
+        fields.json = loop {
+            match members.next_member() {
+                Ok(Some(member)) => fields.members.push(member),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        for member in &fields.members {
+            if let Some(key) = lookup(member.key) {
+                verdict.see_top(key, &member.value);
+            }
+        }
+    } else {
+        verdict.audit = body.starts_with(b"[AUDIT]");
+    }
+    let named = verdict.level().or_else(|| if fields.json { None } else { level_of_text(body) });
+    fields.level = named.unwrap_or(Level::Info);
+    fields.level_given = named.is_some();
+    fields.audit = verdict.audit;
+    if fields.json {
+        fields.fates = vec![Fate::Data; fields.members.len()];
+        (0..fields.members.len()).for_each(|index| fields.place_member(index));
+        fields.settle();
+    } else {
+        fields.members = Vec::new();
+        let text = String::from_utf8_lossy(body);
+        fields.found[Field::Message as usize] = Some(Found { rank: 0, text, at: At::Copied });
+    }
+    fields
 }
 
 impl<'a> Fields<'a> {
     pub fn get(&self, field: Field) -> Option<&str> {
-        self.values[field as usize].as_deref()
+        self.found[field as usize].as_ref().map(|found| &*found.text)
     }
 
-    /// What the application sent beside the known fields, in its order.
-    pub fn data(&self) -> &[Datum<'a>] {
-        &self.data
+    /// The same, borrowed from the body where it can be; afterwards it is gone.
+    pub fn take(&mut self, field: Field) -> Option<Cow<'a, str>> {
+        self.found[field as usize].as_mut().map(|found| std::mem::take(&mut found.text))
     }
 
-    /// A value of `data` by a dotted path (`order.id`): strings unescaped, everything else as JSON.
-    pub fn data_at(&self, path: &str) -> Option<Cow<'_, str>> {
-        let datum = self.data.iter().find(|datum| datum.key == path)?;
-        Some(Cow::Borrowed(&datum.value))
+    /// What the application sent beside the known fields, in its order; a name that comes twice comes twice.
+    pub fn data(&self) -> Vec<Datum<'a>> {
+        let mut data = Vec::new();
+        for (index, (member, fate)) in self.members.iter().zip(&self.fates).enumerate() {
+            if *fate == Fate::Gone {
+                continue;
+            }
+            if let Some(value) = self.without_found(index, member) {
+                data.push(Datum { key: member.key.to_str(), value });
+            }
+        }
+        data
+    }
+
+    /// [`Fields::data`] as one JSON object; `None` when there is none.
+    pub fn data_json(&self) -> Option<String> {
+        let data = self.data();
+        if data.is_empty() {
+            return None;
+        }
+        let mut out = String::with_capacity(64 * data.len());
+        for datum in &data {
+            out.push(if out.is_empty() { '{' } else { ',' });
+            push_json_string(&mut out, &datum.key);
+            out.push(':');
+            out.push_str(&datum.value);
+        }
+        out.push('}');
+        Some(out)
+    }
+
+    /// Any value of a JSON body by its own name or by a dotted path (`order.id`), whether it is a known field or data: strings
+    /// unescaped, everything else as it is written. Of a name that comes twice, the first.
+    pub fn at(&self, path: &str) -> Option<Cow<'a, str>> {
+        let first = |name: &str| self.members.iter().find(|member| member.key.to_str() == name);
+        if let Some(member) = first(path) {
+            return Some(member.value.to_text());
+        }
+        let (head, mut rest) = path.split_once('.')?;
+        let mut value = first(head)?.value;
+        loop {
+            if let Some(found) = member_of(&value, rest) {
+                return Some(found.to_text());
+            }
+            let (head, tail) = rest.split_once('.')?;
+            (value, rest) = (member_of(&value, head)?, tail);
+        }
+    }
+
+    fn place_member(&mut self, index: usize) {
+        let Member { key, value } = self.members[index];
+        let Some(key) = lookup(key) else { return };
+        let at = At::Top(index);
+        if value.is_null() {
+            self.fates[index] = Fate::Gone;
+            return;
+        }
+        match key {
+            Key::Field(field, rank) => self.offer(field, rank, &value, at),
+            Key::Level(LevelKey::Word) => {
+                let says = value.text().is_some_and(|text| {
+                    text.raw.eq_ignore_ascii_case(self.level.as_str().as_bytes())
+                });
+                if says {
+                    self.fates[index] = Fate::Gone;
+                }
+            }
+            Key::Level(_) => {}
+            Key::IsAudit => {
+                if self.audit && value.kind == Kind::Scalar && value.raw == b"true" {
+                    self.fates[index] = Fate::Gone;
+                }
+            }
+            Key::Caller => self.offer_caller(&value, at),
+            Key::Place(place, text) => match (value.kind, place) {
+                (Kind::Object, _) => self.place_nested(place, &value, Some(index)),
+                (Kind::String, Place::Error) => self.offer_error_text(&value, at),
+                (Kind::String, Place::Location) if text == Some((Field::File, 0)) => {
+                    self.offer_caller(&value, at)
+                }
+                (Kind::String | Kind::Scalar, _) => {
+                    if let Some((field, rank)) = text {
+                        self.offer(field, rank, &value, at);
+                    }
+                }
+                (Kind::Array, _) => {}
+            },
+        }
+    }
+
+    /// The members of a nested place. `top`: the body's member that it is; `None` when it lies deeper (its values are then
+    /// copied, and the whole stays data).
+    fn place_nested(&mut self, place: Place, value: &Value<'a>, top: Option<usize>) {
+        let Some(mut members) = value.members() else { return };
+        let mut index = 0;
+        while let Ok(Some(member)) = members.next_member() {
+            let at = top.map_or(At::Copied, |top| At::Nested(top, index));
+            index += 1;
+            if member.value.is_null() {
+                continue;
+            }
+            match lookup_in(place, member.key) {
+                Some(Key::Field(field, ERROR_MESSAGE_RANK)) if member.value.kind == Kind::String => {
+                    self.offer(field, ERROR_MESSAGE_RANK, &member.value, At::Copied)
+                }
+                Some(Key::Field(field, rank)) => {
+                    self.offer(field, rank + NESTED_RANK, &member.value, at)
+                }
+                Some(Key::Place(nested, _)) if top.is_some() && member.value.kind == Kind::Object => {
+                    self.place_nested(nested, &member.value, None)
+                }
+                Some(Key::Place(Place::Error, _)) if member.value.kind == Kind::String => {
+                    self.offer_error_text(&member.value, At::Copied)
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// `file:line`, or an object that says both.
+    fn offer_caller(&mut self, value: &Value<'a>, at: At) {
+        if value.kind == Kind::Object {
+            let top = if let At::Top(top) = at { Some(top) } else { None };
+            return self.place_nested(Place::Location, value, top);
+        }
+        let text = value.to_text();
+        match text.rsplit_once(':') {
+            Some((file, line)) if is_number(line) && !file.is_empty() => {
+                let (file, line) = (file.to_owned(), line.to_owned());
+                self.offer_text(Field::Line, 2, Cow::Owned(line), At::Copied);
+                self.offer_text(Field::File, 1, Cow::Owned(file), at);
+            }
+            _ => self.offer(Field::File, 1, value, at),
+        }
+    }
+
+    /// An error that is a text: with lines it is a stack, else a message.
+    fn offer_error_text(&mut self, value: &Value<'a>, at: At) {
+        let text = value.to_text();
+        if text.contains('\n') {
+            self.offer_text(Field::ErrorStack, 3, text, at);
+        } else {
+            self.offer_text(Field::Message, ERROR_MESSAGE_RANK, text, At::Copied);
+        }
+    }
+
+    fn offer(&mut self, field: Field, rank: u8, value: &Value<'a>, at: At) {
+        let fits = match field {
+            Field::Metadata => self.audit,
+            Field::Message => rank == 0 || value.kind == Kind::String,
+            Field::Line | Field::Pid => is_number(&value.to_text()),
+            Field::ErrorStack => value.kind == Kind::String,
+            _ => matches!(value.kind, Kind::String | Kind::Scalar),
+        };
+        if fits {
+            let text = if field == Field::Metadata { value.to_json() } else { value.to_text() };
+            self.offer_text(field, rank, text, at);
+        }
+    }
+
+    fn offer_text(&mut self, field: Field, rank: u8, text: Cow<'a, str>, at: At) {
+        let slot = &mut self.found[field as usize];
+        if slot.as_ref().is_none_or(|found| rank < found.rank) {
+            *slot = Some(Found { rank, text, at });
+        }
+    }
+
+    /// Members that became fields are not data.
+    fn settle(&mut self) {
+        for found in self.found.iter().flatten() {
+            if let At::Top(index) = found.at {
+                self.fates[index] = Fate::Gone;
+            }
+        }
+    }
+
+    /// A member's value as JSON, without those of its members that became fields; `None` when nothing is left.
+    fn without_found(&self, index: usize, member: &Member<'a>) -> Option<Cow<'a, str>> {
+        let gone = |nested: usize| {
+            self.found.iter().flatten().any(|found| found.at == At::Nested(index, nested))
+        };
+        let any_gone =
+            self.found.iter().flatten().any(|found| matches!(found.at, At::Nested(top, _) if top == index));
+        if !any_gone {
+            return Some(member.value.to_json());
+        }
+        let mut out = String::new();
+        let mut members = member.value.members()?;
+        let mut nested = 0;
+        while let Ok(Some(member)) = members.next_member() {
+            if !gone(nested) {
+                out.push(if out.is_empty() { '{' } else { ',' });
+                push_json_string(&mut out, &member.key.to_str());
+                out.push(':');
+                out.push_str(&member.value.to_json());
+            }
+            nested += 1;
+        }
+        if out.is_empty() {
+            return None;
+        }
+        out.push('}');
+        Some(Cow::Owned(out))
     }
 }
 
-pub fn read(body: &[u8]) -> Fields<'_> {
-    let mut values = [const { None }; Field::ALL.len()];
-    values[Field::Message as usize] = Some(String::from_utf8_lossy(body));
-    let level = crate::level::level_of_text(body);
-    Fields {
-        level: level.unwrap_or(Level::Info),
-        level_given: level.is_some(),
-        audit: body.starts_with(b"[AUDIT]"),
-        json: false,
-        values,
-        data: Vec::new(),
+fn member_of<'a>(value: &Value<'a>, name: &str) -> Option<Value<'a>> {
+    let mut members = value.members()?;
+    while let Ok(Some(member)) = members.next_member() {
+        if member.key.to_str() == name {
+            return Some(member.value);
+        }
     }
+    None
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn push_json_string(out: &mut String, text: &str) {
+    out.push_str(&serde_json::Value::String(text.to_owned()).to_string());
 }

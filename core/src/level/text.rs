@@ -103,7 +103,7 @@ fn standing(word: &[u8], first: bool) -> Option<Level> {
 }
 
 /// Without the colour sequences (`ESC [ ... m`) around a word.
-fn strip_ansi(mut word: &[u8]) -> &[u8] {
+pub(crate) fn strip_ansi(mut word: &[u8]) -> &[u8] {
     while let Some(rest) = word.strip_prefix(b"\x1b[") {
         match rest.iter().position(|b| *b == b'm') {
             Some(end) => word = &rest[end + 1..],
