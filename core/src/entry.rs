@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::fields::{Field, read};
+use crate::fields::{Field, Fields, read};
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
@@ -112,12 +112,32 @@ fn present(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// What the cluster says goes before what the body says; what the body says otherwise stays in `data`.
+fn cluster_first<'a>(fields: &mut Fields<'a>, field: Field, cluster: &'a str) -> Option<Cow<'a, str>> {
+    if cluster.is_empty() {
+        return fields.take(field);
+    }
+    if fields.get(field).is_some_and(|own| own != cluster) {
+        fields.give_back(field);
+    }
+    Some(Cow::Borrowed(cluster))
+}
+
+fn raw(json: String) -> Option<Box<RawValue>> {
+    RawValue::from_string(json).ok()
+}
+
 impl<'a> Entry<'a> {
     pub fn new(record: &Record<'a>, origin: &'a Origin) -> Entry<'a> {
-        let fields = read(record.body);
-        let own = |field: Field| fields.get(field).map(|text| Cow::Owned(text.to_owned()));
-        let first = |text: &'a str, field: Field| present(text).map(Cow::Borrowed).or_else(|| own(field));
-        let number = |field: Field| fields.get(field).and_then(|text| text.parse().ok());
+        let mut fields = read(record.body);
+        let service = cluster_first(&mut fields, Field::Service, &origin.service);
+        let plugin = cluster_first(&mut fields, Field::Plugin, &origin.plugin);
+        let environment = cluster_first(&mut fields, Field::Environment, &origin.environment);
+        let version = cluster_first(&mut fields, Field::Version, &origin.version);
+        let region = cluster_first(&mut fields, Field::Region, &origin.region);
+        let data = fields.data_json().and_then(raw);
+        let mut own = |field: Field| fields.take(field);
+        let number = |text: Option<Cow<'_, str>>| text.and_then(|text| text.parse().ok());
         Entry {
             id: record.id.to_string(),
             timestamp: timestamp(record.time_us),
@@ -132,26 +152,26 @@ impl<'a> Entry<'a> {
             request_id: own(Field::RequestId),
             trace_id: own(Field::TraceId),
             span_id: own(Field::SpanId),
-            service: first(&origin.service, Field::Service),
+            service,
             source: own(Field::Source),
             action: own(Field::Action),
             file: own(Field::File),
-            line: number(Field::Line),
+            line: number(own(Field::Line)),
             function: own(Field::Function),
             logger: own(Field::Logger),
             task_id: own(Field::TaskId),
-            plugin: first(&origin.plugin, Field::Plugin),
-            pid: number(Field::Pid),
+            plugin,
+            pid: number(own(Field::Pid)),
             message: own(Field::Message),
-            data: None,
-            metadata: None,
+            data,
+            metadata: own(Field::Metadata).and_then(|json| raw(json.into_owned())),
             error_type: own(Field::ErrorType),
             error_code: own(Field::ErrorCode),
             error_stack: own(Field::ErrorStack),
-            signature: own(Field::Signature),
-            environment: first(&origin.environment, Field::Environment),
-            version: first(&origin.version, Field::Version),
-            region: first(&origin.region, Field::Region),
+            signature: None,
+            environment,
+            version,
+            region,
             namespace: present(&origin.namespace),
             pod: present(&origin.pod),
             container: present(&origin.container),

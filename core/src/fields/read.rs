@@ -110,6 +110,13 @@ impl<'a> Fields<'a> {
         self.found[field as usize].as_mut().map(|found| std::mem::take(&mut found.text))
     }
 
+    /// Not a field any more: it is data again.
+    pub fn give_back(&mut self, field: Field) {
+        if let Some(Found { at: At::Top(index), .. }) = self.found[field as usize].take() {
+            self.fates[index] = Fate::Data;
+        }
+    }
+
     /// What the application sent beside the known fields, in its order; a name that comes twice comes twice.
     pub fn data(&self) -> Vec<Datum<'a>> {
         let mut data = Vec::new();
@@ -163,16 +170,18 @@ impl<'a> Fields<'a> {
         let Member { key, value } = self.members[index];
         let Some(key) = lookup(key) else { return };
         let at = At::Top(index);
-        if value.is_null() {
+        let is_nothing =
+            value.is_null() || (value.raw == b"\"\"" && !matches!(key, Key::Field(Field::Message, _)));
+        if is_nothing {
             self.fates[index] = Fate::Gone;
             return;
         }
         match key {
             Key::Field(field, rank) => self.offer(field, rank, &value, at),
             Key::Level(LevelKey::Word) => {
-                let says = value.text().is_some_and(|text| {
-                    text.raw.eq_ignore_ascii_case(self.level.as_str().as_bytes())
-                });
+                let says = value
+                    .text()
+                    .is_some_and(|text| text.raw.eq_ignore_ascii_case(self.level.as_str().as_bytes()));
                 if says {
                     self.fates[index] = Fate::Gone;
                 }
@@ -215,9 +224,7 @@ impl<'a> Fields<'a> {
                 Some(Key::Field(field, ERROR_MESSAGE_RANK)) if member.value.kind == Kind::String => {
                     self.offer(field, ERROR_MESSAGE_RANK, &member.value, At::Copied)
                 }
-                Some(Key::Field(field, rank)) => {
-                    self.offer(field, rank + NESTED_RANK, &member.value, at)
-                }
+                Some(Key::Field(field, rank)) => self.offer(field, rank + NESTED_RANK, &member.value, at),
                 Some(Key::Place(nested, _)) if top.is_some() && member.value.kind == Kind::Object => {
                     self.place_nested(nested, &member.value, None)
                 }
@@ -288,9 +295,8 @@ impl<'a> Fields<'a> {
 
     /// A member's value as JSON, without those of its members that became fields; `None` when nothing is left.
     fn without_found(&self, index: usize, member: &Member<'a>) -> Option<Cow<'a, str>> {
-        let gone = |nested: usize| {
-            self.found.iter().flatten().any(|found| found.at == At::Nested(index, nested))
-        };
+        let gone =
+            |nested: usize| self.found.iter().flatten().any(|found| found.at == At::Nested(index, nested));
         let any_gone =
             self.found.iter().flatten().any(|found| matches!(found.at, At::Nested(top, _) if top == index));
         if !any_gone {

@@ -101,9 +101,7 @@ pub fn level_of(kind: LevelKey, value: &Value<'_>) -> Option<Level> {
         (LevelKey::Word, Kind::Scalar) => Level::from_tens(number(value)?),
         (LevelKey::Word, Kind::Object) => level_of_object(value),
         (LevelKey::OtelNumber, _) => Level::from_otel_severity(i32::try_from(number(value)?).ok()?),
-        (LevelKey::Syslog, _) => {
-            number(value).and_then(Level::from_syslog).or_else(|| level_of_word(value))
-        }
+        (LevelKey::Syslog, _) => number(value).and_then(Level::from_syslog).or_else(|| level_of_word(value)),
         (LevelKey::Python, _) => Level::from_python(number(value)?),
         (LevelKey::Word, Kind::Array) => None,
     }
