@@ -1,0 +1,81 @@
+//! Which PostgreSQL a command talks to: the one that was named, or the data folder's own, kept running as long as needed.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use cordwood_service::Failure;
+use cordwood_store::connect::{Settings, Store};
+
+use crate::args::DatabaseArgs;
+use crate::embedded_postgres::{Embedded, EmbeddedError, default_data_dir};
+
+#[derive(Debug)]
+pub struct Database {
+    pub store: Store,
+    /// Set when it is the data folder's own; keeps it running.
+    embedded: Option<Embedded>,
+}
+
+impl DatabaseArgs {
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(default_data_dir)
+    }
+}
+
+impl Database {
+    /// Connects. `create`: make a data folder when there is none (standalone); others say how to get one.
+    ///
+    /// # Errors
+    /// One line that names what to change.
+    pub async fn open(args: &DatabaseArgs, create: bool) -> Result<Database, Failure> {
+        if let Some(url) = &args.database_url {
+            let store = connect(url).await?;
+            return Ok(Database { store, embedded: None });
+        }
+        let data_dir = args.data_dir();
+        let embedded = tokio::task::spawn_blocking(move || Embedded::start(&data_dir, create))
+            .await
+            .context("start PostgreSQL")?
+            .map_err(embedded_failure)?;
+        let store = connect(embedded.url()).await?;
+        Ok(Database { store, embedded: Some(embedded) })
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// How to look with SQL, where we can say it without showing a password.
+    pub fn psql_hint(&self) -> Option<String> {
+        self.embedded.as_ref().map(Embedded::psql_hint)
+    }
+
+    /// Lets go of it and, when nobody else uses it, waits until an embedded server is down.
+    pub async fn close(self) {
+        let Database { store, embedded } = self;
+        drop(store);
+        if let Some(embedded) = embedded {
+            let _ = tokio::task::spawn_blocking(move || embedded.stop()).await;
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<Store, Failure> {
+    let settings = Settings::url(url);
+    // What is wrong with the text is the caller's mistake; what the server says is not.
+    Store::new(&settings).map_err(|error| Failure::Config(error.into()))?;
+    Store::connect(&settings).await.map_err(|error| Failure::Run(error.into()))
+}
+
+fn embedded_failure(error: EmbeddedError) -> Failure {
+    match error {
+        EmbeddedError::NoFolder { .. } => Failure::Config(
+            anyhow::Error::new(error).context("no database: give --database-url, --data-dir or CORDWOOD_DATABASE_URL"),
+        ),
+        EmbeddedError::NoBinaries { .. }
+        | EmbeddedError::OtherVersion { .. }
+        | EmbeddedError::NoUser
+        | EmbeddedError::Unreachable { .. } => Failure::Config(error.into()),
+        error => Failure::Run(error.into()),
+    }
+}

@@ -1,0 +1,106 @@
+//! From the command line's words and options to one filter and one scope; a mistake is shown where it is.
+
+use anyhow::anyhow;
+use cordwood_core::filter::{self, Filter};
+use cordwood_service::Failure;
+use cordwood_store::scope::{AdminReason, TenantScope};
+
+use crate::args::FilterArgs;
+use crate::output::escape;
+
+impl FilterArgs {
+    /// Whoever has the database's credentials may see all tenants; naming some narrows it.
+    pub fn scope(&self) -> TenantScope {
+        if self.tenant.is_empty() {
+            TenantScope::All(AdminReason::CommandLine)
+        } else {
+            TenantScope::Tenants(self.tenant.clone())
+        }
+    }
+
+    /// # Errors
+    /// Three lines: what is wrong, the expression, a caret under the place.
+    pub fn filter(&self) -> Result<Filter, Failure> {
+        let expression = self.filter.join(" ");
+        // Alone first: positions are those of what was typed.
+        if !expression.trim().is_empty() {
+            parse(&expression)?;
+        }
+        parse(&self.combined(&expression))
+    }
+
+    fn combined(&self, expression: &str) -> String {
+        let mut parts = Vec::new();
+        if !expression.trim().is_empty() {
+            parts.push(format!("({expression})"));
+        }
+        if let Some(level) = self.level {
+            parts.push(format!("level>={}", level.as_str().to_ascii_lowercase()));
+        }
+        for (field, value) in [("service", &self.service), ("namespace", &self.namespace), ("pod", &self.pod)] {
+            if let Some(value) = value {
+                parts.push(format!("{field}={}", quoted(value)));
+            }
+        }
+        parts.join(" ")
+    }
+}
+
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn parse(expression: &str) -> Result<Filter, Failure> {
+    filter::parse(expression).map_err(|error| {
+        Failure::Config(anyhow!(Pointed { shown: pointed(expression, error.at, &error.message) }))
+    })
+}
+
+/// Its text has several lines, which `Failure`'s one-line printing would flatten: see `main`.
+#[derive(Debug)]
+pub struct Pointed {
+    pub shown: String,
+}
+
+impl std::fmt::Display for Pointed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl std::error::Error for Pointed {}
+
+/// `at`: byte position in `expression`.
+fn pointed(expression: &str, at: usize, message: &str) -> String {
+    let at = (0..=at.min(expression.len())).rev().find(|at| expression.is_char_boundary(*at)).unwrap_or(0);
+    let before = escape::one_line(&expression[..at]);
+    let after = escape::one_line(&expression[at..]);
+    format!("filter: {message}\n  {before}{after}\n  {}^", " ".repeat(escape::width(&before)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_mistake() {
+        assert_eq!(
+            pointed("level>=wran x", 7, "unknown level \"wran\""),
+            "filter: unknown level \"wran\"\n  level>=wran x\n         ^"
+        );
+        assert_eq!(pointed("日本 (", 7, "expected )"), "filter: expected )\n  日本 (\n       ^");
+        assert_eq!(pointed("", 5, "empty"), "filter: empty\n  \n  ^");
+    }
+
+    #[test]
+    fn options_narrow_the_expression() {
+        let args = FilterArgs {
+            filter: vec!["a".into(), "OR b".into()],
+            level: Some(cordwood_core::level::Level::Warn),
+            service: Some("it's \"x\"".into()),
+            ..FilterArgs::default()
+        };
+        assert_eq!(args.combined("a OR b"), r#"(a OR b) level>=warn service="it's \"x\"""#);
+        assert_eq!(FilterArgs::default().combined("  "), "");
+    }
+}

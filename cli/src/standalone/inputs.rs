@@ -1,0 +1,139 @@
+//! Which files to read: paths and globs as typed, made absolute; a mistake is told before anything starts.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// One input of the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Absolute; wildcards only in the last part.
+    pub pattern: String,
+    /// Whether it names one file.
+    pub is_file: bool,
+}
+
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+
+/// # Errors
+/// A path that is not there, not a regular file, not readable, or not text.
+pub fn resolve(arguments: &[String]) -> Result<Vec<Input>> {
+    let here = std::env::current_dir().context("find the current folder")?;
+    let mut inputs = Vec::new();
+    for argument in arguments.iter().filter(|argument| *argument != "-") {
+        let path = here.join(argument);
+        // A file whose name has a wildcard in it, because the shell expanded it, is a file.
+        if path.exists() || !argument.contains(WILDCARDS) {
+            inputs.push(file(&path, argument)?);
+            continue;
+        }
+        let Some(name) = path.file_name() else { bail!("{argument}: names no file") };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folders = expand(folder)?;
+        if folders.is_empty() {
+            bail!("{argument}: there is no such folder");
+        }
+        for folder in folders {
+            let Some(pattern) = folder.join(name).to_str().map(str::to_owned) else {
+                bail!("{argument}: not a UTF-8 name")
+            };
+            globset::Glob::new(&pattern).with_context(|| format!("{argument}: not a pattern"))?;
+            inputs.push(Input { pattern, is_file: false });
+        }
+    }
+    inputs.dedup();
+    Ok(inputs)
+}
+
+fn file(path: &Path, argument: &str) -> Result<Input> {
+    let path = path.canonicalize().with_context(|| format!("open {argument}"))?;
+    let metadata = path.metadata().with_context(|| format!("open {argument}"))?;
+    if metadata.is_dir() {
+        bail!("{argument} is a folder: name its files, for example '{}/*.log'", argument.trim_end_matches('/'));
+    }
+    if !metadata.is_file() {
+        bail!("{argument} is not a regular file: pipe it in instead, `cordwood standalone - < {argument}`");
+    }
+    let mut head = [0u8; 2];
+    let read = std::fs::File::open(&path)
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut head))
+        .with_context(|| format!("open {argument}"))?;
+    if read == 2 && head == [0x1f, 0x8b] {
+        bail!("{argument} is compressed: `zcat {argument} | cordwood standalone -`");
+    }
+    let Some(text) = path.to_str() else { bail!("{argument}: not a UTF-8 name") };
+    Ok(Input { pattern: escape(text), is_file: true })
+}
+
+/// A path as a pattern that matches only itself.
+pub fn escape(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((folder, name)) if name.contains(WILDCARDS) => {
+            let name: String = name
+                .chars()
+                .map(|c| if WILDCARDS.contains(&c) { format!("[{c}]") } else { c.to_string() })
+                .collect();
+            format!("{folder}/{name}")
+        }
+        _ => path.to_owned(),
+    }
+}
+
+/// Folders that exist now for a pattern of folders. (New files in them are found later too; new folders are not.)
+fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![PathBuf::from("/")];
+    for part in pattern.components().skip(1) {
+        let part = part.as_os_str().to_str().context("not a UTF-8 name")?;
+        if !part.contains(WILDCARDS) {
+            found.iter_mut().for_each(|folder| folder.push(part));
+            continue;
+        }
+        let glob = globset::Glob::new(part).with_context(|| format!("{part}: not a pattern"))?.compile_matcher();
+        let mut next = Vec::new();
+        for folder in found {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if glob.is_match(entry.file_name()) && entry.path().is_dir() {
+                    next.push(entry.path());
+                }
+            }
+        }
+        next.sort();
+        found = next;
+    }
+    found.retain(|folder| folder.is_dir());
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_become_absolute_patterns() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for folder in ["a1", "a2"] {
+            std::fs::create_dir(root.join(folder)).unwrap();
+            std::fs::write(root.join(folder).join("x.log"), "line\n").unwrap();
+        }
+        std::fs::write(root.join("odd[1].log"), "line\n").unwrap();
+        std::fs::write(root.join("z.gz"), [0x1f, 0x8b, 8]).unwrap();
+        let at = |name: &str| root.join(name).display().to_string();
+        let patterns = |arguments: &[String]| {
+            resolve(arguments).map(|inputs| inputs.into_iter().map(|input| input.pattern).collect::<Vec<_>>())
+        };
+        assert_eq!(patterns(&[at("a1/x.log"), "-".into()]).unwrap(), [at("a1/x.log")]);
+        assert_eq!(patterns(&[at("*.log")]).unwrap(), [at("*.log")]);
+        assert_eq!(patterns(&[at("a?/*.log")]).unwrap(), [at("a1/*.log"), at("a2/*.log")]);
+        assert_eq!(patterns(&[at("odd[1].log")]).unwrap(), [at("odd[[]1].log")]);
+        for (argument, expected) in [
+            ("none.log", "No such file"),
+            ("a1", "is a folder: name its files"),
+            ("z.gz", "is compressed: `zcat"),
+            ("b*/x", "there is no such folder"),
+        ] {
+            let message = format!("{:#}", patterns(&[at(argument)]).unwrap_err());
+            assert!(message.contains(expected), "{argument}: {message}");
+        }
+    }
+}
