@@ -35,7 +35,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Holds the PostgreSQL of a data folder; started by the other commands
     #[command(name = crate::embedded_postgres::KEEPER_COMMAND, hide = true)]
-    PostgresKeeper { data_dir: PathBuf },
+    PostgresKeeper {
+        data_dir: PathBuf,
+    },
 }
 
 /// Where PostgreSQL is: --database-url, or else the data folder of `cordwood standalone`, whose own PostgreSQL is started for
@@ -43,7 +45,13 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct DatabaseArgs {
     /// PostgreSQL to use, postgresql://user:password@host:port/database (better in the environment: others see arguments)
-    #[arg(long, env = "CORDWOOD_DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = "Database")]
+    #[arg(
+        long,
+        env = "CORDWOOD_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Database"
+    )]
     pub database_url: Option<String>,
 
     /// Folder with the PostgreSQL that `cordwood standalone` made [default: $XDG_DATA_HOME/cordwood; root: /var/lib/cordwood]

@@ -70,7 +70,8 @@ async fn connect(url: &str) -> Result<Store, Failure> {
 fn embedded_failure(error: EmbeddedError) -> Failure {
     match error {
         EmbeddedError::NoFolder { .. } => Failure::Config(
-            anyhow::Error::new(error).context("no database: give --database-url, --data-dir or CORDWOOD_DATABASE_URL"),
+            anyhow::Error::new(error)
+                .context("no database: give --database-url, --data-dir or CORDWOOD_DATABASE_URL"),
         ),
         EmbeddedError::NoBinaries { .. }
         | EmbeddedError::OtherVersion { .. }

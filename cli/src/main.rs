@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::PostgresKeeper { data_dir } => embedded_postgres::run_keeper(&data_dir)
             .map(|()| Outcome::Done)
             .map_err(|error| Failure::Run(error.into())),
-        Command::Crds(_) => on_runtime(async {Ok(Outcome::Done)}),
+        Command::Crds(_) => on_runtime(async { Ok(Outcome::Done) }),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut std::io::stdout());
             Ok(Outcome::Done)
@@ -49,7 +49,19 @@ fn main() -> ExitCode {
         Command::Standalone(_) => Ok(Outcome::Done),
         Command::Query(_) => Ok(Outcome::Done),
         Command::Tail(_) => Ok(Outcome::Done),
-        Command::Audit(_) => Ok(Outcome::Done),
+        Command::Audit(a) => on_runtime(async move {
+            let t = std::time::Instant::now();
+            let d = database::Database::open(&a.database, true).await?;
+            println!("{:?} {:?}", d, t.elapsed());
+            tokio::time::sleep(std::time::Duration::from_secs(
+                a.stream.and_then(|s| s.parse().ok()).unwrap_or(0),
+            ))
+            .await;
+            let t = std::time::Instant::now();
+            d.close().await;
+            println!("closed {:?}", t.elapsed());
+            Ok(Outcome::Done)
+        }),
         Command::Plan(_) => Ok(Outcome::Done),
     };
     match result {

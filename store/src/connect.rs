@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{StoreError, describe};
@@ -107,21 +107,35 @@ impl Store {
     pub async fn client(&self, application: &str) -> Result<Client, StoreError> {
         let mut config = self.0.config.clone();
         config.application_name(application);
-        let connect = config.connect(self.0.tls.clone());
-        let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT * 2, connect)
-            .await
-            .map_err(|_| self.refused("no answer within 10 s".to_owned(), None))?
-            .map_err(|error| self.explain(error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %describe(&error), "PostgreSQL session ended");
-            }
-        });
+        // Over a unix socket there is no TLS, and no host name for rustls to make a connector of.
+        let client = if self.is_unix() {
+            let (client, connection) = self.within_patience(config.connect(NoTls)).await?;
+            drive(connection);
+            client
+        } else {
+            let (client, connection) = self.within_patience(config.connect(self.0.tls.clone())).await?;
+            drive(connection);
+            client
+        };
         client
             .batch_execute("set timezone = 'UTC'; set idle_in_transaction_session_timeout = '60s'")
             .await
             .map_err(StoreError::sql("prepare session at", &self.0.at))?;
         Ok(client)
+    }
+
+    fn is_unix(&self) -> bool {
+        matches!(self.0.config.get_hosts().first(), Some(tokio_postgres::config::Host::Unix(_)))
+    }
+
+    async fn within_patience<T>(
+        &self,
+        connect: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(CONNECT_TIMEOUT * 2, connect)
+            .await
+            .map_err(|_| self.refused("no answer within 10 s".to_owned(), None))?
+            .map_err(|error| self.explain(error))
     }
 
     /// A session from the pool; goes back when dropped. Do not leave a transaction open in it.
@@ -179,6 +193,15 @@ impl Store {
         };
         self.refused(message, Some(error))
     }
+}
+
+/// A session's connection lives in a task of its own.
+fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %describe(&error), "PostgreSQL session ended");
+        }
+    });
 }
 
 /// See [`Store::pooled`].

@@ -31,7 +31,6 @@ pub struct ServerUser {
     pub gid: u32,
 }
 
-#[derive(Debug)]
 pub struct Folder {
     pub path: PathBuf,
     /// With the password in it.
@@ -39,6 +38,13 @@ pub struct Folder {
     socket_dir: PathBuf,
     /// Set when we are root: the server may not run as root.
     pub user: Option<ServerUser>,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Folder({})", self.path.display())
+    }
 }
 
 /// `$XDG_DATA_HOME/cordwood`, `~/.local/share/cordwood`; for root /var/lib/cordwood, since PostgreSQL cannot run as root and
@@ -65,9 +71,10 @@ impl Folder {
         let root = rustix::process::geteuid().is_root();
         // The server's user must pass through the folder; what is secret in it has modes of its own.
         let mode = if root { 0o711 } else { 0o700 };
+        let absolute = std::path::absolute(path).map_err(io_error("find", path))?;
+        let user = if root { Some(server_user(&absolute)?) } else { None };
         make_dir(path, mode)?;
         let path = path.canonicalize().map_err(io_error("find", path))?;
-        let user = if root { Some(server_user(&path)?) } else { None };
         let socket_dir = socket_dir(&path);
         let url = url(&path, &socket_dir)?;
         let folder = Folder { path, url, socket_dir, user };
@@ -104,11 +111,12 @@ impl Folder {
         UnixStream::connect(self.socket_dir.join(SOCKET_NAME)).is_ok()
     }
 
-    /// `keeper_ended`: set when the keeper that was started for this has ended.
+    /// `keeper_ended`: set when the keeper that was started for this has ended. Complaints in the log count from `log_from`.
     pub fn wait_until_it_answers(
         &self,
         patience: Duration,
         keeper_ended: &AtomicBool,
+        log_from: u64,
     ) -> Result<(), EmbeddedError> {
         let deadline = Instant::now() + patience;
         loop {
@@ -119,7 +127,7 @@ impl Folder {
             // One that found another keeper ends too.
             let gone = keeper_ended.load(Ordering::Relaxed) && !self.has_keeper();
             if gone || Instant::now() > deadline {
-                let message = last_complaint(&self.log_file())
+                let message = last_complaint(&self.log_file(), log_from)
                     .unwrap_or_else(|| format!("no answer within {} s", patience.as_secs()));
                 return Err(EmbeddedError::NotStarted {
                     path: self.cluster(),
@@ -286,7 +294,8 @@ fn socket_dir(folder: &Path) -> PathBuf {
         return inside;
     }
     let uid = rustix::process::geteuid().as_raw();
-    let hash = cordwood_core::identity::FileId::of_head(&[folder.as_os_str().as_encoded_bytes(), b"\n"].concat());
+    let hash =
+        cordwood_core::identity::FileId::of_head(&[folder.as_os_str().as_encoded_bytes(), b"\n"].concat());
     PathBuf::from(format!("/tmp/cordwood-{uid}-{}", hash.map_or_else(String::new, |hash| hash.to_string())))
 }
 
@@ -299,7 +308,7 @@ fn url(folder: &Path, socket_dir: &Path) -> Result<String, EmbeddedError> {
             // The folder may have been moved since: the password stays, the socket's place is computed anew.
             let password = text.trim().trim_start_matches("postgresql://cordwood:");
             let password = password.split('@').next().unwrap_or_default();
-            let url = format!("postgresql://cordwood:{password}@{host}/postgres");
+            let url = format!("postgresql://cordwood:{password}@{host}/postgres?sslmode=disable");
             if url != text.trim() {
                 write_private(&file, &url)?;
             }
@@ -311,7 +320,7 @@ fn url(folder: &Path, socket_dir: &Path) -> Result<String, EmbeddedError> {
                 .and_then(|mut source| source.read_exact(&mut random))
                 .map_err(io_error("read", Path::new("/dev/urandom")))?;
             let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            let url = format!("postgresql://cordwood:{password}@{host}/postgres");
+            let url = format!("postgresql://cordwood:{password}@{host}/postgres?sslmode=disable");
             write_private(&file, &url)?;
             Ok(url)
         }
@@ -334,10 +343,15 @@ fn percent_encode(path: &Path) -> String {
 /// Root's server user: whoever owns the cluster already, else `postgres`, else `nobody`; and that it can get there.
 fn server_user(folder: &Path) -> Result<ServerUser, EmbeddedError> {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let owner = std::fs::metadata(folder.join("postgres")).ok().map(|metadata| metadata.uid()).filter(|uid| *uid != 0);
+    let owner = std::fs::metadata(folder.join("postgres"))
+        .ok()
+        .map(|metadata| metadata.uid())
+        .filter(|uid| *uid != 0);
     let user = parse_users(&users)
         .find(|user| owner == Some(user.uid))
-        .or_else(|| ["postgres", "nobody"].iter().find_map(|name| parse_users(&users).find(|user| user.name == *name)))
+        .or_else(|| {
+            ["postgres", "nobody"].iter().find_map(|name| parse_users(&users).find(|user| user.name == *name))
+        })
         .ok_or(EmbeddedError::NoUser)?;
     for ancestor in folder.ancestors() {
         let Ok(metadata) = std::fs::metadata(ancestor) else { continue };
@@ -366,11 +380,15 @@ fn parse_users(passwd: &str) -> impl Iterator<Item = ServerUser> {
 }
 
 /// The last FATAL or PANIC in the server's log.
-fn last_complaint(log: &Path) -> Option<String> {
+fn last_complaint(log: &Path, from: u64) -> Option<String> {
     let text = std::fs::read(log).ok()?;
+    let text = text.get(usize::try_from(from).ok()?..).unwrap_or(&text);
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(64 << 10)..]).into_owned();
-    let line = text.lines().rev().find(|line| line.contains("FATAL:") || line.contains("PANIC:"))?;
-    Some(line.split_once("FATAL:").or_else(|| line.split_once("PANIC:"))?.1.trim().to_owned())
+    text.lines().rev().find_map(|line| {
+        let complaint =
+            ["FATAL:", "PANIC:", "cordwood:"].iter().find_map(|mark| Some(line.split_once(mark)?.1));
+        complaint.map(|complaint| complaint.trim().to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -391,7 +409,7 @@ mod tests {
     fn the_url_is_made_once_and_follows_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let first = url(dir.path(), Path::new("/a b/run")).unwrap();
-        assert!(first.ends_with("@%2Fa%20b%2Frun/postgres"), "{first}");
+        assert!(first.ends_with("@%2Fa%20b%2Frun/postgres?sslmode=disable"), "{first}");
         assert_eq!(url(dir.path(), Path::new("/a b/run")).unwrap(), first);
         let moved = url(dir.path(), Path::new("/c/run")).unwrap();
         assert_eq!(moved, first.replace("%2Fa%20b%2Frun", "%2Fc%2Frun"));
@@ -411,7 +429,9 @@ mod tests {
     fn the_last_complaint_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        std::fs::write(&log, "2026 LOG: x\n2026 FATAL:  could not create lock file\n2026 LOG: shut down\n").unwrap();
-        assert_eq!(last_complaint(&log).as_deref(), Some("could not create lock file"));
+        std::fs::write(&log, "2026 LOG: x\n2026 FATAL:  could not create lock file\n2026 LOG: shut down\n")
+            .unwrap();
+        assert_eq!(last_complaint(&log, 0).as_deref(), Some("could not create lock file"));
+        assert_eq!(last_complaint(&log, 50), None);
     }
 }

@@ -66,16 +66,32 @@ impl Embedded {
         let folder = Folder::open(data_dir, create)?;
         // While a keeper stops PostgreSQL it holds this lock exclusively; then this waits until it is down.
         let users = folder.lock_shared()?;
+        let embedded = Embedded { folder, _users: users };
+        embedded.ensure_running()?;
+        Ok(embedded)
+    }
+
+    /// Starts the server again should it have ended by itself (a crash, the out-of-memory killer). Blocks as `start` does.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub fn ensure_running(&self) -> Result<(), EmbeddedError> {
+        let folder = &self.folder;
+        if folder.answers() && folder.has_keeper() {
+            return Ok(());
+        }
         let _starting = folder.lock_start()?;
         if !folder.answers() {
+            folder.binaries()?;
             folder.initialise()?;
-            let ended = keeper::spawn(&folder)?;
-            folder.wait_until_it_answers(Duration::from_secs(60), &ended)?;
+            let log_from = std::fs::metadata(folder.log_file()).map_or(0, |metadata| metadata.len());
+            let ended = keeper::spawn(folder)?;
+            folder.wait_until_it_answers(Duration::from_secs(60), &ended, log_from)?;
         } else if !folder.has_keeper() {
             // Somebody killed the keeper: a new one takes the running server over.
-            keeper::spawn(&folder)?;
+            keeper::spawn(folder)?;
         }
-        Ok(Embedded { folder, _users: users })
+        Ok(())
     }
 
     /// With the password in it: never printed, only connected to.

@@ -55,7 +55,10 @@ impl Printer {
     }
 
     /// Records of one page in the order they are given; a table's columns are as wide as they need.
-    pub fn page<'a>(&mut self, records: impl Iterator<Item = (&'a OwnedRecord, &'a Origin)>) -> io::Result<()> {
+    pub fn page<'a>(
+        &mut self,
+        records: impl Iterator<Item = (&'a OwnedRecord, &'a Origin)>,
+    ) -> io::Result<()> {
         match self.format {
             Format::Table => {
                 let rows = records.map(|(record, origin)| self.table.row(record, origin)).collect();
@@ -65,7 +68,8 @@ impl Printer {
                 for (record, origin) in records {
                     // JSON escapes every control character below 0x20 itself; DEL, C1 and overrides are left to it as text.
                     let record = record.as_record();
-                    let line = serde_json::to_string(&Entry::new(&record, origin)).map_err(io::Error::other)?;
+                    let line =
+                        serde_json::to_string(&Entry::new(&record, origin)).map_err(io::Error::other)?;
                     if self.escape_raw {
                         self.out.write_all(escape::json(&line).as_bytes())?;
                     } else {

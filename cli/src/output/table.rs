@@ -80,7 +80,14 @@ impl Table {
             let tenant = pad(&row.tenant, self.tenant_width);
             let service = pad(&row.service, self.service_width);
             let level = format!("{:<5}", row.level);
-            let used = escape::width(&row.time) + 1 + 5 + 1 + escape::width(&tenant) + 1 + escape::width(&service) + 2;
+            let used = escape::width(&row.time)
+                + 1
+                + 5
+                + 1
+                + escape::width(&tenant)
+                + 1
+                + escape::width(&service)
+                + 2;
             let room = self.width.map(|width| width.saturating_sub(used).max(20));
             let message = room.map_or(row.message.as_str().into(), |room| escape::cut(&row.message, room));
             let left = room.map(|room| room.saturating_sub(escape::width(&message) + 2));
@@ -105,7 +112,8 @@ impl Table {
     fn time(&self, time_us: i64) -> String {
         let Ok(time) = Timestamp::from_microsecond(time_us) else { return format!("{time_us} us") };
         let zoned = time.to_zoned(self.zone.clone());
-        let format = if self.zone == TimeZone::UTC { "%Y-%m-%dT%H:%M:%S%.3fZ" } else { "%Y-%m-%d %H:%M:%S%.3f" };
+        let format =
+            if self.zone == TimeZone::UTC { "%Y-%m-%dT%H:%M:%S%.3fZ" } else { "%Y-%m-%d %H:%M:%S%.3f" };
         zoned.strftime(format).to_string()
     }
 }
