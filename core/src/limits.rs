@@ -14,6 +14,10 @@ pub const BATCH_RECORDS_MAX: usize = 4096;
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Records in a sealed block (DESIGN: about 1,024).
 pub const SEALED_BLOCK_RECORDS: usize = 1024;
+/// Records that a reader accepts in a block, so that a damaged count allocates little.
+pub const BLOCK_RECORDS_MAX: usize = 65_536;
+/// Distinct tokens that a block's bloom filter has room for (2 bytes each); with more it says "perhaps" more often.
+pub const BLOOM_TOKENS_MAX: usize = 65_536;
 /// Unpacked bytes of bodies in a block at the most (one larger record is a block of its own).
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// A record's time may lie this far before the moment of storing...
@@ -29,3 +33,5 @@ const _: () = assert!(RECORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
+const _: () = assert!(SEALED_BLOCK_RECORDS <= BLOCK_RECORDS_MAX);
+const _: () = assert!(BLOCK_BYTES_MAX <= RECORD_BYTES_MAX && RECORD_BYTES_MAX <= u32::MAX as usize);

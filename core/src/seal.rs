@@ -1,1 +1,175 @@
-//! Fresh records into sealed blocks.
+//! Fresh records into sealed blocks: sorted by time within (tenant, class, leaf), cut at about 1,024 records.
+//!
+//! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. So records are gathered per class and leaf,
+//! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. Memory is bounded by [`SEAL_BYTES_MAX`]. A block never
+//! mixes tenants, classes or leaves. Nothing is decided here about which class or leaf: that is `retention`.
+
+use std::collections::HashMap;
+
+use crate::block::{BlockBuilder, EncodedBlock};
+use crate::identity::RecordId;
+use crate::level::Level;
+use crate::limits::SEALED_BLOCK_RECORDS;
+use crate::origin::{Origin, OriginId};
+use crate::record::{Flags, Record};
+
+/// Records of one class and leaf that are sorted together.
+pub const SEAL_RECORDS_MAX: usize = 8 * SEALED_BLOCK_RECORDS;
+/// Bytes of bodies that wait in all leaves together; above it the fullest leaf is packed early.
+pub const SEAL_BYTES_MAX: usize = 64 << 20;
+
+/// A table partition of the sealed blocks: a retention class and a range of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Leaf {
+    pub class: i32,
+    /// Microseconds, inclusive.
+    pub from_us: i64,
+    /// Microseconds, exclusive.
+    pub to_us: i64,
+}
+
+/// A block and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedBlock {
+    pub tenant: String,
+    pub leaf: Leaf,
+    pub block: EncodedBlock,
+}
+
+/// Gathers one tenant's records after the other.
+pub struct Sealer {
+    level: i32,
+    tenant: String,
+    waiting: HashMap<Leaf, Waiting>,
+    waiting_bytes: usize,
+    builder: BlockBuilder,
+    origins: HashMap<OriginId, Origin>,
+    spare: Vec<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    records: Vec<Slim>,
+    bodies: Vec<u8>,
+}
+
+/// A record whose body lies in [`Waiting::bodies`].
+#[derive(Clone, Copy)]
+struct Slim {
+    time_us: i64,
+    original_time_us: Option<i64>,
+    id: RecordId,
+    origin: OriginId,
+    level: Level,
+    flags: Flags,
+    body_start: usize,
+    body_len: usize,
+}
+
+impl Sealer {
+    /// `level`: zstd's.
+    pub fn new(level: i32) -> Sealer {
+        Sealer {
+            level,
+            tenant: String::new(),
+            waiting: HashMap::new(),
+            waiting_bytes: 0,
+            builder: BlockBuilder::new(),
+            origins: HashMap::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Takes a record; blocks that are full come out through `emit`. A tenant's records must come together; its last
+    /// blocks come out when the next tenant's first record is pushed, or by [`Sealer::finish`]. `origin` must be the one
+    /// that `record.origin` names, `record.time_us` must lie within `leaf`.
+    pub fn push(
+        &mut self,
+        tenant: &str,
+        leaf: Leaf,
+        record: &Record<'_>,
+        origin: &Origin,
+        emit: &mut impl FnMut(SealedBlock),
+    ) {
+        debug_assert!((leaf.from_us..leaf.to_us).contains(&record.time_us));
+        if self.tenant != tenant {
+            self.finish(emit);
+            tenant.clone_into(&mut self.tenant);
+        }
+        if !self.origins.contains_key(&record.origin) {
+            self.origins.insert(record.origin, origin.clone());
+        }
+        let waiting = self.waiting.entry(leaf).or_insert_with(|| self.spare.pop().unwrap_or_default());
+        waiting.records.push(Slim {
+            time_us: record.time_us,
+            original_time_us: record.original_time_us,
+            id: record.id,
+            origin: record.origin,
+            level: record.level,
+            flags: record.flags,
+            body_start: waiting.bodies.len(),
+            body_len: record.body.len(),
+        });
+        waiting.bodies.extend_from_slice(record.body);
+        self.waiting_bytes += record.body.len();
+        if waiting.records.len() >= SEAL_RECORDS_MAX {
+            self.pack(leaf, emit);
+        } else if self.waiting_bytes > SEAL_BYTES_MAX {
+            let fullest = self.waiting.iter().max_by_key(|(_, waiting)| waiting.bodies.len());
+            if let Some((&fullest, _)) = fullest {
+                self.pack(fullest, emit);
+            }
+        }
+    }
+
+    /// Packs everything that waits.
+    pub fn finish(&mut self, emit: &mut impl FnMut(SealedBlock)) {
+        let mut leaves: Vec<Leaf> = self.waiting.keys().copied().collect();
+        leaves.sort_unstable();
+        for leaf in leaves {
+            self.pack(leaf, emit);
+        }
+        self.origins.clear();
+    }
+
+    fn pack(&mut self, leaf: Leaf, emit: &mut impl FnMut(SealedBlock)) {
+        let Some(mut waiting) = self.waiting.remove(&leaf) else { return };
+        waiting.records.sort_unstable_by_key(|record| (record.time_us, record.id));
+        let blocks = waiting.records.len().div_ceil(SEALED_BLOCK_RECORDS).max(1);
+        let each = waiting.records.len().div_ceil(blocks);
+        for record in &waiting.records {
+            if self.builder.len() >= each || !self.add(record, &waiting.bodies) {
+                self.cut(leaf, emit);
+                let taken = self.add(record, &waiting.bodies);
+                debug_assert!(taken, "an empty block takes any record");
+            }
+        }
+        self.cut(leaf, emit);
+        self.waiting_bytes -= waiting.bodies.len();
+        waiting.records.clear();
+        waiting.bodies.clear();
+        self.spare.push(waiting);
+    }
+
+    fn add(&mut self, record: &Slim, bodies: &[u8]) -> bool {
+        let Some(origin) = self.origins.get(&record.origin) else { return true };
+        self.builder.push(
+            &Record {
+                time_us: record.time_us,
+                original_time_us: record.original_time_us,
+                level: record.level,
+                flags: record.flags,
+                origin: record.origin,
+                id: record.id,
+                body: &bodies[record.body_start..record.body_start + record.body_len],
+            },
+            origin,
+        )
+    }
+
+    fn cut(&mut self, leaf: Leaf, emit: &mut impl FnMut(SealedBlock)) {
+        if !self.builder.is_empty() {
+            emit(SealedBlock { tenant: self.tenant.clone(), leaf, block: self.builder.finish(self.level) });
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The block codec: records as compressed columns, versioned and checksummed.

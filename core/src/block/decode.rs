@@ -1,0 +1,290 @@
+//! A block into records: the small columns at once, the bodies when somebody asks for one.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use crate::identity::RecordId;
+use crate::level::Level;
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, RECORD_BYTES_MAX};
+use crate::origin::OriginId;
+use crate::record::{Flags, Record};
+
+use super::columns::{Reader, read_column, unzigzag};
+use super::{BlockError, PREFIX_BYTES, STORED, VERSION, ZSTD, checksum};
+
+/// Unpacked bytes of the columns for each record at the most, and besides.
+const COLUMN_BYTES_PER_RECORD_MAX: usize = 100;
+const COLUMN_BYTES_BESIDES_MAX: usize = 64;
+const BODIES_BYTES_MAX: usize =
+    if BLOCK_BYTES_MAX > RECORD_BYTES_MAX { BLOCK_BYTES_MAX } else { RECORD_BYTES_MAX };
+
+/// An opened block. Columns are ready; bodies are unpacked by the first [`Block::record`] or [`Block::bodies`].
+#[derive(Debug)]
+pub struct Block<'p> {
+    times: Vec<i64>,
+    levels: Vec<Level>,
+    flags: Vec<Flags>,
+    origins: Vec<OriginId>,
+    batches: Vec<Batch>,
+    record_batches: Vec<u32>,
+    indexes: Vec<u32>,
+    /// Where each body ends in the unpacked bodies.
+    ends: Vec<u32>,
+    /// (record, time), by record.
+    original_times: Vec<(u32, i64)>,
+    section: Section<'p>,
+    bodies: OnceLock<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    origin: u32,
+    topic_partition: u32,
+    kafka_offset: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Section<'p> {
+    what: &'static str,
+    method: u8,
+    unpacked_bytes: usize,
+    packed: &'p [u8],
+}
+
+impl<'p> Block<'p> {
+    /// Checks version and checksum and reads all columns but the bodies.
+    pub fn open(payload: &'p [u8]) -> Result<Block<'p>, BlockError> {
+        let mut reader = Reader::new(payload);
+        match reader.byte("version")? {
+            VERSION => {}
+            0 => return Err(BlockError::Invalid("version")),
+            newer => return Err(BlockError::Version(newer)),
+        }
+        let sum = reader.take(PREFIX_BYTES - 1, "checksum")?;
+        let expected = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);
+        let found = checksum(&payload[PREFIX_BYTES..]);
+        if expected != found {
+            return Err(BlockError::Checksum { expected, found });
+        }
+        let count = reader.bounded("count", BLOCK_RECORDS_MAX)?;
+        let dictionary = reader.bounded("dictionary id", u32::MAX as usize)? as u32;
+        if dictionary != 0 {
+            return Err(BlockError::Dictionary(dictionary));
+        }
+        let columns_max = COLUMN_BYTES_BESIDES_MAX + count * COLUMN_BYTES_PER_RECORD_MAX;
+        let (mut columns, columns_packed_bytes) = Section::header(&mut reader, "columns", columns_max)?;
+        let (mut section, bodies_packed_bytes) = Section::header(&mut reader, "bodies", BODIES_BYTES_MAX)?;
+        columns.packed = reader.take(columns_packed_bytes, "columns")?;
+        section.packed = reader.take(bodies_packed_bytes, "bodies")?;
+        if !reader.is_empty() {
+            return Err(BlockError::Invalid("end"));
+        }
+        let mut block = Block {
+            times: Vec::with_capacity(count),
+            levels: Vec::with_capacity(count),
+            flags: Vec::with_capacity(count),
+            origins: Vec::new(),
+            batches: Vec::new(),
+            record_batches: Vec::with_capacity(count),
+            indexes: Vec::with_capacity(count),
+            ends: Vec::with_capacity(count),
+            original_times: Vec::new(),
+            section,
+            bodies: OnceLock::new(),
+        };
+        block.read_columns(count, &columns.unpack()?)?;
+        Ok(block)
+    }
+
+    fn read_columns(&mut self, count: usize, bytes: &[u8]) -> Result<(), BlockError> {
+        let reader = &mut Reader::new(bytes);
+        let mut time_us = 0i64;
+        for _ in 0..count {
+            time_us = time_us.wrapping_add(unzigzag(reader.varint("times")?));
+            self.times.push(time_us);
+        }
+        read_column(reader, count, "levels", |value| {
+            let level = u8::try_from(value).ok().and_then(Level::from_u8);
+            self.levels.push(level.ok_or(BlockError::Invalid("levels"))?);
+            Ok(())
+        })?;
+        read_column(reader, count, "flags", |value| {
+            self.flags.push(Flags(u16::try_from(value).map_err(|_| BlockError::Invalid("flags"))?));
+            Ok(())
+        })?;
+        let origins = reader.bounded("origins", count)?;
+        for _ in 0..origins {
+            let mut id = [0; 8];
+            id.copy_from_slice(reader.take(8, "origins")?);
+            self.origins.push(OriginId(u64::from_le_bytes(id)));
+        }
+        self.read_batches(count, reader)?;
+        read_column(reader, count, "body lengths", |value| {
+            let start = self.ends.last().map_or(0, |&end| end as usize);
+            let end = usize::try_from(value).ok().and_then(|len| start.checked_add(len));
+            let end = end.filter(|&end| end <= self.section.unpacked_bytes);
+            self.ends.push(end.ok_or(BlockError::Invalid("body lengths"))? as u32);
+            Ok(())
+        })?;
+        if self.ends.last().map_or(0, |&end| end as usize) != self.section.unpacked_bytes {
+            return Err(BlockError::Invalid("body lengths"));
+        }
+        for _ in 0..reader.bounded("original times", count)? {
+            let place = reader.bounded("original times", count.saturating_sub(1))? as u32;
+            if self.original_times.last().is_some_and(|&(last, _)| last >= place) {
+                return Err(BlockError::Invalid("original times"));
+            }
+            self.original_times.push((place, unzigzag(reader.varint("original times")?)));
+        }
+        if reader.is_empty() { Ok(()) } else { Err(BlockError::Invalid("columns")) }
+    }
+
+    fn read_batches(&mut self, count: usize, reader: &mut Reader<'_>) -> Result<(), BlockError> {
+        let mut last_offset = 0i64;
+        let batches = reader.bounded("batches", count)?;
+        for _ in 0..batches {
+            let origin = reader.bounded("origin of a batch", self.origins.len().saturating_sub(1))?;
+            let topic_partition = reader.bounded("topic partition", u32::MAX as usize)? as u32;
+            last_offset = last_offset.wrapping_add(unzigzag(reader.varint("kafka offset")?));
+            if origin >= self.origins.len() {
+                return Err(BlockError::Invalid("origin of a batch"));
+            }
+            self.batches.push(Batch {
+                origin: origin as u32,
+                topic_partition,
+                kafka_offset: last_offset as u64,
+            });
+        }
+        read_column(reader, count, "batch of a record", |value| {
+            let batch = usize::try_from(value).ok().filter(|&batch| batch < batches);
+            self.record_batches.push(batch.ok_or(BlockError::Invalid("batch of a record"))? as u32);
+            Ok(())
+        })?;
+        let mut index_next = vec![0u32; batches];
+        let mut record = 0;
+        read_column(reader, count, "index", |value| {
+            let next = &mut index_next[self.record_batches[record] as usize];
+            let index = i64::from(*next).checked_add(unzigzag(value));
+            let index =
+                index.and_then(|index| u32::try_from(index).ok()).ok_or(BlockError::Invalid("index"))?;
+            self.indexes.push(index);
+            *next = index.wrapping_add(1);
+            record += 1;
+            Ok(())
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// All times, microseconds, in the order of the records.
+    pub fn times_us(&self) -> &[i64] {
+        &self.times
+    }
+
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    pub fn flags(&self) -> &[Flags] {
+        &self.flags
+    }
+
+    /// The distinct origins, in order of appearance.
+    pub fn origins(&self) -> &[OriginId] {
+        &self.origins
+    }
+
+    /// The place of a record's origin in [`Block::origins`].
+    pub fn origin_place(&self, record: usize) -> usize {
+        self.batches[self.record_batches[record] as usize].origin as usize
+    }
+
+    pub fn id(&self, record: usize) -> RecordId {
+        let batch = self.batches[self.record_batches[record] as usize];
+        RecordId {
+            topic_partition: batch.topic_partition,
+            kafka_offset: batch.kafka_offset,
+            index: self.indexes[record],
+        }
+    }
+
+    /// All bodies, one after the other; unpacks them the first time.
+    pub fn bodies(&self) -> Result<&[u8], BlockError> {
+        if self.section.method == STORED {
+            return Ok(self.section.packed);
+        }
+        if self.bodies.get().is_none() {
+            let _ = self.bodies.set(self.section.unpack_zstd()?);
+        }
+        Ok(self.bodies.get().map_or(&[], Vec::as_slice))
+    }
+
+    /// Where a record's body lies in [`Block::bodies`].
+    pub fn body_range(&self, record: usize) -> std::ops::Range<usize> {
+        let start = if record == 0 { 0 } else { self.ends[record - 1] };
+        start as usize..self.ends[record] as usize
+    }
+
+    /// A record as it was pushed. Panics when there are not as many. The only error is damage within the bodies.
+    pub fn record(&self, record: usize) -> Result<Record<'_>, BlockError> {
+        let body = &self.bodies()?[self.body_range(record)];
+        let original = self.original_times.binary_search_by_key(&(record as u32), |&(place, _)| place);
+        Ok(Record {
+            time_us: self.times[record],
+            original_time_us: original.ok().map(|found| self.original_times[found].1),
+            level: self.levels[record],
+            flags: self.flags[record],
+            origin: self.origins[self.origin_place(record)],
+            id: self.id(record),
+            body,
+        })
+    }
+}
+
+impl<'p> Section<'p> {
+    /// Reads one section's header; its bytes are taken when both headers are read.
+    fn header(
+        reader: &mut Reader<'p>,
+        what: &'static str,
+        max: usize,
+    ) -> Result<(Section<'p>, usize), BlockError> {
+        let method = reader.byte(what)?;
+        let unpacked_bytes = reader.bounded(what, max)?;
+        let packed_bytes = reader.bounded(what, unpacked_bytes)?;
+        match method {
+            STORED if packed_bytes == unpacked_bytes => {}
+            ZSTD => {}
+            _ => return Err(BlockError::Invalid(what)),
+        }
+        Ok((Section { what, method, unpacked_bytes, packed: &[] }, packed_bytes))
+    }
+
+    fn unpack(&self) -> Result<Cow<'p, [u8]>, BlockError> {
+        if self.method == STORED {
+            Ok(Cow::Borrowed(self.packed))
+        } else {
+            self.unpack_zstd().map(Cow::Owned)
+        }
+    }
+
+    /// Never allocates more than the header's (bounded) length.
+    fn unpack_zstd(&self) -> Result<Vec<u8>, BlockError> {
+        thread_local! {
+            static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+        }
+        let mut unpacked = Vec::with_capacity(self.unpacked_bytes);
+        let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(self.packed, &mut unpacked));
+        match result {
+            Ok(len) if len == self.unpacked_bytes => Ok(unpacked),
+            Ok(_) => Err(BlockError::Short(self.what)),
+            Err(error) => Err(BlockError::Unpack { what: self.what, reason: error.to_string() }),
+        }
+    }
+}

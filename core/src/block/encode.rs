@@ -1,0 +1,264 @@
+//! Records into a block: gathers columns and tokens while records are pushed, packs when the block is finished.
+
+use crate::identity::RecordId;
+use crate::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
+use crate::origin::{Origin, OriginId};
+use crate::record::{Flags, Record};
+use crate::tokens::{BloomBuilder, TokenHasher};
+
+use super::columns::{put_column, put_varint, zigzag};
+use super::{STORED, VERSION, ZSTD, checksum};
+
+/// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedBlock {
+    pub count: u32,
+    /// The earliest and the latest time in it, microseconds, both inclusive.
+    pub time_from_us: i64,
+    pub time_to_us: i64,
+    /// The bits ([`crate::level::Level::bit`]) of the levels in it.
+    pub level_mask: u8,
+    /// Bytes of the bodies before packing.
+    pub raw_bytes: u64,
+    /// See [`crate::tokens`]; never empty.
+    pub bloom: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+/// Builds blocks one after the other; keeps its buffers and compression contexts between them.
+pub struct BlockBuilder {
+    bodies: Vec<u8>,
+    times: Vec<u64>,
+    levels: Vec<u64>,
+    flags: Vec<u64>,
+    origins: Vec<OriginId>,
+    /// Origin (its place in `origins`), topic partition and Kafka offset: of a message, mostly of many records.
+    batches: Vec<Batch>,
+    record_batches: Vec<u64>,
+    indexes: Vec<u64>,
+    lengths: Vec<u64>,
+    original_times: Vec<(usize, i64)>,
+    time_last_us: i64,
+    time_from_us: i64,
+    time_to_us: i64,
+    level_mask: u8,
+    bloom: BloomBuilder,
+    hasher: TokenHasher,
+    columns: Vec<u8>,
+    packed: Vec<u8>,
+    compressor: zstd::bulk::Compressor<'static>,
+    compressor_level: i32,
+}
+
+#[derive(Clone, Copy)]
+struct Batch {
+    origin: usize,
+    topic_partition: u32,
+    kafka_offset: u64,
+    index_next: u32,
+}
+
+impl Default for BlockBuilder {
+    fn default() -> BlockBuilder {
+        BlockBuilder::new()
+    }
+}
+
+impl BlockBuilder {
+    pub fn new() -> BlockBuilder {
+        BlockBuilder {
+            bodies: Vec::new(),
+            times: Vec::new(),
+            levels: Vec::new(),
+            flags: Vec::new(),
+            origins: Vec::new(),
+            batches: Vec::new(),
+            record_batches: Vec::new(),
+            indexes: Vec::new(),
+            lengths: Vec::new(),
+            original_times: Vec::new(),
+            time_last_us: 0,
+            time_from_us: i64::MAX,
+            time_to_us: i64::MIN,
+            level_mask: 0,
+            bloom: BloomBuilder::new(),
+            hasher: TokenHasher::new(),
+            columns: Vec::new(),
+            packed: Vec::new(),
+            compressor: zstd::bulk::Compressor::default(),
+            compressor_level: 0,
+        }
+    }
+
+    /// Takes the record, unless the block is full ([`SEALED_BLOCK_RECORDS`], [`BLOCK_BYTES_MAX`]): then nothing is
+    /// taken and the answer is `false`. An empty block takes any record. `origin` must be the one that `record.origin`
+    /// names. A body above [`RECORD_BYTES_MAX`] is cut there and flagged [`Flags::TRUNCATED`].
+    #[must_use = "a full block takes nothing: finish it and push again"]
+    pub fn push(&mut self, record: &Record<'_>, origin: &Origin) -> bool {
+        let cut = record.body.len() > RECORD_BYTES_MAX;
+        let body = &record.body[..record.body.len().min(RECORD_BYTES_MAX)];
+        let flags = if cut { record.flags | Flags::TRUNCATED } else { record.flags };
+        let full = self.len() >= SEALED_BLOCK_RECORDS || self.bodies.len() + body.len() > BLOCK_BYTES_MAX;
+        if full && !self.is_empty() {
+            return false;
+        }
+        self.times.push(zigzag(record.time_us.wrapping_sub(self.time_last_us)));
+        self.time_last_us = record.time_us;
+        self.time_from_us = self.time_from_us.min(record.time_us);
+        self.time_to_us = self.time_to_us.max(record.time_us);
+        self.levels.push(record.level as u64);
+        self.level_mask |= record.level.bit();
+        self.flags.push(u64::from(flags.0));
+        if let Some(original_us) = record.original_time_us {
+            self.original_times.push((self.lengths.len(), original_us));
+        }
+        self.push_id(record.origin, record.id, origin);
+        self.lengths.push(body.len() as u64);
+        self.bodies.extend_from_slice(body);
+        self.hasher.record(body, flags, &mut |token| self.bloom.insert(token));
+        true
+    }
+
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// Bytes of the bodies pushed since the last [`BlockBuilder::finish`].
+    pub fn raw_bytes(&self) -> usize {
+        self.bodies.len()
+    }
+
+    fn push_id(&mut self, origin_id: OriginId, id: RecordId, origin: &Origin) {
+        let found = self.batches.iter().rposition(|batch| {
+            batch.kafka_offset == id.kafka_offset
+                && batch.topic_partition == id.topic_partition
+                && self.origins[batch.origin] == origin_id
+        });
+        let place = found.unwrap_or_else(|| {
+            let origin_place =
+                self.origins.iter().position(|&known| known == origin_id).unwrap_or_else(|| {
+                    self.origins.push(origin_id);
+                    self.hasher.origin(origin, &mut |token| self.bloom.insert(token));
+                    self.origins.len() - 1
+                });
+            self.batches.push(Batch {
+                origin: origin_place,
+                topic_partition: id.topic_partition,
+                kafka_offset: id.kafka_offset,
+                index_next: 0,
+            });
+            self.batches.len() - 1
+        });
+        let batch = &mut self.batches[place];
+        self.record_batches.push(place as u64);
+        self.indexes.push(zigzag(i64::from(id.index) - i64::from(batch.index_next)));
+        batch.index_next = id.index.wrapping_add(1);
+    }
+
+    /// Packs what was pushed at zstd `level` and empties the builder. A block without records is valid (and useless).
+    pub fn finish(&mut self, level: i32) -> EncodedBlock {
+        let count = self.len();
+        self.write_columns();
+        if self.compressor_level != level && self.compressor.set_compression_level(level).is_ok() {
+            self.compressor_level = level;
+        }
+        let mut payload = Vec::with_capacity(self.bodies.len() / 4 + self.columns.len() + 64);
+        payload.push(VERSION);
+        payload.extend_from_slice(&[0; 4]);
+        put_varint(&mut payload, count as u64);
+        put_varint(&mut payload, 0); // no dictionary
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.clear();
+        for section in [&self.columns, &self.bodies] {
+            let start = packed.len();
+            packed.reserve(zstd::zstd_safe::compress_bound(section.len()));
+            let method = pack(&mut self.compressor, section, &mut packed);
+            payload.push(method);
+            put_varint(&mut payload, section.len() as u64);
+            put_varint(&mut payload, (packed.len() - start) as u64);
+        }
+        payload.extend_from_slice(&packed);
+        self.packed = packed;
+        let sum = checksum(&payload[super::PREFIX_BYTES..]);
+        payload[1..super::PREFIX_BYTES].copy_from_slice(&sum.to_le_bytes());
+        let block = EncodedBlock {
+            count: count as u32,
+            time_from_us: if count == 0 { 0 } else { self.time_from_us },
+            time_to_us: if count == 0 { 0 } else { self.time_to_us },
+            level_mask: self.level_mask,
+            raw_bytes: self.bodies.len() as u64,
+            bloom: self.bloom.finish(),
+            payload,
+        };
+        self.clear();
+        block
+    }
+
+    fn write_columns(&mut self) {
+        let out = &mut self.columns;
+        out.clear();
+        for &delta in &self.times {
+            put_varint(out, delta);
+        }
+        put_column(out, &self.levels);
+        put_column(out, &self.flags);
+        put_varint(out, self.origins.len() as u64);
+        for origin in &self.origins {
+            out.extend_from_slice(&origin.0.to_le_bytes());
+        }
+        put_varint(out, self.batches.len() as u64);
+        let mut last_offset = 0i64;
+        for batch in &self.batches {
+            put_varint(out, batch.origin as u64);
+            put_varint(out, u64::from(batch.topic_partition));
+            put_varint(out, zigzag((batch.kafka_offset as i64).wrapping_sub(last_offset)));
+            last_offset = batch.kafka_offset as i64;
+        }
+        put_column(out, &self.record_batches);
+        put_column(out, &self.indexes);
+        put_column(out, &self.lengths);
+        put_varint(out, self.original_times.len() as u64);
+        for &(place, original_us) in &self.original_times {
+            put_varint(out, place as u64);
+            put_varint(out, zigzag(original_us));
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bodies.clear();
+        self.times.clear();
+        self.levels.clear();
+        self.flags.clear();
+        self.origins.clear();
+        self.batches.clear();
+        self.record_batches.clear();
+        self.indexes.clear();
+        self.lengths.clear();
+        self.original_times.clear();
+        self.time_last_us = 0;
+        self.time_from_us = i64::MAX;
+        self.time_to_us = i64::MIN;
+        self.level_mask = 0;
+    }
+}
+
+/// Appends `section` to `packed`, compressed if that helps; answers how.
+fn pack(compressor: &mut zstd::bulk::Compressor<'static>, section: &[u8], packed: &mut Vec<u8>) -> u8 {
+    let start = packed.len();
+    let mut tail = std::io::Cursor::new(std::mem::take(packed));
+    tail.set_position(start as u64);
+    let result = compressor.compress_to_buffer(section, &mut tail);
+    *packed = tail.into_inner();
+    match result {
+        Ok(len) if len < section.len() => ZSTD,
+        _ => {
+            packed.truncate(start);
+            packed.extend_from_slice(section);
+            STORED
+        }
+    }
+}

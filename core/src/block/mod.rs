@@ -1,0 +1,50 @@
+//! The block codec: some records of one tenant as compressed columns, versioned and checksummed.
+//!
+//! ```text
+//! block   = version u8 (1) | checksum u32 LE | rest           checksum: low half of XXH3-64 of the rest
+//! rest    = count | dictionary id (0: none) | section columns | section bodies
+//! section = method u8 (0 as it is, 1 zstd) | unpacked bytes | packed bytes, then, after both headers, the packed bytes
+//! columns = times | levels | flags | origins | batches | batch of each record | index in the batch | body lengths
+//!           | original times
+//! ```
+//! Numbers without a width are LEB128 varints. The two sections are packed apart, so that a filter on time, level or
+//! origin does not unpack bodies. What goes in comes out unchanged: `Block::open(encode(records))` has the same records.
+//! Opening never panics and never allocates more than the limits allow, whatever the bytes are.
+
+mod columns;
+mod decode;
+mod encode;
+
+pub use decode::Block;
+pub use encode::{BlockBuilder, EncodedBlock};
+
+/// The format this build writes, and the newest it reads. The token hash and the probes belong to it.
+pub const VERSION: u8 = 1;
+
+const STORED: u8 = 0;
+const ZSTD: u8 = 1;
+/// Version and checksum.
+const PREFIX_BYTES: usize = 5;
+
+fn checksum(rest: &[u8]) -> u32 {
+    xxhash_rust::xxh3::xxh3_64(rest) as u32
+}
+
+/// Why a payload is not a block. All but [`BlockError::Dictionary`] and [`BlockError::Version`] mean damage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    #[error("open block: version {0} is newer than this program reads (1)")]
+    Version(u8),
+    #[error("open block: checksum is {found:08x}, expected {expected:08x}")]
+    Checksum { expected: u32, found: u32 },
+    #[error("open block: {0} is cut short")]
+    Short(&'static str),
+    #[error("open block: {what} is {value}, above the limit of {max}")]
+    Limit { what: &'static str, value: u64, max: u64 },
+    #[error("open block: {0} is invalid")]
+    Invalid(&'static str),
+    #[error("open block: it needs dictionary {0}, which was not given")]
+    Dictionary(u32),
+    #[error("unpack block: {what}: {reason}")]
+    Unpack { what: &'static str, reason: String },
+}

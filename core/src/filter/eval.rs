@@ -1,0 +1,106 @@
+//! Whether a record matches: cheap tests first (the parser sorted them), fields only when one is asked for.
+
+use std::cell::OnceCell;
+use std::cmp::Ordering;
+
+use crate::origin::Origin;
+use crate::record::{Flags, Record};
+use crate::tokens::words;
+
+use super::body::Body;
+use super::names::{BodyField, Field, OriginField};
+use super::{Expr, Is, Test};
+
+struct Subject<'a> {
+    record: &'a Record<'a>,
+    origin: &'a Origin,
+    body: OnceCell<Body<'a>>,
+}
+
+pub(super) fn matches(expr: &Expr, record: &Record<'_>, origin: &Origin) -> bool {
+    decide(expr, &Subject { record, origin, body: OnceCell::new() })
+}
+
+fn decide(expr: &Expr, subject: &Subject<'_>) -> bool {
+    match expr {
+        Expr::And(all) => all.iter().all(|expr| decide(expr, subject)),
+        Expr::Or(any) => any.iter().any(|expr| decide(expr, subject)),
+        Expr::Not(expr) => !decide(expr, subject),
+        Expr::Test(test) => decide_test(test, subject),
+    }
+}
+
+fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
+    let record = subject.record;
+    match test {
+        Test::Level(mask) => mask & record.level.bit() != 0,
+        Test::Time { from_us, to_us } => (*from_us..=*to_us).contains(&record.time_us),
+        Test::Id(id) => record.id == *id,
+        Test::Audit(wanted) => record.flags.has(Flags::AUDIT) == *wanted,
+        Test::Stderr(wanted) => record.flags.has(Flags::STDERR) == *wanted,
+        Test::Text(phrase) => phrase.is_in_body(record.body),
+        Test::Field { field, is } => subject.any(field, &mut |value| decide_value(is, value)),
+    }
+}
+
+impl<'a> Subject<'a> {
+    fn any(&self, field: &Field, each: &mut dyn FnMut(&str) -> bool) -> bool {
+        match field {
+            Field::Origin(field) => present(origin_value(self.origin, *field), each),
+            Field::Service if !self.origin.service.is_empty() => each(&self.origin.service),
+            Field::Service => self.body().any_data(&["service".to_owned()], each),
+            Field::Body(field) => self.body().any(*field, each),
+            Field::Data(path) => self.body().any_data(path, each),
+        }
+    }
+
+    fn body(&self) -> &Body<'a> {
+        self.body.get_or_init(|| Body::read(self.record.body))
+    }
+}
+
+fn present(value: &str, each: &mut dyn FnMut(&str) -> bool) -> bool {
+    !value.is_empty() && each(value)
+}
+
+pub(super) fn origin_value(origin: &Origin, field: OriginField) -> &str {
+    match field {
+        OriginField::Tenant => &origin.tenant,
+        OriginField::TenantId => &origin.tenant_id,
+        OriginField::Namespace => &origin.namespace,
+        OriginField::Pod => &origin.pod,
+        OriginField::Container => &origin.container,
+        OriginField::Node => &origin.node,
+        OriginField::Workload => &origin.workload,
+        OriginField::Environment => &origin.environment,
+        OriginField::Version => &origin.version,
+        OriginField::Region => &origin.region,
+        OriginField::Plugin => &origin.plugin,
+    }
+}
+
+fn decide_value(is: &Is, value: &str) -> bool {
+    match is {
+        Is::Equal(wanted) => value == wanted,
+        Is::EqualAnyCase(wanted) => words::lower(value.as_bytes()) == *wanted,
+        Is::Words(phrase) => phrase.is_in_text(value),
+        Is::Present => true,
+        Is::Order { value: limit, number, less, equal, greater } => {
+            let order = match number {
+                Some(limit) => value.trim().parse::<f64>().ok().and_then(|value| value.partial_cmp(limit)),
+                None => Some(value.cmp(limit)),
+            };
+            match order {
+                Some(Ordering::Less) => *less,
+                Some(Ordering::Equal) => *equal,
+                Some(Ordering::Greater) => *greater,
+                None => false,
+            }
+        }
+    }
+}
+
+/// Fields that are text to read: `:` asks for words in them.
+pub(super) fn is_prose(field: &Field) -> bool {
+    matches!(field, Field::Body(BodyField::Message | BodyField::ErrorStack))
+}

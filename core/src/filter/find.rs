@@ -1,0 +1,101 @@
+//! Phrases: words that follow each other in a value.
+
+use crate::tokens::values::{self, Visit};
+use crate::tokens::words;
+
+/// One or more words, lower-cased.
+#[derive(Debug)]
+pub(super) struct Phrase {
+    pub words: Vec<Vec<u8>>,
+    /// The longest of them that is ASCII: a body without it, in any case, cannot match unless it has `\u` escapes.
+    needle: Option<Needle>,
+}
+
+impl Phrase {
+    /// `None`: there is no word in the text.
+    pub fn new(text: &str) -> Option<Phrase> {
+        let words = words::of(text.as_bytes());
+        let longest = words.iter().filter(|word| word.is_ascii()).max_by_key(|word| word.len());
+        let needle = longest.map(|word| Needle::new(word));
+        (!words.is_empty()).then_some(Phrase { words, needle })
+    }
+
+    pub fn is_in_body(&self, body: &[u8]) -> bool {
+        if !self.may_be_in_body(body) {
+            return false;
+        }
+        let mut search = Search { phrase: self, found: false };
+        values::visit(body, &mut search);
+        search.found
+    }
+
+    pub fn is_in_text(&self, text: &str) -> bool {
+        let mut search = Search { phrase: self, found: false };
+        search.text(text.as_bytes());
+        search.found
+    }
+
+    fn may_be_in_body(&self, body: &[u8]) -> bool {
+        match &self.needle {
+            Some(needle) => needle.is_in(body) || memchr::memmem::find(body, b"\\u").is_some(),
+            None => true,
+        }
+    }
+}
+
+struct Search<'a> {
+    phrase: &'a Phrase,
+    found: bool,
+}
+
+impl Visit for Search<'_> {
+    fn text(&mut self, text: &[u8]) {
+        if self.found {
+            return;
+        }
+        let wanted = &self.phrase.words;
+        if let [one] = wanted.as_slice() {
+            return words::for_each(text, &mut |word| self.found |= word == one.as_slice());
+        }
+        // How many words of the phrase precede, for each beginning that still holds.
+        let mut open: Vec<usize> = Vec::new();
+        words::for_each(text, &mut |word| {
+            open.push(0);
+            open.retain_mut(|matched| {
+                *matched += 1;
+                wanted[*matched - 1] == word
+            });
+            self.found |= open.iter().any(|&matched| matched == wanted.len());
+            open.retain(|&matched| matched < wanted.len());
+        });
+    }
+
+    fn pair(&mut self, _: &[u8], _: &[u8]) {}
+}
+
+/// Finds an ASCII word in any case.
+#[derive(Debug)]
+struct Needle {
+    lower: Vec<u8>,
+    /// The place of its rarest byte, and that byte in both cases.
+    rare: usize,
+    cases: (u8, u8),
+}
+
+impl Needle {
+    fn new(lower: &[u8]) -> Needle {
+        let rank =
+            |byte: &u8| b"zqxjkvbw_ypgfm0123456789uchdlrsniotae".iter().position(|known| known == byte);
+        let rare = (0..lower.len()).min_by_key(|&place| rank(&lower[place])).unwrap_or(0);
+        let byte = lower[rare];
+        Needle { lower: lower.to_vec(), rare, cases: (byte, byte.to_ascii_uppercase()) }
+    }
+
+    fn is_in(&self, body: &[u8]) -> bool {
+        memchr::memchr2_iter(self.cases.0, self.cases.1, body).any(|hit| {
+            let Some(start) = hit.checked_sub(self.rare) else { return false };
+            body.get(start..start + self.lower.len())
+                .is_some_and(|found| found.eq_ignore_ascii_case(&self.lower))
+        })
+    }
+}

@@ -1,1 +1,0 @@
-//! Tokens of a record and the bloom filter over them.

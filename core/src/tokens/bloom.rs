@@ -1,0 +1,141 @@
+//! The bloom filter: 16 bits for each distinct token, 5 probes, about 1 in 700 falsely there.
+//!
+//! A token is in the filter if for each of its probes the bit `probe % (8 * bytes)` is set, bit n being bit `n % 8` of
+//! byte `n / 8`: PostgreSQL's `get_bit(bloom, probe % (8 * octet_length(bloom)))`. A filter is never empty.
+
+use crate::limits::BLOOM_TOKENS_MAX;
+
+use super::hash::word_token;
+
+pub const PROBES: usize = 5;
+const BYTES_PER_TOKEN: usize = 2;
+const BYTES_MIN: usize = 8;
+
+/// Non-negative, below 2^32.
+pub type Probes = [i64; PROBES];
+
+/// The probes of a token's hash: independent 32-bit numbers.
+pub fn probes_of(token: u64) -> Probes {
+    let token = token.max(1); // 0 is the builder's free slot
+    let [a, b, c] = [mix(token), mix(token ^ 0x9e37_79b9_7f4a_7c15), mix(token ^ 0xc2b2_ae3d_27d4_eb4f)];
+    [a >> 32, a & 0xffff_ffff, b >> 32, b & 0xffff_ffff, c >> 32].map(|probe| probe as i64)
+}
+
+/// The probes of a lower-cased word (or any token as text).
+pub fn probes(token: &str) -> Probes {
+    probes_of(word_token(token.as_bytes()))
+}
+
+/// The finalizer of SplitMix64.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// What the SQL of a search asks of a block's filter.
+pub fn may_contain(bloom: &[u8], probes: &Probes) -> bool {
+    let bits = bloom.len() as i64 * 8;
+    bits > 0
+        && probes.iter().all(|probe| {
+            let bit = (probe % bits) as usize;
+            bloom[bit / 8] & (1 << (bit % 8)) != 0
+        })
+}
+
+/// The filter over some tokens' hashes.
+pub fn build(tokens: &[u64]) -> Vec<u8> {
+    let mut builder = BloomBuilder::new();
+    for &token in tokens {
+        builder.insert(token);
+    }
+    builder.finish()
+}
+
+/// Gathers the distinct tokens of a block, then builds its filter; reusable.
+#[derive(Debug)]
+pub struct BloomBuilder {
+    distinct: Vec<u64>,
+    /// Open addressing, a power of two, at most half full; 0 is free.
+    table: Vec<u64>,
+    /// With too many tokens the filter is begun at its greatest size and filled at once.
+    overflow: Option<Vec<u8>>,
+}
+
+const TABLE_MIN: usize = 1024;
+
+impl Default for BloomBuilder {
+    fn default() -> BloomBuilder {
+        BloomBuilder::new()
+    }
+}
+
+impl BloomBuilder {
+    pub fn new() -> BloomBuilder {
+        BloomBuilder { distinct: Vec::new(), table: vec![0; TABLE_MIN], overflow: None }
+    }
+
+    pub fn insert(&mut self, token: u64) {
+        if let Some(bloom) = &mut self.overflow {
+            return set(bloom, token);
+        }
+        let token = token.max(1);
+        let mask = self.table.len() - 1;
+        let mut slot = (token >> 32) as usize & mask;
+        while self.table[slot] != 0 {
+            if self.table[slot] == token {
+                return;
+            }
+            slot = (slot + 1) & mask;
+        }
+        self.table[slot] = token;
+        self.distinct.push(token);
+        if self.distinct.len() * 2 > self.table.len() {
+            self.grow();
+        }
+    }
+
+    fn grow(&mut self) {
+        if self.distinct.len() >= BLOOM_TOKENS_MAX {
+            self.overflow = Some(filter(&self.distinct, BLOOM_TOKENS_MAX * BYTES_PER_TOKEN));
+            return;
+        }
+        let mask = self.table.len() * 2 - 1;
+        self.table.clear();
+        self.table.resize(mask + 1, 0);
+        for &token in &self.distinct {
+            let mut slot = (token >> 32) as usize & mask;
+            while self.table[slot] != 0 {
+                slot = (slot + 1) & mask;
+            }
+            self.table[slot] = token;
+        }
+    }
+
+    /// The filter of what was inserted; empties the builder.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let bytes = (self.distinct.len() * BYTES_PER_TOKEN).max(BYTES_MIN);
+        let bloom = self.overflow.take().unwrap_or_else(|| filter(&self.distinct, bytes));
+        let table = (self.distinct.len() * 4).next_power_of_two().clamp(TABLE_MIN, self.table.len());
+        self.distinct.clear();
+        self.table.clear();
+        self.table.resize(table, 0);
+        bloom
+    }
+}
+
+fn filter(tokens: &[u64], bytes: usize) -> Vec<u8> {
+    let mut bloom = vec![0; bytes];
+    for &token in tokens {
+        set(&mut bloom, token);
+    }
+    bloom
+}
+
+fn set(bloom: &mut [u8], token: u64) {
+    let bits = bloom.len() as u64 * 8;
+    for probe in probes_of(token) {
+        let bit = (probe as u64 % bits) as usize;
+        bloom[bit / 8] |= 1 << (bit % 8);
+    }
+}

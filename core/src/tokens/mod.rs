@@ -1,0 +1,13 @@
+//! Tokens of a record and the bloom filter over them: which blocks may hold what a filter looks for.
+//!
+//! A token is a lower-cased word or number of the body's values; `key=value` for a short value of a JSON object and for
+//! the names of the origin; `category=audit`. A filter matches words by the same split ([`values`], [`words`]), so that
+//! the bloom filter never hides a match. What is not a whole token (a part of a word, a pattern) it cannot answer.
+
+mod bloom;
+pub mod hash;
+pub mod values;
+pub mod words;
+
+pub use bloom::{BloomBuilder, PROBES, Probes, build, may_contain, probes, probes_of};
+pub use hash::{TokenHasher, for_each_token, pair_token, word_token};
