@@ -1,1 +1,28 @@
-fn main() {}
+//! `cargo xtask`: what the project does for its own developers. `generate` writes what is generated, `env` keeps one of each
+//! real part running, `bench` measures.
+
+mod generate;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of Cordwood's developers")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Writes the files that are generated (custom resources' YAML, its copy in the chart); with --check only compares.
+    Generate {
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().chore {
+        Chore::Generate { check } => generate::run(check),
+    }
+}

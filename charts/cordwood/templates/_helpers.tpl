@@ -77,6 +77,19 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{- define "cordwood.redisMounts" -}}
+{{- if and .Values.redis.url .Values.redis.passwordSecret.name }}
+- {name: redis, mountPath: /etc/cordwood/redis, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "cordwood.redisVolumes" -}}
+{{- if and .Values.redis.url .Values.redis.passwordSecret.name }}
+- name: redis
+  secret: {secretName: {{ .Values.redis.passwordSecret.name | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
 {{- define "cordwood.databaseMounts" -}}
 {{- if .Values.database.caSecretName }}
 - {name: database-ca, mountPath: /etc/cordwood/database-ca, readOnly: true}
@@ -149,18 +162,23 @@ priorityClassName: {{ . | quote }}
 - {name: RUST_LOG, value: {{ (index .root.Values .part).logLevel | quote }}}
 {{- end }}
 
-{{/* The three configuration files: what the chart knows, under what `<part>.config` says. */}}
+{{/* The three configuration files: what `<part>.config` says, and what the chart decides. */}}
 {{- define "cordwood.agentConfig" -}}
-{{- $known := dict "http_address" "0.0.0.0:9600" "kafka" (include "cordwood.kafka" . | fromYaml) }}
-{{- toYaml (mergeOverwrite $known (deepCopy .Values.agent.config)) }}
+{{- $chart := dict "listen" "0.0.0.0:9600" "pods_dir" .Values.agent.logPath "state_dir" .Values.agent.statePath "kafka" (include "cordwood.kafka" . | fromYaml) }}
+{{- toYaml (mergeOverwrite (deepCopy .Values.agent.config) $chart) }}
 {{- end }}
 
 {{- define "cordwood.writerConfig" -}}
-{{- $known := dict "http_address" "0.0.0.0:9600" "kafka" (include "cordwood.kafka" . | fromYaml) }}
-{{- toYaml (mergeOverwrite $known (deepCopy .Values.writer.config)) }}
+{{- $chart := dict "listen" "0.0.0.0:9600" "kafka" (include "cordwood.kafka" . | fromYaml) }}
+{{- if .Values.redis.url }}
+{{- $redis := dict "url" .Values.redis.url }}
+{{- if .Values.redis.passwordSecret.name }}{{ $_ := set $redis "password_file" (printf "/etc/cordwood/redis/%s" .Values.redis.passwordSecret.key) }}{{ end }}
+{{- $_ := set $chart "redis" $redis }}
+{{- end }}
+{{- toYaml (mergeOverwrite (deepCopy .Values.writer.config) $chart) }}
 {{- end }}
 
 {{- define "cordwood.operatorConfig" -}}
-{{- $known := dict "http_address" "0.0.0.0:9600" }}
-{{- toYaml (mergeOverwrite $known (deepCopy .Values.operator.config)) }}
+{{- $chart := dict "listen" "0.0.0.0:9600" }}
+{{- toYaml (mergeOverwrite (deepCopy .Values.operator.config) $chart) }}
 {{- end }}

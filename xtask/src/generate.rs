@@ -1,0 +1,43 @@
+//! What is generated and committed: written anew, or with `check` compared byte by byte.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// # Errors
+/// A file that cannot be read or written; with `check`, the names of those that differ.
+#[allow(clippy::print_stdout)]
+pub fn run(check: bool) -> Result<()> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the top folder")?;
+    let mut stale = Vec::new();
+    for (path, text) in files(top)? {
+        let now = std::fs::read_to_string(&path).unwrap_or_default();
+        if now == text {
+            continue;
+        }
+        let name = path.strip_prefix(top).unwrap_or(&path).display().to_string();
+        if check {
+            stale.push(name);
+        } else {
+            std::fs::create_dir_all(path.parent().context("a folder")?)?;
+            std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+            println!("wrote {name}");
+        }
+    }
+    if !stale.is_empty() {
+        bail!("not up to date, run `cargo xtask generate`: {}", stale.join(", "));
+    }
+    Ok(())
+}
+
+/// The chart carries a copy of the custom resources' definitions, because Helm packages only what lies in its folder.
+fn files(top: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let from = top.join("crds/yaml");
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(&from).with_context(|| format!("read {}", from.display()))? {
+        let path = entry?.path();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let name = path.file_name().context("a file name")?;
+        out.push((top.join("charts/cordwood/files/crds").join(name), text));
+    }
+    Ok(out)
+}
