@@ -4,8 +4,10 @@
 pub mod api_server;
 pub mod cache;
 pub mod home;
+pub mod image;
 pub mod kafka;
 pub mod kubernetes;
+pub mod node;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -15,6 +17,7 @@ pub mod wait;
 
 pub use api_server::{ApiServer, ApiServerOptions};
 pub use kafka::{Kafka, KafkaOptions};
+pub use node::{Node, NodeOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::{Process, Program, User};
 pub use proxy::{Fault, Proxy};

