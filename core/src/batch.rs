@@ -6,6 +6,7 @@ mod build;
 mod decode;
 mod foreign;
 mod header;
+mod json;
 mod wire;
 
 use bytes::Bytes;

@@ -10,6 +10,8 @@ pub const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4096;
 pub const BATCH_BYTES_TARGET: usize = 512 << 10;
 /// Records in one batch.
 pub const BATCH_RECORDS_MAX: usize = 4096;
+/// Records that one message may hold (a foreign one can pack millions of empty ones into its bytes).
+pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 /// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Records in a sealed block (DESIGN: about 1,024).
@@ -28,9 +30,12 @@ pub const TIME_FUTURE_US_MAX: i64 = 600 * 1_000_000;
 pub const FEED_ENTRIES_MAX: usize = 10_000;
 /// Characters of a tenant slug, service, namespace, ... that are kept.
 pub const NAME_BYTES_MAX: usize = 253;
+/// Bytes of a file's path (Linux: `PATH_MAX`).
+pub const PATH_BYTES_MAX: usize = 4096;
 
 const _: () = assert!(RECORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(BATCH_RECORDS_MAX < MESSAGE_RECORDS_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
 const _: () = assert!(SEALED_BLOCK_RECORDS <= BLOCK_RECORDS_MAX);

@@ -7,6 +7,7 @@ use super::wire::{Reader, Value, Wire, WireError, field};
 use super::{DecodedBatch, DecodedRecord, Provenance, foreign};
 use crate::identity::Io;
 use crate::level::Level;
+use crate::limits::MESSAGE_RECORDS_MAX;
 use crate::record::Flags;
 
 /// Why a message cannot be stored as records (it then goes to the dead letters, with its bytes).
@@ -30,6 +31,8 @@ pub enum DecodeError {
     Severity { index: usize, severity: u64 },
     #[error("decode batch of an agent: record {index}'s body is neither text nor bytes")]
     Body { index: usize },
+    #[error("decode OTLP message: it holds more than {records_max} records")]
+    Records { records_max: usize },
     #[error("decode OTLP message: values are nested deeper than {depth_max}")]
     Depth { depth_max: usize },
 }
@@ -87,11 +90,26 @@ fn resource_logs(
         }
     }
     for scope_logs in scopes {
+        let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
+        let room = MESSAGE_RECORDS_MAX - records;
         batches.push(match provenance {
-            Provenance::Agent => agent_batch(message, scope_logs, &read)?,
-            Provenance::Foreign => foreign::batch(message, scope_logs, &read)?,
+            Provenance::Agent => agent_batch(message, scope_logs, &read, room)?,
+            Provenance::Foreign => foreign::batch(message, scope_logs, &read, room)?,
         });
     }
+    Ok(())
+}
+
+/// One more record, if there is room for it.
+pub(super) fn push_record(
+    records: &mut Vec<DecodedRecord>,
+    record: DecodedRecord,
+    room: usize,
+) -> Result<(), DecodeError> {
+    if records.len() == room {
+        return Err(DecodeError::Records { records_max: MESSAGE_RECORDS_MAX });
+    }
+    records.push(record);
     Ok(())
 }
 
@@ -149,7 +167,12 @@ fn any_value(bytes: &[u8]) -> Result<Option<Value<'_>>, DecodeError> {
     Ok(read)
 }
 
-fn agent_batch(message: &Bytes, bytes: &[u8], resource: &ResourceRead) -> Result<DecodedBatch, DecodeError> {
+fn agent_batch(
+    message: &Bytes,
+    bytes: &[u8],
+    resource: &ResourceRead,
+    room: usize,
+) -> Result<DecodedBatch, DecodeError> {
     const WHAT: &str = "ScopeLogs";
     let mut scope = ScopeRead::default();
     let mut records = Vec::new();
@@ -158,8 +181,8 @@ fn agent_batch(message: &Bytes, bytes: &[u8], resource: &ResourceRead) -> Result
         match number {
             field::SCOPE_LOGS_SCOPE => read_scope(delimited(WHAT, number, value)?, &mut scope)?,
             field::SCOPE_LOGS_RECORDS => {
-                let index = records.len();
-                records.push(agent_record(message, delimited(WHAT, number, value)?, index)?);
+                let record = agent_record(message, delimited(WHAT, number, value)?, records.len())?;
+                push_record(&mut records, record, room)?;
             }
             _ => {}
         }

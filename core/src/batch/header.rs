@@ -4,6 +4,7 @@
 use super::wire::{Value, field, put_attribute};
 use super::{BatchHeader, LossRange};
 use crate::identity::{FileId, Io, StreamKey};
+use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX};
 use crate::origin::Origin;
 
 pub const SCOPE_NAME: &str = "cordwood.agent";
@@ -145,7 +146,13 @@ impl ResourceRead {
             }
             _ => return,
         };
-        text.clone_into(to);
+        let bytes_max = match key {
+            _ if believed => usize::MAX,
+            resource::PATH => PATH_BYTES_MAX,
+            _ => NAME_BYTES_MAX,
+        };
+        // PostgreSQL's text has no NUL.
+        *to = text[..text.floor_char_boundary(bytes_max)].replace('\0', "\u{fffd}");
     }
 }
 

@@ -1,6 +1,9 @@
+mod foreign;
+mod laws;
+
 use super::*;
 
-fn header() -> BatchHeader {
+pub(super) fn header() -> BatchHeader {
     BatchHeader {
         stream: StreamKey::of_container("uid", "app", 2, Io::Stderr),
         io: Io::Stderr,
@@ -22,7 +25,9 @@ fn a_batch_comes_back() {
     let mut builder = BatchBuilder::new();
     builder.push(1, Level::Warn, Flags::AUDIT, 20, b"hello");
     builder.push(2, Level::Info, Flags::default(), 99, b"\xff\x00");
+    assert_eq!((builder.len(), builder.bytes()), (2, 7));
     let message = Bytes::from(builder.finish(&header(), &Origin::default(), 5));
+    assert!(builder.is_empty());
     let batches = decode(&message, Provenance::Agent).unwrap();
     assert_eq!(batches.len(), 1);
     assert_eq!(batches[0].header.as_ref(), Some(&header()));
@@ -31,4 +36,54 @@ fn a_batch_comes_back() {
     assert_eq!(record.flags, Flags::STDERR);
     assert_eq!(&record.body[..], b"\xff\x00");
     assert_eq!(batches[0].records[0].flags, Flags::STDERR | Flags::AUDIT);
+}
+
+#[test]
+fn an_empty_batch_carries_its_counters() {
+    let message = Bytes::from(BatchBuilder::new().finish(&header(), &Origin::default(), 5));
+    let batches = decode(&message, Provenance::Agent).unwrap();
+    assert_eq!(batches[0].header.as_ref(), Some(&header()));
+    assert!(batches[0].records.is_empty());
+}
+
+#[test]
+fn only_the_right_header_makes_an_agents_message() {
+    assert_eq!(Provenance::of_header(Some(b"1")), Provenance::Agent);
+    assert_eq!(Provenance::of_header(Some(b"2")), Provenance::Foreign);
+    assert_eq!(Provenance::of_header(None), Provenance::Foreign);
+}
+
+/// What an agent could not have written is refused with the reason; none of it is stored half.
+#[test]
+fn what_is_wrong_is_named() {
+    let origin = Origin::default();
+    let batch = |header: &BatchHeader, positions: &[u64]| {
+        let mut builder = BatchBuilder::new();
+        positions.iter().for_each(|end| builder.push(1, Level::Info, Flags::default(), *end, b"x"));
+        Bytes::from(builder.finish(header, &origin, 0))
+    };
+    let error = |message: &Bytes| decode(message, Provenance::Agent).unwrap_err().to_string();
+
+    let beyond = BatchHeader { end: 50, ..header() };
+    assert_eq!(
+        error(&batch(&beyond, &[20, 60])),
+        "decode batch of an agent: record 1's position 20 does not rise, or lies outside of (10, 50]"
+    );
+    let backwards = BatchHeader { prev: 50, end: 20, ..header() };
+    assert_eq!(
+        error(&batch(&backwards, &[])),
+        "decode batch of an agent: attribute cordwood.end is missing or wrong"
+    );
+    assert_eq!(
+        error(&Bytes::from_static(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
+        "decode OTLP message: ExportLogsServiceRequest: has a number longer than 64 bits"
+    );
+    assert_eq!(
+        error(&Bytes::from_static(b"{\"not\": \"protobuf\"}")),
+        "decode OTLP message: ExportLogsServiceRequest: has a field key that does not exist"
+    );
+    // An agent's message without what an agent says.
+    let foreign = Bytes::from_static(b"\x0a\x02\x12\x00");
+    assert_eq!(error(&foreign), "decode batch of an agent: attribute cordwood.file is missing or wrong");
+    assert!(decode(&foreign, Provenance::Foreign).is_ok());
 }

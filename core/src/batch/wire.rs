@@ -23,6 +23,7 @@ pub mod field {
     pub const RECORD_TRACE_ID: u32 = 9;
     pub const RECORD_SPAN_ID: u32 = 10;
     pub const RECORD_OBSERVED: u32 = 11;
+    pub const RECORD_EVENT_NAME: u32 = 12;
     pub const VALUE_STRING: u32 = 1;
     pub const VALUE_BOOL: u32 = 2;
     pub const VALUE_INT: u32 = 3;

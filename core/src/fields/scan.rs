@@ -245,6 +245,14 @@ fn nested_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
     }
 }
 
+/// The members of a text that is one JSON object and takes any strict parser, as they are written; `None` for any other.
+pub fn inside_object(text: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let members = text.strip_prefix('{')?.strip_suffix('}')?;
+    serde_json::from_str::<super::strict::Strict>(text).ok()?;
+    Some(members.trim_ascii())
+}
+
 /// Replaces escapes by what they mean. A lone surrogate becomes U+FFFD; an escape that JSON does not have stays as it is.
 pub fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
