@@ -101,7 +101,7 @@ impl Stream {
     pub fn line(&self, seq: u64, out: &mut Vec<u8>) {
         out.clear();
         if Stream::is_bare(seq) {
-            if seq % 2 == 0 {
+            if seq.is_multiple_of(2) {
                 out.push(b'x');
             }
             return;

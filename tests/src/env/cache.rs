@@ -12,8 +12,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
-/// `${XDG_CACHE_HOME:-~/.cache}/cordwood`.
+/// `$CORDWOOD_CACHE`, else `${XDG_CACHE_HOME:-~/.cache}/cordwood`.
 pub fn root() -> Result<PathBuf> {
+    if let Some(root) = std::env::var_os("CORDWOOD_CACHE").filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(root));
+    }
     let base = match std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(base) => PathBuf::from(base),
         None => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
