@@ -1,1 +1,12 @@
-//! Kafka settings as every part writes them, and the topic that is created when missing.
+//! How every part speaks to Kafka: one shape of settings, one way to make a client, one way to find or make the topic.
+//! Nothing here produces or consumes; that is the agent's and the writer's business.
+
+mod settings;
+mod topic;
+
+pub use settings::{Compression, KafkaError, KafkaSettings, Sasl, SaslMechanism, Tls, reason};
+pub use topic::{TopicInfo, ensure_topic};
+
+/// The header that marks a message as written by a Cordwood agent; its value is the version of the batch format.
+pub const HEADER: &str = "cordwood";
+pub const HEADER_VALUE: &str = "1";

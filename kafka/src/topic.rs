@@ -1,0 +1,100 @@
+//! The topic: found as it is, or made once. An existing topic is never altered.
+
+use std::time::Duration;
+
+use cordwood_core::limits;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
+
+use crate::settings::{KafkaError, KafkaSettings, reason};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the cluster says about the topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    pub partitions: u32,
+    pub created: bool,
+}
+
+/// Looks for the topic and makes it when it is missing, with room for our largest message. Several may do so at once.
+///
+/// # Errors
+/// No broker answers; the topic cannot be created (the message names the topic and the right or setting that is missing).
+pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<TopicInfo, KafkaError> {
+    let config = settings.client_config(client_id)?;
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(KafkaError::Client)?;
+    let admin = std::sync::Arc::new(admin);
+    if let Some(partitions) = partitions_of(&admin, settings).await? {
+        return Ok(TopicInfo { partitions, created: false });
+    }
+    let max = limits::MESSAGE_BYTES_MAX.to_string();
+    let topic =
+        NewTopic::new(&settings.topic, settings.partitions, TopicReplication::Fixed(settings.replication))
+            .set("max.message.bytes", &max);
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+    let cannot = |why: String| KafkaError::CreateTopic { topic: settings.topic.clone(), why };
+    let answers = admin
+        .create_topics([&topic], &options)
+        .await
+        .map_err(|error| cannot(library_reason(&error, settings)))?;
+    match answers.into_iter().next() {
+        Some(Ok(_)) => {
+            tracing::info!(topic = settings.topic, topic_partitions = settings.partitions, "topic created")
+        }
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+        Some(Err((_, RDKafkaErrorCode::TopicAuthorizationFailed))) => {
+            return Err(cannot(format!(
+                "not allowed: give the user of kafka.sasl the right CREATE on topic {0} (or on the cluster), or create {0} beforehand",
+                settings.topic
+            )));
+        }
+        Some(Err((_, RDKafkaErrorCode::ClusterAuthorizationFailed))) => {
+            return Err(cannot("not allowed: give the user of kafka.sasl the right CREATE on the cluster, or create the topic beforehand".to_owned()));
+        }
+        Some(Err((_, code))) => return Err(cannot(reason(code, &settings.topic))),
+        None => return Err(cannot("the broker did not answer for it".to_owned())),
+    }
+    // The brokers take a moment to agree on a new topic.
+    for _ in 0..50 {
+        if let Some(partitions) = partitions_of(&admin, settings).await? {
+            return Ok(TopicInfo { partitions, created: true });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(cannot("it was created but is not there".to_owned()))
+}
+
+/// `None`: no such topic. Asks for all topics, because asking for one by name may create it with the broker's defaults.
+async fn partitions_of(
+    admin: &std::sync::Arc<AdminClient<DefaultClientContext>>,
+    settings: &KafkaSettings,
+) -> Result<Option<u32>, KafkaError> {
+    let asked = std::sync::Arc::clone(admin);
+    let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, TIMEOUT))
+        .await
+        .map_err(|error| KafkaError::Unreachable {
+            brokers: settings.brokers.clone(),
+            why: error.to_string(),
+        })?
+        .map_err(|error| KafkaError::Unreachable {
+            brokers: settings.brokers.clone(),
+            why: library_reason(&error, settings),
+        })?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == settings.topic) else {
+        return Ok(None);
+    };
+    match topic.error().map(RDKafkaErrorCode::from) {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(None),
+        Some(code) => {
+            Err(KafkaError::Topic { topic: settings.topic.clone(), why: reason(code, &settings.topic) })
+        }
+        None if topic.partitions().is_empty() => Ok(None),
+        None => Ok(Some(u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX))),
+    }
+}
+
+fn library_reason(error: &Library, settings: &KafkaSettings) -> String {
+    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| reason(code, &settings.topic))
+}
