@@ -1,1 +1,109 @@
+//! The agent: a node's log files, read once, to Kafka (or whatever [`Sink`] there is).
+//!
+//! One thread reads ([`reader`]): `discover` says where files are, `rotation` in which order, `tail` gives their bytes,
+//! `cordwood_core::pipeline` makes records of them, `collect` and `ship` batches, and `checkpoint` remembers what was
+//! acknowledged. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
 
+mod checkpoint;
+pub mod cluster;
+mod collect;
+pub mod config;
+pub mod context;
+mod discover;
+mod folder;
+mod kafka_sink;
+mod reader;
+mod report;
+mod rotation;
+pub mod rules;
+mod run;
+mod ship;
+mod sink;
+mod tail;
+mod telemetry;
+mod wake;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cordwood_core::levels::LevelRules;
+use cordwood_service::Health;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use context::{ContextSource, Static};
+pub use kafka_sink::KafkaSink;
+pub use sink::{Ack, Refused, Sink};
+pub use telemetry::{Status, Telemetry};
+pub use wake::Waker;
+
+/// The conditions that the reader sets; `kafka`, `pods`, `namespaces` and `rules` come from whoever provides them.
+pub const CONDITIONS: &[&str] = &["files"];
+
+/// Reads until `shutdown`, then sends what it has read and writes the checkpoint.
+///
+/// `context` and `rules` come from the cluster or are [`Static`]; whoever changes them wakes the reader by `waker`.
+///
+/// # Errors
+/// When the state folder cannot be used, or no thread can be started.
+pub async fn run(
+    config: Config,
+    sink: impl Sink + 'static,
+    context: ContextSource,
+    rules: watch::Receiver<Arc<LevelRules>>,
+    telemetry: Telemetry,
+    waker: Waker,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let folder = config.state_dir.clone();
+    let loaded = checkpoint::load(&folder)
+        .with_context(|| format!("use the state folder {} (setting state_dir)", folder.display()))?;
+    let heartbeat = health.heartbeat("reader", Duration::from_secs(60));
+    let mut tally = telemetry::Tally::default();
+    tally.checkpoints_torn += u64::from(loaded.torn);
+    let reader = reader::Reader {
+        ship: ship::Shipper::new(Box::new(sink), waker.clone()),
+        discover: discover::Discover::new(config.pods_dir.clone(), &config.files),
+        checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
+        resume: loaded.checkpoint.runs.into_iter().map(|run| (run.key.clone(), run)).collect(),
+        runs: BTreeMap::new(),
+        by_key: HashMap::new(),
+        folders: HashMap::new(),
+        active: BTreeSet::new(),
+        waiting: BTreeSet::new(),
+        next_run: 0,
+        turn: 0,
+        tally,
+        dirty: false,
+        context_generation: 0,
+        started: Instant::now(),
+        buffer: Vec::new(),
+        rounds: 0,
+        config,
+        context,
+        rules,
+        telemetry,
+        health,
+        heartbeat,
+        shutdown: shutdown.clone(),
+        waker: waker.clone(),
+    };
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || {
+            let _ = done.send(reader.run());
+        })
+        .context("start the reader's thread")?;
+    let wake = tokio::spawn(async move {
+        shutdown.cancelled().await;
+        waker.wake();
+    });
+    let result = ended.await.context("the reader ended without a word")?;
+    wake.abort();
+    result
+}

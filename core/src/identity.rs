@@ -66,6 +66,18 @@ impl FileId {
             None => None,
         }
     }
+
+    /// Of a file that ended before it had a fingerprint: `content` is all of it.
+    pub fn of_whole(content: &[u8]) -> FileId {
+        FileId(xxhash_rust::xxh3::xxh3_64(content))
+    }
+
+    /// The id of what a file holds after it was emptied and began with the same line again: content alone cannot tell
+    /// the two apart, so this one also depends on what was known before.
+    #[must_use]
+    pub fn successor(self) -> FileId {
+        FileId(xxhash_rust::xxh3::xxh3_64(&self.0.to_le_bytes()))
+    }
 }
 
 impl fmt::Display for FileId {

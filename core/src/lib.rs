@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod batch;
 pub mod block;
+pub mod checkpoint;
 pub mod cri;
 pub mod docker;
 pub mod entry;

@@ -2,6 +2,8 @@
 
 /// Bytes that a file's fingerprint covers at the most.
 pub const FINGERPRINT_BYTES_MAX: usize = 1024;
+/// Bytes before a resume position that must be the same when reading goes on.
+pub const MARKER_BYTES: usize = 64;
 /// A joined record's body; what is above is cut and flagged `TRUNCATED`.
 pub const RECORD_BYTES_MAX: usize = 12 << 20;
 /// One physical line of a container's log file (the runtime cuts at 16 KiB; other files may not).

@@ -1,1 +1,229 @@
-//! A line's way through the agent: the table of contents.
+//! A line's way through the agent: the table of contents. Bytes of a file go in, records and counts come out, in order.
+//! Promises: any split of the bytes into chunks gives the same records; every byte belongs to exactly one outcome; a
+//! line that is not what the file's format says is a record of its own, flagged, and its neighbours are untouched.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+use crate::gate::{Decision, Gate};
+use crate::identity::Io;
+use crate::join::{Join, Joined};
+use crate::level::Level;
+use crate::limits::RECORD_BYTES_MAX;
+use crate::record::Flags;
+use crate::{cri, docker, fields};
+
+/// What the lines of a file look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Cri,
+    Docker,
+    /// Each line is a record, all of them stdout; its time is the time of reading.
+    Plain,
+}
+
+impl Format {
+    /// A container's file: Docker's lines are JSON objects, the others' begin with a time.
+    pub fn of_container_file(first_byte: u8) -> Format {
+        if first_byte == b'{' { Format::Docker } else { Format::Cri }
+    }
+}
+
+/// What is the same for all lines of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Now<'a> {
+    pub format: Format,
+    pub gate: &'a Gate,
+    /// Nanoseconds since the Unix epoch, UTC: when the chunk was read.
+    pub time_ns: i64,
+}
+
+/// Where a record lies. `start` belongs to the file where its first part lies, `end` to the file where its last one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub io: Io,
+    pub start: u64,
+    pub end: u64,
+    /// Bytes of all its lines as they lie in the files, newlines included.
+    pub bytes: u64,
+    /// Its first part lies in an earlier file than its last one.
+    pub carried: bool,
+}
+
+/// A record that goes on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept<'a> {
+    pub span: Span,
+    pub time_ns: i64,
+    pub level: Level,
+    pub flags: Flags,
+    pub body: Cow<'a, [u8]>,
+    /// Bytes that were cut off the body (then flagged `TRUNCATED`).
+    pub bytes_cut: u64,
+}
+
+/// Takes what the pipeline decides, in file order.
+pub trait Output {
+    fn kept(&mut self, record: Kept<'_>);
+    /// Dropped by a level rule.
+    fn gated(&mut self, span: Span);
+}
+
+/// The lines of one container's files, one file after the other.
+#[derive(Debug, Default)]
+pub struct Pipeline {
+    join: Join,
+    /// File bytes of the unfinished records, by output.
+    pending_bytes: [u64; 2],
+    /// Whether they began in an earlier file.
+    carried: [bool; 2],
+    /// The last time a line gave: what a line without one gets.
+    time_ns: Option<i64>,
+}
+
+impl Pipeline {
+    pub fn new() -> Pipeline {
+        Pipeline::default()
+    }
+
+    /// Takes the whole lines at the front of `chunk`, which begins at file position `at`, and says how many bytes they
+    /// were. What is left is the beginning of a line: the next chunk is to begin with it. (A line longer than
+    /// [`RECORD_BYTES_MAX`] is taken in pieces of that size.)
+    pub fn feed(&mut self, chunk: &[u8], at: u64, now: &Now<'_>, out: &mut impl Output) -> usize {
+        let mut from = 0;
+        loop {
+            let rest = &chunk[from..];
+            let (line, taken, piece) = match memchr(b'\n', rest) {
+                Some(newline) if newline <= RECORD_BYTES_MAX => (&rest[..newline], newline + 1, false),
+                None if rest.len() <= RECORD_BYTES_MAX => return from,
+                _ => (&rest[..RECORD_BYTES_MAX], RECORD_BYTES_MAX, true),
+            };
+            let start = at + from as u64;
+            self.line(line, start, start + taken as u64, piece, now, out);
+            from += taken;
+        }
+    }
+
+    /// The bytes behind a file's last newline, once nothing can follow them any more.
+    pub fn feed_unended(&mut self, rest: &[u8], at: u64, now: &Now<'_>, out: &mut impl Output) {
+        if !rest.is_empty() {
+            self.line(rest, at, at + rest.len() as u64, true, now, out);
+        }
+    }
+
+    /// What is fed from now on lies in another file: unfinished records go on there.
+    pub fn next_file(&mut self) {
+        for io in [Io::Stdout, Io::Stderr] {
+            self.carried[io as usize] = self.join.pending_start_of(io).is_some();
+        }
+    }
+
+    /// Unfinished records as they are: their ends will not come.
+    pub fn flush(&mut self, now: &Now<'_>, out: &mut impl Output) {
+        for io in [Io::Stdout, Io::Stderr] {
+            if let Some(joined) = self.join.flush(io) {
+                self.record(joined, now, out);
+            }
+        }
+    }
+
+    /// Where the unfinished record of `io` begins, in the file where its first part lies.
+    pub fn pending_start(&self, io: Io) -> Option<u64> {
+        self.join.pending_start_of(io)
+    }
+
+    /// Bytes of unfinished records in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.join.pending_bytes()
+    }
+
+    /// One physical line: parse -> join -> level -> gate -> out. `piece`: not a whole line.
+    #[inline]
+    fn line(&mut self, line: &[u8], start: u64, end: u64, piece: bool, now: &Now<'_>, out: &mut impl Output) {
+        match parse(now.format, line) {
+            Some(parsed) => {
+                let time_ns = parsed.time_ns.unwrap_or(now.time_ns);
+                self.time_ns = Some(time_ns);
+                self.pending_bytes[parsed.io as usize] += end - start;
+                if let Some(mut joined) =
+                    self.join.push(parsed.io, parsed.partial, time_ns, &parsed.content, start, end)
+                {
+                    if piece {
+                        joined.flags = joined.flags | Flags::INCOMPLETE;
+                    }
+                    self.record(joined, now, out);
+                }
+            }
+            None => out.kept(self.unparsed(line, start, end, piece, now)),
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, joined: Joined<'_>, now: &Now<'_>, out: &mut impl Output) {
+        let bytes = std::mem::take(&mut self.pending_bytes[joined.io as usize]);
+        let carried = std::mem::take(&mut self.carried[joined.io as usize]);
+        let span = Span { io: joined.io, start: joined.start, end: joined.end, bytes, carried };
+        let quick = fields::quick(&joined.content);
+        match now.gate.decide(quick.level, quick.audit, now.time_ns / 1_000_000, span.end) {
+            Decision::Gated => out.gated(span),
+            Decision::Keep => out.kept(Kept {
+                span,
+                time_ns: joined.time_ns,
+                level: quick.level,
+                flags: if quick.audit { joined.flags | Flags::AUDIT } else { joined.flags },
+                body: joined.content,
+                bytes_cut: joined.bytes_cut,
+            }),
+        }
+    }
+
+    /// A line that is not what it should be: kept as it is, at the time of the line before it. No gate: what its level
+    /// is nobody knows.
+    fn unparsed<'a>(&self, line: &'a [u8], start: u64, end: u64, piece: bool, now: &Now<'_>) -> Kept<'a> {
+        let flags = if piece { Flags::PARSE_ERROR | Flags::INCOMPLETE } else { Flags::PARSE_ERROR };
+        Kept {
+            span: Span { io: Io::Stdout, start, end, bytes: end - start, carried: false },
+            time_ns: self.time_ns.unwrap_or(now.time_ns),
+            level: Level::Info,
+            flags,
+            body: Cow::Borrowed(line),
+            bytes_cut: 0,
+        }
+    }
+}
+
+struct Parsed<'a> {
+    time_ns: Option<i64>,
+    io: Io,
+    partial: bool,
+    content: Cow<'a, [u8]>,
+}
+
+#[inline]
+fn parse(format: Format, line: &[u8]) -> Option<Parsed<'_>> {
+    match format {
+        Format::Cri => cri::parse(line).ok().map(|line| Parsed {
+            time_ns: Some(line.time_ns),
+            io: line.io,
+            partial: line.partial,
+            content: Cow::Borrowed(line.content),
+        }),
+        Format::Docker => docker::parse(line).ok().map(|line| Parsed {
+            time_ns: Some(line.time_ns),
+            io: line.io,
+            partial: line.partial,
+            content: line.content,
+        }),
+        Format::Plain => Some(Parsed {
+            time_ns: None,
+            io: Io::Stdout,
+            partial: false,
+            content: Cow::Borrowed(line.strip_suffix(b"\r").unwrap_or(line)),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

@@ -1,0 +1,127 @@
+//! Takes the pipeline's output into the open batches of one file, and cuts them when they are full.
+//! Promises: a batch accounts for one stream and one file, and tiles it with its neighbours; a record that was
+//! acknowledged in an earlier life of the agent is passed over.
+
+use std::sync::Arc;
+
+use cordwood_core::batch::BatchHeader;
+use cordwood_core::identity::{Io, StreamKey};
+use cordwood_core::level::Level;
+use cordwood_core::limits::BATCH_RECORDS_MAX;
+use cordwood_core::pipeline::{Kept, Output, Span};
+use cordwood_core::record::Flags;
+
+use crate::context::Context;
+use crate::run::{Clock, Settings};
+use crate::ship::{OpenBatch, Shipper};
+use crate::tail::{LogFile, Outstanding};
+use crate::telemetry::Tally;
+
+/// A batch with a record from an earlier file holds that file's position back too.
+pub struct Pin {
+    pub ticket: u64,
+    pub file_seq: u64,
+    pub start: u64,
+}
+
+/// stdout or stderr.
+pub struct Stream {
+    pub key: Arc<StreamKey>,
+    pub open: Option<OpenBatch>,
+    /// The unfinished record began in this file, there.
+    pub carry: Option<(u64, u64)>,
+}
+
+/// Takes the pipeline's output into the batches of one file.
+pub struct Collector<'a> {
+    pub run: u64,
+    pub restart: u32,
+    pub file: &'a mut LogFile,
+    pub streams: &'a mut [Stream; 2],
+    pub pins: &'a mut Vec<Pin>,
+    pub context: &'a Context,
+    pub settings: &'a Settings<'a>,
+    pub ship: &'a mut Shipper,
+    pub tally: &'a mut Tally,
+    pub clock: Clock,
+}
+
+impl Collector<'_> {
+    /// Makes room for a span in its stream's batch; `None` when it was acknowledged in an earlier life.
+    #[inline]
+    fn open_for(&mut self, span: &Span, body_bytes: usize) -> Option<()> {
+        if span.end <= self.file.ends[span.io as usize] {
+            self.streams[span.io as usize].carry = None;
+            return None;
+        }
+        let is_full = self.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
+            let bytes = batch.builder.bytes();
+            batch.file_seq != self.file.seq
+                || batch.builder.len() >= BATCH_RECORDS_MAX
+                || (bytes > 0 && bytes + body_bytes > self.settings.batch.bytes_max)
+        });
+        if is_full {
+            self.cut(span.io);
+        }
+        let stream = &mut self.streams[span.io as usize];
+        let batch = stream.open.get_or_insert_with(|| self.ship.open(self.file.seq, self.clock.mono_ms));
+        batch.account(span);
+        if span.carried {
+            batch.carried_from = stream.carry.take();
+        }
+        Some(())
+    }
+
+    pub fn cut(&mut self, io: Io) {
+        let stream = &mut self.streams[io as usize];
+        let Some(batch) = stream.open.take() else { return };
+        let header = BatchHeader {
+            stream: (*stream.key).clone(),
+            io,
+            file: self.file.id,
+            restart: self.restart,
+            prev: self.file.ends[io as usize],
+            end: batch.end,
+            lines: batch.lines,
+            bytes: batch.bytes,
+            gated: batch.gated,
+            limited: 0,
+            rejected: batch.rejected,
+            loss: None,
+        };
+        let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from);
+        self.tally.gated_records += batch.gated;
+        let ticket =
+            self.ship.cut(self.run, batch, &stream.key, &header, &self.context.origin, self.clock.wall_ns);
+        self.file.ends[io as usize] = end;
+        self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
+        if let Some((file_seq, start)) = carried {
+            self.pins.push(Pin { ticket, file_seq, start });
+        }
+    }
+}
+
+impl Output for Collector<'_> {
+    #[inline]
+    fn kept(&mut self, record: Kept<'_>) {
+        if self.open_for(&record.span, record.body.len()).is_none() {
+            return;
+        }
+        let Some(batch) = &mut self.streams[record.span.io as usize].open else { return };
+        batch.builder.push(record.time_ns, record.level, record.flags, record.span.end, &record.body);
+        batch.urgent |= record.level == Level::Error;
+        self.ship.open_bytes += record.body.len();
+        self.tally.records += 1;
+        self.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));
+        self.tally.cut_bytes += record.bytes_cut;
+    }
+
+    fn gated(&mut self, span: Span) {
+        if self.open_for(&span, 0).is_none() {
+            return;
+        }
+        if let Some(batch) = &mut self.streams[span.io as usize].open {
+            batch.gated += 1;
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The agent's configuration file. Every key has a default that suits a node; units stand last in the names.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use cordwood_kafka::KafkaSettings;
+use serde::Deserialize;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// This node's name; the variable `NODE_NAME` when absent.
+    pub node: String,
+    /// Where `/metrics /healthz /readyz /status` are served.
+    pub listen: SocketAddr,
+    /// Holds the checkpoint; must outlive the process.
+    pub state_dir: PathBuf,
+    /// The kubelet's log folder; `null` reads no pods.
+    pub pods_dir: Option<PathBuf>,
+    /// Other files, one entry per kind.
+    pub files: Vec<FileInput>,
+    pub kafka: KafkaSettings,
+    pub kubernetes: Kubernetes,
+    pub tenants: Tenants,
+    pub batch: Batch,
+    pub read: Read,
+    /// Said of every record of this node.
+    pub environment: String,
+    pub region: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            node: String::new(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 9301)),
+            state_dir: PathBuf::from("/var/lib/cordwood"),
+            pods_dir: Some(PathBuf::from("/var/log/pods")),
+            files: Vec::new(),
+            kafka: KafkaSettings::default(),
+            kubernetes: Kubernetes::default(),
+            tenants: Tenants::default(),
+            batch: Batch::default(),
+            read: Read::default(),
+            environment: String::new(),
+            region: String::new(),
+        }
+    }
+}
+
+/// Files outside `/var/log/pods`, each line one record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileInput {
+    /// Absolute paths, `*`, `?` and `[...]` allowed in the last part. Files are followed through rename rotation.
+    pub paths: Vec<String>,
+    pub service: String,
+    /// The tenant of these files (they have no namespace); `unassigned` when absent.
+    pub tenant: String,
+    /// The file's name without its extension is the plugin's.
+    pub plugin: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// Ask the cluster whose pods these are. Without it the paths and this file say what is known.
+    pub enabled: bool,
+    /// The release's namespace, where the level rules are; the variable `POD_NAMESPACE` when absent.
+    pub namespace: String,
+    pub rules_config_map: String,
+    /// How long a new file waits for its pod's metadata before it goes on with what its path says. (For the namespace's,
+    /// which decides the tenant, it waits as long as it takes.)
+    pub metadata_wait_ms: u64,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Kubernetes {
+        Kubernetes {
+            enabled: true,
+            namespace: String::new(),
+            rules_config_map: "cordwood-level-rules".to_owned(),
+            metadata_wait_ms: 5_000,
+        }
+    }
+}
+
+/// What decides a namespace's tenant when it has no `cordwood.dev/tenant` label or annotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenants {
+    /// First match wins; `namespace` may contain `*` and `?`.
+    pub namespaces: Vec<NamespaceTenant>,
+    /// The namespace's name is its tenant, where nothing else says.
+    pub from_namespace_name: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceTenant {
+    pub namespace: String,
+    pub tenant: String,
+    #[serde(default)]
+    pub tenant_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batch {
+    /// The longest a line waits for company. An ERROR goes at once.
+    pub linger_ms: u64,
+    /// Bodies in a batch; also what a batch is cut at.
+    pub bytes_max: usize,
+    /// Lines that were only counted (gated) are reported at least this often.
+    pub counters_ms: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { linger_ms: 400, bytes_max: cordwood_core::limits::BATCH_BYTES_TARGET, counters_ms: 10_000 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Read {
+    /// Everything that was read and is not yet acknowledged; reading stops above it.
+    pub memory_bytes_max: usize,
+    /// Between two looks at files that are being written to.
+    pub poll_interval_ms: u64,
+    /// Between two walks over all folders, in case an event was lost.
+    pub scan_interval_ms: u64,
+    pub checkpoint_interval_ms: u64,
+    /// How long an old file may still grow after its successor has appeared.
+    pub rotation_grace_ms: u64,
+    /// On SIGTERM: how long to wait for acknowledgements.
+    pub drain_ms: u64,
+    /// The kubelet's `containerLogMaxSize` and `containerLogMaxFiles`: how much may wait before it is lost.
+    pub rotation_file_bytes: u64,
+    pub rotation_files: u64,
+}
+
+impl Default for Read {
+    fn default() -> Read {
+        Read {
+            memory_bytes_max: 16 << 20,
+            poll_interval_ms: 50,
+            scan_interval_ms: 5_000,
+            checkpoint_interval_ms: 1_000,
+            rotation_grace_ms: 1_000,
+            drain_ms: 10_000,
+            rotation_file_bytes: 10 << 20,
+            rotation_files: 5,
+        }
+    }
+}
+
+/// What is wrong with a configuration although it parses.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration: {key}: {message}")]
+pub struct Invalid {
+    pub key: &'static str,
+    pub message: String,
+}
+
+impl Config {
+    /// Fills in what the environment says (`NODE_NAME`, `POD_NAMESPACE`) and refuses what cannot work.
+    ///
+    /// # Errors
+    /// The first key whose value cannot work.
+    pub fn resolve(mut self, env: impl Fn(&str) -> Option<String>) -> Result<Config, Invalid> {
+        if self.node.is_empty() {
+            self.node = env("NODE_NAME").unwrap_or_default();
+        }
+        if self.kubernetes.namespace.is_empty() {
+            self.kubernetes.namespace = env("POD_NAMESPACE").unwrap_or_default();
+        }
+        let invalid = |key, message: &str| Err(Invalid { key, message: message.to_owned() });
+        if self.kubernetes.enabled && self.pods_dir.is_some() {
+            if self.node.is_empty() {
+                return invalid("node", "is empty and the variable NODE_NAME is not set");
+            }
+            if self.kubernetes.namespace.is_empty() {
+                return invalid("kubernetes.namespace", "is empty and the variable POD_NAMESPACE is not set");
+            }
+        }
+        if self.pods_dir.is_none() && self.files.is_empty() {
+            return invalid("pods_dir", "is null and there are no files: nothing to read");
+        }
+        if let Some(dir) = &self.pods_dir
+            && !dir.is_absolute()
+        {
+            return invalid("pods_dir", "must be an absolute path");
+        }
+        if self.batch.bytes_max < 1024 || self.batch.bytes_max > cordwood_core::limits::MESSAGE_BYTES_MAX / 2
+        {
+            return invalid("batch.bytes_max", "must lie between 1024 and half of Kafka's largest message");
+        }
+        if self.read.memory_bytes_max < 4 * self.batch.bytes_max {
+            return invalid("read.memory_bytes_max", "must be at least four times batch.bytes_max");
+        }
+        if self.read.poll_interval_ms == 0 || self.read.scan_interval_ms == 0 {
+            return invalid("read", "intervals must be 1 ms or more");
+        }
+        for input in &self.files {
+            for path in &input.paths {
+                if !path.starts_with('/') {
+                    return invalid("files.paths", &format!("{path:?} is not an absolute path"));
+                }
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                if folder.contains(['*', '?', '[']) {
+                    return invalid("files.paths", &format!("{path:?}: wildcards only after the last /"));
+                }
+                if let Err(error) = globset::Glob::new(path) {
+                    return invalid("files.paths", &format!("{path:?}: {error}"));
+                }
+            }
+        }
+        for rule in &self.tenants.namespaces {
+            if let Err(error) = globset::Glob::new(&rule.namespace) {
+                return invalid("tenants.namespaces", &format!("{:?}: {error}", rule.namespace));
+            }
+            if rule.tenant.is_empty() {
+                return invalid("tenants.namespaces", "a tenant is empty");
+            }
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(yaml: &str) -> Result<Config, String> {
+        let config: Config = cordwood_service::parse_config(std::path::Path::new("agent.yaml"), yaml)
+            .map_err(|error| error.to_string())?;
+        config
+            .resolve(|name| (name == "NODE_NAME").then(|| "node-1".to_owned()))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_its_key() {
+        let cases = [
+            ("", "kubernetes.namespace: is empty"),
+            ("kubernetes: {enabled: false}\npods_dir: null", "pods_dir: is null and there are no files"),
+            ("kubernetes: {enabled: false}\npods_dir: logs", "pods_dir: must be an absolute path"),
+            ("kubernetes: {enabled: false}\nfiles: [{paths: [x.log]}]", "\"x.log\" is not an absolute path"),
+            ("kubernetes: {enabled: false}\nfiles: [{paths: ['/*/x.log']}]", "only after the last /"),
+            ("kubernetes: {enabled: false}\nread: {memory_bytes_max: 1}", "read.memory_bytes_max"),
+            ("batch: {linger: 1}", "batch.linger: unknown field `linger`"),
+        ];
+        for (yaml, expected) in cases {
+            let message = resolve(yaml).unwrap_err();
+            assert!(message.contains(expected), "{yaml}: {message}");
+        }
+        let config = resolve("kubernetes: {namespace: cordwood}").unwrap();
+        assert_eq!(config.node, "node-1");
+    }
+}

@@ -1,0 +1,318 @@
+//! Which folders hold log files, and when something in them changes: inotify on the tree of pods, and a slow walk over it
+//! in case an event was lost.
+//! Promises: a new container's folder is told at once, a lost event costs one scan interval; no symbolic link is followed;
+//! without inotify (no watches left) the walk alone still finds everything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use globset::GlobMatcher;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+
+use crate::config::FileInput;
+use crate::folder::Folder;
+
+/// A folder whose files are read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FolderKey {
+    Container {
+        pod_folder: String,
+        container: String,
+    },
+    /// Place in the list of patterns.
+    Plain(usize),
+}
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub folders: BTreeSet<FolderKey>,
+    /// Runs whose idle file was written to.
+    pub runs: Vec<u64>,
+    pub overflowed: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Watched {
+    Root,
+    Pod(String),
+    Folder(FolderKey),
+    Run(u64),
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    wd: Option<i32>,
+    mtime_ns: i64,
+}
+
+#[derive(Debug, Default)]
+struct PodFolder {
+    seen: Seen,
+    containers: BTreeMap<String, Seen>,
+}
+
+/// One configured path: a folder and a pattern for names in it.
+#[derive(Debug)]
+pub struct Pattern {
+    pub folder: PathBuf,
+    pub matcher: GlobMatcher,
+    pub input: usize,
+    seen: Seen,
+}
+
+pub struct Discover {
+    inotify: Option<OwnedFd>,
+    watched: HashMap<i32, Watched>,
+    root: Option<PathBuf>,
+    root_folder: Option<Folder>,
+    root_seen: Seen,
+    pods: BTreeMap<String, PodFolder>,
+    pub patterns: Vec<Pattern>,
+    warned: bool,
+}
+
+impl Discover {
+    /// `files` has been checked by [`crate::config::Config::resolve`].
+    pub fn new(root: Option<PathBuf>, files: &[FileInput]) -> Discover {
+        let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+            Ok(fd) => Some(fd),
+            Err(error) => {
+                tracing::warn!(%error, "no inotify: folders are walked at every scan interval instead");
+                None
+            }
+        };
+        let mut patterns = Vec::new();
+        for (input, file) in files.iter().enumerate() {
+            for path in &file.paths {
+                let Some(matcher) = globset::Glob::new(path).ok().map(|glob| glob.compile_matcher()) else {
+                    continue;
+                };
+                let folder = Path::new(path).parent().unwrap_or(Path::new("/")).to_owned();
+                patterns.push(Pattern { folder, matcher, input, seen: Seen::default() });
+            }
+        }
+        Discover {
+            inotify,
+            watched: HashMap::new(),
+            root,
+            root_folder: None,
+            root_seen: Seen::default(),
+            pods: BTreeMap::new(),
+            patterns,
+            warned: false,
+        }
+    }
+
+    /// For `poll`.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    pub fn open(&self, key: &FolderKey) -> io::Result<Folder> {
+        match key {
+            FolderKey::Container { pod_folder, container } => self
+                .root_folder
+                .as_ref()
+                .ok_or(io::ErrorKind::NotFound)?
+                .open_folder(&format!("{pod_folder}/{container}")),
+            FolderKey::Plain(index) => Folder::open_root(&self.patterns[*index].folder),
+        }
+    }
+
+    /// Asks to be told once when the file is written to.
+    pub fn watch_file(&mut self, file: &std::fs::File, run: u64) {
+        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Run(run));
+    }
+
+    /// Takes what inotify has to tell.
+    pub fn events(&mut self, changes: &mut Changes) {
+        let mut touched = Vec::new();
+        if let Some(fd) = &self.inotify {
+            let mut buffer = [MaybeUninit::<u8>::uninit(); 16 << 10];
+            let mut reader = inotify::Reader::new(fd, &mut buffer);
+            while let Ok(event) = reader.next() {
+                if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                    changes.overflowed = true;
+                } else if event.events().contains(ReadFlags::IGNORED) {
+                    self.watched.remove(&event.wd());
+                } else if let Some(watched) = self.watched.get(&event.wd()) {
+                    match watched {
+                        Watched::Run(run) => changes.runs.push(*run),
+                        Watched::Folder(key) => {
+                            changes.folders.insert(key.clone());
+                        }
+                        Watched::Root | Watched::Pod(_) => touched.push(watched.clone()),
+                    }
+                }
+            }
+        }
+        let mut done = BTreeSet::new();
+        let mut root = false;
+        for watched in touched {
+            match watched {
+                Watched::Pod(name) => {
+                    if done.insert(name.clone()) {
+                        self.scan_pod(&name, changes, true);
+                    }
+                }
+                _ => root = true,
+            }
+        }
+        if root {
+            self.scan_root(changes, true);
+        }
+        if changes.overflowed {
+            if let Err(error) = self.scan(changes, true) {
+                tracing::warn!(%error, "walk the folders after an overflow");
+            }
+        }
+    }
+
+    /// Walks over everything whose time of change differs from the last look (or over everything, by `force`).
+    ///
+    /// # Errors
+    /// When the pods' folder itself cannot be opened.
+    pub fn scan(&mut self, changes: &mut Changes, force: bool) -> io::Result<()> {
+        for index in 0..self.patterns.len() {
+            let Ok(folder) = Folder::open_root(&self.patterns[index].folder) else { continue };
+            let key = FolderKey::Plain(index);
+            if self.patterns[index].seen.wd.is_none() {
+                self.patterns[index].seen.wd = self.watch_folder(&folder, Watched::Folder(key.clone()));
+            }
+            let mtime_ns = mtime_of(&folder);
+            let seen = &mut self.patterns[index].seen;
+            if force || seen.mtime_ns != mtime_ns {
+                seen.mtime_ns = mtime_ns;
+                changes.folders.insert(key);
+            }
+        }
+        if self.root.is_none() {
+            return Ok(());
+        }
+        if let Some(root) = &self.root
+            && self.root_folder.as_ref().is_none_or(Folder::is_removed)
+        {
+            self.root_folder = None;
+            let folder = Folder::open_root(root)
+                .map_err(|error| io::Error::new(error.kind(), format!("open {}: {error}", root.display())))?;
+            self.root_seen = Seen { wd: self.watch_folder(&folder, Watched::Root), mtime_ns: 0 };
+            self.root_folder = Some(folder);
+        }
+        self.scan_root(changes, force);
+        let names: Vec<String> = self.pods.keys().cloned().collect();
+        for name in names {
+            self.scan_pod(&name, changes, force);
+        }
+        Ok(())
+    }
+
+    fn scan_root(&mut self, changes: &mut Changes, force: bool) {
+        let Some(folder) = &self.root_folder else { return };
+        let mtime_ns = mtime_of(folder);
+        if !force && self.root_seen.mtime_ns == mtime_ns {
+            return;
+        }
+        let names = match folder.names() {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::warn!(%error, "list the pods' folder");
+                return;
+            }
+        };
+        self.root_seen.mtime_ns = mtime_ns;
+        let names: BTreeSet<String> =
+            names.into_iter().filter(|name| crate::context::parse_pod_folder(name).is_some()).collect();
+        let gone: Vec<String> = self.pods.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            if let Some(pod) = self.pods.remove(&name) {
+                for container in pod.containers.into_keys() {
+                    changes.folders.insert(FolderKey::Container { pod_folder: name.clone(), container });
+                }
+            }
+        }
+        for name in names {
+            if !self.pods.contains_key(&name) {
+                self.pods.insert(name.clone(), PodFolder::default());
+                self.scan_pod(&name, changes, true);
+            }
+        }
+    }
+
+    fn scan_pod(&mut self, name: &str, changes: &mut Changes, force: bool) {
+        let Some(root) = &self.root_folder else { return };
+        let Ok(folder) = root.open_folder(name) else { return };
+        // The watch comes before the look, so that nothing falls between them.
+        if self.pods.get(name).is_some_and(|pod| pod.seen.wd.is_none()) {
+            let wd = self.watch_folder(&folder, Watched::Pod(name.to_owned()));
+            if let Some(pod) = self.pods.get_mut(name) {
+                pod.seen.wd = wd;
+            }
+        }
+        let mtime_ns = mtime_of(&folder);
+        let Some(pod) = self.pods.get_mut(name) else { return };
+        let mut containers: Vec<String> = pod.containers.keys().cloned().collect();
+        if force || pod.seen.mtime_ns != mtime_ns {
+            let Ok(names) = folder.names() else { return };
+            pod.seen.mtime_ns = mtime_ns;
+            for container in containers.iter().filter(|container| !names.contains(container)) {
+                pod.containers.remove(container);
+                let (pod_folder, container) = (name.to_owned(), container.clone());
+                changes.folders.insert(FolderKey::Container { pod_folder, container });
+            }
+            containers = names;
+        }
+        for container in containers {
+            let Ok(inner) = folder.open_folder(&container) else { continue };
+            let key = FolderKey::Container { pod_folder: name.to_owned(), container: container.clone() };
+            let known = self.pods.get(name).and_then(|pod| pod.containers.get(&container));
+            let wd = match known.and_then(|seen| seen.wd) {
+                Some(wd) => Some(wd),
+                None => self.watch_folder(&inner, Watched::Folder(key.clone())),
+            };
+            let mtime_ns = mtime_of(&inner);
+            let Some(pod) = self.pods.get_mut(name) else { return };
+            let seen = pod.containers.entry(container).or_default();
+            seen.wd = wd;
+            if force || seen.mtime_ns != mtime_ns {
+                seen.mtime_ns = mtime_ns;
+                changes.folders.insert(key);
+            }
+        }
+    }
+
+    fn watch_folder(&mut self, folder: &Folder, as_what: Watched) -> Option<i32> {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::DELETE
+            | WatchFlags::ONLYDIR;
+        self.watch(folder.as_fd(), flags, as_what)
+    }
+
+    /// Watches what is open here, whatever its name is by now.
+    fn watch(&mut self, fd: BorrowedFd<'_>, flags: WatchFlags, as_what: Watched) -> Option<i32> {
+        let inotify = self.inotify.as_ref()?;
+        match inotify::add_watch(inotify, format!("/proc/self/fd/{}", fd.as_raw_fd()), flags) {
+            Ok(wd) => {
+                self.watched.insert(wd, as_what);
+                Some(wd)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!(%error, "add inotify watch (fs.inotify.max_user_watches?): slower from here on");
+                }
+                None
+            }
+        }
+    }
+}
+
+fn mtime_of(folder: &Folder) -> i64 {
+    rustix::fs::fstat(folder).map_or(0, |stat| {
+        stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64)
+    })
+}

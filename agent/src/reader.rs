@@ -1,0 +1,500 @@
+//! The reader thread: one loop that looks for changes, reads what there is, ships it, and remembers how far it came.
+//! Promises: it sleeps when there is nothing to do and stops reading when nothing is taken; memory has a bound; every
+//! file gets its turn.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
+use cordwood_core::levels::{GateTarget, LevelRules};
+use cordwood_service::{Health, Heartbeat};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::Writer;
+use crate::config::Config;
+use crate::context::{Asked, ContextSource, Lookup, Source, parse_pod_folder};
+use crate::discover::{Changes, Discover, FolderKey};
+use crate::run::{Clock, Run, Settings, Step};
+use crate::ship::Shipper;
+use crate::telemetry::{Tally, Telemetry};
+use crate::wake::Waker;
+
+/// Chunks that a file may be read in one turn.
+const TURN_CHUNKS: usize = 4;
+/// A file that got nothing for so long is left to inotify.
+const IDLE_MS: i64 = 2_000;
+/// Read and acknowledged files are held this long, in case they still grow.
+const SETTLE_GRACES: i64 = 10;
+const HOUSEKEEPING_MS: i64 = 1_000;
+
+pub(crate) struct Reader {
+    pub config: Config,
+    pub context: ContextSource,
+    pub rules: watch::Receiver<Arc<LevelRules>>,
+    pub telemetry: Telemetry,
+    pub health: Health,
+    pub heartbeat: Heartbeat,
+    pub shutdown: CancellationToken,
+    pub waker: Waker,
+    pub ship: Shipper,
+    pub discover: Discover,
+    pub checkpoint: Writer,
+    /// What the checkpoint says about runs that were not seen yet.
+    pub resume: HashMap<String, RunCheckpoint>,
+    pub runs: BTreeMap<u64, Run>,
+    pub by_key: HashMap<String, u64>,
+    pub folders: HashMap<FolderKey, BTreeSet<u64>>,
+    /// Runs that are looked at in every round; the others wait for inotify.
+    pub active: BTreeSet<u64>,
+    /// Runs whose context is not known.
+    pub waiting: BTreeSet<u64>,
+    pub next_run: u64,
+    /// Where the next round begins.
+    pub turn: u64,
+    pub tally: Tally,
+    pub dirty: bool,
+    pub context_generation: u64,
+    pub started: Instant,
+    pub buffer: Vec<u8>,
+    pub rounds: u64,
+}
+
+impl Reader {
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let (mut scan_at, mut keep_at, mut house_at, mut ask_at) = (0, 0, 0, 0);
+        let mut first = true;
+        while !self.shutdown.is_cancelled() {
+            let clock = self.clock();
+            self.heartbeat.beat();
+            if clock.mono_ms >= scan_at {
+                scan_at = clock.mono_ms + self.config.read.scan_interval_ms as i64;
+                self.scan(first, clock);
+                if first {
+                    first = false;
+                    self.adopt_orphans(clock);
+                }
+            }
+            self.take_events(clock);
+            let generation = self.context.generation();
+            let changed = generation != self.context_generation;
+            if changed || (!self.waiting.is_empty() && clock.mono_ms >= ask_at) {
+                ask_at = clock.mono_ms + 200;
+                self.context_generation = generation;
+                self.ask_contexts(changed, clock);
+            }
+            if self.rules.has_changed().unwrap_or(false) {
+                self.take_rules();
+            }
+            self.take_answers(clock);
+            let more = self.read_round(clock);
+            self.ship.send(&mut self.tally);
+            if clock.mono_ms >= house_at {
+                house_at = clock.mono_ms + HOUSEKEEPING_MS;
+                self.keep_house(clock);
+            }
+            if self.dirty && clock.mono_ms >= keep_at {
+                keep_at = clock.mono_ms + self.config.read.checkpoint_interval_ms as i64;
+                self.dirty = false;
+                self.checkpoint.put(self.make_checkpoint().encode());
+            }
+            let (written, errors) = self.checkpoint.counts();
+            self.tally.checkpoints += written;
+            self.tally.checkpoint_errors += errors;
+            self.telemetry.add(&mut self.tally);
+            if !more {
+                self.sleep(clock, scan_at.min(house_at).min(if self.dirty { keep_at } else { i64::MAX }));
+            }
+        }
+        self.finish()
+    }
+
+    fn clock(&self) -> Clock {
+        let mono_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let wall_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        Clock { mono_ms, wall_ns: i64::try_from(wall_ns).unwrap_or(i64::MAX) }
+    }
+
+    fn scan(&mut self, force: bool, clock: Clock) {
+        let mut changes = Changes::default();
+        match self.discover.scan(&mut changes, force) {
+            Ok(()) => self.health.set("files", Ok(())),
+            Err(error) => self.health.set("files", Err(error.to_string())),
+        }
+        self.take_changes(&changes, clock);
+    }
+
+    fn take_events(&mut self, clock: Clock) {
+        let mut changes = Changes::default();
+        self.discover.events(&mut changes);
+        if changes.overflowed {
+            self.tally.overflows += 1;
+            self.active.extend(self.runs.keys());
+        }
+        for run in &changes.runs {
+            if let Some(run) = self.runs.get_mut(run) {
+                run.last_data_ms = clock.mono_ms;
+                self.active.insert(run.id);
+            }
+        }
+        self.take_changes(&changes, clock);
+    }
+
+    fn take_changes(&mut self, changes: &Changes, clock: Clock) {
+        for key in &changes.folders {
+            self.refresh_folder(key, clock);
+        }
+    }
+
+    /// Looks at a folder anew: which runs it has, which files they have.
+    fn refresh_folder(&mut self, key: &FolderKey, clock: Clock) {
+        let folder = self.discover.open(key).ok().filter(|folder| !folder.is_removed());
+        let names = folder.as_ref().and_then(|folder| folder.names().ok()).unwrap_or_default();
+        for source in self.sources(key, &names) {
+            let id = self.run_of(source.0, source.1, clock);
+            self.folders.entry(key.clone()).or_default().insert(id);
+        }
+        let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
+        for id in ids {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let settings =
+                Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+            let refreshed = run.refresh(folder.as_ref(), &settings, &mut self.ship, &mut self.tally, clock);
+            if let Err(error) = refreshed {
+                self.tally.file_errors += 1;
+                tracing::warn!(run = run.key, %error, "list log folder");
+            }
+            run.last_data_ms = clock.mono_ms;
+            self.active.insert(id);
+            self.dirty = true;
+        }
+    }
+
+    /// The runs that a folder's names belong to, with the name of each one's live file.
+    fn sources(&self, key: &FolderKey, names: &[String]) -> Vec<(Source, String)> {
+        match key {
+            FolderKey::Container { pod_folder, container } => {
+                let Some((namespace, pod, uid)) = parse_pod_folder(pod_folder) else { return Vec::new() };
+                let restarts: BTreeSet<u32> = names
+                    .iter()
+                    .filter_map(|name| {
+                        let (number, rest) = name.split_once('.')?;
+                        (rest == "log" || rest.starts_with("log.")).then(|| number.parse().ok())?
+                    })
+                    .collect();
+                let source = |restart| Source::Container {
+                    namespace: namespace.to_owned(),
+                    pod: pod.to_owned(),
+                    uid: uid.to_owned(),
+                    container: container.clone(),
+                    restart,
+                };
+                restarts.into_iter().map(|restart| (source(restart), format!("{restart}.log"))).collect()
+            }
+            FolderKey::Plain(index) => {
+                let pattern = &self.discover.patterns[*index];
+                let path = |name: &str| format!("{}/{name}", pattern.folder.display()).replace("//", "/");
+                let is_older = |name: &str| {
+                    names.iter().any(|live| crate::rotation::rotated_suffix(live, name).is_some())
+                };
+                let mut found: Vec<(Source, String)> = names
+                    .iter()
+                    .filter(|name| pattern.matcher.is_match(path(name)) && !is_older(name))
+                    .map(|name| (Source::File { path: path(name), input: pattern.input }, name.clone()))
+                    .collect();
+                found.sort_by(|a, b| a.1.cmp(&b.1));
+                found
+            }
+        }
+    }
+
+    fn run_of(&mut self, source: Source, live_name: String, clock: Clock) -> u64 {
+        let key = source.key();
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        self.next_run += 1;
+        let id = self.next_run;
+        let mut run = Run::new(id, key.clone(), source, live_name, clock.mono_ms);
+        if let Some(resume) = self.resume.remove(&key) {
+            run.remembered = resume.origin;
+            run.resume = resume.files;
+        }
+        self.runs.insert(id, run);
+        self.by_key.insert(key, id);
+        self.waiting.insert(id);
+        self.ask_context(id, clock);
+        id
+    }
+
+    /// Runs of the checkpoint whose folders are gone: what was not read of them is a loss.
+    fn adopt_orphans(&mut self, clock: Clock) {
+        for (key, resume) in std::mem::take(&mut self.resume) {
+            let unread = resume.files.iter().any(|file| !file.done && file.size > file.position);
+            let Some(source) = Source::of_key(&key, resume.origin.as_ref()).filter(|_| unread) else {
+                self.tally.files_vanished += resume.files.iter().filter(|file| !file.done).count() as u64;
+                continue;
+            };
+            self.resume.insert(key, resume);
+            let id = self.run_of(source, String::new(), clock);
+            if let Some(run) = self.runs.get_mut(&id) {
+                let settings = Settings {
+                    batch: &self.config.batch,
+                    grace_ms: self.config.read.rotation_grace_ms as i64,
+                };
+                let _ = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
+                self.active.insert(id);
+            }
+        }
+    }
+
+    /// Asks for the contexts of runs that have none, and of the others when something has changed.
+    fn ask_contexts(&mut self, changed: bool, clock: Clock) {
+        let ids: Vec<u64> = if changed {
+            self.runs.keys().copied().collect()
+        } else {
+            self.waiting.iter().copied().collect()
+        };
+        for id in ids {
+            self.ask_context(id, clock);
+        }
+    }
+
+    fn ask_context(&mut self, id: u64, clock: Clock) {
+        let Some(run) = self.runs.get_mut(&id) else {
+            self.waiting.remove(&id);
+            return;
+        };
+        if let (Some(_), ContextSource::Kubernetes(cluster), Source::Container { uid, .. }) =
+            (&run.context, &self.context, &run.source)
+            && !cluster.is_alive(uid)
+        {
+            // What is known of a pod that is gone stays as it was.
+            return;
+        }
+        let since = *run.waiting_since_ms.get_or_insert(clock.mono_ms);
+        let asked = Asked {
+            waited_ms: clock.mono_ms - since,
+            first_line_us: if run.context.is_none() { run.first_line_us() } else { None },
+            remembered: run.remembered.as_ref(),
+        };
+        match self.context.lookup(&run.source, &asked) {
+            Lookup::Ready(context) => {
+                self.waiting.remove(&id);
+                run.waiting_for = None;
+                if run.context.as_ref() == Some(&context) {
+                    return;
+                }
+                let settings = Settings {
+                    batch: &self.config.batch,
+                    grace_ms: self.config.read.rotation_grace_ms as i64,
+                };
+                run.set_context(context, &settings, &mut self.ship, &mut self.tally, clock);
+                set_gate(run, &self.rules.borrow());
+                run.last_data_ms = clock.mono_ms;
+                self.active.insert(id);
+            }
+            Lookup::Waiting(what) => run.waiting_for = Some(what),
+        }
+    }
+
+    fn take_rules(&mut self) {
+        let rules = Arc::clone(&self.rules.borrow_and_update());
+        for run in self.runs.values_mut() {
+            set_gate(run, &rules);
+        }
+    }
+
+    fn take_answers(&mut self, clock: Clock) {
+        let (runs, dirty) = (&mut self.runs, &mut self.dirty);
+        let answered = self.ship.answers(&mut self.tally, |ticket, sent| {
+            *dirty = true;
+            if let Some(run) = runs.get_mut(&sent.run) {
+                run.acknowledged(ticket, sent);
+            }
+        });
+        let Err(reason) = answered else { return };
+        tracing::error!(
+            reason,
+            "a batch was not taken; everything that is not acknowledged is read and sent again"
+        );
+        self.tally.restarts += 1;
+        for run in self.runs.values_mut() {
+            run.go_back(&mut self.ship);
+            run.last_data_ms = clock.mono_ms;
+        }
+        self.ship.start_anew();
+        self.active.extend(self.runs.keys());
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ship.is_stalled() && self.ship.held_bytes() < self.config.read.memory_bytes_max
+    }
+
+    /// Gives each active run its turn. True: there is more to read and room for it.
+    fn read_round(&mut self, clock: Clock) -> bool {
+        self.rounds += 1;
+        let settings =
+            Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+        let mut more = false;
+        let ids: Vec<u64> =
+            self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect();
+        for id in ids {
+            let Some(run) = self.runs.get_mut(&id) else {
+                self.active.remove(&id);
+                continue;
+            };
+            run.cut_due(&settings, &mut self.ship, &mut self.tally, clock);
+            if run.context.is_none() {
+                continue;
+            }
+            if run.unnamed.is_some() {
+                match run.name_unnamed(clock) {
+                    Ok(named) => self.dirty |= named,
+                    Err(error) => tracing::warn!(run = run.key, %error, "read log file"),
+                }
+            }
+            for _ in 0..TURN_CHUNKS {
+                if self.ship.is_stalled() || self.ship.held_bytes() >= self.config.read.memory_bytes_max {
+                    self.turn = id;
+                    return false;
+                }
+                match run.step(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock) {
+                    Ok(Step::More) => more = true,
+                    Ok(Step::Idle | Step::Ended) => {
+                        more = more && !self.ship.is_stalled();
+                        break;
+                    }
+                    Err(error) => {
+                        self.tally.file_errors += 1;
+                        tracing::warn!(run = run.key, %error, "read log file");
+                        break;
+                    }
+                }
+                self.ship.send(&mut self.tally);
+            }
+            if clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
+                self.active.remove(&id);
+                if let Some(file) = run.resting_handle() {
+                    self.discover.watch_file(file, id);
+                }
+                if run.grew_meanwhile() {
+                    run.last_data_ms = clock.mono_ms;
+                    self.active.insert(id);
+                }
+            }
+        }
+        more
+    }
+
+    /// Things that are done once a second.
+    fn keep_house(&mut self, clock: Clock) {
+        let linger_ms = SETTLE_GRACES * self.config.read.rotation_grace_ms as i64;
+        let ids: Vec<u64> = self.active.iter().copied().collect();
+        for id in ids {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let before = run.files.len();
+            run.settle(clock, linger_ms);
+            self.dirty |= run.files.len() != before;
+            if run.is_over() {
+                let key = run.key.clone();
+                tracing::debug!(run = key, "read to its end");
+                self.runs.remove(&id);
+                self.by_key.remove(&key);
+                self.active.remove(&id);
+                self.folders.values_mut().for_each(|runs| {
+                    runs.remove(&id);
+                });
+                self.folders.retain(|_, runs| !runs.is_empty());
+                self.dirty = true;
+            }
+        }
+        self.report(clock);
+    }
+
+    fn make_checkpoint(&self) -> Checkpoint {
+        let mut runs: Vec<RunCheckpoint> = self.runs.values().map(Run::checkpoint).collect();
+        runs.extend(self.resume.values().cloned());
+        Checkpoint { runs }
+    }
+
+    fn sleep(&self, clock: Clock, due_ms: i64) {
+        let poll_ms = self.config.read.poll_interval_ms as i64;
+        let blocked = !self.has_room();
+        let timeout_ms = if blocked {
+            self.ship.await_answer(true);
+            4 * poll_ms
+        } else if self.active.is_empty() && self.waiting.is_empty() {
+            self.ship.await_answer(self.ship.unanswered() > 0);
+            due_ms - clock.mono_ms
+        } else {
+            self.ship.await_answer(false);
+            // Rounds begin at even intervals, however long the last one took.
+            poll_ms.min(due_ms - clock.mono_ms) - (self.clock().mono_ms - clock.mono_ms)
+        };
+        let timeout_ms = timeout_ms.clamp(0, 60_000);
+        let timeout = Timespec { tv_sec: timeout_ms / 1_000, tv_nsec: timeout_ms % 1_000 * 1_000_000 };
+        let mut fds = vec![PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)];
+        if self.active.is_empty()
+            && let Some(fd) = self.discover.fd()
+        {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+        let _ = poll(&mut fds, Some(&timeout));
+        self.waker.clear();
+    }
+
+    /// SIGTERM: what was read goes out, and the checkpoint says how far that was acknowledged.
+    fn finish(mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_millis(self.config.read.drain_ms);
+        let clock = self.clock();
+        let settings =
+            Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+        for run in self.runs.values_mut() {
+            run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
+        }
+        while self.ship.unanswered() > 0 && Instant::now() < deadline {
+            self.ship.send(&mut self.tally);
+            let runs = &mut self.runs;
+            let answered = self.ship.answers(&mut self.tally, |ticket, sent| {
+                if let Some(run) = runs.get_mut(&sent.run) {
+                    run.acknowledged(ticket, sent);
+                }
+            });
+            if let Err(reason) = answered {
+                tracing::warn!(
+                    reason,
+                    "not everything was taken before the end; the next start sends it again"
+                );
+                break;
+            }
+            if self.ship.unanswered() > 0 {
+                self.heartbeat.beat();
+                self.ship.await_answer(true);
+                let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+                let _ =
+                    poll(&mut [PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)], Some(&timeout));
+                self.waker.clear();
+            }
+        }
+        let left = self.ship.unanswered();
+        self.telemetry.add(&mut self.tally);
+        let bytes = self.make_checkpoint().encode();
+        tracing::info!(unacknowledged_batches = left, "stopped reading; the checkpoint is written");
+        self.checkpoint.finish(&bytes)?;
+        Ok(())
+    }
+}
+
+fn set_gate(run: &mut Run, rules: &LevelRules) {
+    let Some(context) = &run.context else { return };
+    run.gate = rules.gate_for(&GateTarget {
+        namespace: &context.origin.namespace,
+        labels: &context.labels,
+        container: &context.origin.container,
+        service: &context.origin.service,
+    });
+}

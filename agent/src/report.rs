@@ -1,0 +1,80 @@
+//! The reader's picture of itself, once a second: what `/status` and the gauges show.
+
+use crate::reader::Reader;
+use crate::run::{Clock, Run};
+use crate::telemetry::{Status, StreamStatus};
+
+/// Streams named in `/status`; the worst first.
+const STREAMS_MAX: usize = 200;
+
+impl Reader {
+    pub(crate) fn report(&mut self, clock: Clock) {
+        let capacity = self.config.read.rotation_file_bytes * self.config.read.rotation_files;
+        let mut status = Status {
+            node: self.config.node.clone(),
+            rules_generation: self.rules.borrow().generation,
+            runs: self.runs.len(),
+            held_bytes: self.ship.held_bytes(),
+            stalled: self.ship.is_stalled(),
+            ..Status::default()
+        };
+        let stalled = status.stalled || !self.waiting.is_empty();
+        for run in self.runs.values_mut() {
+            if stalled || self.active.contains(&run.id) {
+                run.measure(clock);
+            }
+            let lag = run.lag_bytes();
+            status.files += run.files.len();
+            status.lag_bytes += lag;
+            if let Some(since) = run.lagging_since_ms {
+                status.lag_seconds = status.lag_seconds.max((clock.mono_ms - since) as f64 / 1_000.0);
+            }
+            if lag > 0 && run.growth_bytes_per_s > 1.0 {
+                let left = capacity.saturating_sub(lag) as f64 / run.growth_bytes_per_s / 60.0;
+                status.minutes_until_loss =
+                    Some(status.minutes_until_loss.map_or(left, |other| left.min(other)));
+            }
+        }
+        let now_ms = clock.wall_ns / 1_000_000;
+        let mut runs: Vec<&Run> = self.runs.values().collect();
+        runs.sort_by_key(|run| (run.waiting_for.is_none(), std::cmp::Reverse(run.lag_bytes()), run.id));
+        status.streams = runs.into_iter().take(STREAMS_MAX).map(|run| stream(run, now_ms)).collect();
+        self.telemetry.set_status(status);
+    }
+}
+
+fn stream(run: &Run, now_ms: i64) -> StreamStatus {
+    let origin = run.context.as_ref().map(|context| context.origin.clone()).unwrap_or_default();
+    StreamStatus {
+        run: run.key.clone(),
+        namespace: origin.namespace,
+        pod: origin.pod,
+        container: origin.container,
+        tenant: origin.tenant,
+        service: origin.service,
+        files: run.files.len(),
+        read_bytes: run.bytes_read,
+        lag_bytes: run.lag_bytes(),
+        waiting: run.waiting_for.map(str::to_owned),
+        rule: run.gate.in_force(now_ms).map(|rule| rule.id.clone()),
+    }
+}
+
+impl Run {
+    /// Looks at the sizes on disk, so that lag and growth are known also while nothing is read.
+    fn measure(&mut self, clock: Clock) {
+        for file in self.files.iter_mut().filter(|file| !file.is_gzip()) {
+            if let Ok(stat) = file.stat() {
+                file.size = file.size.max(stat.size);
+            }
+        }
+        let lag = self.lag_bytes();
+        self.lagging_since_ms = (lag > 0).then(|| self.lagging_since_ms.unwrap_or(clock.mono_ms));
+        let total = self.bytes_read + lag;
+        let elapsed_s = (clock.mono_ms - self.measured_at_ms).max(1) as f64 / 1_000.0;
+        let rate = total.saturating_sub(self.measured_bytes) as f64 / elapsed_s;
+        self.growth_bytes_per_s = 0.8 * self.growth_bytes_per_s + 0.2 * rate;
+        self.measured_at_ms = clock.mono_ms;
+        self.measured_bytes = total;
+    }
+}

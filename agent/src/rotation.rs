@@ -1,0 +1,421 @@
+//! Which files a run has, and in which order: the kubelet renames `0.log` to `0.log.20261121-022431`, the runtime makes
+//! a new `0.log`, later the kubelet packs older ones (`.gz`, through a `.tmp`) and removes the oldest
+//! (kubernetes `pkg/kubelet/logs/container_log_manager.go`).
+//! Promises: what is still on disk is read once, whatever happened to its name while we were away, because a file is known
+//! by its inode while we hold it and by its first line always. What is gone unread becomes a loss.
+
+use std::fs::File;
+use std::io;
+
+use cordwood_core::batch::LossRange;
+use cordwood_core::checkpoint::FileCheckpoint;
+use cordwood_core::identity::FileId;
+
+use crate::folder::{Folder, Stat};
+use crate::run::{Clock, Run, Settings};
+use crate::ship::Shipper;
+use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
+use crate::telemetry::Tally;
+
+/// What an inode was seen to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    id: FileId,
+    size: u64,
+    mtime_ns: i64,
+}
+
+/// One name of a run's files.
+struct Entry {
+    name: String,
+    stat: Stat,
+    gzip: bool,
+    live: bool,
+}
+
+/// Whether `name` is an older file of the run whose live file is `live`, and what it is sorted by (older first).
+/// `.tmp` is a copy that the kubelet is still packing.
+pub fn rotated_suffix<'a>(live: &str, name: &'a str) -> Option<&'a str> {
+    let rest = name.strip_prefix(live)?;
+    let suffix = rest.strip_prefix('.').or_else(|| rest.strip_prefix('-'))?;
+    (!suffix.is_empty() && !suffix.ends_with(".tmp")).then(|| suffix.strip_suffix(".gz").unwrap_or(suffix))
+}
+
+impl Run {
+    /// Looks at the folder anew. `None`: the folder is gone. The context must be known (losses are recorded at once).
+    pub fn refresh(
+        &mut self,
+        folder: Option<&Folder>,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> io::Result<()> {
+        let Some(folder) = folder else {
+            if self.gone_at_ms.is_none() {
+                self.gone_at_ms = Some(clock.mono_ms);
+            }
+            self.known.clear();
+            self.done.clear();
+            self.missing(settings, ship, tally, clock);
+            return Ok(());
+        };
+        let entries = self.entries(folder)?;
+        if entries.is_empty() && !self.source.is_plain() && self.unnamed.is_none() && !self.files.is_empty() {
+            // Removed although its folder is still there: the kubelet clears away what a dead container left.
+            self.gone_at_ms.get_or_insert(clock.mono_ms);
+        } else {
+            self.gone_at_ms = None;
+        }
+        for file in &mut self.files {
+            let inode = (file.dev, file.ino);
+            if !entries.iter().any(|entry| (entry.stat.dev, entry.stat.ino) == inode) {
+                // It lives on only because we hold it open.
+                file.name = format!("{} (removed)", file.name.trim_end_matches(" (removed)"));
+            }
+        }
+        let mut known = std::collections::HashMap::with_capacity(entries.len());
+        for entry in &entries {
+            let inode = (entry.stat.dev, entry.stat.ino);
+            if let Some(file) = self.held(inode) {
+                file.name.clone_from(&entry.name);
+                known.insert(inode, Known { id: file.id, size: 0, mtime_ns: 0 });
+                continue;
+            }
+            if let Some(before) = self.known.get(&inode)
+                && before.size == entry.stat.size
+                && before.mtime_ns == entry.stat.mtime_ns
+            {
+                known.insert(inode, *before);
+                continue;
+            }
+            match self.appear(folder, entry, settings, ship, tally, clock) {
+                Ok(Some(id)) => {
+                    let Stat { size, mtime_ns, .. } = entry.stat;
+                    known.insert(inode, Known { id, size, mtime_ns });
+                }
+                Ok(None) => {}
+                // Renamed or removed between listing and opening: the event that tells so is on its way.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tally.file_errors += 1;
+                    tracing::warn!(run = self.key, file = entry.name, %error, "open log file");
+                }
+            }
+        }
+        self.known = known;
+        let on_disk: Vec<FileId> = self.known.values().map(|known| known.id).collect();
+        self.done.retain(|done| on_disk.contains(&done.file));
+        self.missing(settings, ship, tally, clock);
+        self.supersede(clock);
+        Ok(())
+    }
+
+    /// The run's names, older first, the live one last.
+    fn entries(&self, folder: &Folder) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for name in folder.names()? {
+            let live = name == self.live_name;
+            if !live && rotated_suffix(&self.live_name, &name).is_none() {
+                continue;
+            }
+            let Ok(stat) = folder.stat(&name) else { continue };
+            if stat.regular {
+                let gzip = name.ends_with(".gz") && !live;
+                entries.push(Entry { name, stat, gzip, live });
+            }
+        }
+        let by_time_of_writing = self.source.is_plain();
+        entries.sort_by(|a, b| {
+            a.live.cmp(&b.live).then_with(|| {
+                if by_time_of_writing {
+                    a.stat.mtime_ns.cmp(&b.stat.mtime_ns)
+                } else {
+                    rotated_suffix(&self.live_name, &a.name).cmp(&rotated_suffix(&self.live_name, &b.name))
+                }
+            })
+        });
+        if by_time_of_writing {
+            // Of other programs' files only those count that we began to read: nobody asked for the older ones.
+            let ours = |entry: &Entry| {
+                let inode = (entry.stat.dev, entry.stat.ino);
+                self.files.iter().any(|file| (file.dev, file.ino) == inode)
+                    || self.resume.iter().any(|file| !file.done && (file.dev, file.ino) == inode)
+            };
+            let first = entries.iter().position(|entry| entry.live || ours(entry)).unwrap_or(entries.len());
+            entries.drain(..first);
+        }
+        Ok(entries)
+    }
+
+    fn held(&mut self, inode: (u64, u64)) -> Option<&mut LogFile> {
+        // While it is held open its inode cannot stand for another file.
+        self.files.iter_mut().find(|file| (file.dev, file.ino) == inode && !matches!(file.bytes, Bytes::Gone))
+    }
+
+    /// A name whose inode is not known. Gives the id of what it holds, when that can be told already.
+    fn appear(
+        &mut self,
+        folder: &Folder,
+        entry: &Entry,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> io::Result<Option<FileId>> {
+        let handle = folder.open_file(&entry.name)?;
+        let stat = crate::folder::stat_of(&handle)?;
+        let head = match read_head(&handle, entry.gzip) {
+            Ok(head) => head,
+            Err(error) if entry.gzip => {
+                // A broken archive: nothing of it can be read. It is said once; its bytes are a loss of unknown size.
+                tally.file_errors += 1;
+                tracing::warn!(run = self.key, file = entry.name, %error, "read packed log file");
+                return Ok(Some(FileId::of_whole(entry.name.as_bytes())));
+            }
+            Err(error) => return Err(error),
+        };
+        let id = match FileId::of_head(&head) {
+            Some(id) => id,
+            None if entry.live => {
+                self.unnamed = Some((entry.name.clone(), handle));
+                return Ok(None);
+            }
+            // It ended before its first line did.
+            None if head.is_empty() => return Ok(Some(FileId::of_whole(&head))),
+            None => FileId::of_whole(&head),
+        };
+        if self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id) {
+            if !entry.live {
+                return Ok(Some(id));
+            }
+            // The live file begins as one that we know: it was written anew.
+            let mut successor = id.successor();
+            while self.files.iter().any(|file| file.id == successor) {
+                successor = successor.successor();
+            }
+            self.begin(entry, stat, handle, successor, &head);
+            return Ok(Some(successor));
+        }
+        if let Some(at) = self.resume.iter().position(|resume| resume.file == id) {
+            let resume = self.resume.remove(at);
+            self.resume_at(entry, stat, handle, resume, &head, settings, ship, tally, clock)?;
+            return Ok(Some(id));
+        }
+        self.begin(entry, stat, handle, id, &head);
+        Ok(Some(id))
+    }
+
+    /// A file that is read from its first byte. Gives its index.
+    fn begin(&mut self, entry: &Entry, stat: Stat, handle: File, id: FileId, head: &[u8]) -> usize {
+        let seq = self.take_seq();
+        let format = self.format_of(head);
+        let bytes = if entry.gzip {
+            Bytes::Gzip { reader: Box::new(gzip_reader(handle)), at: 0, ahead: Vec::new() }
+        } else {
+            Bytes::File(handle)
+        };
+        let mut file = LogFile::new(seq, id, &entry.name, stat, bytes, format);
+        file.size = if entry.gzip { 0 } else { stat.size };
+        tracing::debug!(run = self.key, file = entry.name, id = %file.id, "new log file");
+        // A rotated file that appears only now was live after all that we know, but before the file that is live now.
+        let live_last = self.files.back().is_some_and(|last| last.name == self.live_name);
+        let at = if !entry.live && live_last { self.files.len() - 1 } else { self.files.len() };
+        self.files.insert(at, file);
+        at
+    }
+
+    /// A file that the checkpoint knows: go on where its acknowledged part ends, if the bytes there are the same.
+    fn resume_at(
+        &mut self,
+        entry: &Entry,
+        stat: Stat,
+        handle: File,
+        resume: FileCheckpoint,
+        head: &[u8],
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> io::Result<()> {
+        if resume.done && (entry.gzip || stat.size <= resume.size) {
+            self.done.push(resume);
+            return Ok(());
+        }
+        let index = self.begin(entry, stat, handle, resume.file, head);
+        let file = &mut self.files[index];
+        file.ends = resume.ends;
+        file.acked_ends = resume.ends;
+        file.seek(resume.position)?;
+        let marker = file.marker_at(resume.position);
+        let is_same =
+            entry.gzip || resume.marker == 0 || (stat.size >= resume.position && marker == resume.marker);
+        if is_same {
+            file.size = file.size.max(resume.size);
+            return Ok(());
+        }
+        // Emptied while we were away, and it begins with the same line again.
+        tally.files_truncated += 1;
+        let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
+        file.finished_at_ms = Some(clock.mono_ms);
+        let mut anew = LogFile::new(0, resume.file.successor(), &entry.name, stat, bytes, file.format);
+        anew.seq = self.take_seq();
+        anew.seek(0)?;
+        anew.size = stat.size;
+        self.files.insert(index + 1, anew);
+        if resume.size > resume.position {
+            let loss = LossRange {
+                from: resume.position,
+                bytes: resume.size - resume.position,
+                exact: false,
+                reason: "emptied or rewritten in place while the agent was away".to_owned(),
+            };
+            self.lose(index, loss, settings, ship, tally, clock);
+        }
+        Ok(())
+    }
+
+    /// What the checkpoint knows and the disk does not hold any more.
+    fn missing(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
+        for resume in std::mem::take(&mut self.resume) {
+            if resume.done {
+                continue;
+            }
+            tally.files_vanished += 1;
+            let unread = resume.size.saturating_sub(resume.position);
+            // A live file that has successors now was written to after we saw it last, else it had not been rotated.
+            if unread == 0 && self.files.is_empty() {
+                continue;
+            }
+            let seq = self.take_seq();
+            let stat =
+                Stat { dev: resume.dev, ino: resume.ino, size: resume.size, mtime_ns: 0, regular: true };
+            let format = self.format_of(b"");
+            let mut ghost = LogFile::new(seq, resume.file, &resume.name, stat, Bytes::Gone, format);
+            ghost.position = resume.size;
+            ghost.size = resume.size;
+            ghost.ends = resume.ends;
+            ghost.acked_ends = resume.ends;
+            ghost.finished_at_ms = Some(clock.mono_ms);
+            self.files.push_front(ghost);
+            let loss = LossRange {
+                from: resume.position,
+                bytes: unread,
+                exact: false,
+                reason: "rotated away or deleted while the agent was away".to_owned(),
+            };
+            self.lose(0, loss, settings, ship, tally, clock);
+        }
+    }
+
+    /// Every file but the newest has a successor: it ends soon.
+    fn supersede(&mut self, clock: Clock) {
+        let newest_is_elsewhere = self.unnamed.is_some();
+        let count = self.files.len();
+        for (index, file) in self.files.iter_mut().enumerate() {
+            if (index + 1 < count || newest_is_elsewhere) && file.superseded_at_ms.is_none() {
+                // What was not written to for a while already will not be for that while again.
+                let idle_ms =
+                    file.stat().map_or(0, |stat| (clock.wall_ns - stat.mtime_ns).max(0) / 1_000_000);
+                file.superseded_at_ms = Some(clock.mono_ms - idle_ms);
+            }
+        }
+    }
+
+    /// Looks whether the live file has a whole first line now. True when it has become a file of the run.
+    pub fn name_unnamed(&mut self, clock: Clock) -> io::Result<bool> {
+        let Some((name, handle)) = self.unnamed.take() else { return Ok(false) };
+        let head = read_head(&handle, false)?;
+        let stat = crate::folder::stat_of(&handle)?;
+        let over = self.gone_at_ms.is_some() && !head.is_empty();
+        let id = match FileId::of_head(&head) {
+            Some(id) => id,
+            None if over => FileId::of_whole(&head),
+            None => {
+                if self.gone_at_ms.is_none() {
+                    self.unnamed = Some((name, handle));
+                }
+                return Ok(false);
+            }
+        };
+        let known = |id: FileId, run: &Run| {
+            run.files.iter().any(|file| file.id == id) || run.done.iter().any(|done| done.file == id)
+        };
+        let mut unique = id;
+        while known(unique, self) {
+            unique = unique.successor();
+        }
+        let entry = Entry { name, stat, gzip: false, live: true };
+        self.begin(&entry, stat, handle, unique, &head);
+        self.known.insert((stat.dev, stat.ino), Known { id: unique, size: 0, mtime_ns: 0 });
+        self.supersede(clock);
+        Ok(true)
+    }
+
+    /// Files that are read to their end and acknowledged leave memory; files that grew after all are read on.
+    pub fn settle(&mut self, clock: Clock, linger_ms: i64) {
+        let mut index = 0;
+        while index < self.files.len() {
+            let file = &mut self.files[index];
+            let Some(finished_at) = file.finished_at_ms else {
+                index += 1;
+                continue;
+            };
+            if !file.is_gzip()
+                && let Ok(stat) = file.stat()
+                && stat.size > file.size
+            {
+                tracing::info!(run = self.key, file = file.name, "a rotated file still grew");
+                file.finished_at_ms = None;
+                index += 1;
+                continue;
+            }
+            let file = &self.files[index];
+            if clock.mono_ms - finished_at < linger_ms || !self.is_settled(file) {
+                index += 1;
+                continue;
+            }
+            let Some(file) = self.files.remove(index) else { return };
+            let stat = file.stat().ok();
+            if let Some(stat) = stat {
+                let Stat { size, mtime_ns, dev, ino, .. } = stat;
+                if let Some(known) = self.known.get_mut(&(dev, ino)) {
+                    *known = Known { id: file.id, size, mtime_ns };
+                }
+                self.done.push(FileCheckpoint {
+                    file: file.id,
+                    name: file.name.clone(),
+                    dev,
+                    ino,
+                    position: file.position,
+                    marker: 0,
+                    ends: file.acked_ends,
+                    size: file.size.max(file.position),
+                    done: true,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_older_files() {
+        let cases = [
+            ("0.log.20261121-022431", Some("20261121-022431")),
+            ("0.log.20261121-022431.gz", Some("20261121-022431")),
+            ("0.log.20261121-022431.tmp", None),
+            ("0.log.20261121-022431.gz.tmp", None),
+            ("0.log", None),
+            ("10.log", None),
+            ("1.log.20261121-022431", None),
+            ("0.log.", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(rotated_suffix("0.log", name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,625 @@
+//! One run of one container (or one path): reads its files in order through the pipeline into batches.
+//! Promises: the files are one sequence, older before newer; batches of a stream and file tile it; what was not
+//! acknowledged can be read again from where the checkpoint says.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use cordwood_core::batch::{BatchHeader, LossRange};
+use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
+use cordwood_core::gate::Gate;
+use cordwood_core::identity::{FileId, Io};
+use cordwood_core::level::Level;
+use cordwood_core::limits::RECORD_BYTES_MAX;
+use cordwood_core::pipeline::{Format, Now, Pipeline};
+use cordwood_core::record::Flags;
+
+use crate::collect::{Collector, Pin, Stream};
+use crate::config::Batch;
+use crate::context::{Context, Source};
+use crate::rotation::Known;
+use crate::ship::{OpenBatch, Sent, Shipper};
+use crate::tail::{Bytes, Chunk, LogFile, Outstanding};
+use crate::telemetry::Tally;
+
+/// Bytes that are read at once; a longer line is read in a larger piece.
+pub const CHUNK_BYTES: usize = 256 << 10;
+const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
+
+/// The moment, as the reader saw it last. Intervals are measured on the monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    pub mono_ms: i64,
+    pub wall_ns: i64,
+}
+
+pub struct Run {
+    pub id: u64,
+    /// `<pod uid>/<container>/<restart>`, or `file:<path>`.
+    pub key: String,
+    pub source: Source,
+    /// The file that is written to now.
+    pub live_name: String,
+    /// Oldest first.
+    pub files: VecDeque<LogFile>,
+    /// What the last listing's inodes hold.
+    pub known: HashMap<(u64, u64), Known>,
+    /// Finished files that are still on disk, oldest first.
+    pub done: Vec<FileCheckpoint>,
+    /// What the checkpoint says about files not seen yet in this process.
+    pub resume: Vec<FileCheckpoint>,
+    /// A live file whose first line is not whole yet.
+    pub unnamed: Option<(String, std::fs::File)>,
+    pub next_seq: u64,
+    pub context: Option<Arc<Context>>,
+    pub waiting_since_ms: Option<i64>,
+    /// Whose it was by the checkpoint.
+    pub remembered: Option<cordwood_core::origin::Origin>,
+    pub gate: Gate,
+    /// When its folder was seen to be gone.
+    pub gone_at_ms: Option<i64>,
+    pub last_data_ms: i64,
+    pub bytes_read: u64,
+    /// What it waits for before its first batch.
+    pub waiting_for: Option<&'static str>,
+    pub lagging_since_ms: Option<i64>,
+    pub growth_bytes_per_s: f64,
+    pub measured_at_ms: i64,
+    pub measured_bytes: u64,
+    pipeline: Pipeline,
+    streams: [Stream; 2],
+    pins: Vec<Pin>,
+    /// Losses that cannot be told yet, because whose they are is not known.
+    losses: Vec<(u64, LossRange)>,
+    /// The file that the pipeline is in.
+    current: Option<u64>,
+}
+
+/// What one step of reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There may be more right now.
+    More,
+    /// Nothing to read now; something may come.
+    Idle,
+    /// Read to its end, for good.
+    Ended,
+}
+
+impl Run {
+    pub fn new(id: u64, key: String, source: Source, live_name: String, mono_ms: i64) -> Run {
+        let stream = |io| Stream { key: Arc::new(source.stream_key(io)), open: None, carry: None };
+        Run {
+            id,
+            key,
+            live_name,
+            files: VecDeque::new(),
+            known: HashMap::new(),
+            done: Vec::new(),
+            resume: Vec::new(),
+            unnamed: None,
+            next_seq: 0,
+            context: None,
+            waiting_since_ms: None,
+            remembered: None,
+            gate: Gate::default(),
+            gone_at_ms: None,
+            last_data_ms: mono_ms,
+            bytes_read: 0,
+            waiting_for: None,
+            lagging_since_ms: None,
+            growth_bytes_per_s: 0.0,
+            measured_at_ms: mono_ms,
+            measured_bytes: 0,
+            pipeline: Pipeline::new(),
+            streams: [stream(Io::Stdout), stream(Io::Stderr)],
+            pins: Vec::new(),
+            losses: Vec::new(),
+            current: None,
+            source,
+        }
+    }
+
+    pub fn take_seq(&mut self) -> u64 {
+        self.next_seq += 1;
+        self.next_seq
+    }
+
+    /// Reads up to one chunk of the first file that has something left.
+    ///
+    /// # Errors
+    /// When the file cannot be read; the next step tries again.
+    pub fn step(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> io::Result<Step> {
+        let Some(index) = self.files.iter().position(|file| file.finished_at_ms.is_none()) else {
+            return Ok(if self.gone_at_ms.is_some() && self.unnamed.is_none() {
+                Step::Ended
+            } else {
+                Step::Idle
+            });
+        };
+        self.enter(index);
+        let mut max = CHUNK_BYTES;
+        loop {
+            let file = &mut self.files[index];
+            let range = match file.read(buffer, max)? {
+                Chunk::Bytes(range) => range,
+                Chunk::End => return Ok(self.at_end(index, &[], settings, ship, tally, clock)),
+                Chunk::Replaced => {
+                    self.replaced(index, settings, ship, tally, clock)?;
+                    return Ok(Step::More);
+                }
+            };
+            let full = range.len() >= max;
+            let given = &buffer[range];
+            let taken = self.feed(index, given, false, settings, ship, tally, clock);
+            if taken > 0 {
+                self.last_data_ms = clock.mono_ms;
+                self.cut_urgent(settings, ship, tally, clock);
+                // A short read is the end for now: the next look says whether more has come.
+                return Ok(if full || index + 1 < self.files.len() { Step::More } else { Step::Idle });
+            }
+            if !full {
+                let rest = given.to_vec();
+                return Ok(self.at_end(index, &rest, settings, ship, tally, clock));
+            }
+            max = (max * 4).min(RECORD_BYTES_MAX + 1);
+        }
+    }
+
+    fn feed(
+        &mut self,
+        index: usize,
+        given: &[u8],
+        unended: bool,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> usize {
+        let Some(context) = self.context.clone() else { return 0 };
+        let file = &mut self.files[index];
+        let (position, format) = (file.position, file.format);
+        let now = Now { format, gate: &self.gate, time_ns: clock.wall_ns };
+        let mut collector = Collector {
+            run: self.id,
+            restart: self.source.restart(),
+            file,
+            streams: &mut self.streams,
+            pins: &mut self.pins,
+            context: &context,
+            settings,
+            ship,
+            tally,
+            clock,
+        };
+        let taken = if unended {
+            self.pipeline.feed_unended(given, position, &now, &mut collector);
+            given.len()
+        } else {
+            self.pipeline.feed(given, position, &now, &mut collector)
+        };
+        let file = &mut self.files[index];
+        file.advance(given, taken);
+        self.bytes_read += taken as u64;
+        tally.read_bytes += taken as u64;
+        taken
+    }
+
+    /// Nothing whole is left in the file now; `rest` is the beginning of a line.
+    fn at_end(
+        &mut self,
+        index: usize,
+        rest: &[u8],
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> Step {
+        let last = index + 1 == self.files.len();
+        let file = &self.files[index];
+        let over = match (file.superseded_at_ms, self.gone_at_ms) {
+            _ if file.is_gzip() => true,
+            (Some(at), _) if !last => clock.mono_ms - at >= settings.grace_ms,
+            (_, Some(at)) => clock.mono_ms - at.max(self.last_data_ms) >= settings.gone_grace_ms(),
+            _ => false,
+        };
+        if !over {
+            return Step::Idle;
+        }
+        if !rest.is_empty() {
+            self.feed(index, rest, true, settings, ship, tally, clock);
+        }
+        let ended = last && self.gone_at_ms.is_some() && self.unnamed.is_none();
+        if ended {
+            self.flush_unfinished(index, settings, ship, tally, clock);
+        }
+        self.cut_all(settings, ship, tally, clock);
+        self.files[index].finished_at_ms = Some(clock.mono_ms);
+        tally.files_finished += 1;
+        if ended { Step::Ended } else { Step::More }
+    }
+
+    /// The container is gone: records without their end go as they are.
+    fn flush_unfinished(
+        &mut self,
+        index: usize,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let Some(context) = self.context.clone() else { return };
+        let now = Now { format: self.files[index].format, gate: &self.gate, time_ns: clock.wall_ns };
+        let mut collector = Collector {
+            run: self.id,
+            restart: self.source.restart(),
+            file: &mut self.files[index],
+            streams: &mut self.streams,
+            pins: &mut self.pins,
+            context: &context,
+            settings,
+            ship,
+            tally,
+            clock,
+        };
+        self.pipeline.flush(&now, &mut collector);
+    }
+
+    /// The pipeline goes over to this file.
+    fn enter(&mut self, index: usize) {
+        let seq = self.files[index].seq;
+        if self.current == Some(seq) {
+            return;
+        }
+        if let Some(before) = self.current {
+            for io in IOS {
+                let stream = &mut self.streams[io as usize];
+                match self.pipeline.pending_start(io) {
+                    Some(start) if stream.carry.is_none() => stream.carry = Some((before, start)),
+                    Some(_) => {}
+                    None => stream.carry = None,
+                }
+            }
+            self.pipeline.next_file();
+        }
+        self.current = Some(seq);
+    }
+
+    /// The file was emptied or rewritten in place: what was not read of it is lost, what it holds now is another file.
+    fn replaced(
+        &mut self,
+        index: usize,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> io::Result<()> {
+        self.cut_all(settings, ship, tally, clock);
+        tally.files_truncated += 1;
+        let seq = self.take_seq();
+        let file = &mut self.files[index];
+        let (from, size) = (file.position, file.size);
+        tracing::warn!(file = file.name, position = from, size, "the file was emptied or rewritten in place");
+        let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
+        file.finished_at_ms = Some(clock.mono_ms);
+        let (old_id, name) = (file.id, file.name.clone());
+        if size > from {
+            let loss = LossRange {
+                from,
+                bytes: size - from,
+                exact: false,
+                reason: "emptied or rewritten in place before it was read".to_owned(),
+            };
+            self.lose(index, loss, settings, ship, tally, clock);
+        }
+        if let Bytes::File(handle) = bytes {
+            let head = crate::tail::read_head(&handle, false)?;
+            match FileId::of_head(&head) {
+                Some(id) => {
+                    let mut id = id;
+                    while id == old_id || self.files.iter().any(|other| other.id == id) {
+                        id = id.successor();
+                    }
+                    let stat = crate::folder::stat_of(&handle)?;
+                    let format = self.source.format(&head);
+                    let file = LogFile::new(seq, id, &name, stat, Bytes::File(handle), format);
+                    self.files.insert(index + 1, file);
+                }
+                None => self.unnamed = Some((name, handle)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that bytes of a file could not be read any more, as a batch of its own.
+    pub fn lose(
+        &mut self,
+        index: usize,
+        loss: LossRange,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        self.cut_all(settings, ship, tally, clock);
+        let Some(context) = self.context.clone() else {
+            self.losses.push((self.files[index].seq, loss));
+            return;
+        };
+        let file = &mut self.files[index];
+        let io = if file.ends[0] == 0 && file.ends[1] > 0 { Io::Stderr } else { Io::Stdout };
+        let stream = &self.streams[io as usize];
+        let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
+        tracing::error!(stream = %stream.key, file = file.name, from = loss.from, bytes = loss.bytes,
+            exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
+        tally.lost_bytes += loss.bytes;
+        tally.losses += 1;
+        let mut batch = ship.open(file.seq, clock.mono_ms);
+        let body = serde_json::json!({
+            "cordwood": "loss", "stream": stream.key.as_str(), "file": file.id.to_string(),
+            "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
+            "level": "ERROR", "message": format!("{} bytes of {} were lost: {}", loss.bytes, file.name, loss.reason),
+        })
+        .to_string();
+        batch.builder.push(clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
+        ship.open_bytes += body.len();
+        let header = BatchHeader {
+            stream: (*stream.key).clone(),
+            io,
+            file: file.id,
+            restart: self.source.restart(),
+            prev: file.ends[io as usize],
+            end,
+            lines: 1,
+            bytes: 0,
+            gated: 0,
+            limited: 0,
+            rejected: 0,
+            loss: Some(loss),
+        };
+        let start = header.prev;
+        let ticket = ship.cut(self.id, batch, &stream.key, &header, &context.origin, clock.wall_ns);
+        file.ends[io as usize] = end;
+        file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
+    }
+
+    /// Whose it is is known (anew). Losses that waited for it go now.
+    pub fn set_context(
+        &mut self,
+        context: Arc<Context>,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        // What was read so far goes under what was known then.
+        self.cut_all(settings, ship, tally, clock);
+        self.context = Some(context);
+        self.waiting_since_ms = None;
+        for (seq, loss) in std::mem::take(&mut self.losses) {
+            if let Some(index) = self.files.iter().position(|file| file.seq == seq) {
+                self.lose(index, loss, settings, ship, tally, clock);
+            }
+        }
+    }
+
+    /// Cuts what is full, has waited long enough, or holds an ERROR.
+    pub fn cut_due(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
+        self.cut_where(settings, ship, tally, clock, |batch| {
+            let age_ms = clock.mono_ms - batch.opened_at_ms;
+            let counters_only = batch.builder.is_empty();
+            batch.urgent
+                || age_ms
+                    >= if counters_only { settings.batch.counters_ms } else { settings.batch.linger_ms }
+                        as i64
+        });
+    }
+
+    fn cut_urgent(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
+        self.cut_where(settings, ship, tally, clock, |batch| batch.urgent);
+    }
+
+    pub fn cut_all(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
+        self.cut_where(settings, ship, tally, clock, |_| true);
+    }
+
+    fn cut_where(
+        &mut self,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+        due: impl Fn(&OpenBatch) -> bool,
+    ) {
+        if !self.streams.iter().any(|stream| stream.open.as_ref().is_some_and(&due)) {
+            return;
+        }
+        let Some(context) = self.context.clone() else { return };
+        for io in IOS {
+            let Some(batch) = self.streams[io as usize].open.as_ref().filter(|batch| due(batch)) else {
+                continue;
+            };
+            let Some(file) = self.files.iter_mut().find(|file| file.seq == batch.file_seq) else { continue };
+            Collector {
+                run: self.id,
+                restart: self.source.restart(),
+                file,
+                streams: &mut self.streams,
+                pins: &mut self.pins,
+                context: &context,
+                settings,
+                ship,
+                tally,
+                clock,
+            }
+            .cut(io);
+        }
+    }
+
+    pub fn has_open_batch(&self) -> bool {
+        self.streams.iter().any(|stream| stream.open.is_some())
+    }
+
+    pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
+        self.pins.retain(|pin| pin.ticket != ticket);
+        if let Some(file) = self.files.iter_mut().find(|file| file.seq == sent.file_seq) {
+            file.acknowledge(sent.io, ticket);
+        }
+    }
+
+    /// Where reading would have to begin again in this file.
+    pub fn acknowledged_position(&self, file: &LogFile) -> u64 {
+        let mut held = u64::MAX;
+        for stream in &self.streams {
+            if let Some(batch) = &stream.open {
+                if batch.file_seq == file.seq {
+                    held = held.min(batch.first_start);
+                }
+                if let Some((_, start)) = batch.carried_from.filter(|(seq, _)| *seq == file.seq) {
+                    held = held.min(start);
+                }
+            }
+            if let Some((_, start)) = stream.carry.filter(|(seq, _)| *seq == file.seq) {
+                held = held.min(start);
+            }
+        }
+        for io in IOS {
+            if self.current == Some(file.seq)
+                && let Some(start) = self.pipeline.pending_start(io)
+            {
+                // A record that began in an earlier file holds this one back from where its part here begins.
+                let carried = self.streams[io as usize].carry.is_some();
+                held = held.min(if carried { 0 } else { start });
+            }
+        }
+        for pin in self.pins.iter().filter(|pin| pin.file_seq == file.seq) {
+            held = held.min(pin.start);
+        }
+        for (_, loss) in self.losses.iter().filter(|(seq, _)| *seq == file.seq) {
+            held = held.min(loss.from);
+        }
+        file.acknowledged_position(held)
+    }
+
+    /// Whether all that was read of this file is safe.
+    pub fn is_settled(&self, file: &LogFile) -> bool {
+        file.is_all_acknowledged() && self.acknowledged_position(file) == file.position
+    }
+
+    /// Everything that is not acknowledged is to be read again.
+    pub fn go_back(&mut self, ship: &mut Shipper) {
+        let positions: Vec<u64> = self.files.iter().map(|file| self.acknowledged_position(file)).collect();
+        for stream in &mut self.streams {
+            if let Some(batch) = stream.open.take() {
+                ship.discard(batch);
+            }
+            stream.carry = None;
+        }
+        self.pins.clear();
+        self.pipeline = Pipeline::new();
+        self.current = None;
+        for (file, position) in self.files.iter_mut().zip(positions) {
+            if let Err(error) = file.go_back(position) {
+                tracing::warn!(file = file.name, position, %error, "go back in file");
+            }
+        }
+    }
+
+    pub fn checkpoint(&self) -> RunCheckpoint {
+        let mut files = self.done.clone();
+        files.extend(self.resume.iter().cloned());
+        files.extend(self.files.iter().map(|file| {
+            let position = self.acknowledged_position(file);
+            FileCheckpoint {
+                file: file.id,
+                name: file.name.clone(),
+                dev: file.dev,
+                ino: file.ino,
+                position,
+                marker: file.marker_at(position),
+                ends: file.acked_ends,
+                size: file.size.max(position),
+                done: file.finished_at_ms.is_some() && self.is_settled(file),
+            }
+        }));
+        let origin =
+            self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
+        RunCheckpoint { key: self.key.clone(), origin, files }
+    }
+
+    /// Bytes on disk that are not read yet, as far as sizes are known.
+    pub fn lag_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size.saturating_sub(file.position)).sum()
+    }
+
+    /// Whether inotify alone can tell when there is something to do again.
+    pub fn may_rest(&self) -> bool {
+        let settled =
+            self.files.iter().all(|file| file.finished_at_ms.is_none() && file.superseded_at_ms.is_none());
+        settled && self.gone_at_ms.is_none() && !self.has_open_batch() && self.context.is_some()
+    }
+
+    /// The file that is to be watched while the run rests.
+    pub fn resting_handle(&self) -> Option<&std::fs::File> {
+        if let Some((_, handle)) = &self.unnamed {
+            return Some(handle);
+        }
+        match &self.files.back()?.bytes {
+            Bytes::File(handle) => Some(handle),
+            Bytes::Gzip { .. } | Bytes::Gone => None,
+        }
+    }
+
+    /// Whether something was written between the last look and the watch.
+    pub fn grew_meanwhile(&self) -> bool {
+        match (&self.unnamed, self.files.back()) {
+            (Some((_, handle)), _) => crate::folder::stat_of(handle).is_ok_and(|stat| stat.size > 0),
+            (None, Some(file)) => file.stat().is_ok_and(|stat| stat.size != file.size),
+            (None, None) => false,
+        }
+    }
+
+    /// Nothing is left of it, neither on disk nor on its way.
+    pub fn is_over(&self) -> bool {
+        self.gone_at_ms.is_some() && self.files.is_empty() && self.unnamed.is_none() && !self.has_open_batch()
+    }
+
+    /// The time of the first line of its oldest file.
+    pub fn first_line_us(&self) -> Option<i64> {
+        let head = match self.files.front() {
+            Some(file) => file.head().ok()?,
+            None => return None,
+        };
+        let line = head.split(|byte| *byte == b'\n').next()?;
+        let time_ns = match self.source.format(&head) {
+            Format::Docker => cordwood_core::docker::parse(line).ok()?.time_ns,
+            Format::Cri | Format::Plain => cordwood_core::cri::parse(line).ok()?.time_ns,
+        };
+        Some(time_ns / 1_000)
+    }
+
+    pub fn format_of(&self, head: &[u8]) -> Format {
+        self.source.format(head)
+    }
+}
+
+/// What of the configuration reading needs.
+pub struct Settings<'a> {
+    pub batch: &'a Batch,
+    pub grace_ms: i64,
+}
+
+impl Settings<'_> {
+    /// How long a file that was removed while we hold it open is still watched for more.
+    fn gone_grace_ms(&self) -> i64 {
+        10 * self.grace_ms
+    }
+}

@@ -1,0 +1,226 @@
+//! Batches on their way to the sink: cut, queued, handed over, answered for.
+//! Promises: batches of a stream are handed over in the order they were cut; what is held in memory is counted and has a
+//! bound; an answer reaches the file that the batch came from, or nobody when everything was sent anew meanwhile.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use cordwood_core::batch::{BatchBuilder, BatchHeader};
+use cordwood_core::identity::{Io, StreamKey};
+use cordwood_core::origin::Origin;
+use cordwood_core::pipeline::Span;
+
+use crate::sink::{Answers, Refused, Sink};
+use crate::telemetry::Tally;
+use crate::wake::Waker;
+
+/// Builders kept for the next batch; more streams than this are seldom open at once for long.
+const SPARE_BUILDERS_MAX: usize = 16;
+
+/// A batch that still grows.
+pub struct OpenBatch {
+    pub builder: BatchBuilder,
+    /// [`crate::tail::LogFile::seq`] of the file that it accounts for.
+    pub file_seq: u64,
+    /// The file position must not pass this before the batch is acknowledged.
+    pub first_start: u64,
+    pub end: u64,
+    pub lines: u64,
+    pub bytes: u64,
+    pub gated: u64,
+    pub rejected: u64,
+    pub opened_at_ms: i64,
+    /// It holds an ERROR: it goes as soon as what was read is through.
+    pub urgent: bool,
+    /// Its first record began in this earlier file, there.
+    pub carried_from: Option<(u64, u64)>,
+}
+
+impl OpenBatch {
+    pub fn account(&mut self, span: &Span) {
+        let start = if span.carried { 0 } else { span.start };
+        self.first_start = self.first_start.min(start);
+        self.end = span.end;
+        self.lines += 1;
+        self.bytes += span.bytes;
+    }
+}
+
+/// Which run and file an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub run: u64,
+    pub file_seq: u64,
+    pub io: Io,
+    bytes: usize,
+    records: u64,
+}
+
+struct Ready {
+    key: Arc<StreamKey>,
+    payload: Vec<u8>,
+    ticket: u64,
+}
+
+pub struct Shipper {
+    sink: Box<dyn Sink>,
+    answers: Arc<Answers>,
+    /// Cut, not yet taken by the sink.
+    outbox: VecDeque<Ready>,
+    unanswered: HashMap<u64, Sent>,
+    next_ticket: u64,
+    /// Bytes of messages that are cut and not acknowledged.
+    pub cut_bytes: usize,
+    /// Bytes of bodies in open batches.
+    pub open_bytes: usize,
+    spare: Vec<BatchBuilder>,
+    broken: Option<String>,
+    taken: Vec<(u64, Result<(), String>)>,
+}
+
+impl Shipper {
+    pub fn new(sink: Box<dyn Sink>, waker: Waker) -> Shipper {
+        Shipper {
+            sink,
+            answers: Answers::new(waker),
+            outbox: VecDeque::new(),
+            unanswered: HashMap::new(),
+            next_ticket: 0,
+            cut_bytes: 0,
+            open_bytes: 0,
+            spare: Vec::new(),
+            broken: None,
+            taken: Vec::new(),
+        }
+    }
+
+    pub fn open(&mut self, file_seq: u64, now_ms: i64) -> OpenBatch {
+        OpenBatch {
+            builder: self.spare.pop().unwrap_or_default(),
+            file_seq,
+            first_start: u64::MAX,
+            end: 0,
+            lines: 0,
+            bytes: 0,
+            gated: 0,
+            rejected: 0,
+            opened_at_ms: now_ms,
+            urgent: false,
+            carried_from: None,
+        }
+    }
+
+    /// Finishes a batch and queues it; gives the ticket under which its answer will come.
+    pub fn cut(
+        &mut self,
+        run: u64,
+        mut batch: OpenBatch,
+        key: &Arc<StreamKey>,
+        header: &BatchHeader,
+        origin: &Origin,
+        observed_ns: i64,
+    ) -> u64 {
+        let records = batch.builder.len() as u64;
+        self.open_bytes -= batch.builder.bytes();
+        let payload = batch.builder.finish(header, origin, observed_ns);
+        self.recycle(batch.builder);
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.cut_bytes += payload.len();
+        let sent = Sent { run, file_seq: batch.file_seq, io: header.io, bytes: payload.len(), records };
+        self.unanswered.insert(ticket, sent);
+        self.outbox.push_back(Ready { key: Arc::clone(key), payload, ticket });
+        ticket
+    }
+
+    /// A batch whose lines will be read again.
+    pub fn discard(&mut self, mut batch: OpenBatch) {
+        self.open_bytes -= batch.builder.bytes();
+        batch.builder = BatchBuilder::new();
+    }
+
+    fn recycle(&mut self, builder: BatchBuilder) {
+        if self.spare.len() < SPARE_BUILDERS_MAX {
+            self.spare.push(builder);
+        }
+    }
+
+    /// Hands over what is cut, as far as the sink takes it.
+    pub fn send(&mut self, tally: &mut Tally) {
+        while self.broken.is_none() {
+            let Some(ready) = self.outbox.pop_front() else { return };
+            let bytes = ready.payload.len() as u64;
+            let ack = self.answers.ack(ready.ticket);
+            match self.sink.send(&ready.key, ready.payload, ack) {
+                Ok(()) => {
+                    tally.messages += 1;
+                    tally.message_bytes += bytes;
+                }
+                Err(Refused::Full { payload, ack }) => {
+                    ack.withdraw();
+                    self.outbox.push_front(Ready { payload, ..ready });
+                    tally.full += 1;
+                    return;
+                }
+                Err(Refused::Broken(reason)) => self.broken = Some(reason),
+            }
+        }
+    }
+
+    /// Answers that came in: `acknowledged` is called for each batch that is safe now. `Err` when one failed: then
+    /// everything that was not acknowledged has to be read again ([`Shipper::start_anew`]).
+    pub fn answers(
+        &mut self,
+        tally: &mut Tally,
+        mut acknowledged: impl FnMut(u64, Sent),
+    ) -> Result<(), String> {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.answers.take_into(&mut taken);
+        for (ticket, answer) in taken.drain(..) {
+            match (answer, self.unanswered.get(&ticket)) {
+                // From before everything was sent anew.
+                (_, None) => {}
+                (Ok(()), Some(sent)) => {
+                    let sent = *sent;
+                    self.cut_bytes -= sent.bytes;
+                    tally.acknowledged_records += sent.records;
+                    self.unanswered.remove(&ticket);
+                    acknowledged(ticket, sent);
+                }
+                (Err(reason), Some(_)) => self.broken = Some(reason),
+            }
+        }
+        self.taken = taken;
+        match self.broken.take() {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets all batches that are cut; the sink forgets them too.
+    pub fn start_anew(&mut self) {
+        self.outbox.clear();
+        self.unanswered.clear();
+        self.cut_bytes = 0;
+        self.broken = None;
+        self.sink.restart();
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.cut_bytes + self.open_bytes
+    }
+
+    /// Whether batches wait for room in the sink.
+    pub fn is_stalled(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Whether the next answer is to wake the reader.
+    pub fn await_answer(&self, awaited: bool) {
+        self.answers.await_next(awaited);
+    }
+}

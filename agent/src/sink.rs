@@ -1,0 +1,104 @@
+//! Where batches go, and how the word comes back that they are safe. Kafka in a cluster, an in-process queue in
+//! standalone: the reader knows only this.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cordwood_core::identity::StreamKey;
+
+use crate::wake::Waker;
+
+/// Takes batches in order. Batches with the same key are stored in the order they were sent, or none of those after a
+/// failed one is.
+pub trait Sink: Send {
+    /// Hands a batch over; never waits. `ack` is to be answered exactly once, from any thread.
+    ///
+    /// # Errors
+    /// The batch comes back when there is no room now, or when it can never be taken.
+    fn send(&mut self, key: &StreamKey, payload: Vec<u8>, ack: Ack) -> Result<(), Refused>;
+
+    /// After a failed acknowledgement: forgets what was handed over and starts anew. The reader then sends everything
+    /// again that was not acknowledged.
+    fn restart(&mut self);
+}
+
+#[derive(Debug)]
+pub enum Refused {
+    /// No room, or not ready: offer it again later.
+    Full { payload: Vec<u8>, ack: Ack },
+    /// Nothing can be taken any more until [`Sink::restart`].
+    Broken(String),
+}
+
+/// The duty to say what became of one batch. Dropped without a word it counts as failed.
+#[derive(Debug)]
+pub struct Ack {
+    ticket: u64,
+    answers: Option<Arc<Answers>>,
+}
+
+impl Ack {
+    /// The batch is safe: it may never be asked for again.
+    pub fn acknowledge(mut self) {
+        if let Some(answers) = self.answers.take() {
+            answers.push(self.ticket, Ok(()));
+        }
+    }
+
+    /// The batch was not taken and is offered again: nothing is to be said yet.
+    pub(crate) fn withdraw(mut self) {
+        self.answers = None;
+    }
+
+    /// The batch is not safe and will not become so by itself.
+    pub fn fail(mut self, reason: String) {
+        if let Some(answers) = self.answers.take() {
+            answers.push(self.ticket, Err(reason));
+        }
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        if let Some(answers) = self.answers.take() {
+            answers.push(self.ticket, Err("it was dropped without an answer".to_owned()));
+        }
+    }
+}
+
+/// Answers on their way back to the reader.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    queue: Mutex<Vec<(u64, Result<(), String>)>>,
+    /// Whether the reader sleeps until an answer comes; else it looks by itself soon.
+    awaited: AtomicBool,
+    waker: Waker,
+}
+
+impl Answers {
+    pub(crate) fn new(waker: Waker) -> Arc<Answers> {
+        Arc::new(Answers { queue: Mutex::default(), awaited: AtomicBool::new(false), waker })
+    }
+
+    pub(crate) fn ack(self: &Arc<Answers>, ticket: u64) -> Ack {
+        Ack { ticket, answers: Some(Arc::clone(self)) }
+    }
+
+    pub(crate) fn take_into(&self, into: &mut Vec<(u64, Result<(), String>)>) {
+        into.clear();
+        std::mem::swap(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner), into);
+    }
+
+    /// Wake the reader at the next answer (or not). Set before the last look at the queue.
+    pub(crate) fn await_next(&self, awaited: bool) {
+        self.awaited.store(awaited, Ordering::SeqCst);
+    }
+
+    fn push(&self, ticket: u64, answer: Result<(), String>) {
+        let failed = answer.is_err();
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, answer));
+        if failed || self.awaited.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}

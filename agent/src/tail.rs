@@ -1,0 +1,315 @@
+//! One log file: which it is, how far it is read, how far it is acknowledged.
+//! Promises: bytes come in order and once per reading; a file that was emptied or rewritten under us is noticed at the
+//! next read, because the bytes before the position are read again and compared; the checkpointed position never passes
+//! a byte that is not acknowledged.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use cordwood_core::identity::{FileId, Io};
+use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
+use cordwood_core::pipeline::Format;
+use flate2::read::MultiGzDecoder;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::folder::{Stat, stat_of};
+
+pub type GzipReader = MultiGzDecoder<io::BufReader<File>>;
+
+/// Where a file's bytes come from.
+pub enum Bytes {
+    File(File),
+    /// A gunzipped copy, read forward from `at`; what was read and not taken yet waits in `ahead`.
+    Gzip {
+        reader: Box<GzipReader>,
+        at: u64,
+        ahead: Vec<u8>,
+    },
+    /// There is nothing left to read; what was read may still wait for its acknowledgement.
+    Gone,
+}
+
+/// One batch on its way: the file position must not pass `start` before it is acknowledged.
+#[derive(Debug)]
+pub struct Outstanding {
+    pub ticket: u64,
+    pub start: u64,
+    pub end: u64,
+    pub acknowledged: bool,
+}
+
+pub struct LogFile {
+    /// Tells the files of a run apart in this process.
+    pub seq: u64,
+    pub id: FileId,
+    pub name: String,
+    pub dev: u64,
+    pub ino: u64,
+    pub bytes: Bytes,
+    pub format: Format,
+    /// Read up to here.
+    pub position: u64,
+    pub size: u64,
+    /// The last bytes before `position`.
+    marker: Vec<u8>,
+    /// End of the last batch that was cut, by output: `prev` of the next.
+    pub ends: [u64; 2],
+    pub acked_ends: [u64; 2],
+    pub outstanding: [VecDeque<Outstanding>; 2],
+    /// When its successor was seen, or its folder was gone (milliseconds of the reader's clock).
+    pub superseded_at_ms: Option<i64>,
+    /// Read to its end, and nothing more is to be expected.
+    pub finished_at_ms: Option<i64>,
+}
+
+/// What one reading gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// Bytes from `position` on: this part of the buffer.
+    Bytes(std::ops::Range<usize>),
+    /// Nothing new.
+    End,
+    /// The file no longer holds what was read from it.
+    Replaced,
+}
+
+impl LogFile {
+    pub fn new(seq: u64, id: FileId, name: &str, stat: Stat, bytes: Bytes, format: Format) -> LogFile {
+        LogFile {
+            seq,
+            id,
+            name: name.to_owned(),
+            dev: stat.dev,
+            ino: stat.ino,
+            bytes,
+            format,
+            position: 0,
+            size: 0,
+            marker: Vec::new(),
+            ends: [0; 2],
+            acked_ends: [0; 2],
+            outstanding: [VecDeque::new(), VecDeque::new()],
+            superseded_at_ms: None,
+            finished_at_ms: None,
+        }
+    }
+
+    pub fn is_gzip(&self) -> bool {
+        matches!(self.bytes, Bytes::Gzip { .. })
+    }
+
+    /// Reads up to `max` bytes from the position on into `buffer`.
+    pub fn read(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<Chunk> {
+        match &mut self.bytes {
+            Bytes::File(file) => {
+                let known = self.marker.len();
+                let wanted = known + max;
+                if buffer.len() < wanted {
+                    buffer.resize(wanted, 0);
+                }
+                let got = read_once_at(file, &mut buffer[..wanted], self.position - known as u64)?;
+                if got < known || buffer[..known] != self.marker[..] {
+                    return Ok(Chunk::Replaced);
+                }
+                self.size = self.size.max(self.position + (got - known) as u64);
+                Ok(if got == known { Chunk::End } else { Chunk::Bytes(known..got) })
+            }
+            Bytes::Gzip { reader, at, ahead } => {
+                let mut skip = self.position - *at;
+                while skip > 0 {
+                    let part = usize::try_from(skip).unwrap_or(usize::MAX).min(64 << 10);
+                    if buffer.len() < part {
+                        buffer.resize(part, 0);
+                    }
+                    let got = reader.read(&mut buffer[..part])?;
+                    if got == 0 {
+                        return Ok(Chunk::Replaced);
+                    }
+                    *at += got as u64;
+                    skip -= got as u64;
+                }
+                let held = ahead.len();
+                ahead.resize(max.max(held), 0);
+                let mut filled = held;
+                while filled < ahead.len() {
+                    let got = reader.read(&mut ahead[filled..])?;
+                    if got == 0 {
+                        break;
+                    }
+                    filled += got;
+                }
+                ahead.truncate(filled);
+                self.size = self.size.max(self.position + filled as u64);
+                if buffer.len() < filled {
+                    buffer.resize(filled, 0);
+                }
+                buffer[..filled].copy_from_slice(ahead);
+                Ok(if filled == 0 { Chunk::End } else { Chunk::Bytes(0..filled) })
+            }
+            Bytes::Gone => Ok(Chunk::End),
+        }
+    }
+
+    /// `taken` bytes of what [`LogFile::read`] gave are dealt with.
+    pub fn advance(&mut self, given: &[u8], taken: usize) {
+        if taken == 0 {
+            return;
+        }
+        self.position += taken as u64;
+        match &mut self.bytes {
+            Bytes::File(_) => remember(&mut self.marker, &given[..taken]),
+            Bytes::Gzip { at, ahead, .. } => {
+                ahead.drain(..taken);
+                *at += taken as u64;
+            }
+            Bytes::Gone => {}
+        }
+    }
+
+    /// Everything before it is acknowledged; `open` is what batches that are still open, or a record that is still
+    /// unfinished, hold back.
+    pub fn acknowledged_position(&self, open: u64) -> u64 {
+        let waiting = self.outstanding.iter().filter_map(|batches| batches.front()).map(|batch| batch.start);
+        waiting.min().unwrap_or(u64::MAX).min(open).min(self.position)
+    }
+
+    pub fn is_all_acknowledged(&self) -> bool {
+        self.outstanding.iter().all(VecDeque::is_empty)
+    }
+
+    /// Whether `ticket` was one of this file's.
+    pub fn acknowledge(&mut self, io: Io, ticket: u64) {
+        let batches = &mut self.outstanding[io as usize];
+        if let Some(batch) = batches.iter_mut().find(|batch| batch.ticket == ticket) {
+            batch.acknowledged = true;
+        }
+        while batches.front().is_some_and(|batch| batch.acknowledged) {
+            if let Some(batch) = batches.pop_front() {
+                let end = &mut self.acked_ends[io as usize];
+                *end = (*end).max(batch.end);
+            }
+        }
+    }
+
+    /// Goes back to `position`, as if what is behind it had never been read.
+    pub fn go_back(&mut self, position: u64) -> io::Result<()> {
+        for batches in &mut self.outstanding {
+            batches.clear();
+        }
+        self.ends = self.acked_ends;
+        self.finished_at_ms = None;
+        self.seek(position)
+    }
+
+    /// Continues at `position`, with the bytes before it as they are now.
+    pub fn seek(&mut self, position: u64) -> io::Result<()> {
+        self.position = position;
+        self.marker.clear();
+        match &mut self.bytes {
+            Bytes::File(file) => self.marker = marker_before(file, position)?,
+            Bytes::Gzip { reader, at, ahead } => {
+                ahead.clear();
+                if *at != position {
+                    let mut file = reader.get_ref().get_ref().try_clone()?;
+                    io::Seek::rewind(&mut file)?;
+                    **reader = gzip_reader(file);
+                    *at = 0;
+                }
+            }
+            Bytes::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// [`cordwood_core::checkpoint::FileCheckpoint::marker`] for `position`; 0 where it cannot be had.
+    pub fn marker_at(&self, position: u64) -> u64 {
+        match &self.bytes {
+            Bytes::File(_) if position == self.position => xxh3_64(&self.marker),
+            Bytes::File(file) => marker_before(file, position).map_or(0, |marker| xxh3_64(&marker)),
+            Bytes::Gzip { .. } | Bytes::Gone => 0,
+        }
+    }
+
+    /// The file's first bytes.
+    pub fn head(&self) -> io::Result<Vec<u8>> {
+        match &self.bytes {
+            Bytes::File(file) => read_head(file, false),
+            Bytes::Gzip { reader, .. } => {
+                // A second descriptor shares the place in the file with the first: it must be put back.
+                let mut file = reader.get_ref().get_ref();
+                let place = io::Seek::stream_position(&mut file)?;
+                let head = read_head(file, true);
+                io::Seek::seek(&mut file, io::SeekFrom::Start(place))?;
+                head
+            }
+            Bytes::Gone => Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
+    }
+
+    /// The file as the system sees it now.
+    pub fn stat(&self) -> io::Result<Stat> {
+        match &self.bytes {
+            Bytes::File(file) => stat_of(file),
+            Bytes::Gzip { reader, .. } => stat_of(reader.get_ref().get_ref()),
+            Bytes::Gone => Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
+    }
+}
+
+/// The first bytes of a file, as many as its fingerprint may cover; for `.gz` of what is packed in it.
+pub fn read_head(file: &File, gzip: bool) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; FINGERPRINT_BYTES_MAX];
+    let got = if gzip {
+        let mut clone = file.try_clone()?;
+        io::Seek::rewind(&mut clone)?;
+        let mut reader = gzip_reader(clone);
+        let mut filled = 0;
+        while filled < head.len() {
+            let got = reader.read(&mut head[filled..])?;
+            if got == 0 {
+                break;
+            }
+            filled += got;
+        }
+        filled
+    } else {
+        read_once_at(file, &mut head, 0)?
+    };
+    head.truncate(got);
+    Ok(head)
+}
+
+pub fn gzip_reader(file: File) -> GzipReader {
+    MultiGzDecoder::new(io::BufReader::with_capacity(64 << 10, file))
+}
+
+fn marker_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
+    let len = position.min(MARKER_BYTES as u64);
+    let mut marker = vec![0; usize::try_from(len).unwrap_or(MARKER_BYTES)];
+    let got = read_once_at(file, &mut marker, position - len)?;
+    marker.truncate(got);
+    Ok(marker)
+}
+
+fn remember(marker: &mut Vec<u8>, taken: &[u8]) {
+    if taken.len() >= MARKER_BYTES {
+        marker.clear();
+        marker.extend_from_slice(&taken[taken.len() - MARKER_BYTES..]);
+    } else {
+        marker.extend_from_slice(taken);
+        let over = marker.len().saturating_sub(MARKER_BYTES);
+        marker.drain(..over);
+    }
+}
+
+/// One read: of a regular file it gives all there is, up to the buffer's length.
+fn read_once_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the agent says about itself: counters for `/metrics`, a picture for `/status`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{IntCounter, IntGauge, Registry};
+use serde::Serialize;
+
+/// Counts of one round of the reader; added to the metrics at its end, so that lines touch no shared memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub read_bytes: u64,
+    pub records: u64,
+    pub gated_records: u64,
+    pub unparsed_records: u64,
+    pub acknowledged_records: u64,
+    pub cut_bytes: u64,
+    pub lost_bytes: u64,
+    pub losses: u64,
+    pub messages: u64,
+    pub message_bytes: u64,
+    pub full: u64,
+    pub restarts: u64,
+    pub files_finished: u64,
+    pub files_truncated: u64,
+    pub files_vanished: u64,
+    pub file_errors: u64,
+    pub overflows: u64,
+    pub checkpoints: u64,
+    pub checkpoint_errors: u64,
+    pub checkpoints_torn: u64,
+}
+
+/// The metrics behind it, by name.
+#[derive(Clone)]
+pub struct Telemetry(Arc<Inner>);
+
+struct Inner {
+    counters: Vec<(IntCounter, fn(&Tally) -> u64)>,
+    files: IntGauge,
+    lag_bytes: IntGauge,
+    held_bytes: IntGauge,
+    rules_generation: IntGauge,
+    status: Mutex<Status>,
+}
+
+type Reading = fn(&Tally) -> u64;
+
+/// Name without its prefix `cordwood_agent_`, help, where it is counted.
+const COUNTERS: &[(&str, &str, Reading)] = &[
+    ("read_bytes_total", "Bytes of log files that were taken in whole lines.", |t| t.read_bytes),
+    ("records_total", "Records put into batches.", |t| t.records),
+    ("records_gated_total", "Records dropped by a level rule.", |t| t.gated_records),
+    ("records_unparsed_total", "Lines kept as they are because they are not of their file's format.", |t| {
+        t.unparsed_records
+    }),
+    ("records_shipped_total", "Records that Kafka has acknowledged.", |t| t.acknowledged_records),
+    ("truncated_bytes_total", "Bytes cut off records that were too long.", |t| t.cut_bytes),
+    ("lost_bytes_total", "Bytes known to have rotated away or been emptied unread.", |t| t.lost_bytes),
+    ("losses_total", "Loss records written.", |t| t.losses),
+    ("messages_total", "Messages handed to Kafka's client.", |t| t.messages),
+    ("message_bytes_total", "Bytes of these messages before compression.", |t| t.message_bytes),
+    ("send_stalls_total", "Times the client had no room.", |t| t.full),
+    ("send_restarts_total", "Times the client was made anew after a fatal error.", |t| t.restarts),
+    ("files_finished_total", "Files read to their end.", |t| t.files_finished),
+    ("files_truncated_total", "Files emptied or rewritten in place.", |t| t.files_truncated),
+    ("files_vanished_total", "Files of the checkpoint that were gone at start.", |t| t.files_vanished),
+    ("file_errors_total", "Failed attempts to open or read a file.", |t| t.file_errors),
+    ("inotify_overflows_total", "Overflows of the event queue; all folders were looked at anew.", |t| {
+        t.overflows
+    }),
+    ("checkpoints_total", "Checkpoints written.", |t| t.checkpoints),
+    ("checkpoint_errors_total", "Checkpoints that could not be written.", |t| t.checkpoint_errors),
+    ("checkpoints_torn_total", "Checkpoints that could not be used at start.", |t| t.checkpoints_torn),
+];
+
+/// The body of `/status`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    pub node: String,
+    /// Generation of the level rules in force.
+    pub rules_generation: u64,
+    pub runs: usize,
+    pub files: usize,
+    pub lag_bytes: u64,
+    /// How old the oldest unread byte is, as far as this process saw it.
+    pub lag_seconds: f64,
+    pub held_bytes: usize,
+    /// Whether reading stands still because Kafka takes nothing.
+    pub stalled: bool,
+    /// The soonest that an unread byte may rotate away, if it goes on like now.
+    pub minutes_until_loss: Option<f64>,
+    /// The files that matter most: those that wait, then those that lag.
+    pub streams: Vec<StreamStatus>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamStatus {
+    pub run: String,
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
+    pub tenant: String,
+    pub service: String,
+    pub files: usize,
+    pub read_bytes: u64,
+    pub lag_bytes: u64,
+    /// What it waits for before its first batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// The level rule in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+impl Telemetry {
+    pub fn new(registry: &Registry) -> Result<Telemetry, prometheus::Error> {
+        let mut counters = Vec::with_capacity(COUNTERS.len());
+        for (name, help, reading) in COUNTERS {
+            let counter = IntCounter::new(format!("cordwood_agent_{name}"), *help)?;
+            registry.register(Box::new(counter.clone()))?;
+            counters.push((counter, *reading));
+        }
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(format!("cordwood_agent_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        Ok(Telemetry(Arc::new(Inner {
+            counters,
+            files: gauge("files", "Files being read.")?,
+            lag_bytes: gauge("lag_bytes", "Bytes on disk that are not read yet.")?,
+            held_bytes: gauge("held_bytes", "Bytes read and not acknowledged yet.")?,
+            rules_generation: gauge("rules_generation", "Generation of the level rules in force.")?,
+            status: Mutex::default(),
+        })))
+    }
+
+    /// Adds a round's counts and takes them out of `tally`.
+    pub fn add(&self, tally: &mut Tally) {
+        if *tally == Tally::default() {
+            return;
+        }
+        for (counter, reading) in &self.0.counters {
+            let by = reading(tally);
+            if by > 0 {
+                counter.inc_by(by);
+            }
+        }
+        *tally = Tally::default();
+    }
+
+    pub fn set_status(&self, status: Status) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.0.files.set(gauge(status.files as u64));
+        self.0.lag_bytes.set(gauge(status.lag_bytes));
+        self.0.held_bytes.set(gauge(status.held_bytes as u64));
+        self.0.rules_generation.set(gauge(status.rules_generation));
+        *self.0.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    pub fn status(&self) -> Status {
+        self.0.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
