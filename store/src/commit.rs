@@ -57,6 +57,15 @@ pub struct WatermarkKey {
     pub topic_partition: u32,
 }
 
+/// How far a stream's file is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watermark {
+    /// By this topic partition.
+    Here(u64),
+    /// Only by others (the topic's number of partitions changed): what this one brings goes on from there.
+    Elsewhere(u64),
+}
+
 /// Lines and bytes are what the agent read from the file; records what was stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamCounts {

@@ -4,13 +4,16 @@
 //! blocks are sealed; no query is built without a [`scope::TenantScope`].
 
 pub mod audit;
+mod candidates;
 pub mod catalogue;
 pub mod commit;
 pub mod connect;
 pub mod ddl;
 pub mod error;
 pub mod into_table;
+pub mod lane;
 pub mod migrate;
+pub mod origins;
 pub mod ring;
 pub mod roles;
 pub mod scope;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use cordwood_core::block::EncodedBlock;
 
 /// Ring tables; made once by the first migration.
 pub const RINGS: i16 = 4;
@@ -11,8 +12,9 @@ pub const RINGS: i16 = 4;
 pub const BLOCKS_PER_COMMIT_MAX: usize = 4096;
 /// Lane of the sealer's carried records.
 pub const CARRY_LANE: i16 = 0;
-/// In place of a lane in the ids of sealed blocks.
+/// In place of a lane in the ids of sealed and of carried blocks.
 const SEALED: i64 = 0x7fff;
+const CARRIED: i64 = 0x7ffe;
 
 /// A block as both kinds of tables hold it. Times are microseconds since the Unix epoch.
 #[derive(Clone, Debug)]
@@ -32,6 +34,22 @@ pub struct BlockRow {
 /// A block of the writer's transaction: one tenant, one level group.
 pub type FreshBlock = BlockRow;
 
+impl BlockRow {
+    pub fn of(class: i32, tenant: Arc<str>, block: EncodedBlock) -> BlockRow {
+        BlockRow {
+            class,
+            tenant,
+            count: block.count,
+            time_from_us: block.time_from_us,
+            time_to_us: block.time_to_us,
+            level_mask: block.level_mask,
+            raw_bytes: block.raw_bytes,
+            bloom: block.bloom.into(),
+            payload: block.payload.into(),
+        }
+    }
+}
+
 /// The id of a fresh block: lane, transaction and place in it. No sequence, never used twice.
 pub fn fresh_id(lane: i16, seq: i64, index: usize) -> i64 {
     (i64::from(lane) << 48) | ((seq & 0xf_ffff_ffff) << 12) | (index as i64 & 0xfff)
@@ -39,7 +57,11 @@ pub fn fresh_id(lane: i16, seq: i64, index: usize) -> i64 {
 
 /// The id of a sealed block: round of sealing and place in it.
 pub fn sealed_id(round: i64, index: u32) -> i64 {
-    (SEALED << 48) | ((round & 0x0fff_ffff) << 20) | i64::from(index & 0xf_ffff)
+    of_round(SEALED, round, index)
+}
+
+fn of_round(kind: i64, round: i64, index: u32) -> i64 {
+    (kind << 48) | ((round & 0x0fff_ffff) << 20) | i64::from(index & 0xf_ffff)
 }
 
 pub fn copy_ring(ring: i16) -> String {
@@ -142,6 +164,10 @@ impl CopyBuffer {
 
     pub fn fresh_block(&mut self, lane: i16, seq: i64, index: usize, block: &BlockRow) {
         self.row(12).int2(lane).int8(seq).block(fresh_id(lane, seq, index), block);
+    }
+
+    pub fn carried_block(&mut self, seq: i64, round: i64, index: u32, block: &BlockRow) {
+        self.row(12).int2(CARRY_LANE).int8(seq).block(of_round(CARRIED, round, index), block);
     }
 
     pub fn sealed_block(&mut self, round: i64, index: u32, block: &BlockRow) {

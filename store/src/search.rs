@@ -1,13 +1,27 @@
 //! Pages of records: candidate blocks newest first, their payloads, the one evaluator. All within one snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
+use cordwood_core::block::Block;
+use cordwood_core::filter::Filter;
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use crate::candidates::{self, Candidate, Wanted};
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::origins;
+use crate::scope::TenantScope;
+
+/// Payloads fetched at a time: few first, because most pages are full after a few blocks.
+const FETCH: [usize; 4] = [8, 16, 32, 64];
+const PAGE_RECORDS_MAX: usize = 10_000;
 
 /// Half-open: `from_us <= time < to_us`, microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,4 +124,198 @@ pub struct Found {
     /// False when the time budget ended the search before the page was full: `cursor` goes on from there.
     pub complete: bool,
     pub blocks_read: usize,
+}
+
+/// One page, newest first, in one snapshot. The budget ends any search with what was found so far and a cursor.
+pub async fn search(
+    store: &Store,
+    scope: &TenantScope,
+    filter: &Filter,
+    range: TimeRange,
+    page: Page,
+    budget_ms: u64,
+) -> Result<Found, StoreError> {
+    let deadline = Instant::now() + Duration::from_millis(budget_ms);
+    let Some(wanted) = Wanted::new(scope, filter, range, page.after) else {
+        return Ok(Found { complete: true, ..Found::default() });
+    };
+    let mut client = store.pooled().await?;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(StoreError::sql("begin", "a search"))?;
+    let limit = page.limit.clamp(1, PAGE_RECORDS_MAX);
+    let mut hits = Hits { filter, wanted: &wanted, limit, best: BTreeMap::new(), origins: HashMap::new() };
+    let found = scan(&transaction, &wanted, &mut hits, deadline).await;
+    // Nothing was written; an error of the search is the one to tell.
+    let ended = transaction.commit().await.map_err(StoreError::sql("end", "a search"));
+    let ended_at = found?;
+    ended?;
+    Ok(hits.into_found(ended_at))
+}
+
+/// Where a scan ended.
+struct Scanned {
+    /// Nothing below was looked at: `None` when there is nothing below.
+    stopped_above_us: Option<i64>,
+    complete: bool,
+    blocks_read: usize,
+}
+
+async fn scan(
+    transaction: &Transaction<'_>,
+    wanted: &Wanted,
+    hits: &mut Hits<'_>,
+    deadline: Instant,
+) -> Result<Scanned, StoreError> {
+    let mut below = None;
+    let mut blocks_read = 0;
+    let mut last_read_us = None;
+    let mut step = 0;
+    loop {
+        let list = candidates::list(transaction, wanted, below).await?;
+        let more = list.len() == candidates::LIMIT;
+        let mut rest = &list[..];
+        while let Some(next) = rest.first() {
+            if hits.is_final_above(next.time_to_us) {
+                let stopped_above_us = Some(next.time_to_us);
+                return Ok(Scanned { stopped_above_us, complete: true, blocks_read });
+            }
+            // Not between blocks that end at one moment: the cursor could not tell them apart.
+            if Instant::now() >= deadline && last_read_us.is_some_and(|last| next.time_to_us < last) {
+                let stopped_above_us = Some(next.time_to_us);
+                return Ok(Scanned { stopped_above_us, complete: false, blocks_read });
+            }
+            // No further than the page can need: what lies below its last hit is not fetched.
+            let floor = hits.floor_us();
+            let needed = rest.iter().take(FETCH[step]).take_while(|c| floor.is_none_or(|f| c.time_to_us >= f)).count();
+            let (now, later) = rest.split_at(needed.max(1));
+            rest = later;
+            step = (step + 1).min(FETCH.len() - 1);
+            blocks_read += now.len();
+            last_read_us = now.last().map(|block| block.time_to_us);
+            hits.take(transaction, now).await?;
+        }
+        match list.last() {
+            Some(last) if more => below = Some((last.time_to_us, last.id)),
+            _ => return Ok(Scanned { stopped_above_us: None, complete: true, blocks_read }),
+        }
+    }
+}
+
+/// The best records so far, by (time, id).
+struct Hits<'a> {
+    filter: &'a Filter,
+    wanted: &'a Wanted,
+    limit: usize,
+    best: BTreeMap<Cursor, OwnedRecord>,
+    origins: HashMap<OriginId, Origin>,
+}
+
+impl Hits<'_> {
+    /// Blocks that end below this cannot add to a full page.
+    fn floor_us(&self) -> Option<i64> {
+        let first = self.best.first_key_value()?;
+        (self.best.len() >= self.limit).then_some(first.0.time_us)
+    }
+
+    /// The page is full and nothing at or below `time_us` can come before its last record.
+    fn is_final_above(&self, time_us: i64) -> bool {
+        self.floor_us().is_some_and(|floor| floor > time_us)
+    }
+
+    async fn take(&mut self, transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<(), StoreError> {
+        let payloads = candidates::payloads(transaction, blocks).await?;
+        let mut opened = Vec::with_capacity(payloads.len());
+        let mut missing = Vec::new();
+        for (block, payload) in blocks.iter().zip(&payloads) {
+            match Block::open(payload) {
+                Ok(open) => {
+                    missing.extend(open.origins().iter().filter(|id| !self.origins.contains_key(id)));
+                    opened.push((block, open));
+                }
+                // A damaged block hides its own records, not the others'.
+                Err(error) => tracing::error!(block = block.id, tenant = block.tenant, %error, "block does not open"),
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            let found = origins::read(transaction, &missing).await?;
+            for id in missing {
+                self.origins.insert(id, found.get(&id).cloned().unwrap_or_default());
+            }
+        }
+        for (candidate, block) in opened {
+            self.scan_block(candidate, &block);
+        }
+        Ok(())
+    }
+
+    fn scan_block(&mut self, candidate: &Candidate, block: &Block<'_>) {
+        let levels = self.wanted.level_mask;
+        for (index, (&time_us, level)) in block.times_us().iter().zip(block.levels()).enumerate() {
+            if level.bit() & levels == 0 || !self.wanted.has_time(time_us) {
+                continue;
+            }
+            let key = Cursor { time_us, id: block.id(index) };
+            if self.wanted.after.is_some_and(|after| key >= after) {
+                continue;
+            }
+            if self.best.len() >= self.limit && self.best.first_key_value().is_some_and(|(last, _)| key < *last) {
+                continue;
+            }
+            let record = match block.record(index) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::error!(block = candidate.id, %error, "block does not open");
+                    return;
+                }
+            };
+            let Some(origin) = self.origins.get(&record.origin) else { continue };
+            if self.filter.matches(&record, origin) {
+                self.best.insert(key, OwnedRecord::of(&record));
+                if self.best.len() > self.limit {
+                    self.best.pop_first();
+                }
+            }
+        }
+    }
+
+    fn into_found(self, scanned: Scanned) -> Found {
+        let mut records: Vec<OwnedRecord> = self.best.into_values().rev().collect();
+        let mut cursor = None;
+        if records.len() == self.limit && scanned.complete {
+            cursor = records.last().map(OwnedRecord::cursor);
+        } else if let (false, Some(above_us)) = (scanned.complete, scanned.stopped_above_us) {
+            // Records at or below where the scan stopped are not final: they come with the next page.
+            records.retain(|record| record.time_us > above_us);
+            let everything_at = RecordId { topic_partition: u32::MAX, kafka_offset: u64::MAX, index: u32::MAX };
+            cursor = Some(Cursor { time_us: above_us, id: everything_at });
+        }
+        let mut origins = self.origins;
+        let used: std::collections::HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
+        origins.retain(|id, _| used.contains(id));
+        Found { records, origins, cursor, complete: scanned.complete, blocks_read: scanned.blocks_read }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_what_it_shows() {
+        let id = RecordId { topic_partition: 3, kafka_offset: 99, index: 7 };
+        for time_us in [-5, 0, 1_700_000_000_000_000] {
+            let cursor = Cursor { time_us, id };
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for bad in ["", "1", "1.2", "x.1-2-3", "1.1-2-3-4"] {
+            assert!(bad.parse::<Cursor>().is_err(), "{bad:?}");
+        }
+    }
 }

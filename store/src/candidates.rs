@@ -1,0 +1,176 @@
+//! Which blocks can hold what is wanted: listed newest first without their payloads, under tenant scope, time, levels and
+//! the bloom filters; then the payloads of a few, from the table where each lies.
+
+use bytes::Bytes;
+use cordwood_core::filter::Filter;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::error::StoreError;
+use crate::scope::TenantScope;
+use crate::search::{Cursor, TimeRange};
+
+/// Blocks listed at a time.
+pub const LIMIT: usize = 256;
+
+/// What a search asks of a block and of a record before the filter is asked.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// `None`: every tenant.
+    tenants: Option<Vec<String>>,
+    from_us: i64,
+    /// Inclusive.
+    to_us: i64,
+    pub level_mask: u8,
+    tokens: Vec<Vec<[i64; 5]>>,
+    pub after: Option<Cursor>,
+}
+
+/// A block that may hold hits.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub id: i64,
+    pub tenant: String,
+    pub time_to_us: i64,
+    /// The table that it lies in, quoted, and the place there.
+    table: String,
+    ctid: String,
+}
+
+/// PostgreSQL's timestamps reach from 4713 BC to 294276; ours stay well within.
+const TIME_MIN_US: i64 = -62_135_596_800_000_000;
+const TIME_MAX_US: i64 = 253_402_300_799_999_999;
+
+impl Wanted {
+    /// `None`: nothing can match.
+    pub fn new(scope: &TenantScope, filter: &Filter, range: TimeRange, after: Option<Cursor>) -> Option<Wanted> {
+        let plan = filter.plan();
+        let from_us = range.from_us.unwrap_or(i64::MIN).max(plan.time_from_us).max(TIME_MIN_US);
+        let mut to_us = range.to_us.map_or(i64::MAX, |to| to.saturating_sub(1)).min(plan.time_to_us).min(TIME_MAX_US);
+        if let Some(after) = after {
+            to_us = to_us.min(after.time_us);
+        }
+        let tenants = match (scope.parameter(), plan.tenants) {
+            (None, tenants) => tenants,
+            (Some(allowed), None) => Some(allowed.to_vec()),
+            (Some(allowed), Some(asked)) => Some(asked.into_iter().filter(|t| allowed.contains(t)).collect()),
+        };
+        if from_us > to_us || plan.level_mask == 0 || tenants.as_ref().is_some_and(Vec::is_empty) {
+            return None;
+        }
+        Some(Wanted { tenants, from_us, to_us, level_mask: plan.level_mask, tokens: plan.tokens, after })
+    }
+
+    pub fn has_time(&self, time_us: i64) -> bool {
+        (self.from_us..=self.to_us).contains(&time_us)
+    }
+
+    /// The conditions on a block; `$n` are those of [`list`].
+    fn conditions(&self, below: bool) -> String {
+        let mut sql = "time_to >= $1 and time_from <= $2 and level_mask & $3 <> 0".to_owned();
+        if let Some(tenants) = &self.tenants {
+            // One tenant as an equality: the index on (tenant, time) then gives the order too.
+            sql.push_str(if tenants.len() == 1 { " and tenant = ($4::text[])[1]" } else { " and tenant = any($4)" });
+        }
+        if below {
+            sql.push_str(" and (time_to, id) < ($5, $6)");
+        }
+        for any in &self.tokens {
+            let one = |probes: &[i64; 5]| {
+                let bits: Vec<String> = probes
+                    .iter()
+                    .map(|probe| format!("get_bit(bloom, {probe} % (8 * octet_length(bloom))::bigint) = 1"))
+                    .collect();
+                format!("({})", bits.join(" and "))
+            };
+            let alternatives: Vec<String> = any.iter().map(one).collect();
+            sql.push_str(&format!(" and ({})", alternatives.join(" or ")));
+        }
+        sql
+    }
+}
+
+/// The next [`LIMIT`] blocks below (time to, id), newest first: fresh ones and sealed ones in one statement.
+pub async fn list(
+    transaction: &Transaction<'_>,
+    wanted: &Wanted,
+    below: Option<(i64, i64)>,
+) -> Result<Vec<Candidate>, StoreError> {
+    let conditions = wanted.conditions(below.is_some());
+    // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
+    let sql = format!(
+        "select id, tenant, time_to, relation::regclass::text, place::text from ( \
+           select id, tenant, time_to, tableoid relation, ctid place from ( \
+             {rings}) fresh_blocks \
+           union all \
+           select id, tenant, time_to, tableoid, ctid from blocks where {conditions}) both_kinds \
+         order by time_to desc, id desc limit {LIMIT}",
+        rings = (0..crate::ring::RINGS)
+            .map(|ring| format!(
+                "select id, tenant, time_to, tableoid, ctid from ring_{ring} where {conditions} \
+                 and seq > ((select array_agg(upto order by lane) from seals))[lane + 1]"
+            ))
+            .collect::<Vec<_>>()
+            .join(" union all "),
+    );
+    let (from, to) = (timestamp(wanted.from_us)?, timestamp(wanted.to_us)?);
+    let mask = i16::from(wanted.level_mask);
+    let tenants = wanted.tenants.clone().unwrap_or_default();
+    let below_time = timestamp(below.map_or(0, |(time_us, _)| time_us))?;
+    let below_id = below.map_or(0, |(_, id)| id);
+    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+        (&from, Type::TIMESTAMPTZ),
+        (&to, Type::TIMESTAMPTZ),
+        (&mask, Type::INT2),
+        (&tenants, Type::TEXT_ARRAY),
+        (&below_time, Type::TIMESTAMPTZ),
+        (&below_id, Type::INT8),
+    ];
+    let rows = transaction.query_typed(&sql, &parameters).await.map_err(StoreError::sql("list", "candidate blocks"))?;
+    Ok(rows
+        .iter()
+        .map(|row| Candidate {
+            id: row.get(0),
+            tenant: row.get(1),
+            time_to_us: row.get::<_, jiff::Timestamp>(2).as_microsecond(),
+            table: row.get(3),
+            ctid: row.get(4),
+        })
+        .collect())
+}
+
+/// The payloads of these blocks, in their order, in one flight: a statement for each table they lie in.
+pub async fn payloads(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<Vec<Bytes>, StoreError> {
+    let mut tables: Vec<&str> = blocks.iter().map(|block| block.table.as_str()).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    let fetch = tables.iter().map(|table| async move {
+        let places: Vec<&str> = blocks.iter().filter(|b| b.table == *table).map(|b| b.ctid.as_str()).collect();
+        // The name is PostgreSQL's own, quoted by regclass; ids make sure that a place still is what was listed.
+        let sql = format!("select id, payload from {table} where ctid = any($1::text[]::tid[])");
+        transaction
+            .query_typed(&sql, &[(&places, Type::TEXT_ARRAY)])
+            .await
+            .map_err(StoreError::sql("read blocks of", *table))
+    });
+    let rows = futures::future::try_join_all(fetch).await?;
+    let mut found: std::collections::HashMap<i64, Bytes> = rows
+        .iter()
+        .flatten()
+        .map(|row| (row.get(0), Bytes::copy_from_slice(row.get(1))))
+        .collect();
+    blocks
+        .iter()
+        .map(|block| {
+            found.remove(&block.id).ok_or_else(|| StoreError::Decode {
+                thing: format!("block {} of {}", block.id, block.table),
+                message: "it is gone within a snapshot".to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn timestamp(time_us: i64) -> Result<jiff::Timestamp, StoreError> {
+    jiff::Timestamp::from_microsecond(time_us.clamp(TIME_MIN_US, TIME_MAX_US))
+        .map_err(|error| StoreError::Invalid(format!("time {time_us}: {error}")))
+}

@@ -1,0 +1,440 @@
+//! A lane: one writer's session, its number, and the statements of its transaction, sent in one flight.
+//!
+//! Lanes are dense from 0 because readers index `array_agg(upto order by lane)` by them. A writer takes the lowest lane
+//! whose session lock is free, or makes the next one; the row in `seals` is committed before the lane's first batch.
+
+use std::collections::{HashMap, HashSet};
+
+use cordwood_core::identity::{FileId, StreamKey};
+use futures::{SinkExt, future};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+
+use crate::commit::{Commit, CommitError, Committed, Position, Watermark, WatermarkKey};
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::migrate::LOCK_SPACE;
+use crate::ring::{self, CopyBuffer, RINGS};
+
+pub struct Lane {
+    client: Client,
+    lane: i16,
+    seq: i64,
+    /// The ring that the last transaction was told of: a hint.
+    ring: i16,
+    statements: Statements,
+}
+
+struct Statements {
+    copy_ring: Vec<Statement>,
+    copy_rollup: Vec<Statement>,
+    claim: Statement,
+    ring: Statement,
+    positions: Statement,
+    watermarks: Statement,
+    origins: Statement,
+    losses: Statement,
+    dead_letters: Statement,
+}
+
+const CLAIM: &str = "insert into batches (lane, seq, blocks, records, raw_bytes) \
+    select $1::smallint, $2::bigint, $3::int, $4::bigint, $5::bigint \
+    where $2 = 1 + coalesce((select max(seq) from batches where lane = $1), (select upto from seals where lane = $1))";
+
+const POSITIONS: &str = "with step as (\
+      select * from unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[]) \
+        as s(topic_partition, old, new, hash)), \
+    moved as (\
+      update positions p set next_offset = s.new, last_hash = s.hash, updated = now() from step s \
+      where p.topic_partition = s.topic_partition and p.next_offset = s.old returning p.topic_partition), \
+    begun as (\
+      insert into positions (topic_partition, topic, next_offset, last_hash) \
+      select topic_partition, $5, new, hash from step where old is null \
+      on conflict do nothing returning topic_partition) \
+    select topic_partition from moved union all select topic_partition from begun";
+
+const WATERMARKS: &str = "insert into watermarks as w (stream, file, topic_partition, position_end, origin, \
+      lines, bytes, records, gated, limited, rejected, duplicates, lost_bytes) \
+    select * from unnest($1::text[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
+      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) \
+    on conflict (stream, file, topic_partition) do update set \
+      position_end = greatest(w.position_end, excluded.position_end), origin = excluded.origin, updated = now(), \
+      lines = w.lines + excluded.lines, bytes = w.bytes + excluded.bytes, records = w.records + excluded.records, \
+      gated = w.gated + excluded.gated, limited = w.limited + excluded.limited, \
+      rejected = w.rejected + excluded.rejected, duplicates = w.duplicates + excluded.duplicates, \
+      lost_bytes = w.lost_bytes + excluded.lost_bytes";
+
+const ORIGINS: &str = "insert into origins (id, tenant, tenant_id, namespace, pod, pod_uid, container, node, service, \
+      workload, environment, version, region, plugin, path) \
+    select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
+      $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]) \
+    on conflict do nothing";
+
+const LOSSES: &str = "insert into losses (tenant, stream, file, topic_partition, position_from, bytes, exact, reason) \
+    select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::bigint[], $7::bool[], \
+      $8::text[]) on conflict do nothing";
+
+const DEAD_LETTERS: &str = "insert into dead_letters (topic_partition, kafka_offset, reason, payload) \
+    select * from unnest($1::int[], $2::bigint[], $3::text[], $4::bytea[]) on conflict do nothing";
+
+impl Lane {
+    /// Opens a session and takes a lane in it. The session's end gives the lane back.
+    pub async fn claim(store: &Store, holder: &str) -> Result<Lane, StoreError> {
+        let client = store.client("cordwood writer").await?;
+        let lane = take(&client, holder).await?;
+        let (statements, start) = future::try_join(Statements::prepare(&client), start(&client, lane)).await?;
+        let (seq, ring) = start;
+        Ok(Lane { client, lane, seq, ring, statements })
+    }
+
+    pub fn number(&self) -> i16 {
+        self.lane
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// One transaction. After any error drop the lane, claim another, read the positions again.
+    pub async fn commit(&mut self, topic: &str, commit: &Commit) -> Result<Committed, CommitError> {
+        let seq = self.seq + 1;
+        let done = match self.send(topic, seq, commit).await {
+            Ok(ring) => self.client.batch_execute("commit").await.map(|()| ring).map_err(|error| {
+                let lost = error.as_db_error().is_none();
+                let error = StoreError::Sql { operation: "commit", thing: format!("batch {seq}"), source: error };
+                if lost { CommitError::Unknown(error) } else { CommitError::Store(error) }
+            }),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(ring) => {
+                self.seq = seq;
+                self.ring = ring;
+                Ok(Committed { lane: self.lane, seq })
+            }
+            Err(error) => {
+                if !self.client.is_closed() && !matches!(error, CommitError::Unknown(_)) {
+                    let _ = self.client.batch_execute("rollback").await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything but COMMIT, in one flight; the conditions are judged when all answers are there.
+    async fn send(&self, topic: &str, seq: i64, commit: &Commit) -> Result<i16, CommitError> {
+        let (lane, client, statements) = (self.lane, &self.client, &self.statements);
+        let raw_bytes: u64 = commit.blocks.iter().map(|block| block.raw_bytes).sum();
+        let counts = (commit.blocks.len() as i32, commit.records as i64, raw_bytes as i64);
+        // Polled in this order, so sent in this order: each is on its way before the first answer is back.
+        let begin = async { client.batch_execute("begin").await.map_err(StoreError::sql("begin", "batch")) };
+        let ring = async {
+            let row = client.query_one(&statements.ring, &[]).await.map_err(StoreError::sql("read", "ring_ctl"))?;
+            Ok::<i16, StoreError>(row.get(0))
+        };
+        let claim = async {
+            let parameters: [&(dyn ToSql + Sync); 5] = [&lane, &seq, &counts.0, &counts.1, &counts.2];
+            client.execute(&statements.claim, &parameters).await.map_err(StoreError::sql("claim batch of", "lane"))
+        };
+        let positions = self.positions(topic, commit);
+        let blocks = self.copy_blocks(seq, commit);
+        let rollup = self.copy_rollup(seq, commit);
+        let rest = future::try_join4(
+            self.watermarks(commit),
+            self.origins(commit),
+            self.losses(commit),
+            self.dead_letters(commit),
+        );
+        let ((begin, ring, claim, positions), (blocks, rollup, rest)) =
+            future::join(future::join4(begin, ring, claim, positions), future::join3(blocks, rollup, rest)).await;
+        begin?;
+        let ring = ring?;
+        match claim {
+            Ok(1) => {}
+            Ok(_) => return Err(CommitError::Lane { lane, seq }),
+            Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) => {
+                return Err(CommitError::Lane { lane, seq });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let moved = positions?;
+        if let Some(step) = commit.positions.iter().find(|step| !moved.contains(&(step.topic_partition as i32))) {
+            return Err(CommitError::Fenced { topic_partition: step.topic_partition, expected: step.from });
+        }
+        blocks?;
+        rollup?;
+        rest?;
+        Ok(ring)
+    }
+
+    async fn positions(&self, topic: &str, commit: &Commit) -> Result<HashSet<i32>, StoreError> {
+        if commit.positions.is_empty() {
+            return Ok(HashSet::new());
+        }
+        // In order of the partition, so that two writers' locks never cross.
+        let mut steps: Vec<_> = commit.positions.iter().collect();
+        steps.sort_by_key(|step| step.topic_partition);
+        let partition: Vec<i32> = steps.iter().map(|s| s.topic_partition as i32).collect();
+        let from: Vec<Option<i64>> = steps.iter().map(|s| s.from.map(|from| from as i64)).collect();
+        let to: Vec<i64> = steps.iter().map(|s| s.to as i64).collect();
+        let hash: Vec<i64> = steps.iter().map(|s| s.last_hash).collect();
+        let rows = self
+            .client
+            .query(&self.statements.positions, &[&partition, &from, &to, &hash, &topic])
+            .await
+            .map_err(StoreError::sql("move", "positions"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    async fn copy_blocks(&self, seq: i64, commit: &Commit) -> Result<(), StoreError> {
+        if commit.blocks.is_empty() {
+            return Ok(());
+        }
+        let bytes = commit.blocks.iter().map(|b| b.payload.len() + b.bloom.len() + b.tenant.len() + 128).sum();
+        let mut buffer = CopyBuffer::with_capacity(bytes);
+        for (index, block) in commit.blocks.iter().enumerate() {
+            buffer.fresh_block(self.lane, seq, index, block);
+        }
+        self.copy(&self.statements.copy_ring[self.ring as usize], buffer, "ring").await
+    }
+
+    async fn copy_rollup(&self, seq: i64, commit: &Commit) -> Result<(), StoreError> {
+        if commit.rollup.is_empty() {
+            return Ok(());
+        }
+        let mut buffer = CopyBuffer::with_capacity(commit.rollup.len() * 128);
+        for row in &commit.rollup {
+            buffer
+                .row(9)
+                .int2(self.lane)
+                .int8(seq)
+                .time(row.minute_us)
+                .bytes(row.tenant.as_bytes())
+                .bytes(row.service.as_bytes())
+                .bytes(row.source.as_bytes())
+                .int2(row.level as i16)
+                .int8(row.count as i64)
+                .int8(row.bytes as i64);
+        }
+        self.copy(&self.statements.copy_rollup[self.ring as usize], buffer, "rollup ring").await
+    }
+
+    async fn copy(&self, statement: &Statement, buffer: CopyBuffer, thing: &str) -> Result<(), StoreError> {
+        let sink = self.client.copy_in(statement).await.map_err(StoreError::sql("copy into", thing))?;
+        let mut sink = std::pin::pin!(sink);
+        sink.send(buffer.finish()).await.map_err(StoreError::sql("copy into", thing))?;
+        sink.finish().await.map_err(StoreError::sql("copy into", thing))?;
+        Ok(())
+    }
+
+    async fn watermarks(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.watermarks.is_empty() {
+            return Ok(());
+        }
+        // In order of the key, for the same reason as the positions.
+        let mut steps: Vec<_> = commit.watermarks.iter().collect();
+        steps.sort_by(|a, b| (&a.key.stream, a.key.file).cmp(&(&b.key.stream, b.key.file)));
+        let stream: Vec<&str> = steps.iter().map(|s| s.key.stream.as_str()).collect();
+        let file: Vec<i64> = steps.iter().map(|s| s.key.file.0 as i64).collect();
+        let partition: Vec<i32> = steps.iter().map(|s| s.key.topic_partition as i32).collect();
+        let end: Vec<i64> = steps.iter().map(|s| s.end as i64).collect();
+        let origin: Vec<i64> = steps.iter().map(|s| s.origin.0 as i64).collect();
+        let count = |of: fn(&crate::commit::StreamCounts) -> u64| -> Vec<i64> {
+            steps.iter().map(|s| of(&s.counts) as i64).collect()
+        };
+        let (lines, bytes, records) = (count(|c| c.lines), count(|c| c.bytes), count(|c| c.records));
+        let (gated, limited, rejected) = (count(|c| c.gated), count(|c| c.limited), count(|c| c.rejected));
+        let (duplicates, lost) = (count(|c| c.duplicates), count(|c| c.lost_bytes));
+        let parameters: [&(dyn ToSql + Sync); 13] = [
+            &stream, &file, &partition, &end, &origin, &lines, &bytes, &records, &gated, &limited, &rejected,
+            &duplicates, &lost,
+        ];
+        let execute = self.client.execute(&self.statements.watermarks, &parameters);
+        execute.await.map_err(StoreError::sql("move", "watermarks"))?;
+        Ok(())
+    }
+
+    async fn origins(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.origins.is_empty() {
+            return Ok(());
+        }
+        let mut origins: Vec<_> = commit.origins.iter().map(|origin| (origin.id().0 as i64, origin)).collect();
+        origins.sort_by_key(|(id, _)| *id);
+        let id: Vec<i64> = origins.iter().map(|(id, _)| *id).collect();
+        let text = |of: fn(&cordwood_core::origin::Origin) -> &String| -> Vec<String> {
+            // PostgreSQL's text cannot hold NUL, and a name has no use for it.
+            origins.iter().map(|(_, origin)| of(origin).replace('\0', "\u{fffd}")).collect()
+        };
+        let (tenant, tenant_id, namespace) = (text(|o| &o.tenant), text(|o| &o.tenant_id), text(|o| &o.namespace));
+        let (pod, pod_uid, container) = (text(|o| &o.pod), text(|o| &o.pod_uid), text(|o| &o.container));
+        let (node, service, workload) = (text(|o| &o.node), text(|o| &o.service), text(|o| &o.workload));
+        let (environment, version, region) =
+            (text(|o| &o.environment), text(|o| &o.version), text(|o| &o.region));
+        let (plugin, path) = (text(|o| &o.plugin), text(|o| &o.path));
+        let parameters: [&(dyn ToSql + Sync); 15] = [
+            &id, &tenant, &tenant_id, &namespace, &pod, &pod_uid, &container, &node, &service, &workload,
+            &environment, &version, &region, &plugin, &path,
+        ];
+        let execute = self.client.execute(&self.statements.origins, &parameters);
+        execute.await.map_err(StoreError::sql("add", "origins"))?;
+        Ok(())
+    }
+
+    async fn losses(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.losses.is_empty() {
+            return Ok(());
+        }
+        let rows = &commit.losses;
+        let tenant: Vec<&str> = rows.iter().map(|r| &*r.tenant).collect();
+        let stream: Vec<&str> = rows.iter().map(|r| r.key.stream.as_str()).collect();
+        let file: Vec<i64> = rows.iter().map(|r| r.key.file.0 as i64).collect();
+        let partition: Vec<i32> = rows.iter().map(|r| r.key.topic_partition as i32).collect();
+        let from: Vec<i64> = rows.iter().map(|r| r.from as i64).collect();
+        let bytes: Vec<i64> = rows.iter().map(|r| r.bytes as i64).collect();
+        let exact: Vec<bool> = rows.iter().map(|r| r.exact).collect();
+        let reason: Vec<String> = rows.iter().map(|r| r.reason.replace('\0', "\u{fffd}")).collect();
+        let parameters: [&(dyn ToSql + Sync); 8] =
+            [&tenant, &stream, &file, &partition, &from, &bytes, &exact, &reason];
+        let execute = self.client.execute(&self.statements.losses, &parameters);
+        execute.await.map_err(StoreError::sql("add", "losses"))?;
+        Ok(())
+    }
+
+    async fn dead_letters(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.dead_letters.is_empty() {
+            return Ok(());
+        }
+        let rows = &commit.dead_letters;
+        let partition: Vec<i32> = rows.iter().map(|r| r.topic_partition as i32).collect();
+        let offset: Vec<i64> = rows.iter().map(|r| r.kafka_offset as i64).collect();
+        let reason: Vec<String> = rows.iter().map(|r| r.reason.replace('\0', "\u{fffd}")).collect();
+        let payload: Vec<&[u8]> = rows.iter().map(|r| &r.payload[..]).collect();
+        let parameters: [&(dyn ToSql + Sync); 4] = [&partition, &offset, &reason, &payload];
+        let execute = self.client.execute(&self.statements.dead_letters, &parameters);
+        execute.await.map_err(StoreError::sql("add", "dead letters"))?;
+        Ok(())
+    }
+
+    /// The positions of a topic. Another topic's positions in this database are an error: one database, one topic.
+    pub async fn read_positions(&self, topic: &str) -> Result<HashMap<u32, Position>, StoreError> {
+        read_positions(&self.client, topic).await
+    }
+}
+
+/// See [`Lane::read_positions`].
+pub async fn read_positions(client: &Client, topic: &str) -> Result<HashMap<u32, Position>, StoreError> {
+    let rows = client
+        .query("select topic_partition, topic, next_offset, last_hash from positions", &[])
+        .await
+        .map_err(StoreError::sql("read", "positions"))?;
+    let mut positions = HashMap::new();
+    for row in &rows {
+        let found: String = row.get(1);
+        if found != topic {
+            return Err(StoreError::Invalid(format!(
+                "this database holds the records of topic {found:?}, not {topic:?}: use another database, or set the \
+                 topic back"
+            )));
+        }
+        let position =
+            Position { topic: found, next_offset: row.get::<_, i64>(2) as u64, last_hash: row.get(3) };
+        positions.insert(row.get::<_, i32>(0) as u32, position);
+    }
+    Ok(positions)
+}
+
+/// Where these streams' files stand; a key that is missing has never been stored.
+pub async fn read_watermarks(
+    client: &Client,
+    keys: &[WatermarkKey],
+) -> Result<HashMap<WatermarkKey, Watermark>, StoreError> {
+    let stream: Vec<&str> = keys.iter().map(|key| key.stream.as_str()).collect();
+    let file: Vec<i64> = keys.iter().map(|key| key.file.0 as i64).collect();
+    let partition: Vec<i32> = keys.iter().map(|key| key.topic_partition as i32).collect();
+    let rows = client
+        .query(
+            "select w.stream, w.file, k.topic_partition, \
+               max(w.position_end) filter (where w.topic_partition = k.topic_partition), max(w.position_end) \
+             from unnest($1::text[], $2::bigint[], $3::int[]) k(stream, file, topic_partition) \
+             join watermarks w on w.stream = k.stream and w.file = k.file group by 1, 2, 3",
+            &[&stream, &file, &partition],
+        )
+        .await
+        .map_err(StoreError::sql("read", "watermarks"))?;
+    let row = |row: &tokio_postgres::Row| {
+        let key = WatermarkKey {
+            stream: StreamKey(row.get(0)),
+            file: FileId(row.get::<_, i64>(1) as u64),
+            topic_partition: row.get::<_, i32>(2) as u32,
+        };
+        let here: Option<i64> = row.get(3);
+        let elsewhere: i64 = row.get(4);
+        (key, here.map_or(Watermark::Elsewhere(elsewhere as u64), |end| Watermark::Here(end as u64)))
+    };
+    Ok(rows.iter().map(row).collect())
+}
+
+async fn take(client: &Client, holder: &str) -> Result<i16, StoreError> {
+    loop {
+        let rows = client
+            .query("select lane from seals where lane > 0 order by lane", &[])
+            .await
+            .map_err(StoreError::sql("read", "seals"))?;
+        for lane in rows.iter().map(|row| row.get::<_, i16>(0)) {
+            let row = client
+                .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &i32::from(lane)])
+                .await
+                .map_err(StoreError::sql("lock", format!("lane {lane}")))?;
+            if row.get(0) {
+                return Ok(lane);
+            }
+        }
+        // All are held: the next number. Who loses the race for it finds it in the list.
+        client
+            .execute(
+                "insert into seals (lane, upto, claimed_by) select max(lane) + 1, 0, $1 from seals on conflict do nothing",
+                &[&holder],
+            )
+            .await
+            .map_err(StoreError::sql("add", "lane"))?;
+    }
+}
+
+async fn start(client: &Client, lane: i16) -> Result<(i64, i16), StoreError> {
+    let row = client
+        .query_one(
+            "select coalesce((select max(seq) from batches where lane = $1), (select upto from seals where lane = $1)), \
+             (select cur from ring_ctl)",
+            &[&lane],
+        )
+        .await
+        .map_err(StoreError::sql("read", format!("lane {lane}")))?;
+    Ok((row.get(0), row.get(1)))
+}
+
+impl Statements {
+    async fn prepare(client: &Client) -> Result<Statements, StoreError> {
+        let prepare = |text: String| async move {
+            client.prepare(&text).await.map_err(StoreError::sql("prepare", text))
+        };
+        let all = |of: fn(i16) -> String| future::try_join_all((0..RINGS).map(of).map(prepare));
+        let (copy_ring, copy_rollup) =
+            future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
+        let texts =
+            [CLAIM, "select cur from ring_ctl", POSITIONS, WATERMARKS, ORIGINS, LOSSES, DEAD_LETTERS];
+        let mut rest =
+            future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
+        let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
+        Ok(Statements {
+            copy_ring,
+            copy_rollup,
+            claim: next()?,
+            ring: next()?,
+            positions: next()?,
+            watermarks: next()?,
+            origins: next()?,
+            losses: next()?,
+            dead_letters: next()?,
+        })
+    }
+}
