@@ -43,10 +43,16 @@ const TIME_MAX_US: i64 = 253_402_300_799_999_999;
 
 impl Wanted {
     /// `None`: nothing can match.
-    pub fn new(scope: &TenantScope, filter: &Filter, range: TimeRange, after: Option<Cursor>) -> Option<Wanted> {
+    pub fn new(
+        scope: &TenantScope,
+        filter: &Filter,
+        range: TimeRange,
+        after: Option<Cursor>,
+    ) -> Option<Wanted> {
         let plan = filter.plan();
         let from_us = range.from_us.unwrap_or(i64::MIN).max(plan.time_from_us).max(TIME_MIN_US);
-        let mut to_us = range.to_us.map_or(i64::MAX, |to| to.saturating_sub(1)).min(plan.time_to_us).min(TIME_MAX_US);
+        let mut to_us =
+            range.to_us.map_or(i64::MAX, |to| to.saturating_sub(1)).min(plan.time_to_us).min(TIME_MAX_US);
         if let Some(after) = after {
             to_us = to_us.min(after.time_us);
         }
@@ -70,7 +76,11 @@ impl Wanted {
         let mut sql = "time_to >= $1 and time_from <= $2 and level_mask & $3 <> 0".to_owned();
         if let Some(tenants) = &self.tenants {
             // One tenant as an equality: the index on (tenant, time) then gives the order too.
-            sql.push_str(if tenants.len() == 1 { " and tenant = ($4::text[])[1]" } else { " and tenant = any($4)" });
+            sql.push_str(if tenants.len() == 1 {
+                " and tenant = ($4::text[])[1]"
+            } else {
+                " and tenant = any($4)"
+            });
         }
         if below {
             sql.push_str(" and (time_to, id) < ($5, $6)");
@@ -126,7 +136,10 @@ pub async fn list(
         (&below_time, Type::TIMESTAMPTZ),
         (&below_id, Type::INT8),
     ];
-    let rows = transaction.query_typed(&sql, &parameters).await.map_err(StoreError::sql("list", "candidate blocks"))?;
+    let rows = transaction
+        .query_typed(&sql, &parameters)
+        .await
+        .map_err(StoreError::sql("list", "candidate blocks"))?;
     Ok(rows
         .iter()
         .map(|row| Candidate {
@@ -145,7 +158,8 @@ pub async fn payloads(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Re
     tables.sort_unstable();
     tables.dedup();
     let fetch = tables.iter().map(|table| async move {
-        let places: Vec<&str> = blocks.iter().filter(|b| b.table == *table).map(|b| b.ctid.as_str()).collect();
+        let places: Vec<&str> =
+            blocks.iter().filter(|b| b.table == *table).map(|b| b.ctid.as_str()).collect();
         // The name is PostgreSQL's own, quoted by regclass; ids make sure that a place still is what was listed.
         let sql = format!("select id, payload from {table} where ctid = any($1::text[]::tid[])");
         transaction
@@ -154,11 +168,8 @@ pub async fn payloads(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Re
             .map_err(StoreError::sql("read blocks of", *table))
     });
     let rows = futures::future::try_join_all(fetch).await?;
-    let mut found: std::collections::HashMap<i64, Bytes> = rows
-        .iter()
-        .flatten()
-        .map(|row| (row.get(0), Bytes::copy_from_slice(row.get(1))))
-        .collect();
+    let mut found: std::collections::HashMap<i64, Bytes> =
+        rows.iter().flatten().map(|row| (row.get(0), Bytes::copy_from_slice(row.get(1)))).collect();
     blocks
         .iter()
         .map(|block| {

@@ -82,7 +82,8 @@ impl Lane {
     pub async fn claim(store: &Store, holder: &str) -> Result<Lane, StoreError> {
         let client = store.client("cordwood writer").await?;
         let lane = take(&client, holder).await?;
-        let (statements, start) = future::try_join(Statements::prepare(&client), start(&client, lane)).await?;
+        let (statements, start) =
+            future::try_join(Statements::prepare(&client), start(&client, lane)).await?;
         let (seq, ring) = start;
         Ok(Lane { client, lane, seq, ring, statements })
     }
@@ -101,7 +102,8 @@ impl Lane {
         let done = match self.send(topic, seq, commit).await {
             Ok(ring) => self.client.batch_execute("commit").await.map(|()| ring).map_err(|error| {
                 let lost = error.as_db_error().is_none();
-                let error = StoreError::Sql { operation: "commit", thing: format!("batch {seq}"), source: error };
+                let error =
+                    StoreError::Sql { operation: "commit", thing: format!("batch {seq}"), source: error };
                 if lost { CommitError::Unknown(error) } else { CommitError::Store(error) }
             }),
             Err(error) => Err(error),
@@ -129,12 +131,16 @@ impl Lane {
         // Polled in this order, so sent in this order: each is on its way before the first answer is back.
         let begin = async { client.batch_execute("begin").await.map_err(StoreError::sql("begin", "batch")) };
         let ring = async {
-            let row = client.query_one(&statements.ring, &[]).await.map_err(StoreError::sql("read", "ring_ctl"))?;
+            let row =
+                client.query_one(&statements.ring, &[]).await.map_err(StoreError::sql("read", "ring_ctl"))?;
             Ok::<i16, StoreError>(row.get(0))
         };
         let claim = async {
             let parameters: [&(dyn ToSql + Sync); 5] = [&lane, &seq, &counts.0, &counts.1, &counts.2];
-            client.execute(&statements.claim, &parameters).await.map_err(StoreError::sql("claim batch of", "lane"))
+            client
+                .execute(&statements.claim, &parameters)
+                .await
+                .map_err(StoreError::sql("claim batch of", "lane"))
         };
         let positions = self.positions(topic, commit);
         let blocks = self.copy_blocks(seq, commit);
@@ -146,7 +152,8 @@ impl Lane {
             self.dead_letters(commit),
         );
         let ((begin, ring, claim, positions), (blocks, rollup, rest)) =
-            future::join(future::join4(begin, ring, claim, positions), future::join3(blocks, rollup, rest)).await;
+            future::join(future::join4(begin, ring, claim, positions), future::join3(blocks, rollup, rest))
+                .await;
         begin?;
         let ring = ring?;
         match claim {
@@ -158,7 +165,9 @@ impl Lane {
             Err(error) => return Err(error.into()),
         }
         let moved = positions?;
-        if let Some(step) = commit.positions.iter().find(|step| !moved.contains(&(step.topic_partition as i32))) {
+        if let Some(step) =
+            commit.positions.iter().find(|step| !moved.contains(&(step.topic_partition as i32)))
+        {
             return Err(CommitError::Fenced { topic_partition: step.topic_partition, expected: step.from });
         }
         blocks?;
@@ -190,7 +199,8 @@ impl Lane {
         if commit.blocks.is_empty() {
             return Ok(());
         }
-        let bytes = commit.blocks.iter().map(|b| b.payload.len() + b.bloom.len() + b.tenant.len() + 128).sum();
+        let bytes =
+            commit.blocks.iter().map(|b| b.payload.len() + b.bloom.len() + b.tenant.len() + 128).sum();
         let mut buffer = CopyBuffer::with_capacity(bytes);
         for (index, block) in commit.blocks.iter().enumerate() {
             buffer.fresh_block(self.lane, seq, index, block);
@@ -246,8 +256,19 @@ impl Lane {
         let (gated, limited, rejected) = (count(|c| c.gated), count(|c| c.limited), count(|c| c.rejected));
         let (duplicates, lost) = (count(|c| c.duplicates), count(|c| c.lost_bytes));
         let parameters: [&(dyn ToSql + Sync); 13] = [
-            &stream, &file, &partition, &end, &origin, &lines, &bytes, &records, &gated, &limited, &rejected,
-            &duplicates, &lost,
+            &stream,
+            &file,
+            &partition,
+            &end,
+            &origin,
+            &lines,
+            &bytes,
+            &records,
+            &gated,
+            &limited,
+            &rejected,
+            &duplicates,
+            &lost,
         ];
         let execute = self.client.execute(&self.statements.watermarks, &parameters);
         execute.await.map_err(StoreError::sql("move", "watermarks"))?;
@@ -258,22 +279,37 @@ impl Lane {
         if commit.origins.is_empty() {
             return Ok(());
         }
-        let mut origins: Vec<_> = commit.origins.iter().map(|origin| (origin.id().0 as i64, origin)).collect();
+        let mut origins: Vec<_> =
+            commit.origins.iter().map(|origin| (origin.id().0 as i64, origin)).collect();
         origins.sort_by_key(|(id, _)| *id);
         let id: Vec<i64> = origins.iter().map(|(id, _)| *id).collect();
         let text = |of: fn(&cordwood_core::origin::Origin) -> &String| -> Vec<String> {
             // PostgreSQL's text cannot hold NUL, and a name has no use for it.
             origins.iter().map(|(_, origin)| of(origin).replace('\0', "\u{fffd}")).collect()
         };
-        let (tenant, tenant_id, namespace) = (text(|o| &o.tenant), text(|o| &o.tenant_id), text(|o| &o.namespace));
+        let (tenant, tenant_id, namespace) =
+            (text(|o| &o.tenant), text(|o| &o.tenant_id), text(|o| &o.namespace));
         let (pod, pod_uid, container) = (text(|o| &o.pod), text(|o| &o.pod_uid), text(|o| &o.container));
         let (node, service, workload) = (text(|o| &o.node), text(|o| &o.service), text(|o| &o.workload));
         let (environment, version, region) =
             (text(|o| &o.environment), text(|o| &o.version), text(|o| &o.region));
         let (plugin, path) = (text(|o| &o.plugin), text(|o| &o.path));
         let parameters: [&(dyn ToSql + Sync); 15] = [
-            &id, &tenant, &tenant_id, &namespace, &pod, &pod_uid, &container, &node, &service, &workload,
-            &environment, &version, &region, &plugin, &path,
+            &id,
+            &tenant,
+            &tenant_id,
+            &namespace,
+            &pod,
+            &pod_uid,
+            &container,
+            &node,
+            &service,
+            &workload,
+            &environment,
+            &version,
+            &region,
+            &plugin,
+            &path,
         ];
         let execute = self.client.execute(&self.statements.origins, &parameters);
         execute.await.map_err(StoreError::sql("add", "origins"))?;
@@ -420,10 +456,8 @@ impl Statements {
         let all = |of: fn(i16) -> String| future::try_join_all((0..RINGS).map(of).map(prepare));
         let (copy_ring, copy_rollup) =
             future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
-        let texts =
-            [CLAIM, "select cur from ring_ctl", POSITIONS, WATERMARKS, ORIGINS, LOSSES, DEAD_LETTERS];
-        let mut rest =
-            future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
+        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, WATERMARKS, ORIGINS, LOSSES, DEAD_LETTERS];
+        let mut rest = future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
         let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
         Ok(Statements {
             copy_ring,

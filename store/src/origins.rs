@@ -8,7 +8,10 @@ use tokio_postgres::GenericClient;
 use crate::error::StoreError;
 
 /// The origins of these ids, in the snapshot of the client's transaction. An id without a row is missing from the map.
-pub async fn read(client: &impl GenericClient, ids: &[OriginId]) -> Result<HashMap<OriginId, Origin>, StoreError> {
+pub async fn read(
+    client: &impl GenericClient,
+    ids: &[OriginId],
+) -> Result<HashMap<OriginId, Origin>, StoreError> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0 as i64).collect();
     let rows = client
         .query(

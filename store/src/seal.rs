@@ -142,7 +142,8 @@ impl Sealing {
             .query_one("update ring_ctl set round = round + 1 returning round, cur", &[])
             .await
             .map_err(sql("number", "the round"))?;
-        let mut work = Work { round: number.get(0), cur: number.get(1), index: 0, done: Round::default(), kill_at };
+        let mut work =
+            Work { round: number.get(0), cur: number.get(1), index: 0, done: Round::default(), kill_at };
         // Within the snapshot, like everything that follows.
         sorter.begin(catalogue::read(&transaction).await?);
         kill(&transaction, kill_at, Step::Begun).await?;
@@ -179,7 +180,8 @@ impl Sealing {
         work.carry(&transaction, &carried).await?;
         work.count(&transaction, &sorted).await?;
         kill(&transaction, kill_at, Step::Moved).await?;
-        let row = transaction.query_one("select (pg_current_xact_id()::text::numeric % 4294967296)::bigint", &[]);
+        let row =
+            transaction.query_one("select (pg_current_xact_id()::text::numeric % 4294967296)::bigint", &[]);
         work.done.xid = row.await.map_err(sql("read", "the transaction's id"))?.get::<_, i64>(0) as u32;
         kill(&transaction, kill_at, Step::Committing).await?;
         transaction.commit().await.map_err(sql("commit", "sealing"))?;
@@ -224,14 +226,17 @@ impl Sealing {
 
     async fn truncate_ring(&mut self, ring: i16) -> Result<bool, StoreError> {
         let sql = |operation| StoreError::sql(operation, format!("ring_{ring}"));
-        let any = format!("select exists (select from ring_{ring}) or exists (select from rollup_ring_{ring})");
+        let any =
+            format!("select exists (select from ring_{ring}) or exists (select from rollup_ring_{ring})");
         let row = self.client.query_one(&any, &[]).await.map_err(sql("look into"))?;
         if !row.get::<_, bool>(0) {
             return Ok(false);
         }
         let kill_at = self.kill_at;
         let transaction = self.client.transaction().await.map_err(sql("begin emptying"))?;
-        let lock = format!("{TRUNCATE_LOCK_TIMEOUT}; lock table ring_{ring}, rollup_ring_{ring} in access exclusive mode");
+        let lock = format!(
+            "{TRUNCATE_LOCK_TIMEOUT}; lock table ring_{ring}, rollup_ring_{ring} in access exclusive mode"
+        );
         transaction.batch_execute(&lock).await.map_err(sql("lock"))?;
         kill(&transaction, kill_at, Step::Truncating).await?;
         let fresh = format!(
@@ -242,7 +247,10 @@ impl Sealing {
         if row.get(0) {
             return Ok(false);
         }
-        transaction.batch_execute(&format!("truncate ring_{ring}, rollup_ring_{ring}")).await.map_err(sql("empty"))?;
+        transaction
+            .batch_execute(&format!("truncate ring_{ring}, rollup_ring_{ring}"))
+            .await
+            .map_err(sql("empty"))?;
         transaction.commit().await.map_err(sql("empty"))?;
         Ok(true)
     }
@@ -264,8 +272,14 @@ struct Work {
 
 impl Work {
     /// Writes what is sealed so far; small amounts wait for more.
-    async fn copy(&mut self, transaction: &Transaction<'_>, sorted: &mut Sorted, last: bool) -> Result<(), StoreError> {
-        let bytes: usize = sorted.sealed.iter().map(|block| block.payload.len() + block.bloom.len() + 128).sum();
+    async fn copy(
+        &mut self,
+        transaction: &Transaction<'_>,
+        sorted: &mut Sorted,
+        last: bool,
+    ) -> Result<(), StoreError> {
+        let bytes: usize =
+            sorted.sealed.iter().map(|block| block.payload.len() + block.bloom.len() + 128).sum();
         if sorted.sealed.is_empty() || (bytes < COPY_BYTES && !last) {
             return Ok(());
         }
@@ -320,7 +334,8 @@ impl Work {
         let seq: i64 = row.get(0);
         // The ids have 12 bits for the place within a number; many blocks take several numbers' worth of places.
         for (chunk, blocks) in carried.chunks(4096).enumerate() {
-            let mut buffer = CopyBuffer::with_capacity(blocks.iter().map(|b| b.payload.len() + b.bloom.len() + 256).sum());
+            let mut buffer =
+                CopyBuffer::with_capacity(blocks.iter().map(|b| b.payload.len() + b.bloom.len() + 256).sum());
             for (index, block) in blocks.iter().enumerate() {
                 buffer.carried_block(seq, self.round, (chunk * 4096 + index) as u32, block);
             }
@@ -351,7 +366,12 @@ impl Work {
     }
 }
 
-async fn copy(transaction: &Transaction<'_>, statement: &str, bytes: Bytes, thing: &str) -> Result<(), StoreError> {
+async fn copy(
+    transaction: &Transaction<'_>,
+    statement: &str,
+    bytes: Bytes,
+    thing: &str,
+) -> Result<(), StoreError> {
     let sink = transaction.copy_in(statement).await.map_err(StoreError::sql("copy into", thing))?;
     let mut sink = std::pin::pin!(sink);
     sink.send(bytes).await.map_err(StoreError::sql("copy into", thing))?;
@@ -375,7 +395,11 @@ fn fresh_block(row: &Row) -> BlockRow {
 }
 
 /// Ends the session from the server's side, in the middle of what it does.
-async fn kill(client: &impl tokio_postgres::GenericClient, at: Option<Step>, now: Step) -> Result<(), StoreError> {
+async fn kill(
+    client: &impl tokio_postgres::GenericClient,
+    at: Option<Step>,
+    now: Step,
+) -> Result<(), StoreError> {
     if at != Some(now) {
         return Ok(());
     }

@@ -191,7 +191,8 @@ async fn scan(
             }
             // No further than the page can need: what lies below its last hit is not fetched.
             let floor = hits.floor_us();
-            let needed = rest.iter().take(FETCH[step]).take_while(|c| floor.is_none_or(|f| c.time_to_us >= f)).count();
+            let needed =
+                rest.iter().take(FETCH[step]).take_while(|c| floor.is_none_or(|f| c.time_to_us >= f)).count();
             let (now, later) = rest.split_at(needed.max(1));
             rest = later;
             step = (step + 1).min(FETCH.len() - 1);
@@ -238,7 +239,9 @@ impl Hits<'_> {
                     opened.push((block, open));
                 }
                 // A damaged block hides its own records, not the others'.
-                Err(error) => tracing::error!(block = block.id, tenant = block.tenant, %error, "block does not open"),
+                Err(error) => {
+                    tracing::error!(block = block.id, tenant = block.tenant, %error, "block does not open")
+                }
             }
         }
         missing.sort_unstable();
@@ -265,7 +268,9 @@ impl Hits<'_> {
             if self.wanted.after.is_some_and(|after| key >= after) {
                 continue;
             }
-            if self.best.len() >= self.limit && self.best.first_key_value().is_some_and(|(last, _)| key < *last) {
+            if self.best.len() >= self.limit
+                && self.best.first_key_value().is_some_and(|(last, _)| key < *last)
+            {
                 continue;
             }
             let record = match block.record(index) {
@@ -293,7 +298,8 @@ impl Hits<'_> {
         } else if let (false, Some(above_us)) = (scanned.complete, scanned.stopped_above_us) {
             // Records at or below where the scan stopped are not final: they come with the next page.
             records.retain(|record| record.time_us > above_us);
-            let everything_at = RecordId { topic_partition: u32::MAX, kafka_offset: u64::MAX, index: u32::MAX };
+            let everything_at =
+                RecordId { topic_partition: u32::MAX, kafka_offset: u64::MAX, index: u32::MAX };
             cursor = Some(Cursor { time_us: above_us, id: everything_at });
         }
         let mut origins = self.origins;

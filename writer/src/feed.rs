@@ -1,0 +1,222 @@
+//! The live feed: what was committed, to whoever watches. Never in PostgreSQL's way: publishing only puts into a bounded
+//! queue, and what does not fit is dropped and counted (a watcher sees the gap and fills it from PostgreSQL).
+//!
+//! Redis: stream `cordwood:live:<tenant slug>`, about 10,000 entries, one per record, with fields `id`, `t` (microseconds),
+//! `l` (level), `f` (flags), `o` (origin as JSON) and `b` (body, bytes); after each write `PUBLISH cordwood:wake:<tenant
+//! slug>` with the number of entries. An entry with field `gap` says how many records were dropped before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cordwood_core::identity::RecordId;
+use cordwood_core::level::Level;
+use cordwood_core::limits::FEED_ENTRIES_MAX;
+use cordwood_core::origin::Origin;
+use cordwood_core::record::Flags;
+use prometheus::IntCounter;
+use tokio::sync::mpsc;
+
+/// Records that may wait for Redis; one tenant's stream does not hold more anyway.
+const QUEUE_RECORDS_MAX: usize = 2 * FEED_ENTRIES_MAX;
+const QUEUE_BYTES_MAX: usize = 32 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A committed record. The body is a slice of its Kafka message.
+#[derive(Clone, Debug)]
+pub struct FeedRecord {
+    pub id: RecordId,
+    pub time_us: i64,
+    pub original_time_us: Option<i64>,
+    pub level: Level,
+    pub flags: Flags,
+    pub origin: Arc<Origin>,
+    pub body: Bytes,
+}
+
+pub trait Feed: Send + Sync + 'static {
+    /// False: nobody can be watching, records need not be gathered.
+    fn is_on(&self) -> bool;
+
+    /// Returns at once, whatever happens behind it.
+    fn publish(&self, records: Vec<FeedRecord>);
+}
+
+/// Nobody watches.
+#[derive(Debug)]
+pub struct NoFeed;
+
+impl Feed for NoFeed {
+    fn is_on(&self) -> bool {
+        false
+    }
+
+    fn publish(&self, _: Vec<FeedRecord>) {}
+}
+
+/// Watchers in the same process (standalone): a broadcast whose slow receivers are told how many they missed.
+impl Feed for tokio::sync::broadcast::Sender<FeedRecord> {
+    fn is_on(&self) -> bool {
+        self.receiver_count() > 0
+    }
+
+    fn publish(&self, records: Vec<FeedRecord>) {
+        for record in records {
+            // Only without receivers does it fail.
+            let _ = self.send(record);
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct FeedCounters {
+    pub published: IntCounter,
+    pub dropped: IntCounter,
+    pub errors: IntCounter,
+}
+
+/// Redis behind a bounded queue and a task of its own.
+pub struct RedisFeed {
+    queue: mpsc::UnboundedSender<Vec<FeedRecord>>,
+    waiting: Arc<Waiting>,
+    counters: FeedCounters,
+}
+
+#[derive(Default)]
+struct Waiting {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    /// Dropped since the last entry that said so.
+    gap: AtomicU64,
+}
+
+impl RedisFeed {
+    /// Starts the task; Redis need not be there. The task ends when the feed is dropped.
+    pub fn start(url: &str, counters: FeedCounters) -> Result<RedisFeed, redis::RedisError> {
+        let client = redis::Client::open(url)?;
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Waiting::default());
+        tokio::spawn(feed_redis(client, receiver, waiting.clone(), counters.clone()));
+        Ok(RedisFeed { queue, waiting, counters })
+    }
+
+    fn dropped(&self, records: usize) {
+        self.counters.dropped.inc_by(records as u64);
+        self.waiting.gap.fetch_add(records as u64, Ordering::Relaxed);
+    }
+}
+
+impl Feed for RedisFeed {
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    fn publish(&self, mut records: Vec<FeedRecord>) {
+        let room = QUEUE_RECORDS_MAX.saturating_sub(self.waiting.records.load(Ordering::Relaxed));
+        if self.waiting.bytes.load(Ordering::Relaxed) > QUEUE_BYTES_MAX {
+            return self.dropped(records.len());
+        }
+        if records.len() > room {
+            // The newest are worth more to a watcher.
+            let cut = records.len() - room;
+            records.drain(..cut);
+            self.dropped(cut);
+        }
+        if records.is_empty() {
+            return;
+        }
+        let bytes: usize = records.iter().map(|record| record.body.len()).sum();
+        let count = records.len();
+        self.waiting.records.fetch_add(count, Ordering::Relaxed);
+        self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.queue.send(records).is_err() {
+            self.dropped(count);
+        }
+    }
+}
+
+async fn feed_redis(
+    client: redis::Client,
+    mut queue: mpsc::UnboundedReceiver<Vec<FeedRecord>>,
+    waiting: Arc<Waiting>,
+    counters: FeedCounters,
+) {
+    let mut connection: Option<redis::aio::MultiplexedConnection> = None;
+    while let Some(records) = queue.recv().await {
+        let bytes: usize = records.iter().map(|record| record.body.len()).sum();
+        let count = records.len();
+        let gap = waiting.gap.swap(0, Ordering::Relaxed);
+        let sent = match connection.take() {
+            Some(open) => Ok(open),
+            None => {
+                let connect = client.get_multiplexed_async_connection();
+                tokio::time::timeout(ANSWER_TIMEOUT, connect).await.unwrap_or_else(|_| Err(no_answer()))
+            }
+        };
+        let sent = match sent {
+            Ok(mut open) => {
+                let pipeline = pipeline(&records, gap);
+                let query = pipeline.query_async::<()>(&mut open);
+                match tokio::time::timeout(ANSWER_TIMEOUT, query).await.unwrap_or_else(|_| Err(no_answer())) {
+                    Ok(()) => {
+                        connection = Some(open);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        match sent {
+            Ok(()) => counters.published.inc_by(count as u64),
+            Err(error) => {
+                counters.errors.inc();
+                counters.dropped.inc_by(count as u64);
+                waiting.gap.fetch_add(gap + count as u64, Ordering::Relaxed);
+                tracing::warn!(%error, dropped = count, "live feed: Redis");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        waiting.records.fetch_sub(count, Ordering::Relaxed);
+        waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn no_answer() -> redis::RedisError {
+    redis::RedisError::from((redis::ErrorKind::Io, "no answer from Redis within 5 s"))
+}
+
+fn pipeline(records: &[FeedRecord], gap: u64) -> redis::Pipeline {
+    let mut pipeline = redis::pipe();
+    let mut tenants: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut origins: Vec<(&Arc<Origin>, String)> = Vec::new();
+    for record in records {
+        let tenant = record.origin.tenant.as_str();
+        let key = format!("cordwood:live:{tenant}");
+        if gap > 0 && !tenants.contains_key(tenant) {
+            add(&mut pipeline, &key).arg("gap").arg(gap).ignore();
+        }
+        *tenants.entry(tenant).or_default() += 1;
+        let known = origins.iter().rposition(|(origin, _)| Arc::ptr_eq(origin, &record.origin));
+        let place = known.unwrap_or_else(|| {
+            // An Origin is strings only: it always serializes.
+            let json = serde_json::to_string(&*record.origin).unwrap_or_default();
+            origins.push((&record.origin, json));
+            origins.len() - 1
+        });
+        let command = add(&mut pipeline, &key);
+        command.arg("id").arg(record.id.to_string()).arg("t").arg(record.time_us);
+        command.arg("l").arg(record.level.as_str()).arg("f").arg(record.flags.0);
+        command.arg("o").arg(&origins[place].1).arg("b").arg(&record.body[..]).ignore();
+    }
+    for (tenant, entries) in tenants {
+        pipeline.cmd("PUBLISH").arg(format!("cordwood:wake:{tenant}")).arg(entries).ignore();
+    }
+    pipeline
+}
+
+fn add<'a>(pipeline: &'a mut redis::Pipeline, key: &str) -> &'a mut redis::Pipeline {
+    pipeline.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(FEED_ENTRIES_MAX).arg("*")
+}

@@ -1,0 +1,288 @@
+//! Messages into the next transaction: decode, admit by watermark, adjust times, gather blocks and counters. No I/O; the
+//! watermarks that are not known yet are asked for and handed in.
+
+mod batch;
+mod pending;
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cordwood_core::batch::{DecodedBatch, decode};
+use cordwood_core::limits::NAME_BYTES_MAX;
+use cordwood_core::origin::{Origin, OriginId, UNASSIGNED};
+use cordwood_store::commit::{Commit, Position, Watermark, WatermarkKey};
+
+use crate::feed::FeedRecord;
+use crate::source::{Message, message_hash};
+use pending::Pending;
+
+/// Streams and origins remembered at the most; beyond it both caches begin anew.
+const CACHE_MAX: usize = 200_000;
+/// Transactions whose watermarks stay in the cache; more than are ever on their way at once.
+const TRANSACTIONS_KEPT: u64 = 16;
+/// A stream's name that an index row of PostgreSQL holds.
+const STREAM_BYTES_MAX: usize = 1024;
+/// No honest counter or position of a batch is larger; sums of them stay within a bigint.
+const COUNT_MAX: u64 = 1 << 48;
+
+/// A message with what it says, or why it says nothing.
+pub struct Decoded {
+    message: Message,
+    batches: Result<Vec<DecodedBatch>, String>,
+}
+
+/// What one transaction will hold, and what to do once it is committed.
+#[derive(Default)]
+pub struct Prepared {
+    pub commit: Commit,
+    pub feed: Vec<FeedRecord>,
+    pub messages: u64,
+    pub duplicates: u64,
+    pub raw_bytes: u64,
+}
+
+#[derive(Default)]
+pub struct Intake {
+    /// As they will be once everything taken so far is committed.
+    watermarks: HashMap<WatermarkKey, Remembered>,
+    origins: HashMap<OriginId, Arc<Origin>>,
+    /// In PostgreSQL, or in a transaction before it.
+    stored_origins: HashSet<OriginId>,
+    names: HashSet<Arc<str>>,
+    /// The next Kafka offset of each topic partition after everything taken so far.
+    next_offsets: HashMap<u32, u64>,
+    pending: Pending,
+    /// Number of the transaction in the making.
+    transaction: u64,
+    with_feed: bool,
+}
+
+/// A watermark, and the transaction that used it last.
+struct Remembered {
+    /// `None`: PostgreSQL has no row.
+    end: Option<Watermark>,
+    used: u64,
+}
+
+impl Intake {
+    pub fn new(with_feed: bool) -> Intake {
+        Intake { with_feed, ..Intake::default() }
+    }
+
+    /// Forgets everything that is not committed and begins at PostgreSQL's positions.
+    pub fn reset(&mut self, positions: &HashMap<u32, Position>) {
+        self.watermarks.clear();
+        self.stored_origins.clear();
+        self.pending = Pending::default();
+        self.next_offsets = positions.iter().map(|(partition, p)| (*partition, p.next_offset)).collect();
+    }
+
+    /// Decodes; a message that cannot be is kept for the dead letters.
+    pub fn decode(messages: Vec<Message>) -> Vec<Decoded> {
+        messages.into_iter().map(Decoded::of).collect()
+    }
+
+    /// The watermarks that [`Intake::take`] will need and that are not known here.
+    pub fn unknown(&self, decoded: &[Decoded]) -> Vec<WatermarkKey> {
+        let mut keys = HashSet::new();
+        for item in decoded {
+            for batch in item.batches.iter().flatten() {
+                if let Some(header) = &batch.header {
+                    let key = WatermarkKey {
+                        stream: header.stream.clone(),
+                        file: header.file,
+                        topic_partition: item.message.topic_partition,
+                    };
+                    if !self.watermarks.contains_key(&key) {
+                        keys.insert(key);
+                    }
+                }
+            }
+        }
+        keys.into_iter().collect()
+    }
+
+    pub fn learn(&mut self, asked: Vec<WatermarkKey>, found: &HashMap<WatermarkKey, Watermark>) {
+        for key in asked {
+            let watermark = found.get(&key).copied();
+            self.watermarks.insert(key, Remembered { end: watermark, used: self.transaction });
+        }
+    }
+
+    /// Takes messages in order. `now_us` is the moment of storing.
+    pub fn take(&mut self, decoded: Vec<Decoded>, now_us: i64) {
+        for item in decoded {
+            self.take_one(item, now_us);
+        }
+    }
+
+    fn take_one(&mut self, item: Decoded, now_us: i64) {
+        let Decoded { message, batches } = item;
+        let known = self.next_offsets.get(&message.topic_partition).copied();
+        if known.is_some_and(|next| message.kafka_offset < next) {
+            return;
+        }
+        match batches {
+            Ok(batches) => {
+                let mut index = 0;
+                for batch in batches {
+                    self.take_batch(&message, batch, &mut index, now_us);
+                }
+            }
+            Err(reason) => self.pending.dead_letter(&message, reason),
+        }
+        self.pending.advance(&message, known, message_hash(&message.payload));
+        self.next_offsets.insert(message.topic_partition, message.kafka_offset + 1);
+    }
+
+    /// Takes a message as a dead letter, whatever it says: it was found to break a transaction.
+    pub fn take_poisonous(&mut self, mut decoded: Decoded, reason: String) {
+        decoded.batches = Err(reason);
+        self.take_one(decoded, 0);
+    }
+
+    pub fn records(&self) -> usize {
+        self.pending.records
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.pending.bytes
+    }
+
+    pub fn messages(&self) -> usize {
+        self.pending.messages
+    }
+
+    /// Blocks so far, open ones included.
+    pub fn blocks(&self) -> usize {
+        self.pending.block_count()
+    }
+
+    /// Closes the open blocks: the transaction is complete.
+    pub fn finish(&mut self) -> Prepared {
+        let prepared = self.pending.finish();
+        self.transaction += 1;
+        if self.watermarks.len() > CACHE_MAX {
+            // Not those of the last few transactions: they may be on their way, and PostgreSQL not know them yet.
+            let recent = self.transaction.saturating_sub(TRANSACTIONS_KEPT);
+            self.watermarks.retain(|_, remembered| remembered.used >= recent);
+        }
+        if self.origins.len() > CACHE_MAX {
+            self.origins.clear();
+            self.stored_origins.clear();
+        }
+        prepared
+    }
+
+    fn intern(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return known.clone();
+        }
+        if self.names.len() > CACHE_MAX {
+            self.names.clear();
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(name.clone());
+        name
+    }
+
+    fn intern_origin(&mut self, origin: Origin) -> (OriginId, Arc<Origin>) {
+        let origin = clean(origin);
+        let id = origin.id();
+        let origin = self.origins.entry(id).or_insert_with(|| Arc::new(origin)).clone();
+        if self.stored_origins.insert(id) {
+            self.pending.origin(origin.clone());
+        }
+        (id, origin)
+    }
+}
+
+impl Decoded {
+    /// Topic partition and Kafka offset.
+    pub fn at(&self) -> (u32, u64) {
+        (self.message.topic_partition, self.message.kafka_offset)
+    }
+
+    fn of(message: Message) -> Decoded {
+        // A decoder that panics is a defect; it still must not stop the other messages.
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode(&message.payload, message.provenance)));
+        let batches = match decoded {
+            Ok(Ok(batches)) => match batches.iter().find_map(insane) {
+                Some(why) => Err(why.to_owned()),
+                None => Ok(batches),
+            },
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the decoder panicked".to_owned()),
+        };
+        Decoded { message, batches }
+    }
+}
+
+/// What no agent writes and PostgreSQL could not hold.
+fn insane(batch: &DecodedBatch) -> Option<&'static str> {
+    let header = batch.header.as_ref()?;
+    if header.stream.as_str().len() > STREAM_BYTES_MAX {
+        return Some("the stream's name is longer than 1024 bytes");
+    }
+    if header.stream.as_str().contains('\0') {
+        return Some("the stream's name contains NUL");
+    }
+    let lost = header.loss.as_ref().map_or(0, |loss| loss.from.max(loss.bytes));
+    let counters = [
+        header.prev,
+        header.end,
+        header.lines,
+        header.bytes,
+        header.gated,
+        header.limited,
+        header.rejected,
+        lost,
+    ];
+    if counters.iter().any(|counter| *counter > COUNT_MAX) {
+        return Some("a counter or position is above 2^48");
+    }
+    None
+}
+
+/// Names as PostgreSQL can hold them; a tenant is never empty.
+fn clean(mut origin: Origin) -> Origin {
+    for field in [
+        &mut origin.tenant,
+        &mut origin.tenant_id,
+        &mut origin.namespace,
+        &mut origin.pod,
+        &mut origin.pod_uid,
+        &mut origin.container,
+        &mut origin.node,
+        &mut origin.service,
+        &mut origin.workload,
+        &mut origin.environment,
+        &mut origin.version,
+        &mut origin.region,
+        &mut origin.plugin,
+    ] {
+        clean_name(field, NAME_BYTES_MAX);
+    }
+    clean_name(&mut origin.path, STREAM_BYTES_MAX * 4);
+    if origin.tenant.is_empty() {
+        origin.tenant = UNASSIGNED.to_owned();
+    }
+    if origin.tenant_id.is_empty() {
+        origin.tenant_id.clone_from(&origin.tenant);
+    }
+    origin
+}
+
+fn clean_name(name: &mut String, bytes_max: usize) {
+    if name.len() > bytes_max {
+        let cut = (0..=bytes_max).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+        name.truncate(cut);
+    }
+    if name.contains('\0') {
+        *name = name.replace('\0', "\u{fffd}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! The transaction in the making: open blocks by tenant and level group, and the counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cordwood_core::block::{BlockBuilder, EncodedBlock};
+use cordwood_core::level::{Level, LevelGroup};
+use cordwood_core::origin::Origin;
+use cordwood_core::record::Record;
+use cordwood_store::commit::{
+    BlockRow, Commit, DeadLetter, LossRow, PositionStep, RollupRow, WatermarkKey, WatermarkStep,
+};
+
+use super::Prepared;
+use crate::feed::FeedRecord;
+use crate::source::Message;
+
+/// zstd's level for fresh blocks: they live for minutes.
+const FRESH_LEVEL: i32 = 1;
+const SPARE_BUILDERS_MAX: usize = 128;
+
+pub type RollupKey = (i64, Arc<str>, Arc<str>, Arc<str>, Level);
+
+#[derive(Default)]
+pub struct Pending {
+    open: HashMap<(Arc<str>, LevelGroup), BlockBuilder>,
+    /// Builders keep buffers and contexts: worth reusing.
+    spare: Vec<BlockBuilder>,
+    blocks: Vec<BlockRow>,
+    positions: HashMap<u32, PositionStep>,
+    watermarks: HashMap<WatermarkKey, WatermarkStep>,
+    origins: Vec<Arc<Origin>>,
+    rollup: HashMap<RollupKey, (u64, u64)>,
+    dead_letters: Vec<DeadLetter>,
+    pub losses: Vec<LossRow>,
+    pub feed: Vec<FeedRecord>,
+    pub records: usize,
+    pub bytes: usize,
+    pub messages: usize,
+    pub duplicates: u64,
+}
+
+impl Pending {
+    pub fn push(&mut self, tenant: &Arc<str>, record: &Record<'_>, origin: &Origin) {
+        self.records += 1;
+        self.bytes += record.body.len();
+        let group = record.level.group();
+        let key = (tenant.clone(), group);
+        let builder = self.open.entry(key).or_insert_with(|| self.spare.pop().unwrap_or_default());
+        if !builder.push(record, origin) {
+            let block = builder.finish(FRESH_LEVEL);
+            self.blocks.push(row(group, tenant.clone(), block));
+            // An empty block takes any record.
+            let _ = builder.push(record, origin);
+        }
+    }
+
+    pub fn block_count(&self) -> usize {
+        self.blocks.len() + self.open.len()
+    }
+
+    /// The topic partition's position moves over this message; `known` is where it stood before this transaction.
+    pub fn advance(&mut self, message: &Message, known: Option<u64>, hash: i64) {
+        self.messages += 1;
+        let step = self.positions.entry(message.topic_partition).or_insert(PositionStep {
+            topic_partition: message.topic_partition,
+            from: known,
+            to: 0,
+            last_hash: 0,
+        });
+        step.to = message.kafka_offset + 1;
+        step.last_hash = hash;
+    }
+
+    pub fn watermark(&mut self, step: WatermarkStep) {
+        match self.watermarks.get_mut(&step.key) {
+            Some(known) => {
+                known.end = known.end.max(step.end);
+                known.origin = step.origin;
+                known.counts += step.counts;
+            }
+            None => {
+                self.watermarks.insert(step.key.clone(), step);
+            }
+        }
+    }
+
+    pub fn origin(&mut self, origin: Arc<Origin>) {
+        self.origins.push(origin);
+    }
+
+    pub fn rollup(&mut self, key: RollupKey, count: u64, bytes: u64) {
+        let counters = self.rollup.entry(key).or_default();
+        counters.0 += count;
+        counters.1 += bytes;
+    }
+
+    pub fn dead_letter(&mut self, message: &Message, reason: String) {
+        self.dead_letters.push(DeadLetter {
+            topic_partition: message.topic_partition,
+            kafka_offset: message.kafka_offset,
+            reason,
+            payload: message.payload.clone(),
+        });
+        self.bytes += message.payload.len();
+    }
+
+    /// Everything gathered, leaving this empty for the next transaction.
+    pub fn finish(&mut self) -> Prepared {
+        let open = std::mem::take(&mut self.open);
+        for ((tenant, group), mut builder) in open {
+            if !builder.is_empty() {
+                let block = builder.finish(FRESH_LEVEL);
+                self.blocks.push(row(group, tenant, block));
+            }
+            if self.spare.len() < SPARE_BUILDERS_MAX {
+                self.spare.push(builder);
+            }
+        }
+        let rollup =
+            self.rollup.drain().map(|((minute_us, tenant, service, source, level), (count, bytes))| {
+                RollupRow { minute_us, tenant, service, source, level, count, bytes }
+            });
+        let commit = Commit {
+            blocks: std::mem::take(&mut self.blocks),
+            records: self.records as u64,
+            positions: self.positions.drain().map(|(_, step)| step).collect(),
+            watermarks: self.watermarks.drain().map(|(_, step)| step).collect(),
+            origins: std::mem::take(&mut self.origins),
+            rollup: rollup.collect(),
+            losses: std::mem::take(&mut self.losses),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+        };
+        let prepared = Prepared {
+            commit,
+            feed: std::mem::take(&mut self.feed),
+            messages: self.messages as u64,
+            duplicates: self.duplicates,
+            raw_bytes: self.bytes as u64,
+        };
+        (self.records, self.bytes, self.messages, self.duplicates) = (0, 0, 0, 0);
+        prepared
+    }
+}
+
+fn row(group: LevelGroup, tenant: Arc<str>, block: EncodedBlock) -> BlockRow {
+    BlockRow::of(group as i32, tenant, block)
+}

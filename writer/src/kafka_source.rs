@@ -1,0 +1,450 @@
+//! Kafka as a source: a consumer group decides which topic partitions are ours, PostgreSQL where we begin in each.
+//!
+//! A thread of its own polls, so that the group stays while PostgreSQL is away. It never jumps: a position that Kafka does
+//! not have any more, or a message before the position that is not the one PostgreSQL remembers (the topic was made anew),
+//! stops that topic partition, says so, and leaves the others running.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cordwood_core::batch::{KAFKA_HEADER, Provenance};
+use cordwood_kafka::KafkaSettings;
+use cordwood_store::commit::Position;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use crate::source::{Event, Message, Source, SourceStatus, message_hash};
+
+/// A batch of messages goes on when it has this much, or when nothing more is at hand.
+const HANDOVER_BYTES: usize = 4 << 20;
+const HANDOVER_MESSAGES: usize = 2_000;
+/// Batches on their way to the writer; more wait in librdkafka, within its own bound.
+const HANDOVERS: usize = 2;
+const QUEUE_KBYTES: usize = 32 << 10;
+/// After this long without room polling goes on with all topic partitions paused.
+const PAUSE_AFTER: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+enum Command {
+    Start { epoch: u64, positions: HashMap<u32, Position> },
+    Committed(Vec<(u32, u64)>),
+}
+
+enum Output {
+    Messages(u64, Vec<Message>),
+    Reassigned,
+}
+
+pub struct KafkaSource {
+    topic: String,
+    commands: std_mpsc::Sender<Command>,
+    output: mpsc::Receiver<Output>,
+    epoch: u64,
+    status: Arc<Mutex<SourceStatus>>,
+}
+
+impl KafkaSource {
+    /// Joins the group. The topic must exist.
+    pub fn new(settings: &KafkaSettings, group: &str) -> anyhow::Result<KafkaSource> {
+        let mut config = settings.client_config("cordwood-writer")?;
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "range,roundrobin")
+            .set("session.timeout.ms", "10000")
+            .set("heartbeat.interval.ms", "3000")
+            .set("check.crcs", "true")
+            .set("queued.max.messages.kbytes", QUEUE_KBYTES.to_string())
+            .set("fetch.queue.backoff.ms", "20")
+            .set("fetch.wait.max.ms", "100")
+            .set("statistics.interval.ms", "2000");
+        let status = Arc::new(Mutex::new(SourceStatus::default()));
+        let context = Context {
+            topic: settings.topic.clone(),
+            assigned: Mutex::new(None),
+            changed: AtomicBool::new(false),
+            status: status.clone(),
+        };
+        let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
+        consumer.subscribe(&[&settings.topic])?;
+        let (commands, command_receiver) = std_mpsc::channel();
+        let (output_sender, output) = mpsc::channel(HANDOVERS);
+        let mut reader = Reader {
+            topic: settings.topic.clone(),
+            consumer,
+            commands: command_receiver,
+            output: output_sender,
+            status: status.clone(),
+            epoch: 0,
+            wanted: None,
+            buffer: Vec::new(),
+            buffer_bytes: 0,
+            full_since: None,
+            paused: false,
+            verify: HashMap::new(),
+            stopped: BTreeMap::new(),
+        };
+        std::thread::Builder::new().name("kafka-source".to_owned()).spawn(move || reader.run())?;
+        Ok(KafkaSource { topic: settings.topic.clone(), commands, output, epoch: 0, status })
+    }
+}
+
+impl Source for KafkaSource {
+    fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            match self.output.recv().await {
+                Some(Output::Messages(epoch, messages)) if epoch == self.epoch => {
+                    return Event::Messages(messages);
+                }
+                // Read before the last start: comes again.
+                Some(Output::Messages(..)) => {}
+                Some(Output::Reassigned) => return Event::Reassigned,
+                None => return Event::Ended,
+            }
+        }
+    }
+
+    async fn start(&mut self, positions: &HashMap<u32, Position>) {
+        self.epoch += 1;
+        let _ = self.commands.send(Command::Start { epoch: self.epoch, positions: positions.clone() });
+    }
+
+    fn committed(&mut self, positions: &[(u32, u64)]) {
+        let _ = self.commands.send(Command::Committed(positions.to_vec()));
+    }
+
+    fn status(&self) -> SourceStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct Context {
+    topic: String,
+    /// What the group gave us; `None` before the first rebalance and after a revocation.
+    assigned: Mutex<Option<Vec<u32>>>,
+    changed: AtomicBool,
+    status: Arc<Mutex<SourceStatus>>,
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = statistics.topics.get(&self.topic) {
+            let lag = topic.partitions.values().filter(|p| p.partition >= 0 && p.desired).filter_map(|p| {
+                let read = p.app_offset.max(0);
+                (p.hi_offset >= 0)
+                    .then(|| (p.partition as u32, p.hi_offset.saturating_sub(read).max(0) as u64))
+            });
+            status.lag = lag.collect();
+        }
+        let up = statistics.brokers.values().any(|broker| broker.state == "UP");
+        status.trouble = (!up).then(|| "no Kafka broker answers at kafka.brokers".to_owned());
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Only notes what the group decided: assigning waits until the positions are known.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            *assigned = Some(list.elements().iter().map(|element| element.partition() as u32).collect());
+        } else {
+            *assigned = None;
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "give topic partitions back");
+            }
+        }
+        self.changed.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The polling thread.
+struct Reader {
+    topic: String,
+    consumer: BaseConsumer<Context>,
+    commands: std_mpsc::Receiver<Command>,
+    output: mpsc::Sender<Output>,
+    status: Arc<Mutex<SourceStatus>>,
+    epoch: u64,
+    /// A start that could not be carried out yet: no assignment, or no broker.
+    wanted: Option<HashMap<u32, Position>>,
+    buffer: Vec<Message>,
+    buffer_bytes: usize,
+    full_since: Option<Instant>,
+    paused: bool,
+    /// The message before the position, which must be the one that PostgreSQL remembers: its offset and hash.
+    verify: HashMap<u32, (u64, i64)>,
+    stopped: BTreeMap<u32, String>,
+}
+
+impl Reader {
+    fn run(&mut self) {
+        let mut last_try = Instant::now() - POLL * 100;
+        let mut buffered_at = Instant::now();
+        loop {
+            match self.take_commands() {
+                Ok(new_start) if new_start => last_try = Instant::now() - POLL * 100,
+                Ok(_) => {}
+                Err(()) => return,
+            }
+            if self.consumer.context().changed.swap(false, Ordering::SeqCst) {
+                self.clear();
+                if self.consumer.context().assigned.lock().is_ok_and(|assigned| assigned.is_some())
+                    && self.output.blocking_send(Output::Reassigned).is_err()
+                {
+                    return;
+                }
+            }
+            if self.wanted.is_some() && last_try.elapsed() > Duration::from_secs(1) {
+                last_try = Instant::now();
+                self.try_start();
+            }
+            let full = self.buffer_bytes >= HANDOVER_BYTES || self.buffer.len() >= HANDOVER_MESSAGES;
+            let old = !self.buffer.is_empty() && buffered_at.elapsed() > POLL;
+            if (full || old) && !self.hand_over(full) {
+                return;
+            }
+            if self.full_since.is_some() && !self.paused {
+                continue;
+            }
+            let wait = if self.buffer.is_empty() || self.paused { POLL } else { Duration::ZERO };
+            // A message borrows the consumer: its bytes are copied out at once.
+            let polled = self.consumer.poll(wait).map(|result| result.map(|message| copy(&message)));
+            match polled {
+                Some(Ok(message)) => {
+                    if self.buffer.is_empty() {
+                        buffered_at = Instant::now();
+                    }
+                    self.accept(message);
+                }
+                Some(Err(error)) => self.failed(&error),
+                None if !self.buffer.is_empty() && !full => {
+                    if !self.hand_over(false) {
+                        return;
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn take_commands(&mut self) -> Result<bool, ()> {
+        let mut new_start = false;
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Start { epoch, positions }) => {
+                    self.clear();
+                    self.epoch = epoch;
+                    self.wanted = Some(positions);
+                    new_start = true;
+                }
+                Ok(Command::Committed(positions)) => self.tell_kafka(&positions),
+                Err(std_mpsc::TryRecvError::Empty) => return Ok(new_start),
+                Err(std_mpsc::TryRecvError::Disconnected) => return Err(()),
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.buffer.clear();
+        self.buffer_bytes = 0;
+        self.full_since = None;
+        self.paused = false;
+    }
+
+    /// The group's committed offsets are for people's tools (lag monitors); nothing here reads them.
+    fn tell_kafka(&self, positions: &[(u32, u64)]) {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, next_offset) in positions {
+            let offset = Offset::Offset(*next_offset as i64);
+            if list.add_partition_offset(&self.topic, *partition as i32, offset).is_err() {
+                return;
+            }
+        }
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(%error, "tell Kafka the positions");
+        }
+    }
+
+    /// Assigns what the group gave, each at PostgreSQL's position if Kafka still has it.
+    fn try_start(&mut self) {
+        let assigned =
+            self.consumer.context().assigned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(assigned), Some(positions)) = (assigned, self.wanted.take()) else { return };
+        let mut list = TopicPartitionList::with_capacity(assigned.len());
+        self.verify.clear();
+        self.stopped.clear();
+        for partition in assigned {
+            let Some(position) = positions.get(&partition) else {
+                let _ = list.add_partition_offset(&self.topic, partition as i32, Offset::Beginning);
+                continue;
+            };
+            let (low, high) = match self.consumer.fetch_watermarks(&self.topic, partition as i32, ASK_TIMEOUT)
+            {
+                Ok((low, high)) => (low.max(0) as u64, high.max(0) as u64),
+                Err(error) => {
+                    self.note_trouble(format!("ask Kafka for topic partition {partition}: {error}"));
+                    self.wanted = Some(positions);
+                    return;
+                }
+            };
+            let next = position.next_offset;
+            if next < low || next > high {
+                let why = format!(
+                    "PostgreSQL's position {next} is outside of what Kafka has ({low} to {high}): messages expired \
+                     unread, or the topic was made anew"
+                );
+                self.stopped.insert(partition, why);
+                continue;
+            }
+            // One before, to see that it is the message that we know.
+            let from = match position.last_hash {
+                Some(hash) if next > low => {
+                    self.verify.insert(partition, (next - 1, hash));
+                    next - 1
+                }
+                _ => next,
+            };
+            let _ = list.add_partition_offset(&self.topic, partition as i32, Offset::Offset(from as i64));
+        }
+        if let Err(error) = self.consumer.assign(&list) {
+            self.note_trouble(format!("assign topic partitions: {error}"));
+            self.wanted = Some(positions);
+        }
+        self.publish_stopped();
+    }
+
+    fn accept(&mut self, message: Message) {
+        let partition = message.topic_partition;
+        if self.stopped.contains_key(&partition) {
+            return;
+        }
+        if let Some((offset, hash)) = self.verify.remove(&partition) {
+            if message.kafka_offset < offset + 1 {
+                if message_hash(&message.payload) != hash {
+                    let why = format!(
+                        "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew"
+                    );
+                    self.stop(partition, why);
+                }
+                return;
+            }
+        }
+        self.buffer_bytes += message.payload.len();
+        self.buffer.push(message);
+    }
+
+    fn stop(&mut self, partition: u32, why: String) {
+        self.stopped.insert(partition, why);
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, partition as i32);
+        if let Err(error) = self.consumer.pause(&list) {
+            tracing::warn!(%error, partition, "pause a topic partition");
+        }
+        self.publish_stopped();
+    }
+
+    /// True unless the writer is gone. Without room: wait a little, later pause and keep polling.
+    fn hand_over(&mut self, full: bool) -> bool {
+        match self.output.try_reserve() {
+            Ok(permit) => {
+                permit.send(Output::Messages(self.epoch, std::mem::take(&mut self.buffer)));
+                self.buffer_bytes = 0;
+                self.full_since = None;
+                if self.paused {
+                    self.paused = false;
+                    self.pause_all(false);
+                }
+                true
+            }
+            Err(mpsc::error::TrySendError::Full(())) => {
+                if full || self.paused {
+                    let since = *self.full_since.get_or_insert_with(Instant::now);
+                    if !self.paused && since.elapsed() > PAUSE_AFTER {
+                        self.paused = true;
+                        self.pause_all(true);
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => false,
+        }
+    }
+
+    fn pause_all(&self, pause: bool) {
+        let Ok(mut list) = self.consumer.assignment() else { return };
+        if !pause {
+            let running = list.elements().iter().map(|e| e.partition()).collect::<Vec<_>>();
+            list = TopicPartitionList::new();
+            for partition in running.into_iter().filter(|p| !self.stopped.contains_key(&(*p as u32))) {
+                list.add_partition(&self.topic, partition);
+            }
+        }
+        let done = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = done {
+            tracing::warn!(%error, pause, "pause or resume the topic");
+        }
+    }
+
+    fn failed(&mut self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            // Expired under us while we lagged: the next start finds out which topic partition, and stops it.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                tracing::error!(%error, "a position is no longer in Kafka");
+                self.consumer.context().changed.store(true, Ordering::SeqCst);
+            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                self.note_trouble(format!(
+                    "{error}: the user needs READ on topic {} and on the group",
+                    self.topic
+                ));
+            }
+            _ => self.note_trouble(error.to_string()),
+        }
+    }
+
+    fn note_trouble(&self, trouble: String) {
+        tracing::warn!(%trouble, "kafka");
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble);
+    }
+
+    fn publish_stopped(&self) {
+        for (partition, why) in &self.stopped {
+            tracing::error!(topic = self.topic, partition, why, "topic partition stopped");
+        }
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).stopped = self.stopped.clone();
+    }
+}
+
+fn copy(message: &BorrowedMessage<'_>) -> Message {
+    let header = message
+        .headers()
+        .and_then(|headers| headers.iter().find(|header| header.key == KAFKA_HEADER).and_then(|h| h.value));
+    Message {
+        topic_partition: message.partition() as u32,
+        kafka_offset: message.offset() as u64,
+        provenance: Provenance::of_header(header),
+        payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+    }
+}

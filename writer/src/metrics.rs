@@ -1,0 +1,185 @@
+//! The writer's counters, as Prometheus reads them. One event, one call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::feed::FeedCounters;
+use crate::intake::Prepared;
+use crate::source::SourceStatus;
+
+const COMMIT_BUCKETS: [f64; 14] =
+    [0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
+#[derive(Clone)]
+pub struct Metrics {
+    pub records: IntCounter,
+    pub blocks: IntCounter,
+    pub raw_bytes: IntCounter,
+    pub stored_bytes: IntCounter,
+    pub messages: IntCounter,
+    pub duplicates: IntCounter,
+    pub dead_letters: IntCounter,
+    pub lost_bytes: IntCounter,
+    pub losses: IntCounter,
+    pub commits: IntCounter,
+    pub resets: IntCounterVec,
+    pub commit_seconds: Histogram,
+    pub commit_seconds_max: Gauge,
+    pub lag: IntGaugeVec,
+    pub stopped: IntGauge,
+    pub ready: IntGauge,
+    pub feed: FeedCounters,
+    pub sealed_records: IntCounter,
+    pub sealed_blocks: IntCounter,
+    pub carried_records: IntGauge,
+    pub expired_records: IntCounter,
+    pub seal_seconds: Histogram,
+    pub seal_errors: IntCounter,
+    pub rings_truncated: IntCounter,
+    max_us: Arc<AtomicU64>,
+}
+
+impl Metrics {
+    /// Registers everything; fails only when a name is taken.
+    pub fn register(registry: &Registry) -> prometheus::Result<Metrics> {
+        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
+            let counter = IntCounter::new(format!("cordwood_writer_{name}"), help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
+            let gauge = IntGauge::new(format!("cordwood_writer_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let histogram = |name: &str, help: &str, buckets: Vec<f64>| -> prometheus::Result<Histogram> {
+            let options = HistogramOpts::new(format!("cordwood_writer_{name}"), help).buckets(buckets);
+            let histogram = Histogram::with_opts(options)?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok(histogram)
+        };
+        let resets = IntCounterVec::new(
+            Opts::new(
+                "cordwood_writer_resets_total",
+                "Times the writer went back to PostgreSQL's positions.",
+            ),
+            &["reason"],
+        )?;
+        registry.register(Box::new(resets.clone()))?;
+        let lag = IntGaugeVec::new(
+            Opts::new("cordwood_writer_lag_messages", "Messages in Kafka that were not read yet."),
+            &["topic_partition"],
+        )?;
+        registry.register(Box::new(lag.clone()))?;
+        let commit_seconds_max = Gauge::new(
+            "cordwood_writer_commit_max_seconds",
+            "The longest transaction since the start, as PostgreSQL answered it.",
+        )?;
+        registry.register(Box::new(commit_seconds_max.clone()))?;
+        Ok(Metrics {
+            records: counter("records_total", "Records stored.")?,
+            blocks: counter("blocks_total", "Fresh blocks stored.")?,
+            raw_bytes: counter("raw_bytes_total", "Bytes of the stored records' bodies.")?,
+            stored_bytes: counter("stored_bytes_total", "Bytes of the fresh blocks, filters included.")?,
+            messages: counter("messages_total", "Kafka messages consumed and committed.")?,
+            duplicates: counter("duplicates_total", "Records skipped because they were stored already.")?,
+            dead_letters: counter("dead_letters_total", "Messages that could not be decoded.")?,
+            lost_bytes: counter("lost_bytes_total", "Bytes that never arrived.")?,
+            losses: counter("losses_total", "Ranges of bytes that never arrived.")?,
+            commits: counter("commits_total", "Transactions.")?,
+            resets,
+            commit_seconds: histogram(
+                "commit_seconds",
+                "From the first statement to COMMIT's answer.",
+                COMMIT_BUCKETS.to_vec(),
+            )?,
+            commit_seconds_max,
+            lag,
+            stopped: gauge(
+                "topic_partitions_stopped",
+                "Topic partitions whose position Kafka does not have.",
+            )?,
+            ready: gauge("postgres_up", "1 while the writer has a session.")?,
+            feed: FeedCounters {
+                published: counter("feed_published_total", "Records published to Redis.")?,
+                dropped: counter(
+                    "feed_dropped_total",
+                    "Records not published because Redis was too slow or away.",
+                )?,
+                errors: counter("feed_errors_total", "Failed writes to Redis.")?,
+            },
+            sealed_records: counter("sealed_records_total", "Records moved into table partitions.")?,
+            sealed_blocks: counter("sealed_blocks_total", "Blocks written into table partitions.")?,
+            carried_records: gauge(
+                "carried_records",
+                "Records of the last round without a table partition yet.",
+            )?,
+            expired_records: counter(
+                "expired_records_total",
+                "Records past their retention when sealed: not kept.",
+            )?,
+            seal_seconds: histogram(
+                "seal_seconds",
+                "One round of sealing.",
+                vec![0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
+            )?,
+            seal_errors: counter("seal_errors_total", "Rounds of sealing that failed and were rolled back.")?,
+            rings_truncated: counter("rings_truncated_total", "Ring tables emptied.")?,
+            max_us: Arc::default(),
+        })
+    }
+
+    pub fn committed(&self, prepared: &Prepared, took: Duration) {
+        let commit = &prepared.commit;
+        self.commits.inc();
+        self.records.inc_by(commit.records);
+        self.messages.inc_by(prepared.messages);
+        self.duplicates.inc_by(prepared.duplicates);
+        self.blocks.inc_by(commit.blocks.len() as u64);
+        self.raw_bytes.inc_by(prepared.raw_bytes);
+        let stored: usize = commit.blocks.iter().map(|block| block.payload.len() + block.bloom.len()).sum();
+        self.stored_bytes.inc_by(stored as u64);
+        self.dead_letters.inc_by(commit.dead_letters.len() as u64);
+        self.losses.inc_by(commit.losses.len() as u64);
+        self.lost_bytes.inc_by(commit.losses.iter().map(|loss| loss.bytes).sum());
+        self.commit_seconds.observe(took.as_secs_f64());
+        let us = took.as_micros() as u64;
+        if self.max_us.fetch_max(us, Ordering::Relaxed) < us {
+            self.commit_seconds_max.set(took.as_secs_f64());
+        }
+    }
+
+    pub fn source(&self, status: &SourceStatus) {
+        self.stopped.set(status.stopped.len() as i64);
+        self.lag.reset();
+        for (partition, lag) in &status.lag {
+            self.lag.with_label_values(&[&partition.to_string()]).set(*lag as i64);
+        }
+    }
+
+    /// For `/status`.
+    pub fn status(&self, source: &SourceStatus) -> serde_json::Value {
+        let lag: BTreeMap<String, u64> = source.lag.iter().map(|(p, lag)| (p.to_string(), *lag)).collect();
+        serde_json::json!({
+            "records": self.records.get(),
+            "messages": self.messages.get(),
+            "commits": self.commits.get(),
+            "commitSecondsMax": self.commit_seconds_max.get(),
+            "duplicatesSkipped": self.duplicates.get(),
+            "deadLetters": self.dead_letters.get(),
+            "losses": self.losses.get(),
+            "lagMessages": lag,
+            "topicPartitionsStopped": source.stopped.iter().map(|(p, why)| (p.to_string(), why)).collect::<BTreeMap<_, _>>(),
+            "sealedRecords": self.sealed_records.get(),
+            "carriedRecords": self.carried_records.get(),
+            "expiredRecords": self.expired_records.get(),
+            "feedDropped": self.feed.dropped.get(),
+        })
+    }
+}

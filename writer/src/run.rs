@@ -1,0 +1,369 @@
+//! The writer's loop: take messages, make transactions, one on its way while the next is made. Whatever goes wrong with a
+//! transaction, the answer is one: forget what is not committed, read PostgreSQL's positions, begin there again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use cordwood_service::Health;
+use cordwood_store::Store;
+use cordwood_store::commit::CommitError;
+use cordwood_store::lane::Lane;
+use cordwood_store::ring::BLOCKS_PER_COMMIT_MAX;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::CommitSettings;
+use crate::feed::Feed;
+use crate::intake::{Decoded, Intake, Prepared};
+use crate::metrics::Metrics;
+use crate::source::{Event, Message, Source, SourceStatus};
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Room for the open blocks of one more message.
+const BLOCKS_MAX: usize = BLOCKS_PER_COMMIT_MAX - 1024;
+/// After a transaction that PostgreSQL refused for what it holds: this many messages travel one by one.
+const CAREFUL_MESSAGES: usize = 4096;
+
+struct Done {
+    lane: Lane,
+    prepared: Prepared,
+    result: Result<(), CommitError>,
+    took: Duration,
+}
+
+pub(crate) struct Writer<S: Source> {
+    pub source: S,
+    pub feed: Arc<dyn Feed>,
+    pub store: Store,
+    pub health: Health,
+    pub metrics: Metrics,
+    pub settings: CommitSettings,
+    pub shutdown: CancellationToken,
+    pub status: Arc<std::sync::Mutex<SourceStatus>>,
+    intake: Intake,
+    lane: Option<Lane>,
+    in_flight: Option<JoinHandle<Done>>,
+    /// Complete and waiting for its turn.
+    ready: Option<Prepared>,
+    /// When the oldest record of the transaction in the making was taken.
+    opened: Option<Instant>,
+    /// Why to begin anew; the first reason is the start.
+    reset: Option<&'static str>,
+    /// Messages that still travel one by one, and why.
+    careful: usize,
+    /// The message that was refused when it travelled alone, and why.
+    refused: Option<((u32, u64), String)>,
+    waiting: VecDeque<Message>,
+}
+
+impl<S: Source> Writer<S> {
+    pub fn new(
+        source: S,
+        feed: Arc<dyn Feed>,
+        store: Store,
+        health: Health,
+        metrics: Metrics,
+        settings: CommitSettings,
+        shutdown: CancellationToken,
+    ) -> Writer<S> {
+        Writer {
+            intake: Intake::new(feed.is_on()),
+            source,
+            feed,
+            store,
+            health,
+            metrics,
+            settings,
+            shutdown,
+            status: Arc::default(),
+            lane: None,
+            in_flight: None,
+            ready: None,
+            opened: None,
+            reset: Some("start"),
+            careful: 0,
+            refused: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Until the source ends or the shutdown; what was read by then is committed.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let heartbeat = self.health.heartbeat("writer", Duration::from_secs(60));
+        let mut status = tokio::time::interval(STATUS_EVERY);
+        let shutdown = self.shutdown.clone();
+        loop {
+            heartbeat.beat();
+            if let Some(reason) = self.reset.take()
+                && !self.begin(reason).await?
+            {
+                return Ok(());
+            }
+            self.advance();
+            let linger = self.opened.map(|at| at + Duration::from_millis(self.settings.linger_ms));
+            let idle = self.in_flight.is_none();
+            let room = self.has_room();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.drain().await,
+                done = wait_for(&mut self.in_flight) => {
+                    self.in_flight = None;
+                    self.settle(done.context("a transaction's task ended")?);
+                }
+                _ = status.tick() => self.note_status(),
+                event = self.source.next(), if room => match event {
+                    Event::Messages(messages) => {
+                        self.waiting.extend(messages);
+                        self.take_waiting().await;
+                    }
+                    Event::Reassigned => self.reset = Some("assigned"),
+                    Event::Ended => return self.drain().await,
+                },
+                () = sleep_until(linger), if idle && linger.is_some() => self.complete(),
+            }
+            if !self.waiting.is_empty() && self.has_room() {
+                self.take_waiting().await;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.is_empty() && !(self.is_full() && self.ready.is_some())
+    }
+
+    fn is_full(&self) -> bool {
+        let careful = self.careful > 0 && self.intake.messages() > 0;
+        careful
+            || self.intake.records() >= self.settings.records_max
+            || self.intake.bytes() >= self.settings.bytes_max
+            || self.intake.blocks() >= BLOCKS_MAX
+    }
+
+    /// Takes waiting messages until the transaction is full, completing it when the place before it is free.
+    async fn take_waiting(&mut self) {
+        while !self.waiting.is_empty() && self.reset.is_none() {
+            if self.is_full() {
+                if self.ready.is_some() {
+                    return;
+                }
+                self.complete();
+                self.advance();
+                continue;
+            }
+            let count = if self.careful > 0 { 1 } else { self.waiting.len().min(64) };
+            let decoded = Intake::decode(self.waiting.drain(..count).collect());
+            if let Err(error) = self.take(decoded).await {
+                tracing::warn!(%error, "read watermarks");
+                self.reset = Some("postgres");
+                return;
+            }
+            // Long runs of decoding must not keep the other tasks of a small runtime waiting.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn take(&mut self, decoded: Vec<Decoded>) -> Result<(), cordwood_store::StoreError> {
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        if self.careful > 0 {
+            self.careful -= 1;
+            if let (Some((poison, reason)), [only]) = (&self.refused, &decoded[..])
+                && only.at() == *poison
+            {
+                let reason = reason.clone();
+                decoded.into_iter().for_each(|item| self.intake.take_poisonous(item, reason.clone()));
+                self.refused = None;
+                self.opened.get_or_insert_with(Instant::now);
+                return Ok(());
+            }
+        }
+        let unknown = self.intake.unknown(&decoded);
+        if !unknown.is_empty() {
+            let client = self.store.pooled().await?;
+            let found = cordwood_store::lane::read_watermarks(&client, &unknown).await?;
+            self.intake.learn(unknown, &found);
+        }
+        self.intake.take(decoded, now_us);
+        self.opened.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Closes the transaction in the making, if the place before it is free.
+    fn complete(&mut self) {
+        if self.ready.is_none() && self.opened.take().is_some() {
+            self.ready = Some(self.intake.finish());
+        }
+    }
+
+    /// Sends the completed transaction when the one before it is done.
+    fn advance(&mut self) {
+        if self.in_flight.is_none() && self.ready.is_none() && self.is_full() {
+            self.complete();
+        }
+        if self.in_flight.is_some() {
+            if self.ready.is_none() && self.is_full() {
+                self.complete();
+            }
+            return;
+        }
+        let (Some(prepared), Some(mut lane)) = (self.ready.take(), self.lane.take()) else { return };
+        let topic = self.source.topic().to_owned();
+        self.in_flight = Some(tokio::spawn(async move {
+            let started = Instant::now();
+            let result = lane.commit(&topic, &prepared.commit).await.map(|_| ());
+            Done { lane, prepared, result, took: started.elapsed() }
+        }));
+    }
+
+    fn settle(&mut self, done: Done) {
+        let Done { lane, mut prepared, result, took } = done;
+        match result {
+            Ok(()) => {
+                self.metrics.committed(&prepared, took);
+                let steps: Vec<_> =
+                    prepared.commit.positions.iter().map(|step| (step.topic_partition, step.to)).collect();
+                self.source.committed(&steps);
+                if self.feed.is_on() {
+                    self.feed.publish(std::mem::take(&mut prepared.feed));
+                }
+                self.lane = Some(lane);
+            }
+            Err(error) => {
+                let reason = match &error {
+                    CommitError::Fenced { .. } => "fenced",
+                    CommitError::Lane { .. } => "lane",
+                    CommitError::Unknown(_) => "unknown",
+                    CommitError::Store(store) if is_refusal(store) => {
+                        // One message alone was refused: it is the poison. Of several, find it one by one.
+                        if let (1, [step]) = (prepared.messages, &prepared.commit.positions[..]) {
+                            let poison = (step.topic_partition, step.to - 1);
+                            self.refused = Some((poison, format!("PostgreSQL refused it: {store}")));
+                        }
+                        self.careful = CAREFUL_MESSAGES;
+                        "refused"
+                    }
+                    CommitError::Store(_) => "postgres",
+                };
+                tracing::warn!(%error, reason, "transaction failed; going back to PostgreSQL's positions");
+                self.reset = Some(reason);
+            }
+        }
+    }
+
+    /// Takes a lane, reads the positions, starts the source there; tries until it works. False: shut down meanwhile.
+    async fn begin(&mut self, reason: &'static str) -> anyhow::Result<bool> {
+        self.metrics.resets.with_label_values(&[reason]).inc();
+        if let Some(in_flight) = self.in_flight.take() {
+            // Its outcome is read from the positions below, but for what it published.
+            self.settle(in_flight.await.context("a transaction's task ended")?);
+            self.reset = None;
+        }
+        self.ready = None;
+        self.opened = None;
+        self.waiting.clear();
+        if reason != "assigned" {
+            self.lane = None;
+        }
+        let heartbeat = self.health.heartbeat("writer-begin", Duration::from_secs(120));
+        let mut pause = RETRY_FIRST;
+        loop {
+            heartbeat.beat();
+            match self.try_begin().await {
+                Ok(()) => {
+                    self.health.set("postgres", Ok(()));
+                    self.metrics.ready.set(1);
+                    return Ok(true);
+                }
+                Err(error) if matches!(error, cordwood_store::StoreError::Invalid(_)) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    self.lane = None;
+                    self.metrics.ready.set(0);
+                    self.health.set("postgres", Err(error.to_string()));
+                }
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(false),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+            self.note_status();
+        }
+    }
+
+    async fn try_begin(&mut self) -> Result<(), cordwood_store::StoreError> {
+        let lane = match self.lane.take() {
+            Some(lane) => lane,
+            None => Lane::claim(&self.store, &holder()).await?,
+        };
+        let positions = lane.read_positions(self.source.topic()).await?;
+        self.lane = Some(lane);
+        self.intake.reset(&positions);
+        self.source.start(&positions).await;
+        Ok(())
+    }
+
+    /// The end: what was taken is committed once; if that fails, it is read again by whoever comes next.
+    async fn drain(&mut self) -> anyhow::Result<()> {
+        while self.reset.is_none() {
+            self.complete();
+            self.advance();
+            match self.in_flight.take() {
+                Some(in_flight) => self.settle(in_flight.await.context("a transaction's task ended")?),
+                None if self.waiting.is_empty() => break,
+                None => self.take_waiting().await,
+            }
+        }
+        Ok(())
+    }
+
+    fn note_status(&mut self) {
+        let status = self.source.status();
+        self.metrics.source(&status);
+        let kafka = match (&status.trouble, status.stopped.is_empty()) {
+            (Some(trouble), _) => Err(trouble.clone()),
+            (None, true) => Ok(()),
+            (None, false) => Err(format!(
+                "stopped: {}",
+                status
+                    .stopped
+                    .iter()
+                    .map(|(p, why)| format!("topic partition {p}: {why}"))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            )),
+        };
+        self.health.set("source", kafka);
+        if let Ok(mut shared) = self.status.lock() {
+            *shared = status;
+        }
+    }
+}
+
+/// PostgreSQL's classes 22 (data exception) and 23 (constraint), 54 (a limit of its own): what was sent is at fault.
+fn is_refusal(error: &cordwood_store::StoreError) -> bool {
+    error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
+}
+
+fn holder() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    format!("{host}/{}", std::process::id())
+}
+
+async fn wait_for(task: &mut Option<JoinHandle<Done>>) -> Result<Done, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,98 @@
+//! Fresh blocks into the table partitions of their retention classes, every so often. One sealer at a time in a database;
+//! the others wait for its lock. Never in the writer's way: they share no lock and no transaction.
+
+use std::time::{Duration, Instant};
+
+use cordwood_store::seal::Sealing;
+use cordwood_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::SealSettings;
+use crate::metrics::Metrics;
+use crate::sorter::RecordSorter;
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_secs(2);
+/// An alarm, not a readiness condition: with a sealer that cannot seal the way in stays open.
+const ALARM_AFTER_FAILURES: u32 = 3;
+
+/// Until `shutdown`. Every failure is rolled back by PostgreSQL and tried again.
+pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdown: CancellationToken) {
+    let mut failures = 0;
+    while !shutdown.is_cancelled() {
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return,
+            ended = seal_while_ours(&store, &settings, &metrics, &mut failures) => ended,
+        };
+        if let Err(error) = ended {
+            metrics.seal_errors.inc();
+            failures += 1;
+            tracing::warn!(%error, "sealing failed; rolled back, tried again");
+            if failures == ALARM_AFTER_FAILURES {
+                tracing::error!(%error, "sealing fails again and again: fresh blocks pile up in the rings");
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// Takes the lock if it is free, then seals as long as the session lasts.
+async fn seal_while_ours(
+    store: &Store,
+    settings: &SealSettings,
+    metrics: &Metrics,
+    failures: &mut u32,
+) -> Result<(), StoreError> {
+    let Some(mut sealing) = Sealing::claim(store).await? else { return Ok(()) };
+    let mut last_round = Instant::now();
+    // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
+    let mut past: Option<u32> = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
+        if let Some(xid) = past
+            && sealing.is_past(xid).await?
+        {
+            let emptied = sealing.truncate().await?;
+            metrics.rings_truncated.inc_by(u64::from(emptied));
+            if emptied > 0 {
+                past = None;
+            }
+        }
+        let due =
+            last_round.elapsed() >= settings.interval() || sealing.unsealed().await? >= settings.records_max;
+        if !due {
+            continue;
+        }
+        last_round = Instant::now();
+        past = Some(seal_once(&mut sealing, metrics).await?);
+        *failures = 0;
+    }
+}
+
+/// One round; gives the transaction's id, for [`Sealing::is_past`].
+pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<u32, StoreError> {
+    sealing.switch_ring().await?;
+    let started = Instant::now();
+    let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond());
+    let round = sealing.round(&mut sorter).await?;
+    metrics.seal_seconds.observe(started.elapsed().as_secs_f64());
+    metrics.sealed_records.inc_by(round.records);
+    metrics.sealed_blocks.inc_by(round.blocks);
+    metrics.expired_records.inc_by(round.expired);
+    metrics.carried_records.set(round.carried as i64);
+    if round.carried > 0 {
+        tracing::error!(
+            records = round.carried,
+            why = sorter.why_carried().unwrap_or_default(),
+            "no table partition for these records yet: carried over to the next round; is the operator running?"
+        );
+    }
+    if sorter.damaged() > 0 {
+        tracing::error!(blocks = sorter.damaged(), "fresh blocks do not open: kept as they are");
+    }
+    tracing::debug!(?round, took_ms = started.elapsed().as_millis() as u64, "sealed");
+    Ok(round.xid)
+}

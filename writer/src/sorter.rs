@@ -1,0 +1,220 @@
+//! What becomes of each record when it is sealed: into its class and leaf, carried over, or expired. Decisions by the
+//! round's snapshot of routes and leaves; packing by `core::seal`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use cordwood_core::block::{Block, BlockBuilder};
+use cordwood_core::level::LevelGroup;
+use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::record::{Flags, Record};
+use cordwood_core::retention::catalogue::{Catalogue, LeafState};
+use cordwood_core::retention::class::{ClassId, PolicyLevel};
+use cordwood_core::retention::policy::PerLevel;
+use cordwood_core::retention::routes::{RouteKey, Routes, Target};
+use cordwood_core::seal::{Leaf, SealedBlock, Sealer};
+use cordwood_store::commit::BlockRow;
+use cordwood_store::seal::{Sorted, Sorter};
+
+/// zstd's level for sealed blocks: they live for weeks.
+const SEALED_LEVEL: i32 = 3;
+/// Carried blocks are read again in the next round.
+const CARRIED_LEVEL: i32 = 1;
+const ORIGINS_MAX: usize = 100_000;
+
+pub struct RecordSorter {
+    now_us: i64,
+    routes: Option<Routes>,
+    /// Attached leaves by class: beginning -> end.
+    leaves: HashMap<ClassId, BTreeMap<i64, i64>>,
+    /// Of classes under legal hold nothing expires; of the others the longer of what route and class say counts.
+    held: HashMap<ClassId, Option<i64>>,
+    origins: HashMap<OriginId, Known>,
+    sealer: Sealer,
+    tenant: Arc<str>,
+    carried: [BlockBuilder; 2],
+    expired: HashMap<i32, (u64, u64)>,
+    damaged: u64,
+    why_carried: Option<String>,
+}
+
+struct Known {
+    origin: Origin,
+    /// By category: system, audit.
+    targets: [PerLevel<Option<Target>>; 2],
+}
+
+enum Place {
+    Leaf(Leaf),
+    Expired(i32),
+    Carry(String),
+}
+
+impl RecordSorter {
+    /// `now_us`: what is older than its retention at this moment is expired.
+    pub fn new(now_us: i64) -> RecordSorter {
+        RecordSorter {
+            now_us,
+            routes: None,
+            leaves: HashMap::new(),
+            held: HashMap::new(),
+            origins: HashMap::new(),
+            sealer: Sealer::new(SEALED_LEVEL),
+            tenant: "".into(),
+            carried: [BlockBuilder::new(), BlockBuilder::new()],
+            expired: HashMap::new(),
+            damaged: 0,
+            why_carried: None,
+        }
+    }
+
+    /// Why the first of the carried records was carried.
+    pub fn why_carried(&self) -> Option<&str> {
+        self.why_carried.as_deref()
+    }
+
+    /// Blocks that did not open.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    fn place(&self, known: &Known, record: &Record<'_>) -> Place {
+        let audit = record.flags.has(Flags::AUDIT);
+        let level = PolicyLevel::of(record.level);
+        let Some(target) = known.targets[usize::from(audit)].get(level) else {
+            return Place::Carry(format!("no retention class for tenant {}", known.origin.tenant));
+        };
+        let retention_us = match self.held.get(&target.class) {
+            Some(None) => i64::MAX,
+            Some(Some(of_class)) => target.retention_us.max(*of_class),
+            None => target.retention_us,
+        };
+        let leaf = self.leaves.get(&target.class).and_then(|leaves| {
+            let (from_us, to_us) = leaves.range(..=record.time_us).next_back()?;
+            (record.time_us < *to_us).then_some(Leaf {
+                class: target.class.0,
+                from_us: *from_us,
+                to_us: *to_us,
+            })
+        });
+        match leaf {
+            _ if record.time_us < self.now_us.saturating_sub(retention_us) => Place::Expired(target.class.0),
+            Some(leaf) => Place::Leaf(leaf),
+            None => Place::Carry(format!(
+                "class {} has no table partition at {}",
+                target.class.0,
+                jiff::Timestamp::from_microsecond(record.time_us).unwrap_or_default()
+            )),
+        }
+    }
+
+    fn carry(&mut self, record: &Record<'_>, origin: &Origin, output: &mut Sorted) {
+        let group = record.level.group();
+        let builder = &mut self.carried[group as usize];
+        if !builder.push(record, origin) {
+            let block = builder.finish(CARRIED_LEVEL);
+            output.carried.push(BlockRow::of(group as i32, self.tenant.clone(), block));
+            // An empty block takes any record.
+            let _ = builder.push(record, origin);
+        }
+    }
+
+    fn flush_carried(&mut self, output: &mut Sorted) {
+        for group in [LevelGroup::BelowWarn, LevelGroup::WarnAndAbove] {
+            let builder = &mut self.carried[group as usize];
+            if !builder.is_empty() {
+                let block = builder.finish(CARRIED_LEVEL);
+                output.carried.push(BlockRow::of(group as i32, self.tenant.clone(), block));
+            }
+        }
+    }
+}
+
+impl Sorter for RecordSorter {
+    fn begin(&mut self, catalogue: Catalogue) {
+        for leaf in catalogue.leaves.iter().filter(|leaf| matches!(leaf.state, LeafState::Attached)) {
+            self.leaves.entry(leaf.class).or_default().insert(leaf.from_us, leaf.to_us);
+        }
+        for class in &catalogue.classes {
+            self.held.insert(class.id, (!class.legal_hold).then_some(class.retention_us));
+        }
+        self.routes = catalogue.routes;
+    }
+
+    fn block(&mut self, block: &BlockRow, output: &mut Sorted) -> Result<(), Vec<OriginId>> {
+        if self.tenant != block.tenant {
+            self.flush_carried(output);
+            self.tenant = block.tenant.clone();
+        }
+        let opened =
+            Block::open(&block.payload).and_then(|opened| opened.bodies().map(|_| ()).map(|()| opened));
+        let Ok(opened) = opened else {
+            // Damage must not stop the rest: it stays where it is, as it is.
+            self.damaged += 1;
+            output.carried.push(block.clone());
+            return Ok(());
+        };
+        let missing: Vec<OriginId> =
+            opened.origins().iter().filter(|id| !self.origins.contains_key(id)).copied().collect();
+        if !missing.is_empty() {
+            if self.origins.len() > ORIGINS_MAX {
+                self.origins.clear();
+                return Err(opened.origins().to_vec());
+            }
+            return Err(missing);
+        }
+        let tenant = self.tenant.clone();
+        // Out of `self`, so that its origins can be borrowed while the rest changes.
+        let origins = std::mem::take(&mut self.origins);
+        for index in 0..opened.len() {
+            let (Ok(record), Some(known)) =
+                (opened.record(index), origins.get(&opened.origins()[opened.origin_place(index)]))
+            else {
+                continue;
+            };
+            match self.place(known, &record) {
+                Place::Leaf(leaf) => {
+                    let mut emit = |block| output.sealed.push(sealed(block));
+                    self.sealer.push(&tenant, leaf, &record, &known.origin, &mut emit);
+                }
+                Place::Expired(class) => {
+                    let counters = self.expired.entry(class).or_default();
+                    counters.0 += 1;
+                    counters.1 += record.body.len() as u64;
+                }
+                Place::Carry(why) => {
+                    self.why_carried.get_or_insert(why);
+                    self.carry(&record, &known.origin, output);
+                }
+            }
+        }
+        self.origins = origins;
+        Ok(())
+    }
+
+    fn learn(&mut self, origins: HashMap<OriginId, Origin>) {
+        for (id, origin) in origins {
+            let targets = |audit| match &self.routes {
+                Some(routes) => routes.targets(&RouteKey {
+                    tenant: &origin.tenant,
+                    namespace: &origin.namespace,
+                    service: &origin.service,
+                    audit,
+                }),
+                None => PerLevel::of(|_| None),
+            };
+            let targets = [targets(false), targets(true)];
+            self.origins.insert(id, Known { origin, targets });
+        }
+    }
+
+    fn finish(&mut self, output: &mut Sorted) {
+        self.flush_carried(output);
+        self.sealer.finish(&mut |block| output.sealed.push(sealed(block)));
+        output.expired = std::mem::take(&mut self.expired);
+    }
+}
+
+fn sealed(block: SealedBlock) -> BlockRow {
+    BlockRow::of(block.leaf.class, block.tenant.into(), block.block)
+}
