@@ -16,7 +16,7 @@ mod verdict;
 pub use names::Field;
 pub use quick::{Quick, quick};
 pub use read::{Datum, Fields, read};
-pub use scan::{inside_object, unescape};
+pub use scan::{Kind, inside_object, unescape};
 
 #[cfg(test)]
 mod tests;

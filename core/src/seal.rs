@@ -173,3 +173,107 @@ impl Sealer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::block::Block;
+
+    const HOUR_US: i64 = 3_600_000_000;
+
+    fn origin(n: u8) -> Origin {
+        Origin { pod: format!("pod-{n}"), ..Origin::default() }
+    }
+
+    fn leaf(class: i32, time_us: i64) -> Leaf {
+        let from_us = time_us.div_euclid(HOUR_US) * HOUR_US;
+        Leaf { class, from_us, to_us: from_us + HOUR_US }
+    }
+
+    fn push(
+        sealer: &mut Sealer,
+        tenant: u8,
+        class: i32,
+        time_us: i64,
+        n: u64,
+        body: &[u8],
+        out: &mut Vec<SealedBlock>,
+    ) {
+        let origin = origin((n % 3) as u8);
+        let record = Record {
+            time_us,
+            original_time_us: None,
+            level: Level::ALL[(n % 5) as usize],
+            flags: Flags::default(),
+            origin: origin.id(),
+            id: RecordId { topic_partition: 0, kafka_offset: n / 7, index: (n % 7) as u32 },
+            body,
+        };
+        sealer.push(&format!("tenant-{tenant}"), leaf(class, time_us), &record, &origin, &mut |block| {
+            out.push(block)
+        });
+    }
+
+    /// Every block lies in its leaf, is sorted by time, and is of its tenant; every record is there once.
+    fn check(blocks: &[SealedBlock], expected: usize) {
+        let mut seen = HashSet::new();
+        for sealed in blocks {
+            let block = Block::open(&sealed.block.payload).expect("it opens");
+            assert!(!block.is_empty() && block.len() <= SEALED_BLOCK_RECORDS);
+            assert!(block.times_us().windows(2).all(|pair| pair[0] <= pair[1]), "sorted by time");
+            for i in 0..block.len() {
+                let record = block.record(i).expect("it unpacks");
+                assert!((sealed.leaf.from_us..sealed.leaf.to_us).contains(&record.time_us));
+                assert!(seen.insert(record.id), "{} twice", record.id);
+                let text = String::from_utf8_lossy(record.body);
+                assert!(text.starts_with(&format!("{} {} ", sealed.tenant, sealed.leaf.class)), "{text}");
+            }
+        }
+        assert_eq!(seen.len(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_mixed_lost_or_doubled(
+            runs in prop::collection::vec((0..4u8, prop::collection::vec((1..4i32, 0..4 * HOUR_US), 0..200)), 1..6),
+        ) {
+            let (mut sealer, mut out, mut n) = (Sealer::new(1), Vec::new(), 0);
+            for (tenant, records) in runs {
+                for (class, time_us) in records {
+                    let body = format!("tenant-{tenant} {class} line {n}");
+                    push(&mut sealer, tenant, class, time_us, n, body.as_bytes(), &mut out);
+                    n += 1;
+                }
+            }
+            sealer.finish(&mut |block| out.push(block));
+            check(&out, n as usize);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_blocks_are_full() {
+        let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+        for n in 0..30_000u64 {
+            push(&mut sealer, 0, 1, (n as i64 * 7_919) % HOUR_US, n, b"tenant-0 1 line", &mut out);
+            assert!(sealer.waiting.values().all(|waiting| waiting.records.len() < SEAL_RECORDS_MAX));
+        }
+        sealer.finish(&mut |block| out.push(block));
+        check(&out, 30_000);
+        assert_eq!(out.len(), 3 * 8 + 6, "three full loads of eight blocks, and 5,424 records in six");
+
+        out.clear();
+        let large = [b"tenant-0 1 ".as_slice(), &vec![b'x'; 1 << 20]].concat();
+        for n in 0..200 {
+            push(&mut sealer, 0, 1, (n as i64 % 3) * HOUR_US, n, &large, &mut out);
+            assert!(sealer.waiting_bytes <= SEAL_BYTES_MAX + large.len());
+        }
+        assert!(!out.is_empty());
+        sealer.finish(&mut |block| out.push(block));
+        assert_eq!(sealer.waiting_bytes, 0);
+        check(&out, 200);
+    }
+}

@@ -14,6 +14,8 @@
 mod columns;
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 pub use decode::Block;
 pub use encode::{BlockBuilder, EncodedBlock};

@@ -151,15 +151,35 @@ impl<'a> Fields<'a> {
     /// Any value of a JSON body by its own name or by a dotted path (`order.id`), whether it is a known field or data: strings
     /// unescaped, everything else as it is written. Of a name that comes twice, the first.
     pub fn at(&self, path: &str) -> Option<Cow<'a, str>> {
+        self.at_with_kind(path).map(|(_, text)| text)
+    }
+
+    /// [`Fields::at`] and what kind of value it is.
+    pub fn at_with_kind(&self, path: &str) -> Option<(Kind, Cow<'a, str>)> {
+        let value = self.value_at(path)?;
+        Some((value.kind, value.to_text()))
+    }
+
+    /// The field's value is an object or array, given as JSON (a message may be one).
+    pub fn is_nested(&self, field: Field) -> bool {
+        match self.found[field as usize] {
+            Some(Found { at: At::Top(index), .. }) => {
+                matches!(self.members[index].value.kind, Kind::Object | Kind::Array)
+            }
+            _ => false,
+        }
+    }
+
+    fn value_at(&self, path: &str) -> Option<Value<'a>> {
         let first = |name: &str| self.members.iter().find(|member| member.key.to_str() == name);
         if let Some(member) = first(path) {
-            return Some(member.value.to_text());
+            return Some(member.value);
         }
         let (head, mut rest) = path.split_once('.')?;
         let mut value = first(head)?.value;
         loop {
             if let Some(found) = member_of(&value, rest) {
-                return Some(found.to_text());
+                return Some(found);
             }
             let (head, tail) = rest.split_once('.')?;
             (value, rest) = (member_of(&value, head)?, tail);

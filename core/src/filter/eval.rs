@@ -3,22 +3,23 @@
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 
+use crate::fields::{self, Fields};
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
 use crate::tokens::words;
 
-use super::body::Body;
-use super::names::{BodyField, Field, OriginField};
+use super::body;
+use super::names::{Field, OriginField};
 use super::{Expr, Is, Test};
 
 struct Subject<'a> {
     record: &'a Record<'a>,
     origin: &'a Origin,
-    body: OnceCell<Body<'a>>,
+    fields: OnceCell<Fields<'a>>,
 }
 
 pub(super) fn matches(expr: &Expr, record: &Record<'_>, origin: &Origin) -> bool {
-    decide(expr, &Subject { record, origin, body: OnceCell::new() })
+    decide(expr, &Subject { record, origin, fields: OnceCell::new() })
 }
 
 fn decide(expr: &Expr, subject: &Subject<'_>) -> bool {
@@ -44,18 +45,21 @@ fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
 }
 
 impl<'a> Subject<'a> {
+    /// Calls `each` with the field's values, until one says yes.
     fn any(&self, field: &Field, each: &mut dyn FnMut(&str) -> bool) -> bool {
         match field {
             Field::Origin(field) => present(origin_value(self.origin, *field), each),
-            Field::Service if !self.origin.service.is_empty() => each(&self.origin.service),
-            Field::Service => self.body().any_data(&["service".to_owned()], each),
-            Field::Body(field) => self.body().any(*field, each),
-            Field::Data(path) => self.body().any_data(path, each),
+            Field::Either(field, own) => match origin_value(self.origin, *field) {
+                "" => body::any(self.fields(), *own, each),
+                value => each(value),
+            },
+            Field::Body(field) => body::any(self.fields(), *field, each),
+            Field::Data(path) => body::any_data(self.fields(), path, each),
         }
     }
 
-    fn body(&self) -> &Body<'a> {
-        self.body.get_or_init(|| Body::read(self.record.body))
+    fn fields(&self) -> &Fields<'a> {
+        self.fields.get_or_init(|| fields::read(self.record.body))
     }
 }
 
@@ -72,6 +76,7 @@ pub(super) fn origin_value(origin: &Origin, field: OriginField) -> &str {
         OriginField::Container => &origin.container,
         OriginField::Node => &origin.node,
         OriginField::Workload => &origin.workload,
+        OriginField::Service => &origin.service,
         OriginField::Environment => &origin.environment,
         OriginField::Version => &origin.version,
         OriginField::Region => &origin.region,
@@ -102,5 +107,5 @@ fn decide_value(is: &Is, value: &str) -> bool {
 
 /// Fields that are text to read: `:` asks for words in them.
 pub(super) fn is_prose(field: &Field) -> bool {
-    matches!(field, Field::Body(BodyField::Message | BodyField::ErrorStack))
+    matches!(field, Field::Body(fields::Field::Message | fields::Field::ErrorStack))
 }

@@ -20,6 +20,8 @@ mod lex;
 mod names;
 mod parse;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::sync::Arc;

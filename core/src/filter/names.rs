@@ -1,14 +1,16 @@
 //! Names of fields in expressions.
 
+use crate::fields;
+
 /// A field whose value is text. Level, time, id, category and stream are tests of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Origin(OriginField),
     /// Of the origin; where it has none, of the body.
-    Service,
-    Body(BodyField),
-    /// What the application sent besides: the keys of its path.
-    Data(Vec<String>),
+    Either(OriginField, fields::Field),
+    Body(fields::Field),
+    /// What the application sent: the dotted path to it.
+    Data(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,32 +22,11 @@ pub(super) enum OriginField {
     Container,
     Node,
     Workload,
+    Service,
     Environment,
     Version,
     Region,
     Plugin,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum BodyField {
-    UserId,
-    SessionId,
-    ImpersonatorId,
-    RequestId,
-    TraceId,
-    SpanId,
-    Source,
-    Action,
-    File,
-    Line,
-    Function,
-    Logger,
-    TaskId,
-    Pid,
-    Message,
-    ErrorType,
-    ErrorCode,
-    ErrorStack,
 }
 
 /// What a name before a comparison means.
@@ -61,8 +42,17 @@ pub(super) enum Name {
 
 /// The names as they are shown; found in any case and with `_` anywhere.
 const NAMES: &[(&str, Name)] = {
-    use BodyField::*;
     use OriginField::*;
+    use fields::Field as F;
+    const fn body(field: F) -> Name {
+        Name::Field(Field::Body(field))
+    }
+    const fn origin(field: OriginField) -> Name {
+        Name::Field(Field::Origin(field))
+    }
+    const fn either(origin: OriginField, body: F) -> Name {
+        Name::Field(Field::Either(origin, body))
+    }
     &[
         ("level", Name::Level),
         ("severity", Name::Level),
@@ -71,45 +61,44 @@ const NAMES: &[(&str, Name)] = {
         ("id", Name::Id),
         ("category", Name::Category),
         ("stream", Name::Stream),
-        ("service", Name::Field(Field::Service)),
-        ("tenant", Name::Field(Field::Origin(Tenant))),
-        ("tenantSlug", Name::Field(Field::Origin(Tenant))),
-        ("tenantId", Name::Field(Field::Origin(TenantId))),
-        ("namespace", Name::Field(Field::Origin(Namespace))),
-        ("pod", Name::Field(Field::Origin(Pod))),
-        ("container", Name::Field(Field::Origin(Container))),
-        ("node", Name::Field(Field::Origin(Node))),
-        ("workload", Name::Field(Field::Origin(Workload))),
-        ("environment", Name::Field(Field::Origin(Environment))),
-        ("version", Name::Field(Field::Origin(Version))),
-        ("region", Name::Field(Field::Origin(Region))),
-        ("plugin", Name::Field(Field::Origin(Plugin))),
-        ("userId", Name::Field(Field::Body(UserId))),
-        ("sessionId", Name::Field(Field::Body(SessionId))),
-        ("impersonatorId", Name::Field(Field::Body(ImpersonatorId))),
-        ("requestId", Name::Field(Field::Body(RequestId))),
-        ("traceId", Name::Field(Field::Body(TraceId))),
-        ("spanId", Name::Field(Field::Body(SpanId))),
-        ("source", Name::Field(Field::Body(Source))),
-        ("action", Name::Field(Field::Body(Action))),
-        ("file", Name::Field(Field::Body(File))),
-        ("line", Name::Field(Field::Body(Line))),
-        ("function", Name::Field(Field::Body(Function))),
-        ("logger", Name::Field(Field::Body(Logger))),
-        ("taskId", Name::Field(Field::Body(TaskId))),
-        ("pid", Name::Field(Field::Body(Pid))),
-        ("message", Name::Field(Field::Body(Message))),
-        ("msg", Name::Field(Field::Body(Message))),
-        ("errorType", Name::Field(Field::Body(ErrorType))),
-        ("errorCode", Name::Field(Field::Body(ErrorCode))),
-        ("errorStack", Name::Field(Field::Body(ErrorStack))),
+        ("service", either(Service, F::Service)),
+        ("tenant", origin(Tenant)),
+        ("tenantSlug", origin(Tenant)),
+        ("tenantId", origin(TenantId)),
+        ("namespace", origin(Namespace)),
+        ("pod", origin(Pod)),
+        ("container", origin(Container)),
+        ("node", origin(Node)),
+        ("workload", origin(Workload)),
+        ("environment", either(Environment, F::Environment)),
+        ("version", either(Version, F::Version)),
+        ("region", either(Region, F::Region)),
+        ("plugin", either(Plugin, F::Plugin)),
+        ("userId", body(F::UserId)),
+        ("sessionId", body(F::SessionId)),
+        ("impersonatorId", body(F::ImpersonatorId)),
+        ("requestId", body(F::RequestId)),
+        ("traceId", body(F::TraceId)),
+        ("spanId", body(F::SpanId)),
+        ("source", body(F::Source)),
+        ("action", body(F::Action)),
+        ("file", body(F::File)),
+        ("line", body(F::Line)),
+        ("function", body(F::Function)),
+        ("logger", body(F::Logger)),
+        ("taskId", body(F::TaskId)),
+        ("pid", body(F::Pid)),
+        ("message", body(F::Message)),
+        ("msg", body(F::Message)),
+        ("errorType", body(F::ErrorType)),
+        ("errorCode", body(F::ErrorCode)),
+        ("errorStack", body(F::ErrorStack)),
     ]
 };
 
 pub(super) fn find(name: &str) -> Option<Name> {
     if let Some(path) = name.strip_prefix("data.") {
-        let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
-        return keys.iter().all(|key| !key.is_empty()).then_some(Name::Field(Field::Data(keys)));
+        return (!path.is_empty()).then(|| Name::Field(Field::Data(path.to_owned())));
     }
     let plain: String = name.chars().filter(|&c| c != '_').collect();
     NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(&plain)).map(|(_, name)| name.clone())

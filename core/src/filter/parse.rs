@@ -128,7 +128,7 @@ fn cost(expr: &Expr) -> u32 {
         Expr::Not(expr) => cost(expr),
         Expr::Test(Test::Text(_)) => 10,
         Expr::Test(Test::Field { field: names::Field::Origin(_), .. }) => 2,
-        Expr::Test(Test::Field { field: names::Field::Service, .. }) => 3,
+        Expr::Test(Test::Field { field: names::Field::Either(..), .. }) => 3,
         Expr::Test(Test::Field { .. }) => 100,
         Expr::Test(_) => 1,
     }
@@ -154,7 +154,7 @@ fn compare(
     };
     let test = match found {
         Name::Level => {
-            let level = level(value).ok_or_else(|| {
+            let level = Level::from_word(value.as_bytes()).ok_or_else(|| {
                 error(value_at, format!("{value:?} is not a level; write trace, debug, info, warn or error"))
             })?;
             Test::Level(
@@ -207,17 +207,6 @@ fn holds(op: Op, left: u8, right: u8) -> bool {
         Op::Greater => left > right,
         Op::GreaterOrEqual => left >= right,
     }
-}
-
-fn level(word: &str) -> Option<Level> {
-    Some(match word.to_ascii_lowercase().as_str() {
-        "trace" => Level::Trace,
-        "debug" => Level::Debug,
-        "info" | "notice" => Level::Info,
-        "warn" | "warning" => Level::Warn,
-        "error" | "err" | "critical" | "fatal" | "panic" => Level::Error,
-        _ => return None,
-    })
 }
 
 fn choice(value: &str, at: usize, yes: &str, no: &str) -> Result<bool, FilterError> {

@@ -157,31 +157,42 @@ fn need_words(words: &[Vec<u8>]) -> Need {
 }
 
 fn need_equal(field: &Field, value: &str, exact: bool) -> Need {
-    let pair =
-        |key: &str| Need { clauses: vec![vec![pair_token(key.as_bytes(), value.as_bytes())]], ..ANYTHING };
+    let pair = |keys: &[&str]| Need {
+        clauses: vec![keys.iter().map(|key| pair_token(key.as_bytes(), value.as_bytes())).collect()],
+        ..ANYTHING
+    };
     let in_body = || need_words(&words::of(value.as_bytes()));
+    // A value in a body may be longer than its lower case, unless that is ASCII.
+    let has_pair =
+        |key: &str| (exact || value.is_ascii()) && hash::has_pair(key.as_bytes(), value.as_bytes());
     match field {
         Field::Origin(OriginField::Tenant) if exact => {
             Need { tenants: Some(vec![value.to_owned()]), ..ANYTHING }
         }
-        Field::Origin(OriginField::Namespace) => pair("namespace"),
-        Field::Origin(OriginField::Pod) => pair("pod"),
-        Field::Origin(OriginField::Container) => pair("container"),
-        Field::Origin(OriginField::Node) => pair("node"),
-        Field::Origin(_) => ANYTHING,
-        Field::Service => either(pair("service"), in_body()),
-        Field::Data(path) => {
-            let key = path.last().map_or("", String::as_str);
-            // The body's value may be longer than its lower case, unless that is ASCII.
-            let same_length = exact || value.is_ascii();
-            if same_length && hash::has_pair(path.join(".").as_bytes(), value.as_bytes()) {
-                both(pair(key), in_body())
-            } else {
-                in_body()
-            }
+        Field::Origin(field) => origin_key(*field).map_or(ANYTHING, |key| pair(&[key])),
+        Field::Either(field, _) => origin_key(*field).map_or(ANYTHING, |key| either(pair(&[key]), in_body())),
+        Field::Data(path) if has_pair(path) => {
+            // `a.b.c` may be the key `a.b.c`, `b.c` in `a`, or `c` in the `b` of `a`.
+            let keys: Vec<&str> =
+                std::iter::successors(Some(path.as_str()), |rest| Some(rest.split_once('.')?.1)).collect();
+            both(in_body(), if keys.len() <= ALTERNATIVES_MAX { pair(&keys) } else { ANYTHING })
         }
-        Field::Body(_) => in_body(),
+        Field::Data(_) | Field::Body(_) => in_body(),
     }
+}
+
+/// The key of an origin's name in [`hash::origin_pairs`].
+fn origin_key(field: OriginField) -> Option<&'static str> {
+    Some(match field {
+        OriginField::Service => "service",
+        OriginField::Namespace => "namespace",
+        OriginField::Pod => "pod",
+        OriginField::Container => "container",
+        OriginField::Node => "node",
+        OriginField::Plugin => "plugin",
+        OriginField::Tenant | OriginField::TenantId | OriginField::Workload => return None,
+        OriginField::Environment | OriginField::Version | OriginField::Region => return None,
+    })
 }
 
 /// The opposite of a test, where that says something about a block.

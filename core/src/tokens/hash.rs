@@ -18,8 +18,7 @@ pub fn word_token(word: &[u8]) -> u64 {
     xxh3_64(word)
 }
 
-/// The hash of `key=value`. The key's last dotted part counts, without case, `_` and `-` (`trace_id`, `dd.traceId` and
-/// `traceid` are one); the value without case.
+/// The hash of `key=value`: the key without case, `_`, `-` and `.` (as in [`crate::fields`]), the value without case.
 pub fn pair_token(key: &[u8], value: &[u8]) -> u64 {
     let mut token = Vec::with_capacity(key.len() + 1 + value.len());
     put_pair(&mut token, key, value);
@@ -27,8 +26,7 @@ pub fn pair_token(key: &[u8], value: &[u8]) -> u64 {
 }
 
 fn put_pair(token: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let last = memchr::memrchr(b'.', key).map_or(0, |dot| dot + 1);
-    token.extend(key[last..].iter().filter(|byte| !b"_-".contains(byte)).map(u8::to_ascii_lowercase));
+    token.extend(key.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'.')).map(u8::to_ascii_lowercase));
     token.push(b'=');
     if value.is_ascii() {
         token.extend(value.iter().map(u8::to_ascii_lowercase));
@@ -39,17 +37,18 @@ fn put_pair(token: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 
 /// Whether a body's value under this key gets a `key=value` token.
 pub fn has_pair(key: &[u8], value: &[u8]) -> bool {
-    value.len() <= PAIR_VALUE_BYTES_MAX && key.len() <= PAIR_KEY_BYTES_MAX
+    value.len() <= PAIR_VALUE_BYTES_MAX && key.len() <= PAIR_KEY_BYTES_MAX && key.is_ascii()
 }
 
 /// The names of an origin that have a token, each under its filter field.
-pub fn origin_pairs(origin: &Origin) -> [(&'static str, &str); 5] {
+pub fn origin_pairs(origin: &Origin) -> [(&'static str, &str); 6] {
     [
         ("service", &origin.service),
         ("namespace", &origin.namespace),
         ("pod", &origin.pod),
         ("container", &origin.container),
         ("node", &origin.node),
+        ("plugin", &origin.plugin),
     ]
 }
 

@@ -6,6 +6,8 @@
 
 mod bloom;
 pub mod hash;
+#[cfg(test)]
+mod tests;
 pub mod values;
 pub mod words;
 

@@ -15,7 +15,7 @@ pub trait Visit {
 }
 
 pub fn visit(body: &[u8], visitor: &mut impl Visit) {
-    let start = body.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(body.len());
+    let start = body.iter().position(|&byte| !is_blank(byte)).unwrap_or(body.len());
     if body.get(start) != Some(&b'{') || !json(&body[start..], visitor) {
         visitor.text(body);
     }
@@ -29,13 +29,32 @@ struct Key<'a> {
     array_depth: Option<usize>,
 }
 
+/// What may come next in the outermost object. Deeper, only quotes and brackets count, as in [`crate::fields`].
+#[derive(Clone, Copy, PartialEq)]
+enum Next {
+    KeyOrEnd,
+    Key,
+    Colon,
+    Value,
+    CommaOrEnd,
+}
+
 /// `false`: it was not a whole JSON object.
 fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
     let mut whole = true;
     let mut depth = 0usize;
+    let mut next = Next::KeyOrEnd;
     let mut key: Option<Key<'_>> = None;
+    let mut after_colon = false;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
+        // At the top: what this must be, and what it lets follow.
+        let mut step = |from: &[Next], to: Next| {
+            if depth == 1 {
+                whole &= from.contains(&next);
+                next = to;
+            }
+        };
         match byte {
             b'"' => {
                 let Some(len) = string_len(&bytes[at + 1..]) else {
@@ -44,13 +63,26 @@ fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
                 };
                 let raw = &bytes[at + 1..at + 1 + len];
                 at += len + 2;
-                if is_key(&bytes[at..]) {
+                if !after_colon && is_key(&bytes[at..]) {
+                    step(&[Next::KeyOrEnd, Next::Key], Next::Colon);
                     key = Some(Key { raw, array_depth: None });
                 } else {
+                    step(&[Next::Value], Next::CommaOrEnd);
                     scalar(&mut key, depth, &unescape(raw), visitor);
+                    after_colon = false;
                 }
             }
+            b':' => {
+                step(&[Next::Colon], Next::Value);
+                after_colon = true;
+                at += 1;
+            }
+            b',' => {
+                step(&[Next::CommaOrEnd], Next::Key);
+                at += 1;
+            }
             b'{' | b'[' => {
+                step(&[Next::Value], Next::CommaOrEnd);
                 depth += 1;
                 key = match key {
                     Some(Key { raw, array_depth: None }) if byte == b'[' => {
@@ -58,32 +90,43 @@ fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
                     }
                     _ => None,
                 };
+                after_colon = false;
                 at += 1;
             }
             b'}' | b']' => {
-                if depth == 0 {
-                    return false;
+                if depth == 1 {
+                    let ends = byte == b'}' && matches!(next, Next::KeyOrEnd | Next::CommaOrEnd);
+                    return whole && ends && bytes[at + 1..].iter().all(|&byte| is_blank(byte));
                 }
                 depth -= 1;
                 key = None;
                 at += 1;
-                if depth == 0 {
-                    return whole && bytes[at..].iter().all(u8::is_ascii_whitespace);
-                }
             }
-            b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' => at += 1,
+            b' ' | b'\t' | b'\r' | b'\n' => at += 1,
             _ => {
+                step(&[Next::Value], Next::CommaOrEnd);
                 let rest = &bytes[at..];
-                let len =
-                    rest.iter().position(|byte| b",:{}[]\" \t\r\n".contains(byte)).unwrap_or(rest.len());
+                let len = rest.iter().position(|byte| !is_scalar(*byte)).unwrap_or(rest.len());
                 let atom = &rest[..len];
                 whole &= matches!(byte, b'0'..=b'9' | b'-') || matches!(atom, b"true" | b"false" | b"null");
-                scalar(&mut key, depth, atom, visitor);
-                at += len;
+                if len > 0 {
+                    scalar(&mut key, depth, atom, visitor);
+                    after_colon = false;
+                }
+                at += len.max(1);
             }
         }
     }
     false
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// What numbers and literals, also wrong ones, consist of: the alphabet of [`crate::fields`].
+fn is_scalar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
 fn scalar(key: &mut Option<Key<'_>>, depth: usize, value: &[u8], visitor: &mut impl Visit) {
@@ -102,72 +145,22 @@ fn scalar(key: &mut Option<Key<'_>>, depth: usize, value: &[u8], visitor: &mut i
 fn string_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += memchr::memchr2(b'"', b'\\', &bytes[at..])?;
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
         if bytes[at] == b'"' {
             return Some(at);
         }
         at += 2;
-        if at > bytes.len() {
-            return None;
-        }
     }
 }
 
 fn is_key(after: &[u8]) -> bool {
-    after.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
+    after.iter().find(|byte| !is_blank(**byte)) == Some(&b':')
 }
 
-/// A JSON string's content. A lone surrogate and an unknown escape become U+FFFD and themselves; nothing fails.
-pub fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = memchr::memchr(b'\\', raw) else { return Cow::Borrowed(raw) };
-    let mut out = Vec::with_capacity(raw.len());
-    out.extend_from_slice(&raw[..first]);
-    let mut at = first;
-    while at < raw.len() {
-        if raw[at] != b'\\' {
-            let len = memchr::memchr(b'\\', &raw[at..]).unwrap_or(raw.len() - at);
-            out.extend_from_slice(&raw[at..at + len]);
-            at += len;
-            continue;
-        }
-        let Some(&escape) = raw.get(at + 1) else {
-            out.push(b'\\');
-            break;
-        };
-        at += 2;
-        match escape {
-            b'n' => out.push(b'\n'),
-            b't' => out.push(b'\t'),
-            b'r' => out.push(b'\r'),
-            b'b' => out.push(8),
-            b'f' => out.push(12),
-            b'u' => {
-                let (c, used) = unicode_escape(&raw[at..]);
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                at += used;
-            }
-            other => out.push(other),
-        }
+fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\\', raw).is_some() {
+        Cow::Owned(crate::fields::unescape(raw))
+    } else {
+        Cow::Borrowed(raw)
     }
-    Cow::Owned(out)
-}
-
-/// The character of the hexadecimal digits after `\u` (of two such escapes, if a surrogate pair) and the bytes it took.
-fn unicode_escape(rest: &[u8]) -> (char, usize) {
-    let Some(high) = hex4(rest) else { return (char::REPLACEMENT_CHARACTER, 0) };
-    if let Some(c) = char::from_u32(high) {
-        return (c, 4);
-    }
-    let low = rest.get(4..6).filter(|escape| escape == b"\\u").and_then(|_| hex4(&rest[6..]));
-    match low {
-        Some(low) if high < 0xdc00 && (0xdc00..0xe000).contains(&low) => {
-            let c = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-            (char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER), 10)
-        }
-        _ => (char::REPLACEMENT_CHARACTER, 4),
-    }
-}
-
-fn hex4(bytes: &[u8]) -> Option<u32> {
-    bytes.get(..4)?.iter().try_fold(0, |value, &byte| Some(value << 4 | char::from(byte).to_digit(16)?))
 }

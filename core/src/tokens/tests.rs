@@ -1,0 +1,176 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::origin::Origin;
+use crate::record::Flags;
+
+#[derive(Default)]
+struct Collected {
+    texts: Vec<String>,
+    pairs: Vec<String>,
+}
+
+impl values::Visit for Collected {
+    fn text(&mut self, text: &[u8]) {
+        self.texts.push(String::from_utf8_lossy(text).into_owned());
+    }
+
+    fn pair(&mut self, key: &[u8], value: &[u8]) {
+        self.pairs.push(format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value)));
+    }
+}
+
+fn visited(body: &str) -> (Vec<String>, Vec<String>) {
+    let mut collected = Collected::default();
+    values::visit(body.as_bytes(), &mut collected);
+    (collected.texts, collected.pairs)
+}
+
+#[test]
+fn values_of_bodies() {
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        ("", &[""], &[]),
+        ("plain \"text\": 1", &["plain \"text\": 1"], &[]),
+        (r#"{"a":"b c","n":-1.5,"t":true}"#, &["b c", "-1.5", "true"], &["a=b c", "n=-1.5", "t=true"]),
+        (" {\"a\" : \"b\"}\n", &["b"], &["a=b"]),
+        (r#"{"o":{"k":"v","l":["x",1,["deep"]]}}"#, &["v", "x", "1", "deep"], &["k=v", "l=x", "l=1"]),
+        (
+            r#"{"a":"q\"u\\o\n","b":"caf\u00e9 \ud83d\ude00"}"#,
+            &["q\"u\\o\n", "café 😀"],
+            &["a=q\"u\\o\n", "b=café 😀"],
+        ),
+        (r#"{"\u0061":1}"#, &["1"], &["a=1"]),
+        // Not whole: what can be read, and the whole line.
+        (r#"{"a":"b c"#, &["b c", r#"{"a":"b c"#], &[]),
+        (r#"{"a":1 "b":2}"#, &["1", "2", r#"{"a":1 "b":2}"#], &["a=1", "b=2"]),
+        (r#"{"a":1} tail"#, &["1", r#"{"a":1} tail"#], &["a=1"]),
+        (r#"{"a":nil}"#, &["nil", r#"{"a":nil}"#], &["a=nil"]),
+        (r#"{"a":1,}"#, &["1", r#"{"a":1,}"#], &["a=1"]),
+        (r#"{"a":1]"#, &["1", r#"{"a":1]"#], &["a=1"]),
+        (r#"{"n":{"a":"b":1}}"#, &["b", "1"], &["a=b"]),
+    ];
+    for (body, texts, pairs) in cases {
+        let found = visited(body);
+        assert_eq!(found.0, *texts, "{body}");
+        assert_eq!(found.1, *pairs, "{body}");
+    }
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(visited(&deep).0, [""; 0], "depth is no matter");
+}
+
+#[test]
+fn words_of_texts() {
+    let cases: &[(&[u8], &[&str])] = &[
+        (b"", &[]),
+        (b"--- !!", &[]),
+        (b"Connection RESET by peer", &["connection", "reset", "by", "peer"]),
+        (b"user_id=42, ratio=3.14", &["user_id", "42", "ratio", "3", "14"]),
+        ("ÄRGER mit Straße".as_bytes(), &["ärger", "mit", "straße"]),
+        ("naïve…café—BAR\u{a0}x".as_bytes(), &["naïve", "café", "bar", "x"]),
+        (b"abc\xff\xfeDEF \xc3", &["abc", "def"]),
+        ("\u{212a}elvin K".as_bytes(), &["\u{212a}elvin", "k"]),
+        ("日本語 ログ".as_bytes(), &["日本語", "ログ"]),
+        ("a😀b".as_bytes(), &["a", "b"]),
+    ];
+    for (text, expected) in cases {
+        let found: Vec<String> = words::of(text)
+            .into_iter()
+            .map(|word| String::from_utf8(word).expect("words are UTF-8"))
+            .collect();
+        assert_eq!(found, *expected, "{}", String::from_utf8_lossy(text));
+    }
+    let long = vec![b'A'; 1000];
+    assert_eq!(words::of(&long), [vec![b'a'; 1000]]);
+}
+
+/// Part of the block format: a change needs a new version.
+#[test]
+fn hashes_and_probes_are_fixed() {
+    assert_eq!(word_token(b"connection"), 6_806_365_859_123_304_234);
+    assert_eq!(pair_token(b"user_ID", b"Bob"), word_token(b"userid=bob"));
+    assert_eq!(pair_token(b"order.id", "ÄB".as_bytes()), word_token("orderid=äb".as_bytes()));
+    assert_eq!(probes("connection"), probes_of(word_token(b"connection")));
+    assert_eq!(probes("connection"), [2_102_663_974, 817_603_871, 2_887_560_406, 4_028_312_799, 486_859_415]);
+    assert!(probes("x").iter().all(|probe| (0..1 << 32).contains(probe)));
+}
+
+#[test]
+fn one_in_some_hundred_is_falsely_there() {
+    for count in [50u64, 500, 8_000] {
+        let bloom = build(&(0..count).map(|n| word_token(format!("in{n}").as_bytes())).collect::<Vec<_>>());
+        assert_eq!(bloom.len() as u64, count * 2);
+        let asked = 200_000u64;
+        let wrong = (0..asked).filter(|n| may_contain(&bloom, &probes(&format!("out{n}")))).count() as f64;
+        // 16 bits and 5 probes: 0.14% with ideal hashes.
+        assert!(wrong / (asked as f64) < 0.0025, "{count} tokens: {} of {asked}", wrong);
+    }
+}
+
+#[test]
+fn too_many_tokens_only_make_it_say_perhaps() {
+    let tokens: Vec<u64> = (0..200_000u64).map(|n| word_token(&n.to_le_bytes())).collect();
+    let mut builder = BloomBuilder::new();
+    tokens.iter().for_each(|&token| builder.insert(token));
+    let bloom = builder.finish();
+    assert_eq!(bloom.len(), 2 * crate::limits::BLOOM_TOKENS_MAX);
+    assert!(tokens.iter().all(|&token| may_contain(&bloom, &probes_of(token))));
+    builder.insert(7);
+    assert_eq!(builder.finish(), build(&[7]), "the next block knows nothing of it");
+    assert!(!may_contain(&[], &probes_of(7)));
+}
+
+#[test]
+fn tokens_of_a_record() {
+    let origin = Origin {
+        service: "Checkout".into(),
+        pod: "p-1".into(),
+        namespace: "shop".into(),
+        ..Origin::default()
+    };
+    let mut tokens = HashSet::new();
+    let body = br#"{"msg":"Payment failed","taskId":42,"trace":"4bf92f3577b34da6a3ce929d0e0e4736"}"#;
+    for_each_token(body, &origin, Flags::AUDIT, &mut |token| {
+        tokens.insert(token);
+    });
+    let expected = [
+        "service=checkout",
+        "pod=p-1",
+        "namespace=shop",
+        "category=audit",
+        "payment",
+        "failed",
+        "msg=payment failed",
+        "42",
+        "taskid=42",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+    ];
+    assert_eq!(tokens, expected.iter().map(|token| word_token(token.as_bytes())).collect());
+}
+
+proptest! {
+    #[test]
+    fn a_filter_has_all_its_tokens(tokens in prop::collection::vec(any::<u64>(), 0..3000)) {
+        let bloom = build(&tokens);
+        for &token in &tokens {
+            prop_assert!(may_contain(&bloom, &probes_of(token)));
+        }
+    }
+
+    /// Lower-casing first changes nothing, and words are the words of themselves.
+    #[test]
+    fn words_are_stable(text in "\\PC{0,40}") {
+        let found = words::of(text.as_bytes());
+        prop_assert_eq!(&words::of(words::lower(text.as_bytes()).as_bytes()), &found);
+        for word in &found {
+            prop_assert_eq!(&words::of(word), &vec![word.clone()]);
+        }
+    }
+
+    #[test]
+    fn any_bytes_have_values(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        visited(&String::from_utf8_lossy(&body));
+        values::visit(&body, &mut Collected::default());
+    }
+}
