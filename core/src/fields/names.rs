@@ -179,14 +179,18 @@ pub fn lookup(key: Text<'_>) -> Option<Key> {
     Some(found)
 }
 
-/// The same as [`lookup`] for what level and audit depend on; most other keys are passed over after a look at two letters.
+/// The same as [`lookup`] for what level and audit depend on; most other keys are passed over after a look at three letters.
 #[inline]
 pub fn lookup_quick(key: Text<'_>) -> Option<Key> {
+    if key.raw.len() < 3 && key.raw.first() != Some(&b'@') {
+        return None;
+    }
     if !key.escaped
-        && let [first, .., last] = key.raw
+        && let [first, second, .., last] = key.raw
         && first.is_ascii_alphanumeric()
+        && second.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
-        && !TABLE.may_be_quick(*first, *last)
+        && !TABLE.may_be_quick(*first, *second, *last)
     {
         return None;
     }

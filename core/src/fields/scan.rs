@@ -56,7 +56,7 @@ impl<'a> Members<'a> {
     }
 
     /// The next member; `None` when the object is closed and nothing but blanks follows it.
-    #[inline]
+    #[inline(always)]
     pub fn next_member(&mut self) -> Result<Option<Member<'a>>, Broken> {
         let bytes = self.bytes;
         let mut at = skip_blanks(bytes, self.at);
@@ -162,7 +162,7 @@ fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// The value at `at`, and where what follows it begins.
-#[inline]
+#[inline(always)]
 fn value(bytes: &[u8], at: usize) -> Result<(Value<'_>, usize), Broken> {
     match bytes.get(at).ok_or(Broken)? {
         b'"' => {
@@ -199,7 +199,7 @@ fn zero_bytes(word: u64) -> u64 {
 
 /// The closing quote of the string whose content begins at `at`, and whether a backslash is in it. Keys and most values
 /// are short, so eight bytes at a time beat a call to a vectorized search; a long one is handed over to it.
-#[inline]
+#[inline(always)]
 fn string_end(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
     let mut escaped = false;
     let mut words = 0;

@@ -27,15 +27,26 @@ pub struct Normal {
     hash: u32,
 }
 
-const HASH_START: u32 = 0x811c_9dc5;
+/// A hash of a normalized name's first and last eight bytes and its length.
+const fn hash_of(bytes: &[u8; KEY_BYTES_MAX], len: usize) -> u32 {
+    let first = word_at(bytes, 0);
+    let last = word_at(bytes, len.saturating_sub(8));
+    let mixed = (first ^ last.rotate_left(29) ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 40) as u32
+}
 
-/// FNV-1a.
-const fn hash_step(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+const fn word_at(bytes: &[u8; KEY_BYTES_MAX], at: usize) -> u64 {
+    let mut word = [0; 8];
+    let mut index = 0;
+    while index < 8 {
+        word[index] = bytes[at + index];
+        index += 1;
+    }
+    u64::from_le_bytes(word)
 }
 
 const fn slot_of(hash: u32) -> usize {
-    ((hash ^ (hash >> 15)) as usize) & (SLOTS - 1)
+    (hash as usize) & (SLOTS - 1)
 }
 
 impl Normal {
@@ -51,17 +62,17 @@ impl Normal {
         if key.len() > KEY_BYTES_MAX {
             return None;
         }
-        let mut normal = Normal { bytes: [0; KEY_BYTES_MAX], len: 0, hash: HASH_START };
+        let mut bytes = [0; KEY_BYTES_MAX];
+        let mut len = 0;
         for byte in key {
-            if matches!(byte, b'_' | b'-' | b'.') {
-                continue;
-            }
-            let lower = byte.to_ascii_lowercase();
-            normal.bytes[normal.len] = lower;
-            normal.len += 1;
-            normal.hash = hash_step(normal.hash, lower);
+            // Written always and kept by the length: without a branch that nothing predicts.
+            bytes[len] = byte.to_ascii_lowercase();
+            len += usize::from(!matches!(byte, b'_' | b'-' | b'.'));
         }
-        Some(normal)
+        if len < key.len() {
+            bytes[len] = 0;
+        }
+        Some(Normal { bytes, len, hash: hash_of(&bytes, len) })
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -73,31 +84,35 @@ pub struct Table<const N: usize> {
     entries: &'static [Entry],
     /// Index + 1 of the entry; 0 is empty.
     slots: [u16; SLOTS],
-    /// For each first letter, which last letters a name has that level or audit can depend on.
-    quick: [u64; 64],
+    /// One bit for the first, second and last letter of each name that level or audit can depend on.
+    quick: [u64; QUICK_BITS / 64],
 }
 
-/// Letters and digits (in any case) as 0 to 63.
-const fn letter(byte: u8) -> usize {
-    (byte.to_ascii_lowercase() & 63) as usize
+const QUICK_BITS: usize = 8192;
+
+/// The bit of three letters, in any case.
+#[inline]
+const fn quick_bit(first: u8, second: u8, last: u8) -> usize {
+    let letters = ((first | 0x20) as u32) << 16 | ((second | 0x20) as u32) << 8 | (last | 0x20) as u32;
+    (letters.wrapping_mul(0x9e37_79b1) >> (32 - QUICK_BITS.trailing_zeros())) as usize
 }
 
 impl<const N: usize> Table<N> {
     /// Fails to compile when a name is there twice or is not normalized.
     pub const fn new(entries: &'static [Entry]) -> Table<N> {
         assert!(N * 4 < SLOTS && N < u16::MAX as usize && N == entries.len());
-        let mut table = Table { entries, slots: [0; SLOTS], quick: [0; 64] };
+        let mut table = Table { entries, slots: [0; SLOTS], quick: [0; QUICK_BITS / 64] };
         let mut index = 0;
         while index < N {
             let name = entries[index].name.as_bytes();
-            let mut hash = HASH_START;
+            let mut bytes = [0; KEY_BYTES_MAX];
             let mut at = 0;
             while at < name.len() {
                 assert!(!matches!(name[at], b'_' | b'-' | b'.' | b'A'..=b'Z'), "names are normalized");
-                hash = hash_step(hash, name[at]);
+                bytes[at] = name[at];
                 at += 1;
             }
-            let mut slot = slot_of(hash);
+            let mut slot = slot_of(hash_of(&bytes, name.len()));
             while table.slots[slot] != 0 {
                 let other = entries[table.slots[slot] as usize - 1].name.as_bytes();
                 assert!(!same(name, other), "a name is in the table twice");
@@ -105,7 +120,8 @@ impl<const N: usize> Table<N> {
             }
             table.slots[slot] = (index + 1) as u16;
             if entries[index].quick {
-                table.quick[letter(name[0])] |= 1 << letter(name[name.len() - 1]);
+                let bit = quick_bit(name[0], name[1], name[name.len() - 1]);
+                table.quick[bit / 64] |= 1 << (bit % 64);
             }
             index += 1;
         }
@@ -123,10 +139,11 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// False when no name that matters has this first and last letter.
+    /// False when no name that matters has these first, second and last letters.
     #[inline]
-    pub fn may_be_quick(&self, first: u8, last: u8) -> bool {
-        self.quick[letter(first)] & (1 << letter(last)) != 0
+    pub fn may_be_quick(&self, first: u8, second: u8, last: u8) -> bool {
+        let bit = quick_bit(first, second, last);
+        self.quick[bit / 64] & (1 << (bit % 64)) != 0
     }
 }
 
