@@ -58,3 +58,61 @@ pub fn parse(line: &[u8]) -> Result<DockerLine<'_>, DockerError> {
     };
     Ok(DockerLine { time_ns, io, partial, content })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(log: &str) -> String {
+        format!(r#"{{"log":{log},"stream":"stderr","time":"2026-11-21T02:24:31.5Z"}}"#)
+    }
+
+    #[test]
+    fn lines_as_docker_writes_them() {
+        for (log, partial, content) in [
+            (r#""hello\n""#, false, "hello"),
+            (r#""hello""#, true, "hello"),
+            (r#""""#, true, ""),
+            (r#""\n""#, false, ""),
+            (r#""a\nb\n\n""#, false, "a\nb\n"),
+            (r#""{\"level\":\"warn\"}\r\n""#, false, "{\"level\":\"warn\"}\r"),
+            (r#""\u003cb\u003e \u0000 \ufffd\n""#, false, "<b> \0 \u{fffd}"),
+        ] {
+            let line = line(log);
+            let expected = DockerLine {
+                time_ns: 1_795_227_871_500_000_000,
+                io: Io::Stderr,
+                partial,
+                content: Cow::Borrowed(content.as_bytes()),
+            };
+            assert_eq!(parse(line.as_bytes()).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn other_members_are_passed_over() {
+        let line = br#"{"log":"x\n","stream":"stdout","attrs":{"tag":"t"},"time":"2026-11-21T02:24:31Z"}"#;
+        assert_eq!(parse(line).unwrap().io, Io::Stdout);
+    }
+
+    #[test]
+    fn lines_that_are_none() {
+        for line in [
+            "",
+            "{}",
+            "[]",
+            "hello",
+            r#"{"log":"x\n","stream":"stdout"}"#,
+            r#"{"log":"x\n","stream":"stdfoo","time":"2026-11-21T02:24:31Z"}"#,
+            r#"{"log":"x\n","stream":"stdout","time":"9999-11-21T02:24:31Z"}"#,
+            r#"{"log":5,"stream":"stdout","time":"2026-11-21T02:24:31Z"}"#,
+            r#"{"log":"\ud800","stream":"stdout","time":"2026-11-21T02:24:31Z"}"#,
+            r#"{"log":"cut"#,
+            "2026-11-21T02:24:31Z stdout F x",
+        ] {
+            assert!(parse(line.as_bytes()).is_err(), "{line}");
+        }
+        assert!(parse(&b"[".repeat(100_000)).is_err());
+        assert!(parse(b"{\"log\":\"\xff\"}").is_err());
+    }
+}

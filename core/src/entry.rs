@@ -185,9 +185,10 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// RFC 3339, microseconds, UTC. A time that RFC 3339 cannot write (year above 9999) is shown as its end.
+/// RFC 3339, microseconds, UTC. A time outside of the calendar's years (-9999 to 9999) is shown as its nearer end.
 pub fn timestamp(time_us: i64) -> String {
-    let time = jiff::Timestamp::from_microsecond(time_us).unwrap_or(jiff::Timestamp::MAX);
+    let end = if time_us < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    let time = jiff::Timestamp::from_microsecond(time_us).unwrap_or(end);
     format!("{time:.6}")
 }
 
@@ -198,12 +199,15 @@ pub enum Column {
     Timestamp,
     Number,
     Json,
+    /// Present and true, or absent.
+    Flag,
 }
 
 /// Every field of an entry with its JSON name, in the order in which a table shows them.
 pub const FIELDS: &[(&str, Column)] = &[
     ("id", Column::Text),
     ("timestamp", Column::Timestamp),
+    ("originalTimestamp", Column::Timestamp),
     ("level", Column::Text),
     ("category", Column::Text),
     ("tenantId", Column::Text),
@@ -239,4 +243,10 @@ pub const FIELDS: &[(&str, Column)] = &[
     ("container", Column::Text),
     ("node", Column::Text),
     ("stream", Column::Text),
+    ("parseError", Column::Flag),
+    ("truncated", Column::Flag),
+    ("incomplete", Column::Flag),
 ];
+
+#[cfg(test)]
+mod tests;

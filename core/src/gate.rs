@@ -68,3 +68,6 @@ fn sampled(part: f64, position: u64) -> bool {
     hash ^= hash >> 31;
     ((hash >> 11) as f64) / ((1u64 << 53) as f64) < part
 }
+
+#[cfg(test)]
+mod tests;

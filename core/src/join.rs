@@ -137,3 +137,6 @@ impl Join {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

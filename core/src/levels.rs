@@ -121,3 +121,6 @@ impl LevelRules {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
