@@ -180,6 +180,11 @@ impl ContainerLog {
         Ok(found)
     }
 
+    /// Which run of the container this is.
+    pub fn restart(&self) -> u32 {
+        self.restart
+    }
+
     /// How often it rotated.
     pub fn rotations(&self) -> u64 {
         self.rotations

@@ -1,9 +1,25 @@
-//! Whole-system tests: the real parts they run against (`env`), the generator's files (`generated`), and the
-//! reconciler that says whether every line arrived exactly once (`reconcile`).
+//! Whole-system tests: the real parts they run against (`env`), container log files without a node (`generated`), agent
+//! and writer as processes (`pipeline`), all of it on a node (`release`), and the reconciler that says whether every line
+//! arrived exactly once (`reconcile`).
 
 pub mod bin;
 pub mod env;
 pub mod generated;
+pub mod pipeline;
 pub mod reconcile;
+pub mod release;
 
 pub use bin::bin;
+use serde_json::Value;
+
+/// Puts the keys of `more` into `base`, deep.
+pub(crate) fn merge(base: &mut Value, more: &Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, more) => *base = more.clone(),
+    }
+}

@@ -1,7 +1,9 @@
 //! The generator as a program: a pod's only process. It writes its lines to stdout (and every tenth to stderr, a stream of
 //! its own), and keeps a ledger that no fault of the pipeline touches.
 //!
-//! `cordwood-generator run --run R --stream S --lines N [--rate LINES_PER_S] [--format json|text] [--ledger FOLDER] [--stay]`
+//! `cordwood-generator run --run R --stream S --lines N [--rate LINES_PER_S] [--format json|text] [--ledger FOLDER] [--stay]
+//! [--unique]`: `--unique` adds the moment of the start to the stream's name, so that a restarted container begins another;
+//! `--stay` keeps running afterwards.
 //! `cordwood-generator pause` waits for a signal (a pod's sandbox).
 
 use std::collections::HashMap;
@@ -9,7 +11,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cordwood_generator::{Format, Stream};
 
@@ -56,11 +58,12 @@ fn wait_forever() -> ! {
 
 fn settings(arguments: &[String]) -> Result<Settings, String> {
     let mut values = HashMap::new();
-    let mut stay = false;
+    let (mut stay, mut unique) = (false, false);
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
         match name.as_str() {
             "--stay" => stay = true,
+            "--unique" => unique = true,
             "--run" | "--stream" | "--lines" | "--rate" | "--format" | "--ledger" => {
                 values
                     .insert(&name[2..], rest.next().ok_or_else(|| format!("{name} needs a value"))?.as_str());
@@ -71,9 +74,14 @@ fn settings(arguments: &[String]) -> Result<Settings, String> {
     let text = |name: &str| values.get(name).copied().ok_or_else(|| format!("--{name} is missing"));
     let number =
         |name: &str, value: &str| value.parse::<u64>().map_err(|error| format!("--{name} {value}: {error}"));
+    let mut stream = text("stream")?.to_owned();
+    if unique {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?;
+        stream.push_str(&format!(".{:x}", now.as_nanos()));
+    }
     Ok(Settings {
         run: text("run")?.to_owned(),
-        stream: text("stream")?.to_owned(),
+        stream,
         lines: number("lines", text("lines")?)?,
         rate: values.get("rate").map_or(Ok(0), |value| number("rate", value))?,
         format: match values.get("format").copied().unwrap_or("json") {
