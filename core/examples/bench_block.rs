@@ -1,9 +1,10 @@
 //! Measures the block codec: records per second in and out, bytes per raw byte, how often the bloom filter is wrong.
 //!
-//! `cargo run --release -p cordwood-core --example bench_block -- [FILE...]`: on generated lines of about 224 bytes, and
-//! on the lines of the files given.
+//! `cargo run --release -p cordwood-core --example bench_block -- [--only WORDS] [FILE...]`: on generated lines of about
+//! 224 bytes, and on the lines of the files given. `--only`: the measurements whose name has these words.
 #![allow(clippy::print_stdout)]
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use cordwood_core::block::{Block, BlockBuilder, EncodedBlock};
@@ -16,11 +17,17 @@ use cordwood_core::seal::{Leaf, Sealer};
 use cordwood_core::tokens::{self, TokenHasher};
 
 const GENERATED_RECORDS: usize = 400_000;
+static ONLY: OnceLock<String> = OnceLock::new();
 const RUN_MIN: Duration = Duration::from_secs(2);
 
 fn main() {
     let mut sets = vec![("generated".to_owned(), generated(GENERATED_RECORDS))];
-    for path in std::env::args().skip(1) {
+    let mut args = std::env::args().skip(1);
+    while let Some(path) = args.next() {
+        if path == "--only" {
+            ONLY.get_or_init(|| args.next().unwrap_or_default());
+            continue;
+        }
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -74,6 +81,12 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
     rate("tokens only", lines.len(), || {
         for line in lines {
             hasher.record(line, Flags::default(), &mut |token| sum ^= token);
+        }
+    });
+    let mut zstd = zstd::bulk::Compressor::new(3).unwrap_or_default();
+    rate("zstd 3 alone, 50 a block", lines.len(), || {
+        for chunk in lines.chunks(50) {
+            sum ^= zstd.compress(&chunk.concat()).map_or(0, |packed| packed.len()) as u64;
         }
     });
     for (per_block, level) in [(50, 3), (50, 1), (1024, 3)] {
@@ -160,6 +173,9 @@ fn search(blocks: &[EncodedBlock], records: usize, origins: &[Origin], ids: &[Or
 
 /// Runs it for a while; records per second of processor time (where the system tells it, else of real time).
 fn rate(what: &str, records: usize, mut run: impl FnMut()) -> f64 {
+    if ONLY.get().is_some_and(|only| !what.contains(only.as_str())) {
+        return f64::NAN;
+    }
     let start = Instant::now();
     let mut best = Duration::MAX;
     while start.elapsed() < RUN_MIN || best == Duration::MAX {

@@ -31,7 +31,7 @@ impl Phrase {
 
     pub fn is_in_text(&self, text: &str) -> bool {
         let mut search = Search { phrase: self, found: false };
-        search.text(text.as_bytes());
+        search.value(None, text.as_bytes());
         search.found
     }
 
@@ -49,7 +49,7 @@ struct Search<'a> {
 }
 
 impl Visit for Search<'_> {
-    fn text(&mut self, text: &[u8]) {
+    fn value(&mut self, _: Option<&[u8]>, text: &[u8]) {
         if self.found {
             return;
         }
@@ -69,8 +69,6 @@ impl Visit for Search<'_> {
             open.retain(|&matched| matched < wanted.len());
         });
     }
-
-    fn pair(&mut self, _: &[u8], _: &[u8]) {}
 }
 
 /// Finds an ASCII word in any case.

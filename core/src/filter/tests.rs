@@ -223,16 +223,18 @@ fn plans() {
     assert_eq!(plan("tenant=a OR x").tenants, None);
     assert_eq!(plan("NOT tenant=a").tenants, None);
     let token = tokens::probes;
+    let pair =
+        |key: &str, value: &str| tokens::probes_of(tokens::pair_token(key.as_bytes(), value.as_bytes()));
     assert_eq!(plan("Connection RESET").tokens, [[token("connection")], [token("reset")]]);
     assert_eq!(plan("a OR b").tokens, [[token("a"), token("b")]]);
     assert_eq!(plan("(a b) OR c").tokens, [[token("c"), token("a")], [token("c"), token("b")]]);
     assert!(plan("NOT reset").tokens.is_empty());
     assert!(plan("a OR NOT b").tokens.is_empty());
-    assert_eq!(plan("pod=P-1").tokens, [[token("pod=p-1")]]);
-    assert_eq!(plan("category:audit NOT x").tokens, [[token("category=audit")]]);
+    assert_eq!(plan("pod=P-1").tokens, [[pair("pod", "p-1")]]);
+    assert_eq!(plan("category:audit NOT x").tokens, [[pair("category", "audit")]]);
     assert_eq!(
         plan("data.order.id=A17").tokens,
-        [vec![token("a17")], vec![token("orderid=a17"), token("id=a17")]]
+        [vec![token("a17")], vec![pair("orderid", "a17"), pair("id", "a17")]]
     );
     let huge = (0..200).map(|n| format!("(a{n} b{n})")).collect::<Vec<_>>().join(" OR ");
     assert!(plan(&huge).tokens.len() <= 24);

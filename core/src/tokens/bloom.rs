@@ -21,13 +21,13 @@ pub fn probes_of(token: u64) -> Probes {
     [a >> 32, a & 0xffff_ffff, b >> 32, b & 0xffff_ffff, c >> 32].map(|probe| probe as i64)
 }
 
-/// The probes of a lower-cased word (or any token as text).
+/// The probes of a lower-cased word. (For `key=value`: [`super::pair_token`].)
 pub fn probes(token: &str) -> Probes {
     probes_of(word_token(token.as_bytes()))
 }
 
 /// The finalizer of SplitMix64.
-fn mix(mut x: u64) -> u64 {
+pub(super) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
@@ -75,9 +75,11 @@ impl BloomBuilder {
         BloomBuilder { distinct: Vec::new(), table: vec![0; TABLE_MIN], overflow: None }
     }
 
+    #[inline]
     pub fn insert(&mut self, token: u64) {
         if let Some(bloom) = &mut self.overflow {
-            return set(bloom, token);
+            let remainder = Remainder::new(bloom.len());
+            return set(bloom, &remainder, token);
         }
         let token = token.max(1);
         let mask = self.table.len() - 1;
@@ -126,16 +128,39 @@ impl BloomBuilder {
 
 fn filter(tokens: &[u64], bytes: usize) -> Vec<u8> {
     let mut bloom = vec![0; bytes];
+    let remainder = Remainder::new(bytes);
     for &token in tokens {
-        set(&mut bloom, token);
+        set(&mut bloom, &remainder, token);
     }
     bloom
 }
 
-fn set(bloom: &mut [u8], token: u64) {
-    let bits = bloom.len() as u64 * 8;
+#[inline]
+fn set(bloom: &mut [u8], remainder: &Remainder, token: u64) {
     for probe in probes_of(token) {
-        let bit = (probe as u64 % bits) as usize;
+        let bit = remainder.of(probe as u32);
         bloom[bit / 8] |= 1 << (bit % 8);
+    }
+}
+
+/// `probe % bits` for one filter by two multiplications (Lemire, Kaser, Kurz: Faster remainder by direct computation;
+/// exact for 32-bit numbers).
+#[derive(Clone, Copy, Debug)]
+struct Remainder {
+    bits: u64,
+    inverse: u64,
+}
+
+impl Remainder {
+    fn new(bytes: usize) -> Remainder {
+        let bits = bytes as u64 * 8;
+        debug_assert!(bits > 1 && bits <= u64::from(u32::MAX));
+        Remainder { bits, inverse: u64::MAX / bits + 1 }
+    }
+
+    #[inline]
+    fn of(&self, probe: u32) -> usize {
+        let low = self.inverse.wrapping_mul(u64::from(probe));
+        ((u128::from(low) * u128::from(self.bits)) >> 64) as usize
     }
 }

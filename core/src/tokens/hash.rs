@@ -1,17 +1,21 @@
-//! Tokens as 64-bit hashes (XXH3-64 of the token's bytes): what goes into a bloom filter.
+//! Tokens as 64-bit hashes: what goes into a bloom filter. A word's is XXH3-64 of its bytes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::origin::Origin;
 use crate::record::Flags;
 
+use super::bloom::mix;
 use super::values::{self, Visit};
 use super::words;
 
-/// A value longer than this has no `key=value` token: its words are rare enough.
-pub const PAIR_VALUE_BYTES_MAX: usize = 24;
+/// A value longer than this has no `key=value` token: its words are rare enough. (Nor do times as most loggers write
+/// them, which differ in every record.)
+pub const PAIR_VALUE_BYTES_MAX: usize = 16;
 /// Nor has one under a longer key.
 pub const PAIR_KEY_BYTES_MAX: usize = 64;
+/// Keys of a record whose hashes are remembered for the next record, which mostly has the same.
+const KEYS_KEPT_MAX: usize = 64;
 
 /// The hash of a lower-cased word.
 pub fn word_token(word: &[u8]) -> u64 {
@@ -20,18 +24,37 @@ pub fn word_token(word: &[u8]) -> u64 {
 
 /// The hash of `key=value`: the key without case, `_`, `-` and `.` (as in [`crate::fields`]), the value without case.
 pub fn pair_token(key: &[u8], value: &[u8]) -> u64 {
-    let mut token = Vec::with_capacity(key.len() + 1 + value.len());
-    put_pair(&mut token, key, value);
-    xxh3_64(&token)
+    join(key_hash(key), value_hash(value))
 }
 
-fn put_pair(token: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    token.extend(key.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'.')).map(u8::to_ascii_lowercase));
-    token.push(b'=');
-    if value.is_ascii() {
-        token.extend(value.iter().map(u8::to_ascii_lowercase));
-    } else {
-        token.extend_from_slice(words::lower(value).as_bytes());
+/// Mixes the hashes of key and value, so that neither order nor equality of the two cancels anything.
+fn join(key: u64, value: u64) -> u64 {
+    mix(key.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ value)
+}
+
+fn key_hash(key: &[u8]) -> u64 {
+    let plain = key.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'.')).map(u8::to_ascii_lowercase);
+    let mut buffer = [0; PAIR_KEY_BYTES_MAX];
+    let mut len = 0;
+    for byte in plain.clone() {
+        match buffer.get_mut(len) {
+            Some(slot) => *slot = byte,
+            None => return xxh3_64(&plain.collect::<Vec<u8>>()),
+        }
+        len += 1;
+    }
+    xxh3_64(&buffer[..len])
+}
+
+fn value_hash(value: &[u8]) -> u64 {
+    let mut buffer = [0; PAIR_VALUE_BYTES_MAX];
+    match buffer.get_mut(..value.len()) {
+        Some(lower) if value.is_ascii() => {
+            lower.copy_from_slice(value);
+            lower.make_ascii_lowercase();
+            xxh3_64(lower)
+        }
+        _ => xxh3_64(words::lower(value).as_bytes()),
     }
 }
 
@@ -59,10 +82,10 @@ pub fn for_each_token(body: &[u8], origin: &Origin, flags: Flags, each: &mut imp
     hasher.record(body, flags, each);
 }
 
-/// Hashes tokens; keeps a buffer between records.
+/// Hashes tokens; remembers the keys of the last record.
 #[derive(Debug, Default)]
 pub struct TokenHasher {
-    token: Vec<u8>,
+    keys: Vec<(Vec<u8>, u64)>,
 }
 
 impl TokenHasher {
@@ -82,25 +105,55 @@ impl TokenHasher {
         if flags.has(Flags::AUDIT) {
             each(pair_token(b"category", b"audit"));
         }
-        values::visit(body, &mut Hashing { token: &mut self.token, each });
+        values::visit(body, &mut Hashing { keys: &mut self.keys, key_next: 0, each });
     }
 }
 
 struct Hashing<'a, F> {
-    token: &'a mut Vec<u8>,
+    keys: &'a mut Vec<(Vec<u8>, u64)>,
+    /// The place in `keys` of the next key, if the record has the last one's keys.
+    key_next: usize,
     each: &'a mut F,
 }
 
 impl<F: FnMut(u64)> Visit for Hashing<'_, F> {
-    fn text(&mut self, text: &[u8]) {
-        words::for_each(text, &mut |word| (self.each)(word_token(word)));
+    #[inline]
+    fn value(&mut self, key: Option<&[u8]>, text: &[u8]) {
+        let mut last = (0, 0);
+        words::for_each(text, &mut |word| {
+            let token = word_token(word);
+            last = (token, word.len());
+            (self.each)(token);
+        });
+        let Some(key) = key.filter(|key| has_pair(key, text)) else { return };
+        // A value that is one word has its hash already.
+        let value =
+            if last.1 == text.len() && text.is_ascii() && last.1 > 0 { last.0 } else { value_hash(text) };
+        let key = self.key_hash(key);
+        (self.each)(join(key, value));
     }
+}
 
-    fn pair(&mut self, key: &[u8], value: &[u8]) {
-        if has_pair(key, value) {
-            self.token.clear();
-            put_pair(self.token, key, value);
-            (self.each)(xxh3_64(self.token));
+impl<F> Hashing<'_, F> {
+    #[inline]
+    fn key_hash(&mut self, key: &[u8]) -> u64 {
+        let place = self.key_next;
+        self.key_next += 1;
+        match self.keys.get_mut(place) {
+            Some((known, hash)) if known == key => *hash,
+            Some((known, hash)) => {
+                known.clear();
+                known.extend_from_slice(key);
+                *hash = key_hash(key);
+                *hash
+            }
+            None => {
+                let hash = key_hash(key);
+                if place < KEYS_KEPT_MAX {
+                    self.keys.push((key.to_vec(), hash));
+                }
+                hash
+            }
         }
     }
 }

@@ -13,12 +13,12 @@ struct Collected {
 }
 
 impl values::Visit for Collected {
-    fn text(&mut self, text: &[u8]) {
-        self.texts.push(String::from_utf8_lossy(text).into_owned());
-    }
-
-    fn pair(&mut self, key: &[u8], value: &[u8]) {
-        self.pairs.push(format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value)));
+    fn value(&mut self, key: Option<&[u8]>, text: &[u8]) {
+        let text = String::from_utf8_lossy(text).into_owned();
+        if let Some(key) = key {
+            self.pairs.push(format!("{}={text}", String::from_utf8_lossy(key)));
+        }
+        self.texts.push(text);
     }
 }
 
@@ -89,8 +89,10 @@ fn words_of_texts() {
 #[test]
 fn hashes_and_probes_are_fixed() {
     assert_eq!(word_token(b"connection"), 6_806_365_859_123_304_234);
-    assert_eq!(pair_token(b"user_ID", b"Bob"), word_token(b"userid=bob"));
-    assert_eq!(pair_token(b"order.id", "ÄB".as_bytes()), word_token("orderid=äb".as_bytes()));
+    assert_eq!(pair_token(b"user_ID", b"Bob"), pair_token(b"userid", b"bob"));
+    assert_eq!(pair_token(b"order.id", "ÄB".as_bytes()), pair_token(b"orderid", "äb".as_bytes()));
+    assert_ne!(pair_token(b"a", b"b"), pair_token(b"b", b"a"));
+    assert_eq!(pair_token(b"service", b"checkout"), 5_873_572_412_656_110_119);
     assert_eq!(probes("connection"), probes_of(word_token(b"connection")));
     assert_eq!(probes("connection"), [2_102_663_974, 817_603_871, 2_887_560_406, 4_028_312_799, 486_859_415]);
     assert!(probes("x").iter().all(|probe| (0..1 << 32).contains(probe)));
@@ -134,19 +136,18 @@ fn tokens_of_a_record() {
     for_each_token(body, &origin, Flags::AUDIT, &mut |token| {
         tokens.insert(token);
     });
-    let expected = [
-        "service=checkout",
-        "pod=p-1",
-        "namespace=shop",
-        "category=audit",
-        "payment",
-        "failed",
-        "msg=payment failed",
-        "42",
-        "taskid=42",
-        "4bf92f3577b34da6a3ce929d0e0e4736",
+    let words = ["payment", "failed", "42", "4bf92f3577b34da6a3ce929d0e0e4736"];
+    let pairs = [
+        ("service", "checkout"),
+        ("pod", "p-1"),
+        ("namespace", "shop"),
+        ("category", "audit"),
+        ("msg", "payment failed"),
+        ("taskid", "42"),
     ];
-    assert_eq!(tokens, expected.iter().map(|token| word_token(token.as_bytes())).collect());
+    let words = words.iter().map(|word| word_token(word.as_bytes()));
+    let pairs = pairs.iter().map(|(key, value)| pair_token(key.as_bytes(), value.as_bytes()));
+    assert_eq!(tokens, words.chain(pairs).collect());
 }
 
 proptest! {

@@ -4,20 +4,19 @@
 //! JSON object (cut off, words where none belong), the body as a whole is given as one more text, so that nothing that
 //! is shown cannot be found.
 
-use std::borrow::Cow;
+use crate::fields;
 
 /// What [`visit`] finds.
 pub trait Visit {
-    /// A value's text: a string's content, a number or literal as written, or a whole text.
-    fn text(&mut self, text: &[u8]);
-    /// A scalar value that stands under `key`, directly or as an element of the array there. `text` was called for it.
-    fn pair(&mut self, key: &[u8], value: &[u8]);
+    /// A value's text: a string's content, a number or literal as written, or a whole text. `key`: the one that a scalar
+    /// stands under, directly or as an element of the array there.
+    fn value(&mut self, key: Option<&[u8]>, text: &[u8]);
 }
 
 pub fn visit(body: &[u8], visitor: &mut impl Visit) {
     let start = body.iter().position(|&byte| !is_blank(byte)).unwrap_or(body.len());
     if body.get(start) != Some(&b'{') || !json(&body[start..], visitor) {
-        visitor.text(body);
+        visitor.value(None, body);
     }
 }
 
@@ -25,68 +24,73 @@ pub fn visit(body: &[u8], visitor: &mut impl Visit) {
 #[derive(Clone, Copy)]
 struct Key<'a> {
     raw: &'a [u8],
+    escaped: bool,
     /// The depth at which its elements lie, once its array has begun.
     array_depth: Option<usize>,
 }
 
-/// What may come next in the outermost object. Deeper, only quotes and brackets count, as in [`crate::fields`].
-#[derive(Clone, Copy, PartialEq)]
-enum Next {
-    KeyOrEnd,
-    Key,
-    Colon,
-    Value,
-    CommaOrEnd,
+/// What may come next in the outermost object, as bits. Deeper, only quotes and brackets count, as in [`crate::fields`].
+mod next {
+    pub const KEY_OR_END: u8 = 1;
+    pub const KEY: u8 = 2;
+    pub const COLON: u8 = 4;
+    pub const VALUE: u8 = 8;
+    pub const COMMA_OR_END: u8 = 16;
 }
 
 /// `false`: it was not a whole JSON object.
 fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
     let mut whole = true;
     let mut depth = 0usize;
-    let mut next = Next::KeyOrEnd;
+    let mut next = next::KEY_OR_END;
     let mut key: Option<Key<'_>> = None;
     let mut after_colon = false;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         // At the top: what this must be, and what it lets follow.
-        let mut step = |from: &[Next], to: Next| {
+        let mut step = |from: u8, to: u8| {
             if depth == 1 {
-                whole &= from.contains(&next);
+                whole &= from & next != 0;
                 next = to;
             }
         };
         match byte {
             b'"' => {
-                let Some(len) = string_len(&bytes[at + 1..]) else {
-                    visitor.text(&unescape(&bytes[at + 1..]));
+                let start = at + 1;
+                let Some((end, escaped)) = string_end(bytes, start) else {
+                    visitor.value(None, &fields::unescape(&bytes[start..]));
                     return false;
                 };
-                let raw = &bytes[at + 1..at + 1 + len];
-                at += len + 2;
+                let raw = &bytes[start..end];
+                at = end + 1;
                 if !after_colon && is_key(&bytes[at..]) {
-                    step(&[Next::KeyOrEnd, Next::Key], Next::Colon);
-                    key = Some(Key { raw, array_depth: None });
+                    step(next::KEY_OR_END | next::KEY, next::COLON);
+                    key = Some(Key { raw, escaped, array_depth: None });
                 } else {
-                    step(&[Next::Value], Next::CommaOrEnd);
-                    scalar(&mut key, depth, &unescape(raw), visitor);
+                    step(next::VALUE, next::COMMA_OR_END);
+                    if escaped {
+                        scalar(&mut key, depth, &fields::unescape(raw), visitor);
+                    } else {
+                        scalar(&mut key, depth, raw, visitor);
+                    }
                     after_colon = false;
                 }
             }
             b':' => {
-                step(&[Next::Colon], Next::Value);
+                step(next::COLON, next::VALUE);
                 after_colon = true;
                 at += 1;
             }
             b',' => {
-                step(&[Next::CommaOrEnd], Next::Key);
+                step(next::COMMA_OR_END, next::KEY);
                 at += 1;
             }
             b'{' | b'[' => {
-                step(&[Next::Value], Next::CommaOrEnd);
+                step(next::VALUE, next::COMMA_OR_END);
                 depth += 1;
                 key = match key {
-                    Some(Key { raw, array_depth: None }) if byte == b'[' => {
-                        Some(Key { raw, array_depth: Some(depth) })
+                    Some(key) if byte == b'[' && key.array_depth.is_none() => {
+                        Some(Key { array_depth: Some(depth), ..key })
                     }
                     _ => None,
                 };
@@ -95,7 +99,7 @@ fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
             }
             b'}' | b']' => {
                 if depth == 1 {
-                    let ends = byte == b'}' && matches!(next, Next::KeyOrEnd | Next::CommaOrEnd);
+                    let ends = byte == b'}' && next & (next::KEY_OR_END | next::COMMA_OR_END) != 0;
                     return whole && ends && bytes[at + 1..].iter().all(|&byte| is_blank(byte));
                 }
                 depth -= 1;
@@ -104,9 +108,9 @@ fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
             }
             b' ' | b'\t' | b'\r' | b'\n' => at += 1,
             _ => {
-                step(&[Next::Value], Next::CommaOrEnd);
+                step(next::VALUE, next::COMMA_OR_END);
                 let rest = &bytes[at..];
-                let len = rest.iter().position(|byte| !is_scalar(*byte)).unwrap_or(rest.len());
+                let len = rest.iter().position(|&byte| !is_scalar(byte)).unwrap_or(rest.len());
                 let atom = &rest[..len];
                 whole &= matches!(byte, b'0'..=b'9' | b'-') || matches!(atom, b"true" | b"false" | b"null");
                 if len > 0 {
@@ -129,38 +133,61 @@ fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
+#[inline]
 fn scalar(key: &mut Option<Key<'_>>, depth: usize, value: &[u8], visitor: &mut impl Visit) {
-    visitor.text(value);
     match *key {
-        Some(Key { raw, array_depth: None }) => {
-            visitor.pair(&unescape(raw), value);
-            *key = None;
+        Some(found) if found.array_depth.is_none_or(|at| at == depth) => {
+            if found.escaped {
+                visitor.value(Some(&fields::unescape(found.raw)), value);
+            } else {
+                visitor.value(Some(found.raw), value);
+            }
+            if found.array_depth.is_none() {
+                *key = None;
+            }
         }
-        Some(Key { raw, array_depth: Some(at) }) if at == depth => visitor.pair(&unescape(raw), value),
-        _ => {}
+        _ => visitor.value(None, value),
     }
 }
 
-/// Bytes up to the quote that ends the string; `None` if there is none.
-fn string_len(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
-    }
-}
-
+#[inline]
 fn is_key(after: &[u8]) -> bool {
-    after.iter().find(|byte| !is_blank(**byte)) == Some(&b':')
+    after.first() == Some(&b':') || after.iter().find(|&&byte| !is_blank(byte)) == Some(&b':')
 }
 
-fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\\', raw).is_some() {
-        Cow::Owned(crate::fields::unescape(raw))
-    } else {
-        Cow::Borrowed(raw)
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The lowest set bit is the highest of the first byte of `word` that is zero.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// The place of the quote that ends the string whose content begins at `at`, and whether a backslash is in it; `None` if
+/// no quote does. Eight bytes at a time, as most strings are short; a long one by memchr.
+#[inline]
+fn string_end(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
+    let mut escaped = false;
+    let mut chunks = 0;
+    loop {
+        match bytes.get(at..)?.first_chunk::<8>() {
+            Some(chunk) if chunks < 8 => {
+                let word = u64::from_le_bytes(*chunk);
+                let hits = zero_bytes(word ^ (ONES * b'"' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64));
+                if hits == 0 {
+                    at += 8;
+                    chunks += 1;
+                    continue;
+                }
+                at += hits.trailing_zeros() as usize / 8;
+            }
+            _ => at += memchr::memchr2(b'"', b'\\', &bytes[at..])?,
+        }
+        if bytes[at] == b'"' {
+            return Some((at, escaped));
+        }
+        escaped = true;
+        at += 2;
     }
 }
