@@ -39,7 +39,7 @@ pub struct Candidate {
 
 /// PostgreSQL's timestamps reach from 4713 BC to 294276; ours stay well within.
 const TIME_MIN_US: i64 = -62_135_596_800_000_000;
-const TIME_MAX_US: i64 = 253_402_300_799_999_999;
+const TIME_MAX_US: i64 = 253_402_207_200_000_000;
 
 impl Wanted {
     /// `None`: nothing can match.

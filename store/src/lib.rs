@@ -10,6 +10,7 @@ pub mod commit;
 pub mod connect;
 pub mod ddl;
 pub mod error;
+pub mod follow;
 pub mod into_table;
 pub mod lane;
 pub mod migrate;

@@ -44,6 +44,16 @@ pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
     Ok(Migrated { applied, warnings })
 }
 
+/// Names this very schema: another database, or the same one made anew, has another. 16 hex digits.
+pub async fn identity(store: &Store) -> Result<String, StoreError> {
+    let client = store.pooled().await?;
+    let sql = "select substr(md5(applied_on), 1, 16) from refinery_schema_history order by version limit 1";
+    let row =
+        client.query_one(sql, &[]).await.map_err(StoreError::sql("read", "when the schema was made"))?;
+    let identity: Option<String> = row.get(0);
+    Ok(identity.unwrap_or_default())
+}
+
 /// For parts that may not create tables: that the schema is there and new enough.
 pub async fn check(store: &Store) -> Result<(), StoreError> {
     let client = store.pooled().await?;
