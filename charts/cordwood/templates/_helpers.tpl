@@ -69,11 +69,11 @@ imagePullSecrets:
 {{- define "cordwood.kafkaVolumes" -}}
 {{- if and .Values.kafka.tls.enabled .Values.kafka.tls.secretName }}
 - name: kafka-tls
-  secret: {secretName: {{ .Values.kafka.tls.secretName | quote }}, defaultMode: 0440}
+  secret: {secretName: {{ .Values.kafka.tls.secretName | quote }}, defaultMode: 288}
 {{- end }}
 {{- if .Values.kafka.sasl.mechanism }}
 - name: kafka-sasl
-  secret: {secretName: {{ .Values.kafka.sasl.passwordSecret.name | quote }}, defaultMode: 0440}
+  secret: {secretName: {{ .Values.kafka.sasl.passwordSecret.name | quote }}, defaultMode: 288}
 {{- end }}
 {{- end }}
 
@@ -86,7 +86,7 @@ imagePullSecrets:
 {{- define "cordwood.redisVolumes" -}}
 {{- if and .Values.redis.url .Values.redis.passwordSecret.name }}
 - name: redis
-  secret: {secretName: {{ .Values.redis.passwordSecret.name | quote }}, defaultMode: 0440}
+  secret: {secretName: {{ .Values.redis.passwordSecret.name | quote }}, defaultMode: 288}
 {{- end }}
 {{- end }}
 
@@ -99,7 +99,7 @@ imagePullSecrets:
 {{- define "cordwood.databaseVolumes" -}}
 {{- if .Values.database.caSecretName }}
 - name: database-ca
-  secret: {secretName: {{ .Values.database.caSecretName | quote }}, defaultMode: 0440}
+  secret: {secretName: {{ .Values.database.caSecretName | quote }}, defaultMode: 288}
 {{- end }}
 {{- end }}
 
@@ -179,6 +179,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 
 {{- define "cordwood.operatorConfig" -}}
-{{- $chart := dict "listen" "0.0.0.0:9600" }}
+{{- $selector := printf "app.kubernetes.io/name=cordwood,app.kubernetes.io/instance=%s,app.kubernetes.io/component=agent" .Release.Name }}
+{{- $chart := dict "listen" "0.0.0.0:9600" "levels" (dict "agent_selector" $selector "agent_port" 9600) }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.operator.config) $chart) }}
 {{- end }}
