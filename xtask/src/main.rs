@@ -1,6 +1,7 @@
 //! `cargo xtask`: what the project does for its own developers. `generate` writes what is generated, `env` keeps one of each
 //! real part running, `bench` measures.
 
+mod env;
 mod generate;
 
 use clap::{Parser, Subcommand};
@@ -14,6 +15,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Keeps one of each real part running for work by hand.
+    #[command(subcommand)]
+    Env(env::Env),
     /// Writes the files that are generated (custom resources' YAML, its copy in the chart); with --check only compares.
     Generate {
         #[arg(long)]
@@ -23,6 +27,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
+        Chore::Env(env) => env::run(env),
         Chore::Generate { check } => generate::run(check),
     }
 }

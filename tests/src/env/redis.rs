@@ -1,5 +1,6 @@
 //! Redis, from the system's package, in memory only.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,27 +13,35 @@ use super::wait::wait_for;
 
 pub struct Redis {
     server: Process,
+    address: IpAddr,
     port: Port,
     _home: Home,
 }
 
 impl Redis {
     pub async fn start() -> Result<Redis> {
+        Redis::start_at([127, 0, 0, 1].into()).await
+    }
+
+    /// Listens there and on loopback; clients are told the first.
+    pub async fn start_at(address: IpAddr) -> Result<Redis> {
         let home = Home::new("redis")?;
         let port = Port::free()?;
         let server = Program::new("redis", "redis-server", home.path())
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
+            .args(["--bind", "127.0.0.1"])
+            .args((!address.is_loopback()).then(|| address.to_string()))
+            .args(["--protected-mode", "no", "--save", "", "--appendonly", "no", "--port"])
             .arg(port.number().to_string())
             .stop_by(Signal::TERM, Duration::from_secs(5))
             .start()?;
-        let mut redis = Redis { server, port, _home: home };
+        let mut redis = Redis { server, address, port, _home: home };
         redis.wait_ready().await?;
         Ok(redis)
     }
 
-    /// `redis://127.0.0.1:port`.
+    /// `redis://address:port`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port.number())
+        format!("redis://{}:{}", self.address, self.port.number())
     }
 
     pub fn port(&self) -> u16 {
