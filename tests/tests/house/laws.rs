@@ -294,7 +294,9 @@ pub fn map_faults(map: &str, folders: &[String], files: &[String]) -> Vec<String
 fn is_mapped(file: &str) -> bool {
     file.ends_with(".rs")
         && file.contains("/src/")
-        && !["lib.rs", "main.rs", "mod.rs", "build.rs"].contains(&file.rsplit('/').next().unwrap_or_default())
+        && !file.ends_with("tests.rs")
+        && !file.split_once("/src/").is_some_and(|(_, rest)| rest.contains("tests/"))
+        && !["lib.rs", "main.rs", "mod.rs"].contains(&file.rsplit('/').next().unwrap_or_default())
 }
 
 /// The table row or paragraph that begins with the folder's name.
