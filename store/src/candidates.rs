@@ -67,6 +67,11 @@ impl Wanted {
         Some(Wanted { tenants, from_us, to_us, level_mask: plan.level_mask, tokens: plan.tokens, after })
     }
 
+    /// The latest time that is wanted, inclusive.
+    pub fn to_us(&self) -> i64 {
+        self.to_us
+    }
+
     pub fn has_time(&self, time_us: i64) -> bool {
         (self.from_us..=self.to_us).contains(&time_us)
     }

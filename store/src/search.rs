@@ -173,7 +173,6 @@ async fn scan(
 ) -> Result<Scanned, StoreError> {
     let mut below = None;
     let mut blocks_read = 0;
-    let mut last_read_us = None;
     let mut step = 0;
     loop {
         let list = candidates::list(transaction, wanted, below).await?;
@@ -184,8 +183,9 @@ async fn scan(
                 let stopped_above_us = Some(next.time_to_us);
                 return Ok(Scanned { stopped_above_us, complete: true, blocks_read });
             }
-            // Not between blocks that end at one moment: the cursor could not tell them apart.
-            if Instant::now() >= deadline && last_read_us.is_some_and(|last| next.time_to_us < last) {
+            // Only below where this page began: blocks that reach across a cursor are read again with every page, and a
+            // cursor among them would not move.
+            if blocks_read > 0 && next.time_to_us < wanted.to_us() && Instant::now() >= deadline {
                 let stopped_above_us = Some(next.time_to_us);
                 return Ok(Scanned { stopped_above_us, complete: false, blocks_read });
             }
@@ -197,7 +197,6 @@ async fn scan(
             rest = later;
             step = (step + 1).min(FETCH.len() - 1);
             blocks_read += now.len();
-            last_read_us = now.last().map(|block| block.time_to_us);
             hits.take(transaction, now).await?;
         }
         match list.last() {

@@ -209,6 +209,9 @@ impl<S: Source> Writer<S> {
             }
             return;
         }
+        if self.ready.is_none() || self.lane.is_none() {
+            return;
+        }
         let (Some(prepared), Some(mut lane)) = (self.ready.take(), self.lane.take()) else { return };
         let topic = self.source.topic().to_owned();
         self.in_flight = Some(tokio::spawn(async move {
