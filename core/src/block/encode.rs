@@ -1,5 +1,8 @@
 //! Records into a block: gathers columns and tokens while records are pushed, packs when the block is finished.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::identity::RecordId;
 use crate::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
@@ -34,6 +37,8 @@ pub struct BlockBuilder {
     origins: Vec<OriginId>,
     /// Origin (its place in `origins`), topic partition and Kafka offset: of a message, mostly of many records.
     batches: Vec<Batch>,
+    /// (origin, topic partition, Kafka offset) -> place in `batches`.
+    batch_places: HashMap<(OriginId, u32, u64), usize>,
     record_batches: Vec<u64>,
     indexes: Vec<u64>,
     lengths: Vec<u64>,
@@ -46,8 +51,20 @@ pub struct BlockBuilder {
     hasher: TokenHasher,
     columns: Vec<u8>,
     packed: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
-    compressor_level: i32,
+}
+
+/// Sections up to this long are stored as they are: compressing them costs more than it saves.
+const STORED_BYTES_MAX: usize = 384;
+
+/// One compressor a thread, however many builders there are: its tables stay in the processor's cache.
+struct Compressor {
+    zstd: zstd::bulk::Compressor<'static>,
+    level: i32,
+}
+
+thread_local! {
+    static COMPRESSOR: RefCell<Compressor> =
+        RefCell::new(Compressor { zstd: zstd::bulk::Compressor::default(), level: 0 });
 }
 
 #[derive(Clone, Copy)]
@@ -73,6 +90,7 @@ impl BlockBuilder {
             flags: Vec::new(),
             origins: Vec::new(),
             batches: Vec::new(),
+            batch_places: HashMap::new(),
             record_batches: Vec::new(),
             indexes: Vec::new(),
             lengths: Vec::new(),
@@ -85,8 +103,6 @@ impl BlockBuilder {
             hasher: TokenHasher::new(),
             columns: Vec::new(),
             packed: Vec::new(),
-            compressor: zstd::bulk::Compressor::default(),
-            compressor_level: 0,
         }
     }
 
@@ -133,11 +149,12 @@ impl BlockBuilder {
     }
 
     fn push_id(&mut self, origin_id: OriginId, id: RecordId, origin: &Origin) {
-        let found = self.batches.iter().rposition(|batch| {
-            batch.kafka_offset == id.kafka_offset
-                && batch.topic_partition == id.topic_partition
-                && self.origins[batch.origin] == origin_id
-        });
+        let key = (origin_id, id.topic_partition, id.kafka_offset);
+        let last = self
+            .batches
+            .last()
+            .is_some_and(|last| (self.origins[last.origin], last.topic_partition, last.kafka_offset) == key);
+        let found = if last { Some(self.batches.len() - 1) } else { self.batch_places.get(&key).copied() };
         let place = found.unwrap_or_else(|| {
             let origin_place =
                 self.origins.iter().position(|&known| known == origin_id).unwrap_or_else(|| {
@@ -151,6 +168,7 @@ impl BlockBuilder {
                 kafka_offset: id.kafka_offset,
                 index_next: 0,
             });
+            self.batch_places.insert(key, self.batches.len() - 1);
             self.batches.len() - 1
         });
         let batch = &mut self.batches[place];
@@ -163,9 +181,6 @@ impl BlockBuilder {
     pub fn finish(&mut self, level: i32) -> EncodedBlock {
         let count = self.len();
         self.write_columns();
-        if self.compressor_level != level && self.compressor.set_compression_level(level).is_ok() {
-            self.compressor_level = level;
-        }
         let mut payload = Vec::with_capacity(self.bodies.len() / 4 + self.columns.len() + 64);
         payload.push(VERSION);
         payload.extend_from_slice(&[0; 4]);
@@ -175,8 +190,7 @@ impl BlockBuilder {
         packed.clear();
         for section in [&self.columns, &self.bodies] {
             let start = packed.len();
-            packed.reserve(zstd::zstd_safe::compress_bound(section.len()));
-            let method = pack(&mut self.compressor, section, &mut packed);
+            let method = pack(level, section, &mut packed);
             payload.push(method);
             put_varint(&mut payload, section.len() as u64);
             put_varint(&mut payload, (packed.len() - start) as u64);
@@ -235,6 +249,7 @@ impl BlockBuilder {
         self.flags.clear();
         self.origins.clear();
         self.batches.clear();
+        self.batch_places.clear();
         self.record_batches.clear();
         self.indexes.clear();
         self.lengths.clear();
@@ -247,18 +262,34 @@ impl BlockBuilder {
 }
 
 /// Appends `section` to `packed`, compressed if that helps; answers how.
-fn pack(compressor: &mut zstd::bulk::Compressor<'static>, section: &[u8], packed: &mut Vec<u8>) -> u8 {
+fn pack(level: i32, section: &[u8], packed: &mut Vec<u8>) -> u8 {
     let start = packed.len();
-    let mut tail = std::io::Cursor::new(std::mem::take(packed));
-    tail.set_position(start as u64);
-    let result = compressor.compress_to_buffer(section, &mut tail);
-    *packed = tail.into_inner();
-    match result {
-        Ok(len) if len < section.len() => ZSTD,
-        _ => {
-            packed.truncate(start);
-            packed.extend_from_slice(section);
-            STORED
+    if section.len() > STORED_BYTES_MAX {
+        packed.reserve(zstd::zstd_safe::compress_bound(section.len()));
+        let mut tail = std::io::Cursor::new(std::mem::take(packed));
+        tail.set_position(start as u64);
+        let result = COMPRESSOR.with_borrow_mut(|compressor| compressor.pack(level, section, &mut tail));
+        *packed = tail.into_inner();
+        if result.is_ok_and(|len| len < section.len()) {
+            return ZSTD;
         }
+        packed.truncate(start);
+    }
+    packed.extend_from_slice(section);
+    STORED
+}
+
+impl Compressor {
+    fn pack(
+        &mut self,
+        level: i32,
+        section: &[u8],
+        to: &mut std::io::Cursor<Vec<u8>>,
+    ) -> std::io::Result<usize> {
+        if self.level != level {
+            self.zstd.set_compression_level(level)?;
+            self.level = level;
+        }
+        self.zstd.compress_to_buffer(section, to)
     }
 }

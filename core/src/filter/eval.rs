@@ -40,7 +40,10 @@ fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
         Test::Audit(wanted) => record.flags.has(Flags::AUDIT) == *wanted,
         Test::Stderr(wanted) => record.flags.has(Flags::STDERR) == *wanted,
         Test::Text(phrase) => phrase.is_in_body(record.body),
-        Test::Field { field, is } => subject.any(field, &mut |value| decide_value(is, value)),
+        Test::Field { field, is, needle } => {
+            needle.as_ref().is_none_or(|needle| needle.may_be_a_word_of(record.body))
+                && subject.any(field, &mut |value| decide_value(is, value))
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use crate::tokens::words;
 #[derive(Debug)]
 pub(super) struct Phrase {
     pub words: Vec<Vec<u8>>,
-    /// The longest of them that is ASCII: a body without it, in any case, cannot match unless it has `\u` escapes.
     needle: Option<Needle>,
 }
 
@@ -15,13 +14,12 @@ impl Phrase {
     /// `None`: there is no word in the text.
     pub fn new(text: &str) -> Option<Phrase> {
         let words = words::of(text.as_bytes());
-        let longest = words.iter().filter(|word| word.is_ascii()).max_by_key(|word| word.len());
-        let needle = longest.map(|word| Needle::new(word));
+        let needle = Needle::longest(&words);
         (!words.is_empty()).then_some(Phrase { words, needle })
     }
 
     pub fn is_in_body(&self, body: &[u8]) -> bool {
-        if !self.may_be_in_body(body) {
+        if self.needle.as_ref().is_some_and(|needle| !needle.may_be_a_word_of(body)) {
             return false;
         }
         let mut search = Search { phrase: self, found: false };
@@ -33,13 +31,6 @@ impl Phrase {
         let mut search = Search { phrase: self, found: false };
         search.value(None, text.as_bytes());
         search.found
-    }
-
-    fn may_be_in_body(&self, body: &[u8]) -> bool {
-        match &self.needle {
-            Some(needle) => needle.is_in(body) || memchr::memmem::find(body, b"\\u").is_some(),
-            None => true,
-        }
     }
 }
 
@@ -71,9 +62,9 @@ impl Visit for Search<'_> {
     }
 }
 
-/// Finds an ASCII word in any case.
+/// An ASCII word to look for in any case before a body is read.
 #[derive(Debug)]
-struct Needle {
+pub(super) struct Needle {
     lower: Vec<u8>,
     /// The place of its rarest byte, and that byte in both cases.
     rare: usize,
@@ -81,6 +72,20 @@ struct Needle {
 }
 
 impl Needle {
+    /// Of the longest ASCII word; `None` when there is none.
+    pub fn longest(words: &[Vec<u8>]) -> Option<Needle> {
+        words
+            .iter()
+            .filter(|word| word.is_ascii())
+            .max_by_key(|word| word.len())
+            .map(|word| Needle::new(word))
+    }
+
+    /// `false`: the word is in no value of the body. Only `\u` escapes can hide its letters.
+    pub fn may_be_a_word_of(&self, body: &[u8]) -> bool {
+        self.is_in(body) || memchr::memmem::find(body, b"\\u").is_some()
+    }
+
     fn new(lower: &[u8]) -> Needle {
         let rank =
             |byte: &u8| b"zqxjkvbw_ypgfm0123456789uchdlrsniotae".iter().position(|known| known == byte);

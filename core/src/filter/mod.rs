@@ -93,6 +93,8 @@ enum Test {
     Field {
         field: Field,
         is: Is,
+        /// A word that is in any body that answers yes; of fields that only a body has.
+        needle: Option<find::Needle>,
     },
 }
 

@@ -4,7 +4,7 @@ use crate::identity::RecordId;
 use crate::level::Level;
 use crate::tokens::words;
 
-use super::find::Phrase;
+use super::find::{Needle, Phrase};
 use super::lex::{Op, Token, error, lex};
 use super::names::{self, Name};
 use super::{Expr, Filter, FilterError, Is, Test, eval};
@@ -190,12 +190,23 @@ fn compare(
                     greater: matches!(op, Op::Greater | Op::GreaterOrEqual),
                 },
             };
-            Test::Field { field, is }
+            let needle = needle(&field, &is);
+            Test::Field { field, is, needle }
         }
     };
     // A level's set is already turned round.
     let negate = op == Op::NotEqual && !matches!(test, Test::Level(_));
     Ok(if negate { Expr::Not(Box::new(Expr::Test(test))) } else { Expr::Test(test) })
+}
+
+/// The longest word that a body must have for its field to be so.
+fn needle(field: &names::Field, is: &Is) -> Option<Needle> {
+    match (field, is) {
+        (names::Field::Origin(_) | names::Field::Either(..), _) => None,
+        (_, Is::Equal(value) | Is::EqualAnyCase(value)) => Needle::longest(&words::of(value.as_bytes())),
+        (_, Is::Words(phrase)) => Needle::longest(&phrase.words),
+        (_, Is::Order { .. } | Is::Present) => None,
+    }
 }
 
 fn holds(op: Op, left: u8, right: u8) -> bool {

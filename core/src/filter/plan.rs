@@ -139,7 +139,7 @@ fn need_test(test: &Test) -> Need {
         Test::Audit(true) => Need { clauses: vec![vec![pair_token(b"category", b"audit")]], ..ANYTHING },
         Test::Audit(false) | Test::Id(_) | Test::Stderr(_) => ANYTHING,
         Test::Text(phrase) => need_words(&phrase.words),
-        Test::Field { field, is } => match is {
+        Test::Field { field, is, .. } => match is {
             Is::Equal(value) | Is::EqualAnyCase(value) => {
                 need_equal(field, value, matches!(is, Is::Equal(_)))
             }

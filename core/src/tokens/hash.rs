@@ -82,7 +82,7 @@ pub fn for_each_token(body: &[u8], origin: &Origin, flags: Flags, each: &mut imp
     hasher.record(body, flags, each);
 }
 
-/// Hashes tokens; remembers the keys of the last record.
+/// Hashes tokens; remembers the keys of the last record by their place in it.
 #[derive(Debug, Default)]
 pub struct TokenHasher {
     keys: Vec<(Vec<u8>, u64)>,
@@ -111,7 +111,7 @@ impl TokenHasher {
 
 struct Hashing<'a, F> {
     keys: &'a mut Vec<(Vec<u8>, u64)>,
-    /// The place in `keys` of the next key, if the record has the last one's keys.
+    /// The place of the next key in this record.
     key_next: usize,
     each: &'a mut F,
 }
@@ -125,35 +125,38 @@ impl<F: FnMut(u64)> Visit for Hashing<'_, F> {
             last = (token, word.len());
             (self.each)(token);
         });
-        let Some(key) = key.filter(|key| has_pair(key, text)) else { return };
+        let Some(key) = key else { return };
+        let place = self.key_next;
+        self.key_next += 1;
+        if !has_pair(key, text) {
+            return;
+        }
         // A value that is one word has its hash already.
         let value =
             if last.1 == text.len() && text.is_ascii() && last.1 > 0 { last.0 } else { value_hash(text) };
-        let key = self.key_hash(key);
+        let key = self.key_hash(place, key);
         (self.each)(join(key, value));
     }
 }
 
 impl<F> Hashing<'_, F> {
     #[inline]
-    fn key_hash(&mut self, key: &[u8]) -> u64 {
-        let place = self.key_next;
-        self.key_next += 1;
+    fn key_hash(&mut self, place: usize, key: &[u8]) -> u64 {
         match self.keys.get_mut(place) {
-            Some((known, hash)) if known == key => *hash,
+            Some((known, hash)) if known == key && !key.is_empty() => *hash,
             Some((known, hash)) => {
                 known.clear();
                 known.extend_from_slice(key);
                 *hash = key_hash(key);
                 *hash
             }
-            None => {
-                let hash = key_hash(key);
-                if place < KEYS_KEPT_MAX {
-                    self.keys.push((key.to_vec(), hash));
-                }
-                hash
+            None if place < KEYS_KEPT_MAX => {
+                // Keys without a token leave gaps.
+                self.keys.resize_with(place, Default::default);
+                self.keys.push((key.to_vec(), key_hash(key)));
+                self.keys[place].1
             }
+            None => key_hash(key),
         }
     }
 }
