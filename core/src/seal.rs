@@ -96,9 +96,7 @@ impl Sealer {
             self.finish(emit);
             tenant.clone_into(&mut self.tenant);
         }
-        if !self.origins.contains_key(&record.origin) {
-            self.origins.insert(record.origin, origin.clone());
-        }
+        self.origins.entry(record.origin).or_insert_with(|| origin.clone());
         let waiting = self.waiting.entry(leaf).or_insert_with(|| self.spare.pop().unwrap_or_default());
         waiting.records.push(Slim {
             time_us: record.time_us,

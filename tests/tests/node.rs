@@ -1,6 +1,8 @@
 //! The real node: pods under a real kubelet. First the node by itself, then Cordwood on it, killed again and again, held
 //! against the generators' ledger.
 
+#![allow(clippy::print_stdout, reason = "the report is what a person runs this test for")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};

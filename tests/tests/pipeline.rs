@@ -1,6 +1,8 @@
 //! The pipeline as processes, held against the ledger of what was written: while everything runs, and while everything is
 //! killed.
 
+#![allow(clippy::print_stdout, reason = "the report is what a person runs this test for")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

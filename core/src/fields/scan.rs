@@ -105,7 +105,7 @@ impl<'a> Value<'a> {
     }
 
     /// A string unescaped; anything else as it is written. Bytes that are not UTF-8 become U+FFFD.
-    pub fn to_text(&self) -> Cow<'a, str> {
+    pub fn to_text(self) -> Cow<'a, str> {
         match self.text() {
             Some(text) => text.to_str(),
             None => String::from_utf8_lossy(self.raw),
@@ -114,7 +114,7 @@ impl<'a> Value<'a> {
 
     /// As JSON that every strict parser takes: as it is written when that is such, else (a number out of range, a lone
     /// surrogate, bytes that are not UTF-8, nesting deeper than 128, letters that are nothing) its text as a string.
-    pub fn to_json(&self) -> Cow<'a, str> {
+    pub fn to_json(self) -> Cow<'a, str> {
         if let Ok(text) = std::str::from_utf8(self.raw)
             && serde_json::from_str::<super::strict::Strict>(text).is_ok()
         {
@@ -131,7 +131,7 @@ impl<'a> Text<'a> {
     }
 
     /// The text that is meant; bytes that are not UTF-8 and lone surrogates become U+FFFD.
-    pub fn to_str(&self) -> Cow<'a, str> {
+    pub fn to_str(self) -> Cow<'a, str> {
         if !self.escaped {
             return String::from_utf8_lossy(self.raw);
         }

@@ -56,7 +56,7 @@ impl Visit for Search<'_> {
                 *matched += 1;
                 wanted[*matched - 1] == word
             });
-            self.found |= open.iter().any(|&matched| matched == wanted.len());
+            self.found |= open.contains(&wanted.len());
             open.retain(|&matched| matched < wanted.len());
         });
     }

@@ -92,11 +92,7 @@ fn standing(word: &[u8], first: bool) -> Option<Level> {
     }
     let level = Level::from_word(name)?;
     let capitals = name.iter().all(|b| !b.is_ascii_lowercase());
-    let closed = match tail {
-        [] | [b':'] | [b']'] | [b']', b':'] | [b')'] | [b'>'] | [b','] | [b'-'] | [b';'] => true,
-        [b':' | b']' | b'[' | b'(', ..] => true,
-        _ => false,
-    };
+    let closed = matches!(tail, [] | [b')' | b'>' | b',' | b'-' | b';'] | [b':' | b']' | b'[' | b'(', ..]);
     let colon = first && tail.first() == Some(&b':');
     ((capitals && closed) || (bracketed && matches!(tail.first(), Some(b']' | b')' | b'>'))) || colon)
         .then_some(level)
