@@ -17,6 +17,7 @@ pub mod identity;
 pub mod join;
 pub mod level;
 pub mod levels;
+pub mod levels_compile;
 pub mod limits;
 pub mod origin;
 pub mod pipeline;

@@ -1,1 +1,41 @@
+//! The two custom resources of Cordwood: their types, the YAML that is generated from them, and what they mean to the
+//! planner and the agents. Nothing here talks to a cluster.
 
+// Each printer column names its type: the lint takes the arguments of one attribute for several attributes.
+#![allow(clippy::duplicated_attributes)]
+
+pub mod folder;
+pub mod levels;
+pub mod manifest;
+pub mod retention;
+pub mod schema;
+
+use std::fmt;
+
+pub use cordwood_core::retention::duration;
+pub use folder::Resources;
+pub use levels::{LogLevelConfig, LogLevelConfigSpec, LogLevelConfigStatus};
+pub use manifest::{Manifest, manifests};
+pub use retention::{LogRetentionPolicy, LogRetentionPolicySpec, LogRetentionPolicyStatus};
+
+/// Something wrong with a resource: which field, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub field: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+pub(crate) fn problem(field: impl Into<String>, message: impl Into<String>) -> Problem {
+    Problem { field: field.into(), message: message.into() }
+}
+
+/// All problems in one line.
+pub fn describe(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,1 +1,155 @@
+//! The operator: custom resources in, table partitions and level rules out.
+//!
+//! ```text
+//! LogRetentionPolicy -> watched -> loops -> core::retention::plan -> publish (status) -> store::ddl
+//! LogLevelConfig     -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> publish (status)
+//! ```
+//!
+//! Every replica watches; only the lease's holder acts, and PostgreSQL's advisory locks keep a second one out even so.
+//! PostgreSQL or the API server being away is a condition in `/readyz` and the statuses, and is tried again.
 
+pub mod agents;
+pub mod config;
+pub mod leader;
+pub mod levels;
+pub mod loops;
+pub mod publish;
+pub mod report;
+pub mod retention;
+pub mod telemetry;
+pub mod watched;
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context as _;
+use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
+use cordwood_service::{Health, serve};
+use cordwood_store::connect::Store;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+use leader::Standing;
+use publish::Publisher;
+use telemetry::Telemetry;
+use watched::Watched;
+
+/// The conditions that readiness needs.
+const NEEDED: [&str; 4] = ["database", "policies", "level configs", "lease"];
+
+/// Runs until `shutdown`. Only what makes running pointless is an error: the configuration, the port, no API server
+/// address at all.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let health = Health::new(&NEEDED);
+    let registry = Registry::new();
+    let telemetry = Telemetry::new(&registry).context("register the metrics")?;
+    let store = Store::new(&config.database.clone().or_environment()).context("read the setting database")?;
+    let client = client(&config).await?;
+    let (namespace, identity) = (config.namespace(), config.identity());
+    let publisher = Arc::new(Publisher::new(client.clone(), &identity, health.clone()));
+    let policies: Watched<LogRetentionPolicy> = Watched::start(
+        Api::all(client.clone()),
+        "policies",
+        "logretentionpolicies.cordwood.dev",
+        health.clone(),
+        shutdown.clone(),
+    );
+    let configs: Watched<LogLevelConfig> = Watched::start(
+        Api::all(client.clone()),
+        "level configs",
+        "loglevelconfigs.cordwood.dev",
+        health.clone(),
+        shutdown.clone(),
+    );
+    // The lease is given back when the work has stopped, not before.
+    let campaign_end = CancellationToken::new();
+    let standing = leader::campaign(
+        client.clone(),
+        &namespace,
+        &config.leader.lease,
+        identity,
+        config.leader.lease_duration_ms,
+        health.clone(),
+        campaign_end.clone(),
+    );
+    let retention = Arc::new(loops::Retention {
+        config: config.clone(),
+        store,
+        health: health.clone(),
+        telemetry: telemetry.clone(),
+        publisher: Arc::clone(&publisher),
+        policies,
+        standing: standing.clone(),
+        last_good: Mutex::default(),
+        create: Notify::new(),
+        drop: Notify::new(),
+        shown: Mutex::new(Value::Null),
+    });
+    let levels = levels::Levels {
+        client,
+        config: config.clone(),
+        namespace,
+        health: health.clone(),
+        telemetry: telemetry.clone(),
+        publisher,
+        configs,
+        standing: standing.clone(),
+    };
+    let status = status_fn(Arc::clone(&retention), health.clone(), telemetry.clone(), standing);
+    let address = serve(config.listen, health, registry, status, shutdown.clone()).await?;
+    tracing::info!(%address, "operator started");
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(Arc::clone(&retention).create_loop(shutdown.clone()));
+    tasks.spawn(Arc::clone(&retention).drop_loop(shutdown.clone()));
+    tasks.spawn(levels.run(shutdown.clone()));
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            outcome = Err(anyhow::Error::new(error).context("a loop of the operator ended"));
+            shutdown.cancel();
+        }
+    }
+    campaign_end.cancel();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    outcome
+}
+
+async fn client(config: &Config) -> anyhow::Result<Client> {
+    let kubernetes = match &config.kubernetes.kubeconfig_file {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("read kubernetes.kubeconfig_file {}", path.display()))?;
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("read kubernetes.kubeconfig_file {}", path.display()))?
+        }
+        None => kube::Config::infer().await.context(
+            "find the API server: neither a service account nor a kubeconfig; set kubernetes.kubeconfig_file",
+        )?,
+    };
+    Client::try_from(kubernetes).context("make a client of the API server")
+}
+
+fn status_fn(
+    retention: Arc<loops::Retention>,
+    health: Health,
+    telemetry: Telemetry,
+    standing: tokio::sync::watch::Receiver<Standing>,
+) -> cordwood_service::StatusFn {
+    Arc::new(move || {
+        let leads = *standing.borrow() == Standing::Leader;
+        telemetry.leader.set(i64::from(leads));
+        let shown = retention.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        json!({
+            "standing": format!("{:?}", *standing.borrow()).to_lowercase(),
+            "conditions": health.conditions(),
+            "retention": shown,
+            "rules_generation": telemetry.rules_generation.get(),
+            "rules": telemetry.rules.get(),
+        })
+    })
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cordwood_core::retention::class::{Class, ClassId, class_table};
 use cordwood_core::retention::step::{LeafRef, Planned, Step};
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -154,22 +155,30 @@ async fn create_class_table(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let (table, id) = (class_table(class), class.0);
-    retry(session, "create", &table, async |client, timeout| {
-        let transaction = begin_within(client, timeout).await?;
-        transaction
-            .batch_execute(&format!(
-                "create table if not exists {table} (like blocks including all) partition by range (time_to)"
-            ))
-            .await?;
-        if !is_attached(&transaction, &table, "blocks").await? {
+    let leaf = LeafRef { class, from_us: 0, to_us: 0 };
+    let target = Target {
+        table: class_table(class),
+        parent: "blocks".to_owned(),
+        ..Target::new(leaf, planned, plan)?
+    };
+    retry(session, "create", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let (table, id) = (&target.table, target.leaf.class.0);
+            let transaction = begin_within(client, timeout).await?;
             transaction
-                .batch_execute(&format!("alter table blocks attach partition {table} for values in ({id})"))
+                .batch_execute(&format!(
+                    "create table if not exists {table} (like blocks including all) partition by range (time_to)"
+                ))
                 .await?;
-        }
-        grant(&transaction, &table).await?;
-        Ledger { planned, plan }.write_raw(&transaction).await?;
-        transaction.commit().await
+            if !is_attached(&transaction, table, "blocks").await? {
+                transaction
+                    .batch_execute(&format!("alter table blocks attach partition {table} for values in ({id})"))
+                    .await?;
+            }
+            grant(&transaction, table).await?;
+            target.ledger.write_raw(&transaction).await?;
+            transaction.commit().await
+        })
     })
     .await
 }
@@ -181,29 +190,28 @@ async fn create_leaf(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let (table, parent) = (leaf.table(), class_table(leaf.class));
-    let (from, to) = (timestamp(leaf.from_us)?, timestamp(leaf.to_us)?);
-    let check = check_clause(leaf, from, to);
-    retry(session, "create", &table, async |client, timeout| {
-        let transaction = begin_within(client, timeout).await?;
-        let sql = format!("create table if not exists {table} (like {parent} including all, {check})");
-        transaction.batch_execute(&sql).await?;
-        if !is_attached(&transaction, &table, &parent).await? {
-            let sql = format!(
-                "alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')"
-            );
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "create", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let Target { table, parent, leaf, from, to, .. } = target;
+            let check = check_clause(*leaf, *from, *to);
+            let transaction = begin_within(client, timeout).await?;
+            let sql = format!("create table if not exists {table} (like {parent} including all, {check})");
             transaction.batch_execute(&sql).await?;
-        }
-        grant(&transaction, &table).await?;
-        transaction
-            .execute(
-                "insert into leaves (class, time_from, time_to) values ($1, $2, $3)
-                 on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null",
-                &[&leaf.class.0, &from, &to],
-            )
-            .await?;
-        Ledger { planned, plan }.write_raw(&transaction).await?;
-        transaction.commit().await
+            if !is_attached(&transaction, table, parent).await? {
+                transaction.batch_execute(&target.attach()).await?;
+            }
+            grant(&transaction, table).await?;
+            transaction
+                .execute(
+                    "insert into leaves (class, time_from, time_to) values ($1, $2, $3)
+                     on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null",
+                    &[&leaf.class.0, from, to],
+                )
+                .await?;
+            target.ledger.write_raw(&transaction).await?;
+            transaction.commit().await
+        })
     })
     .await
 }
@@ -215,19 +223,17 @@ async fn reattach(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let (table, parent) = (leaf.table(), class_table(leaf.class));
-    let (from, to) = (timestamp(leaf.from_us)?, timestamp(leaf.to_us)?);
-    retry(session, "attach again", &table, async |client, timeout| {
-        let transaction = begin_within(client, timeout).await?;
-        if !is_attached(&transaction, &table, &parent).await? {
-            let sql = format!(
-                "alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')"
-            );
-            transaction.batch_execute(&sql).await?;
-        }
-        set_detached(&transaction, leaf, from, false).await?;
-        Ledger { planned, plan }.write_raw(&transaction).await?;
-        transaction.commit().await
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "attach again", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let transaction = begin_within(client, timeout).await?;
+            if !is_attached(&transaction, &target.table, &target.parent).await? {
+                transaction.batch_execute(&target.attach()).await?;
+            }
+            set_detached(&transaction, target.leaf, target.from, false).await?;
+            target.ledger.write_raw(&transaction).await?;
+            transaction.commit().await
+        })
     })
     .await
 }
@@ -240,22 +246,26 @@ async fn detach(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let (table, parent) = (leaf.table(), class_table(leaf.class));
-    let tried = retry(session, "detach", &table, async |client, timeout| {
-        set_lock_timeout(client, timeout).await?;
-        match hanging(client, &table, &parent).await? {
-            Hanging::Attached => {
-                let sql = format!("alter table {parent} detach partition {table} concurrently");
-                client.batch_execute(&sql).await
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "detach", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let Target { table, parent, .. } = target;
+            set_lock_timeout(client, timeout).await?;
+            match hanging(client, table, parent).await? {
+                Hanging::Attached => {
+                    let sql = format!("alter table {parent} detach partition {table} concurrently");
+                    client.batch_execute(&sql).await
+                }
+                Hanging::Pending => {
+                    client
+                        .batch_execute(&format!("alter table {parent} detach partition {table} finalize"))
+                        .await
+                }
+                Hanging::Apart => Ok(()),
             }
-            Hanging::Pending => {
-                client.batch_execute(&format!("alter table {parent} detach partition {table} finalize")).await
-            }
-            Hanging::Apart => Ok(()),
-        }
+        })
     })
-    .await;
-    tried?;
+    .await?;
     mark_detached(session, leaf, planned, plan).await
 }
 
@@ -265,15 +275,20 @@ async fn finalize(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let (table, parent) = (leaf.table(), class_table(leaf.class));
-    retry(session, "finalize the detach of", &table, async |client, timeout| {
-        set_lock_timeout(client, timeout).await?;
-        match hanging(client, &table, &parent).await? {
-            Hanging::Pending => {
-                client.batch_execute(&format!("alter table {parent} detach partition {table} finalize")).await
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "finalize the detach of", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let Target { table, parent, .. } = target;
+            set_lock_timeout(client, timeout).await?;
+            match hanging(client, table, parent).await? {
+                Hanging::Pending => {
+                    client
+                        .batch_execute(&format!("alter table {parent} detach partition {table} finalize"))
+                        .await
+                }
+                Hanging::Attached | Hanging::Apart => Ok(()),
             }
-            Hanging::Attached | Hanging::Apart => Ok(()),
-        }
+        })
     })
     .await?;
     mark_detached(session, leaf, planned, plan).await
@@ -286,14 +301,12 @@ async fn mark_detached(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let from = timestamp(leaf.from_us)?;
-    let write = async |client: &mut Client| -> Result<(), tokio_postgres::Error> {
-        let transaction = client.transaction().await?;
-        set_detached(&transaction, leaf, from, true).await?;
-        Ledger { planned, plan }.write_raw(&transaction).await?;
-        transaction.commit().await
-    };
-    write(&mut session.client).await.map_err(StoreError::sql("record the detach of", leaf.table()))
+    let target = Target::new(leaf, planned, plan)?;
+    let transaction = begin(&mut session.client).await?;
+    let fail = || StoreError::sql("record the detach of", leaf.table());
+    set_detached(&transaction, leaf, target.from, true).await.map_err(fail())?;
+    target.ledger.write(&transaction).await?;
+    transaction.commit().await.map_err(fail())
 }
 
 /// Refuses a table that is still attached: what goes is always a table of its own.
@@ -303,23 +316,29 @@ async fn drop_leaf(
     planned: &Planned,
     plan: &str,
 ) -> Result<(), StoreError> {
-    let (table, parent) = (leaf.table(), class_table(leaf.class));
-    let from = timestamp(leaf.from_us)?;
-    let attached =
-        hanging(&session.client, &table, &parent).await.map_err(StoreError::sql("look at", &table))?;
+    let target = Target::new(leaf, planned, plan)?;
+    let attached = hanging(&session.client, &target.table, &target.parent)
+        .await
+        .map_err(StoreError::sql("look at", &target.table))?;
     if !matches!(attached, Hanging::Apart) {
+        let table = target.table;
         return Err(StoreError::Invalid(format!(
             "drop {table}: it is attached; the next pass detaches it first"
         )));
     }
-    retry(session, "drop", &table, async |client, timeout| {
-        let transaction = begin_within(client, timeout).await?;
-        transaction.batch_execute(&format!("drop table if exists {table}")).await?;
-        transaction
-            .execute("delete from leaves where class = $1 and time_from = $2", &[&leaf.class.0, &from])
-            .await?;
-        Ledger { planned, plan }.write_raw(&transaction).await?;
-        transaction.commit().await
+    retry(session, "drop", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let transaction = begin_within(client, timeout).await?;
+            transaction.batch_execute(&format!("drop table if exists {}", target.table)).await?;
+            transaction
+                .execute(
+                    "delete from leaves where class = $1 and time_from = $2",
+                    &[&target.leaf.class.0, &target.from],
+                )
+                .await?;
+            target.ledger.write_raw(&transaction).await?;
+            transaction.commit().await
+        })
     })
     .await
 }
@@ -327,11 +346,37 @@ async fn drop_leaf(
 /// Statistics of a partitioned table are not kept by autovacuum: without them the planner guesses. A few pages are read.
 pub async fn analyze(session: &mut DdlSession, class: ClassId) -> Result<(), StoreError> {
     let table = class_table(class);
-    retry(session, "analyze", &table, async |client, timeout| {
-        set_lock_timeout(client, timeout).await?;
-        client.batch_execute(&format!("analyze {table}")).await
-    })
-    .await
+    let fail = || StoreError::sql("analyze", &table);
+    set_lock_timeout(&session.client, LOCK_TIMEOUTS_MS[0]).await.map_err(fail())?;
+    session.client.batch_execute(&format!("analyze {table}")).await.map_err(fail())
+}
+
+/// One table and what its statements need to know.
+struct Target<'a> {
+    table: String,
+    parent: String,
+    leaf: LeafRef,
+    from: Timestamp,
+    to: Timestamp,
+    ledger: Ledger<'a>,
+}
+
+impl<'a> Target<'a> {
+    fn new(leaf: LeafRef, planned: &'a Planned, plan: &'a str) -> Result<Target<'a>, StoreError> {
+        Ok(Target {
+            table: leaf.table(),
+            parent: class_table(leaf.class),
+            leaf,
+            from: timestamp(leaf.from_us)?,
+            to: timestamp(leaf.to_us)?,
+            ledger: Ledger { planned, plan },
+        })
+    }
+
+    fn attach(&self) -> String {
+        let Target { table, parent, from, to, .. } = self;
+        format!("alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')")
+    }
 }
 
 enum Hanging {
@@ -443,27 +488,29 @@ async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_
     client.batch_execute(&format!("set lock_timeout = '{timeout_ms}ms'")).await
 }
 
+type Attempt =
+    for<'a> fn(&'a mut Client, u64, &'a Target<'a>) -> BoxFuture<'a, Result<(), tokio_postgres::Error>>;
+
 /// Tries with each timeout of [`LOCK_TIMEOUTS_MS`]; only a lock that was not to be had is tried again.
-async fn retry<F>(
+async fn retry(
     session: &mut DdlSession,
     operation: &'static str,
-    table: &str,
-    mut attempt: F,
-) -> Result<(), StoreError>
-where
-    F: AsyncFnMut(&mut Client, u64) -> Result<(), tokio_postgres::Error>,
-{
+    target: &Target<'_>,
+    attempt: Attempt,
+) -> Result<(), StoreError> {
     let mut last = None;
     for timeout_ms in LOCK_TIMEOUTS_MS {
-        match attempt(&mut session.client, timeout_ms).await {
+        match attempt(&mut session.client, timeout_ms, target).await {
             Ok(()) => return Ok(()),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => last = Some(error),
-            Err(error) => return Err(StoreError::Sql { operation, thing: table.to_owned(), source: error }),
+            Err(error) => {
+                return Err(StoreError::Sql { operation, thing: target.table.clone(), source: error });
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
     match last {
-        Some(source) => Err(StoreError::Sql { operation, thing: table.to_owned(), source }),
+        Some(source) => Err(StoreError::Sql { operation, thing: target.table.clone(), source }),
         None => Ok(()),
     }
 }

@@ -18,12 +18,12 @@ pub enum DurationError {
         "duration {0:?}: write numbers with units from the largest to the smallest, such as 30d, 1h30m or 90s"
     )]
     Form(String),
-    #[error("duration {0:?} is too long: at most 100y")]
+    #[error("duration {0:?} is too long: at most 200y")]
     TooLong(String),
 }
 
-/// 100 years, the longest that is accepted.
-pub const DURATION_US_MAX: i64 = 100 * 365 * 86_400_000_000;
+/// 200 years, the longest that is accepted.
+pub const DURATION_US_MAX: i64 = 200 * 365 * 86_400_000_000;
 
 /// Microseconds of `text`; each unit at most once, largest first, whole numbers, no sign. `0s` is 0, `` and `5` are errors.
 pub fn parse(text: &str) -> Result<i64, DurationError> {
@@ -106,7 +106,7 @@ mod tests {
             ("90s", 90_000_000),
             ("1500ms", 1_500_000),
             ("0s", 0),
-            ("100y", DURATION_US_MAX),
+            ("200y", DURATION_US_MAX),
         ] {
             assert_eq!(parse(text), Ok(us), "{text}");
         }
@@ -119,7 +119,7 @@ mod tests {
         {
             assert!(matches!(parse(text), Err(DurationError::Form(_))), "{text}: {:?}", parse(text));
         }
-        for text in ["101y", "99999999999999999999d", "9223372036854775807y", "100y1ms"] {
+        for text in ["201y", "99999999999999999999d", "9223372036854775807y", "200y1ms"] {
             assert!(matches!(parse(text), Err(DurationError::TooLong(_))), "{text}: {:?}", parse(text));
         }
     }

@@ -123,7 +123,7 @@ impl Lint<'_> {
             let mut at_us = self.now_us - retention_us.min(TIME_PAST_US_MAX);
             let until_us = self.now_us + TIME_FUTURE_US_MAX;
             for leaf in after.leaves_of(class) {
-                if leaf.from_us <= at_us && leaf.to_us > at_us {
+                if leaf.state == LeafState::Attached && leaf.from_us <= at_us && leaf.to_us > at_us {
                     at_us = leaf.to_us;
                 }
             }

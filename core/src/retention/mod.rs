@@ -13,6 +13,8 @@
 pub mod catalogue;
 pub mod class;
 pub mod duration;
+#[cfg(test)]
+mod laws;
 pub mod lint;
 pub mod plan;
 pub mod policy;

@@ -248,11 +248,7 @@ impl Planner<'_> {
         let ahead_us = self.now_us + class::ahead_us(interval_us);
         let to_us = class::align_down(ahead_us, interval_us) + interval_us;
         let leaves = self.catalogue.leaves_of(class.id);
-        let taken: Vec<(i64, i64)> = leaves
-            .iter()
-            .filter(|leaf| leaf.state != LeafState::Missing)
-            .map(|leaf| (leaf.from_us, leaf.to_us))
-            .collect();
+        let taken: Vec<(i64, i64)> = leaves.iter().map(|leaf| (leaf.from_us, leaf.to_us)).collect();
         let mut wanted: Vec<LeafRef> = gaps(&taken, from_us, to_us)
             .into_iter()
             .flat_map(|(from, to)| cut(from, to, interval_us))
@@ -262,11 +258,9 @@ impl Planner<'_> {
         wanted.sort_by_key(|leaf| (leaf.from_us - current_us).abs());
         wanted.truncate(CREATE_LEAVES_MAX);
         for leaf in wanted {
-            let missing = leaves.iter().any(|known| known.key() == leaf);
-            let (part, why) = match (missing, leaf.to_us <= self.now_us) {
-                (true, _) => (&mut self.parts.near, "its table is gone"),
-                (false, true) => (&mut self.parts.past, "late records"),
-                (false, false) => (&mut self.parts.near, "ahead"),
+            let (part, why) = match leaf.to_us <= self.now_us {
+                true => (&mut self.parts.past, "late records"),
+                false => (&mut self.parts.near, "ahead"),
             };
             part.push(planned(Step::CreateLeaf(leaf), class, why));
         }
@@ -289,7 +283,10 @@ impl Planner<'_> {
                 LeafState::Missing if policy.is_none() || expired => {
                     self.parts.finish.push(planned(Step::Forget(leaf.key()), class, "its table is gone"));
                 }
-                LeafState::Missing => {}
+                // Made again with the bounds it had.
+                LeafState::Missing => {
+                    self.parts.near.push(planned(Step::CreateLeaf(leaf.key()), class, "its table is gone"));
+                }
                 LeafState::Detaching => {
                     let why = "its detach was interrupted";
                     self.parts.finish.push(planned(Step::FinalizeDetach(leaf.key()), class, why));

@@ -1,1 +1,310 @@
-//! Golden tables of plan text.
+//! Golden tables of plan text: a catalogue, a change, and what the plan then says.
+
+use super::*;
+use crate::retention::{DropLimit, Match, PerLevel, lint};
+
+const MINUTE: i64 = 60_000_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+/// 2026-11-18T12:00:00Z.
+const NOON: i64 = 1_795_003_200_000_000;
+
+const NO_NOTICE: Tuning = Tuning { notice_us: 0 };
+
+fn policy(name: &str, retention: i64) -> Policy {
+    Policy {
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        priority: 1,
+        matches: Match { tenants: vec![format!("{name}-*")], ..Match::default() },
+        retention_us: PerLevel::of(|_| retention),
+        grace_us: HOUR,
+        drop_limit: DropLimit { partitions: 3, bytes: 1 << 30 },
+        suspend: false,
+        legal_hold: false,
+    }
+}
+
+/// Plans and applies until nothing is left to do.
+fn settle(policies: &[Policy], catalogue: &mut Catalogue, now_us: i64, tuning: &Tuning) {
+    for _ in 0..100 {
+        let plan = plan(policies, catalogue, now_us, tuning);
+        assert_eq!(lint(&plan, &in_force(policies), catalogue, now_us), [], "{plan}");
+        if plan.is_empty() {
+            return;
+        }
+        for planned in &plan.steps {
+            catalogue.apply(&planned.step, now_us);
+        }
+    }
+    panic!("does not converge");
+}
+
+fn settled(policies: &[Policy]) -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    settle(policies, &mut catalogue, NOON, &NO_NOTICE);
+    catalogue
+}
+
+/// Gives every leaf of the policy's class that lies before `NOON` records.
+fn fill(catalogue: &mut Catalogue, policy: &str, level: PolicyLevel) {
+    let class = catalogue.class(policy, level).unwrap().id;
+    for leaf in catalogue.leaves.iter_mut().filter(|leaf| leaf.class == class && leaf.from_us < NOON) {
+        (leaf.empty, leaf.bytes, leaf.blocks) = (false, 1 << 20, 1);
+    }
+}
+
+/// The plan's text for one class, runs of created leaves as one line.
+fn text(plan: &Plan, class: i32) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut created: Vec<LeafRef> = Vec::new();
+    for planned in plan.steps.iter().filter(|planned| planned.step.class() == Some(ClassId(class))) {
+        match &planned.step {
+            Step::CreateLeaf(leaf) => created.push(*leaf),
+            step => lines.push(format!("{step}  # {}", planned.why)),
+        }
+    }
+    if let (Some(first), Some(last)) =
+        (created.iter().map(|leaf| leaf.from_us).min(), created.iter().map(|leaf| leaf.to_us).max())
+    {
+        let (first, last) = (duration::time(first), duration::time(last));
+        lines.push(format!("create {} leaves [{first} .. {last})", created.len()));
+    }
+    lines.extend(
+        plan.held.iter().filter(|held| held.class == Some(ClassId(class))).map(|held| format!("held {held}")),
+    );
+    lines.join("\n")
+}
+
+#[track_caller]
+fn check(actual: &str, expected: &str) {
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(actual.lines().collect::<Vec<_>>(), expected, "\n{actual}\n");
+}
+
+#[test]
+fn a_new_policy_gets_classes_and_leaves_from_its_horizon_to_ahead() {
+    let plan = plan(&[policy("shop", 2 * HOUR)], &Catalogue::default(), NOON, &NO_NOTICE);
+    // Classes 1 to 4 are the built-in policy's, 5 is shop/debug.
+    check(
+        &text(&plan, 5),
+        "put-class blocks_c5 = shop/debug retention 2h grace 1h  # new class
+         create-class blocks_c5  # its table is missing
+         create 37 leaves [2026-11-18T10:00:00Z .. 2026-11-18T13:05:00Z)",
+    );
+    let first = plan.steps.iter().find(|planned| matches!(planned.step, Step::CreateLeaf(_))).unwrap();
+    assert_eq!(
+        first.step.to_string(),
+        "create blocks_c1_20261118t1200 [2026-11-18T12:00:00Z .. 2026-11-18T13:00:00Z)"
+    );
+    assert_eq!(plan.steps.last().map(|planned| planned.why.as_str()), Some("late records"));
+}
+
+#[test]
+fn what_expired_is_detached_then_dropped_after_the_grace_period() {
+    let policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    let later = NOON + 10 * MINUTE;
+    let next = plan(&policies, &catalogue, later, &NO_NOTICE);
+    check(
+        &text(&next, 5),
+        "detach blocks_c5_20261118t1000 [2026-11-18T10:00:00Z .. 2026-11-18T10:05:00Z)  # expired since 2026-11-18T12:05:00Z
+         detach blocks_c5_20261118t1005 [2026-11-18T10:05:00Z .. 2026-11-18T10:10:00Z)  # expired since 2026-11-18T12:10:00Z
+         create 2 leaves [2026-11-18T13:05:00Z .. 2026-11-18T13:15:00Z)",
+    );
+    for planned in &next.steps {
+        catalogue.apply(&planned.step, later);
+    }
+    let waiting = plan(&policies, &catalogue, later + 4 * MINUTE, &NO_NOTICE);
+    check(
+        &text(&waiting, 5),
+        "held shop: drop blocks_c5_20261118t1000 [2026-11-18T10:00:00Z .. 2026-11-18T10:05:00Z) (1 partitions, 1.0 MiB) waits until 2026-11-18T13:10:00Z
+         held shop: drop blocks_c5_20261118t1005 [2026-11-18T10:05:00Z .. 2026-11-18T10:10:00Z) (1 partitions, 1.0 MiB) waits until 2026-11-18T13:10:00Z",
+    );
+    let over = plan(&policies, &catalogue, later + HOUR, &NO_NOTICE);
+    let drops: Vec<String> = over
+        .dropping()
+        .filter(|planned| matches!(planned.step, Step::Drop(_)))
+        .map(|planned| planned.why.clone())
+        .collect();
+    assert_eq!(drops, ["detached 2026-11-18T12:10:00Z, grace period over 2026-11-18T13:10:00Z"; 2]);
+}
+
+#[test]
+fn a_shorter_retention_is_announced_then_in_force_then_detaches() {
+    let tuning = Tuning { notice_us: MINUTE };
+    let mut policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    policies[0].retention_us.debug = 110 * MINUTE;
+    let announced = plan(&policies, &catalogue, NOON, &tuning);
+    check(
+        &text(&announced, 5),
+        "put-class blocks_c5 = shop/debug retention 2h grace 1h, announced 1h50m from 2026-11-18T12:01:00Z  # retention 2h -> 1h50m
+         held shop: debug: retention 2h -> 1h50m (2 partitions, 2.0 MiB) waits until 2026-11-18T12:01:00Z",
+    );
+    settle(&policies, &mut catalogue, NOON, &tuning);
+    assert_eq!(catalogue.class("shop", PolicyLevel::Debug).unwrap().retention_us, 2 * HOUR);
+    let in_force = plan(&policies, &catalogue, NOON + MINUTE, &tuning);
+    check(
+        &text(&in_force, 5),
+        "put-class blocks_c5 = shop/debug retention 1h50m grace 1h  # retention 2h -> 1h50m",
+    );
+    catalogue.apply(&in_force.steps[0].step, NOON + MINUTE);
+    let gone = plan(&policies, &catalogue, NOON + MINUTE, &tuning);
+    assert_eq!(gone.dropping().filter(|planned| matches!(planned.step, Step::Detach(_))).count(), 2);
+}
+
+#[test]
+fn a_typo_is_held_by_the_limit_and_undone_by_undoing() {
+    let mut policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    policies[0].retention_us.debug = 2 * MINUTE;
+    let held = plan(&policies, &catalogue, NOON, &NO_NOTICE);
+    check(
+        &text(&held, 5),
+        "held shop: debug: retention 2h -> 2m (23 partitions, 23.0 MiB) waits for approval: more than dropLimit allows (3 partitions, 1.0 GiB); raise dropLimit or undo the change",
+    );
+    settle(&policies, &mut catalogue, NOON, &NO_NOTICE);
+    policies[0].retention_us.debug = 2 * HOUR;
+    assert_eq!(plan(&policies, &catalogue, NOON, &NO_NOTICE), Plan::default());
+}
+
+#[test]
+fn raised_within_the_grace_period_the_leaves_come_back() {
+    let mut policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    let later = NOON + 5 * MINUTE;
+    settle(&policies, &mut catalogue, later, &NO_NOTICE);
+    policies[0].retention_us.debug = 3 * HOUR;
+    let raised = plan(&policies, &catalogue, later, &NO_NOTICE);
+    check(
+        &text(&raised, 5),
+        "put-class blocks_c5 = shop/debug retention 3h grace 1h  # retention 2h -> 3h
+         reattach blocks_c5_20261118t1000 [2026-11-18T10:00:00Z .. 2026-11-18T10:05:00Z)  # not expired: retention is 3h
+         create 12 leaves [2026-11-18T09:00:00Z .. 2026-11-18T14:10:00Z)",
+    );
+}
+
+#[test]
+fn suspended_and_held_policies_make_room_but_take_nothing_away() {
+    for (suspend, legal_hold, waits) in
+        [(true, false, "while the policy is suspended"), (true, true, "while the legal hold lasts")]
+    {
+        let mut policies = [policy("shop", 2 * HOUR)];
+        let mut catalogue = settled(&policies);
+        fill(&mut catalogue, "shop", PolicyLevel::Debug);
+        (policies[0].suspend, policies[0].legal_hold) = (suspend, legal_hold);
+        let plan = plan(&policies, &catalogue, NOON + HOUR, &NO_NOTICE);
+        assert!(plan.dropping().all(|planned| planned.policy != "shop"), "{plan}");
+        assert!(plan.creating().any(|planned| planned.policy == "shop"));
+        assert!(plan.held.iter().any(|held| held.to_string().ends_with(waits)), "{plan}");
+    }
+}
+
+#[test]
+fn a_deleted_policy_keeps_its_promise() {
+    let policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    let deleted = plan(&[], &catalogue, NOON, &NO_NOTICE);
+    assert!(
+        matches!(&deleted.steps[0].step, Step::PutRoutes(routes) if routes.routes().len() == 1),
+        "{deleted}"
+    );
+    // Only what is empty goes at once, a few in each run.
+    for planned in deleted.dropping() {
+        assert_eq!(planned.why, "empty, and its policy is gone");
+    }
+    settle(&[], &mut catalogue, NOON, &NO_NOTICE);
+    let kept = catalogue.leaves_of(catalogue.class("shop", PolicyLevel::Debug).unwrap().id).len();
+    assert_eq!(kept, 24);
+    settle(&[], &mut catalogue, NOON + 2 * HOUR, &NO_NOTICE);
+    settle(&[], &mut catalogue, NOON + 3 * HOUR, &NO_NOTICE);
+    assert_eq!(catalogue.leaves_of(catalogue.class("shop", PolicyLevel::Debug).unwrap().id).len(), 0);
+}
+
+#[test]
+fn drift_is_repaired() {
+    let policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    let class = catalogue.class("shop", PolicyLevel::Debug).unwrap().id;
+    let mut states =
+        [LeafState::Missing, LeafState::Detaching, LeafState::Detached { at_us: None }].into_iter();
+    for leaf in catalogue
+        .leaves
+        .iter_mut()
+        .filter(|leaf| leaf.class == class && leaf.from_us >= NOON - 15 * MINUTE)
+        .take(3)
+    {
+        leaf.state = states.next().unwrap();
+    }
+    catalogue.classes.last_mut().unwrap().has_table = false;
+    let plan = plan(&policies, &catalogue, NOON, &NO_NOTICE);
+    let kinds: Vec<&str> = plan.steps.iter().map(|planned| planned.step.kind()).collect();
+    assert_eq!(kinds, ["create-class", "create", "reattach", "finalize-detach"], "{plan}");
+    settle(&policies, &mut catalogue, NOON, &NO_NOTICE);
+    assert!(catalogue.leaves_of(class).iter().all(|leaf| leaf.state == LeafState::Attached));
+}
+
+#[test]
+fn records_that_were_carried_over_get_their_leaves() {
+    let policies = [policy("shop", 90 * DAY)];
+    let mut catalogue = settled(&policies);
+    catalogue.oldest_fresh_us = Some(NOON - 60 * DAY);
+    let plan = plan(&policies, &catalogue, NOON, &NO_NOTICE);
+    let oldest = plan.steps.iter().filter_map(|planned| planned.step.leaf()).map(|leaf| leaf.from_us).min();
+    assert!(oldest.is_some_and(|from| from <= NOON - 60 * DAY), "{plan}");
+    assert!(oldest.is_some_and(|from| from > NOON - 70 * DAY), "{plan}");
+}
+
+#[test]
+fn the_lint_refuses_what_the_planner_would_never_plan() {
+    let mut policies = vec![policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    policies.push(Policy::builtin());
+    let class = catalogue.class("shop", PolicyLevel::Debug).unwrap().id;
+    let leaf = catalogue.leaves_of(class)[0].key();
+    let planned = |step| Planned { step, policy: "shop".to_owned(), why: String::new(), bytes: 0 };
+    let messages = |steps: Vec<Step>, policies: &[Policy], now| {
+        let plan = Plan { steps: steps.into_iter().map(planned).collect(), held: Vec::new() };
+        lint(&plan, policies, &catalogue, now)
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let expired = leaf.to_us + 2 * HOUR;
+    assert!(messages(vec![Step::Detach(leaf)], &policies, expired - 1).contains("not expired"));
+    assert_eq!(messages(vec![Step::Detach(leaf)], &policies, expired), "");
+    assert!(messages(vec![Step::Drop(leaf)], &policies, expired).contains("before it was detached"));
+    let many = catalogue_leaves(&catalogue, class).into_iter().take(4).map(Step::Detach).collect::<Vec<_>>();
+    assert!(messages(many, &policies, NOON + DAY).contains("4 partitions go at once"));
+    let overlapping = LeafRef { class, from_us: leaf.from_us + MINUTE, to_us: leaf.to_us };
+    assert!(messages(vec![Step::CreateLeaf(overlapping)], &policies, NOON).contains("overlaps"));
+    assert!(messages(Vec::new(), &policies, NOON + DAY).contains("no partition for records"));
+    let mut held = policies.clone();
+    held[0].suspend = true;
+    assert!(messages(vec![Step::Detach(leaf)], &held, expired).contains("suspended"));
+}
+
+fn catalogue_leaves(catalogue: &Catalogue, class: ClassId) -> Vec<LeafRef> {
+    catalogue.leaves_of(class).into_iter().map(Leaf::key).collect()
+}
+
+#[test]
+fn the_higher_priority_then_the_longer_retention_wins_in_the_plan_too() {
+    let mut policies = vec![policy("a", HOUR), policy("b", 2 * HOUR)];
+    policies.iter_mut().for_each(|policy| policy.matches = Match::default());
+    let catalogue = settled(&policies);
+    let routes = catalogue.routes.as_ref().unwrap();
+    let key = crate::retention::RouteKey { tenant: "t", namespace: "n", service: "s", audit: false };
+    let winner = routes.class_of(&key, crate::level::Level::Info).unwrap();
+    assert_eq!(catalogue.class_by_id(winner).unwrap().policy, "b");
+    assert_eq!(crate::retention::routes::conflicts(&policies).len(), 1);
+}

@@ -1,0 +1,187 @@
+//! Months of simulated operation with random edits, crashes and clock steps: the laws of retention as properties.
+//! No record is gone before its retention; there is always a leaf for a record that may come; a plan that is applied
+//! again and again ends in an empty plan; the lint never objects to the planner.
+
+use proptest::prelude::*;
+
+use super::catalogue::{Catalogue, LeafState};
+use super::class::{ClassId, PolicyLevel};
+use super::policy::{DropLimit, Match, PerLevel, Policy};
+use super::step::{LeafRef, Step};
+use super::{Tuning, in_force, lint, plan};
+use crate::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX};
+
+const MINUTE: i64 = 60_000_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const TUNING: Tuning = Tuning { notice_us: 30_000_000 };
+
+/// One thing that happens; the numbers are reduced to what the thing can take.
+type Event = (u8, u32, u32);
+
+struct World {
+    now_us: i64,
+    policies: Vec<Policy>,
+    catalogue: Catalogue,
+    /// Every stored record: where it lies, its time.
+    records: Vec<(LeafRef, ClassId, i64)>,
+}
+
+const RETENTIONS: [i64; 9] =
+    [MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY];
+
+impl World {
+    fn new() -> World {
+        World {
+            now_us: 1_795_000_000_000_000,
+            policies: Vec::new(),
+            catalogue: Catalogue::default(),
+            records: Vec::new(),
+        }
+    }
+
+    fn retention(number: u32) -> PerLevel<i64> {
+        let at = |shift: u32| RETENTIONS[(number >> shift) as usize % RETENTIONS.len()];
+        PerLevel { debug: at(0), info: at(3), warn: at(6), error: at(9) }
+    }
+
+    fn happen(&mut self, (kind, a, b): Event) -> Result<(), TestCaseError> {
+        let name = format!("p{}", a % 3);
+        let place = self.policies.iter().position(|policy| policy.name == name);
+        match (kind % 10, place) {
+            (0, None) => self.policies.push(Policy {
+                name,
+                uid: b.to_string(),
+                priority: (b % 3) as i32,
+                matches: Match { tenants: vec![format!("t{}*", a % 3)], ..Match::default() },
+                retention_us: World::retention(b),
+                grace_us: i64::from(b % 200) * MINUTE,
+                drop_limit: DropLimit { partitions: 1 + b % 20, bytes: i64::from(b % 50) << 20 },
+                suspend: false,
+                legal_hold: false,
+            }),
+            (0, Some(place)) => self.policies[place].retention_us = World::retention(b),
+            (1, Some(place)) if b % 3 == 0 => {
+                self.policies.remove(place);
+            }
+            (1, Some(place)) => self.policies[place].suspend = b % 2 == 0,
+            (2, Some(place)) => self.policies[place].legal_hold = b % 4 == 0,
+            // The clock: mostly forward, sometimes back by up to an hour.
+            (3..=6, _) => self.now_us += i64::from(b) % (2 * DAY / 1_000_000) * 1_000_000,
+            (7, _) => self.now_us -= i64::from(b % 60) * MINUTE,
+            (8, _) => self.drift(a, b),
+            _ => {}
+        }
+        // A crash: only some of the plan's steps are done.
+        let part = if kind % 10 == 9 { (b % 40) as usize } else { usize::MAX };
+        self.pass(part)?;
+        self.settle()?;
+        self.store(a, b)
+    }
+
+    /// A detach is interrupted, or somebody detaches or drops an empty leaf by hand.
+    fn drift(&mut self, a: u32, b: u32) {
+        let count = self.catalogue.leaves.len().max(1);
+        if let Some(leaf) = self.catalogue.leaves.get_mut(a as usize % count) {
+            leaf.state = match (b % 3, leaf.state) {
+                (0, LeafState::Attached) => LeafState::Detaching,
+                (1, LeafState::Attached) => LeafState::Detached { at_us: None },
+                (2, _) if leaf.empty => LeafState::Missing,
+                (_, state) => state,
+            };
+        }
+    }
+
+    fn pass(&mut self, steps_max: usize) -> Result<usize, TestCaseError> {
+        let plan = plan(&self.policies, &self.catalogue, self.now_us, &TUNING);
+        let findings = lint(&plan, &in_force(&self.policies), &self.catalogue, self.now_us);
+        prop_assert!(findings.is_empty(), "{:?}\n{}", findings, plan);
+        for planned in plan.steps.iter().take(steps_max) {
+            self.check_going(&planned.step)?;
+            self.catalogue.apply(&planned.step, self.now_us);
+        }
+        Ok(plan.steps.len())
+    }
+
+    /// No record that is still promised goes out of sight or is dropped.
+    fn check_going(&self, step: &Step) -> Result<(), TestCaseError> {
+        let (Step::Detach(leaf) | Step::Drop(leaf)) = step else { return Ok(()) };
+        let class = self.catalogue.class_by_id(leaf.class).ok_or_else(|| TestCaseError::fail("no class"))?;
+        let policy = self.policies.iter().find(|policy| policy.name == class.policy);
+        let held = policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold);
+        for (_, _, time_us) in self.records.iter().filter(|(key, ..)| key == leaf) {
+            prop_assert!(!held, "{} under a hold", step);
+            prop_assert!(
+                self.now_us - time_us > class.retention_us,
+                "{}: a record of {} goes early",
+                step,
+                time_us
+            );
+        }
+        if let (Step::Drop(_), Some(known)) = (step, self.catalogue.leaf(*leaf)) {
+            prop_assert!(
+                matches!(known.state, LeafState::Detached { at_us: Some(_) }),
+                "{} was not detached",
+                step
+            );
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..2_000 {
+            if self.pass(usize::MAX)? == 0 {
+                return Ok(());
+            }
+        }
+        Err(TestCaseError::fail("does not converge"))
+    }
+
+    /// Records come for each policy's tenant and level, late or early; each must find a leaf.
+    fn store(&mut self, a: u32, b: u32) -> Result<(), TestCaseError> {
+        let routes = self.catalogue.routes.clone().ok_or_else(|| TestCaseError::fail("no routes"))?;
+        for tenant in ["t0x", "t1x", "t2x", "other"] {
+            let key = super::RouteKey { tenant, namespace: "", service: "", audit: false };
+            let targets = routes.targets(&key);
+            for level in PolicyLevel::ALL {
+                let target = targets.get(level).ok_or_else(|| TestCaseError::fail("no class"))?;
+                let reach = target.retention_us.min(TIME_PAST_US_MAX);
+                let late = i64::from(a) * 1_000_000 % reach;
+                for time_us in
+                    [self.now_us - late, self.now_us, self.now_us + i64::from(b) % TIME_FUTURE_US_MAX]
+                {
+                    let found = self.catalogue.leaves.iter_mut().find(|leaf| {
+                        leaf.class == target.class
+                            && leaf.from_us <= time_us
+                            && leaf.to_us > time_us
+                            && leaf.state == LeafState::Attached
+                    });
+                    let Some(leaf) = found else {
+                        return Err(TestCaseError::fail(format!(
+                            "no leaf in {:?} for {time_us}",
+                            target.class
+                        )));
+                    };
+                    leaf.empty = false;
+                    leaf.bytes += 1 << 10;
+                    self.records.push((leaf.key(), target.class, time_us));
+                }
+            }
+        }
+        let leaves = &self.catalogue;
+        self.records.retain(|(key, ..)| leaves.leaf(*key).is_some());
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn retention_keeps_its_laws(events in proptest::collection::vec(any::<Event>(), 1..60)) {
+        let mut world = World::new();
+        for event in events {
+            world.happen(event)?;
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! `LogRetentionPolicy`: which records, how long per level, how carefully they go.
+
+use cordwood_core::retention::policy::{Category, DEFAULT, Match};
+use cordwood_core::retention::{DropLimit, PerLevel, Policy, duration, routes};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{self, Bytes};
+use crate::{Problem, problem};
+
+/// How long log records are kept in PostgreSQL. A record falls under the policy that matches it with the highest
+/// priority (equal: the longer retention); what no policy matches falls under the policy named `default`.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "cordwood.dev",
+    version = "v1alpha1",
+    kind = "LogRetentionPolicy",
+    plural = "logretentionpolicies",
+    shortname = "lrp",
+    category = "cordwood",
+    status = "LogRetentionPolicyStatus",
+    derive = "PartialEq",
+    doc = "LogRetentionPolicy says how long the log records that it matches are kept, per level. Retention is always the drop of whole table partitions; none goes before its time.",
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
+    printcolumn(name = "Error", type_ = "string", json_path = ".spec.retention.error"),
+    printcolumn(name = "Warn", type_ = "string", json_path = ".spec.retention.warn"),
+    printcolumn(name = "Info", type_ = "string", json_path = ".spec.retention.info"),
+    printcolumn(name = "Debug", type_ = "string", json_path = ".spec.retention.debug"),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions"),
+    printcolumn(name = "Size", type_ = "string", json_path = ".status.size"),
+    printcolumn(name = "Oldest", type_ = "date", json_path = ".status.oldestRecord"),
+    printcolumn(name = "Next-Drop", type_ = "string", json_path = ".status.nextDrop"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Waits", type_ = "string", json_path = ".status.waits", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LogRetentionPolicySpec {
+    /// Of several policies that match a record the one with the highest priority counts; equal: the longer retention of
+    /// the record's level.
+    #[serde(default)]
+    #[schemars(range(min = -1_000_000, max = 1_000_000))]
+    pub priority: i32,
+    /// Which records. Every list that is not empty must match; an empty list matches all.
+    #[serde(default, rename = "match")]
+    pub matches: MatchSpec,
+    /// How long records are kept, by level.
+    #[serde(default)]
+    pub retention: RetentionSpec,
+    /// How long a partition that was detached can still come back (by raising the retention) before it is dropped.
+    #[serde(default = "grace_default")]
+    #[schemars(schema_with = "schema::grace")]
+    pub grace_period: String,
+    /// What a shortened retention may take away without approval, and how many partitions one run detaches at the most.
+    #[serde(default)]
+    pub drop_limit: DropLimitSpec,
+    /// Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made.
+    #[serde(default)]
+    pub suspend: bool,
+    /// As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
+    /// name says otherwise.
+    #[serde(default)]
+    pub legal_hold: bool,
+}
+
+/// Which records a policy is for. Values may contain the wildcards `*` and `?`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MatchSpec {
+    /// Slugs of tenants, such as shop-*; records whose tenant is not known have the tenant unassigned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::globs")]
+    pub tenants: Vec<String>,
+    /// Kubernetes namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::globs")]
+    pub namespaces: Vec<String>,
+    /// Services: the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::globs")]
+    pub services: Vec<String>,
+    /// Categories of records: audit for those that say so themselves, system for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub categories: Vec<CategorySpec>,
+}
+
+/// A category of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CategorySpec {
+    System,
+    Audit,
+}
+
+/// How long records are kept, by level: durations such as 30d, 12h or 1h30m, at least 1m.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RetentionSpec {
+    /// For ERROR.
+    #[serde(default = "error_default")]
+    #[schemars(schema_with = "schema::retention")]
+    pub error: String,
+    /// For WARN.
+    #[serde(default = "warn_default")]
+    #[schemars(schema_with = "schema::retention")]
+    pub warn: String,
+    /// For INFO, and for lines without a level.
+    #[serde(default = "info_default")]
+    #[schemars(schema_with = "schema::retention")]
+    pub info: String,
+    /// For DEBUG and TRACE.
+    #[serde(default = "debug_default")]
+    #[schemars(schema_with = "schema::retention")]
+    pub debug: String,
+}
+
+/// Limits on what goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DropLimitSpec {
+    /// Table partitions that hold records.
+    #[serde(default = "partitions_default")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub partitions: u32,
+    /// Bytes in PostgreSQL, as a quantity.
+    #[serde(default = "bytes_default")]
+    pub bytes: Bytes,
+}
+
+fn error_default() -> String {
+    "30d".to_owned()
+}
+fn warn_default() -> String {
+    "14d".to_owned()
+}
+fn info_default() -> String {
+    "7d".to_owned()
+}
+fn debug_default() -> String {
+    "1d".to_owned()
+}
+fn grace_default() -> String {
+    "24h".to_owned()
+}
+fn partitions_default() -> u32 {
+    DropLimit::default().partitions
+}
+fn bytes_default() -> Bytes {
+    Bytes("50Gi".to_owned())
+}
+
+impl Default for RetentionSpec {
+    fn default() -> RetentionSpec {
+        RetentionSpec {
+            error: error_default(),
+            warn: warn_default(),
+            info: info_default(),
+            debug: debug_default(),
+        }
+    }
+}
+
+impl Default for DropLimitSpec {
+    fn default() -> DropLimitSpec {
+        DropLimitSpec { partitions: partitions_default(), bytes: bytes_default() }
+    }
+}
+
+/// What the operator found and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogRetentionPolicyStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready: classes and partitions are there. Valid: the spec can be followed. Held: something waits, see plan.held.
+    /// Conflict: another policy with the same priority can match the same records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// From when the retention in the spec is in force; in the future while a shorter retention is announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_from: Option<Time>,
+    /// Table partitions of all classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<i64>,
+    /// Bytes of all classes in PostgreSQL, indexes included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// The same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Begin of the oldest block of records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_record: Option<Time>,
+    /// When the next partition with records is dropped for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_drop: Option<Time>,
+    /// The first thing that waits, and for what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// One entry per level.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassStatus>,
+    /// What is about to be done; written before it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+}
+
+/// One retention class: this policy and one level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassStatus {
+    pub level: String,
+    /// The class's number; its table is blocks_c<class>.
+    pub class: i32,
+    /// In force now; it differs from the spec while a shorter retention is announced or held.
+    pub retention: String,
+    /// Table partitions that queries see.
+    pub partitions: i64,
+    /// Detached ones in their grace period.
+    #[serde(default)]
+    pub detached: i64,
+    pub bytes: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_record: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_drop: Option<Time>,
+}
+
+/// The plan of one pass, this policy's part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanStatus {
+    /// Names this very plan, also in the ledger.
+    pub hash: String,
+    /// The first steps, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepStatus>,
+    /// How many more steps there are.
+    #[serde(default)]
+    pub more: i64,
+    /// What would be done but waits, and for what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldStatus>,
+}
+
+/// One step that is about to be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepStatus {
+    /// create, reattach, detach, drop, ...
+    pub action: String,
+    /// The table, and what it becomes.
+    pub what: String,
+    pub why: String,
+    #[serde(default)]
+    pub bytes: i64,
+}
+
+/// Something that waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldStatus {
+    pub what: String,
+    /// For what it waits, and what to do about it.
+    pub waits: String,
+    /// Partitions with records that it takes away.
+    #[serde(default)]
+    pub partitions: i64,
+    #[serde(default)]
+    pub bytes: i64,
+}
+
+impl LogRetentionPolicy {
+    /// The policy as the planner takes it, or everything that is wrong with it. What the API server's rules refuse is
+    /// refused here too: resources from a folder never saw them.
+    pub fn to_policy(&self) -> Result<Policy, Vec<Problem>> {
+        let spec = &self.spec;
+        let mut problems = Vec::new();
+        let name = self.metadata.name.clone().unwrap_or_default();
+        if name.is_empty() {
+            problems.push(problem("metadata.name", "must be given"));
+        }
+        if name == DEFAULT && (spec.matches != MatchSpec::default() || spec.priority != 0) {
+            problems.push(problem("spec.match", DEFAULT_MATCHES_ALL));
+        }
+        for (field, globs) in [
+            ("tenants", &spec.matches.tenants),
+            ("namespaces", &spec.matches.namespaces),
+            ("services", &spec.matches.services),
+        ] {
+            for glob in globs {
+                if let Err(message) = routes::check_glob(glob) {
+                    problems.push(problem(format!("spec.match.{field}"), message));
+                }
+            }
+        }
+        let mut retention_us = PerLevel::<i64>::default();
+        for level in cordwood_core::retention::PolicyLevel::ALL {
+            let text = match level.as_str() {
+                "debug" => &spec.retention.debug,
+                "info" => &spec.retention.info,
+                "warn" => &spec.retention.warn,
+                _ => &spec.retention.error,
+            };
+            let field = format!("spec.retention.{level}");
+            match duration::parse(text) {
+                Ok(us) if us < RETENTION_US_MIN => problems.push(problem(field, "must be at least 1m")),
+                Ok(us) => *retention_us.get_mut(level) = us,
+                Err(error) => problems.push(problem(field, error.to_string())),
+            }
+        }
+        let grace_us = duration::parse(&spec.grace_period).unwrap_or_else(|error| {
+            problems.push(problem("spec.gracePeriod", error.to_string()));
+            0
+        });
+        let bytes = spec.drop_limit.bytes.count().unwrap_or_else(|| {
+            let message =
+                format!("{:?} is no number of bytes: write 50Gi, 500Mi or 1000000", spec.drop_limit.bytes.0);
+            problems.push(problem("spec.dropLimit.bytes", message));
+            0
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Policy {
+            name,
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            priority: spec.priority,
+            matches: Match {
+                tenants: spec.matches.tenants.clone(),
+                namespaces: spec.matches.namespaces.clone(),
+                services: spec.matches.services.clone(),
+                categories: spec
+                    .matches
+                    .categories
+                    .iter()
+                    .map(|category| match category {
+                        CategorySpec::System => Category::System,
+                        CategorySpec::Audit => Category::Audit,
+                    })
+                    .collect(),
+            },
+            retention_us,
+            grace_us,
+            drop_limit: DropLimit { partitions: spec.drop_limit.partitions.max(1), bytes },
+            suspend: spec.suspend,
+            legal_hold: spec.legal_hold,
+        })
+    }
+}
+
+/// One minute: the smallest interval of a table partition.
+const RETENTION_US_MIN: i64 = 60_000_000;
+
+pub(crate) const DEFAULT_MATCHES_ALL: &str = "the policy named default takes what no other policy matches: leave match and priority out, or give the policy another name";

@@ -1,0 +1,153 @@
+//! Who of several replicas acts: the holder of a lease. A lease alone fences nothing, so the DDL sessions hold advisory
+//! locks besides; a replica that wrongly believes it leads finds them taken.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use cordwood_service::Health;
+
+use crate::watched::explain_call;
+
+/// What the lease says about us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not known yet, or the API server has been away since before we led.
+    Unknown,
+    Leader,
+    /// Another replica leads; we stay warm.
+    Follower,
+}
+
+/// Keeps trying to hold the lease until `shutdown`, then gives it back.
+pub fn campaign(
+    client: Client,
+    namespace: &str,
+    name: &str,
+    identity: String,
+    duration_ms: u64,
+    health: Health,
+    shutdown: CancellationToken,
+) -> watch::Receiver<Standing> {
+    let (sender, receiver) = watch::channel(Standing::Unknown);
+    let candidate = Candidate {
+        api: Api::namespaced(client, namespace),
+        name: name.to_owned(),
+        identity,
+        duration: Duration::from_millis(duration_ms),
+    };
+    tokio::spawn(async move {
+        let mut seen = None;
+        loop {
+            match candidate.attempt(&mut seen).await {
+                Ok(leads) => {
+                    health.set("lease", Ok(()));
+                    let standing = if leads { Standing::Leader } else { Standing::Follower };
+                    sender.send_if_modified(|current| {
+                        let changed = *current != standing;
+                        if changed {
+                            tracing::info!(?standing, identity = candidate.identity, "standing changed");
+                        }
+                        *current = standing;
+                        changed
+                    });
+                }
+                // While the API server is away a leader goes on: the advisory locks are what keeps others out.
+                Err(error) => health.set("lease", Err(explain_call("get and update", "leases", &error))),
+            }
+            let pause = tokio::time::sleep(candidate.duration / 4);
+            if shutdown.run_until_cancelled(pause).await.is_none() {
+                break;
+            }
+        }
+        if *sender.borrow() == Standing::Leader
+            && let Err(error) = candidate.resign().await
+        {
+            tracing::debug!(%error, "give the lease back");
+        }
+    });
+    receiver
+}
+
+struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    duration: Duration,
+}
+
+/// A renewal of somebody else, and when we saw it: their clock is not compared with ours.
+type Seen = Option<(Option<Timestamp>, std::time::Instant)>;
+
+impl Candidate {
+    /// Whether we hold the lease now.
+    async fn attempt(&self, seen: &mut Seen) -> Result<bool, kube::Error> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+            let lease = Lease {
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                spec: Some(self.claim(None)),
+            };
+            return match self.api.create(&PostParams::default(), &lease).await {
+                Ok(_) => Ok(true),
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+                Err(error) => Err(error),
+            };
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        if !holder.is_empty() && holder != self.identity {
+            let renewed = spec.renew_time.as_ref().map(|time| time.0);
+            if seen.as_ref().is_none_or(|(at, _)| *at != renewed) {
+                *seen = Some((renewed, std::time::Instant::now()));
+                return Ok(false);
+            }
+            let limit =
+                Duration::from_secs(spec.lease_duration_seconds.unwrap_or(10).max(1).unsigned_abs().into());
+            if seen.as_ref().is_some_and(|(_, since)| since.elapsed() < limit) {
+                return Ok(false);
+            }
+        }
+        lease.spec = Some(self.claim(Some(&spec)));
+        // The resource version in the object makes this conditional on nobody having been faster.
+        match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn claim(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        let held = before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.identity));
+        let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(i32::try_from(self.duration.as_secs().max(1)).unwrap_or(i32::MAX)),
+            acquire_time: if held {
+                before.and_then(|spec| spec.acquire_time.clone())
+            } else {
+                Some(now.clone())
+            },
+            renew_time: Some(now),
+            lease_transitions: Some(if held { transitions } else { transitions + 1 }),
+            ..LeaseSpec::default()
+        }
+    }
+
+    async fn resign(&self) -> Result<(), kube::Error> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+        let Some(spec) = lease.spec.as_mut() else { return Ok(()) };
+        if spec.holder_identity.as_deref() == Some(&self.identity) {
+            spec.holder_identity = None;
+            spec.renew_time = Some(MicroTime(Timestamp::now() - SignedDuration::from_secs(60)));
+            self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! The two retention loops of the operator: one makes room, one takes away, and the first never waits for the second.
+//!
+//! A plan's dropping steps are done only when the status of their policy shows that plan: whoever looks sees it first.
+//! While the API server is away partitions are still made, by what the database remembers; nothing is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cordwood_core::retention::policy::Policy;
+use cordwood_core::retention::step::Planned;
+use cordwood_core::retention::{Tuning, in_force};
+use cordwood_crds::LogRetentionPolicy;
+use cordwood_service::Health;
+use cordwood_store::connect::Store;
+use cordwood_store::ddl::Loop;
+use cordwood_store::error::StoreError;
+use cordwood_store::{catalogue, migrate};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::leader::Standing;
+use crate::publish::{Publisher, Seen};
+use crate::retention::{PassError, Passes, Report, by_name, remembered};
+use crate::telemetry::Telemetry;
+use crate::watched::Watched;
+
+/// What both loops share.
+pub struct Retention {
+    pub config: Config,
+    pub store: Store,
+    pub health: Health,
+    pub telemetry: Telemetry,
+    pub publisher: Arc<Publisher>,
+    pub policies: Watched<LogRetentionPolicy>,
+    pub standing: watch::Receiver<Standing>,
+    /// The last spec of each policy that could be followed.
+    pub last_good: Mutex<BTreeMap<String, Policy>>,
+    /// Wakes the creating loop.
+    pub create: Notify,
+    /// Wakes the dropping loop.
+    pub drop: Notify,
+    /// The last plan of the dropping loop, for `/status`.
+    pub shown: Mutex<Value>,
+}
+
+/// Policies as read from the API server: the objects with their problems, and what follows from them.
+struct Picture {
+    seen: Vec<Seen>,
+    policies: Vec<Policy>,
+}
+
+impl Retention {
+    fn tuning(&self) -> Tuning {
+        Tuning { notice_us: i64::try_from(self.config.retention.notice_ms).unwrap_or(i64::MAX / 1000) * 1000 }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.config.retention.pass_interval_ms)
+    }
+
+    /// `None` before the first list.
+    fn picture(&self) -> Option<Picture> {
+        let mut last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut picture = Picture { seen: Vec::new(), policies: Vec::new() };
+        for resource in self.policies.all()? {
+            let name = resource.name_any();
+            let problems = match resource.to_policy() {
+                Ok(policy) => {
+                    last_good.insert(name, policy.clone());
+                    picture.policies.push(policy);
+                    Vec::new()
+                }
+                Err(problems) => {
+                    let uid = resource.uid().unwrap_or_default();
+                    let known = last_good.get(&name).cloned();
+                    picture.policies.push(known.unwrap_or_else(|| by_name(&name, &uid)));
+                    problems
+                }
+            };
+            picture.seen.push((resource, problems));
+        }
+        last_good.retain(|name, _| picture.policies.iter().any(|policy| policy.name == *name));
+        Some(picture)
+    }
+
+    /// Migrates when PostgreSQL is first reached, then makes what is missing: on each change, and now and then.
+    pub async fn create_loop(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut passes = Passes::new(self.store.clone(), Loop::Create);
+        let (mut changes, mut standing) = (self.policies.clone(), self.standing.clone());
+        let heartbeat = self.health.heartbeat("create loop", Duration::from_secs(300));
+        let mut migrated = false;
+        while !shutdown.is_cancelled() {
+            heartbeat.beat();
+            let leads = *standing.borrow_and_update() != Standing::Follower;
+            let result = if !migrated {
+                self.migrate(&mut migrated).await
+            } else if leads {
+                self.create_pass(&mut passes).await
+            } else {
+                passes.stop();
+                self.store.pooled().await.map(|_| ()).map_err(PassError::from)
+            };
+            let again = self.note("create", &result);
+            if result.is_ok() && !migrated {
+                continue;
+            }
+            let pause = if again { self.interval() } else { Duration::from_secs(2).min(self.interval()) };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = changes.changed() => {}
+                _ = standing.changed() => {}
+                () = self.create.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn migrate(&self, migrated: &mut bool) -> Result<(), PassError> {
+        let done = migrate::run(&self.store).await?;
+        for warning in &done.warnings {
+            tracing::warn!(warning, "roles and grants are incomplete");
+        }
+        if !done.applied.is_empty() {
+            tracing::info!(applied = done.applied.join(", "), "schema migrated");
+        }
+        *migrated = true;
+        Ok(())
+    }
+
+    async fn create_pass(&self, passes: &mut Passes) -> Result<(), PassError> {
+        let picture = self.picture();
+        let policies = match &picture {
+            Some(picture) => picture.policies.clone(),
+            // The API server has not answered yet. What the database remembers goes on; nothing is taken away.
+            None => match remembered(&self.store).await? {
+                policies if policies.is_empty() => return Ok(()),
+                policies => policies,
+            },
+        };
+        let timer = self.telemetry.pass("create");
+        let mut report = passes.look(&policies, now_us(), &self.tuning()).await?;
+        self.telemetry.catalogue(&report);
+        passes.apply(&mut report, |_| true).await?;
+        timer.stop();
+        self.telemetry.steps(&report);
+        if report.done.is_empty() && report.failed.is_empty() {
+            return Ok(());
+        }
+        let Some(picture) = picture else { return Ok(()) };
+        self.publisher.done(&picture.seen, &report).await;
+        let failed = std::mem::take(&mut report.failed);
+        let mut after = passes.look(&policies, now_us(), &self.tuning()).await?;
+        after.failed = failed;
+        self.publisher.policies(&picture.seen, &in_force(&policies), &mut after, now_us()).await;
+        self.drop.notify_one();
+        Ok(())
+    }
+
+    /// Shows the plan, then takes away what it says: only as the leader, only with all policies known, only with a clock
+    /// that PostgreSQL agrees with.
+    pub async fn drop_loop(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut passes = Passes::new(self.store.clone(), Loop::Drop);
+        let mut standing = self.standing.clone();
+        let heartbeat = self.health.heartbeat("drop loop", Duration::from_secs(900));
+        while !shutdown.is_cancelled() {
+            heartbeat.beat();
+            let leads = *standing.borrow_and_update() == Standing::Leader;
+            let mut result = Ok(());
+            if leads && let Some(picture) = self.picture() {
+                result = self.drop_pass(&mut passes, picture).await;
+                self.note("drop", &result);
+            } else if !leads {
+                passes.stop();
+            }
+            let pause =
+                if result.is_ok() { self.interval() } else { Duration::from_secs(2).min(self.interval()) };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = standing.changed() => {}
+                () = self.drop.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn drop_pass(&self, passes: &mut Passes, picture: Picture) -> Result<(), PassError> {
+        let timer = self.telemetry.pass("drop");
+        let now = now_us();
+        let mut report = passes.look(&picture.policies, now, &self.tuning()).await?;
+        for finding in &report.findings {
+            tracing::error!(subject = finding.subject, fatal = finding.fatal, "{}", finding.message);
+        }
+        let policies = in_force(&picture.policies);
+        let shown = self.publisher.policies(&picture.seen, &policies, &mut report, now).await;
+        self.show(&report);
+        let skew_us = (catalogue::clock(&*self.store.pooled().await?).await? - now_us()).abs();
+        let skewed = skew_us
+            > i64::try_from(self.config.retention.clock_skew_ms_max).unwrap_or(i64::MAX / 1000) * 1000;
+        self.health.set(
+            "clock",
+            if skewed {
+                let message = "this clock and PostgreSQL's differ by";
+                Err(format!("{message} {} s: nothing is dropped until they agree", skew_us / 1_000_000))
+            } else {
+                Ok(())
+            },
+        );
+        if skewed {
+            return Ok(());
+        }
+        // A policy without a resource (the built-in one, a deleted one) has no status to show the plan in.
+        let has_resource =
+            |policy: &str| picture.seen.iter().any(|(resource, _)| resource.name_any() == policy);
+        let may = |planned: &Planned| shown.contains(&planned.policy) || !has_resource(&planned.policy);
+        passes.apply(&mut report, may).await?;
+        timer.stop();
+        self.telemetry.steps(&report);
+        if report.done.is_empty() && report.failed.is_empty() {
+            return Ok(());
+        }
+        self.publisher.done(&picture.seen, &report).await;
+        let failed = std::mem::take(&mut report.failed);
+        let mut after = passes.look(&picture.policies, now_us(), &self.tuning()).await?;
+        after.failed = failed;
+        self.publisher.policies(&picture.seen, &policies, &mut after, now_us()).await;
+        self.show(&after);
+        self.create.notify_one();
+        Ok(())
+    }
+
+    fn show(&self, report: &Report) {
+        let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let findings: Vec<String> = report
+            .findings
+            .iter()
+            .map(|finding| format!("{}: {}", finding.subject, finding.message))
+            .collect();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = json!({
+            "plan_hash": report.plan.hash(),
+            "plan": lines(report.plan.to_string()),
+            "findings": findings,
+            "classes": report.catalogue.classes.len(),
+            "partitions": report.catalogue.leaves.len(),
+        });
+    }
+
+    /// Turns a pass's result into a condition; whether the pass was a good one.
+    fn note(&self, which: &'static str, result: &Result<(), PassError>) -> bool {
+        match result {
+            Ok(()) => {
+                self.health.set("database", Ok(()));
+                true
+            }
+            Err(error) => {
+                self.telemetry.pass_failed(which);
+                let text = match error {
+                    PassError::Store(error) => explain(error, self.store.user()),
+                    locked @ PassError::Locked(_) => locked.to_string(),
+                };
+                self.health.set("database", Err(text));
+                false
+            }
+        }
+    }
+}
+
+/// Names the right that a role lacks.
+fn explain(error: &StoreError, role: &str) -> String {
+    match error.code() {
+        Some(code) if code.code() == "42501" => format!(
+            "missing permission: role \"{role}\" must be a member of cordwood_owner, or the owner of Cordwood's tables ({error})"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+pub(crate) fn now_us() -> i64 {
+    Timestamp::now().as_microsecond()
+}

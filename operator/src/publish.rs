@@ -1,0 +1,222 @@
+//! Writes statuses and events. A status is written when it says something new; sizes alone are refreshed now and then.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use cordwood_core::retention::ClassId;
+use cordwood_core::retention::policy::Policy;
+use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
+use cordwood_crds::{LogLevelConfig, LogLevelConfigStatus, Problem};
+use cordwood_service::Health;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::report::{self, policy_status};
+use crate::retention::Report;
+use crate::watched::explain_call;
+
+/// How often a status is written whose sizes alone changed.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// A resource, what is wrong with it, as it was read for a pass.
+pub type Seen = (LogRetentionPolicy, Vec<Problem>);
+
+pub struct Publisher {
+    client: Client,
+    recorder: Recorder,
+    health: Health,
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    policies: BTreeMap<String, (LogRetentionPolicyStatus, Instant)>,
+    oldest: Vec<(ClassId, i64)>,
+    held: BTreeMap<String, String>,
+}
+
+impl Publisher {
+    pub fn new(client: Client, identity: &str, health: Health) -> Publisher {
+        let reporter =
+            Reporter { controller: "cordwood-operator".to_owned(), instance: Some(identity.to_owned()) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Publisher { client, recorder, health, written: Mutex::default() }
+    }
+
+    /// Brings the statuses up to date. Returns the names of the policies whose status shows this report's plan.
+    pub async fn policies(
+        &self,
+        seen: &[Seen],
+        policies: &[Policy],
+        report: &mut Report,
+        now_us: i64,
+    ) -> HashSet<String> {
+        let mut written = self.written.lock().await;
+        if report.oldest.is_empty() {
+            report.oldest.clone_from(&written.oldest);
+        } else {
+            written.oldest.clone_from(&report.oldest);
+        }
+        let mut shown = HashSet::new();
+        let mut trouble = Ok(());
+        for (resource, problems) in seen {
+            let name = resource.name_any();
+            // What we wrote last is newer than what the watch has brought back so far.
+            let mut resource = resource.clone();
+            let last = written.policies.get(&name).cloned();
+            if let Some((status, _)) = &last {
+                resource.status = Some(status.clone());
+            }
+            let status = policy_status(&resource, problems, policies, report, now_us);
+            let same = resource.status.as_ref().is_some_and(|before| lasting(before) == lasting(&status));
+            let fresh = last.is_some_and(|(_, at)| at.elapsed() < REFRESH);
+            if same && (fresh || resource.status.as_ref() == Some(&status)) {
+                shown.insert(name);
+                continue;
+            }
+            let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
+            match patch_status(&api, &name, &status).await {
+                Ok(()) => {
+                    self.tell_held(&resource, &status, &mut written.held).await;
+                    written.policies.insert(name.clone(), (status, Instant::now()));
+                    shown.insert(name);
+                }
+                Err(kube::Error::Api(answer)) if answer.code == 404 => {
+                    written.policies.remove(&name);
+                }
+                Err(error) => {
+                    trouble = Err(explain_call("patch", "logretentionpolicies.cordwood.dev/status", &error));
+                }
+            }
+        }
+        written.policies.retain(|name, _| seen.iter().any(|(resource, _)| resource.name_any() == *name));
+        self.health.set("status", trouble);
+        shown
+    }
+
+    async fn tell_held(
+        &self,
+        resource: &LogRetentionPolicy,
+        status: &LogRetentionPolicyStatus,
+        held: &mut BTreeMap<String, String>,
+    ) {
+        let waits = status.waits.clone().unwrap_or_default();
+        let before = held.insert(resource.name_any(), waits.clone()).unwrap_or_default();
+        if !waits.is_empty() && waits != before {
+            self.event(resource, EventType::Warning, "RetentionHeld", "Plan", &waits).await;
+        }
+    }
+
+    /// Tells what was done to whom it was done for.
+    pub async fn done(&self, seen: &[Seen], report: &Report) {
+        for (resource, _) in seen {
+            let name = resource.name_any();
+            let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for planned in report.done.iter().filter(|planned| planned.policy == name) {
+                groups.entry(planned.step.kind()).or_default().push(planned.step.subject());
+            }
+            for (kind, tables) in groups {
+                let (reason, what) = match kind {
+                    "create-class" => ("ClassCreated", "class tables made"),
+                    "create" => ("PartitionsCreated", "partitions made"),
+                    "reattach" => ("PartitionsReattached", "partitions attached again"),
+                    "detach" | "finalize-detach" => {
+                        ("PartitionsDetached", "partitions detached, the grace period runs")
+                    }
+                    "drop" => ("PartitionsDropped", "partitions dropped"),
+                    "put-class" => ("RetentionChanged", "classes changed"),
+                    _ => continue,
+                };
+                let named = tables.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+                let more = if tables.len() > 5 { ", ..." } else { "" };
+                let note = format!("{} {what}: {named}{more}", tables.len());
+                self.event(resource, EventType::Normal, reason, "Apply", &note).await;
+            }
+            for (planned, error) in report.failed.iter().filter(|(planned, _)| planned.policy == name).take(1)
+            {
+                let note = format!("{}: {error}", planned.step);
+                self.event(resource, EventType::Warning, "StepFailed", "Apply", &note).await;
+            }
+        }
+    }
+
+    /// An event on a resource. That it could not be written is only logged.
+    pub async fn event<K>(&self, about: &K, type_: EventType, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let mut note = note.to_owned();
+        if note.len() > 1000 {
+            let cut = (0..=997).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
+            note.truncate(cut);
+            note.push_str("...");
+        }
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
+            tracing::debug!(%error, reason, "write an event");
+        }
+    }
+
+    /// Writes the status of a level config.
+    pub async fn level_config(
+        &self,
+        config: &LogLevelConfig,
+        status: &LogLevelConfigStatus,
+    ) -> Result<(), kube::Error> {
+        let api: Api<LogLevelConfig> =
+            Api::namespaced(self.client.clone(), &config.namespace().unwrap_or_else(|| "default".to_owned()));
+        match patch_status(&api, &config.name_any(), status).await {
+            Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Merge patch with every absent field as null, so that nothing old stays.
+async fn patch_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    S: serde::Serialize + Default,
+{
+    let mut value = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+    if let Some(fields) = value.as_object_mut() {
+        for field in OPTIONAL {
+            fields.entry(*field).or_insert(serde_json::Value::Null);
+        }
+    }
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": value })))
+        .await
+        .map(|_| ())
+}
+
+/// Fields of either status that may disappear.
+const OPTIONAL: &[&str] =
+    &["effectiveFrom", "oldestRecord", "nextDrop", "waits", "expiresAt", "startedAt", "startedDuration"];
+
+/// A status without what changes all the time.
+fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {
+    let mut status = status.clone();
+    (status.bytes, status.size, status.oldest_record) = (None, None, None);
+    for class in &mut status.classes {
+        (class.bytes, class.oldest_record) = (0, None);
+    }
+    if let Some(plan) = &mut status.plan {
+        plan.steps.iter_mut().for_each(|step| step.bytes = 0);
+        plan.held.iter_mut().for_each(|held| held.bytes = 0);
+    }
+    status
+}
+
+/// A time for a status.
+pub fn time_of_ms(time_ms: i64) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    report::time(time_ms.saturating_mul(1000))
+}

@@ -1,0 +1,242 @@
+//! Retention without Kubernetes: policies in, steps done, a report out. The operator's loops and the standalone program
+//! both drive it. Each loop has its own session; a step that fails does not stop the rest of the pass.
+
+use std::collections::HashSet;
+
+use cordwood_core::retention::policy::{DropLimit, Policy};
+use cordwood_core::retention::step::{Plan, Planned};
+use cordwood_core::retention::{Catalogue, ClassId, Finding, Tuning, in_force, lint, plan};
+use cordwood_store::connect::Store;
+use cordwood_store::ddl::{DdlSession, Loop};
+use cordwood_store::error::StoreError;
+use cordwood_store::{catalogue, ddl};
+
+/// What one pass saw and did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// As read before anything was done.
+    pub catalogue: Catalogue,
+    pub plan: Plan,
+    /// Laws that the plan would break. With a fatal one nothing was detached or dropped.
+    pub findings: Vec<Finding>,
+    /// Steps that were done, in order.
+    pub done: Vec<Planned>,
+    /// Steps that failed, and why; the next pass plans them again.
+    pub failed: Vec<(Planned, String)>,
+    /// Begin of the oldest block of each class.
+    pub oldest: Vec<(ClassId, i64)>,
+}
+
+impl Report {
+    /// The reason why nothing may be dropped, if a law would be broken.
+    pub fn refused(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.fatal)
+    }
+}
+
+/// Why a pass could not be.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "another session holds the advisory lock of the {0} loop: another operator (or `cordwood standalone`) is at work on this database"
+    )]
+    Locked(&'static str),
+}
+
+/// One loop of retention on its own session, which lives as long as it works.
+#[derive(Debug)]
+pub struct Passes {
+    store: Store,
+    which: Loop,
+    session: Option<DdlSession>,
+}
+
+impl Passes {
+    pub fn new(store: Store, which: Loop) -> Passes {
+        Passes { store, which, session: None }
+    }
+
+    /// Gives up the session and with it the advisory lock.
+    pub fn stop(&mut self) {
+        self.session = None;
+    }
+
+    async fn session(&mut self) -> Result<&mut DdlSession, PassError> {
+        if self.session.as_ref().is_none_or(DdlSession::is_closed) {
+            self.session = None;
+            let opened = DdlSession::open(&self.store, self.which).await?;
+            self.session = Some(opened.ok_or(PassError::Locked(self.which.as_str()))?);
+        }
+        self.session.as_mut().ok_or(PassError::Locked(self.which.as_str()))
+    }
+
+    /// Reads and plans; does nothing.
+    pub async fn look(
+        &mut self,
+        policies: &[Policy],
+        now_us: i64,
+        tuning: &Tuning,
+    ) -> Result<Report, PassError> {
+        let which = self.which;
+        let session = self.session().await?;
+        let catalogue = catalogue::read(session.client()).await?;
+        let oldest = match which {
+            Loop::Create => Vec::new(),
+            Loop::Drop => catalogue::oldest_records(session.client(), &catalogue).await?,
+        };
+        let policies = complete(policies, &catalogue);
+        let plan = plan(&policies, &catalogue, now_us, tuning);
+        let findings = lint(&plan, &policies, &catalogue, now_us);
+        Ok(Report { catalogue, plan, findings, oldest, ..Report::default() })
+    }
+
+    /// Does the steps of `report` that belong to this loop and that `may` allows.
+    pub async fn apply(
+        &mut self,
+        report: &mut Report,
+        may: impl Fn(&Planned) -> bool,
+    ) -> Result<(), PassError> {
+        if self.which == Loop::Drop && report.refused().is_some() {
+            return Ok(());
+        }
+        let hash = report.plan.hash();
+        let creates = self.which == Loop::Create;
+        let steps: Vec<Planned> =
+            report.plan.steps.iter().filter(|planned| planned.step.creates() == creates).cloned().collect();
+        let session = self.session().await?;
+        let mut failed: HashSet<ClassId> = HashSet::new();
+        let mut grown: HashSet<ClassId> = HashSet::new();
+        for planned in steps {
+            if !may(&planned) || planned.step.class().is_some_and(|class| failed.contains(&class)) {
+                continue;
+            }
+            match ddl::apply(session, &planned, &hash).await {
+                Ok(()) => {
+                    tracing::info!(step = %planned.step, why = planned.why, "retention step done");
+                    grown.extend(planned.step.leaf().map(|leaf| leaf.class));
+                    report.done.push(planned);
+                }
+                Err(error) => {
+                    // What follows in the class may need it: the next pass plans anew.
+                    failed.extend(planned.step.class());
+                    tracing::warn!(step = %planned.step, %error, "retention step failed; the next pass tries again");
+                    report.failed.push((planned, error.to_string()));
+                    if session.is_closed() {
+                        break;
+                    }
+                }
+            }
+        }
+        // The statistics of a partitioned table are kept by nobody else. Not being able to is no failure.
+        for class in grown {
+            if creates && let Err(error) = ddl::analyze(session, class).await {
+                tracing::debug!(class = class.0, %error, "analyze the class's table");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The policies and, for each one that the database has routes of but that could not be read now (`None`), the last good one
+/// as the database remembers it, suspended. See [`last_good`].
+fn complete(policies: &[Policy], catalogue: &Catalogue) -> Vec<Policy> {
+    let mut all = in_force(policies);
+    for policy in &mut all {
+        // A policy that is known by name alone: an invalid resource after a restart.
+        if policy.retention_us.error == 0
+            && let Some(known) = last_good(&policy.name, catalogue)
+        {
+            *policy = known;
+        }
+    }
+    all.retain(|policy| policy.retention_us.error > 0);
+    in_force(&all)
+}
+
+/// A policy of which only the name is known: [`Passes`] takes what the database remembers of it.
+pub fn by_name(name: &str, uid: &str) -> Policy {
+    Policy {
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        retention_us: cordwood_core::retention::PerLevel::default(),
+        suspend: true,
+        ..Policy::builtin()
+    }
+}
+
+/// A policy as classes and routes remember it. Suspended: what is not known for sure takes nothing away.
+pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
+    let route = catalogue.routes.as_ref()?.routes().iter().find(|route| route.policy == name)?;
+    let class = catalogue.classes.iter().find(|class| class.policy == name)?;
+    Some(Policy {
+        name: name.to_owned(),
+        uid: class.policy_uid.clone(),
+        priority: route.priority,
+        matches: route.matches.clone(),
+        retention_us: route.retention_us,
+        grace_us: class.grace_us,
+        drop_limit: DropLimit::default(),
+        suspend: true,
+        legal_hold: class.legal_hold,
+    })
+}
+
+/// All policies that the database remembers: what is in force while the API server cannot be asked.
+pub async fn remembered(store: &Store) -> Result<Vec<Policy>, StoreError> {
+    let client = store.pooled().await?;
+    let catalogue = catalogue::read(&*client).await?;
+    let names = catalogue.routes.iter().flat_map(|routes| routes.routes()).map(|route| route.policy.clone());
+    Ok(names.collect::<Vec<_>>().iter().filter_map(|name| last_good(name, &catalogue)).collect())
+}
+
+/// Both loops once, one after the other: a whole pass for a program of one process. Sessions are kept between passes.
+#[derive(Debug)]
+pub struct Standalone {
+    create: Passes,
+    drop: Passes,
+    tuning: Tuning,
+}
+
+impl Standalone {
+    pub fn new(store: &Store, tuning: Tuning) -> Standalone {
+        Standalone {
+            create: Passes::new(store.clone(), Loop::Create),
+            drop: Passes::new(store.clone(), Loop::Drop),
+            tuning,
+        }
+    }
+
+    /// Creates, then drops. The report's plan is that of the dropping half; `done` and `failed` are of both.
+    pub async fn pass(&mut self, policies: &[Policy], now_us: i64) -> Result<Report, PassError> {
+        let mut created = self.create.look(policies, now_us, &self.tuning).await?;
+        self.create.apply(&mut created, |_| true).await?;
+        let mut report = self.drop.look(policies, now_us, &self.tuning).await?;
+        self.drop.apply(&mut report, |_| true).await?;
+        report.done.splice(0..0, created.done);
+        report.failed.splice(0..0, created.failed);
+        Ok(report)
+    }
+}
+
+/// One whole pass on sessions of its own.
+pub async fn pass(store: &Store, policies: &[Policy], now_us: i64) -> Result<Report, PassError> {
+    Standalone::new(store, Tuning::default()).pass(policies, now_us).await
+}
+
+/// What a pass would do now; takes no lock and changes nothing.
+pub async fn preview(
+    store: &Store,
+    policies: &[Policy],
+    now_us: i64,
+    tuning: &Tuning,
+) -> Result<Report, StoreError> {
+    let client = store.pooled().await?;
+    let catalogue = catalogue::read(&*client).await?;
+    let oldest = catalogue::oldest_records(&*client, &catalogue).await?;
+    let policies = complete(policies, &catalogue);
+    let plan = plan(&policies, &catalogue, now_us, tuning);
+    let findings = lint(&plan, &policies, &catalogue, now_us);
+    Ok(Report { catalogue, plan, findings, oldest, ..Report::default() })
+}

@@ -1,0 +1,128 @@
+//! The operator's metrics.
+
+use std::time::Instant;
+
+use cordwood_core::retention::LeafState;
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::retention::Report;
+
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    steps: IntCounterVec,
+    failed: IntCounterVec,
+    pass_seconds: HistogramVec,
+    pass_failures: IntCounterVec,
+    partitions: IntGaugeVec,
+    bytes: IntGauge,
+    held: IntGauge,
+    pub leader: IntGauge,
+    pub rules_generation: IntGauge,
+    pub rules: IntGauge,
+    pub agents: IntGaugeVec,
+}
+
+impl Telemetry {
+    /// # Errors
+    /// When `registry` already has metrics of these names.
+    pub fn new(registry: &Registry) -> prometheus::Result<Telemetry> {
+        let counters = |name: &str, help: &str, label| IntCounterVec::new(Opts::new(name, help), &[label]);
+        let gauges = |name: &str, help: &str, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
+        let telemetry = Telemetry {
+            steps: counters("cordwood_operator_steps_total", "Retention steps done.", "step")?,
+            failed: counters(
+                "cordwood_operator_step_failures_total",
+                "Retention steps that failed.",
+                "step",
+            )?,
+            pass_seconds: HistogramVec::new(
+                prometheus::HistogramOpts::new(
+                    "cordwood_operator_pass_seconds",
+                    "Duration of a pass that was finished.",
+                ),
+                &["loop"],
+            )?,
+            pass_failures: counters(
+                "cordwood_operator_pass_failures_total",
+                "Passes that could not be.",
+                "loop",
+            )?,
+            partitions: gauges("cordwood_operator_partitions", "Table partitions by state.", "state")?,
+            bytes: IntGauge::new(
+                "cordwood_operator_sealed_bytes",
+                "Bytes of all table partitions, indexes included.",
+            )?,
+            held: IntGauge::new("cordwood_operator_plan_held", "Steps that wait, grace periods included.")?,
+            leader: IntGauge::new("cordwood_operator_leader", "1 while this replica holds the lease.")?,
+            rules_generation: IntGauge::new(
+                "cordwood_operator_rules_generation",
+                "Generation of the level rules.",
+            )?,
+            rules: IntGauge::new("cordwood_operator_rules", "Level rules in force.")?,
+            agents: gauges(
+                "cordwood_operator_agents",
+                "Agents by whether they have the latest level rules.",
+                "state",
+            )?,
+        };
+        registry.register(Box::new(telemetry.steps.clone()))?;
+        registry.register(Box::new(telemetry.failed.clone()))?;
+        registry.register(Box::new(telemetry.pass_seconds.clone()))?;
+        registry.register(Box::new(telemetry.pass_failures.clone()))?;
+        registry.register(Box::new(telemetry.partitions.clone()))?;
+        registry.register(Box::new(telemetry.bytes.clone()))?;
+        registry.register(Box::new(telemetry.held.clone()))?;
+        registry.register(Box::new(telemetry.leader.clone()))?;
+        registry.register(Box::new(telemetry.rules_generation.clone()))?;
+        registry.register(Box::new(telemetry.rules.clone()))?;
+        registry.register(Box::new(telemetry.agents.clone()))?;
+        Ok(telemetry)
+    }
+
+    pub fn pass(&self, which: &'static str) -> Timer {
+        Timer { histogram: self.pass_seconds.with_label_values(&[which]), started: Instant::now() }
+    }
+
+    pub fn pass_failed(&self, which: &'static str) {
+        self.pass_failures.with_label_values(&[which]).inc();
+    }
+
+    pub fn steps(&self, report: &Report) {
+        for planned in &report.done {
+            self.steps.with_label_values(&[planned.step.kind()]).inc();
+        }
+        for (planned, _) in &report.failed {
+            self.failed.with_label_values(&[planned.step.kind()]).inc();
+        }
+    }
+
+    pub fn catalogue(&self, report: &Report) {
+        let leaves = &report.catalogue.leaves;
+        for (name, holds) in STATES {
+            let count = leaves.iter().filter(|leaf| holds(&leaf.state)).count();
+            self.partitions.with_label_values(&[*name]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.bytes.set(leaves.iter().map(|leaf| leaf.bytes).sum());
+        self.held.set(i64::try_from(report.plan.held.len()).unwrap_or(i64::MAX));
+    }
+}
+
+type Holds = fn(&LeafState) -> bool;
+const STATES: &[(&str, Holds)] = &[
+    ("attached", |state| matches!(state, LeafState::Attached)),
+    ("detaching", |state| matches!(state, LeafState::Detaching)),
+    ("detached", |state| matches!(state, LeafState::Detached { .. })),
+    ("missing", |state| matches!(state, LeafState::Missing)),
+];
+
+/// Measures one pass; a pass that fails is not observed.
+pub struct Timer {
+    histogram: Histogram,
+    started: Instant,
+}
+
+impl Timer {
+    pub fn stop(self) {
+        self.histogram.observe(self.started.elapsed().as_secs_f64());
+    }
+}

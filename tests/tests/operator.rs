@@ -1,0 +1,312 @@
+//! The operator against a real API server and a real PostgreSQL: policies become partitions and partitions go, through
+//! edits, kills, long readers and outages. What needs a node is in `node.rs`.
+
+#![allow(clippy::print_stdout)]
+
+mod operator_world;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cordwood_core::levels::LevelRules;
+use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
+use cordwood_tests::env::wait_for;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, ResourceExt as _};
+use operator_world::{World, kubectl, policy, retention};
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Acceptance D without a node: class and partitions within 5 s; a shorter retention is in the status before anything is
+/// detached; nothing younger goes; raised within the grace period everything is back; after it, partitions are dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
+    let mut world = World::start(15).await?;
+    world.start_operator().await?;
+    let policies: Api<LogRetentionPolicy> = world.api();
+    let began = Instant::now();
+    policies.create(&PostParams::default(), &policy("shop", "1h", "2m")).await?;
+    wait_for("class and partitions of the policy", Duration::from_secs(5), || world.has_leaf_now("shop"))
+        .await?;
+    println!("policy applied -> classes and partitions for now: {:?}", began.elapsed());
+    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+
+    let classes = world.classes("shop").await?;
+    let stored = world.fill(&classes, 55).await?;
+    ensure!(stored > 200, "only {stored} blocks were stored");
+    let shown = tokio::spawn(first_shown(policies.clone(), "1h -> 30m"));
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("30m"))).await?;
+    wait_for("partitions to be detached", PATIENCE, || world.at_least("detach", "shop", 20)).await?;
+    let shown = shown.await??;
+    let first = world.first_step("detach", "shop").await?;
+    ensure!(shown < first, "the status showed the plan at {shown}, the first detach was at {first}");
+    println!("plan in the status {} before the first detach", first.duration_since(shown));
+    for _ in 0..20 {
+        world.nothing_young_is_gone(&classes, stored, 30).await?;
+    }
+    println!("{}", kubectl(&world, &["get", "lrp"])?);
+    println!("{}", kubectl(&world, &["describe", "lrp", "shop"])?);
+
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1h"))).await?;
+    wait_for("all records to be back", PATIENCE, || async {
+        let visible = world.visible(&classes).await?;
+        ensure!(visible == stored, "{visible} of {stored}");
+        Ok(())
+    })
+    .await?;
+    ensure!(world.steps("reattach", "shop").await? >= 20);
+    ensure!(world.steps("drop", "shop").await? == 0, "something was dropped within the grace period");
+
+    let patch = json!({"spec": {"gracePeriod": "1s", "retention": retention("30m")["spec"]["retention"]}});
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    wait_for("partitions to be dropped", PATIENCE, || world.at_least("drop", "shop", 20)).await?;
+    world.nothing_young_is_gone(&classes, stored, 30).await?;
+    world.books_are_right().await?;
+
+    // Deleted: what is stored keeps its promise.
+    let before = world.visible(&classes).await?;
+    policies.delete("shop", &DeleteParams::default()).await?;
+    wait_for("the routes to lose the policy", PATIENCE, || async {
+        let routes = world.sql_count(
+            "select count(*) from routes, jsonb_array_elements(body) r where r->>'policy' = 'shop'",
+        );
+        ensure!(routes.await? == 0);
+        Ok(())
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let after = world.visible(&classes).await?;
+    ensure!(after + 20 >= before && after > 0, "{after} of {before} blocks are left after the deletion");
+    Ok(())
+}
+
+/// When the status first shows a plan that says `text`.
+async fn first_shown(api: Api<LogRetentionPolicy>, text: &'static str) -> Result<jiff::Timestamp> {
+    let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()));
+    while let Some(event) = stream.next().await {
+        if let Ok(Event::Apply(policy) | Event::InitApply(policy)) = event {
+            let plan = policy.status.and_then(|status| status.plan);
+            if plan.is_some_and(|plan| plan.held.iter().any(|held| held.what.contains(text))) {
+                return Ok(jiff::Timestamp::now());
+            }
+        }
+    }
+    anyhow::bail!("the watch ended")
+}
+
+/// A typo (1h -> 1m) that would take more than `dropLimit` waits for approval, and is undone by undoing it. Partitions that
+/// somebody dropped or detached by hand come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typo_waits_and_drift_is_repaired() -> Result<()> {
+    let mut world = World::start(18).await?;
+    world.start_operator().await?;
+    let policies: Api<LogRetentionPolicy> = world.api();
+    let mut careful = policy("shop", "1h", "2m");
+    careful.spec.drop_limit.partitions = 3;
+    policies.create(&PostParams::default(), &careful).await?;
+    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+    let classes = world.classes("shop").await?;
+    let stored = world.fill(&classes, 55).await?;
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1m"))).await?;
+    wait_for("the plan to be held", PATIENCE, || world.condition("shop", "Held", "True")).await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let status = policies.get("shop").await?.status.context("a status")?;
+    let waits = status.waits.unwrap_or_default();
+    ensure!(waits.contains("more than dropLimit allows (3 partitions"), "{waits}");
+    ensure!(world.visible(&classes).await? == stored, "something went in spite of the limit");
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1h"))).await?;
+    wait_for("nothing to be held", PATIENCE, || world.condition("shop", "Held", "False")).await?;
+
+    let dropped = world.leaf(classes[0], "desc").await?;
+    world.execute(&format!("drop table {dropped}")).await?;
+    let detached = world.leaf(classes[1], "desc").await?;
+    world.execute(&format!("alter table blocks_c{} detach partition {detached}", classes[1])).await?;
+    wait_for("drift to be repaired", PATIENCE, || world.books_are_right()).await?;
+    let sql = format!(
+        "select count(*) from pg_inherits where inhrelid in (to_regclass('{dropped}'), to_regclass('{detached}'))"
+    );
+    wait_for("both partitions to be attached", PATIENCE, || async {
+        ensure!(world.sql_count(&sql).await? == 2);
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// A reader that stays keeps a partition from being detached; it keeps neither the writer nor new partitions waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_reader_blocks_dropping_alone() -> Result<()> {
+    let mut world = World::start(15).await?;
+    world.start_operator().await?;
+    let policies: Api<LogRetentionPolicy> = world.api();
+    policies.create(&PostParams::default(), &policy("shop", "1h", "2m")).await?;
+    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+    let classes = world.classes("shop").await?;
+    let stored = world.fill(&classes, 55).await?;
+    let reader = world.postgres.client().await?;
+    reader.batch_execute("begin isolation level repeatable read").await?;
+    let seen: i64 = reader.query_one("select count(*) from blocks", &[]).await?.get(0);
+    ensure!(seen == stored);
+    let writer = tokio::spawn(operator_world::write_loop(world.postgres.client().await?));
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("30m"))).await?;
+    let pending = "select count(*) from pg_inherits where inhdetachpending";
+    wait_for("a detach to be interrupted", PATIENCE, || async {
+        ensure!(world.sql_count(pending).await? > 0);
+        Ok(())
+    })
+    .await?;
+    // New partitions are made all the same, while the other loop waits.
+    let began = Instant::now();
+    policies.create(&PostParams::default(), &policy("bank", "1h", "2m")).await?;
+    wait_for("partitions of another policy", Duration::from_secs(30), || world.has_leaf_now("bank")).await?;
+    println!("partitions of a new policy while a reader blocks a detach: {:?}", began.elapsed());
+    let again: i64 = reader.query_one("select count(*) from blocks", &[]).await?.get(0);
+    ensure!(again == stored, "the reader lost sight of {} blocks", stored - again);
+    reader.batch_execute("commit").await?;
+    wait_for("the detach to be finished", PATIENCE, || async {
+        ensure!(world.sql_count(pending).await? == 0);
+        world.at_least("detach", "shop", 4).await
+    })
+    .await?;
+    world.nothing_young_is_gone(&classes, stored, 30).await?;
+    writer.abort();
+    let _ = writer.await;
+    let (commits, longest) = operator_world::written();
+    println!("writer beside DDL: {commits} commits, the longest {longest:?}");
+    ensure!(commits > 50, "the writer made only {commits} commits");
+    Ok(())
+}
+
+/// SIGKILL at random moments while policies change: afterwards the books are right and nothing young is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_step() -> Result<()> {
+    let seed = std::env::var("CORDWOOD_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
+    println!("CORDWOOD_SEED={seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut world = World::start(15).await?;
+    world.start_operator().await?;
+    let policies: Api<LogRetentionPolicy> = world.api();
+    policies.create(&PostParams::default(), &policy("shop", "1h", "1h")).await?;
+    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+    let classes = world.classes("shop").await?;
+    let stored = world.fill(&classes, 55).await?;
+    let (mut kills, before) = (0, world.steps("", "").await?);
+    for round in 0..12 {
+        let wanted = if round % 2 == 0 { "30m" } else { "1h" };
+        policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention(wanted))).await?;
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(random.random_range(150..1_500))).await;
+            world.kill_operator();
+            kills += 1;
+            world.nothing_young_is_gone(&classes, stored, 60 - 29).await?;
+            world.spawn_operator()?;
+        }
+    }
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1h"))).await?;
+    wait_for("all records to be back", PATIENCE, || async {
+        ensure!(world.visible(&classes).await? == stored);
+        Ok(())
+    })
+    .await?;
+    wait_for("the books to be right", PATIENCE, || world.books_are_right()).await?;
+    let steps = world.steps("", "").await? - before;
+    println!("{kills} kills, {steps} steps");
+    ensure!(
+        world.steps("detach", "shop").await? > 0 && world.steps("reattach", "shop").await? > 0,
+        "nothing happened"
+    );
+    Ok(())
+}
+
+/// LogLevelConfig: compiled within a second, ends by itself, a restart does not extend it; and the outages: PostgreSQL and the
+/// API server away are conditions, a second operator waits, a missing right is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_outages_and_a_second_operator() -> Result<()> {
+    let mut world = World::start(15).await?;
+    world.start_operator().await?;
+    let configs: Api<LogLevelConfig> = Api::namespaced(world.client.clone(), "default");
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
+    let rules = async || -> Result<LevelRules> {
+        let map = maps.get("cordwood-level-rules").await?;
+        Ok(serde_json::from_str(map.data.context("data")?.get("rules.json").context("rules.json")?)?)
+    };
+    wait_for("the first rules", PATIENCE, rules).await?;
+    let config: LogLevelConfig = serde_json::from_value(json!({
+        "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogLevelConfig",
+        "metadata": {"name": "quiet"},
+        "spec": {"selector": {"matchLabels": {"app": "checkout"}}, "level": "ERROR", "duration": "15s"},
+    }))?;
+    let began = Instant::now();
+    configs.create(&PostParams::default(), &config).await?;
+    wait_for("the rule", PATIENCE, || async {
+        ensure!(rules().await?.rules.len() == 1);
+        Ok(())
+    })
+    .await?;
+    println!("LogLevelConfig applied -> rules published: {:?}", began.elapsed());
+    let expires = rules().await?.rules[0].expires_at_ms.context("an end")?;
+    world.kill_operator();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    world.start_operator().await?;
+    wait_for("the status", PATIENCE, || async {
+        let status = configs.get("quiet").await?.status.context("a status")?;
+        ensure!(
+            status
+                .conditions
+                .iter()
+                .any(|condition| condition.type_ == "Active" && condition.status == "True")
+        );
+        ensure!(status.agents.as_deref() == Some("0/0"));
+        Ok(())
+    })
+    .await?;
+    ensure!(rules().await?.rules[0].expires_at_ms == Some(expires), "a restart moved the end");
+    println!("{}", kubectl(&world, &["get", "llc", "-n", "default"])?);
+    wait_for("the rule to end", PATIENCE, || async {
+        ensure!(rules().await?.rules.is_empty());
+        Ok(())
+    })
+    .await?;
+    ensure!(jiff::Timestamp::now().as_millisecond() >= expires, "it ended early");
+
+    // A second operator stays behind until the first is gone.
+    let policies: Api<LogRetentionPolicy> = world.api();
+    let mut second = world.another_operator()?;
+    wait_for("the second to follow", PATIENCE, || second.standing("follower")).await?;
+    world.kill_operator();
+    wait_for("the second to lead", PATIENCE, || second.standing("leader")).await?;
+    policies.create(&PostParams::default(), &policy("late", "1h", "1m")).await?;
+    wait_for("the second to work", PATIENCE, || world.has_leaf_now("late")).await?;
+    second.process.kill();
+    world.start_operator().await?;
+
+    // PostgreSQL away, then back.
+    world.postgres.stop();
+    wait_for("the probe to say so", PATIENCE, || world.unready("PostgreSQL")).await?;
+    world.postgres.restart().await?;
+    wait_for("readiness to come back", PATIENCE, || world.ready()).await?;
+    // The API server away, then back.
+    world.server.kill();
+    wait_for("the probe to say so", PATIENCE, || world.unready("API server")).await?;
+    world.server.restart().await?;
+    wait_for("readiness to come back", PATIENCE, || world.ready()).await?;
+    ensure!(world.operator_runs(), "the operator ended");
+    ensure!(policies.get("late").await?.name_any() == "late");
+
+    // Without rights it says which.
+    world.kill_operator();
+    world.spawn_operator_as("nobody")?;
+    wait_for("the missing right to be named", PATIENCE, || {
+        world.unready("missing permission: list and watch logretentionpolicies.cordwood.dev")
+    })
+    .await?;
+    Ok(())
+}
