@@ -1,6 +1,7 @@
 //! `cargo xtask`: what the project does for its own developers. `generate` writes what is generated, `env` keeps one of each
 //! real part running, `bench` measures.
 
+mod bench;
 mod env;
 mod generate;
 
@@ -18,6 +19,8 @@ enum Chore {
     /// Keeps one of each real part running for work by hand.
     #[command(subcommand)]
     Env(env::Env),
+    /// Measures the whole with release binaries and prints a table (`cargo build --release --workspace --bins` first).
+    Bench(bench::Bench),
     /// Writes the files that are generated (custom resources' YAML, its copy in the chart); with --check only compares.
     Generate {
         #[arg(long)]
@@ -28,6 +31,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Env(env) => env::run(env),
+        Chore::Bench(bench) => bench::run(&bench),
         Chore::Generate { check } => generate::run(check),
     }
 }

@@ -1,0 +1,100 @@
+//! `cargo xtask bench`: the figures of the whole, measured on real Kafka and PostgreSQL with release binaries: reading, storing, sealing,
+//! size, memory, queries. Prints a table; asserts nothing (a figure is for a person to judge).
+
+mod corpus;
+mod process;
+mod query;
+mod reading;
+mod rows;
+mod storing;
+
+use anyhow::Result;
+use clap::Args;
+use corpus::Corpus;
+
+#[derive(Args)]
+pub struct Bench {
+    /// Generated lines for reading, storing and queries.
+    #[arg(long, default_value_t = 5_000_000)]
+    lines: u64,
+    /// Only these: reading, idle, storing, logs.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// At most so many bytes of this machine's own logs.
+    #[arg(long, default_value_t = 200_000_000)]
+    log_bytes_max: u64,
+    /// Folders with logs that nobody here generated, instead of /var/log and cargo's build logs.
+    #[arg(long)]
+    logs: Vec<std::path::PathBuf>,
+}
+
+/// One line of the result: what, how much, and how it was measured.
+pub struct Figure {
+    what: String,
+    value: String,
+    how: String,
+}
+
+pub fn figure(what: impl Into<String>, value: impl Into<String>, how: impl Into<String>) -> Figure {
+    let figure = Figure { what: what.into(), value: value.into(), how: how.into() };
+    note(&format!("{}: {} ({})", figure.what, figure.value, figure.how));
+    figure
+}
+
+/// Progress, for the person who waits.
+#[allow(clippy::print_stderr)]
+pub fn note(text: &str) {
+    eprintln!("bench: {text}");
+}
+
+/// # Errors
+/// A part that does not start or stops by itself.
+pub fn run(bench: &Bench) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(bench))
+}
+
+async fn measure(bench: &Bench) -> Result<()> {
+    let wanted = |name: &str| bench.only.is_empty() || bench.only.iter().any(|only| only == name);
+    let mut figures = Vec::new();
+    if wanted("idle") {
+        figures.extend(reading::at_ten_thousand_a_second().await?);
+        figures.extend(reading::idle_files(1_000).await?);
+    }
+    if wanted("reading") || wanted("storing") {
+        figures.extend(storing::measure("generated", &Corpus::Generated { lines: bench.lines }, true).await?);
+    }
+    if wanted("logs") {
+        for (name, folders) in log_folders(bench) {
+            let corpus = Corpus::found(&folders, bench.log_bytes_max)?;
+            if corpus.lines() < 1_000 {
+                note(&format!("{name}: only {} lines found, left out", corpus.lines()));
+                continue;
+            }
+            figures.extend(storing::measure(name, &corpus, false).await?);
+        }
+    }
+    print(&figures);
+    Ok(())
+}
+
+fn log_folders(bench: &Bench) -> Vec<(&'static str, Vec<std::path::PathBuf>)> {
+    if !bench.logs.is_empty() {
+        return vec![("given logs", bench.logs.clone())];
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), std::path::PathBuf::from);
+    let cache = cordwood_tests::env::cache::root().map(|root| root.join("test-logs")).unwrap_or_default();
+    vec![
+        ("/var/log", vec!["/var/log".into()]),
+        ("build logs", vec![target.join("release/build"), target.join("debug/build"), cache]),
+    ]
+}
+
+#[allow(clippy::print_stdout)]
+fn print(figures: &[Figure]) {
+    let width = figures.iter().map(|f| f.what.len()).max().unwrap_or_default();
+    let value = figures.iter().map(|f| f.value.len()).max().unwrap_or_default();
+    println!();
+    for f in figures {
+        println!("{:width$}  {:>value$}  {}", f.what, f.value, f.how);
+    }
+}

@@ -1,0 +1,63 @@
+//! What a process has used (CPU, memory) and what it says of itself (`/metrics`).
+
+use anyhow::{Context, Result};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// CPU time of all its threads so far, user and system.
+///
+/// # Errors
+/// When the process is gone.
+pub fn cpu(id: u32) -> Result<Duration> {
+    let stat =
+        std::fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id}"))?;
+    let after_name = stat.rsplit_once(')').context("a stat line")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    // utime and stime, in ticks of 10 ms.
+    let ticks: u64 = fields.get(11..13).context("times")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// (resident now, most ever), in bytes.
+///
+/// # Errors
+/// When the process is gone.
+pub fn memory(id: u32) -> Result<(u64, u64)> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{id}/status")).with_context(|| format!("process {id}"))?;
+    let of = |key: &str| {
+        let line = status.lines().find_map(|l| l.strip_prefix(key));
+        line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+    };
+    Ok((of("VmRSS:"), of("VmHWM:")))
+}
+
+/// The sum of a metric over its labels, from `http://host:port/metrics`.
+///
+/// # Errors
+/// When nothing answers.
+pub async fn metric(endpoint: &str, name: &str) -> Result<f64> {
+    let address = endpoint.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connect {address}"))?;
+    stream
+        .write_all(
+            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    });
+    Ok(values.sum())
+}
+
+pub fn mib(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+pub fn thousands(rate: f64) -> String {
+    if rate >= 1e6 { format!("{:.2}M", rate / 1e6) } else { format!("{:.0}k", rate / 1e3) }
+}

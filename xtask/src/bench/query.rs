@@ -1,0 +1,66 @@
+//! The first page (newest 100) of queries that people ask, over everything that is sealed: the median of five, after one that warms.
+
+use super::corpus::{COMMON_WORD, COMMON_WORDS, RARE_WORD};
+use super::{Figure, figure};
+use anyhow::{Context, Result};
+use cordwood_core::filter;
+use cordwood_store::Store;
+use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::search::{Page, TimeRange, search};
+use std::time::Instant;
+
+const BUDGET_MS: u64 = 30_000;
+
+/// # Errors
+/// PostgreSQL's.
+pub async fn measure(store: &Store, records: u64) -> Result<Vec<Figure>> {
+    let rows = [
+        ("a rare word", RARE_WORD.0.to_owned()),
+        ("a common word", COMMON_WORD.to_owned()),
+        ("two common words", format!("{} {}", COMMON_WORDS.0, COMMON_WORDS.1)),
+        ("two common words that meet", "connection reset".to_owned()),
+        (
+            "word, tenant, level and service",
+            format!("{COMMON_WORD} tenant:tenant-3 level>=error service:payment"),
+        ),
+        ("a word that nobody wrote", "zzyzx".to_owned()),
+        ("nothing but the newest", String::new()),
+    ];
+    let mut figures = Vec::new();
+    for (name, text) in rows {
+        let filter = match text.is_empty() {
+            true => filter::Filter::all(),
+            false => filter::parse(&text).map_err(|error| anyhow::anyhow!("{text}: {error}"))?,
+        };
+        let mut times = Vec::new();
+        let mut story = String::new();
+        for _ in 0..6 {
+            let began = Instant::now();
+            let found = search(
+                store,
+                &TenantScope::All(AdminReason::Audit),
+                &filter,
+                TimeRange::default(),
+                Page::first(100),
+                BUDGET_MS,
+            )
+            .await?;
+            times.push(began.elapsed().as_secs_f64() * 1_000.0);
+            story = format!(
+                "{} records from {} blocks{}",
+                found.records.len(),
+                found.blocks_read,
+                if found.complete { "" } else { ", out of time" }
+            );
+        }
+        let first = times.remove(0);
+        times.sort_by(f64::total_cmp);
+        let median = *times.get(times.len() / 2).context("a time")?;
+        figures.push(figure(
+            format!("first page over {:.0}M: {name}", records as f64 / 1e6),
+            format!("{median:.0} ms"),
+            format!("`{text}`: {story}; the first time {first:.0} ms"),
+        ));
+    }
+    Ok(figures)
+}
