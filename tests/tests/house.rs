@@ -284,3 +284,56 @@ fn the_map_is_true() {
     let all = files();
     none(&laws::map_faults(&read("ARCHITECTURE.md"), &top_folders(&all), &all));
 }
+
+/// Every public field of the configuration types is explained, by its name, in the reference.
+#[test]
+fn the_configuration_reference_names_every_key() {
+    let reference = read("docs/configuration.md");
+    let files =
+        ["agent/src/config.rs", "writer/src/config.rs", "operator/src/config.rs", "kafka/src/settings.rs"];
+    let mut faults = Vec::new();
+    let mut keys = 0;
+    for file in files {
+        for line in source::split(&read(file)).shipped().code.lines() {
+            let Some((name, _)) = line.trim().strip_prefix("pub ").and_then(|rest| rest.split_once(':'))
+            else {
+                continue;
+            };
+            // Fields only, and not those of error types.
+            if name.contains([' ', '(', '<']) || ["key", "message"].contains(&name) {
+                continue;
+            }
+            keys += 1;
+            let words = reference.split('`').skip(1).step_by(2);
+            if !words.into_iter().any(|word| {
+                word == name || word.rsplit('.').next() == Some(name) || word.split('.').next() == Some(name)
+            }) {
+                faults.push(format!("{file}: `{name}` is not in docs/configuration.md"));
+            }
+        }
+    }
+    assert!(keys > 30, "only {keys} keys found");
+    none(&faults);
+}
+
+/// Every metric that a part registers is in the reference, by its name without the part's prefix.
+#[test]
+fn the_metrics_reference_names_every_metric() {
+    let reference = read("docs/metrics.md");
+    let named: BTreeSet<&str> = reference.split('`').skip(1).step_by(2).collect();
+    let mut faults = Vec::new();
+    for file in ["agent/src/telemetry.rs", "writer/src/metrics.rs", "operator/src/telemetry.rs"] {
+        for (line, string) in source::split(&read(file)).shipped().strings {
+            let bare = ["cordwood_agent_", "cordwood_writer_", "cordwood_operator_"]
+                .iter()
+                .find_map(|p| string.strip_prefix(p));
+            let unit = ["_total", "_bytes", "_seconds"].iter().any(|unit| string.ends_with(unit));
+            let name = bare.unwrap_or(&string);
+            let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            if is_name && (bare.is_some() || unit) && !named.contains(name) {
+                faults.push(format!("{file}:{line}: `{name}` is not in docs/metrics.md"));
+            }
+        }
+    }
+    none(&faults);
+}
