@@ -140,7 +140,7 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "SLUG", default_value = "local")]
     pub tenant: String,
 
-    /// Service of what is read from files and stdin [default: the file's name]
+    /// Service of what is read from files and stdin [default: what a line itself says]
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
 

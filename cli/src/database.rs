@@ -45,6 +45,16 @@ impl Database {
         self.embedded.is_some()
     }
 
+    /// Starts an embedded server again that has ended by itself; the parts' own retries do the rest.
+    pub async fn ensure_running(&self) {
+        if let Some(embedded) = &self.embedded {
+            let result = tokio::task::block_in_place(|| embedded.ensure_running());
+            if let Err(error) = result {
+                tracing::error!(%error, "PostgreSQL is down and does not start again");
+            }
+        }
+    }
+
     /// How to look with SQL, where we can say it without showing a password.
     pub fn psql_hint(&self) -> Option<String> {
         self.embedded.as_ref().map(Embedded::psql_hint)

@@ -37,7 +37,8 @@ impl FilterArgs {
         if let Some(level) = self.level {
             parts.push(format!("level>={}", level.as_str().to_ascii_lowercase()));
         }
-        for (field, value) in [("service", &self.service), ("namespace", &self.namespace), ("pod", &self.pod)] {
+        for (field, value) in [("service", &self.service), ("namespace", &self.namespace), ("pod", &self.pod)]
+        {
             if let Some(value) = value {
                 parts.push(format!("{field}={}", quoted(value)));
             }
@@ -70,11 +71,11 @@ impl std::fmt::Display for Pointed {
 
 impl std::error::Error for Pointed {}
 
-/// `at`: byte position in `expression`.
+/// `at`: characters of `expression` before the mistake.
 fn pointed(expression: &str, at: usize, message: &str) -> String {
-    let at = (0..=at.min(expression.len())).rev().find(|at| expression.is_char_boundary(*at)).unwrap_or(0);
-    let before = escape::one_line(&expression[..at]);
-    let after = escape::one_line(&expression[at..]);
+    let before: String = expression.chars().take(at).collect();
+    let after: String = expression.chars().skip(at).collect();
+    let (before, after) = (escape::one_line(&before), escape::one_line(&after));
     format!("filter: {message}\n  {before}{after}\n  {}^", " ".repeat(escape::width(&before)))
 }
 
@@ -88,7 +89,7 @@ mod tests {
             pointed("level>=wran x", 7, "unknown level \"wran\""),
             "filter: unknown level \"wran\"\n  level>=wran x\n         ^"
         );
-        assert_eq!(pointed("日本 (", 7, "expected )"), "filter: expected )\n  日本 (\n       ^");
+        assert_eq!(pointed("日本 (", 3, "expected )"), "filter: expected )\n  日本 (\n       ^");
         assert_eq!(pointed("", 5, "empty"), "filter: empty\n  \n  ^");
     }
 

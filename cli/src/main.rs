@@ -3,17 +3,18 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
-//mod audit;
-//mod crds;
+mod audit;
+mod crds;
 mod database;
 mod embedded_postgres;
-//mod filters;
+mod filters;
+mod logging;
 mod output;
-//mod plan;
-//mod query;
-//mod resources;
-//mod standalone;
-//mod tail;
+mod plan;
+mod query;
+mod resources;
+mod standalone;
+mod tail;
 mod times;
 
 use std::future::Future;
@@ -41,34 +42,27 @@ fn main() -> ExitCode {
         Command::PostgresKeeper { data_dir } => embedded_postgres::run_keeper(&data_dir)
             .map(|()| Outcome::Done)
             .map_err(|error| Failure::Run(error.into())),
-        Command::Crds(_) => on_runtime(async { Ok(Outcome::Done) }),
+        Command::Crds(args) => crds::run(&args),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut std::io::stdout());
             Ok(Outcome::Done)
         }
-        Command::Standalone(_) => Ok(Outcome::Done),
-        Command::Query(_) => Ok(Outcome::Done),
-        Command::Tail(_) => Ok(Outcome::Done),
-        Command::Audit(a) => on_runtime(async move {
-            let t = std::time::Instant::now();
-            let d = database::Database::open(&a.database, true).await?;
-            println!("{:?} {:?}", d, t.elapsed());
-            tokio::time::sleep(std::time::Duration::from_secs(
-                a.stream.and_then(|s| s.parse().ok()).unwrap_or(0),
-            ))
-            .await;
-            let t = std::time::Instant::now();
-            d.close().await;
-            println!("closed {:?}", t.elapsed());
-            Ok(Outcome::Done)
-        }),
-        Command::Plan(_) => Ok(Outcome::Done),
+        Command::Standalone(args) => on_runtime(standalone::run(args, color)),
+        Command::Query(args) => on_runtime(query::run(args, color)),
+        Command::Tail(args) => on_runtime(tail::run(args, color)),
+        Command::Audit(args) => on_runtime(audit::run(args, color)),
+        Command::Plan(args) => on_runtime(plan::run(args, color)),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Bad) => ExitCode::FAILURE,
         // Whoever read our output has seen enough (`| head`).
         Err(Failure::Run(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(Failure::Config(error)) if error.is::<filters::Pointed>() => {
+            // Several lines, one of which points.
+            eprintln!("{NAME}: {error}");
+            ExitCode::from(2)
+        }
         Err(failure) => cordwood_service::exit_with(NAME, Err(failure)),
     }
 }

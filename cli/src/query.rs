@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use cordwood_service::Failure;
-use cordwood_store::search::{Cursor, Found, Page, TimeRange, search};
 use cordwood_store::into_table;
+use cordwood_store::search::{Cursor, Found, Page, TimeRange, search};
 use jiff::tz::TimeZone;
 
+use crate::args::OutputArgs;
 use crate::args::QueryArgs;
 use crate::database::Database;
 use crate::output::columns::grouped;
@@ -26,20 +27,15 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     let database = Database::open(&args.database, false).await?;
     let scope = args.filter.scope();
     if let Some(table) = &args.into_table {
-        let written = into_table::write(&database.store, &scope, &filter, range, table).await.map_err(run_error)?;
+        let written =
+            into_table::write(&database.store, &scope, &filter, range, table).await.map_err(failure)?;
         println!("{} records written to table {table}", grouped(written));
         if let Some(hint) = database.psql_hint() {
             eprintln!("to look at it: {hint} -c 'select * from {table} limit 10'");
         }
         return Ok(Outcome::Done);
     }
-    let mut printer = Printer::new(&PrinterOptions {
-        format: args.output.output,
-        color,
-        zone: if args.output.local { TimeZoneChoice::Local } else { TimeZoneChoice::Utc },
-        raw_control: args.output.raw_control,
-        full: args.output.full,
-    });
+    let mut printer = Printer::new(&args.output.printer(color));
     let mut wanted = if args.all { u64::MAX } else { args.limit.unwrap_or(LIMIT_DEFAULT) };
     let mut page = Page { limit: 0, after };
     let mut kept: Vec<Found> = Vec::new();
@@ -48,7 +44,7 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     loop {
         page.limit = usize::try_from(wanted.min(PAGE_RECORDS_MAX)).unwrap_or(usize::MAX);
         let found =
-            search(&database.store, &scope, &filter, range, page, args.budget_ms).await.map_err(run_error)?;
+            search(&database.store, &scope, &filter, range, page, args.budget_ms).await.map_err(failure)?;
         let count = found.records.len() as u64;
         printed += count;
         wanted -= count.min(wanted);
@@ -72,7 +68,10 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     match page.after {
         Some(cursor) if ended_by_budget => eprintln!(
             "{}",
-            style.dim(&format!("-- searched for {} ms; go on with --after {cursor} (or a larger --budget-ms)", args.budget_ms))
+            style.dim(&format!(
+                "-- searched for {} ms; go on with --after {cursor} (or a larger --budget-ms)",
+                args.budget_ms
+            ))
         ),
         Some(cursor) => eprintln!("{}", style.dim(&format!("-- more: --after {cursor}"))),
         None if printed == 0 => eprintln!("{}", style.dim("-- no matching records")),
@@ -81,9 +80,23 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     Ok(Outcome::Done)
 }
 
-fn print(printer: &mut Printer, found: &Found, reverse: bool) -> Result<(), Failure> {
+impl OutputArgs {
+    pub fn printer(&self, color: ColorChoice) -> PrinterOptions {
+        PrinterOptions {
+            format: self.output,
+            color,
+            zone: if self.local { TimeZoneChoice::Local } else { TimeZoneChoice::Utc },
+            raw_control: self.raw_control,
+            full: self.full,
+        }
+    }
+}
+
+/// One page, its oldest record first when `reverse`.
+pub fn print(printer: &mut Printer, found: &Found, reverse: bool) -> Result<(), Failure> {
     let nowhere = cordwood_core::origin::Origin::default();
-    let rows = found.records.iter().map(|record| (record, found.origins.get(&record.origin).unwrap_or(&nowhere)));
+    let rows =
+        found.records.iter().map(|record| (record, found.origins.get(&record.origin).unwrap_or(&nowhere)));
     let result = if reverse { printer.page(rows.rev()) } else { printer.page(rows) };
     result.context("write to stdout").map_err(Failure::Run)
 }
@@ -92,18 +105,26 @@ fn range(args: &QueryArgs) -> Result<TimeRange, Failure> {
     let now_us = now_us();
     let zone = if args.output.local { TimeZone::system() } else { TimeZone::UTC };
     let resolve = |name: &'static str, when: &Option<crate::times::When>| {
-        when.as_ref().map(|when| when.resolve_us(now_us, &zone)).transpose().context(name).map_err(Failure::Config)
+        when.as_ref()
+            .map(|when| when.resolve_us(now_us, &zone))
+            .transpose()
+            .context(name)
+            .map_err(Failure::Config)
     };
-    let range = TimeRange { from_us: resolve("--since", &args.since)?, to_us: resolve("--until", &args.until)? };
+    let range =
+        TimeRange { from_us: resolve("--since", &args.since)?, to_us: resolve("--until", &args.until)? };
     if let (Some(from), Some(to)) = (range.from_us, range.to_us)
         && from >= to
     {
-        return Err(Failure::Config(anyhow::anyhow!("--since is not before --until: nothing can lie between them")));
+        return Err(Failure::Config(anyhow::anyhow!(
+            "--since is not before --until: nothing can lie between them"
+        )));
     }
     Ok(range)
 }
 
-fn run_error(error: cordwood_store::error::StoreError) -> Failure {
+/// What the server says is no fault of the command line, but a name that cannot be one is.
+pub fn failure(error: cordwood_store::error::StoreError) -> Failure {
     match error {
         cordwood_store::error::StoreError::Invalid(_) => Failure::Config(error.into()),
         error => Failure::Run(error.into()),

@@ -1,5 +1,6 @@
 //! Points in time as people type them: `15m`, `1h30m`, `7d` (ago), `now`, `2026-11-21`, `2026-11-21 06:00`, RFC 3339.
 
+use cordwood_core::retention::duration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -69,30 +70,9 @@ pub fn parse_future(text: &str) -> Result<When, String> {
     }
 }
 
-/// As in Prometheus: `1w2d3h4m5s6ms`, biggest unit first, each at most once.
-pub fn parse_duration(text: &str) -> Option<SignedDuration> {
-    const UNITS: [(&str, i64); 6] =
-        [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-    let mut rest = text;
-    let mut next_unit = 0;
-    let mut total_ms: i64 = 0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let at = UNITS.iter().position(|(unit, _)| *unit == &rest[..letters])?;
-        if at < next_unit {
-            return None;
-        }
-        next_unit = at + 1;
-        total_ms = total_ms.checked_add(number.checked_mul(UNITS[at].1)?)?;
-        rest = &rest[letters..];
-    }
-    Some(SignedDuration::from_millis(total_ms))
+/// As in a policy: `1h30m`.
+fn parse_duration(text: &str) -> Option<SignedDuration> {
+    duration::parse(text).ok().map(SignedDuration::from_micros)
 }
 
 #[cfg(test)]

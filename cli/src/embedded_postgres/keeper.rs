@@ -78,6 +78,11 @@ pub fn run(data_dir: &Path) -> Result<(), EmbeddedError> {
                 message: format!("it ended by itself; see {}", folder.log_file().display()),
             });
         }
+        if !folder.cluster().is_dir() {
+            // Somebody removed the folder under it: nothing is left to keep.
+            server.signal(&folder, Signal::QUIT);
+            return Ok(());
+        }
         let Some(unused) = folder.try_lock_unused() else {
             unused_since = None;
             hurry.store(false, Ordering::Relaxed);
@@ -192,15 +197,20 @@ impl Server {
         }
     }
 
+    fn signal(&self, folder: &Folder, signal: Signal) {
+        let pid = match self {
+            Server::Child(child) => i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+            Server::Adopted => postmaster(folder),
+        };
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
     /// Fast shutdown (SIGINT), then immediate (SIGQUIT).
     fn stop(&mut self, folder: &Folder) {
         for signal in [Signal::INT, Signal::QUIT] {
-            let pid = match self {
-                Server::Child(child) => i32::try_from(child.id()).ok().and_then(Pid::from_raw),
-                Server::Adopted => postmaster(folder),
-            };
-            let Some(pid) = pid else { return };
-            let _ = kill_process(pid, signal);
+            self.signal(folder, signal);
             let deadline = Instant::now() + SHUTDOWN_PATIENCE;
             while Instant::now() < deadline {
                 if self.has_ended(folder) {

@@ -124,7 +124,11 @@ fn place(entry: &Entry<'_>, origin: &Origin) -> String {
     if !service.is_empty() && !origin.container.is_empty() && origin.container != service {
         return format!("{service}/{}", origin.container);
     }
-    let file = origin.path.rsplit('/').next().unwrap_or_default();
+    let file = match origin.path.rsplit_once('/') {
+        Some((folder, name)) if folder.ends_with("/spool") && name.starts_with("stdin-") => "stdin",
+        Some((_, name)) => name,
+        None => "",
+    };
     let names = [service, &origin.container, &origin.plugin, &origin.pod, file];
     names.into_iter().find(|name| !name.is_empty()).unwrap_or("-").to_owned()
 }

@@ -49,7 +49,10 @@ fn file(path: &Path, argument: &str) -> Result<Input> {
     let path = path.canonicalize().with_context(|| format!("open {argument}"))?;
     let metadata = path.metadata().with_context(|| format!("open {argument}"))?;
     if metadata.is_dir() {
-        bail!("{argument} is a folder: name its files, for example '{}/*.log'", argument.trim_end_matches('/'));
+        bail!(
+            "{argument} is a folder: name its files, for example '{}/*.log'",
+            argument.trim_end_matches('/')
+        );
     }
     if !metadata.is_file() {
         bail!("{argument} is not a regular file: pipe it in instead, `cordwood standalone - < {argument}`");
@@ -88,7 +91,8 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
             found.iter_mut().for_each(|folder| folder.push(part));
             continue;
         }
-        let glob = globset::Glob::new(part).with_context(|| format!("{part}: not a pattern"))?.compile_matcher();
+        let glob =
+            globset::Glob::new(part).with_context(|| format!("{part}: not a pattern"))?.compile_matcher();
         let mut next = Vec::new();
         for folder in found {
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {

@@ -45,7 +45,7 @@ pub fn list(data_dir: &Path) -> Result<Vec<Spooled>> {
         if path.extension().is_some_and(|extension| extension == "log") {
             let label = std::fs::read(path.with_extension("json")).ok();
             let label = label.and_then(|text| serde_json::from_slice(&text).ok());
-            let label = label.unwrap_or_else(|| Label { tenant: String::new(), service: "stdin".to_owned() });
+            let label = label.unwrap_or_else(|| Label { tenant: String::new(), service: String::new() });
             found.push(Spooled { path, label });
         }
     }
@@ -71,7 +71,8 @@ pub fn remove(path: &Path) {
 pub fn start(data_dir: &Path, run: &str, label: &Label, ended: Arc<AtomicBool>) -> Result<()> {
     let folder = data_dir.join(FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
-    let mut spool = Spool { folder, run: run.to_owned(), label: label.clone(), number: 0, file: None, bytes: 0 };
+    let mut spool =
+        Spool { folder, run: run.to_owned(), label: label.clone(), number: 0, file: None, bytes: 0 };
     spool.next_file()?;
     std::thread::spawn(move || {
         if let Err(error) = copy(&mut io::stdin().lock(), &mut spool) {
@@ -178,7 +179,8 @@ mod tests {
         spool.bytes = FILE_BYTES_MAX;
         copy(&mut &b"ond\nthird"[..], &mut spool).unwrap();
         let files = list(dir.path()).unwrap();
-        let texts: Vec<String> = files.iter().map(|file| std::fs::read_to_string(&file.path).unwrap()).collect();
+        let texts: Vec<String> =
+            files.iter().map(|file| std::fs::read_to_string(&file.path).unwrap()).collect();
         assert_eq!(texts, ["first\nsec\nond\n", "third\n"]);
         assert_eq!(files[1].label, Label { tenant: "t".into(), service: "s".into() });
         remove(&files[0].path);

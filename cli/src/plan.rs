@@ -1,0 +1,243 @@
+//! `cordwood plan`: what retention would do now, and why. The same planner that the operator applies; nothing is changed.
+
+use std::io::Write;
+
+use anyhow::Context;
+use cordwood_core::retention::{
+    Catalogue, ClassId, LeafState, Plan, Planned, Policy, Step, Tuning, duration,
+};
+use cordwood_operator::retention::{Report, preview};
+use cordwood_service::Failure;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::args::{PlanArgs, TableOrJson};
+use crate::database::Database;
+use crate::output::columns::{Align, Columns, bytes};
+use crate::output::{ColorChoice, Style};
+use crate::{Outcome, now_us, query, resources};
+
+pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure> {
+    let policies = match &args.resources {
+        Some(dir) => resources::strict(dir, now_us())?.policies,
+        None => cluster_policies().await?,
+    };
+    let now_us = match &args.at {
+        Some(when) => when.resolve_us(now_us(), &TimeZone::UTC).context("--at").map_err(Failure::Config)?,
+        None => now_us(),
+    };
+    let database = Database::open(&args.database, false).await?;
+    let report =
+        preview(&database.store, &policies, now_us, &Tuning::default()).await.map_err(query::failure)?;
+    let findings = &report.findings;
+    let text = match args.output {
+        TableOrJson::Table => {
+            let mut text = table(&report, now_us, Style::stdout(color));
+            for finding in findings {
+                text.push_str(&format!("{}: {}\n", finding.subject, finding.message));
+            }
+            text
+        }
+        TableOrJson::Json => {
+            let mut value = as_json(&report, now_us);
+            value["findings"] = findings
+                .iter()
+                .map(|finding| json!({"fatal": finding.fatal, "subject": finding.subject, "message": finding.message}))
+                .collect();
+            format!("{value:#}\n")
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("write to stdout").map_err(Failure::Run)?;
+    Ok(if findings.iter().any(|finding| finding.fatal) { Outcome::Bad } else { Outcome::Done })
+}
+
+async fn cluster_policies() -> Result<Vec<Policy>, Failure> {
+    let found = resources::of_cluster().await;
+    let found =
+        found.map_err(|error| {
+            Failure::Config(error.context(
+                "read the cluster's LogRetentionPolicies (give --resources DIR to plan without one)",
+            ))
+        })?;
+    Ok(found)
+}
+
+fn table(report: &Report, now_us: i64, style: Style) -> String {
+    let (planned, catalogue) = (&report.plan, &report.catalogue);
+    let mut out = String::new();
+    if !catalogue.classes.is_empty() {
+        out.push_str(&classes(report, now_us).render(style));
+        out.push('\n');
+    }
+    if planned.steps.is_empty() && planned.held.is_empty() {
+        out.push_str("nothing to do: the partitions are as the policies want them\n");
+        return out;
+    }
+    let (create, take) = (planned.creating().count(), planned.dropping().count());
+    let heading = format!(
+        "plan {} at {}: {create} steps make room, {take} take away, {} wait",
+        planned.hash(),
+        duration::time(now_us),
+        planned.held.len()
+    );
+    out.push_str(&style.bold(&heading));
+    out.push('\n');
+    let mut columns = Columns::new(&[
+        ("STEP", Align::Left),
+        ("POLICY", Align::Left),
+        ("LEVEL", Align::Left),
+        ("WHAT", Align::Left),
+        ("BYTES", Align::Right),
+        ("WHY", Align::Left),
+    ]);
+    for group in groups(&planned.steps) {
+        let first = &group[0];
+        let class =
+            first.step.class().and_then(|class| level_of(class, planned, catalogue)).unwrap_or_default();
+        let size: i64 = group.iter().map(|planned| planned.bytes).sum();
+        columns.row([
+            first.step.kind().to_owned(),
+            if first.policy.is_empty() { "-".to_owned() } else { first.policy.clone() },
+            class,
+            what(group),
+            if size > 0 { bytes(size.unsigned_abs()) } else { String::new() },
+            first.why.clone(),
+        ]);
+    }
+    if !planned.steps.is_empty() {
+        out.push_str(&columns.render(style));
+    }
+    for held in &planned.held {
+        out.push_str(&format!("{} {held}\n", style.bold("held")));
+    }
+    out
+}
+
+/// Runs of the same kind for the same class and reason are one line.
+fn groups(steps: &[Planned]) -> impl Iterator<Item = &[Planned]> {
+    steps.chunk_by(|a, b| {
+        a.step.leaf().is_some()
+            && a.step.kind() == b.step.kind()
+            && a.step.class() == b.step.class()
+            && a.policy == b.policy
+            && a.why == b.why
+    })
+}
+
+fn what(group: &[Planned]) -> String {
+    let (first, last) = (&group[0].step, &group[group.len() - 1].step);
+    match (first.leaf(), last.leaf()) {
+        (Some(a), Some(b)) => {
+            let (from_us, to_us) = (a.from_us.min(b.from_us), a.to_us.max(b.to_us));
+            let range = format!("{} .. {}", duration::time(from_us), duration::time(to_us));
+            match group.len() {
+                1 => format!("{} {range}", first.subject()),
+                count => format!("{count} partitions {range}"),
+            }
+        }
+        _ => match first {
+            Step::PutClass(class) => format!(
+                "retention {} grace {}",
+                duration::print(class.retention_us),
+                duration::print(class.grace_us)
+            ),
+            Step::PutRoutes(routes) => {
+                let names: Vec<&str> = routes.routes().iter().map(|route| route.policy.as_str()).collect();
+                names.join(" ")
+            }
+            step => step.subject(),
+        },
+    }
+}
+
+/// A class that the plan itself makes is known from its step.
+fn level_of(class: ClassId, planned: &Plan, catalogue: &Catalogue) -> Option<String> {
+    let made = planned.steps.iter().find_map(|planned| match &planned.step {
+        Step::PutClass(row) if row.id == class => Some(row.level),
+        _ => None,
+    });
+    made.or_else(|| catalogue.class_by_id(class).map(|row| row.level)).map(|level| level.to_string())
+}
+
+fn classes(report: &Report, now_us: i64) -> Columns {
+    let catalogue = &report.catalogue;
+    let mut columns = Columns::new(&[
+        ("POLICY", Align::Left),
+        ("LEVEL", Align::Left),
+        ("RETENTION", Align::Right),
+        ("PARTITIONS", Align::Right),
+        ("DETACHED", Align::Right),
+        ("BYTES", Align::Right),
+        ("OLDEST", Align::Left),
+        ("NEXT EXPIRY", Align::Left),
+    ]);
+    for class in &catalogue.classes {
+        let leaves = catalogue.leaves_of(class.id);
+        let attached: Vec<_> = leaves.iter().filter(|leaf| leaf.state == LeafState::Attached).collect();
+        let oldest = oldest(report, class.id);
+        let next =
+            attached.iter().filter(|leaf| !leaf.empty).map(|leaf| leaf.to_us + class.retention_us).min();
+        columns.row([
+            class.policy.clone(),
+            class.level.to_string(),
+            duration::print(class.retention_us),
+            attached.len().to_string(),
+            (leaves.len() - attached.len()).to_string(),
+            bytes(leaves.iter().map(|leaf| leaf.bytes).sum::<i64>().max(0).unsigned_abs()),
+            oldest.map_or_else(|| "-".to_owned(), duration::time),
+            next.map_or_else(
+                || "-".to_owned(),
+                |next| {
+                    if next <= now_us { "now".to_owned() } else { duration::time(next) }
+                },
+            ),
+        ]);
+    }
+    columns
+}
+
+/// Begin of the oldest block of a class.
+fn oldest(report: &Report, class: ClassId) -> Option<i64> {
+    report.oldest.iter().find(|(id, _)| *id == class).map(|(_, oldest_us)| *oldest_us)
+}
+
+fn as_json(report: &Report, now_us: i64) -> Value {
+    let (planned, catalogue) = (&report.plan, &report.catalogue);
+    let steps: Vec<Value> = planned
+        .steps
+        .iter()
+        .map(|planned| {
+            json!({
+                "kind": planned.step.kind(), "policy": planned.policy, "subject": planned.step.subject(),
+                "class": planned.step.class().map(|class| class.0),
+                "from": planned.step.leaf().map(|leaf| duration::time(leaf.from_us)),
+                "to": planned.step.leaf().map(|leaf| duration::time(leaf.to_us)),
+                "bytes": planned.bytes, "why": planned.why, "text": planned.step.to_string(),
+            })
+        })
+        .collect();
+    let held: Vec<Value> = planned
+        .held
+        .iter()
+        .map(|held| {
+            json!({
+                "policy": held.policy, "class": held.class.map(|class| class.0), "what": held.what,
+                "waits": held.waits.to_string(), "partitions": held.partitions, "bytes": held.bytes,
+            })
+        })
+        .collect();
+    let classes: Vec<Value> = catalogue
+        .classes
+        .iter()
+        .map(|class| {
+            let leaves = catalogue.leaves_of(class.id);
+            json!({
+                "class": class.id.0, "policy": class.policy, "level": class.level.to_string(),
+                "retention": duration::print(class.retention_us), "partitions": leaves.len(),
+                "bytes": leaves.iter().map(|leaf| leaf.bytes).sum::<i64>(),
+                "oldest": oldest(report, class.id).map(duration::time),
+            })
+        })
+        .collect();
+    json!({"plan": planned.hash(), "at": duration::time(now_us), "classes": classes, "steps": steps, "held": held})
+}

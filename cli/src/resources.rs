@@ -1,0 +1,145 @@
+//! Policies and level configs: from a folder of the cluster's own YAML, or from the cluster.
+//! Promise: a folder with a mistake in it changes nothing. What was read whole stays in force until the next whole reading.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use cordwood_core::levels::LevelRule;
+use cordwood_core::retention::Policy;
+use cordwood_crds::{LogRetentionPolicy, Resources};
+use cordwood_service::Failure;
+
+/// What a folder says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    pub policies: Vec<Policy>,
+    pub rules: Vec<LevelRule>,
+}
+
+/// Which files there are and when they changed: the same fingerprint, the same content.
+pub type Fingerprint = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
+
+fn is_resource(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// # Errors
+/// When the folder cannot be read.
+pub fn fingerprint(dir: &Path) -> std::io::Result<Fingerprint> {
+    let mut found = Fingerprint::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if is_resource(&path) {
+            // A file that goes while we look is seen gone next time.
+            if let Ok(metadata) = path.metadata() {
+                let seen = (metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+                found.insert(path, seen);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the folder. A level config's duration counts from the moment its file was changed.
+///
+/// # Errors
+/// Everything that is wrong, a line each: `<file>: <document>: <what to do>`.
+pub fn load(dir: &Path, now_us: i64) -> Result<Loaded, Vec<String>> {
+    let files = fingerprint(dir).map_err(|error| vec![format!("read {}: {error}", dir.display())])?;
+    let mut resources = Resources::default();
+    let mut started_ms = Vec::new();
+    for (path, (_, _, seconds, nanoseconds)) in &files {
+        match std::fs::read_to_string(path) {
+            Ok(text) => resources.add(path, &text),
+            Err(error) => resources.problems.push((path.clone(), format!("read: {error}"))),
+        }
+        // A clock that was set back must not make a rule last longer.
+        let changed_ms = (seconds * 1000 + nanoseconds / 1_000_000).min(now_us / 1000);
+        started_ms.resize(resources.level_configs.len(), changed_ms);
+    }
+    let mut problems: Vec<String> =
+        resources.problems.iter().map(|(path, message)| format!("{}: {message}", path.display())).collect();
+    let mut loaded = Loaded::default();
+    for policy in &resources.policies {
+        match policy.to_policy() {
+            Ok(policy) => loaded.policies.push(policy),
+            Err(found) => problems.push(cordwood_crds::describe(&found)),
+        }
+    }
+    for (config, started_ms) in resources.level_configs.iter().zip(started_ms) {
+        // Without a namespace it is for everything that is read here.
+        let everywhere = config.metadata.namespace.as_deref().unwrap_or_default().is_empty();
+        match config.to_rule(everywhere, config.started_at_ms(started_ms), i64::MAX) {
+            Ok(rule) => loaded.rules.push(rule),
+            Err(found) => problems.push(cordwood_crds::describe(&found)),
+        }
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// For a command that plans once: any mistake ends it.
+///
+/// # Errors
+/// The first mistake, and how many more there are.
+pub fn strict(dir: &Path, now_us: i64) -> Result<Loaded, Failure> {
+    load(dir, now_us).map_err(|problems| {
+        let more = match problems.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        Failure::Config(anyhow!("{}{more}", problems.first().map_or("--resources", String::as_str)))
+    })
+}
+
+/// The cluster's policies, by the kubeconfig or the service account.
+///
+/// # Errors
+/// When there is no cluster, or it refuses, or a policy cannot be understood.
+pub async fn of_cluster() -> anyhow::Result<Vec<Policy>> {
+    let client = kube::Client::try_default().await.context("no kubeconfig that works")?;
+    let api: kube::Api<LogRetentionPolicy> = kube::Api::all(client);
+    let list = api.list(&kube::api::ListParams::default()).await.context("list logretentionpolicies")?;
+    list.items
+        .iter()
+        .map(|policy| {
+            policy.to_policy().map_err(|problems| {
+                let name = policy.metadata.name.clone().unwrap_or_default();
+                anyhow!("LogRetentionPolicy {name}: {}", cordwood_crds::describe(&problems))
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "apiVersion: cordwood.dev/v1alpha1\nkind: LogRetentionPolicy\nmetadata: {name: short}\n\
+                          spec: {retention: {info: 5m}}\n";
+    const LEVELS: &str = "apiVersion: cordwood.dev/v1alpha1\nkind: LogLevelConfig\nmetadata: {name: quiet}\n\
+                          spec: {level: ERROR, duration: 30m}\n";
+
+    #[test]
+    fn a_folder_is_taken_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        std::fs::write(dir.path().join("a.yaml"), POLICY).unwrap();
+        std::fs::write(dir.path().join("b.yml"), LEVELS).unwrap();
+        std::fs::write(dir.path().join("notes.txt"), "not read").unwrap();
+        let loaded = load(dir.path(), now_us).unwrap();
+        assert_eq!(loaded.policies[0].name, "short");
+        let expires_ms = loaded.rules[0].expires_at_ms.unwrap();
+        assert!((expires_ms - now_us / 1000 - 1_800_000).abs() < 60_000, "{expires_ms}");
+        assert_eq!(loaded.rules[0].namespace, None);
+
+        let before = fingerprint(dir.path()).unwrap();
+        std::fs::write(dir.path().join("c.yaml"), POLICY.replace("5m", "-5m").replace("short", "other"))
+            .unwrap();
+        assert_ne!(fingerprint(dir.path()).unwrap(), before);
+        let problems = load(dir.path(), now_us).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("c.yaml") && problems[0].contains("retention.info"), "{problems:?}");
+    }
+}

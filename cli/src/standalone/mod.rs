@@ -1,0 +1,254 @@
+//! `cordwood standalone`: files, pods or stdin -> agent -> queue -> writer -> PostgreSQL, and retention, in this one process.
+//!
+//! Promises: what PostgreSQL has is never read twice, what it does not have is read again after any end of this process; a
+//! mistake in the resource files changes nothing that is in force.
+
+mod inputs;
+mod lock;
+mod parts;
+mod policies;
+mod sink;
+mod spool;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use cordwood_agent::config::FileInput;
+use cordwood_service::{Failure, shutdown_signal};
+use cordwood_store::{audit, migrate};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::StandaloneArgs;
+use crate::database::Database;
+use crate::output::columns::{bytes, grouped};
+use crate::output::{ColorChoice, Style, escape};
+use crate::{Outcome, logging, now_us, query, resources};
+use parts::Parts;
+use policies::Policies;
+use status::{Idle, StatusLine};
+
+const TICK: Duration = Duration::from_millis(250);
+/// How often spool files that PostgreSQL has are looked for, and an embedded server that has ended.
+const CARE_EVERY: Duration = Duration::from_secs(5);
+
+pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Failure> {
+    logging::init(args.quiet);
+    let inputs = inputs::resolve(&args.inputs).map_err(Failure::Config)?;
+    let reads_stdin = args.inputs.iter().any(|input| input == "-");
+    if inputs.is_empty() && !reads_stdin && args.pods_dir.is_none() {
+        return Err(Failure::Config(anyhow!(
+            "nothing to read: name files, '-' for stdin, or --pods-dir (see `cordwood standalone --help`)"
+        )));
+    }
+    let pods_dir = args.pods_dir.as_deref().map(pods_folder).transpose().map_err(Failure::Config)?;
+    // Mistakes in the resources are told before anything starts; later ones leave what is in force.
+    let loaded = match &args.resources {
+        Some(dir) => resources::strict(dir, now_us())?,
+        None => resources::Loaded::default(),
+    };
+    let data_dir = std::path::absolute(args.database.data_dir())
+        .context("find the data folder")
+        .map_err(Failure::Config)?;
+    let say = |text: String| {
+        if !args.quiet {
+            logging::say(&text);
+        }
+    };
+
+    let shutdown = shutdown_signal().context("handle signals").map_err(Failure::Run)?;
+    let database = Database::open(&args.database, true).await?;
+    let _lock = lock::take(&data_dir).map_err(Failure::Run)?;
+    migrate::run(&database.store).await.map_err(query::failure)?;
+    let place =
+        if database.is_embedded() { data_dir.display().to_string() } else { database.store.at().to_owned() };
+    say(format!("storing in {place}"));
+
+    let run = Run {
+        style: Style::stderr(color),
+        quiet: args.quiet,
+        spool: data_dir.clone(),
+        stdin_ended: Arc::new(AtomicBool::new(!reads_stdin)),
+        stdin_run: reads_stdin.then(|| format!("{}-{}", now_us(), std::process::id())),
+        database,
+        args,
+    };
+    let files = run.file_inputs(&inputs).map_err(Failure::Run)?;
+    let state_dir = run.state_dir(&data_dir).await?;
+    let before = audit::streams(&run.database.store).await.map_err(query::failure)?;
+    let mut policies = Policies::new(&run.database.store, run.args.resources.clone(), loaded);
+    policies.pass().await;
+    let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
+        .await
+        .map_err(Failure::Run)?;
+    let result = run.follow(&parts, &mut policies, &shutdown).await;
+    let ended = parts.stop().await;
+    run.clean_spool().await;
+    let summary = run.summary(&before).await;
+    run.database.close().await;
+    if let (Ok(text), false) = (&summary, run.args.quiet) {
+        logging::say(text);
+    }
+    result.and(ended).map_err(Failure::Run)?;
+    summary.map_err(query::failure)?;
+    Ok(Outcome::Done)
+}
+
+struct Run {
+    args: StandaloneArgs,
+    style: Style,
+    quiet: bool,
+    spool: PathBuf,
+    stdin_ended: Arc<AtomicBool>,
+    /// Names this run's spool files.
+    stdin_run: Option<String>,
+    database: Database,
+}
+
+impl Run {
+    /// What the agent reads, spool files of earlier runs included.
+    fn file_inputs(&self, inputs: &[inputs::Input]) -> anyhow::Result<Vec<FileInput>> {
+        let service = self.args.service.clone().unwrap_or_default();
+        let input = |pattern: String, service: String, tenant: String| FileInput {
+            paths: vec![pattern],
+            service,
+            tenant,
+            plugin: false,
+        };
+        let mut files = Vec::new();
+        for left in spool::list(&self.spool)? {
+            let path = inputs::escape(&left.path.display().to_string());
+            files.push(input(path, left.label.service, left.label.tenant));
+        }
+        if let Some(run) = &self.stdin_run {
+            let label = spool::Label { tenant: self.args.tenant.clone(), service: service.clone() };
+            spool::start(&self.spool, run, &label, Arc::clone(&self.stdin_ended))?;
+            let pattern = spool::pattern(&self.spool, run).display().to_string();
+            files.push(input(pattern, service.clone(), self.args.tenant.clone()));
+        }
+        for one in inputs {
+            files.push(input(one.pattern.clone(), service.clone(), self.args.tenant.clone()));
+        }
+        Ok(files)
+    }
+
+    /// The agent's checkpoint belongs to this very database: another one has nothing of what was acknowledged here.
+    async fn state_dir(&self, data_dir: &Path) -> Result<PathBuf, Failure> {
+        let identity = migrate::identity(&self.database.store).await.map_err(query::failure)?;
+        let dir = data_dir.join(format!("agent-{identity}"));
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("make the folder {}", dir.display()))
+            .map_err(Failure::Run)?;
+        Ok(dir)
+    }
+
+    /// Until the signal, or until idle when that is wanted, or until a part breaks.
+    async fn follow(
+        &self,
+        parts: &Parts,
+        policies: &mut Policies,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut line = StatusLine::new(self.style, self.quiet);
+        let mut idle = Idle::default();
+        let idle_after = Duration::from_secs(self.args.idle_after);
+        let retention_every = Duration::from_secs(self.args.retention_every);
+        let (mut last_pass, mut last_care) = (Instant::now(), Instant::now());
+        let result = loop {
+            if shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
+                break Ok(());
+            }
+            if parts.has_broken() {
+                break Ok(());
+            }
+            let now = Instant::now();
+            let moment = parts.moment();
+            line.show(now, &moment);
+            let changed = policies.reload(now_us());
+            if changed {
+                parts.set_rules(policies.rules());
+            }
+            if changed || now.duration_since(last_pass) >= policies.interval(retention_every) {
+                policies.pass().await;
+                last_pass = now;
+            }
+            if now.duration_since(last_care) >= CARE_EVERY {
+                self.database.ensure_running().await;
+                self.clean_spool().await;
+                last_care = now;
+            }
+            let at_end = self.stdin_ended.load(Ordering::Acquire) && parts.is_ready();
+            let quiet_for = idle.for_how_long(now, &moment);
+            // What nobody finishes writing (a line without its end) is not waited for, but a little longer.
+            let patience =
+                if moment.lag_bytes > 0 { idle_after.max(Duration::from_secs(2)) } else { idle_after };
+            if self.args.until_idle && at_end && quiet_for >= patience {
+                break Ok(());
+            }
+        };
+        line.clear();
+        result
+    }
+
+    /// Removes spool files that PostgreSQL has to their ends; the one that stdin still goes to stays.
+    async fn clean_spool(&self) {
+        let Ok(files) = spool::list(&self.spool) else { return };
+        if files.is_empty() {
+            return;
+        }
+        let Ok(streams) = audit::streams(&self.database.store).await else { return };
+        let stdin_ended = self.stdin_ended.load(Ordering::Acquire);
+        for (place, file) in files.iter().enumerate() {
+            let is_written = place + 1 == files.len() && !stdin_ended;
+            let path = file.path.display().to_string();
+            let size = std::fs::metadata(&file.path).map_or(u64::MAX, |metadata| metadata.len());
+            let is_stored =
+                size == 0 || streams.iter().any(|stream| stream.path == path && stream.position_end >= size);
+            if !is_written && is_stored {
+                spool::remove(&file.path);
+            }
+        }
+    }
+
+    async fn summary(&self, before: &[audit::StreamAudit]) -> Result<String, cordwood_store::StoreError> {
+        let after = audit::streams(&self.database.store).await?;
+        let sum = |streams: &[audit::StreamAudit]| {
+            let mut total = cordwood_store::commit::StreamCounts::default();
+            streams.iter().for_each(|stream| total += stream.counts);
+            total
+        };
+        let (was, is) = (sum(before), sum(&after));
+        let mut out = format!(
+            "{} records of {} stored, {} lines gated, {} duplicates skipped, {} lost",
+            grouped(is.records - was.records),
+            bytes(is.bytes - was.bytes),
+            grouped(is.gated - was.gated),
+            grouped(is.duplicates - was.duplicates),
+            bytes(is.lost_bytes - was.lost_bytes),
+        );
+        let size = audit::size(&self.database.store).await?;
+        out.push_str(&format!(
+            "\nin the store: {} records of {} in {} streams; the database takes {}",
+            grouped(is.records),
+            bytes(is.bytes),
+            grouped(after.len() as u64),
+            bytes(size.database_bytes),
+        ));
+        if let Some(hint) = self.database.psql_hint() {
+            let dir = escape::one_line(&hint).into_owned();
+            out.push_str(&format!("\nlook: cordwood query 'level>=warn'   cordwood audit   {dir}"));
+        }
+        Ok(out)
+    }
+}
+
+fn pods_folder(dir: &Path) -> anyhow::Result<PathBuf> {
+    let dir = dir.canonicalize().with_context(|| format!("--pods-dir {}", dir.display()))?;
+    if !dir.is_dir() {
+        return Err(anyhow!("--pods-dir {}: not a folder", dir.display()));
+    }
+    Ok(dir)
+}

@@ -1,0 +1,163 @@
+//! Agent and writer in this process: started, watched, stopped in the order in which nothing is lost.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use cordwood_agent::config::{self, Config, FileInput};
+use cordwood_agent::{ContextSource, Static, Telemetry, Waker};
+use cordwood_core::levels::LevelRules;
+use cordwood_service::Health;
+use cordwood_store::Store;
+use cordwood_writer::{Metrics, NoFeed, SealSettings, SourceStatus};
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::sink::QueueSink;
+use super::status::Moment;
+use crate::args::StandaloneArgs;
+
+/// Batches on their way to PostgreSQL.
+const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// After the agent has let go, what the writer may take for its last transactions.
+const WRITER_PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Parts {
+    agent: JoinHandle<Result<()>>,
+    writer: JoinHandle<Result<()>>,
+    agent_stop: CancellationToken,
+    writer_stop: CancellationToken,
+    rules: watch::Sender<Arc<LevelRules>>,
+    waker: Waker,
+    telemetry: Telemetry,
+    metrics: Metrics,
+    agent_health: Health,
+    writer_health: Health,
+}
+
+impl Parts {
+    /// # Errors
+    /// When the agent's settings or state folder cannot be used.
+    pub async fn start(
+        args: &StandaloneArgs,
+        store: &Store,
+        state_dir: PathBuf,
+        pods_dir: Option<PathBuf>,
+        files: Vec<FileInput>,
+        rules: Arc<LevelRules>,
+    ) -> Result<Parts> {
+        let registry = Registry::new();
+        let (sender, source) = cordwood_writer::queue(QUEUE_BYTES_MAX);
+        let writer_stop = CancellationToken::new();
+        let mut writer_parts = cordwood_writer::Parts::new(store.clone(), &registry, writer_stop.clone())
+            .context("register the writer's metrics")?;
+        #[allow(clippy::cast_precision_loss)]
+        let interval_seconds = args.seal_every as f64;
+        writer_parts.seal = SealSettings { interval_seconds, ..SealSettings::default() };
+        let (metrics, writer_health) = (writer_parts.metrics.clone(), writer_parts.health.clone());
+        let status = Arc::new(Mutex::new(SourceStatus::default()));
+        let writer = tokio::spawn(cordwood_writer::run(writer_parts, source, Arc::new(NoFeed), status));
+
+        let config = agent_config(args, state_dir, pods_dir, files)?;
+        let agent_stop = CancellationToken::new();
+        let agent_health = Health::new(cordwood_agent::CONDITIONS);
+        let telemetry = Telemetry::new(&registry).context("register the agent's metrics")?;
+        let waker = Waker::new().context("make an eventfd")?;
+        let (rules, watched) = watch::channel(rules);
+        let context = ContextSource::Static(Arc::new(Static::new(&config)));
+        let sink = QueueSink::new(sender, tokio::runtime::Handle::current());
+        let agent = tokio::spawn(cordwood_agent::run(
+            config,
+            sink,
+            context,
+            watched,
+            telemetry.clone(),
+            waker.clone(),
+            agent_health.clone(),
+            agent_stop.clone(),
+        ));
+        Ok(Parts {
+            agent,
+            writer,
+            agent_stop,
+            writer_stop,
+            rules,
+            waker,
+            telemetry,
+            metrics,
+            agent_health,
+            writer_health,
+        })
+    }
+
+    pub fn has_broken(&self) -> bool {
+        self.agent.is_finished() || self.writer.is_finished()
+    }
+
+    /// Both have begun: the files were looked for, the database answers.
+    pub fn is_ready(&self) -> bool {
+        self.agent_health.ready().is_ok() && self.writer_health.ready().is_ok()
+    }
+
+    pub fn moment(&self) -> Moment {
+        let status = self.telemetry.status();
+        Moment {
+            files: status.files,
+            lag_bytes: status.lag_bytes,
+            held_bytes: status.held_bytes,
+            stored: self.metrics.records.get(),
+            duplicates: self.metrics.duplicates.get(),
+        }
+    }
+
+    pub fn set_rules(&self, rules: Arc<LevelRules>) {
+        self.rules.send_replace(rules);
+        self.waker.wake();
+    }
+
+    /// The agent first: it sends what it has read and waits for the answers; its going ends the queue, and that the writer.
+    ///
+    /// # Errors
+    /// What broke a part.
+    pub async fn stop(self) -> Result<()> {
+        self.agent_stop.cancel();
+        self.waker.wake();
+        let agent = self.agent.await.context("the agent").and_then(|result| result);
+        let mut writer = self.writer;
+        let writer = match tokio::time::timeout(WRITER_PATIENCE, &mut writer).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.writer_stop.cancel();
+                let late = tokio::time::timeout(Duration::from_secs(10), writer).await;
+                late.map_err(|_| {
+                    anyhow!("the writer did not end; what is not stored is read again at the next start")
+                })?
+            }
+        };
+        self.writer_stop.cancel();
+        agent.and(writer.context("the writer").and_then(|result| result))
+    }
+}
+
+fn agent_config(
+    args: &StandaloneArgs,
+    state_dir: PathBuf,
+    pods_dir: Option<PathBuf>,
+    files: Vec<FileInput>,
+) -> Result<Config> {
+    let everywhere =
+        config::NamespaceTenant { namespace: "*".to_owned(), tenant: args.tenant.clone(), tenant_id: None };
+    let config = Config {
+        node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        state_dir,
+        pods_dir,
+        files,
+        kubernetes: config::Kubernetes { enabled: false, ..config::Kubernetes::default() },
+        tenants: config::Tenants { namespaces: vec![everywhere], ..config::Tenants::default() },
+        ..Config::default()
+    };
+    Ok(config.resolve(|_| None)?)
+}

@@ -1,0 +1,86 @@
+//! `cordwood tail`: records as they are stored. Looks at PostgreSQL a few times a second.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use cordwood_core::filter::Filter;
+use cordwood_core::origin::Origin;
+use cordwood_service::{Failure, shutdown_signal};
+use cordwood_store::follow::Follow;
+use cordwood_store::scope::TenantScope;
+use cordwood_store::search::{Page, TimeRange, search};
+
+use crate::args::TailArgs;
+use crate::database::Database;
+use crate::output::{ColorChoice, Printer, Style};
+use crate::{Outcome, query};
+
+/// Longest wait between two attempts while PostgreSQL is away.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure> {
+    let filter = args.filter.filter()?;
+    let scope = args.filter.scope();
+    let database = Database::open(&args.database, false).await?;
+    let shutdown = shutdown_signal().context("handle signals").map_err(Failure::Run)?;
+    let mut printer = Printer::new(&args.output.printer(color));
+    let style = Style::stderr(color);
+    // The place first, then what is there: what is stored in between is seen twice at the worst, and skipped by its id.
+    let mut follow = Follow::from_now(&database.store).await.map_err(query::failure)?;
+    let mut newest = None;
+    if args.lines > 0 {
+        newest = print_last(&database, &scope, &filter, &args, &mut printer).await?;
+    }
+    let poll = Duration::from_millis(args.poll_ms);
+    let mut wait = poll;
+    let mut failing = false;
+    while shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        match follow.next(&scope, &filter).await {
+            Ok(news) => {
+                if failing {
+                    eprintln!("{}", style.dim("-- PostgreSQL is back"));
+                    failing = false;
+                }
+                if news.gap {
+                    eprintln!(
+                        "{}",
+                        style.dim(
+                            "-- gap: records were sealed before they were seen; `cordwood query` has them"
+                        )
+                    );
+                }
+                let nowhere = Origin::default();
+                let shown = std::mem::take(&mut newest).unwrap_or_default();
+                let rows = news.records.iter().filter(|record| !shown.contains(&record.id));
+                let rows = rows.map(|record| (record, follow.origin(record.origin).unwrap_or(&nowhere)));
+                printer.page(rows).context("write to stdout").map_err(Failure::Run)?;
+                wait = if news.more { Duration::ZERO } else { poll };
+            }
+            Err(error) if error.is_transient() => {
+                if !failing {
+                    eprintln!("{}", style.bad(&format!("-- waiting: {error}")));
+                    failing = true;
+                }
+                wait = (wait * 2).clamp(poll, RETRY_MAX);
+            }
+            Err(error) => return Err(query::failure(error)),
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// The newest records, oldest of them first; returns which they were.
+async fn print_last(
+    database: &Database,
+    scope: &TenantScope,
+    filter: &Filter,
+    args: &TailArgs,
+    printer: &mut Printer,
+) -> Result<Option<std::collections::HashSet<cordwood_core::identity::RecordId>>, Failure> {
+    let limit = usize::try_from(args.lines).unwrap_or(usize::MAX);
+    let found = search(&database.store, scope, filter, TimeRange::default(), Page::first(limit), 10_000)
+        .await
+        .map_err(query::failure)?;
+    query::print(printer, &found, true)?;
+    Ok(Some(found.records.iter().map(|record| record.id).collect()))
+}
