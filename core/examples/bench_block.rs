@@ -176,18 +176,17 @@ fn rate(what: &str, records: usize, mut run: impl FnMut()) -> f64 {
     if ONLY.get().is_some_and(|only| !what.contains(only.as_str())) {
         return f64::NAN;
     }
-    let start = Instant::now();
-    let mut best = Duration::MAX;
-    while start.elapsed() < RUN_MIN || best == Duration::MAX {
-        let (once, cpu) = (Instant::now(), thread_cpu());
+    let (start, cpu) = (Instant::now(), thread_cpu());
+    let mut runs = 0;
+    while runs == 0 || start.elapsed() < RUN_MIN {
         run();
-        let spent = match (cpu, thread_cpu()) {
-            (Some(before), Some(after)) if after > before => after - before,
-            _ => once.elapsed(),
-        };
-        best = best.min(spent);
+        runs += 1;
     }
-    let per_s = records as f64 / best.as_secs_f64();
+    let spent = match (cpu, thread_cpu()) {
+        (Some(before), Some(after)) if after > before => after - before,
+        _ => start.elapsed(),
+    };
+    let per_s = (records * runs) as f64 / spent.as_secs_f64();
     println!("{what:32} {:8.0}k records/s", per_s / 1e3);
     per_s
 }
