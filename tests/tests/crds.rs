@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy, Resources, manifests};
 use cordwood_tests::env::ApiServer;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 
 fn root() -> PathBuf {
@@ -144,24 +144,24 @@ async fn install(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// As `kubectl apply` does: unknown fields are refused.
+/// As `kubectl create` does: unknown fields are refused.
 async fn create(client: &Client, text: &str) -> Result<()> {
     let value: serde_json::Value = serde_yaml::from_str(text)?;
-    let kind = value["kind"].as_str().context("kind")?.to_owned();
-    let object: DynamicObject = serde_json::from_value(value)?;
-    let resource = match kind.as_str() {
-        "LogRetentionPolicy" => ApiResource::erase::<LogRetentionPolicy>(&()),
-        "LogLevelConfig" => ApiResource::erase::<LogLevelConfig>(&()),
-        other => bail!("kind {other}"),
+    let resource = match value["kind"].as_str() {
+        Some("LogRetentionPolicy") => ApiResource::erase::<LogRetentionPolicy>(&()),
+        Some("LogLevelConfig") => ApiResource::erase::<LogLevelConfig>(&()),
+        other => bail!("kind {other:?}"),
     };
-    let api: Api<DynamicObject> = match object.namespace() {
-        Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
+    let namespace = match value["metadata"]["namespace"].as_str() {
+        Some(namespace) => format!("namespaces/{namespace}/"),
+        None => String::new(),
     };
-    let mut parameters = PatchParams::apply("test").force();
-    parameters.field_validation = Some(kube::api::ValidationDirective::Strict);
-    let _ = PostParams::default();
-    api.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await?;
+    let path =
+        format!("/apis/{}/{namespace}{}?fieldValidation=Strict", resource.api_version, resource.plural);
+    let request = http::Request::post(path)
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(&value)?)?;
+    client.request::<serde_json::Value>(request).await?;
     Ok(())
 }
 

@@ -188,6 +188,15 @@ impl World {
     /// Stores a block per class and minute of the last `minutes`, and one for now; how many in all.
     pub async fn fill(&self, classes: &[i32], minutes: i32) -> Result<i64> {
         for class in classes {
+            // Leaves for late records are made last.
+            let covered = format!(
+                "select count(*) from leaves where class = {class} and time_from <= now() - interval '{minutes} minutes'"
+            );
+            wait_for("leaves for late records", Duration::from_secs(60), || async {
+                ensure!(self.sql_count(&covered).await? > 0);
+                Ok(())
+            })
+            .await?;
             let sql = format!(
                 "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
                  select n, {class}, 'shop-eu', 1, now() - make_interval(mins => n), now() - make_interval(mins => n), 1, 100,
