@@ -199,11 +199,11 @@ struct Reader {
 
 impl Reader {
     fn run(&mut self) {
-        let mut last_try = Instant::now() - POLL * 100;
+        let mut last_try: Option<Instant> = None;
         let mut buffered_at = Instant::now();
         loop {
             match self.take_commands() {
-                Ok(new_start) if new_start => last_try = Instant::now() - POLL * 100,
+                Ok(new_start) if new_start => last_try = None,
                 Ok(_) => {}
                 Err(()) => return,
             }
@@ -215,8 +215,8 @@ impl Reader {
                     return;
                 }
             }
-            if self.wanted.is_some() && last_try.elapsed() > Duration::from_secs(1) {
-                last_try = Instant::now();
+            if self.wanted.is_some() && last_try.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+                last_try = Some(Instant::now());
                 self.try_start();
             }
             let full = self.buffer_bytes >= HANDOVER_BYTES || self.buffer.len() >= HANDOVER_MESSAGES;

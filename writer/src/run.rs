@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cordwood_service::Health;
-use cordwood_store::Store;
+use cordwood_service::{Health, Heartbeat};
 use cordwood_store::commit::CommitError;
 use cordwood_store::lane::Lane;
 use cordwood_store::ring::BLOCKS_PER_COMMIT_MAX;
+use cordwood_store::{Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,8 @@ use crate::source::{Event, Message, Source, SourceStatus};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A server that takes bytes and answers nothing: what was sent may have been done.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Room for the open blocks of one more message.
 const BLOCKS_MAX: usize = BLOCKS_PER_COMMIT_MAX - 1024;
@@ -44,6 +46,7 @@ pub(crate) struct Writer<S: Source> {
     pub settings: CommitSettings,
     pub shutdown: CancellationToken,
     pub status: Arc<std::sync::Mutex<SourceStatus>>,
+    heartbeat: Heartbeat,
     intake: Intake,
     lane: Option<Lane>,
     in_flight: Option<JoinHandle<Done>>,
@@ -75,6 +78,7 @@ impl<S: Source> Writer<S> {
             source,
             feed,
             store,
+            heartbeat: health.heartbeat("writer", Duration::from_secs(120)),
             health,
             metrics,
             settings,
@@ -93,11 +97,10 @@ impl<S: Source> Writer<S> {
 
     /// Until the source ends or the shutdown; what was read by then is committed.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        let heartbeat = self.health.heartbeat("writer", Duration::from_secs(60));
         let mut status = tokio::time::interval(STATUS_EVERY);
         let shutdown = self.shutdown.clone();
         loop {
-            heartbeat.beat();
+            self.heartbeat.beat();
             if let Some(reason) = self.reset.take()
                 && !self.begin(reason).await?
             {
@@ -166,7 +169,7 @@ impl<S: Source> Writer<S> {
         }
     }
 
-    async fn take(&mut self, decoded: Vec<Decoded>) -> Result<(), cordwood_store::StoreError> {
+    async fn take(&mut self, decoded: Vec<Decoded>) -> Result<(), StoreError> {
         let now_us = jiff::Timestamp::now().as_microsecond();
         if self.careful > 0 {
             self.careful -= 1;
@@ -213,10 +216,18 @@ impl<S: Source> Writer<S> {
             return;
         }
         let (Some(prepared), Some(mut lane)) = (self.ready.take(), self.lane.take()) else { return };
-        let topic = self.source.topic().to_owned();
+        let (topic, at) = (self.source.topic().to_owned(), self.store.at().to_owned());
         self.in_flight = Some(tokio::spawn(async move {
             let started = Instant::now();
-            let result = lane.commit(&topic, &prepared.commit).await.map(|_| ());
+            let commit = tokio::time::timeout(COMMIT_TIMEOUT, lane.commit(&topic, &prepared.commit));
+            let result = match commit.await {
+                Ok(committed) => committed.map(|_| ()),
+                Err(_) => Err(CommitError::Unknown(StoreError::Connect {
+                    at: at.clone(),
+                    message: format!("no answer within {} s", COMMIT_TIMEOUT.as_secs()),
+                    source: None,
+                })),
+            };
             Done { lane, prepared, result, took: started.elapsed() }
         }));
     }
@@ -270,17 +281,16 @@ impl<S: Source> Writer<S> {
         if reason != "assigned" {
             self.lane = None;
         }
-        let heartbeat = self.health.heartbeat("writer-begin", Duration::from_secs(120));
         let mut pause = RETRY_FIRST;
         loop {
-            heartbeat.beat();
+            self.heartbeat.beat();
             match self.try_begin().await {
                 Ok(()) => {
                     self.health.set("postgres", Ok(()));
                     self.metrics.ready.set(1);
                     return Ok(true);
                 }
-                Err(error) if matches!(error, cordwood_store::StoreError::Invalid(_)) => {
+                Err(error) if matches!(error, StoreError::Invalid(_)) => {
                     return Err(error.into());
                 }
                 Err(error) => {
@@ -298,7 +308,7 @@ impl<S: Source> Writer<S> {
         }
     }
 
-    async fn try_begin(&mut self) -> Result<(), cordwood_store::StoreError> {
+    async fn try_begin(&mut self) -> Result<(), StoreError> {
         let lane = match self.lane.take() {
             Some(lane) => lane,
             None => Lane::claim(&self.store, &holder()).await?,
@@ -348,7 +358,7 @@ impl<S: Source> Writer<S> {
 }
 
 /// PostgreSQL's classes 22 (data exception) and 23 (constraint), 54 (a limit of its own): what was sent is at fault.
-fn is_refusal(error: &cordwood_store::StoreError) -> bool {
+fn is_refusal(error: &StoreError) -> bool {
     error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
 }
 
