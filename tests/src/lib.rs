@@ -5,6 +5,7 @@
 pub mod bin;
 pub mod env;
 pub mod generated;
+pub mod otlp;
 pub mod pipeline;
 pub mod reconcile;
 pub mod release;

@@ -1,0 +1,8 @@
+//! What comes in: bad lines and bad bodies through agent, Kafka and writer into PostgreSQL, and the topic as standard OTLP.
+
+#[path = "way_in/bad_input.rs"]
+mod bad_input;
+#[path = "way_in/otlp.rs"]
+mod otlp;
+#[path = "way_in/stored.rs"]
+mod stored;
