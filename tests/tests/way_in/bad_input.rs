@@ -79,10 +79,7 @@ fn lines() -> Vec<Row> {
             written: format!("{}Z stdout F no fraction", &t[..19]).into_bytes(),
             stored: Some((b"no fraction".to_vec(), Flags::default())),
         },
-        Row {
-            written: format!("{t} stdout F").into_bytes(),
-            stored: Some((Vec::new(), Flags::default())),
-        },
+        Row { written: format!("{t} stdout F").into_bytes(), stored: Some((Vec::new(), Flags::default())) },
         Row {
             written: format!("{t} stdout F:x:y more tags").into_bytes(),
             stored: Some((b"more tags".to_vec(), Flags::default())),
@@ -172,9 +169,7 @@ fn same(seen: &[(Vec<u8>, Flags)], wanted: &[(Vec<u8>, Flags)]) {
 async fn send_poison(pipeline: &Pipeline) -> Result<u64> {
     let producer: FutureProducer =
         pipeline.kafka.client_config().set("acks", "all").create().context("create a producer")?;
-    let marked = || {
-        OwnedHeaders::new().insert(Header { key: KAFKA_HEADER, value: Some(&b"1"[..]) })
-    };
+    let marked = || OwnedHeaders::new().insert(Header { key: KAFKA_HEADER, value: Some(&b"1"[..]) });
     let foreign_as_ours = Otlp::ready()?.write("forged")?.0;
     let poison: [(&[u8], OwnedHeaders); 4] = [
         (b"not protobuf at all", OwnedHeaders::new()),
@@ -183,7 +178,8 @@ async fn send_poison(pipeline: &Pipeline) -> Result<u64> {
         (b"\x0a\x7f", OwnedHeaders::new()),
     ];
     for (payload, headers) in &poison {
-        let record = FutureRecord::<(), [u8]>::to(TOPIC).partition(0).payload(*payload).headers(headers.clone());
+        let record =
+            FutureRecord::<(), [u8]>::to(TOPIC).partition(0).payload(*payload).headers(headers.clone());
         producer.send(record, Duration::from_secs(20)).await.map_err(|(error, _)| error)?;
     }
     Ok(poison.len() as u64)
@@ -229,7 +225,8 @@ async fn through_the_whole_pipeline() -> Result<()> {
     let options = PipelineOptions { topic_partitions: 2, tenants, ..PipelineOptions::default() };
     let mut pipeline = Pipeline::prepare(options).await?;
     let folder = |pod: &str| -> Result<std::path::PathBuf> {
-        let folder = pipeline.pods().join(format!("shop_{pod}_11111111-0000-4000-8000-{:012}", pod.len())).join("app");
+        let folder =
+            pipeline.pods().join(format!("shop_{pod}_11111111-0000-4000-8000-{:012}", pod.len())).join("app");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         Ok(folder)
     };
@@ -260,9 +257,16 @@ async fn through_the_whole_pipeline() -> Result<()> {
 
     // A container of Docker's.
     let docker_folder = folder("docker")?;
-    let docker = |log: &str| format!("{{\"log\":{},\"stream\":\"stdout\",\"time\":\"{t}\"}}", Value::from(log));
-    let docker_lines =
-        [docker("first\n"), "not json".into(), docker("half "), docker("and half\n"), "{\"log\":5}".into(), docker("last\n")];
+    let docker =
+        |log: &str| format!("{{\"log\":{},\"stream\":\"stdout\",\"time\":\"{t}\"}}", Value::from(log));
+    let docker_lines = [
+        docker("first\n"),
+        "not json".into(),
+        docker("half "),
+        docker("and half\n"),
+        "{\"log\":5}".into(),
+        docker("last\n"),
+    ];
     fs::write(docker_folder.join("0.log"), docker_lines.join("\n") + "\n")?;
 
     pipeline.start_agent()?;
@@ -300,7 +304,12 @@ async fn through_the_whole_pipeline() -> Result<()> {
     same(&of_pod(&stored, "docker"), &docker.map(|(body, flags)| (body.as_bytes().to_vec(), flags)));
     for record in &stored {
         let tenant = if record.pod == "foreign-0" { "unassigned" } else { "acme" };
-        assert_eq!(record.tenant, tenant, "{:?}", String::from_utf8_lossy(&record.body[..record.body.len().min(80)]));
+        assert_eq!(
+            record.tenant,
+            tenant,
+            "{:?}",
+            String::from_utf8_lossy(&record.body[..record.body.len().min(80)])
+        );
     }
     let level_of = |start: &str| {
         stored.iter().find(|record| record.body.starts_with(start.as_bytes())).map(|record| record.level)
@@ -316,8 +325,14 @@ async fn through_the_whole_pipeline() -> Result<()> {
         assert!(body.contains(&wrote.contains), "{body}");
         assert_eq!(record.level.as_str(), wrote.level, "{body}");
     }
-    let row = client.query_one("select count(*), count(*) filter (where reason = '') from dead_letters", &[]).await?;
-    assert_eq!((row.get::<_, i64>(0).cast_unsigned(), row.get::<_, i64>(1)), (poisoned, 0), "dead letters, and those without a reason");
+    let row = client
+        .query_one("select count(*), count(*) filter (where reason = '') from dead_letters", &[])
+        .await?;
+    assert_eq!(
+        (row.get::<_, i64>(0).cast_unsigned(), row.get::<_, i64>(1)),
+        (poisoned, 0),
+        "dead letters, and those without a reason"
+    );
 
     // The same lines, read from the topic by a program that knows nothing of us.
     let messages = agent_messages(&pipeline)?;
@@ -334,7 +349,8 @@ async fn through_the_whole_pipeline() -> Result<()> {
         .filter(|row| row.resource["k8s.pod.name"] == "bad-lines")
         .filter_map(|row| row.body.as_str())
         .collect();
-    let wanted_texts: Vec<&str> = wanted.iter().filter_map(|(body, _)| std::str::from_utf8(body).ok()).collect();
+    let wanted_texts: Vec<&str> =
+        wanted.iter().filter_map(|(body, _)| std::str::from_utf8(body).ok()).collect();
     assert_eq!(texts.len(), wanted_texts.len());
     assert!(texts == wanted_texts, "the topic's bodies are the lines' own");
     for row in &seen {
