@@ -185,6 +185,8 @@ impl Cluster {
         let index = self.index();
         // The folder's name must say the same as the API: another pod's UID would be a forgery.
         let facts = index.pods.get(uid).filter(|facts| facts.namespace == *namespace && facts.name == *pod);
+        // Of a pod that is gone, and whose namespace was not known while it lived, no more can be learnt here.
+        let facts = facts.filter(|facts| !matches!(facts.deleted, Some((_, None))));
         if let Some(facts) = facts {
             let of_namespace = match &facts.deleted {
                 Some((_, of_namespace)) => of_namespace.as_ref(),

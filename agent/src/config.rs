@@ -126,6 +126,9 @@ impl Default for Batch {
 pub struct Read {
     /// Everything that was read and is not yet acknowledged; reading stops above it.
     pub memory_bytes_max: usize,
+    /// Files that the node has removed and that are held open because they are not read yet; above it the oldest are let go,
+    /// which is a loss.
+    pub held_removed_bytes_max: u64,
     /// Between two looks at files that are being written to.
     pub poll_interval_ms: u64,
     /// Between two walks over all folders, in case an event was lost.
@@ -144,6 +147,7 @@ impl Default for Read {
     fn default() -> Read {
         Read {
             memory_bytes_max: 16 << 20,
+            held_removed_bytes_max: 1 << 30,
             poll_interval_ms: 50,
             scan_interval_ms: 5_000,
             checkpoint_interval_ms: 1_000,

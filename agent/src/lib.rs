@@ -12,6 +12,7 @@ pub mod context;
 mod discover;
 mod folder;
 mod kafka_sink;
+mod progress;
 mod reader;
 mod report;
 mod rotation;
@@ -82,7 +83,7 @@ pub async fn run(
         context_generation: 0,
         started: Instant::now(),
         buffer: Vec::new(),
-        rounds: 0,
+        paused_until_ms: 0,
         config,
         context,
         rules,

@@ -30,6 +30,7 @@ const IDLE_MS: i64 = 2_000;
 /// Read and acknowledged files are held this long, in case they still grow.
 const SETTLE_GRACES: i64 = 10;
 const HOUSEKEEPING_MS: i64 = 1_000;
+const RESTART_PAUSE_MS: i64 = 1_000;
 
 pub(crate) struct Reader {
     pub config: Config,
@@ -60,7 +61,8 @@ pub(crate) struct Reader {
     pub context_generation: u64,
     pub started: Instant,
     pub buffer: Vec<u8>,
-    pub rounds: u64,
+    /// After a failure nothing is read until then.
+    pub paused_until_ms: i64,
 }
 
 impl Reader {
@@ -327,6 +329,8 @@ impl Reader {
             run.last_data_ms = clock.mono_ms;
         }
         self.ship.start_anew();
+        self.paused_until_ms =
+            clock.mono_ms + RESTART_PAUSE_MS.min(20 * self.config.read.poll_interval_ms as i64);
         self.active.extend(self.runs.keys());
     }
 
@@ -336,10 +340,11 @@ impl Reader {
 
     /// Gives each active run its turn. True: there is more to read and room for it.
     fn read_round(&mut self, clock: Clock) -> bool {
-        self.rounds += 1;
         let settings =
             Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
-        let mut more = false;
+        let memory_bytes_max = self.config.read.memory_bytes_max;
+        let paused = clock.mono_ms < self.paused_until_ms;
+        let (mut more, mut blocked_at) = (false, None);
         let ids: Vec<u64> =
             self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect();
         for id in ids {
@@ -358,16 +363,13 @@ impl Reader {
                 }
             }
             for _ in 0..TURN_CHUNKS {
-                if self.ship.is_stalled() || self.ship.held_bytes() >= self.config.read.memory_bytes_max {
-                    self.turn = id;
-                    return false;
+                if paused || self.ship.is_stalled() || self.ship.held_bytes() >= memory_bytes_max {
+                    blocked_at.get_or_insert(id);
+                    break;
                 }
                 match run.step(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock) {
                     Ok(Step::More) => more = true,
-                    Ok(Step::Idle | Step::Ended) => {
-                        more = more && !self.ship.is_stalled();
-                        break;
-                    }
+                    Ok(Step::Idle | Step::Ended) => break,
                     Err(error) => {
                         self.tally.file_errors += 1;
                         tracing::warn!(run = run.key, %error, "read log file");
@@ -387,7 +389,17 @@ impl Reader {
                 }
             }
         }
-        more
+        if self.ship.open_bytes * 2 > memory_bytes_max {
+            // Many streams with little each: their batches may not use up the room that none of them fills.
+            for run in self.runs.values_mut() {
+                run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
+            }
+        }
+        if let Some(id) = blocked_at {
+            // Whoever found no room is the first to have some.
+            self.turn = id;
+        }
+        more && blocked_at.is_none()
     }
 
     /// Things that are done once a second.
@@ -412,7 +424,31 @@ impl Reader {
                 self.dirty = true;
             }
         }
+        self.let_go(clock);
         self.report(clock);
+    }
+
+    /// Holds removed files only within their budget; of the run that holds the most the oldest goes first.
+    fn let_go(&mut self, clock: Clock) {
+        let settings =
+            Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+        loop {
+            let held = |run: &Run| run.held_removed().map(|(_, bytes)| bytes).sum::<u64>();
+            let total: u64 = self.runs.values().map(held).sum();
+            if total <= self.config.read.held_removed_bytes_max {
+                return;
+            }
+            let Some(run) = self.runs.values_mut().max_by_key(|run| held(run)) else { return };
+            let Some((index, _)) = run.held_removed().next() else { return };
+            run.let_go(index, &settings, &mut self.ship, &mut self.tally, clock);
+            let id = run.id;
+            self.dirty = true;
+            // Its packed copy, if there is one, takes its place.
+            let key = self.folders.iter().find(|(_, runs)| runs.contains(&id)).map(|(key, _)| key.clone());
+            if let Some(key) = key {
+                self.refresh_folder(&key, clock);
+            }
+        }
     }
 
     fn make_checkpoint(&self) -> Checkpoint {

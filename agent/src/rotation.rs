@@ -20,7 +20,7 @@ use crate::telemetry::Tally;
 /// What an inode was seen to hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    id: FileId,
+    pub id: FileId,
     size: u64,
     mtime_ns: i64,
 }
@@ -61,7 +61,7 @@ impl Run {
             return Ok(());
         };
         let entries = self.entries(folder)?;
-        if entries.is_empty() && !self.source.is_plain() && self.unnamed.is_none() && !self.files.is_empty() {
+        if entries.is_empty() && self.unnamed.is_none() && !self.files.is_empty() {
             // Removed although its folder is still there: the kubelet clears away what a dead container left.
             self.gone_at_ms.get_or_insert(clock.mono_ms);
         } else {
@@ -69,10 +69,7 @@ impl Run {
         }
         for file in &mut self.files {
             let inode = (file.dev, file.ino);
-            if !entries.iter().any(|entry| (entry.stat.dev, entry.stat.ino) == inode) {
-                // It lives on only because we hold it open.
-                file.name = format!("{} (removed)", file.name.trim_end_matches(" (removed)"));
-            }
+            file.removed = !entries.iter().any(|entry| (entry.stat.dev, entry.stat.ino) == inode);
         }
         let mut known = std::collections::HashMap::with_capacity(entries.len());
         for entry in &entries {
@@ -218,9 +215,16 @@ impl Run {
         let mut file = LogFile::new(seq, id, &entry.name, stat, bytes, format);
         file.size = if entry.gzip { 0 } else { stat.size };
         tracing::debug!(run = self.key, file = entry.name, id = %file.id, "new log file");
-        // A rotated file that appears only now was live after all that we know, but before the file that is live now.
-        let live_last = self.files.back().is_some_and(|last| last.name == self.live_name);
-        let at = if !entry.live && live_last { self.files.len() - 1 } else { self.files.len() };
+        // Before the first that is younger; a file that was live and lost its name since is older than all that appear.
+        let live_at = self.files.iter().position(|other| other.name == self.live_name && !other.removed);
+        let at = match rotated_suffix(&self.live_name, &entry.name).filter(|_| !entry.live) {
+            Some(suffix) if !self.source.is_plain() => self.files.iter().position(|other| {
+                let others = rotated_suffix(&self.live_name, &other.name);
+                others.is_some_and(|others| others > suffix)
+            }),
+            _ => None,
+        };
+        let at = at.or(live_at.filter(|_| !entry.live)).unwrap_or(self.files.len());
         self.files.insert(at, file);
         at
     }

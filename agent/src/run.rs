@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use cordwood_core::batch::{BatchHeader, LossRange};
-use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
+use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::gate::Gate;
 use cordwood_core::identity::{FileId, Io};
 use cordwood_core::level::Level;
@@ -19,13 +19,15 @@ use crate::collect::{Collector, Pin, Stream};
 use crate::config::Batch;
 use crate::context::{Context, Source};
 use crate::rotation::Known;
-use crate::ship::{OpenBatch, Sent, Shipper};
+use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{Bytes, Chunk, LogFile, Outstanding};
 use crate::telemetry::Tally;
 
 /// Bytes that are read at once; a longer line is read in a larger piece.
 pub const CHUNK_BYTES: usize = 256 << 10;
-const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
+/// Failed attempts to read a file before the rest of it is given up.
+const READ_ERRORS_MAX: u32 = 100;
+pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
 
 /// The moment, as the reader saw it last. Intervals are measured on the monotonic one.
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +69,13 @@ pub struct Run {
     pub growth_bytes_per_s: f64,
     pub measured_at_ms: i64,
     pub measured_bytes: u64,
-    pipeline: Pipeline,
-    streams: [Stream; 2],
-    pins: Vec<Pin>,
+    pub pipeline: Pipeline,
+    pub streams: [Stream; 2],
+    pub pins: Vec<Pin>,
     /// Losses that cannot be told yet, because whose they are is not known.
-    losses: Vec<(u64, LossRange)>,
+    pub losses: Vec<(u64, LossRange)>,
     /// The file that the pipeline is in.
-    current: Option<u64>,
+    pub current: Option<u64>,
 }
 
 /// What one step of reading came to.
@@ -138,6 +140,9 @@ impl Run {
         tally: &mut Tally,
         clock: Clock,
     ) -> io::Result<Step> {
+        if !self.losses.is_empty() {
+            self.tell_losses(settings, ship, tally, clock);
+        }
         let Some(index) = self.files.iter().position(|file| file.finished_at_ms.is_none()) else {
             return Ok(if self.gone_at_ms.is_some() && self.unnamed.is_none() {
                 Step::Ended
@@ -149,7 +154,18 @@ impl Run {
         let mut max = CHUNK_BYTES;
         loop {
             let file = &mut self.files[index];
-            let range = match file.read(buffer, max)? {
+            let chunk = match file.read(buffer, max) {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    let gives_up = file.is_gzip() || file.read_errors >= READ_ERRORS_MAX;
+                    file.read_errors += 1;
+                    if gives_up {
+                        self.give_up(index, &error, settings, ship, tally, clock);
+                    }
+                    return Err(error);
+                }
+            };
+            let range = match chunk {
                 Chunk::Bytes(range) => range,
                 Chunk::End => return Ok(self.at_end(index, &[], settings, ship, tally, clock)),
                 Chunk::Replaced => {
@@ -211,6 +227,24 @@ impl Run {
         self.bytes_read += taken as u64;
         tally.read_bytes += taken as u64;
         taken
+    }
+
+    /// The file cannot be read: the rest of it is lost, and the next one has its turn.
+    fn give_up(
+        &mut self,
+        index: usize,
+        error: &io::Error,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let file = &mut self.files[index];
+        file.finished_at_ms = Some(clock.mono_ms);
+        file.bytes = Bytes::Gone;
+        let (from, bytes) = (file.position, file.size.saturating_sub(file.position));
+        let loss = LossRange { from, bytes, exact: false, reason: format!("it cannot be read: {error}") };
+        self.lose(index, loss, settings, ship, tally, clock);
     }
 
     /// Nothing whole is left in the file now; `rest` is the beginning of a line.
@@ -404,6 +438,10 @@ impl Run {
         self.cut_all(settings, ship, tally, clock);
         self.context = Some(context);
         self.waiting_since_ms = None;
+        self.tell_losses(settings, ship, tally, clock);
+    }
+
+    fn tell_losses(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
         for (seq, loss) in std::mem::take(&mut self.losses) {
             if let Some(index) = self.files.iter().position(|file| file.seq == seq) {
                 self.lose(index, loss, settings, ship, tally, clock);
@@ -466,93 +504,6 @@ impl Run {
 
     pub fn has_open_batch(&self) -> bool {
         self.streams.iter().any(|stream| stream.open.is_some())
-    }
-
-    pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
-        self.pins.retain(|pin| pin.ticket != ticket);
-        if let Some(file) = self.files.iter_mut().find(|file| file.seq == sent.file_seq) {
-            file.acknowledge(sent.io, ticket);
-        }
-    }
-
-    /// Where reading would have to begin again in this file.
-    pub fn acknowledged_position(&self, file: &LogFile) -> u64 {
-        let mut held = u64::MAX;
-        for stream in &self.streams {
-            if let Some(batch) = &stream.open {
-                if batch.file_seq == file.seq {
-                    held = held.min(batch.first_start);
-                }
-                if let Some((_, start)) = batch.carried_from.filter(|(seq, _)| *seq == file.seq) {
-                    held = held.min(start);
-                }
-            }
-            if let Some((_, start)) = stream.carry.filter(|(seq, _)| *seq == file.seq) {
-                held = held.min(start);
-            }
-        }
-        for io in IOS {
-            if self.current == Some(file.seq)
-                && let Some(start) = self.pipeline.pending_start(io)
-            {
-                // A record that began in an earlier file holds this one back from where its part here begins.
-                let carried = self.streams[io as usize].carry.is_some();
-                held = held.min(if carried { 0 } else { start });
-            }
-        }
-        for pin in self.pins.iter().filter(|pin| pin.file_seq == file.seq) {
-            held = held.min(pin.start);
-        }
-        for (_, loss) in self.losses.iter().filter(|(seq, _)| *seq == file.seq) {
-            held = held.min(loss.from);
-        }
-        file.acknowledged_position(held)
-    }
-
-    /// Whether all that was read of this file is safe.
-    pub fn is_settled(&self, file: &LogFile) -> bool {
-        file.is_all_acknowledged() && self.acknowledged_position(file) == file.position
-    }
-
-    /// Everything that is not acknowledged is to be read again.
-    pub fn go_back(&mut self, ship: &mut Shipper) {
-        let positions: Vec<u64> = self.files.iter().map(|file| self.acknowledged_position(file)).collect();
-        for stream in &mut self.streams {
-            if let Some(batch) = stream.open.take() {
-                ship.discard(batch);
-            }
-            stream.carry = None;
-        }
-        self.pins.clear();
-        self.pipeline = Pipeline::new();
-        self.current = None;
-        for (file, position) in self.files.iter_mut().zip(positions) {
-            if let Err(error) = file.go_back(position) {
-                tracing::warn!(file = file.name, position, %error, "go back in file");
-            }
-        }
-    }
-
-    pub fn checkpoint(&self) -> RunCheckpoint {
-        let mut files = self.done.clone();
-        files.extend(self.resume.iter().cloned());
-        files.extend(self.files.iter().map(|file| {
-            let position = self.acknowledged_position(file);
-            FileCheckpoint {
-                file: file.id,
-                name: file.name.clone(),
-                dev: file.dev,
-                ino: file.ino,
-                position,
-                marker: file.marker_at(position),
-                ends: file.acked_ends,
-                size: file.size.max(position),
-                done: file.finished_at_ms.is_some() && self.is_settled(file),
-            }
-        }));
-        let origin =
-            self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
-        RunCheckpoint { key: self.key.clone(), origin, files }
     }
 
     /// Bytes on disk that are not read yet, as far as sizes are known.

@@ -58,6 +58,8 @@ pub struct LogFile {
     pub ends: [u64; 2],
     pub acked_ends: [u64; 2],
     pub outstanding: [VecDeque<Outstanding>; 2],
+    pub removed: bool,
+    pub read_errors: u32,
     /// When its successor was seen, or its folder was gone (milliseconds of the reader's clock).
     pub superseded_at_ms: Option<i64>,
     /// Read to its end, and nothing more is to be expected.
@@ -91,6 +93,8 @@ impl LogFile {
             ends: [0; 2],
             acked_ends: [0; 2],
             outstanding: [VecDeque::new(), VecDeque::new()],
+            removed: false,
+            read_errors: 0,
             superseded_at_ms: None,
             finished_at_ms: None,
         }
@@ -179,7 +183,7 @@ impl LogFile {
         self.outstanding.iter().all(VecDeque::is_empty)
     }
 
-    /// Whether `ticket` was one of this file's.
+    /// Marks a batch as safe, and moves the ends over all that are safe up to the first that is not.
     pub fn acknowledge(&mut self, io: Io, ticket: u64) {
         let batches = &mut self.outstanding[io as usize];
         if let Some(batch) = batches.iter_mut().find(|batch| batch.ticket == ticket) {
@@ -195,12 +199,20 @@ impl LogFile {
 
     /// Goes back to `position`, as if what is behind it had never been read.
     pub fn go_back(&mut self, position: u64) -> io::Result<()> {
-        for batches in &mut self.outstanding {
-            batches.clear();
-        }
-        self.ends = self.acked_ends;
+        self.forget_outstanding();
         self.finished_at_ms = None;
         self.seek(position)
+    }
+
+    /// No answer will come any more for what was sent.
+    pub fn forget_outstanding(&mut self) {
+        self.outstanding.iter_mut().for_each(VecDeque::clear);
+        self.ends = self.acked_ends;
+    }
+
+    /// It has no name any more and lives on because we hold it open.
+    pub fn is_removed(&self) -> bool {
+        self.removed
     }
 
     /// Continues at `position`, with the bytes before it as they are now.

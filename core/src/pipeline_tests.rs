@@ -1,1 +1,167 @@
+//! The chunking law, and what becomes of each kind of line.
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::gate::GateRule;
+
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    kept: Vec<(Span, i64, Level, Flags, Vec<u8>)>,
+    gated: Vec<Span>,
+}
+
+impl Output for Seen {
+    fn kept(&mut self, record: Kept<'_>) {
+        self.kept.push((record.span, record.time_ns, record.level, record.flags, record.body.into_owned()));
+    }
+
+    fn gated(&mut self, span: Span) {
+        self.gated.push(span);
+    }
+}
+
+fn now(format: Format, gate: &Gate) -> Now<'_> {
+    Now { format, gate, time_ns: 1_700_000_000_000_000_000 }
+}
+
+/// Feeds `bytes` cut at `cuts`, as a reader does: what is left of a chunk begins the next one.
+fn feed(format: Format, gate: &Gate, bytes: &[u8], cuts: &[usize]) -> (Seen, usize) {
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let mut from = 0;
+    for cut in cuts.iter().copied().chain([bytes.len()]) {
+        let cut = cut.clamp(from, bytes.len());
+        from += pipeline.feed(&bytes[from..cut], from as u64, &now(format, gate), &mut seen);
+    }
+    (seen, from)
+}
+
+const LINES: &str = "\
+2026-11-21T02:24:31.000000001Z stdout F {\"level\":\"error\",\"msg\":\"a\"}\n\
+2026-11-21T02:24:31.000000002Z stdout P hel\n\
+2026-11-21T02:24:31.000000003Z stderr F beside\n\
+\n\
+nonsense\n\
+2026-11-21T02:24:31.000000004Z stdout F lo\n\
+2026-11-21T02:24:31.000000005Z stdfoo F x\n\
+2026-11-21T02:24:31.000000006Z stdout F \n\
+2026-11-21T02:24:31.000000007Z stdout P open";
+
+#[test]
+fn each_line_has_one_outcome_and_its_neighbours_are_untouched() {
+    let gate = Gate::default();
+    let (seen, taken) = feed(Format::Cri, &gate, LINES.as_bytes(), &[]);
+    let bodies: Vec<(&[u8], bool)> =
+        seen.kept.iter().map(|kept| (&kept.4[..], kept.3.has(Flags::PARSE_ERROR))).collect();
+    let expected: Vec<(&[u8], bool)> = vec![
+        (b"{\"level\":\"error\",\"msg\":\"a\"}", false),
+        (b"beside", false),
+        (b"", true),
+        (b"nonsense", true),
+        (b"hello", false),
+        (b"2026-11-21T02:24:31.000000005Z stdfoo F x", true),
+        (b"", false),
+    ];
+    assert_eq!(bodies, expected);
+    assert_eq!(taken, LINES.rfind('\n').unwrap() + 1, "the open line waits");
+    assert_eq!(seen.kept[0].2, Level::Error);
+    // The joined record has the first part's time, and lies where its last part ends.
+    assert_eq!(seen.kept[4].1 % 10, 2);
+    assert!(seen.kept[4].0.end > seen.kept[3].0.end);
+    let bytes: u64 = seen.kept.iter().map(|kept| kept.0.bytes).sum();
+    assert_eq!(bytes, taken as u64, "every byte in exactly one record");
+}
+
+#[test]
+fn a_record_goes_on_in_the_next_file() {
+    let gate = Gate::default();
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let now = now(Format::Cri, &gate);
+    let first = b"2026-11-21T02:24:31Z stdout P hel\n";
+    pipeline.feed(first, 0, &now, &mut seen);
+    assert_eq!(pipeline.pending_start(Io::Stdout), Some(0));
+    pipeline.next_file();
+    pipeline.feed(b"2026-11-21T02:24:32Z stdout F lo\n", 0, &now, &mut seen);
+    assert_eq!(seen.kept[0].4, b"hello");
+    assert!(seen.kept[0].0.carried);
+    assert_eq!(seen.kept[0].0.bytes, 67);
+    pipeline.feed(b"2026-11-21T02:24:32Z stdout F x\n", 33, &now, &mut seen);
+    assert!(!seen.kept[1].0.carried);
+}
+
+#[test]
+fn what_never_ends_is_kept_and_flagged() {
+    let gate = Gate::default();
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let now = now(Format::Cri, &gate);
+    pipeline.feed(b"2026-11-21T02:24:31Z stderr P half\n", 0, &now, &mut seen);
+    pipeline.feed_unended(b"2026-11-21T02:2", 35, &now, &mut seen);
+    pipeline.flush(&now, &mut seen);
+    let flags: Vec<Flags> = seen.kept.iter().map(|kept| kept.3).collect();
+    assert_eq!(flags, [Flags::PARSE_ERROR | Flags::INCOMPLETE, Flags::INCOMPLETE]);
+}
+
+#[test]
+fn a_line_longer_than_a_record_comes_in_pieces() {
+    let gate = Gate::default();
+    let mut long = vec![b'x'; 2 * RECORD_BYTES_MAX + 10];
+    long.push(b'\n');
+    long.extend_from_slice(b"next\n");
+    let (seen, taken) = feed(Format::Plain, &gate, &long, &[]);
+    assert_eq!(taken, long.len());
+    let lengths: Vec<usize> = seen.kept.iter().map(|kept| kept.4.len()).collect();
+    assert_eq!(lengths, [RECORD_BYTES_MAX, RECORD_BYTES_MAX, 10, 4]);
+    assert!(seen.kept[0].3.has(Flags::INCOMPLETE) && !seen.kept[3].3.has(Flags::INCOMPLETE));
+}
+
+/// Lines as containers and their runtimes write them, and as nobody should.
+fn any_line() -> impl Strategy<Value = Vec<u8>> {
+    let content = prop_oneof![
+        prop::collection::vec(any::<u8>().prop_filter("newline", |byte| *byte != b'\n'), 0..40),
+        "\\{\"level\":\"(debug|info|warn|error)\",\"msg\":\"[a-z]{0,8}\"\\}".prop_map(String::into_bytes),
+    ];
+    let cri = (0..1_000_000_000u32, any::<bool>(), any::<bool>(), content.clone()).prop_map(
+        |(nanos, out, full, content)| {
+            let io = if out { "stdout" } else { "stderr" };
+            let tag = if full { "F" } else { "P" };
+            let mut line = format!("2026-11-21T02:24:31.{nanos:09}Z {io} {tag} ").into_bytes();
+            line.extend_from_slice(&content);
+            line
+        },
+    );
+    prop_oneof![8 => cri, 1 => content]
+}
+
+proptest! {
+    #[test]
+    fn any_split_of_the_bytes_gives_the_same_records(
+        lines in prop::collection::vec(any_line(), 0..20),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        format in prop_oneof![Just(Format::Cri), Just(Format::Plain), Just(Format::Docker)],
+        gated in any::<bool>(),
+    ) {
+        let mut bytes = Vec::new();
+        for line in lines {
+            bytes.extend_from_slice(&line);
+            bytes.push(b'\n');
+        }
+        let rules = GateRule { id: "r".into(), level: Level::Warn, sample_below: 0.5, expires_at_ms: None };
+        let gate = if gated { Gate::new(vec![rules]) } else { Gate::default() };
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        let whole = feed(format, &gate, &bytes, &[]);
+        prop_assert_eq!(feed(format, &gate, &bytes, &cuts), whole);
+    }
+
+    #[test]
+    fn positions_rise_strictly_for_each_output(lines in prop::collection::vec(any_line(), 0..30)) {
+        let mut bytes = lines.join(&b'\n');
+        bytes.push(b'\n');
+        let (seen, _) = feed(Format::Cri, &Gate::default(), &bytes, &[]);
+        for io in [Io::Stdout, Io::Stderr] {
+            let ends: Vec<u64> =
+                seen.kept.iter().filter(|kept| kept.0.io == io).map(|kept| kept.0.end).collect();
+            prop_assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+    }
+}

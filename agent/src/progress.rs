@@ -1,0 +1,151 @@
+//! How far a run is safe: what acknowledgements allow the checkpoint to say, and the way back when they fail.
+//! Promises: the position of a file passes nothing that is open, on its way or unfinished; going back and reading again
+//! gives the same records at the same places.
+
+use cordwood_core::batch::LossRange;
+use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
+use cordwood_core::pipeline::Pipeline;
+
+use crate::run::{Clock, IOS, Run, Settings};
+use crate::ship::{Sent, Shipper};
+use crate::tail::{Bytes, LogFile};
+use crate::telemetry::Tally;
+
+impl Run {
+    pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
+        self.pins.retain(|pin| pin.ticket != ticket);
+        if let Some(file) = self.files.iter_mut().find(|file| file.seq == sent.file_seq) {
+            file.acknowledge(sent.io, ticket);
+        }
+    }
+
+    /// Where reading would have to begin again in this file.
+    pub fn acknowledged_position(&self, file: &LogFile) -> u64 {
+        let mut held = u64::MAX;
+        for stream in &self.streams {
+            if let Some(batch) = &stream.open {
+                if batch.file_seq == file.seq {
+                    held = held.min(batch.first_start);
+                }
+                if let Some((_, start)) = batch.carried_from.filter(|(seq, _)| *seq == file.seq) {
+                    held = held.min(start);
+                }
+            }
+            if let Some((_, start)) = stream.carry.filter(|(seq, _)| *seq == file.seq) {
+                held = held.min(start);
+            }
+        }
+        for io in IOS {
+            if self.current == Some(file.seq)
+                && let Some(start) = self.pipeline.pending_start(io)
+            {
+                // A record that began in an earlier file holds this one back from where its part here begins.
+                let carried = self.streams[io as usize].carry.is_some();
+                held = held.min(if carried { 0 } else { start });
+            }
+        }
+        for pin in self.pins.iter().filter(|pin| pin.file_seq == file.seq) {
+            held = held.min(pin.start);
+        }
+        for (_, loss) in self.losses.iter().filter(|(seq, _)| *seq == file.seq) {
+            held = held.min(loss.from);
+        }
+        file.acknowledged_position(held)
+    }
+
+    /// Whether all that was read of this file is safe.
+    pub fn is_settled(&self, file: &LogFile) -> bool {
+        file.is_all_acknowledged() && self.acknowledged_position(file) == file.position
+    }
+
+    /// Everything that is not acknowledged is to be read again.
+    pub fn go_back(&mut self, ship: &mut Shipper) {
+        let positions: Vec<u64> = self.files.iter().map(|file| self.acknowledged_position(file)).collect();
+        for stream in &mut self.streams {
+            if let Some(batch) = stream.open.take() {
+                ship.discard(batch);
+            }
+            stream.carry = None;
+        }
+        self.pins.clear();
+        self.pipeline = Pipeline::new();
+        self.current = None;
+        for (file, position) in self.files.iter_mut().zip(positions) {
+            if matches!(file.bytes, Bytes::Gone) {
+                // It cannot be read again: what was on its way is lost, or the loss is told again.
+                if !file.is_all_acknowledged() {
+                    let bytes = file.size.saturating_sub(position);
+                    let reason = "gone before it was acknowledged".to_owned();
+                    self.losses.push((file.seq, LossRange { from: position, bytes, exact: false, reason }));
+                }
+                file.forget_outstanding();
+                continue;
+            }
+            if let Err(error) = file.go_back(position) {
+                tracing::warn!(file = file.name, position, %error, "go back in file");
+            }
+        }
+    }
+
+    pub fn checkpoint(&self) -> RunCheckpoint {
+        let mut files = self.done.clone();
+        files.extend(self.resume.iter().cloned());
+        files.extend(self.files.iter().map(|file| self.checkpoint_of(file)));
+        let origin =
+            self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
+        RunCheckpoint { key: self.key.clone(), origin, files }
+    }
+
+    fn checkpoint_of(&self, file: &LogFile) -> FileCheckpoint {
+        let position = self.acknowledged_position(file);
+        FileCheckpoint {
+            file: file.id,
+            name: file.name.clone(),
+            dev: file.dev,
+            ino: file.ino,
+            position,
+            marker: file.marker_at(position),
+            ends: file.acked_ends,
+            size: file.size.max(position),
+            done: file.finished_at_ms.is_some() && self.is_settled(file),
+        }
+    }
+
+    /// Files that only we still hold, with bytes that were not read: (index, bytes on disk).
+    pub fn held_removed(&self) -> impl Iterator<Item = (usize, u64)> {
+        let held = self.files.iter().enumerate().filter(|(_, file)| {
+            file.is_removed() && file.finished_at_ms.is_none() && file.is_all_acknowledged()
+        });
+        held.map(|(index, file)| (index, file.size))
+    }
+
+    /// Lets go of such a file: its packed copy is read later on, if there is one; else what was not read is lost.
+    pub fn let_go(
+        &mut self,
+        index: usize,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let position = self.acknowledged_position(&self.files[index]);
+        let file = &mut self.files[index];
+        if self.known.values().any(|known| known.id == file.id) && file.position == position {
+            let id = file.id;
+            self.known.retain(|_, known| known.id != id);
+            let checkpoint = self.checkpoint_of(&self.files[index]);
+            self.resume.push(checkpoint);
+            self.files.remove(index);
+            return;
+        }
+        let loss = LossRange {
+            from: file.position,
+            bytes: file.size.saturating_sub(file.position),
+            exact: true,
+            reason: "removed by the node, and too much was held open already".to_owned(),
+        };
+        file.bytes = Bytes::Gone;
+        file.finished_at_ms = Some(clock.mono_ms);
+        self.lose(index, loss, settings, ship, tally, clock);
+    }
+}
