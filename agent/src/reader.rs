@@ -430,8 +430,6 @@ impl Reader {
 
     /// Holds removed files only within their budget; of the run that holds the most the oldest goes first.
     fn let_go(&mut self, clock: Clock) {
-        let settings =
-            Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
         loop {
             let held = |run: &Run| run.held_removed().map(|(_, bytes)| bytes).sum::<u64>();
             let total: u64 = self.runs.values().map(held).sum();
@@ -440,6 +438,8 @@ impl Reader {
             }
             let Some(run) = self.runs.values_mut().max_by_key(|run| held(run)) else { return };
             let Some((index, _)) = run.held_removed().next() else { return };
+            let settings =
+                Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
             run.let_go(index, &settings, &mut self.ship, &mut self.tally, clock);
             let id = run.id;
             self.dirty = true;
