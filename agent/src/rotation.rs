@@ -162,6 +162,10 @@ impl Run {
     ) -> io::Result<Option<FileId>> {
         let handle = folder.open_file(&entry.name)?;
         let stat = crate::folder::stat_of(&handle)?;
+        if entry.live {
+            // It may be the one that waits for its first line, which is looked at anew here.
+            self.unnamed = None;
+        }
         let head = match read_head(&handle, entry.gzip) {
             Ok(head) => head,
             Err(error) if entry.gzip => {
