@@ -40,7 +40,7 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     let mut page = Page { limit: 0, after };
     let mut kept: Vec<Found> = Vec::new();
     let mut printed = 0;
-    let mut ended_by_budget = false;
+    let mut ended_by_budget;
     loop {
         page.limit = usize::try_from(wanted.min(PAGE_RECORDS_MAX)).unwrap_or(usize::MAX);
         let found =
