@@ -100,7 +100,7 @@ impl Retention {
             let result = if !migrated {
                 self.migrate(&mut migrated).await
             } else if leads {
-                self.create_pass(&mut passes).await
+                self.create_pass(&mut passes, &changes).await
             } else {
                 passes.stop();
                 self.store.pooled().await.map(|_| ()).map_err(PassError::from)
@@ -132,7 +132,12 @@ impl Retention {
         Ok(())
     }
 
-    async fn create_pass(&self, passes: &mut Passes) -> Result<(), PassError> {
+    /// `changes`: a policy that changes meanwhile is not kept waiting by leaves for late records; the next pass makes them.
+    async fn create_pass(
+        &self,
+        passes: &mut Passes,
+        changes: &Watched<LogRetentionPolicy>,
+    ) -> Result<(), PassError> {
         let picture = self.picture();
         let policies = match &picture {
             Some(picture) => picture.policies.clone(),
@@ -145,7 +150,9 @@ impl Retention {
         let timer = self.telemetry.pass("create");
         let mut report = passes.look(&policies, now_us(), &self.tuning()).await?;
         self.telemetry.catalogue(&report);
-        passes.apply(&mut report, |_| true).await?;
+        let begun_us = now_us();
+        let is_past = |planned: &Planned| planned.step.leaf().is_some_and(|leaf| leaf.to_us <= begun_us);
+        passes.apply(&mut report, |planned| !(is_past(planned) && changes.has_changed())).await?;
         timer.stop();
         self.telemetry.steps(&report);
         if report.done.is_empty() && report.failed.is_empty() {

@@ -61,6 +61,11 @@ where
         objects.as_ref().map(|objects| objects.values().cloned().collect())
     }
 
+    /// Whether anything changed since [`Watched::changed`] last resolved.
+    pub fn has_changed(&self) -> bool {
+        self.changed.has_changed().unwrap_or(false)
+    }
+
     /// Resolves when anything changed since the last call.
     pub async fn changed(&mut self) {
         if self.changed.changed().await.is_err() {
