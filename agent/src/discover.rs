@@ -165,10 +165,10 @@ impl Discover {
         if root {
             self.scan_root(changes, true);
         }
-        if changes.overflowed {
-            if let Err(error) = self.scan(changes, true) {
-                tracing::warn!(%error, "walk the folders after an overflow");
-            }
+        if changes.overflowed
+            && let Err(error) = self.scan(changes, true)
+        {
+            tracing::warn!(%error, "walk the folders after an overflow");
         }
     }
 

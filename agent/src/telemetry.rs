@@ -35,7 +35,7 @@ pub struct Tally {
 pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
-    counters: Vec<(IntCounter, fn(&Tally) -> u64)>,
+    counters: Vec<(IntCounter, Reading)>,
     files: IntGauge,
     lag_bytes: IntGauge,
     held_bytes: IntGauge,

@@ -238,11 +238,7 @@ impl Reader {
                     self.accept(message);
                 }
                 Some(Err(error)) => self.failed(&error),
-                None if !self.buffer.is_empty() && !full => {
-                    if !self.hand_over(false) {
-                        return;
-                    }
-                }
+                None if !self.buffer.is_empty() && !full && !self.hand_over(false) => return,
                 None => {}
             }
         }
@@ -339,16 +335,16 @@ impl Reader {
         if self.stopped.contains_key(&partition) {
             return;
         }
-        if let Some((offset, hash)) = self.verify.remove(&partition) {
-            if message.kafka_offset < offset + 1 {
-                if message_hash(&message.payload) != hash {
-                    let why = format!(
-                        "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew"
-                    );
-                    self.stop(partition, why);
-                }
-                return;
+        if let Some((offset, hash)) = self.verify.remove(&partition)
+            && message.kafka_offset < offset + 1
+        {
+            if message_hash(&message.payload) != hash {
+                let why = format!(
+                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew"
+                );
+                self.stop(partition, why);
             }
+            return;
         }
         self.buffer_bytes += message.payload.len();
         self.buffer.push(message);

@@ -195,7 +195,7 @@ struct Inner {
 
 impl Store {
     pub fn new(seed: u64) -> Store {
-        Store(Arc::new(Mutex::new(Inner { lazy: seed % 2 == 0, ..Inner::default() })))
+        Store(Arc::new(Mutex::new(Inner { lazy: seed.is_multiple_of(2), ..Inner::default() })))
     }
 
     pub fn set_full(&self, full: bool) {
@@ -283,7 +283,7 @@ impl Sink for Store {
             return Ok(());
         }
         inner.take(key, &payload);
-        let lazy = inner.lazy && inner.sent % 3 == 0;
+        let lazy = inner.lazy && inner.sent.is_multiple_of(3);
         drop(inner);
         if lazy {
             std::thread::spawn(move || {

@@ -114,12 +114,12 @@ impl Spool {
 impl Write for Spool {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         // Past the limit, up to the end of the line and on to a new file.
-        if self.bytes >= FILE_BYTES_MAX {
-            if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-                self.put(&buffer[..=end])?;
-                self.next_file().map_err(io::Error::other)?;
-                return Ok(end + 1);
-            }
+        if self.bytes >= FILE_BYTES_MAX
+            && let Some(end) = buffer.iter().position(|byte| *byte == b'\n')
+        {
+            self.put(&buffer[..=end])?;
+            self.next_file().map_err(io::Error::other)?;
+            return Ok(end + 1);
         }
         self.put(buffer)?;
         Ok(buffer.len())
