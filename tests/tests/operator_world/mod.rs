@@ -62,7 +62,7 @@ impl World {
         Api::all(self.client.clone())
     }
 
-    fn launch(&mut self, kubeconfig: std::path::PathBuf) -> Result<Operator> {
+    fn launch(&mut self, kubeconfig: std::path::PathBuf, identity: &str) -> Result<Operator> {
         self.started += 1;
         let port = Port::free()?;
         let config = json!({
@@ -71,7 +71,7 @@ impl World {
             "kubernetes": {"kubeconfig_file": kubeconfig, "namespace": "default"},
             "retention": {"pass_interval_ms": 500, "notice_ms": 1500},
             "levels": {"ask_interval_ms": 1000},
-            "leader": {"lease_duration_ms": 2000, "identity": format!("operator-{}", self.started)},
+            "leader": {"lease_duration_ms": 2000, "identity": identity},
         });
         let path = self.home.join(format!("operator-{}.yaml", self.started));
         std::fs::write(&path, config.to_string())?;
@@ -85,14 +85,15 @@ impl World {
 
     /// Starts without waiting.
     pub fn spawn_operator(&mut self) -> Result<()> {
+        // A container that starts again keeps its pod's name.
         let kubeconfig = self.server.kubeconfig();
-        self.operator = Some(self.launch(kubeconfig)?);
+        self.operator = Some(self.launch(kubeconfig, "operator-0")?);
         Ok(())
     }
 
     pub fn spawn_operator_as(&mut self, name: &str) -> Result<()> {
         let kubeconfig = self.server.kubeconfig_for(name, NOBODY)?;
-        self.operator = Some(self.launch(kubeconfig)?);
+        self.operator = Some(self.launch(kubeconfig, name)?);
         Ok(())
     }
 
@@ -108,7 +109,7 @@ impl World {
     /// A second one beside the first.
     pub fn another_operator(&mut self) -> Result<Operator> {
         let kubeconfig = self.server.kubeconfig();
-        self.launch(kubeconfig)
+        self.launch(kubeconfig, "operator-1")
     }
 
     pub fn kill_operator(&mut self) {
