@@ -285,6 +285,8 @@ pub fn read_head(file: &File, gzip: bool) -> io::Result<Vec<u8>> {
             }
             filled += got;
         }
+        // The clone shares the place in the file: whoever reads on begins at its beginning.
+        io::Seek::rewind(&mut &*file)?;
         filled
     } else {
         read_once_at(file, &mut head, 0)?
