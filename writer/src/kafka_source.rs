@@ -93,6 +93,7 @@ impl KafkaSource {
             buffer_bytes: 0,
             full_since: None,
             paused: false,
+            announce: false,
             verify: HashMap::new(),
             stopped: BTreeMap::new(),
         };
@@ -192,6 +193,8 @@ struct Reader {
     buffer_bytes: usize,
     full_since: Option<Instant>,
     paused: bool,
+    /// The writer must be told that there is another assignment.
+    announce: bool,
     /// The message before the position, which must be the one that PostgreSQL remembers: its offset and hash.
     verify: HashMap<u32, (u64, i64)>,
     stopped: BTreeMap<u32, String>,
@@ -209,10 +212,15 @@ impl Reader {
             }
             if self.consumer.context().changed.swap(false, Ordering::SeqCst) {
                 self.clear();
-                if self.consumer.context().assigned.lock().is_ok_and(|assigned| assigned.is_some())
-                    && self.output.blocking_send(Output::Reassigned).is_err()
-                {
-                    return;
+                self.announce =
+                    self.consumer.context().assigned.lock().is_ok_and(|assigned| assigned.is_some());
+            }
+            // Never waiting for the writer: the group counts on the polling.
+            if self.announce {
+                match self.output.try_send(Output::Reassigned) {
+                    Ok(()) => self.announce = false,
+                    Err(mpsc::error::TrySendError::Full(_)) => {}
+                    Err(mpsc::error::TrySendError::Closed(_)) => return,
                 }
             }
             if self.wanted.is_some() && last_try.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {

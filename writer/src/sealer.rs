@@ -13,6 +13,8 @@ use crate::sorter::RecordSorter;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(2);
+/// Another writer seals: look again after this.
+const OTHERS_TURN: Duration = Duration::from_secs(10);
 /// An alarm, not a readiness condition: with a sealer that cannot seal the way in stays open.
 const ALARM_AFTER_FAILURES: u32 = 3;
 
@@ -20,10 +22,14 @@ const ALARM_AFTER_FAILURES: u32 = 3;
 pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdown: CancellationToken) {
     let mut failures = 0;
     while !shutdown.is_cancelled() {
+        let mut pause = RETRY;
         let ended = tokio::select! {
             () = shutdown.cancelled() => return,
             ended = seal_while_ours(&store, &settings, &metrics, &mut failures) => ended,
         };
+        if let Ok(()) = ended {
+            pause = OTHERS_TURN;
+        }
         if let Err(error) = ended {
             metrics.seal_errors.inc();
             failures += 1;
@@ -34,7 +40,7 @@ pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdow
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(RETRY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
