@@ -73,11 +73,13 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
 
 async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {
     // Only leaves of our books: a table that somebody else attached is never ours to drop. The name follows from class
-    // and bound, so the table is found by it; pg_inherits says how it hangs.
+    // and bound, so the table is found by it; pg_inherits says how it hangs. The size of a leaf that is being detached
+    // is estimated: asking for it would queue behind the detach.
     let sql = "select l.class, l.time_from, l.time_to, l.detached, t.oid is not null as exists,
                       i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending,
-                      coalesce(pg_total_relation_size(t.oid), 0) as bytes,
-                      coalesce(pg_relation_size(t.oid), 0) = 0 as empty,
+                      coalesce(case when i.inhdetachpending then t.relpages::bigint * 8192
+                                    else pg_total_relation_size(t.oid) end, 0) as bytes,
+                      not coalesce(i.inhdetachpending, false) and coalesce(pg_relation_size(t.oid), 0) = 0 as empty,
                       greatest(coalesce(t.reltuples, 0), 0)::bigint as blocks
                from leaves l
                left join pg_class t on t.oid = to_regclass(

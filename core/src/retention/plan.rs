@@ -273,8 +273,11 @@ impl Planner<'_> {
             None => class.legal_hold.then_some(Waits::LegalHold),
         };
         // A retention that this plan shortens moves the horizon only when PostgreSQL has it: in the next pass.
-        let before = self.catalogue.class_by_id(class.id).map_or(0, |class| class.retention_us);
-        let retention_us = class.retention_us.max(before);
+        // So does a shorter grace period.
+        let before = self.catalogue.class_by_id(class.id);
+        let retention_us = class.retention_us.max(before.map_or(0, |class| class.retention_us));
+        let grace_us = class.grace_us.max(before.map_or(0, |class| class.grace_us));
+        let class = &Class { retention_us, grace_us, ..class.clone() };
         for leaf in self.catalogue.leaves_of(class.id) {
             let expired = leaf.expired(retention_us, self.now_us);
             // A class without a policy gets no more records: its empty leaves are of no use.
