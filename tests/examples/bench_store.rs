@@ -92,7 +92,7 @@ fn line(random: &mut SmallRng, number: u64) -> Line {
     };
     let mut word = || WORDS[(random.random::<f64>().powi(2) * 24.0) as usize];
     let text = format!("{} {} {} {} {}", word(), word(), word(), word(), word());
-    let text = if number % 100_003 == 0 { format!("{text} zebra") } else { text };
+    let text = if number.is_multiple_of(100_003) { format!("{text} zebra") } else { text };
     let trace = format!("{:032x}", random.random::<u128>());
     let data = format!(
         r#"{{"durationMs":{},"status":{},"path":"/api/v1/items/{}"}}"#,
