@@ -362,6 +362,8 @@ impl Reader {
                     Err(error) => tracing::warn!(run = run.key, %error, "read log file"),
                 }
             }
+            // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
+            let mut at_end = false;
             for _ in 0..TURN_CHUNKS {
                 if paused || self.ship.is_stalled() || self.ship.held_bytes() >= memory_bytes_max {
                     blocked_at.get_or_insert(id);
@@ -369,16 +371,20 @@ impl Reader {
                 }
                 match run.step(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock) {
                     Ok(Step::More) => more = true,
-                    Ok(Step::Idle | Step::Ended) => break,
+                    Ok(Step::Idle | Step::Ended) => {
+                        at_end = true;
+                        break;
+                    }
                     Err(error) => {
                         self.tally.file_errors += 1;
                         tracing::warn!(run = run.key, %error, "read log file");
+                        at_end = true;
                         break;
                     }
                 }
                 self.ship.send(&mut self.tally);
             }
-            if clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
+            if at_end && clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
                 self.active.remove(&id);
                 if let Some(file) = run.resting_handle() {
                     self.discover.watch_file(file, id);

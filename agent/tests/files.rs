@@ -176,3 +176,26 @@ async fn links_and_other_files_are_not_read() {
     agent.stop().await;
     store.compare(&container.written, "links");
 }
+
+/// Runs that found no room for longer than a run waits before it rests, and to which nothing is written afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_for_room_is_read_once_there_is_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    store.set_full(true);
+    let mut random = StdRng::seed_from_u64(5);
+    let mut all = 0;
+    for pod in 0..4 {
+        let mut container = Container::new(folder.path(), &format!("shop_web-{pod}_0b8e{pod}"), "app", 0);
+        container.write_lines(200, &mut random);
+        container.end_records();
+        all += container.written.len();
+    }
+    let agent = Agent::start(folder.path(), &store);
+    assert!(wait_until(Duration::from_secs(10), || agent.files() == 4).await);
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    assert_eq!(store.count(), 0, "the sink was full");
+    store.set_full(false);
+    assert!(wait_until(Duration::from_secs(10), || store.count() == all).await, "{} of {all}", store.count());
+    agent.stop().await;
+}
