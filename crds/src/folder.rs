@@ -43,14 +43,19 @@ impl Resources {
     /// Adds the documents of one file.
     pub fn add(&mut self, path: &Path, text: &str) {
         for (place, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-            if let Err(message) = self.add_document(document) {
+            let value = Value::deserialize(document).map_err(|error| error.to_string());
+            // Behind what is no YAML the parser finds no further document: it would give the same error for ever.
+            let readable = value.is_ok();
+            if let Err(message) = value.and_then(|value| self.add_document(value)) {
                 self.problems.push((path.to_owned(), format!("document {}: {message}", place + 1)));
+            }
+            if !readable {
+                return;
             }
         }
     }
 
-    fn add_document(&mut self, document: serde_yaml::Deserializer<'_>) -> Result<(), String> {
-        let value = Value::deserialize(document).map_err(|error| error.to_string())?;
+    fn add_document(&mut self, value: Value) -> Result<(), String> {
         if value.is_null() {
             return Ok(());
         }
@@ -111,5 +116,21 @@ fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), String> {
         }
         Value::Array(items) => items.iter().try_for_each(|item| walk(path, item, &schema["items"])),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parser gives an error of syntax again and again: it was collected until memory ended.
+    #[test]
+    fn what_is_no_yaml_is_one_problem() {
+        for text in ["spec: [", "a: b: c", "{", "\t- x", "spec: [\n---\nkind: LogLevelConfig\n", "'"] {
+            let mut resources = Resources::default();
+            resources.add(Path::new("broken.yaml"), text);
+            assert_eq!(resources.problems.len(), 1, "{text:?}: {:?}", resources.problems);
+            assert!(resources.problems[0].1.starts_with("document 1: "), "{:?}", resources.problems);
+        }
     }
 }
