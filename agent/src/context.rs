@@ -206,11 +206,9 @@ impl Static {
                 origin.path.clone_from(path);
                 let stem = path.rsplit('/').next().unwrap_or(path);
                 let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
-                stem.clone_into(&mut origin.service);
                 if let Some(input) = self.files.get(*input) {
-                    if !input.service.is_empty() {
-                        origin.service.clone_from(&input.service);
-                    }
+                    // Not a guess from the file's name: it would hide the service that a line itself names.
+                    origin.service.clone_from(&input.service);
                     if !input.tenant.is_empty() {
                         origin.tenant.clone_from(&input.tenant);
                         origin.tenant_id.clone_from(&input.tenant);

@@ -1,13 +1,18 @@
 //! Which PostgreSQL a command talks to: the one that was named, or the data folder's own, kept running as long as needed.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cordwood_service::Failure;
 use cordwood_store::connect::{Settings, Store};
+use cordwood_store::migrate;
 
 use crate::args::DatabaseArgs;
 use crate::embedded_postgres::{Embedded, EmbeddedError, default_data_dir};
+
+/// For an embedded server to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct Database {
@@ -30,6 +35,9 @@ impl Database {
     pub async fn open(args: &DatabaseArgs, create: bool) -> Result<Database, Failure> {
         if let Some(url) = &args.database_url {
             let store = connect(url).await?;
+            if !create {
+                migrate::check(&store).await.map_err(|error| Failure::Run(error.into()))?;
+            }
             return Ok(Database { store, embedded: None });
         }
         let data_dir = args.data_dir();
@@ -37,8 +45,22 @@ impl Database {
             .await
             .context("start PostgreSQL")?
             .map_err(embedded_failure)?;
-        let store = connect(embedded.url()).await?;
-        Ok(Database { store, embedded: Some(embedded) })
+        // It may still be recovering from a crash, or the machine is busy.
+        let deadline = Instant::now() + PATIENCE;
+        let store = loop {
+            match connect(embedded.url()).await {
+                Err(Failure::Run(error)) if Instant::now() < deadline => {
+                    tracing::info!(%error, "PostgreSQL does not answer yet");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                result => break result?,
+            }
+        };
+        let database = Database { store, embedded: Some(embedded) };
+        if !create {
+            migrate::check(&database.store).await.map_err(|error| Failure::Run(error.into()))?;
+        }
+        Ok(database)
     }
 
     pub fn is_embedded(&self) -> bool {

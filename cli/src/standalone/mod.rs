@@ -80,10 +80,11 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let state_dir = run.state_dir(&data_dir).await?;
     let before = audit::streams(&run.database.store).await.map_err(query::failure)?;
     let mut policies = Policies::new(&run.database.store, run.args.resources.clone(), loaded);
-    policies.pass().await;
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
         .await
         .map_err(Failure::Run)?;
+    // The way in does not wait for table partitions.
+    policies.pass().await;
     let result = run.follow(&parts, &mut policies, &shutdown).await;
     let ended = parts.stop().await;
     run.clean_spool().await;

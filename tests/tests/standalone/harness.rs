@@ -118,9 +118,15 @@ impl Folder {
 
     /// The audit's last line: totals of all streams.
     pub fn totals(&self) -> Result<serde_json::Value> {
-        let out = self.run(&["audit", "-o", "json"])?.stdout;
-        let text = String::from_utf8(out)?;
-        serde_json::from_str(text.lines().last().context("no output of audit")?).context("audit's totals")
+        let ran = self.run(&["audit", "-o", "json"])?;
+        let text = String::from_utf8(ran.stdout)?;
+        let last = text.lines().last().with_context(|| format!("no output of audit: {}", ran.stderr))?;
+        serde_json::from_str(last).context("audit's totals")
+    }
+
+    /// As [`Folder::totals`], while the store may still be made: null until it is.
+    pub fn totals_if_any(&self) -> Result<serde_json::Value> {
+        Ok(self.totals().unwrap_or(serde_json::Value::Null))
     }
 
     /// Asks again until `is` holds of the answer; says what it last was otherwise.
@@ -132,10 +138,11 @@ impl Folder {
     ) -> Result<T> {
         let deadline = Instant::now() + Duration::from_secs(180);
         loop {
-            let answer = ask()?;
-            if is(&answer) {
-                return Ok(answer);
-            }
+            // A failure is an answer too, as long as another follows: the store may still be made.
+            let answer = match ask() {
+                Ok(answer) if is(&answer) => return Ok(answer),
+                answer => answer.map_err(|error| format!("{error:#}")),
+            };
             if Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.path("standalone.log")).unwrap_or_default();
                 bail!("{what}: not within 180 s; last: {answer:?}\n{log}");
