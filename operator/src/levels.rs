@@ -58,6 +58,8 @@ struct Compiled {
 #[derive(Default)]
 struct Known {
     rules: Option<LevelRules>,
+    /// The ConfigMap's resource version as we wrote or read it; a write is conditional on it.
+    version: Option<String>,
     agents: Vec<Agent>,
     workloads: BTreeMap<String, i64>,
     /// First seen and when, for resources whose status cannot say it yet.
@@ -84,7 +86,12 @@ impl Levels {
                 () = shutdown.cancelled() => break,
                 () = changes.changed() => {}
                 _ = self.standing.changed() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => {
+                    if known.ask_rounds == 0 {
+                        // Now and then what is really there is read, in case somebody changed or deleted it.
+                        known.rules = None;
+                    }
+                }
             }
         }
     }
@@ -161,18 +168,17 @@ impl Levels {
     ) -> Result<bool, kube::Error> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let name = &self.config.levels.config_map;
-        let mut object = None;
-        if known.rules.is_none() {
-            object = api.get_opt(name).await?;
-        }
-        let (previous, there) = match (&known.rules, &object) {
-            (Some(rules), _) => (rules.clone(), true),
-            (None, Some(map)) => match read(map) {
-                Some(rules) => (rules, true),
-                // Not readable: begin above every generation that a status remembers.
-                None => (LevelRules { generation: highest(compiled), rules: Vec::new() }, false),
-            },
-            (None, None) => (LevelRules { generation: highest(compiled), rules: Vec::new() }, false),
+        let (previous, there) = match known.rules.take() {
+            Some(rules) => (rules, true),
+            None => {
+                let object = api.get_opt(name).await?;
+                known.version = object.as_ref().and_then(|map| map.metadata.resource_version.clone());
+                match object.as_ref().and_then(read) {
+                    Some(rules) => (rules, true),
+                    // None, or not readable: begin above every generation that a status remembers.
+                    None => (LevelRules { generation: highest(compiled), rules: Vec::new() }, false),
+                }
+            }
         };
         let rules = compiled.iter().filter_map(|compiled| match &compiled.rule {
             Ok(rule) => Some(rule.clone()),
@@ -182,7 +188,8 @@ impl Levels {
         let next = compile(rules, &previous, now_ms);
         let changed = next != previous || !there;
         if changed {
-            self.put(&api, &next, object).await?;
+            // When it fails nothing is known: the next round reads what is there.
+            known.version = self.put(&api, &next, known.version.take()).await?;
             tracing::info!(generation = next.generation, rules = next.rules.len(), "level rules published");
         }
         self.telemetry.rules_generation.set(i64::try_from(next.generation).unwrap_or(i64::MAX));
@@ -191,24 +198,19 @@ impl Levels {
         Ok(changed)
     }
 
+    /// One call; conditional on the version that we know. Returns the new version.
     async fn put(
         &self,
         api: &Api<ConfigMap>,
         rules: &LevelRules,
-        object: Option<ConfigMap>,
-    ) -> Result<(), kube::Error> {
+        version: Option<String>,
+    ) -> Result<Option<String>, kube::Error> {
         let name = &self.config.levels.config_map;
         let text = serde_json::to_string(rules).map_err(kube::Error::SerdeError)?;
-        let data = BTreeMap::from([(KEY.to_owned(), text)]);
         let labels = BTreeMap::from([
             ("app.kubernetes.io/name".to_owned(), "cordwood".to_owned()),
             ("app.kubernetes.io/managed-by".to_owned(), "cordwood-operator".to_owned()),
         ]);
-        let current = match object {
-            Some(object) => Some(object),
-            None => api.get_opt(name).await?,
-        };
-        let version = current.as_ref().and_then(|map| map.metadata.resource_version.clone());
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
@@ -216,13 +218,14 @@ impl Levels {
                 resource_version: version.clone(),
                 ..ObjectMeta::default()
             },
-            data: Some(data),
+            data: Some(BTreeMap::from([(KEY.to_owned(), text)])),
             ..ConfigMap::default()
         };
-        match version {
-            Some(_) => api.replace(name, &PostParams::default(), &map).await.map(|_| ()),
-            None => api.create(&PostParams::default(), &map).await.map(|_| ()),
-        }
+        let written = match version {
+            Some(_) => api.replace(name, &PostParams::default(), &map).await?,
+            None => api.create(&PostParams::default(), &map).await?,
+        };
+        Ok(written.metadata.resource_version)
     }
 
     /// Who has the rules, and what they match.
