@@ -132,7 +132,8 @@ impl Retention {
         Ok(())
     }
 
-    /// `changes`: a policy that changes meanwhile is not kept waiting by leaves for late records; the next pass makes them.
+    /// `changes`: a policy that changes meanwhile is not kept waiting by leaves that
+    /// are not needed at this moment; the next pass makes them.
     async fn create_pass(
         &self,
         passes: &mut Passes,
@@ -151,8 +152,10 @@ impl Retention {
         let mut report = passes.look(&policies, now_us(), &self.tuning()).await?;
         self.telemetry.catalogue(&report);
         let begun_us = now_us();
-        let is_past = |planned: &Planned| planned.step.leaf().is_some_and(|leaf| leaf.to_us <= begun_us);
-        passes.apply(&mut report, |planned| !(is_past(planned) && changes.has_changed())).await?;
+        let for_later = |planned: &Planned| {
+            planned.step.leaf().is_some_and(|leaf| leaf.to_us <= begun_us || leaf.from_us > begun_us)
+        };
+        passes.apply(&mut report, |planned| !(for_later(planned) && changes.has_changed())).await?;
         timer.stop();
         self.telemetry.steps(&report);
         if report.done.is_empty() && report.failed.is_empty() {

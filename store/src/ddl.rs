@@ -164,18 +164,12 @@ async fn create_class_table(
     retry(session, "create", &target, |client, timeout, target| {
         Box::pin(async move {
             let (table, id) = (&target.table, target.leaf.class.0);
-            let transaction = begin_within(client, timeout).await?;
-            transaction
-                .batch_execute(&format!(
-                    "create table if not exists {table} (like blocks including all) partition by range (time_to)"
-                ))
-                .await?;
-            if !is_attached(&transaction, table, "blocks").await? {
-                transaction
-                    .batch_execute(&format!("alter table blocks attach partition {table} for values in ({id})"))
-                    .await?;
-            }
-            grant(&transaction, table).await?;
+            let transaction = client.transaction().await?;
+            let create = format!(
+                "create table if not exists {table} (like blocks including all) partition by range (time_to)"
+            );
+            let attach = format!("alter table blocks attach partition {table} for values in ({id})");
+            transaction.batch_execute(&make(timeout, target, &create, &attach)).await?;
             target.ledger.write_raw(&transaction).await?;
             transaction.commit().await
         })
@@ -195,20 +189,15 @@ async fn create_leaf(
         Box::pin(async move {
             let Target { table, parent, leaf, from, to, .. } = target;
             let check = check_clause(*leaf, *from, *to);
-            let transaction = begin_within(client, timeout).await?;
-            let sql = format!("create table if not exists {table} (like {parent} including all, {check})");
-            transaction.batch_execute(&sql).await?;
-            if !is_attached(&transaction, table, parent).await? {
-                transaction.batch_execute(&target.attach()).await?;
-            }
-            grant(&transaction, table).await?;
-            transaction
-                .execute(
-                    "insert into leaves (class, time_from, time_to) values ($1, $2, $3)
-                     on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null",
-                    &[&leaf.class.0, from, to],
-                )
-                .await?;
+            let create = format!("create table if not exists {table} (like {parent} including all, {check})");
+            let book = format!(
+                "insert into leaves (class, time_from, time_to) values ({}, '{from}', '{to}')
+                 on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null",
+                leaf.class.0
+            );
+            let transaction = client.transaction().await?;
+            let batch = format!("{}; {book}", make(timeout, target, &create, &target.attach()));
+            transaction.batch_execute(&batch).await?;
             target.ledger.write_raw(&transaction).await?;
             transaction.commit().await
         })
@@ -416,17 +405,24 @@ async fn set_detached(
     transaction.execute(sql, &[&leaf.class.0, &from, &detached]).await.map(|_| ())
 }
 
-/// The roles read and fill partitions by name; default privileges cover only tables that the migration's role makes.
-async fn grant(transaction: &Transaction<'_>, table: &str) -> Result<(), tokio_postgres::Error> {
-    let sql = "select count(*) from pg_roles where rolname in ('cordwood_reader', 'cordwood_writer')";
-    if transaction.query_one(sql, &[]).await?.get::<_, i64>(0) == 2 {
-        transaction
-            .batch_execute(&format!(
-                "grant select on {table} to cordwood_reader, cordwood_writer; grant insert on {table} to cordwood_writer"
-            ))
-            .await?;
-    }
-    Ok(())
+/// Statements that make a table, attach it where it is not, and grant: one round trip, because a new policy has hundreds. The
+/// roles read and fill partitions by name; default privileges cover only tables that the migration's role makes.
+/// Everything in it is built from numbers.
+fn make(timeout_ms: u64, target: &Target<'_>, create: &str, attach: &str) -> String {
+    let Target { table, parent, .. } = target;
+    format!(
+        "set local lock_timeout = '{timeout_ms}ms'; {create};
+         do $$ begin
+           if not exists (select from pg_inherits
+                          where inhrelid = to_regclass('{table}') and inhparent = to_regclass('{parent}')) then
+             {attach};
+           end if;
+           if (select count(*) from pg_roles where rolname in ('cordwood_reader', 'cordwood_writer')) = 2 then
+             grant select on {table} to cordwood_reader, cordwood_writer;
+             grant insert on {table} to cordwood_writer;
+           end if;
+         end $$"
+    )
 }
 
 /// Implies the partition constraints of leaf and class, so that ATTACH has nothing to scan.

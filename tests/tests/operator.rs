@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     let mut world = World::start(15).await?;
     world.start_operator().await?;
+    world.settled().await?;
     let policies: Api<LogRetentionPolicy> = world.api();
     let began = Instant::now();
     policies.create(&PostParams::default(), &policy("shop", "1h", "2m")).await?;

@@ -59,7 +59,7 @@ pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
     }
     planner.routes(&policies, &classes);
     planner.parts.limit_runs(&policies, &mut planner.held);
-    Plan { steps: planner.parts.in_order(), held: planner.held }
+    Plan { steps: planner.parts.in_order(now_us), held: planner.held }
 }
 
 struct Planner<'a> {
@@ -84,7 +84,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn in_order(self) -> Vec<Planned> {
+    /// What takes records now comes first for all classes, then the nearest future; of the past the latest.
+    fn in_order(mut self, now_us: i64) -> Vec<Planned> {
+        let from = |planned: &Planned| planned.step.leaf().map_or(0, |leaf| leaf.from_us);
+        self.near.sort_by_key(|planned| from(planned).max(now_us));
+        self.past.sort_by_key(|planned| std::cmp::Reverse(from(planned)));
         [self.classes, self.near, self.back, self.routes, self.past, self.finish, self.drop, self.detach]
             .into_iter()
             .flatten()

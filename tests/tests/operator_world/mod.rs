@@ -28,7 +28,11 @@ pub struct World {
     pub server: ApiServer,
     home: Home,
     started: u32,
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
+
+/// One world at a time: an API server, etcd, PostgreSQL and an operator are enough for two cores.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// One operator process.
 pub struct Operator {
@@ -38,6 +42,7 @@ pub struct Operator {
 
 impl World {
     pub async fn start(version: u32) -> Result<World> {
+        let turn = TURN.lock().await;
         let options = ApiServerOptions {
             tokens: vec![format!("{NOBODY},nobody,nobody")],
             ..ApiServerOptions::default()
@@ -55,7 +60,16 @@ impl World {
         })
         .await?;
         let home = Home::new("operator")?;
-        Ok(World { operator: None, client, sql: Mutex::new(None), postgres, server, home, started: 0 })
+        Ok(World {
+            operator: None,
+            client,
+            sql: Mutex::new(None),
+            postgres,
+            server,
+            home,
+            started: 0,
+            _turn: turn,
+        })
     }
 
     pub fn api(&self) -> Api<LogRetentionPolicy> {
@@ -174,6 +188,20 @@ impl World {
         let leaves: i64 = self.sql().await?.query_one(sql, &[&policy]).await?.get(0);
         ensure!(leaves == 4, "{leaves} of 4 classes have a leaf");
         Ok(())
+    }
+
+    /// Waits until the operator has nothing more to do for a second.
+    pub async fn settled(&self) -> Result<()> {
+        let mut before = -1;
+        for _ in 0..60 {
+            let steps = self.steps("", "").await?;
+            if steps == before && steps > 0 {
+                return Ok(());
+            }
+            before = steps;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        bail!("the operator is still busy after 60 s")
     }
 
     pub async fn condition(&self, policy: &str, kind: &str, status: &str) -> Result<()> {
