@@ -222,8 +222,9 @@ impl LogFile {
         match &mut self.bytes {
             Bytes::File(file) => self.marker = marker_before(file, position)?,
             Bytes::Gzip { reader, at, ahead } => {
-                ahead.clear();
-                if *at != position {
+                // The unpacker is past what waits in `ahead`: going on without it would skip these bytes.
+                if *at != position || !ahead.is_empty() {
+                    ahead.clear();
                     let mut file = reader.get_ref().get_ref().try_clone()?;
                     io::Seek::rewind(&mut file)?;
                     **reader = gzip_reader(file);
