@@ -84,7 +84,13 @@ async fn a_million_lines_of_twenty_pods_while_everything_is_killed() -> Result<(
     let folder = release.folder("ledger")?;
     start_generators(&release.node, &folder).await?;
 
-    // One fault after the other while the generators write.
+    wait_for("all generators to write", Duration::from_secs(180), || async {
+        let (lines, _) = noted(&folder)?;
+        anyhow::ensure!(lines > 50_000, "{lines} lines");
+        Ok(())
+    })
+    .await?;
+    // One fault after the other while the generators write; they write until the last is over.
     let mut broken = BTreeMap::<&str, i32>::new();
     for step in [
         "agent", "writer", "operator", "kafka", "agent", "writer", "operator", "postgres", "agent", "writer",
@@ -108,6 +114,7 @@ async fn a_million_lines_of_twenty_pods_while_everything_is_killed() -> Result<(
         }
         *broken.entry(step).or_default() += 1;
     }
+    std::fs::write(folder.join("enough"), "").context("tell the generators that it is enough")?;
 
     wait_for("the generators to be done", Duration::from_secs(300), || async {
         let (lines, done) = noted(&folder)?;
@@ -183,8 +190,22 @@ async fn start_generators(node: &Node, ledger: &Path) -> Result<()> {
             let lines = LINES_PER_POD.to_string();
             let rate = LINES_PER_POD_PER_S.to_string();
             let arguments = [
-                "run", "--run", RUN, "--stream", &name, "--lines", &lines, "--rate", &rate, "--format",
-                format, "--ledger", "/ledger", "--stay",
+                "run",
+                "--run",
+                RUN,
+                "--stream",
+                &name,
+                "--lines",
+                &lines,
+                "--rate",
+                &rate,
+                "--format",
+                format,
+                "--ledger",
+                "/ledger",
+                "--until",
+                "/ledger/enough",
+                "--stay",
             ];
             let pod: Pod = serde_json::from_value(json!({
                 // A label that claims a tenant must not matter.

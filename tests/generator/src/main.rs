@@ -2,7 +2,7 @@
 //! its own), and keeps a ledger that no fault of the pipeline touches.
 //!
 //! `cordwood-generator run --run R --stream S --lines N [--rate LINES_PER_S] [--format json|text] [--ledger FOLDER] [--stay]
-//! [--unique]`: `--unique` adds the moment of the start to the stream's name, so that a restarted container begins another;
+//! [--unique] [--until FILE]`: `--until` writes on after its lines until that file is there; `--unique` adds the moment of the start to the stream's name, so that a restarted container begins another;
 //! `--stay` keeps running afterwards.
 //! `cordwood-generator pause` waits for a signal (a pod's sandbox).
 
@@ -26,6 +26,7 @@ struct Settings {
     format: Format,
     ledger: Option<PathBuf>,
     stay: bool,
+    until: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -64,7 +65,7 @@ fn settings(arguments: &[String]) -> Result<Settings, String> {
         match name.as_str() {
             "--stay" => stay = true,
             "--unique" => unique = true,
-            "--run" | "--stream" | "--lines" | "--rate" | "--format" | "--ledger" => {
+            "--run" | "--stream" | "--lines" | "--rate" | "--format" | "--ledger" | "--until" => {
                 values
                     .insert(&name[2..], rest.next().ok_or_else(|| format!("{name} needs a value"))?.as_str());
             }
@@ -91,6 +92,7 @@ fn settings(arguments: &[String]) -> Result<Settings, String> {
         },
         ledger: values.get("ledger").map(PathBuf::from),
         stay,
+        until: values.get("until").map(PathBuf::from),
     })
 }
 
@@ -130,10 +132,12 @@ fn write_all(settings: &Settings) -> io::Result<()> {
     let began = Instant::now();
     let mut noted = Instant::now();
     let mut written = 0;
-    while written < settings.lines {
+    let wanted = || settings.until.as_deref().is_some_and(|file| !file.exists());
+    while written < settings.lines || wanted() {
+        let most = if settings.until.is_some() { u64::MAX } else { settings.lines };
         let due = match settings.rate {
-            0 => settings.lines.min(written + 1_000),
-            rate => settings.lines.min(began.elapsed().as_millis() as u64 * rate / 1_000),
+            0 => most.min(written + 1_000),
+            rate => most.min(began.elapsed().as_millis() as u64 * rate / 1_000),
         };
         while written < due {
             written += 1;

@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::cache::say;
 
+/// How long killed children may take to be gone.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
 const MARK: &str = "CORDWOOD_TEST_PART";
 
 /// Whom a program runs as.
@@ -288,10 +290,17 @@ impl Process {
                 std::thread::sleep(Duration::from_millis(5));
             }
             let _ = kill_process_group(pid, Signal::KILL);
-            for child in children.into_iter().filter(|(_, started)| started.is_some()) {
-                if started_at(child.0) == child.1 {
-                    let _ = kill_process(child.0, Signal::KILL);
+            for (child, started) in &children {
+                if started.is_some() && started_at(*child) == *started {
+                    let _ = kill_process(*child, Signal::KILL);
                 }
+            }
+            // Killed is not gone: a backend that dies slowly still holds PostgreSQL's shared memory.
+            let began = Instant::now();
+            while children.iter().any(|(child, started)| runs(*child, *started))
+                && began.elapsed() < GONE_LIMIT
+            {
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
         for pid in marked(&self.mark) {
@@ -354,6 +363,13 @@ fn descendants(root: Pid) -> Vec<(Pid, Option<u64>)> {
         next += 1;
     }
     found.into_iter().skip(1).map(|pid| (pid, started_at(pid))).collect()
+}
+
+/// Whether this very process is there and is more than an entry that nobody has asked for its exit code.
+fn runs(pid: Pid, started: Option<u64>) -> bool {
+    let Ok(text) = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
+    let dead = text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'));
+    !dead && started.is_some() && started_at(pid) == started
 }
 
 fn started_at(pid: Pid) -> Option<u64> {
