@@ -127,6 +127,13 @@ impl Reader {
             Err(error) => self.health.set("files", Err(error.to_string())),
         }
         self.take_changes(&changes, clock);
+        // A resting file that was written to without our being told: a lost event costs a scan interval, not the file.
+        for run in self.runs.values_mut() {
+            if !self.active.contains(&run.id) && run.grew_meanwhile() {
+                run.last_data_ms = clock.mono_ms;
+                self.active.insert(run.id);
+            }
+        }
     }
 
     fn take_events(&mut self, clock: Clock) {

@@ -533,7 +533,7 @@ impl Run {
     pub fn grew_meanwhile(&self) -> bool {
         match (&self.unnamed, self.files.back()) {
             (Some((_, handle)), _) => crate::folder::stat_of(handle).is_ok_and(|stat| stat.size > 0),
-            (None, Some(file)) => file.stat().is_ok_and(|stat| stat.size != file.size),
+            (None, Some(file)) => !file.is_gzip() && file.stat().is_ok_and(|stat| stat.size != file.size),
             (None, None) => false,
         }
     }
