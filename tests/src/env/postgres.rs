@@ -146,8 +146,20 @@ impl Postgres {
     pub async fn restart(&mut self) -> Result<()> {
         self.server.stop();
         let _ = fs::remove_file(self.home.join("data/postmaster.pid"));
-        self.server = self.program.start()?;
-        self.wait_ready().await
+        // A backend that was just being forked when the postmaster was killed may hold its shared memory a little longer.
+        let began = std::time::Instant::now();
+        loop {
+            self.server = self.program.start()?;
+            match self.wait_ready().await {
+                Err(error)
+                    if format!("{error:#}").contains("pre-existing shared memory")
+                        && began.elapsed() < Duration::from_secs(30) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     pub fn process(&self) -> &Process {
