@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_service::Health;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::core::PartialObjectMeta;
@@ -23,6 +23,8 @@ use crate::wake::Waker;
 
 /// Deleted pods are remembered for their last lines.
 const DELETED_SECONDS_MAX: u64 = 900;
+/// Longer than any pause or connection attempt between two tries of a watch.
+const QUIET: Duration = Duration::from_secs(35);
 pub const TENANT: &str = "cordwood.dev/tenant";
 pub const TENANT_ID: &str = "cordwood.dev/tenant-id";
 pub const SERVICE: &str = "cordwood.dev/service";
@@ -288,8 +290,9 @@ impl Cluster {
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
         let stream = watcher(api, config).default_backoff();
         let mut stream = std::pin::pin!(stream);
+        let mut state = WatchState::new("pods", "pods", health);
         let mut listed: Vec<String> = Vec::new();
-        while let Some(Some(event)) = shutdown.run_until_cancelled(stream.next()).await {
+        while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
             match event {
                 Ok(Event::Apply(pod)) => self.pod_applied(&pod.metadata),
                 Ok(Event::Delete(pod)) => {
@@ -310,12 +313,8 @@ impl Cluster {
                         self.index().pods.keys().filter(|uid| !listed.contains(uid)).cloned().collect();
                     gone.iter().for_each(|uid| self.pod_deleted(uid));
                     self.pods_synced.store(true, Ordering::Release);
-                    health.set("pods", Ok(()));
                 }
-                Err(error) => {
-                    health.set("pods", Err(watch_problem("pods", &error)));
-                    continue;
-                }
+                Err(_) => continue,
             }
             self.changed();
         }
@@ -331,8 +330,9 @@ impl Cluster {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
         let stream = watcher(api, watcher::Config::default()).default_backoff();
         let mut stream = std::pin::pin!(stream);
+        let mut state = WatchState::new("namespaces", "namespaces", health);
         let mut listed: Vec<String> = Vec::new();
-        while let Some(Some(event)) = shutdown.run_until_cancelled(stream.next()).await {
+        while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
             match event {
                 Ok(Event::Apply(namespace)) => self.namespace_applied(&namespace.metadata),
                 Ok(Event::Delete(namespace)) => {
@@ -351,14 +351,56 @@ impl Cluster {
                 Ok(Event::InitDone) => {
                     self.index().namespaces.retain(|name, _| listed.contains(name));
                     self.namespaces_synced.store(true, Ordering::Release);
-                    health.set("namespaces", Ok(()));
                 }
-                Err(error) => {
-                    health.set("namespaces", Err(watch_problem("namespaces", &error)));
-                    continue;
-                }
+                Err(_) => continue,
             }
             self.changed();
+        }
+    }
+}
+
+/// Keeps the condition of one watch.
+pub(crate) struct WatchState {
+    condition: &'static str,
+    what: String,
+    health: Health,
+    /// The last that came was an error.
+    failed: bool,
+}
+
+impl WatchState {
+    /// `what`: the kind and name that messages tell.
+    pub(crate) fn new(condition: &'static str, what: impl Into<String>, health: Health) -> WatchState {
+        WatchState { condition, what: what.into(), health, failed: false }
+    }
+
+    /// The next event. A watch that goes on from where an error interrupted it says nothing about that: when it has been
+    /// quiet for longer than its tries are apart, it works again.
+    pub(crate) async fn next<K, S>(&mut self, stream: &mut S) -> Option<Result<Event<K>, watcher::Error>>
+    where
+        S: Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
+    {
+        loop {
+            let wait = if self.failed { QUIET } else { Duration::MAX };
+            match tokio::time::timeout(wait, stream.next()).await {
+                Ok(event) => {
+                    self.failed = matches!(event, Some(Err(_)));
+                    match &event {
+                        Some(Err(error)) => {
+                            self.health.set(self.condition, Err(watch_problem(&self.what, error)));
+                        }
+                        Some(Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone)) => {
+                            self.health.set(self.condition, Ok(()));
+                        }
+                        _ => {}
+                    }
+                    return event;
+                }
+                Err(_) => {
+                    self.failed = false;
+                    self.health.set(self.condition, Ok(()));
+                }
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ impl Default for Kubernetes {
         Kubernetes {
             enabled: true,
             namespace: String::new(),
-            rules_config_map: "cordwood-level-rules".to_owned(),
+            rules_config_map: cordwood_core::levels::RULES_CONFIG_MAP.to_owned(),
             metadata_wait_ms: 5_000,
         }
     }

@@ -69,6 +69,7 @@ impl Reader {
     pub fn run(mut self) -> anyhow::Result<()> {
         let (mut scan_at, mut keep_at, mut house_at, mut ask_at) = (0, 0, 0, 0);
         let mut first = true;
+        self.take_rules();
         while !self.shutdown.is_cancelled() {
             let clock = self.clock();
             self.heartbeat.beat();
@@ -315,6 +316,7 @@ impl Reader {
         for run in self.runs.values_mut() {
             set_gate(run, &rules);
         }
+        self.telemetry.rules_taken(rules.generation);
     }
 
     fn take_answers(&mut self, clock: Clock) {
@@ -351,7 +353,7 @@ impl Reader {
             Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
         let memory_bytes_max = self.config.read.memory_bytes_max;
         let paused = clock.mono_ms < self.paused_until_ms;
-        let (mut more, mut blocked_at) = (false, None);
+        let (mut more, mut blocked_at, mut new_rules) = (false, None, false);
         let ids: Vec<u64> =
             self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect();
         for id in ids {
@@ -401,6 +403,12 @@ impl Reader {
                     self.active.insert(id);
                 }
             }
+            // New rules do not wait for a round over many files: it is cut short, and goes on here.
+            if self.rules.has_changed().unwrap_or(false) {
+                self.turn = id;
+                new_rules = true;
+                break;
+            }
         }
         if self.ship.open_bytes * 2 > memory_bytes_max {
             // Many streams with little each: their batches may not use up the room that none of them fills.
@@ -412,7 +420,7 @@ impl Reader {
             // Whoever found no room is the first to have some.
             self.turn = id;
         }
-        more && blocked_at.is_none()
+        new_rules || (more && blocked_at.is_none())
     }
 
     /// Things that are done once a second.

@@ -12,7 +12,7 @@ impl Reader {
         let capacity = self.config.read.rotation_file_bytes * self.config.read.rotation_files;
         let mut status = Status {
             node: self.config.node.clone(),
-            rules_generation: self.rules.borrow().generation,
+            rules_generation: self.telemetry.rules_generation(),
             runs: self.runs.len(),
             held_bytes: self.ship.held_bytes(),
             stalled: self.ship.is_stalled(),

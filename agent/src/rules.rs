@@ -2,22 +2,48 @@
 //! Promises: what cannot be read leaves the last good rules in force; rules end by themselves (the gate knows when), also
 //! when the API is away.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
-use cordwood_core::levels::LevelRules;
+use cordwood_core::levels::{LevelRules, RULES_KEY};
 use cordwood_service::Health;
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::watch_problem;
+use crate::cluster::WatchState;
 use crate::wake::Waker;
 
-const KEY: &str = "rules.json";
+/// A level must be in force within a second: this watch is tried again sooner than the others.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A watch that went well for so long begins with the shortest pause again.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Doubles from [`RETRY_MIN`] to [`RETRY_MAX`], each pause up to half longer by chance: agents do not come all at once.
+struct Quick(Duration);
+
+impl Iterator for Quick {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(RETRY_MAX);
+        let chance = RandomState::new().hash_one(0) % 500;
+        Some(pause + pause * u32::try_from(chance).unwrap_or(0) / 1000)
+    }
+}
+
+impl Backoff for Quick {
+    fn reset(&mut self) {
+        self.0 = RETRY_MIN;
+    }
+}
 
 /// Watches the object until `shutdown` and passes on what it says. Being away is a condition, not an end.
 pub async fn watch_rules(
@@ -31,10 +57,11 @@ pub async fn watch_rules(
 ) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let stream = watcher(api, config).default_backoff();
+    let stream = watcher(api, config).backoff(ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED));
     let mut stream = std::pin::pin!(stream);
+    let mut state = WatchState::new("rules", format!("configmaps {name}"), health);
     let mut listed = false;
-    while let Some(Some(event)) = shutdown.run_until_cancelled(stream.next()).await {
+    while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
         let next = match event {
             Ok(Event::Apply(map) | Event::InitApply(map)) => {
                 listed = true;
@@ -46,17 +73,13 @@ pub async fn watch_rules(
                 continue;
             }
             Ok(Event::InitDone) => {
-                health.set("rules", Ok(()));
                 if listed {
                     continue;
                 }
                 // There is none (yet): everything passes.
                 Ok(LevelRules::default())
             }
-            Err(error) => {
-                health.set("rules", Err(watch_problem(&format!("configmaps {name}"), &error)));
-                continue;
-            }
+            Err(_) => continue,
         };
         match next {
             Ok(next) => {
@@ -84,9 +107,9 @@ pub async fn watch_rules(
 }
 
 fn parse(map: &ConfigMap) -> Result<LevelRules, String> {
-    let text = map.data.as_ref().and_then(|data| data.get(KEY));
-    let text = text.ok_or_else(|| format!("it has no key {KEY}"))?;
-    serde_json::from_str(text).map_err(|error| format!("{KEY}: {error}"))
+    let text = map.data.as_ref().and_then(|data| data.get(RULES_KEY));
+    let text = text.ok_or_else(|| format!("it has no key {RULES_KEY}"))?;
+    serde_json::from_str(text).map_err(|error| format!("{RULES_KEY}: {error}"))
 }
 
 #[cfg(test)]
@@ -94,8 +117,18 @@ mod tests {
     use super::*;
 
     fn map(text: Option<&str>) -> ConfigMap {
-        let data = text.map(|text| [(KEY.to_owned(), text.to_owned())].into());
+        let data = text.map(|text| [(RULES_KEY.to_owned(), text.to_owned())].into());
         ConfigMap { data, ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn the_watch_is_tried_again_soon_and_gently() {
+        let mut quick = Quick(RETRY_MIN);
+        let pauses: Vec<Duration> = quick.by_ref().take(50).collect();
+        assert!(pauses[0] >= RETRY_MIN && pauses[0] < RETRY_MIN * 3 / 2, "{pauses:?}");
+        assert!(pauses[5..].iter().all(|pause| (RETRY_MAX..RETRY_MAX * 3 / 2).contains(pause)), "{pauses:?}");
+        quick.reset();
+        assert!(quick.next().is_some_and(|pause| pause < RETRY_MIN * 3 / 2));
     }
 
     #[test]

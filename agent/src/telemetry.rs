@@ -154,8 +154,16 @@ impl Telemetry {
         self.0.files.set(gauge(status.files as u64));
         self.0.lag_bytes.set(gauge(status.lag_bytes));
         self.0.held_bytes.set(gauge(status.held_bytes as u64));
-        self.0.rules_generation.set(gauge(status.rules_generation));
         *self.0.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// The gates follow the rules of this generation from now on: `/status` says so at once.
+    pub fn rules_taken(&self, generation: u64) {
+        self.0.rules_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    pub fn rules_generation(&self) -> u64 {
+        self.0.rules_generation.get().max(0).unsigned_abs()
     }
 
     pub fn status(&self) -> Status {

@@ -8,6 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::gate::{Gate, GateRule};
 use crate::level::Level;
 
+/// Name of the ConfigMap that the operator writes and every agent watches, unless the configuration says another.
+pub const RULES_CONFIG_MAP: &str = "cordwood-level-rules";
+/// Its only key: [`LevelRules`] as JSON.
+pub const RULES_KEY: &str = "rules.json";
+/// Top-level key of an agent's `/status`: the generation of the rules that its gates follow.
+pub const STATUS_GENERATION: &str = "rules_generation";
+
+/// What an agent's `/status` says under [`STATUS_GENERATION`]; `None` when it is no such body.
+pub fn generation_in_status(body: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(body).ok()?.get(STATUS_GENERATION)?.as_u64()
+}
+
 /// All rules in force, of one generation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
