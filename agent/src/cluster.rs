@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cordwood_core::origin::{Origin, UNASSIGNED};
+use cordwood_core::workload::{service_of, workload_of};
 use cordwood_service::Health;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -27,7 +28,6 @@ const DELETED_SECONDS_MAX: u64 = 900;
 const QUIET: Duration = Duration::from_secs(35);
 pub const TENANT: &str = "cordwood.dev/tenant";
 pub const TENANT_ID: &str = "cordwood.dev/tenant-id";
-pub const SERVICE: &str = "cordwood.dev/service";
 pub const ENVIRONMENT: &str = "cordwood.dev/environment";
 
 pub struct Cluster {
@@ -95,14 +95,11 @@ impl NamespaceFacts {
 impl PodFacts {
     fn of(meta: &ObjectMeta) -> PodFacts {
         let labels = meta.labels.clone().unwrap_or_default();
-        let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).cloned();
-        let workload = workload_of(meta);
-        let not_empty = |value: String| (!value.is_empty()).then_some(value);
-        let service = annotation(SERVICE)
-            .and_then(not_empty)
-            .or_else(|| labels.get(SERVICE).cloned().and_then(not_empty))
-            .or_else(|| labels.get("app.kubernetes.io/name").cloned().and_then(not_empty))
-            .or_else(|| workload.split_once('/').map(|(_, name)| name.to_owned()));
+        let owners = meta.owner_references.as_deref().unwrap_or_default();
+        let owner = owners.iter().find(|owner| owner.controller == Some(true));
+        let workload = workload_of(&labels, owner.map(|owner| (owner.kind.as_str(), owner.name.as_str())));
+        let none = BTreeMap::new();
+        let service = service_of(meta.annotations.as_ref().unwrap_or(&none), &labels, &workload);
         PodFacts {
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
@@ -118,34 +115,6 @@ impl PodFacts {
 
 fn micros(time: &Time) -> i64 {
     time.0.as_microsecond()
-}
-
-/// `Deployment/checkout` for a pod of one of its ReplicaSets, `CronJob/report` for one of its Jobs' pods, else the
-/// controlling owner as it is; empty for a pod of its own.
-fn workload_of(meta: &ObjectMeta) -> String {
-    let owners = meta.owner_references.as_deref().unwrap_or_default();
-    let Some(owner) = owners.iter().find(|owner| owner.controller == Some(true)) else {
-        return String::new();
-    };
-    let labels = meta.labels.as_ref();
-    let hash = labels.and_then(|labels| labels.get("pod-template-hash"));
-    match owner.kind.as_str() {
-        "ReplicaSet" => match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'))
-        {
-            Some(deployment) => format!("Deployment/{deployment}"),
-            None => format!("ReplicaSet/{}", owner.name),
-        },
-        // A CronJob names its Jobs by the minute they are for, since the epoch: eight digits until 2160.
-        "Job" => match owner.name.rsplit_once('-') {
-            Some((cron, minute)) if minute.len() == 8 && minute.bytes().all(|byte| byte.is_ascii_digit()) => {
-                format!("CronJob/{cron}")
-            }
-            _ => format!("Job/{}", owner.name),
-        },
-        // A static pod: the node itself is its owner, which says nothing about its service.
-        "Node" => String::new(),
-        kind => format!("{kind}/{}", owner.name),
-    }
 }
 
 /// The UID in a pod's folder: a static pod's is the hash of its manifest, while its mirror in the API has another.

@@ -1,5 +1,6 @@
 //! Whose a pod's lines are, by what the cluster says: a table of situations.
 
+use cordwood_core::workload::SERVICE;
 use serde_json::{Value, json};
 
 use super::*;

@@ -25,3 +25,4 @@ pub mod record;
 pub mod retention;
 pub mod seal;
 pub mod tokens;
+pub mod workload;
