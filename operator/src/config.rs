@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use cordwood_core::levels::RULES_CONFIG_MAP;
 use cordwood_store::connect::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -89,10 +90,10 @@ impl Default for Retention {
 impl Default for Levels {
     fn default() -> Levels {
         Levels {
-            config_map: "cordwood-level-rules".to_owned(),
+            config_map: RULES_CONFIG_MAP.to_owned(),
             duration_ms_max: 7 * 86_400_000,
             agent_selector: "app.kubernetes.io/component=agent".to_owned(),
-            agent_port: 9600,
+            agent_port: 9301,
             ask_interval_ms: 15_000,
         }
     }

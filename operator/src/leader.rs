@@ -8,7 +8,9 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use prometheus::IntGauge;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use cordwood_service::Health;
@@ -25,7 +27,7 @@ pub enum Standing {
     Follower,
 }
 
-/// Keeps trying to hold the lease until `shutdown`, then gives it back.
+/// Keeps trying to hold the lease until `shutdown`, then gives it back; the handle is of that. `leads` is 1 while it is held.
 pub fn campaign(
     client: Client,
     namespace: &str,
@@ -33,8 +35,9 @@ pub fn campaign(
     identity: String,
     duration_ms: u64,
     health: Health,
+    leads: IntGauge,
     shutdown: CancellationToken,
-) -> watch::Receiver<Standing> {
+) -> (watch::Receiver<Standing>, JoinHandle<()>) {
     let (sender, receiver) = watch::channel(Standing::Unknown);
     let candidate = Candidate {
         api: Api::namespaced(client, namespace),
@@ -42,13 +45,14 @@ pub fn campaign(
         identity,
         duration: Duration::from_millis(duration_ms),
     };
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let mut seen = None;
         loop {
             match candidate.attempt(&mut seen).await {
-                Ok(leads) => {
+                Ok(holds) => {
                     health.set("lease", Ok(()));
-                    let standing = if leads { Standing::Leader } else { Standing::Follower };
+                    leads.set(i64::from(holds));
+                    let standing = if holds { Standing::Leader } else { Standing::Follower };
                     sender.send_if_modified(|current| {
                         let changed = *current != standing;
                         if changed {
@@ -72,7 +76,7 @@ pub fn campaign(
             tracing::debug!(%error, "give the lease back");
         }
     });
-    receiver
+    (receiver, task)
 }
 
 struct Candidate {

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! LogRetentionPolicy -> watched -> loops -> core::retention::plan -> publish (status) -> store::ddl
-//! LogLevelConfig     -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> publish (status)
+//! LogLevelConfig     -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> applied -> publish (status)
 //! ```
 //!
 //! Every replica watches; only the lease's holder acts, and PostgreSQL's advisory locks keep a second one out even so.
 //! PostgreSQL or the API server being away is a condition in `/readyz` and the statuses, and is tried again.
 
 pub mod agents;
+pub mod applied;
 pub mod config;
 pub mod leader;
 pub mod levels;
@@ -20,6 +21,7 @@ pub mod telemetry;
 pub mod watched;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
@@ -29,7 +31,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use prometheus::Registry;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -39,7 +41,10 @@ use telemetry::Telemetry;
 use watched::Watched;
 
 /// The conditions that readiness needs.
-const NEEDED: [&str; 4] = ["database", "policies", "level configs", "lease"];
+const NEEDED: [&str; 4] = ["database create", "policies", "level configs", "lease"];
+
+/// How long giving the lease back may take at the end: a read and a write.
+const RESIGN_MAX: Duration = Duration::from_secs(2);
 
 /// Runs until `shutdown`. Only what makes running pointless is an error: the configuration, the port, no API server
 /// address at all.
@@ -67,13 +72,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     );
     // The lease is given back when the work has stopped, not before.
     let campaign_end = CancellationToken::new();
-    let standing = leader::campaign(
+    let (standing, campaign) = leader::campaign(
         client.clone(),
         &namespace,
         &config.leader.lease,
         identity,
         config.leader.lease_duration_ms,
         health.clone(),
+        telemetry.leader.clone(),
         campaign_end.clone(),
     );
     let retention = Arc::new(loops::Retention {
@@ -89,7 +95,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         drop: Notify::new(),
         shown: Mutex::new(Value::Null),
     });
-    let levels = levels::Levels {
+    let levels = Arc::new(levels::Levels {
         client,
         config: config.clone(),
         namespace,
@@ -98,14 +104,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         publisher,
         configs,
         standing: standing.clone(),
-    };
+        published: watch::Sender::new(None),
+        drifted: Notify::new(),
+    });
     let status = status_fn(Arc::clone(&retention), health.clone(), telemetry.clone(), standing);
     let address = serve(config.listen, health, registry, status, shutdown.clone()).await?;
     tracing::info!(%address, "operator started");
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(Arc::clone(&retention).create_loop(shutdown.clone()));
     tasks.spawn(Arc::clone(&retention).drop_loop(shutdown.clone()));
-    tasks.spawn(levels.run(shutdown.clone()));
+    tasks.spawn(Arc::clone(&levels).write_loop(shutdown.clone()));
+    tasks.spawn(levels.report_loop(shutdown.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -114,7 +123,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         }
     }
     campaign_end.cancel();
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    if tokio::time::timeout(RESIGN_MAX, campaign).await.is_err() {
+        tracing::warn!("the lease could not be given back: another replica waits for its end");
+    }
     outcome
 }
 
@@ -138,11 +149,9 @@ fn status_fn(
     retention: Arc<loops::Retention>,
     health: Health,
     telemetry: Telemetry,
-    standing: tokio::sync::watch::Receiver<Standing>,
+    standing: watch::Receiver<Standing>,
 ) -> cordwood_service::StatusFn {
     Arc::new(move || {
-        let leads = *standing.borrow() == Standing::Leader;
-        telemetry.leader.set(i64::from(leads));
         let shown = retention.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         json!({
             "standing": format!("{:?}", *standing.borrow()).to_lowercase(),

@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cordwood_core::retention::Tuning;
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::Planned;
-use cordwood_core::retention::{Tuning, in_force};
 use cordwood_crds::LogRetentionPolicy;
 use cordwood_service::Health;
 use cordwood_store::connect::Store;
 use cordwood_store::ddl::Loop;
 use cordwood_store::error::StoreError;
-use cordwood_store::{catalogue, migrate};
+use cordwood_store::migrate;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::leader::Standing;
 use crate::publish::{Publisher, Seen};
 use crate::retention::{PassError, Passes, Report, by_name, remembered};
 use crate::telemetry::Telemetry;
-use crate::watched::Watched;
+use crate::watched::{Watched, is_same_spec};
 
 /// What both loops share.
 pub struct Retention {
@@ -48,10 +48,19 @@ pub struct Retention {
     pub shown: Mutex<Value>,
 }
 
+/// The skew is nothing that a follower judges, nor are statuses what it writes.
+const OF_THE_LEADER: [&str; 3] = ["clock", "status", "database drop"];
+
 /// Policies as read from the API server: the objects with their problems, and what follows from them.
 struct Picture {
     seen: Vec<Seen>,
     policies: Vec<Policy>,
+}
+
+impl Picture {
+    fn resource(&self, name: &str) -> Option<&LogRetentionPolicy> {
+        self.seen.iter().map(|(resource, _)| resource).find(|resource| resource.name_any() == name)
+    }
 }
 
 impl Retention {
@@ -149,11 +158,11 @@ impl Retention {
             },
         };
         let timer = self.telemetry.pass("create");
-        let mut report = passes.look(&policies, now_us(), &self.tuning()).await?;
+        let now_us = passes.clock().await?;
+        let mut report = passes.look(&policies, now_us, &self.tuning()).await?;
         self.telemetry.catalogue(&report);
-        let begun_us = now_us();
         let for_later = |planned: &Planned| {
-            planned.step.leaf().is_some_and(|leaf| leaf.to_us <= begun_us || leaf.from_us > begun_us)
+            planned.step.leaf().is_some_and(|leaf| leaf.to_us <= now_us || leaf.from_us > now_us)
         };
         passes.apply(&mut report, |planned| !(for_later(planned) && changes.has_changed())).await?;
         timer.stop();
@@ -163,11 +172,15 @@ impl Retention {
         }
         let Some(picture) = picture else { return Ok(()) };
         self.publisher.done(&picture.seen, &report).await;
-        let failed = std::mem::take(&mut report.failed);
-        let mut after = passes.look(&policies, now_us(), &self.tuning()).await?;
-        after.failed = failed;
-        self.publisher.policies(&picture.seen, &in_force(&policies), &mut after, now_us()).await;
-        self.drop.notify_one();
+        let done = !report.done.is_empty();
+        let now_us = passes.clock().await?;
+        let mut after = passes.look(&policies, now_us, &self.tuning()).await?;
+        after.failed = report.failed;
+        self.publisher.policies(&picture.seen, &mut after, now_us).await;
+        // What only failed changed nothing for the other loop: two loops that fail would drive each other without a pause.
+        if done {
+            self.drop.notify_one();
+        }
         Ok(())
     }
 
@@ -179,13 +192,21 @@ impl Retention {
         let heartbeat = self.health.heartbeat("drop loop", Duration::from_secs(900));
         while !shutdown.is_cancelled() {
             heartbeat.beat();
-            let leads = *standing.borrow_and_update() == Standing::Leader;
+            let standing_now = *standing.borrow_and_update();
+            let leads = standing_now == Standing::Leader;
             let mut result = Ok(());
             if leads && let Some(picture) = self.picture() {
-                result = self.drop_pass(&mut passes, picture).await;
+                result = self.drop_pass(&mut passes, &picture).await;
                 self.note("drop", &result);
+                if let Err(PassError::Store(error)) = &result {
+                    let why = explain(error, self.store.user());
+                    self.publisher.unavailable(&picture.seen, &why, now_us()).await;
+                }
             } else if !leads {
                 passes.stop();
+                if standing_now == Standing::Follower {
+                    OF_THE_LEADER.iter().for_each(|condition| self.health.set(condition, Ok(())));
+                }
             }
             let pause =
                 if result.is_ok() { self.interval() } else { Duration::from_secs(2).min(self.interval()) };
@@ -198,17 +219,16 @@ impl Retention {
         }
     }
 
-    async fn drop_pass(&self, passes: &mut Passes, picture: Picture) -> Result<(), PassError> {
+    async fn drop_pass(&self, passes: &mut Passes, picture: &Picture) -> Result<(), PassError> {
         let timer = self.telemetry.pass("drop");
-        let now = now_us();
+        let now = passes.clock().await?;
+        let skew_us = (now - now_us()).abs();
         let mut report = passes.look(&picture.policies, now, &self.tuning()).await?;
         for finding in &report.findings {
             tracing::error!(subject = finding.subject, fatal = finding.fatal, "{}", finding.message);
         }
-        let policies = in_force(&picture.policies);
-        let shown = self.publisher.policies(&picture.seen, &policies, &mut report, now).await;
+        let shown = self.publisher.policies(&picture.seen, &mut report, now).await;
         self.show(&report);
-        let skew_us = (catalogue::clock(&*self.store.pooled().await?).await? - now_us()).abs();
         let skewed = skew_us
             > i64::try_from(self.config.retention.clock_skew_ms_max).unwrap_or(i64::MAX / 1000) * 1000;
         self.health.set(
@@ -223,10 +243,18 @@ impl Retention {
         if skewed {
             return Ok(());
         }
-        // A policy without a resource (the built-in one, a deleted one) has no status to show the plan in.
-        let has_resource =
-            |policy: &str| picture.seen.iter().any(|(resource, _)| resource.name_any() == policy);
-        let may = |planned: &Planned| shown.contains(&planned.policy) || !has_resource(&planned.policy);
+        // A policy without a resource (the built-in one, a deleted one) has no status to show the plan in. A pass can last
+        // a while: what was edited, made or deleted meanwhile is planned anew, before anything more of it goes.
+        let may = |planned: &Planned| {
+            let now = self.policies.get("", &planned.policy);
+            match (picture.resource(&planned.policy), now) {
+                (Some(seen), Some(now)) => {
+                    shown.contains(&planned.policy) && is_same_spec(seen.meta(), now.meta())
+                }
+                (None, None) => true,
+                _ => false,
+            }
+        };
         passes.apply(&mut report, may).await?;
         timer.stop();
         self.telemetry.steps(&report);
@@ -234,12 +262,15 @@ impl Retention {
             return Ok(());
         }
         self.publisher.done(&picture.seen, &report).await;
-        let failed = std::mem::take(&mut report.failed);
-        let mut after = passes.look(&picture.policies, now_us(), &self.tuning()).await?;
-        after.failed = failed;
-        self.publisher.policies(&picture.seen, &policies, &mut after, now_us()).await;
+        let done = !report.done.is_empty();
+        let now = passes.clock().await?;
+        let mut after = passes.look(&picture.policies, now, &self.tuning()).await?;
+        after.failed = report.failed;
+        self.publisher.policies(&picture.seen, &mut after, now).await;
         self.show(&after);
-        self.create.notify_one();
+        if done {
+            self.create.notify_one();
+        }
         Ok(())
     }
 
@@ -261,9 +292,10 @@ impl Retention {
 
     /// Turns a pass's result into a condition; whether the pass was a good one.
     fn note(&self, which: &'static str, result: &Result<(), PassError>) -> bool {
+        let condition = if which == "create" { "database create" } else { "database drop" };
         match result {
             Ok(()) => {
-                self.health.set("database", Ok(()));
+                self.health.set(condition, Ok(()));
                 true
             }
             Err(error) => {
@@ -272,7 +304,7 @@ impl Retention {
                     PassError::Store(error) => explain(error, self.store.user()),
                     locked @ PassError::Locked(_) => locked.to_string(),
                 };
-                self.health.set("database", Err(text));
+                self.health.set(condition, Err(text));
                 false
             }
         }

@@ -1,10 +1,9 @@
 //! Writes statuses and events. A status is written when it says something new; sizes alone are refreshed now and then.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use cordwood_core::retention::ClassId;
-use cordwood_core::retention::policy::Policy;
 use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
 use cordwood_crds::{LogLevelConfig, LogLevelConfigStatus, Problem};
 use cordwood_service::Health;
@@ -16,10 +15,11 @@ use tokio::sync::Mutex;
 
 use crate::report::{self, policy_status};
 use crate::retention::Report;
-use crate::watched::explain_call;
+use crate::watched::{explain_call, is_same_spec};
 
-/// How often a status is written whose sizes alone changed.
-const REFRESH: Duration = Duration::from_secs(30);
+/// How often a status is written whose sizes alone changed; and how long what was written counts for more than what the
+/// watch has brought back.
+pub const REFRESH: Duration = Duration::from_secs(30);
 
 /// A resource, what is wrong with it, as it was read for a pass.
 pub type Seen = (LogRetentionPolicy, Vec<Problem>);
@@ -33,6 +33,7 @@ pub struct Publisher {
 
 #[derive(Default)]
 struct Written {
+    /// By UID: an object made anew under the same name has no status yet.
     policies: BTreeMap<String, (LogRetentionPolicyStatus, Instant)>,
     oldest: Vec<(ClassId, i64)>,
     held: BTreeMap<String, String>,
@@ -46,14 +47,9 @@ impl Publisher {
         Publisher { client, recorder, health, written: Mutex::default() }
     }
 
-    /// Brings the statuses up to date. Returns the names of the policies whose status shows this report's plan.
-    pub async fn policies(
-        &self,
-        seen: &[Seen],
-        policies: &[Policy],
-        report: &mut Report,
-        now_us: i64,
-    ) -> HashSet<String> {
+    /// Brings the statuses up to date. Returns the names of the policies whose status shows this report's plan, and whose
+    /// spec the API server still has as it was seen.
+    pub async fn policies(&self, seen: &[Seen], report: &mut Report, now_us: i64) -> HashSet<String> {
         let mut written = self.written.lock().await;
         if report.oldest.is_empty() {
             report.oldest.clone_from(&written.oldest);
@@ -63,38 +59,64 @@ impl Publisher {
         let mut shown = HashSet::new();
         let mut trouble = Ok(());
         for (resource, problems) in seen {
-            let name = resource.name_any();
-            // What we wrote last is newer than what the watch has brought back so far.
+            let (name, uid) = (resource.name_any(), resource.uid().unwrap_or_default());
+            // What we wrote last is newer than what the watch has brought back so far. After a while it is the other way
+            // round: somebody may have erased it.
             let mut resource = resource.clone();
-            let last = written.policies.get(&name).cloned();
+            let last = written.policies.get(&uid).filter(|(_, at)| at.elapsed() < REFRESH).cloned();
             if let Some((status, _)) = &last {
                 resource.status = Some(status.clone());
             }
-            let status = policy_status(&resource, problems, policies, report, now_us);
+            let status = policy_status(&resource, problems, report, now_us);
             let same = resource.status.as_ref().is_some_and(|before| lasting(before) == lasting(&status));
-            let fresh = last.is_some_and(|(_, at)| at.elapsed() < REFRESH);
+            let fresh = last.is_some();
             if same && (fresh || resource.status.as_ref() == Some(&status)) {
                 shown.insert(name);
                 continue;
             }
             let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
             match patch_status(&api, &name, &status).await {
-                Ok(()) => {
+                Ok(after) => {
                     self.tell_held(&resource, &status, &mut written.held).await;
-                    written.policies.insert(name.clone(), (status, Instant::now()));
-                    shown.insert(name);
+                    written.policies.insert(uid, (status, Instant::now()));
+                    // Else the watch is behind: the plan was made for a spec that is no more.
+                    if is_same_spec(after.meta(), resource.meta()) {
+                        shown.insert(name);
+                    }
                 }
                 Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                    written.policies.remove(&name);
+                    written.policies.remove(&uid);
                 }
                 Err(error) => {
                     trouble = Err(explain_call("patch", "logretentionpolicies.cordwood.dev/status", &error));
                 }
             }
         }
-        written.policies.retain(|name, _| seen.iter().any(|(resource, _)| resource.name_any() == *name));
+        let uids: BTreeSet<String> = seen.iter().filter_map(|(resource, _)| resource.uid()).collect();
+        written.policies.retain(|uid, _| uids.contains(uid));
+        written.held.retain(|uid, _| uids.contains(uid));
         self.health.set("status", trouble);
         shown
+    }
+
+    /// Says on every policy that PostgreSQL cannot be asked, and changes nothing else that the status says.
+    pub async fn unavailable(&self, seen: &[Seen], why: &str, now_us: i64) {
+        let mut written = self.written.lock().await;
+        for (resource, _) in seen {
+            let uid = resource.uid().unwrap_or_default();
+            let last = written.policies.get(&uid).map(|(status, _)| status.clone());
+            let before = last.or_else(|| resource.status.clone()).unwrap_or_default();
+            let Some(status) = report::unavailable(resource, &before, why, now_us) else { continue };
+            let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
+            match patch_status(&api, &resource.name_any(), &status).await {
+                Ok(_) => {
+                    written.policies.insert(uid, (status, Instant::now()));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, policy = resource.name_any(), "say that PostgreSQL is away");
+                }
+            }
+        }
     }
 
     async fn tell_held(
@@ -104,7 +126,7 @@ impl Publisher {
         held: &mut BTreeMap<String, String>,
     ) {
         let waits = status.waits.clone().unwrap_or_default();
-        let before = held.insert(resource.name_any(), waits.clone()).unwrap_or_default();
+        let before = held.insert(resource.uid().unwrap_or_default(), waits.clone()).unwrap_or_default();
         if !waits.is_empty() && waits != before {
             self.event(resource, EventType::Warning, "RetentionHeld", "Plan", &waits).await;
         }
@@ -176,13 +198,13 @@ impl Publisher {
             Api::namespaced(self.client.clone(), &config.namespace().unwrap_or_else(|| "default".to_owned()));
         match patch_status(&api, &config.name_any(), status).await {
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
-            other => other,
+            other => other.map(|_| ()),
         }
     }
 }
 
-/// Merge patch with every absent field as null, so that nothing old stays.
-async fn patch_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), kube::Error>
+/// Merge patch with every absent field as null, so that nothing old stays. Returns the object as it is now.
+async fn patch_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<K, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
     S: serde::Serialize + Default,
@@ -193,14 +215,24 @@ where
             fields.entry(*field).or_insert(serde_json::Value::Null);
         }
     }
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": value })))
-        .await
-        .map(|_| ())
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": value }))).await
 }
 
 /// Fields of either status that may disappear.
-const OPTIONAL: &[&str] =
-    &["effectiveFrom", "oldestRecord", "nextDrop", "waits", "expiresAt", "startedAt", "startedDuration"];
+const OPTIONAL: &[&str] = &[
+    "effectiveFrom",
+    "oldestRecord",
+    "nextDrop",
+    "waits",
+    "expiresAt",
+    "startedAt",
+    "startedDuration",
+    "rulesGeneration",
+    "agents",
+    "agentsApplied",
+    "agentsTotal",
+    "workloadsMatched",
+];
 
 /// A status without what changes all the time.
 fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {

@@ -14,28 +14,17 @@ use crate::retention::Report;
 /// Steps and held items that a status lists.
 const LISTED_MAX: usize = 20;
 
-/// The part of a plan that belongs to one policy, what goes first.
-pub fn part(plan: &Plan, policy: &str) -> Plan {
-    let (mut going, mut coming) = (Vec::new(), Vec::new());
-    for planned in plan.steps.iter().filter(|planned| planned.policy == policy) {
-        if planned.step.creates() { &mut coming } else { &mut going }.push(planned.clone());
-    }
-    going.append(&mut coming);
-    let held = plan.held.iter().filter(|held| held.policy == policy).cloned().collect();
-    Plan { steps: going, held }
-}
-
-/// The status of `resource` after `report`. `problems`: why its spec cannot be followed. `policies`: those in force.
+/// The status of `resource` after `report`. `problems`: why its spec cannot be followed.
 pub fn policy_status(
     resource: &LogRetentionPolicy,
     problems: &[Problem],
-    policies: &[Policy],
     report: &Report,
     now_us: i64,
 ) -> LogRetentionPolicyStatus {
     let name = resource.metadata.name.clone().unwrap_or_default();
     let before = resource.status.clone().unwrap_or_default();
-    let plan = part(&report.plan, &name);
+    let policies = &report.policies;
+    let plan = report.plan.part(&name);
     let catalogue = &report.catalogue;
     let classes: Vec<&Class> = catalogue.classes.iter().filter(|class| class.policy == name).collect();
     let rows: Vec<ClassStatus> = classes.iter().map(|class| class_status(class, report)).collect();
@@ -104,6 +93,26 @@ pub fn policy_status(
     }
 }
 
+/// The status while PostgreSQL cannot be asked: as it was, but not ready. `None`: it says so already.
+pub fn unavailable(
+    resource: &LogRetentionPolicy,
+    before: &LogRetentionPolicyStatus,
+    why: &str,
+    now_us: i64,
+) -> Option<LogRetentionPolicyStatus> {
+    const REASON: &str = "DatabaseUnavailable";
+    let conditions =
+        Conditions { before: &before.conditions, generation: resource.metadata.generation, now_us };
+    let ready = conditions.of("Ready", (false, REASON, why.to_owned()));
+    let mut status = before.clone();
+    match status.conditions.iter_mut().find(|condition| condition.type_ == "Ready") {
+        Some(known) if known.reason == REASON => return None,
+        Some(known) => *known = ready,
+        None => status.conditions.insert(0, ready),
+    }
+    Some(status)
+}
+
 fn in_grace(held: &Held) -> bool {
     matches!(held.waits, Waits::Until(_)) && held.what.starts_with("drop ")
 }
@@ -169,6 +178,8 @@ fn conflict(name: &str, policies: &[Policy]) -> Option<String> {
 
 fn class_status(class: &Class, report: &Report) -> ClassStatus {
     let leaves = report.catalogue.leaves_of(class.id);
+    let policy = report.policies.iter().find(|policy| policy.name == class.policy);
+    let held = policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold);
     let attached = leaves.iter().filter(|leaf| leaf.state == LeafState::Attached).count();
     let detached = leaves.iter().filter(|leaf| matches!(leaf.state, LeafState::Detached { .. })).count();
     let oldest = report.oldest.iter().find(|(id, _)| *id == class.id).map(|(_, at)| time(*at));
@@ -180,12 +191,12 @@ fn class_status(class: &Class, report: &Report) -> ClassStatus {
         detached: count(detached),
         bytes: leaves.iter().map(|leaf| leaf.bytes).sum(),
         oldest_record: oldest,
-        next_drop: next_drop_us(class, &report.catalogue).map(time),
+        next_drop: if held { None } else { next_drop_us(class, &report.catalogue).map(time) },
     }
 }
 
-/// When the next leaf with records is dropped for good.
-pub fn next_drop_us(class: &Class, catalogue: &Catalogue) -> Option<i64> {
+/// When the next leaf with records is dropped for good, unless something holds it.
+fn next_drop_us(class: &Class, catalogue: &Catalogue) -> Option<i64> {
     let at = |leaf: &&Leaf| {
         let detached_us = match leaf.state {
             LeafState::Detached { at_us: Some(at_us) } => at_us,
@@ -252,4 +263,72 @@ fn timestamp(time_us: i64) -> Timestamp {
 
 pub fn time(time_us: i64) -> Time {
     Time(timestamp(time_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use cordwood_core::retention::catalogue::Catalogue;
+    use cordwood_core::retention::{ClassId, PolicyLevel};
+    use serde_json::json;
+
+    use super::*;
+
+    const HOUR_US: i64 = 3_600_000_000;
+    const NOW_US: i64 = 1_795_003_200_000_000;
+
+    fn resource() -> LogRetentionPolicy {
+        serde_json::from_value(json!({
+            "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogRetentionPolicy",
+            "metadata": {"name": "shop", "uid": "u", "generation": 3}, "spec": {},
+        }))
+        .unwrap()
+    }
+
+    fn report(suspend: bool) -> Report {
+        let class = Class {
+            id: ClassId(1),
+            policy: "shop".to_owned(),
+            policy_uid: "u".to_owned(),
+            level: PolicyLevel::Info,
+            retention_us: HOUR_US,
+            grace_us: HOUR_US,
+            legal_hold: false,
+            wanted: None,
+            has_table: true,
+        };
+        let leaf = Leaf {
+            table: "blocks_c1_x".to_owned(),
+            class: ClassId(1),
+            from_us: NOW_US - HOUR_US,
+            to_us: NOW_US,
+            bytes: 1,
+            empty: false,
+            blocks: 1,
+            oldest_us: None,
+            state: LeafState::Attached,
+        };
+        let catalogue = Catalogue { classes: vec![class], leaves: vec![leaf], ..Catalogue::default() };
+        let policy = Policy { name: "shop".to_owned(), suspend, ..Policy::builtin() };
+        Report { policies: vec![policy], catalogue, ..Report::default() }
+    }
+
+    /// A time was promised, even one long past, while nothing goes.
+    #[test]
+    fn what_is_held_has_no_next_drop() {
+        let next = |suspend| policy_status(&resource(), &[], &report(suspend), NOW_US).next_drop;
+        assert_eq!(next(false), Some(time(NOW_US + 2 * HOUR_US)));
+        assert_eq!(next(true), None);
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_said_once_and_changes_nothing_else() {
+        let before = policy_status(&resource(), &[], &report(false), NOW_US);
+        let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
+        let ready = &away.conditions[0];
+        assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
+        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (4, &before.plan, &before.bytes));
+        assert_eq!(unavailable(&resource(), &away, "no answer", NOW_US), None);
+        let fresh = unavailable(&resource(), &LogRetentionPolicyStatus::default(), "away", NOW_US).unwrap();
+        assert_eq!(fresh.conditions.len(), 1);
+    }
 }

@@ -1,7 +1,7 @@
 //! Retention without Kubernetes: policies in, steps done, a report out. The operator's loops and the standalone program
 //! both drive it. Each loop has its own session; a step that fails does not stop the rest of the pass.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use cordwood_core::retention::policy::{DropLimit, Policy};
 use cordwood_core::retention::step::{Plan, Planned};
@@ -14,6 +14,8 @@ use cordwood_store::{catalogue, ddl};
 /// What one pass saw and did.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// The policies that were planned for: one that could not be read is as the database remembers it.
+    pub policies: Vec<Policy>,
     /// As read before anything was done.
     pub catalogue: Catalogue,
     pub plan: Plan,
@@ -89,10 +91,16 @@ impl Passes {
         let policies = complete(policies, &catalogue);
         let plan = plan(&policies, &catalogue, now_us, tuning);
         let findings = lint(&plan, &policies, &catalogue, now_us);
-        Ok(Report { catalogue, plan, findings, oldest, ..Report::default() })
+        Ok(Report { policies, catalogue, plan, findings, oldest, ..Report::default() })
     }
 
-    /// Does the steps of `report` that belong to this loop and that `may` allows.
+    /// PostgreSQL's time, microseconds: what expires is judged by the clock that stamped when it was detached.
+    pub async fn clock(&mut self) -> Result<i64, PassError> {
+        Ok(catalogue::clock(self.session().await?.client()).await?)
+    }
+
+    /// Does the steps of `report` that belong to this loop and that `may` allows, asked before each. The ledger names each
+    /// by the hash of its policy's part of the plan, as the policy's status does.
     pub async fn apply(
         &mut self,
         report: &mut Report,
@@ -101,7 +109,7 @@ impl Passes {
         if self.which == Loop::Drop && report.refused().is_some() {
             return Ok(());
         }
-        let hash = report.plan.hash();
+        let mut hashes: BTreeMap<String, String> = BTreeMap::new();
         let creates = self.which == Loop::Create;
         let steps: Vec<Planned> =
             report.plan.steps.iter().filter(|planned| planned.step.creates() == creates).cloned().collect();
@@ -112,7 +120,10 @@ impl Passes {
             if !may(&planned) || planned.step.class().is_some_and(|class| failed.contains(&class)) {
                 continue;
             }
-            match ddl::apply(session, &planned, &hash).await {
+            let hash = hashes
+                .entry(planned.policy.clone())
+                .or_insert_with(|| report.plan.part(&planned.policy).hash());
+            match ddl::apply(session, &planned, hash).await {
                 Ok(()) => {
                     tracing::info!(step = %planned.step, why = planned.why, "retention step done");
                     grown.extend(planned.step.leaf().map(|leaf| leaf.class));
@@ -238,5 +249,5 @@ pub async fn preview(
     let policies = complete(policies, &catalogue);
     let plan = plan(&policies, &catalogue, now_us, tuning);
     let findings = lint(&plan, &policies, &catalogue, now_us);
-    Ok(Report { catalogue, plan, findings, oldest, ..Report::default() })
+    Ok(Report { policies, catalogue, plan, findings, oldest, ..Report::default() })
 }

@@ -3,15 +3,46 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cordwood_service::Health;
 use futures::StreamExt as _;
+use kube::api::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// A level must be in force within a second, so a watch is tried again soon; there are few operators.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A watch that went well for so long begins with the shortest pause again.
+const SETTLED: Duration = Duration::from_secs(10);
+/// Longer than any pause or connection attempt between two tries. A watch that goes on from where an error interrupted it
+/// says nothing about that: when it has been quiet for so long it works again.
+const QUIET: Duration = Duration::from_secs(35);
+
+/// Doubles from [`RETRY_MIN`] to [`RETRY_MAX`].
+struct Quick(Duration);
+
+impl Iterator for Quick {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(RETRY_MAX);
+        Some(pause)
+    }
+}
+
+impl Backoff for Quick {
+    fn reset(&mut self) {
+        self.0 = RETRY_MIN;
+    }
+}
 
 /// Key: namespace (empty for cluster-scoped kinds) and name.
 type Objects<K> = BTreeMap<(String, String), K>;
@@ -45,11 +76,24 @@ where
         let (sender, changed) = watch::channel(0);
         let keep = Keep { objects: Arc::clone(&objects), sender, condition, what, health };
         tokio::spawn(async move {
-            let stream = watcher(api, watcher::Config::default()).default_backoff();
+            let backoff = ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED);
+            let stream = watcher(api, watcher::Config::default()).backoff(backoff);
             let mut stream = std::pin::pin!(stream);
             let mut listing = BTreeMap::new();
-            while let Some(Some(event)) = shutdown.run_until_cancelled(stream.next()).await {
-                keep.take(event, &mut listing);
+            let mut wait = Duration::MAX;
+            loop {
+                let next = tokio::time::timeout(wait, stream.next());
+                match shutdown.run_until_cancelled(next).await {
+                    Some(Ok(Some(event))) => {
+                        wait = if event.is_err() { QUIET } else { Duration::MAX };
+                        keep.take(event, &mut listing);
+                    }
+                    Some(Err(_)) => {
+                        wait = Duration::MAX;
+                        keep.health.set(keep.condition, Ok(()));
+                    }
+                    Some(Ok(None)) | None => break,
+                }
             }
         });
         Watched { objects, changed }
@@ -59,6 +103,12 @@ where
     pub fn all(&self) -> Option<Vec<K>> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         objects.as_ref().map(|objects| objects.values().cloned().collect())
+    }
+
+    /// One object; the namespace is empty for cluster-scoped kinds.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.as_ref()?.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
     /// Whether anything changed since [`Watched::changed`] last resolved.
@@ -104,9 +154,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Keep<K> {
                 // A change of the status alone (mostly our own) is kept, but wakes nobody.
                 let before = known.insert(key(&object), object.clone());
                 self.health.set(self.condition, Ok(()));
-                let generation = object.meta().generation;
-                if generation.is_some() && before.is_some_and(|before| before.meta().generation == generation)
-                {
+                if before.is_some_and(|before| is_same_spec(before.meta(), object.meta())) {
                     return;
                 }
             }
@@ -121,6 +169,11 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Keep<K> {
         drop(objects);
         self.sender.send_modify(|version| *version += 1);
     }
+}
+
+/// Whether two metadata are of one object whose spec did not change between them.
+pub fn is_same_spec(a: &ObjectMeta, b: &ObjectMeta) -> bool {
+    a.uid == b.uid && a.generation.is_some() && a.generation == b.generation
 }
 
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> (String, String) {

@@ -230,7 +230,16 @@ impl Plan {
         self.steps.iter().filter(|planned| !planned.step.creates())
     }
 
-    /// 16 hex digits over the steps, as the ledger and an approval name this very plan.
+    /// What concerns one policy, what goes first: its status shows this part, and status and ledger name it by its hash.
+    pub fn part(&self, policy: &str) -> Plan {
+        let of_it = |planned: &&Planned| planned.policy == policy;
+        Plan {
+            steps: self.dropping().filter(of_it).chain(self.creating().filter(of_it)).cloned().collect(),
+            held: self.held.iter().filter(|held| held.policy == policy).cloned().collect(),
+        }
+    }
+
+    /// 16 hex digits over the steps, which name this very plan.
     pub fn hash(&self) -> String {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         for planned in &self.steps {

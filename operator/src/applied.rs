@@ -1,0 +1,343 @@
+//! What became of the level rules: which agents have them, which workloads they match, told in the statuses of the
+//! LogLevelConfigs. Beside the loop that writes the rules, which never waits for this one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cordwood_core::levels::LevelRules;
+use cordwood_crds::{LogLevelConfig, LogLevelConfigStatus};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt as _};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::agents::{self, Agent};
+use crate::leader::Standing;
+use crate::levels::{Compiled, Levels, Published, uid_of};
+use crate::publish::{REFRESH, time_of_ms};
+use crate::report::Conditions;
+use crate::watched::explain_call;
+
+/// After a change agents are asked this often...
+const ASK_SOON: Duration = Duration::from_millis(300);
+/// ...for so long.
+const ASK_SOON_ROUNDS: u32 = 40;
+
+/// What the loop knows between two rounds.
+#[derive(Default)]
+struct Known {
+    generation: Option<u64>,
+    agents: Vec<Agent>,
+    /// Workloads by the rule's id.
+    workloads: BTreeMap<String, i64>,
+    counted: Option<Instant>,
+    /// What was written and when, by UID.
+    written: BTreeMap<String, (LogLevelConfigStatus, Instant)>,
+    ask_rounds: u32,
+}
+
+impl Levels {
+    /// Asks and tells: at once when rules were published, soon again while agents are behind, and now and then.
+    pub async fn report_loop(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut known = Known::default();
+        let mut published = self.published.subscribe();
+        let interval = Duration::from_millis(self.config.levels.ask_interval_ms);
+        loop {
+            let current = published.borrow_and_update().clone();
+            let mut pause = interval;
+            if let Some(current) = current {
+                if known.generation != Some(current.rules.generation) {
+                    known.generation = Some(current.rules.generation);
+                    (known.ask_rounds, known.counted) = (ASK_SOON_ROUNDS, None);
+                }
+                let behind = self.round(&current, &published, &mut known, interval).await;
+                if behind && known.ask_rounds > 0 {
+                    known.ask_rounds -= 1;
+                    pause = ASK_SOON.min(interval);
+                }
+            } else {
+                known = Known::default();
+                if *self.standing.borrow() == Standing::Follower {
+                    self.health.set("level status", Ok(()));
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Ok(()) = published.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Whether agents are behind. Ends early when there are newer rules to tell of.
+    async fn round(
+        &self,
+        current: &Published,
+        published: &watch::Receiver<Option<Arc<Published>>>,
+        known: &mut Known,
+        interval: Duration,
+    ) -> bool {
+        let newer = || published.has_changed().unwrap_or(false);
+        if !current.compiled.is_empty() {
+            self.ask(&current.rules, known).await;
+        }
+        self.statuses(current, known, &newer).await;
+        if known.counted.is_none_or(|at| at.elapsed() >= interval) && !newer() {
+            self.count(&current.rules, known).await;
+            self.statuses(current, known, &newer).await;
+            self.look_for_drift(current, &newer).await;
+            known.counted = Some(Instant::now());
+        }
+        let generation = current.rules.generation;
+        let all = known.agents.iter().all(|agent| agent.generation == Some(generation));
+        !current.compiled.is_empty() && (known.agents.is_empty() || !all)
+    }
+
+    async fn ask(&self, rules: &LevelRules, known: &mut Known) {
+        let levels = &self.config.levels;
+        match agents::ask(&self.client, &self.namespace, &levels.agent_selector, levels.agent_port).await {
+            Ok(agents) => known.agents = agents,
+            Err(error) => tracing::warn!(reason = explain_call("list", "pods", &error), "ask the agents"),
+        }
+        let applied = applied(&known.agents, rules);
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.telemetry.agents.with_label_values(&["applied"]).set(count(applied));
+        self.telemetry.agents.with_label_values(&["behind"]).set(count(known.agents.len() - applied));
+    }
+
+    async fn count(&self, rules: &LevelRules, known: &mut Known) {
+        known.workloads.retain(|id, _| rules.rules.iter().any(|rule| rule.id == *id));
+        for rule in &rules.rules {
+            match agents::workloads(&self.client, rule).await {
+                Ok(number) => {
+                    known.workloads.insert(rule.id.clone(), number);
+                }
+                Err(error) => {
+                    tracing::warn!(reason = explain_call("list", "pods", &error), "count workloads");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Somebody changed or deleted the ConfigMap: the writer is told.
+    async fn look_for_drift(&self, current: &Published, newer: &impl Fn() -> bool) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        if let Ok(map) = api.get_opt(&self.config.levels.config_map).await
+            && map.and_then(|map| map.metadata.resource_version) != current.version
+            && !newer()
+        {
+            self.drifted.notify_one();
+        }
+    }
+
+    async fn statuses(&self, current: &Published, known: &mut Known, newer: &impl Fn() -> bool) {
+        let now_ms = Timestamp::now().as_millisecond();
+        let mut trouble = Ok(());
+        for one in &current.compiled {
+            if newer() {
+                return;
+            }
+            let uid = uid_of(&one.config).to_owned();
+            let namespace = one.config.namespace().unwrap_or_default();
+            let watched = self.configs.get(&namespace, &one.config.name_any());
+            // Gone, or made anew: that is another round's.
+            let Some(watched) = watched.filter(|watched| uid_of(watched) == uid) else { continue };
+            // What we wrote last is newer than what the watch has brought back so far; after a while it is the other way.
+            let before = match known.written.get(&uid) {
+                Some((status, at)) if at.elapsed() < REFRESH => status.clone(),
+                _ => watched.status.unwrap_or_default(),
+            };
+            let matched = known.workloads.get(&one.config.id()).copied();
+            let status = status(one, &before, &current.rules, &known.agents, matched, now_ms);
+            if status == before {
+                continue;
+            }
+            match self.publisher.level_config(&one.config, &status).await {
+                Ok(()) => {
+                    self.tell(&one.config, &before, &status).await;
+                    known.written.insert(uid, (status, Instant::now()));
+                }
+                Err(error) => {
+                    trouble = Err(explain_call("patch", "loglevelconfigs.cordwood.dev/status", &error))
+                }
+            }
+        }
+        known.written.retain(|uid, _| current.compiled.iter().any(|one| uid_of(&one.config) == uid));
+        self.health.set("level status", trouble);
+    }
+
+    /// An event for each condition that changed and matters.
+    async fn tell(
+        &self,
+        config: &LogLevelConfig,
+        before: &LogLevelConfigStatus,
+        after: &LogLevelConfigStatus,
+    ) {
+        for condition in &after.conditions {
+            let same = before
+                .conditions
+                .iter()
+                .any(|known| known.type_ == condition.type_ && known.reason == condition.reason);
+            let warn = condition.status == "False" && matches!(condition.type_.as_str(), "Valid" | "Pushed");
+            if same || !(condition.type_ == "Active" || warn) {
+                continue;
+            }
+            let type_ = if warn { EventType::Warning } else { EventType::Normal };
+            self.publisher.event(config, type_, &condition.reason, "Levels", &condition.message).await;
+        }
+    }
+}
+
+fn applied(agents: &[Agent], rules: &LevelRules) -> usize {
+    agents.iter().filter(|agent| agent.generation == Some(rules.generation)).count()
+}
+
+/// The status of one resource. What is not in force has no agents, and keeps the generation that last contained it, so that
+/// a change of other rules does not change it.
+fn status(
+    one: &Compiled,
+    before: &LogLevelConfigStatus,
+    rules: &LevelRules,
+    agents: &[Agent],
+    workloads_matched: Option<i64>,
+    now_ms: i64,
+) -> LogLevelConfigStatus {
+    let id = one.config.id();
+    let rule = rules.rules.iter().find(|rule| rule.id == id);
+    let generation = one.config.metadata.generation;
+    let conditions =
+        Conditions { before: &before.conditions, generation, now_us: now_ms.saturating_mul(1000) };
+    let expires_at_ms = one.rule.as_ref().ok().or(rule).and_then(|rule| rule.expires_at_ms);
+    let (applied, total) = (applied(agents, rules), agents.len());
+    let mut told = vec![
+        conditions.of("Active", active(one, rules)),
+        conditions.of("Valid", valid(one)),
+        conditions.of(
+            "Applied",
+            match rule {
+                None => (false, "NotInForce", String::new()),
+                Some(_) => {
+                    let everywhere = total > 0 && applied == total;
+                    let reason = if everywhere { "AllAgents" } else { "AgentsBehind" };
+                    let generation = rules.generation;
+                    let message = format!("{applied} of {total} agents have rules generation {generation}");
+                    (everywhere, reason, message)
+                }
+            },
+        ),
+    ];
+    if one.config.spec.push.is_some() {
+        let message = "this version changes no level inside applications; lines are dropped on the node";
+        told.push(conditions.of("Pushed", (false, "NotSupported", message.to_owned())));
+    }
+    LogLevelConfigStatus {
+        observed_generation: generation,
+        conditions: told,
+        rules_generation: match rule {
+            Some(_) => i64::try_from(rules.generation).ok(),
+            None => before.rules_generation,
+        },
+        agents: rule.map(|_| format!("{applied}/{total}")),
+        agents_applied: rule.and_then(|_| i64::try_from(applied).ok()),
+        agents_total: rule.and_then(|_| i64::try_from(total).ok()),
+        workloads_matched: rule.and(workloads_matched),
+        workloads_applied: before.workloads_applied,
+        workloads_failed: before.workloads_failed,
+        started_at: Some(time_of_ms(one.started_at_ms)),
+        started_duration: one.config.spec.duration.clone(),
+        expires_at: expires_at_ms.map(time_of_ms),
+    }
+}
+
+type Said = (bool, &'static str, String);
+
+fn active(one: &Compiled, rules: &LevelRules) -> Said {
+    let rule = rules.rules.iter().find(|rule| rule.id == one.config.id());
+    match (rule, &one.rule) {
+        (Some(rule), _) => (true, "InForce", format!("lines below {} are dropped", rule.level)),
+        (None, Ok(_)) => (false, "Expired", "it has ended; lines of every level pass again".to_owned()),
+        (None, Err(_)) => (false, "Invalid", "it was never in force".to_owned()),
+    }
+}
+
+fn valid(one: &Compiled) -> Said {
+    match &one.rule {
+        Err(problems) => {
+            let text = cordwood_crds::describe(problems);
+            (
+                false,
+                "Invalid",
+                format!("{text}. The last good rule, if there was one, stays in force until its end."),
+            )
+        }
+        Ok(_) if one.capped => {
+            (true, "Capped", "it ends sooner than asked: the operator's levels.duration_ms_max".to_owned())
+        }
+        Ok(_) => (true, "Accepted", String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW_MS: i64 = 1_795_003_200_000;
+
+    fn compiled(spec: serde_json::Value) -> Compiled {
+        let config: LogLevelConfig = serde_json::from_value(json!({
+            "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogLevelConfig",
+            "metadata": {"name": "quiet", "namespace": "shop", "uid": "u", "generation": 1}, "spec": spec,
+        }))
+        .unwrap();
+        let rule = config.to_rule(false, NOW_MS, i64::MAX);
+        Compiled { config, started_at_ms: NOW_MS, rule, capped: false }
+    }
+
+    fn said(status: &LogLevelConfigStatus, kind: &str) -> Option<(String, String)> {
+        let found = status.conditions.iter().find(|condition| condition.type_ == kind)?;
+        Some((found.status.clone(), found.reason.clone()))
+    }
+
+    fn is(status: &str, reason: &str) -> Option<(String, String)> {
+        Some((status.to_owned(), reason.to_owned()))
+    }
+
+    #[test]
+    fn applied_when_every_agent_has_the_generation_and_silent_after_the_end() {
+        let one = compiled(json!({"level": "ERROR", "duration": "5m"}));
+        let rules = LevelRules { generation: 4, rules: vec![one.rule.clone().unwrap()] };
+        let agent = |pod: &str, generation| Agent { pod: pod.to_owned(), generation };
+        let before = LogLevelConfigStatus::default();
+        let behind = [agent("a", Some(4)), agent("b", None)];
+        let part = status(&one, &before, &rules, &behind, Some(2), NOW_MS);
+        assert_eq!(said(&part, "Applied"), is("False", "AgentsBehind"));
+        assert_eq!((part.agents.as_deref(), part.rules_generation), (Some("1/2"), Some(4)));
+        let all = [agent("a", Some(4)), agent("b", Some(4))];
+        let whole = status(&one, &part, &rules, &all, Some(2), NOW_MS);
+        assert_eq!(said(&whole, "Applied"), is("True", "AllAgents"));
+        assert_eq!((whole.agents.as_deref(), whole.workloads_matched), (Some("2/2"), Some(2)));
+        // It ends; then other rules come, and agents that lag: nothing more is said of it.
+        let ended = |generation| LevelRules { generation, rules: Vec::new() };
+        let over = status(&one, &whole, &ended(5), &all, None, NOW_MS);
+        assert_eq!(said(&over, "Active"), is("False", "Expired"));
+        assert_eq!(said(&over, "Applied"), is("False", "NotInForce"));
+        assert_eq!((over.agents.as_deref(), over.rules_generation), (None, Some(4)));
+        assert_eq!(status(&one, &over, &ended(9), &behind, None, NOW_MS + 60_000), over);
+    }
+
+    #[test]
+    fn a_push_is_said_not_to_be_done() {
+        let plain = compiled(json!({"level": "ERROR", "duration": "5m"}));
+        let push = compiled(json!({"level": "ERROR", "duration": "5m", "push": {"zap": {"port": 80}}}));
+        let tell = |one| status(one, &LogLevelConfigStatus::default(), &LevelRules::default(), &[], None, 0);
+        assert_eq!(said(&tell(&plain), "Pushed"), None);
+        assert_eq!(said(&tell(&push), "Pushed"), is("False", "NotSupported"));
+        assert_eq!(said(&tell(&push), "Valid"), is("True", "Accepted"));
+    }
+}
