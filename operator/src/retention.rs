@@ -220,20 +220,17 @@ impl Standalone {
     }
 
     /// Creates, then drops. The report's plan is that of the dropping half; `done` and `failed` are of both.
-    pub async fn pass(&mut self, policies: &[Policy], now_us: i64) -> Result<Report, PassError> {
+    pub async fn pass(&mut self, policies: &[Policy]) -> Result<Report, PassError> {
+        let now_us = self.create.clock().await?;
         let mut created = self.create.look(policies, now_us, &self.tuning).await?;
         self.create.apply(&mut created, |_| true).await?;
+        let now_us = self.drop.clock().await?;
         let mut report = self.drop.look(policies, now_us, &self.tuning).await?;
         self.drop.apply(&mut report, |_| true).await?;
         report.done.splice(0..0, created.done);
         report.failed.splice(0..0, created.failed);
         Ok(report)
     }
-}
-
-/// One whole pass on sessions of its own.
-pub async fn pass(store: &Store, policies: &[Policy], now_us: i64) -> Result<Report, PassError> {
-    Standalone::new(store, Tuning::default()).pass(policies, now_us).await
 }
 
 /// What a pass would do now; takes no lock and changes nothing.

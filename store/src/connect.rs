@@ -18,6 +18,11 @@ use crate::tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_MAX: usize = 8;
+/// The server, too, finds out soon that our node is gone, and lets go of our locks: by itself after two hours. Over a unix
+/// socket it passes over these settings.
+const SESSION: &str = "set timezone = 'UTC'; set idle_in_transaction_session_timeout = '60s';
+    set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
+    set tcp_user_timeout = 20000";
 
 /// Either `url` (`postgresql://user@host:port/database?sslmode=verify-full&sslrootcert=FILE`) or the parts. The
 /// environment's `CORDWOOD_DATABASE_URL` takes the place of a missing url. A password comes from a file or from the url
@@ -117,10 +122,7 @@ impl Store {
             drive(connection);
             client
         };
-        client
-            .batch_execute("set timezone = 'UTC'; set idle_in_transaction_session_timeout = '60s'")
-            .await
-            .map_err(StoreError::sql("prepare session at", &self.0.at))?;
+        client.batch_execute(SESSION).await.map_err(StoreError::sql("prepare session at", &self.0.at))?;
         Ok(client)
     }
 

@@ -101,7 +101,8 @@ pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> R
         Step::FinalizeDetach(leaf) => finalize(session, *leaf, planned, plan).await,
         Step::Detach(leaf) => detach(session, *leaf, planned, plan).await,
         Step::MarkDetached(leaf) => mark_detached(session, *leaf, planned, plan).await,
-        Step::Drop(leaf) | Step::Forget(leaf) => drop_leaf(session, *leaf, planned, plan).await,
+        Step::Drop(leaf) => drop_leaf(session, *leaf, planned, plan).await,
+        Step::Forget(leaf) => forget(session, *leaf, planned, plan).await,
     }
 }
 
@@ -205,7 +206,8 @@ async fn create_leaf(
     .await
 }
 
-/// The CHECK that the table still carries spares ATTACH the scan.
+/// The CHECK that the table still carries spares ATTACH the scan. The books come first, so that [`drop_leaf`] and this wait
+/// for each other there, one before the other, and not each for what the other has.
 async fn reattach(
     session: &mut DdlSession,
     leaf: LeafRef,
@@ -216,10 +218,10 @@ async fn reattach(
     retry(session, "attach again", &target, |client, timeout, target| {
         Box::pin(async move {
             let transaction = begin_within(client, timeout).await?;
+            set_detached(&transaction, target.leaf, target.from, false).await?;
             if !is_attached(&transaction, &target.table, &target.parent).await? {
                 transaction.batch_execute(&target.attach()).await?;
             }
-            set_detached(&transaction, target.leaf, target.from, false).await?;
             target.ledger.write_raw(&transaction).await?;
             transaction.commit().await
         })
@@ -228,7 +230,8 @@ async fn reattach(
 }
 
 /// `DETACH CONCURRENTLY`, outside any transaction. It first marks the leaf (new queries no longer see it) and then waits
-/// for the queries that do; while they last this ends in a lock timeout and the next pass finalizes.
+/// for the queries that do; while they last this ends in a lock timeout and the next pass finalizes. The class must still
+/// let go of it: the plan may be of a while ago.
 async fn detach(
     session: &mut DdlSession,
     leaf: LeafRef,
@@ -238,10 +241,16 @@ async fn detach(
     let target = Target::new(leaf, planned, plan)?;
     retry(session, "detach", &target, |client, timeout, target| {
         Box::pin(async move {
-            let Target { table, parent, .. } = target;
+            let Target { table, parent, leaf, from, .. } = target;
             set_lock_timeout(client, timeout).await?;
             match hanging(client, table, parent).await? {
                 Hanging::Attached => {
+                    // A grace period that is still in the books was another's: somebody attached the table by hand.
+                    let class = leaf.class.0;
+                    let anew = format!(
+                        "update leaves set detached = null where class = {class} and time_from = '{from}'"
+                    );
+                    client.batch_execute(&format!("{}; {anew}", target.fence())).await?;
                     let sql = format!("alter table {parent} detach partition {table} concurrently");
                     client.batch_execute(&sql).await
                 }
@@ -298,7 +307,8 @@ async fn mark_detached(
     transaction.commit().await.map_err(fail())
 }
 
-/// Refuses a table that is still attached: what goes is always a table of its own.
+/// Decides again, with the books, the table and the class locked in this order: a table that was attached again since the plan
+/// was made stays, and so does what its class keeps by now. Done again it changes nothing.
 async fn drop_leaf(
     session: &mut DdlSession,
     leaf: LeafRef,
@@ -306,30 +316,57 @@ async fn drop_leaf(
     plan: &str,
 ) -> Result<(), StoreError> {
     let target = Target::new(leaf, planned, plan)?;
-    let attached = hanging(&session.client, &target.table, &target.parent)
-        .await
-        .map_err(StoreError::sql("look at", &target.table))?;
-    if !matches!(attached, Hanging::Apart) {
-        let table = target.table;
-        return Err(StoreError::Invalid(format!(
-            "drop {table}: it is attached; the next pass detaches it first"
-        )));
-    }
     retry(session, "drop", &target, |client, timeout, target| {
         Box::pin(async move {
+            let Target { table, leaf, from, .. } = target;
+            let class = leaf.class.0;
             let transaction = begin_within(client, timeout).await?;
-            transaction.batch_execute(&format!("drop table if exists {}", target.table)).await?;
-            transaction
-                .execute(
-                    "delete from leaves where class = $1 and time_from = $2",
-                    &[&target.leaf.class.0, &target.from],
-                )
-                .await?;
+            let batch = format!(
+                "do $$ declare is_detached boolean; begin
+                   select detached is not null into is_detached from leaves
+                     where class = {class} and time_from = '{from}' for update;
+                   if to_regclass('{table}') is not null then
+                     lock table {table} in access exclusive mode;
+                     if is_detached is distinct from true
+                        or exists (select from pg_inherits where inhrelid = to_regclass('{table}')) then
+                       raise exception 'it is attached; the next pass plans anew';
+                     end if;
+                   end if;
+                 end $$;
+                 {};
+                 drop table if exists {table};
+                 delete from leaves where class = {class} and time_from = '{from}'",
+                target.fence()
+            );
+            transaction.batch_execute(&batch).await?;
             target.ledger.write_raw(&transaction).await?;
             transaction.commit().await
         })
     })
     .await
+}
+
+/// Strikes a leaf from the books whose table is gone.
+async fn forget(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let target = Target::new(leaf, planned, plan)?;
+    let transaction = begin(&mut session.client).await?;
+    let fail = || StoreError::sql("strike from the books", leaf.table());
+    let struck = transaction
+        .execute(
+            "delete from leaves where class = $1 and time_from = $2 and to_regclass($3) is null",
+            &[&leaf.class.0, &target.from, &target.table],
+        )
+        .await
+        .map_err(fail())?;
+    if struck > 0 {
+        target.ledger.write(&transaction).await?;
+    }
+    transaction.commit().await.map_err(fail())
 }
 
 /// Statistics of a partitioned table are not kept by autovacuum: without them the planner guesses. A few pages are read.
@@ -365,6 +402,22 @@ impl<'a> Target<'a> {
     fn attach(&self) -> String {
         let Target { table, parent, from, to, .. } = self;
         format!("alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')")
+    }
+
+    /// A statement that fails when the table may not go by what its class says now, by PostgreSQL's clock. What has no
+    /// page holds no record.
+    fn fence(&self) -> String {
+        let Target { table, leaf, to, .. } = self;
+        let class = leaf.class.0;
+        format!(
+            "do $$ begin
+               perform from classes where id = {class} and not legal_hold
+                 and timestamptz '{to}' <= now() - retention_us * interval '1 microsecond' for share;
+               if not found and coalesce(pg_relation_size(to_regclass('{table}')), 0) > 0 then
+                 raise exception 'its class keeps it by now; the next pass plans anew';
+               end if;
+             end $$"
+        )
     }
 }
 
@@ -467,8 +520,10 @@ impl Ledger<'_> {
     }
 }
 
+/// For steps that are tried once in a pass: they wait no longer than the others' last attempt.
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
-    client.transaction().await.map_err(StoreError::sql("begin", "a transaction"))
+    let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
+    begin_within(client, timeout_ms).await.map_err(StoreError::sql("begin", "a transaction"))
 }
 
 async fn begin_within(
@@ -494,19 +549,19 @@ async fn retry(
     target: &Target<'_>,
     attempt: Attempt,
 ) -> Result<(), StoreError> {
-    let mut last = None;
-    for timeout_ms in LOCK_TIMEOUTS_MS {
+    let mut timeouts_ms = LOCK_TIMEOUTS_MS.into_iter().peekable();
+    while let Some(timeout_ms) = timeouts_ms.next() {
         match attempt(&mut session.client, timeout_ms, target).await {
             Ok(()) => return Ok(()),
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => last = Some(error),
-            Err(error) => {
-                return Err(StoreError::Sql { operation, thing: target.table.clone(), source: error });
+            Err(error)
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && timeouts_ms.peek().is_some() =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(source) => {
+                return Err(StoreError::Sql { operation, thing: target.table.clone(), source });
             }
         }
-        tokio::time::sleep(PAUSE).await;
     }
-    match last {
-        Some(source) => Err(StoreError::Sql { operation, thing: target.table.clone(), source }),
-        None => Ok(()),
-    }
+    Ok(())
 }

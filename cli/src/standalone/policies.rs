@@ -9,8 +9,8 @@ use cordwood_core::retention::{Step, Tuning, Waits};
 use cordwood_operator::retention::{Report, Standalone};
 use cordwood_store::Store;
 
+use crate::logging;
 use crate::resources::{self, Fingerprint, Loaded};
-use crate::{logging, now_us};
 
 /// Between announcing a shorter retention and its taking effect.
 const NOTICE_US: i64 = 5_000_000;
@@ -116,7 +116,7 @@ impl Policies {
 
     /// One pass of what the operator does in a cluster. A trouble is told once and tried again at the next one.
     pub async fn pass(&mut self) {
-        match self.retention.pass(&self.loaded.policies, now_us()).await {
+        match self.retention.pass(&self.loaded.policies).await {
             Ok(report) => {
                 let troubles: Vec<String> = report
                     .failed
