@@ -69,7 +69,8 @@ pub struct Class {
     pub retention_us: i64,
     pub grace_us: i64,
     pub legal_hold: bool,
-    /// A shorter retention that was announced, and from when it is in force.
+    /// A shorter retention that was announced, and from when it is in force; the same retention as now when a shorter grace
+    /// period was.
     pub wanted: Option<Wanted>,
     /// Its table exists and is attached to the root.
     pub has_table: bool,

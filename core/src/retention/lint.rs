@@ -2,7 +2,7 @@
 //!
 //! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
 //! by what the policy says, whichever is longer; (2) a leaf that holds records is dropped only when it was detached and its grace
-//! period is over; (3) nothing goes under a suspended policy or a legal hold; (4) no more goes at once than the policy's
+//! period, the longer of the two likewise, is over; (3) nothing goes under a suspended policy or a legal hold; (4) no more goes at once than the policy's
 //! limit; (5) after the plan every class that records are routed to has leaves without a hole from the oldest record it
 //! can get to well after now; (6) leaves of a class do not overlap.
 
@@ -74,6 +74,7 @@ impl Lint<'_> {
         if self.now_us - youngest_possible_us <= promised_us && !(empty && orphan) {
             self.fatal(&table, "goes, but can hold records that are not expired");
         }
+        let grace_us = self.policy_of(class).map_or(0, |policy| policy.grace_us).max(class.grace_us);
         let held = match self.policy_of(class) {
             Some(policy) => policy.suspend || policy.legal_hold,
             None => class.legal_hold,
@@ -83,7 +84,7 @@ impl Lint<'_> {
         }
         if drop && !empty {
             let over = match state {
-                LeafState::Detached { at_us: Some(at_us) } => self.now_us - at_us >= class.grace_us,
+                LeafState::Detached { at_us: Some(at_us) } => self.now_us - at_us >= grace_us,
                 _ => false,
             };
             if !over {

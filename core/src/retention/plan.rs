@@ -1,7 +1,7 @@
 //! The planner: (policies, catalogue, clock) -> steps and what is held. Chooses; does nothing.
 //!
 //! Order of the steps: classes, the leaves that now and the near future need, what comes back, routes, older leaves, and
-//! only then what goes. Promises: nothing unexpired is detached or dropped; a policy's shorter retention is announced
+//! only then what goes. Promises: nothing unexpired is detached or dropped; a policy's shorter retention or grace period is announced
 //! first and held when it would take away more than its limit; after the plan is applied, the next plan is empty but for
 //! what time brings.
 
@@ -16,7 +16,7 @@ use crate::limits::TIME_PAST_US_MAX;
 /// What the operator's configuration adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// Time between the announcement of a shorter retention and its taking effect.
+    /// Time between the announcement of a shorter retention (or grace period) and its taking effect.
     pub notice_us: i64,
 }
 
@@ -95,7 +95,8 @@ impl Parts {
             .collect()
     }
 
-    /// One run detaches at most `dropLimit.partitions` of a policy (at least one); the rest waits for the next run.
+    /// One run detaches at most `dropLimit.partitions` of a policy (at least one); the rest waits for the next run. What is
+    /// dropped was counted when it was detached, or when a shorter grace period was let in.
     fn limit_runs(&mut self, policies: &[Policy], held: &mut Vec<Held>) {
         let limit = |name: &str| {
             let policy = policies.iter().find(|policy| policy.name == name);
@@ -160,48 +161,51 @@ impl Planner<'_> {
         all
     }
 
-    /// Brings a class's row to what its policy says. A longer retention is in force at once; a shorter one is announced,
-    /// and in force when its notice is over and no barrier stands before it.
+    /// Brings a class's row to what its policy says. A longer retention or grace period is in force at once; a shorter one is
+    /// announced, and in force when its notice is over and no barrier stands before it.
     fn update_class(&mut self, policy: &Policy, class: &mut Class, wanted_us: i64, barrier: Option<&Waits>) {
         let before = class.clone();
-        let change = || {
-            let (from, to) = (duration::print(before.retention_us), duration::print(wanted_us));
-            format!("retention {from} -> {to}")
-        };
-        let mut why = "policy changed".to_owned();
-        class.policy_uid.clone_from(&policy.uid);
-        class.grace_us = policy.grace_us;
-        class.legal_hold = policy.legal_hold;
-        if wanted_us >= class.retention_us {
-            if wanted_us > class.retention_us {
-                why = change();
+        let mut changes = Vec::new();
+        for (name, from_us, to_us) in [
+            ("retention", before.retention_us, wanted_us),
+            ("grace period", before.grace_us, policy.grace_us),
+        ] {
+            if from_us != to_us {
+                changes.push(format!("{name} {} -> {}", duration::print(from_us), duration::print(to_us)));
             }
-            class.retention_us = wanted_us;
-            class.wanted = None;
-        } else if let Some(waits) = barrier {
-            class.wanted = None;
-            self.hold_shortening(&before, wanted_us, &change(), waits.clone());
-        } else {
-            let announced = class.wanted.filter(|wanted| wanted.retention_us == wanted_us);
-            let effective_from_us = announced.map_or_else(
-                || self.now_us + self.tuning.notice_us.max(0),
-                |wanted| wanted.effective_from_us,
-            );
-            why = change();
-            if effective_from_us <= self.now_us {
-                class.retention_us = wanted_us;
-                class.wanted = None;
+        }
+        let change = changes.join(", ");
+        let why = if change.is_empty() { "policy changed" } else { &change };
+        class.policy_uid.clone_from(&policy.uid);
+        class.legal_hold = policy.legal_hold;
+        class.retention_us = before.retention_us.max(wanted_us);
+        class.grace_us = before.grace_us.max(policy.grace_us);
+        class.wanted = None;
+        if wanted_us < before.retention_us || policy.grace_us < before.grace_us {
+            if let Some(waits) = barrier {
+                self.hold_shortening(policy, &before, wanted_us, &change, waits.clone());
             } else {
-                class.wanted = Some(Wanted { retention_us: wanted_us, effective_from_us });
-                self.hold_shortening(&before, wanted_us, &why, Waits::Until(effective_from_us));
+                let announced = before.wanted.filter(|wanted| wanted.retention_us == wanted_us);
+                let effective_from_us = announced.map_or_else(
+                    || self.now_us + self.tuning.notice_us.max(0),
+                    |wanted| wanted.effective_from_us,
+                );
+                if effective_from_us <= self.now_us {
+                    (class.retention_us, class.grace_us) = (wanted_us, policy.grace_us);
+                } else {
+                    class.wanted = Some(Wanted { retention_us: wanted_us, effective_from_us });
+                    let waits = Waits::Until(effective_from_us);
+                    self.hold_shortening(policy, &before, wanted_us, &change, waits);
+                }
             }
         }
         if *class != before {
-            self.parts.classes.push(planned(Step::PutClass(class.clone()), class, &why));
+            self.parts.classes.push(planned(Step::PutClass(class.clone()), class, why));
         }
     }
 
-    /// Why the shorter retentions of a policy may not take effect, if so; judged over all its levels together.
+    /// Why the shorter retentions (or grace period) of a policy may not take effect, if so; judged over all its levels
+    /// together.
     fn barrier(&self, policy: &Policy) -> Option<Waits> {
         if let Some(waits) = held_by(policy) {
             return Some(waits);
@@ -209,7 +213,7 @@ impl Planner<'_> {
         let (mut partitions, mut bytes) = (0_u32, 0_i64);
         for level in PolicyLevel::ALL {
             let Some(class) = self.catalogue.class(&policy.name, level) else { continue };
-            for leaf in newly_expired(self.catalogue, class, *policy.retention_us.get(level), self.now_us) {
+            for leaf in self.taken_away(policy, class, *policy.retention_us.get(level)) {
                 partitions += 1;
                 bytes = bytes.saturating_add(leaf.bytes);
             }
@@ -219,8 +223,15 @@ impl Planner<'_> {
             .then_some(Waits::Approval { limit_partitions: limit.partitions, limit_bytes: limit.bytes })
     }
 
-    fn hold_shortening(&mut self, class: &Class, wanted_us: i64, change: &str, waits: Waits) {
-        let gone = newly_expired(self.catalogue, class, wanted_us, self.now_us);
+    fn hold_shortening(
+        &mut self,
+        policy: &Policy,
+        class: &Class,
+        wanted_us: i64,
+        change: &str,
+        waits: Waits,
+    ) {
+        let gone = self.taken_away(policy, class, wanted_us);
         self.held.push(Held {
             policy: class.policy.clone(),
             class: Some(class.id),
@@ -229,6 +240,14 @@ impl Planner<'_> {
             partitions: gone.len() as u32,
             bytes: gone.iter().map(|leaf| leaf.bytes).sum(),
         });
+    }
+
+    /// Leaves with records that the change of a class takes away at once: those that a shorter retention expires, and those
+    /// whose grace period a shorter one ends.
+    fn taken_away(&self, policy: &Policy, class: &Class, wanted_us: i64) -> Vec<&Leaf> {
+        let mut gone = newly_expired(self.catalogue, class, wanted_us, self.now_us);
+        gone.extend(newly_ended(self.catalogue, class, policy.grace_us, self.now_us));
+        gone
     }
 
     /// The class's own table, if it is not there (a new class, or drift).
@@ -393,6 +412,16 @@ pub fn newly_expired<'a>(
         .filter(|leaf| leaf.state == LeafState::Attached && !leaf.empty)
         .filter(|leaf| leaf.expired(wanted_us, now_us) && !leaf.expired(class.retention_us, now_us))
         .collect()
+}
+
+/// Detached leaves with records whose grace period would be over with `grace_us` and is not with the one in force.
+fn newly_ended<'a>(catalogue: &'a Catalogue, class: &Class, grace_us: i64, now_us: i64) -> Vec<&'a Leaf> {
+    let over = |leaf: &Leaf, grace_us: i64| match leaf.state {
+        LeafState::Detached { at_us: Some(at_us) } => at_us.saturating_add(grace_us) <= now_us,
+        _ => false,
+    };
+    let leaves = catalogue.leaves_of(class.id).into_iter().filter(|leaf| !leaf.empty);
+    leaves.filter(|leaf| over(leaf, grace_us) && !over(leaf, class.grace_us)).collect()
 }
 
 /// What of `[from, to)` no range in `taken` (sorted by lower bound) covers.

@@ -176,6 +176,56 @@ fn a_typo_is_held_by_the_limit_and_undone_by_undoing() {
     assert_eq!(plan(&policies, &catalogue, NOON, &NO_NOTICE), Plan::default());
 }
 
+/// `24h -> 0s` by mistake: what had been detached was dropped in the next pass, whatever the limit said.
+#[test]
+fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {
+    let tuning = Tuning { notice_us: MINUTE };
+    let mut policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    fill(&mut catalogue, "shop", PolicyLevel::Debug);
+    let begun = NOON + 10 * MINUTE;
+    settle(&policies, &mut catalogue, begun, &NO_NOTICE);
+    policies[0].grace_us = 0;
+    check(
+        &text(&plan(&policies, &catalogue, begun, &tuning), 5),
+        "put-class blocks_c5 = shop/debug retention 2h grace 1h, announced 2h from 2026-11-18T12:11:00Z  # grace period 1h -> 0s
+         held shop: debug: grace period 1h -> 0s (2 partitions, 2.0 MiB) waits until 2026-11-18T12:11:00Z
+         held shop: drop blocks_c5_20261118t1000 [2026-11-18T10:00:00Z .. 2026-11-18T10:05:00Z) (1 partitions, 1.0 MiB) waits until 2026-11-18T13:10:00Z
+         held shop: drop blocks_c5_20261118t1005 [2026-11-18T10:05:00Z .. 2026-11-18T10:10:00Z) (1 partitions, 1.0 MiB) waits until 2026-11-18T13:10:00Z",
+    );
+    let drops = |catalogue: &Catalogue, policies: &[Policy], now_us| {
+        let plan = plan(policies, catalogue, now_us, &tuning);
+        let dropped = |planned: &&Planned| matches!(planned.step, Step::Drop(_)) && planned.bytes > 0;
+        plan.dropping().filter(dropped).count()
+    };
+    settle(&policies, &mut catalogue, begun, &tuning);
+    assert_eq!(drops(&catalogue, &policies, begun + MINUTE / 2), 0);
+    let mut in_force = catalogue.clone();
+    for planned in plan(&policies, &in_force.clone(), begun + MINUTE, &tuning).creating() {
+        in_force.apply(&planned.step, begun + MINUTE);
+    }
+    assert_eq!(drops(&in_force, &policies, begun + MINUTE), 2);
+    // More than the limit: it waits for approval, and the long grace period goes on meanwhile.
+    policies[0].drop_limit.partitions = 1;
+    settle(&policies, &mut catalogue, begun + MINUTE, &tuning);
+    let held = plan(&policies, &catalogue, begun + MINUTE, &tuning).held;
+    assert!(held.iter().any(|held| matches!(held.waits, Waits::Approval { .. })), "{held:?}");
+    assert_eq!(drops(&catalogue, &policies, begun + 2 * MINUTE), 0);
+    // An ordinary end of the grace period is held by no limit.
+    assert_eq!(drops(&catalogue, &policies, begun + HOUR), 2);
+}
+
+/// The ledger had the hash of the whole plan, the status that of the policy's part.
+#[test]
+fn a_policy_s_part_of_a_plan_is_named_whatever_else_is_planned() {
+    let alone = plan(&[policy("shop", 2 * HOUR)], &Catalogue::default(), NOON, &NO_NOTICE);
+    let beside =
+        plan(&[policy("shop", 2 * HOUR), policy("zoo", HOUR)], &Catalogue::default(), NOON, &NO_NOTICE);
+    assert_ne!(alone.hash(), beside.hash());
+    assert_eq!(alone.part("shop").hash(), beside.part("shop").hash());
+    assert_eq!(beside.part("shop").part("shop").hash(), beside.part("shop").hash());
+}
+
 #[test]
 fn raised_within_the_grace_period_the_leaves_come_back() {
     let mut policies = [policy("shop", 2 * HOUR)];
