@@ -1,5 +1,5 @@
-//! Resources from YAML, without a cluster: the same objects, with the same rules, unknown fields refused as the API server
-//! refuses them.
+//! Resources from YAML, without a cluster: the same objects, with the same rules. Unknown fields and values beyond the limits
+//! of the schema are refused here, what the schema's rules say by `to_policy` and `to_rule`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::levels::LogLevelConfig;
 use crate::manifest::manifests;
 use crate::retention::LogRetentionPolicy;
+
+/// RFC 1123, as the API server asks of every object.
+const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// What a folder of YAML files holds, and what is wrong in it. A file that is wrong does not hide the others.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,7 +68,12 @@ impl Resources {
         if version != wanted {
             return Err(format!("apiVersion {version:?}: must be {wanted}"));
         }
-        unknown_fields(&kind, &value)?;
+        let name = value["metadata"]["name"].as_str().unwrap_or_default();
+        let is_name = name.len() <= 253 && crate::schema::matches(OBJECT_NAME, name);
+        if !name.is_empty() && !is_name {
+            return Err(format!("metadata.name {name:?}: must be lower-case letters, digits, '-' and '.'"));
+        }
+        against_schema(&kind, &value)?;
         let decode = |error: serde_json::Error| error.to_string();
         match kind.as_str() {
             "LogRetentionPolicy" => {
@@ -91,8 +99,8 @@ impl Resources {
     }
 }
 
-/// The first field of `value` that the kind's schema does not have.
-fn unknown_fields(kind: &str, value: &Value) -> Result<(), String> {
+/// The first field of `value` that the kind's schema does not have, or whose value is beyond its limits.
+fn against_schema(kind: &str, value: &Value) -> Result<(), String> {
     let Some(manifest) = manifests().into_iter().find(|manifest| manifest.crd.spec.names.kind == kind) else {
         return Ok(());
     };
@@ -102,9 +110,15 @@ fn unknown_fields(kind: &str, value: &Value) -> Result<(), String> {
 }
 
 fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), String> {
+    limits(value, schema).map_err(|message| format!("{path}: {message}"))?;
     match value {
         Value::Object(fields) => {
-            let Some(known) = schema["properties"].as_object() else { return Ok(()) };
+            let Some(known) = schema["properties"].as_object() else {
+                let each = &schema["additionalProperties"];
+                return fields
+                    .iter()
+                    .try_for_each(|(field, value)| walk(&format!("{path}.{field}"), value, each));
+            };
             for (field, value) in fields {
                 let Some(schema) = known.get(field) else {
                     let names: Vec<&str> = known.keys().map(String::as_str).collect();
@@ -119,9 +133,110 @@ fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), String> {
     }
 }
 
+/// The schema's numbers: ranges, lengths, counts; and that a set has each item once.
+fn limits(value: &Value, schema: &Value) -> Result<(), String> {
+    let (size, least, most) = match value {
+        Value::Number(number) => (number.as_f64(), "minimum", "maximum"),
+        Value::String(text) => (Some(text.chars().count() as f64), "minLength", "maxLength"),
+        Value::Array(items) => (Some(items.len() as f64), "minItems", "maxItems"),
+        Value::Object(fields) => (Some(fields.len() as f64), "minProperties", "maxProperties"),
+        Value::Null | Value::Bool(_) => return Ok(()),
+    };
+    let what = match value {
+        Value::Number(_) => "",
+        Value::String(_) => " characters",
+        _ => " entries",
+    };
+    let size = size.unwrap_or_default();
+    if let Some(least) = schema[least].as_f64().filter(|least| size < *least) {
+        return Err(format!("must be at least {least}{what}"));
+    }
+    if let Some(most) = schema[most].as_f64().filter(|most| size > *most) {
+        return Err(format!("must be at most {most}{what}"));
+    }
+    if let (Value::String(text), Some(pattern)) = (value, schema["pattern"].as_str())
+        && !crate::schema::matches(pattern, text)
+    {
+        return Err(format!("{text:?} must match {pattern}"));
+    }
+    if let Value::Array(items) = value
+        && schema["x-kubernetes-list-type"] == "set"
+        && let Some((_, twice)) =
+            items.iter().enumerate().find(|(place, item)| items[..*place].contains(item))
+    {
+        return Err(format!("{twice} is there twice"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the API server refuses a folder refuses too, and takes what it takes.
+    #[test]
+    fn the_examples_are_judged_as_the_api_server_judges_them() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let problems = |folder: &str| {
+            let mut all = Vec::new();
+            for entry in std::fs::read_dir(examples.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let mut resources = Resources::default();
+                resources.add(&path, &std::fs::read_to_string(&path).unwrap());
+                all.push((path.file_name().unwrap().to_owned(), resources.problems));
+            }
+            all
+        };
+        for (name, problems) in problems("good") {
+            assert!(problems.is_empty(), "{name:?}: {problems:?}");
+        }
+        for (name, problems) in problems("bad") {
+            assert_eq!(problems.len(), 1, "{name:?} was taken");
+        }
+    }
+
+    #[test]
+    fn limits_and_spellings_of_the_api_server_are_ours() {
+        let refused = |kind: &str, spec: &str| {
+            let mut resources = Resources::default();
+            let text = format!(
+                "{{apiVersion: cordwood.dev/v1alpha1, kind: {kind}, metadata: {{name: a}}, spec: {spec}}}"
+            );
+            resources.add(Path::new("a.yaml"), &text);
+            resources.problems.first().map(|(_, message)| message.clone())
+        };
+        for (kind, spec, said) in [
+            ("LogRetentionPolicy", "{priority: 2000000}", "spec.priority: must be at most 1000000"),
+            ("LogRetentionPolicy", "{dropLimit: {partitions: 0}}", "partitions: must be at least 1"),
+            ("LogRetentionPolicy", "{retention: {info: 60000ms}}", "units y, w, d, h, m, s"),
+            ("LogRetentionPolicy", "{gracePeriod: 60000ms}", "0s or a duration"),
+            ("LogRetentionPolicy", "{match: {tenants: [a, a]}}", "twice"),
+            ("LogLevelConfig", "{level: INFO, duration: 8d}", "at most 7d"),
+            ("LogLevelConfig", "{level: INFO, duration: 60000ms}", "units d, h, m, s"),
+            ("LogLevelConfig", "{level: INFO, duration: 1h, containers: [A_b]}", "name of a container"),
+            (
+                "LogLevelConfig",
+                "{level: INFO, duration: 1h, selector: {matchLabels: {'a b': c}}}",
+                "label names",
+            ),
+            ("LogLevelConfig", "{level: INFO, duration: 1h, service: ''}", "spec.service: must be at least"),
+            (
+                "LogLevelConfig",
+                "{level: INFO, duration: 1h, push: {zap: {port: 1}, envoy: {port: 2}}}",
+                "exactly one",
+            ),
+            (
+                "LogLevelConfig",
+                "{level: INFO, duration: 1h, push: {springBoot: {port: 1, logger: a b}}}",
+                "must match",
+            ),
+        ] {
+            let message = refused(kind, spec).unwrap_or_default();
+            assert!(message.contains(said), "{spec}: {message:?}");
+        }
+        assert_eq!(refused("LogRetentionPolicy", "{gracePeriod: 0s}"), None);
+        assert_eq!(refused("LogLevelConfig", "{level: INFO, duration: 7d}"), None);
+    }
 
     /// The parser gives an error of syntax again and again: it was collected until memory ended.
     #[test]

@@ -68,7 +68,7 @@ pub struct LogLevelConfigSpec {
     /// When it ends, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// Also changes the level inside the application itself, and back at the end.
+    /// Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushSpec>,
 }
@@ -111,11 +111,11 @@ pub struct Selector {
     /// Labels and their values; all must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}, "x-kubernetes-validations" = [{
-        "rule": "self.all(key, key.matches('^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$'))",
-        "message": "keys must be label names such as app or app.kubernetes.io/name"
+        "rule": format!("self.all(key, key.matches('{}'))", schema::LABEL_KEY),
+        "message": schema::LABEL_KEY_MESSAGE
     }, {
-        "rule": "self.all(key, self[key].matches('^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$'))",
-        "message": "values must be label values: at most 63 letters, digits, '-', '_' and '.'"
+        "rule": format!("self.all(key, self[key].matches('{}'))", schema::LABEL_VALUE),
+        "message": schema::LABEL_VALUE_MESSAGE
     }]))]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements on labels; all must hold.
@@ -151,12 +151,14 @@ pub enum OperatorSpec {
     DoesNotExist,
 }
 
+const ONE_PUSH: &str = "give exactly one of springBoot, zap, envoy, cordwood, http";
+
 /// How the level is changed inside the application. Exactly one way; only pods that the selector matches are asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "[has(self.springBoot), has(self.zap), has(self.envoy), has(self.cordwood), has(self.http)].filter(x, x).size() == 1",
-    "message": "give exactly one of springBoot, zap, envoy, cordwood, http"
+    "message": ONE_PUSH
 }]))]
 pub struct PushSpec {
     /// Spring Boot's actuator: POST /actuator/loggers/<logger>.
@@ -245,14 +247,14 @@ pub struct LogLevelConfigStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Active: in force now. Valid: the spec can be followed. Applied: all agents have it.
+    /// Active: in force now. Valid: the spec can be followed. Applied: all agents have it. Pushed: applications have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Generation of the compiled rules that contain it.
+    /// Generation of the compiled rules that contain it; once it has ended, of the last that did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules_generation: Option<i64>,
-    /// Agents that have these rules, and all: 3/3.
+    /// Agents that have these rules, and all: 3/3. Only while it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -315,8 +317,10 @@ impl LogLevelConfig {
             (None, None) => Err(problem("spec.duration", "give duration (such as 30m) or expiresAt")),
             (None, Some(time)) => Ok(time.0.as_millisecond()),
             (Some(text), None) => match duration::parse(text) {
-                Ok(us) if us > 0 => Ok(started_at_ms.saturating_add(us / 1000)),
-                Ok(_) => Err(problem("spec.duration", "must be longer than nothing, such as 30m")),
+                Ok(us) if us > 0 && schema::matches(schema::LEVEL_DURATION, text) => {
+                    Ok(started_at_ms.saturating_add(us / 1000))
+                }
+                Ok(_) => Err(problem("spec.duration", schema::LEVEL_DURATION_MESSAGE)),
                 Err(error) => Err(problem("spec.duration", error.to_string())),
             },
         };
@@ -332,6 +336,7 @@ impl LogLevelConfig {
                 problems.push(problem("spec.selector.matchExpressions", message));
             }
         }
+        problems.extend(self.spelling());
         let expires_at_ms = match expires_at_ms {
             Ok(at) => at.min(started_at_ms.saturating_add(cap_ms)),
             Err(found) => {
@@ -355,6 +360,44 @@ impl LogLevelConfig {
             expires_at_ms: Some(expires_at_ms),
             created_at_ms: started_at_ms,
         })
+    }
+}
+
+impl LogLevelConfig {
+    /// What is wrong with names, labels, paths, by the patterns of the API server's rules.
+    fn spelling(&self) -> Vec<Problem> {
+        let spec = &self.spec;
+        let mut problems = Vec::new();
+        let mut check = |is_good: bool, field: &str, message: &str| {
+            if !is_good {
+                problems.push(problem(field, message));
+            }
+        };
+        for (key, value) in &spec.selector.match_labels {
+            let field = "spec.selector.matchLabels";
+            check(schema::matches(schema::LABEL_KEY, key), field, schema::LABEL_KEY_MESSAGE);
+            check(schema::matches(schema::LABEL_VALUE, value), field, schema::LABEL_VALUE_MESSAGE);
+        }
+        for name in &spec.containers {
+            let is_name = schema::matches(schema::CONTAINER_NAME, name);
+            check(is_name, "spec.containers", schema::CONTAINER_NAME_MESSAGE);
+        }
+        let Some(push) = &spec.push else { return problems };
+        let ways = [
+            push.spring_boot.is_some(),
+            push.zap.is_some(),
+            push.envoy.is_some(),
+            push.cordwood.is_some(),
+            push.http.is_some(),
+        ];
+        check(ways.iter().filter(|way| **way).count() == 1, "spec.push", ONE_PUSH);
+        let paths = [push.zap.as_ref().map(|zap| &zap.path), push.http.as_ref().map(|http| &http.path)];
+        for path in paths.into_iter().flatten() {
+            let is_path =
+                schema::matches(schema::HTTP_PATH, path) && !path.contains("..") && !path.contains("//");
+            check(is_path, "spec.push", schema::HTTP_PATH_MESSAGE);
+        }
+        problems
     }
 }
 

@@ -7,7 +7,7 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 
 use crate::levels::LogLevelConfig;
-use crate::retention::{DEFAULT_MATCHES_ALL, LogRetentionPolicy};
+use crate::retention::{DEFAULT_MATCHES_ALL, LogRetentionPolicy, NAME_TOO_LONG};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub fn manifests() -> Vec<Manifest> {
                  self.spec.priority == 0)",
                 DEFAULT_MATCHES_ALL,
             ),
-            ("self.metadata.name.size() <= 200", "the name is too long: at most 200 characters"),
+            ("self.metadata.name.size() <= 200", NAME_TOO_LONG),
         ],
     );
     [retention, LogLevelConfig::crd()].into_iter().map(manifest).collect()

@@ -57,7 +57,8 @@ pub struct LogRetentionPolicySpec {
     #[serde(default = "grace_default")]
     #[schemars(schema_with = "schema::grace")]
     pub grace_period: String,
-    /// What a shortened retention may take away without approval, and how many partitions one run detaches at the most.
+    /// What a shortened retention or grace period may take away without approval, and how many partitions one run detaches
+    /// at the most.
     #[serde(default)]
     pub drop_limit: DropLimitSpec,
     /// Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made.
@@ -182,7 +183,7 @@ pub struct LogRetentionPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// From when the retention in the spec is in force; in the future while a shorter retention is announced.
+    /// From when the retention in the spec is in force; in the future while a shorter retention or grace period is announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_from: Option<Time>,
     /// Table partitions of all classes.
@@ -283,6 +284,9 @@ impl LogRetentionPolicy {
         if name.is_empty() {
             problems.push(problem("metadata.name", "must be given"));
         }
+        if name.chars().count() > NAME_CHARS_MAX {
+            problems.push(problem("metadata.name", NAME_TOO_LONG));
+        }
         if name == DEFAULT && (spec.matches != MatchSpec::default() || spec.priority != 0) {
             problems.push(problem("spec.match", DEFAULT_MATCHES_ALL));
         }
@@ -308,14 +312,21 @@ impl LogRetentionPolicy {
             let field = format!("spec.retention.{level}");
             match duration::parse(text) {
                 Ok(us) if us < RETENTION_US_MIN => problems.push(problem(field, "must be at least 1m")),
+                Ok(_) if !schema::matches(schema::DURATION, text) => {
+                    problems.push(problem(field, schema::DURATION_MESSAGE));
+                }
                 Ok(us) => *retention_us.get_mut(level) = us,
                 Err(error) => problems.push(problem(field, error.to_string())),
             }
         }
-        let grace_us = duration::parse(&spec.grace_period).unwrap_or_else(|error| {
+        let grace = &spec.grace_period;
+        let grace_us = duration::parse(grace).unwrap_or_else(|error| {
             problems.push(problem("spec.gracePeriod", error.to_string()));
             0
         });
+        if grace != "0s" && !schema::matches(schema::DURATION, grace) {
+            problems.push(problem("spec.gracePeriod", schema::GRACE_MESSAGE));
+        }
         let bytes = spec.drop_limit.bytes.count().unwrap_or_else(|| {
             let message =
                 format!("{:?} is no number of bytes: write 50Gi, 500Mi or 1000000", spec.drop_limit.bytes.0);
@@ -354,5 +365,8 @@ impl LogRetentionPolicy {
 
 /// One minute: the smallest interval of a table partition.
 const RETENTION_US_MIN: i64 = 60_000_000;
+
+const NAME_CHARS_MAX: usize = 200;
+pub(crate) const NAME_TOO_LONG: &str = "the name is too long: at most 200 characters";
 
 pub(crate) const DEFAULT_MATCHES_ALL: &str = "the policy named default takes what no other policy matches: leave match and priority out, or give the policy another name";

@@ -6,7 +6,29 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Numbers without leading zeros, so that no part and no whole is zero, and few enough digits that nothing overflows.
-const DURATION: &str = "^([1-9][0-9]?y)?([1-9][0-9]{0,2}w)?([1-9][0-9]{0,3}d)?([1-9][0-9]{0,4}h)?([1-9][0-9]{0,5}m)?([1-9][0-9]{0,6}s)?$";
+pub(crate) const DURATION: &str = "^([1-9][0-9]?y)?([1-9][0-9]{0,2}w)?([1-9][0-9]{0,3}d)?([1-9][0-9]{0,4}h)?([1-9][0-9]{0,5}m)?([1-9][0-9]{0,6}s)?$";
+
+pub(crate) const LEVEL_DURATION: &str =
+    "^([1-7]d)?([1-9][0-9]{0,2}h)?([1-9][0-9]{0,4}m)?([1-9][0-9]{0,5}s)?$";
+pub(crate) const CONTAINER_NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
+pub(crate) const LABEL_KEY: &str = "^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
+pub(crate) const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$";
+pub(crate) const HTTP_PATH: &str = "^/[A-Za-z0-9/_.~-]*$";
+
+pub(crate) const DURATION_MESSAGE: &str = "must be a duration such as 30d, 12h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y";
+pub(crate) const GRACE_MESSAGE: &str = "must be 0s or a duration such as 24h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y";
+pub(crate) const LEVEL_DURATION_MESSAGE: &str = "must be a duration such as 30m, 1h30m or 90s: whole numbers above zero with the units d, h, m, s, largest first, at most 7d";
+pub(crate) const CONTAINER_NAME_MESSAGE: &str =
+    "must be the name of a container, as in the pod's spec: lower-case letters, digits and '-'";
+pub(crate) const LABEL_KEY_MESSAGE: &str = "keys must be label names such as app or app.kubernetes.io/name";
+pub(crate) const LABEL_VALUE_MESSAGE: &str =
+    "values must be label values: at most 63 letters, digits, '-', '_' and '.'";
+pub(crate) const HTTP_PATH_MESSAGE: &str = "must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..'";
+
+/// Whether a text is what one of the patterns here says: the very text of the rule that the API server has.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+}
 
 /// A retention: at least a minute.
 pub fn retention(_: &mut SchemaGenerator) -> Schema {
@@ -15,7 +37,7 @@ pub fn retention(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 32,
         "x-kubernetes-validations": [{
             "rule": format!("self.size() > 0 && self.matches('{DURATION}')"),
-            "message": "must be a duration such as 30d, 12h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y",
+            "message": DURATION_MESSAGE,
         }, {
             "rule": "!self.matches('^[1-9][0-9]*s$') || self.matches('^([6-9][0-9]|[1-9][0-9]{2,6})s$')",
             "message": "must be at least 1m",
@@ -30,7 +52,7 @@ pub fn grace(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 32,
         "x-kubernetes-validations": [{
             "rule": format!("self == '0s' || (self.size() > 0 && self.matches('{DURATION}'))"),
-            "message": "must be 0s or a duration such as 24h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y",
+            "message": GRACE_MESSAGE,
         }],
     })
 }
@@ -41,8 +63,8 @@ pub fn level_duration(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "maxLength": 16,
         "x-kubernetes-validations": [{
-            "rule": "self.size() > 0 && self.matches('^([1-7]d)?([1-9][0-9]{0,2}h)?([1-9][0-9]{0,4}m)?([1-9][0-9]{0,5}s)?$')",
-            "message": "must be a duration such as 30m, 1h30m or 90s: whole numbers above zero with the units d, h, m, s, largest first, at most 7d",
+            "rule": format!("self.size() > 0 && self.matches('{LEVEL_DURATION}')"),
+            "message": LEVEL_DURATION_MESSAGE,
         }],
     })
 }
@@ -73,8 +95,8 @@ pub fn container_names(_: &mut SchemaGenerator) -> Schema {
             "type": "string",
             "maxLength": 63,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
-                "message": "must be the name of a container, as in the pod's spec: lower-case letters, digits and '-'",
+                "rule": format!("self.matches('{CONTAINER_NAME}')"),
+                "message": CONTAINER_NAME_MESSAGE,
             }],
         },
         "x-kubernetes-list-type": "set",
@@ -87,8 +109,8 @@ pub fn http_path(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "maxLength": 256,
         "x-kubernetes-validations": [{
-            "rule": "self.matches('^/[A-Za-z0-9/_.~-]*$') && !self.contains('..') && !self.contains('//')",
-            "message": "must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..'",
+            "rule": format!("self.matches('{HTTP_PATH}') && !self.contains('..') && !self.contains('//')"),
+            "message": HTTP_PATH_MESSAGE,
         }],
     })
 }
