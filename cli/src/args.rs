@@ -209,8 +209,8 @@ pub struct QueryArgs {
     #[arg(long, help_heading = "Output")]
     pub reverse: bool,
 
-    /// Write the matching records into a new table of the database instead of printing them
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    /// Write all matching records into a new table of the database instead of printing them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["limit", "all", "after", "reverse"], help_heading = "Output")]
     pub into_table: Option<String>,
 
     /// End the search of one page after this time with what was found
@@ -277,11 +277,14 @@ pub enum TableOrJson {
 
 /// What retention would do now, and why. Changes nothing.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Policies come from --resources, else from the cluster that the kubeconfig names.
+#[command(
+    after_help = "Policies come from --resources, else from the cluster that the kubeconfig names. One that is invalid is told of and
+counts as the database remembers it, as the operator does it.
 
 Examples:
   cordwood plan --resources ./policies
-  cordwood plan -o json | jq .steps")]
+  cordwood plan -o json | jq .steps"
+)]
 pub struct PlanArgs {
     /// Folder with LogRetentionPolicy files; without it: the cluster's policies
     #[arg(short, long, value_name = "DIR")]
@@ -327,5 +330,18 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         super::Cli::command().debug_assert();
+    }
+
+    /// They were passed over without a word: the table got everything.
+    #[test]
+    fn a_table_is_written_whole() {
+        let query = |more: &[&str]| {
+            let arguments = ["cordwood", "query", "--into-table", "t"].iter().chain(more);
+            super::Cli::command().try_get_matches_from(arguments)
+        };
+        assert!(query(&[]).is_ok());
+        for more in [&["--limit", "10"][..], &["--all"], &["--after", "1.0-1f-3"], &["--reverse"]] {
+            assert!(query(more).is_err(), "{more:?}");
+        }
     }
 }

@@ -30,6 +30,10 @@ pub async fn run(args: AuditArgs, color: ColorChoice) -> Result<Outcome, Failure
         total += stream.counts;
     }
     let text = match args.output {
+        TableOrJson::Table if streams.is_empty() => match &args.stream {
+            Some(part) => format!("no stream whose name contains {part:?}\n"),
+            None => "no streams yet: nothing has been stored\n".to_owned(),
+        },
         TableOrJson::Table => table(&streams, &total, &whole, Style::stdout(color)),
         TableOrJson::Json => json_lines(&streams, &total, &whole),
     };
@@ -38,9 +42,6 @@ pub async fn run(args: AuditArgs, color: ColorChoice) -> Result<Outcome, Failure
 }
 
 fn table(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit, style: Style) -> String {
-    if streams.is_empty() {
-        return "no streams yet: nothing has been stored\n".to_owned();
-    }
     let right = Align::Right;
     let mut columns = Columns::new(&[
         ("STREAM", Align::Left),

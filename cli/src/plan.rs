@@ -3,9 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
-use cordwood_core::retention::{
-    Catalogue, ClassId, LeafState, Plan, Planned, Policy, Step, Tuning, duration,
-};
+use cordwood_core::retention::{Catalogue, ClassId, LeafState, Plan, Planned, Step, Tuning, duration};
 use cordwood_operator::retention::{Report, preview};
 use cordwood_service::Failure;
 use jiff::tz::TimeZone;
@@ -20,7 +18,11 @@ use crate::{Outcome, now_us, query, resources};
 pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure> {
     let policies = match &args.resources {
         Some(dir) => resources::strict(dir, now_us())?.policies,
-        None => cluster_policies().await?,
+        None => {
+            let (policies, problems) = resources::of_cluster().await?;
+            problems.iter().for_each(|problem| eprintln!("{problem}: planned as the database remembers it"));
+            policies
+        }
     };
     let now_us = match &args.at {
         Some(when) => when.resolve_us(now_us(), &TimeZone::UTC).context("--at").map_err(Failure::Config)?,
@@ -49,17 +51,6 @@ pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure>
     };
     std::io::stdout().write_all(text.as_bytes()).context("write to stdout").map_err(Failure::Run)?;
     Ok(if findings.iter().any(|finding| finding.fatal) { Outcome::Bad } else { Outcome::Done })
-}
-
-async fn cluster_policies() -> Result<Vec<Policy>, Failure> {
-    let found = resources::of_cluster().await;
-    let found =
-        found.map_err(|error| {
-            Failure::Config(error.context(
-                "read the cluster's LogRetentionPolicies (give --resources DIR to plan without one)",
-            ))
-        })?;
-    Ok(found)
 }
 
 fn table(report: &Report, now_us: i64, style: Style) -> String {

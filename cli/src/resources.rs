@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use cordwood_core::levels::LevelRule;
 use cordwood_core::retention::Policy;
 use cordwood_crds::{LogRetentionPolicy, Resources};
+use cordwood_operator::retention::by_name;
 use cordwood_service::Failure;
 
 /// What a folder says.
@@ -93,23 +94,26 @@ pub fn strict(dir: &Path, now_us: i64) -> Result<Loaded, Failure> {
     })
 }
 
-/// The cluster's policies, by the kubeconfig or the service account.
+/// The cluster's policies, by the kubeconfig or the service account, and what is wrong with those that cannot be followed:
+/// like the operator's they then count as the database remembers them.
 ///
 /// # Errors
-/// When there is no cluster, or it refuses, or a policy cannot be understood.
-pub async fn of_cluster() -> anyhow::Result<Vec<Policy>> {
-    let client = kube::Client::try_default().await.context("no kubeconfig that works")?;
-    let api: kube::Api<LogRetentionPolicy> = kube::Api::all(client);
-    let list = api.list(&kube::api::ListParams::default()).await.context("list logretentionpolicies")?;
-    list.items
-        .iter()
-        .map(|policy| {
-            policy.to_policy().map_err(|problems| {
-                let name = policy.metadata.name.clone().unwrap_or_default();
-                anyhow!("LogRetentionPolicy {name}: {}", cordwood_crds::describe(&problems))
-            })
+/// No kubeconfig is a wrong configuration; a cluster that does not answer or refuses is not.
+pub async fn of_cluster() -> Result<(Vec<Policy>, Vec<String>), Failure> {
+    const HINT: &str = "read the cluster's LogRetentionPolicies (give --resources DIR to plan without one)";
+    let client = kube::Client::try_default().await.context("no kubeconfig that works").context(HINT);
+    let api: kube::Api<LogRetentionPolicy> = kube::Api::all(client.map_err(Failure::Config)?);
+    let list = api.list(&kube::api::ListParams::default()).await.context("list logretentionpolicies");
+    let list = list.context(HINT).map_err(Failure::Run)?;
+    let mut problems = Vec::new();
+    let policies = list.items.iter().map(|resource| {
+        resource.to_policy().unwrap_or_else(|found| {
+            let name = resource.metadata.name.clone().unwrap_or_default();
+            problems.push(format!("LogRetentionPolicy {name}: {}", cordwood_crds::describe(&found)));
+            by_name(&name, resource.metadata.uid.as_deref().unwrap_or_default())
         })
-        .collect()
+    });
+    Ok((policies.collect(), problems))
 }
 
 #[cfg(test)]
