@@ -1,10 +1,11 @@
 //! Whole-system tests: the real parts they run against (`env`), container log files without a node (`generated`), agent
-//! and writer as processes (`pipeline`), all of it on a node (`release`), and the reconciler that says whether every line
+//! and writer as processes (`pipeline`), all of it on a node (`release`), what parts say of themselves (`http`), and the reconciler that says whether every line
 //! arrived exactly once (`reconcile`).
 
 pub mod bin;
 pub mod env;
 pub mod generated;
+pub mod http;
 pub mod otlp;
 pub mod pipeline;
 pub mod reconcile;

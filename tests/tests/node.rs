@@ -3,6 +3,9 @@
 
 #![allow(clippy::print_stdout, reason = "the report is what a person runs this test for")]
 
+#[path = "node/resources.rs"]
+mod resources;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -139,6 +139,12 @@ impl Node {
         cache::run(command.args(arguments).env("KUBECONFIG", self.kubeconfig()))
     }
 
+    /// `kubectl edit`: `editor` is the command that changes the file it is given.
+    pub fn kubectl_edit(&self, arguments: &[&str], editor: &str) -> Result<String> {
+        let mut command = Command::new(kubernetes::kubectl()?);
+        cache::run(command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("KUBE_EDITOR", editor))
+    }
+
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(kubernetes::helm()?);
         let state = self.home.join("helm");

@@ -14,7 +14,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::Client as Sql;
 
 /// Token of a user without any right.
@@ -324,14 +323,7 @@ impl World {
 
 impl Operator {
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port.number())).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
-        let code = head.split_whitespace().nth(1).context("a status line")?.parse()?;
-        Ok((code, body.to_owned()))
+        cordwood_tests::http::get(&format!("127.0.0.1:{}", self.port.number()), path).await
     }
 
     pub async fn standing(&self, wanted: &str) -> Result<()> {

@@ -1,9 +1,7 @@
-//! What a process has used (CPU, memory) and what it says of itself (`/metrics`).
+//! What a process has used (CPU, memory), and how figures are written.
 
 use anyhow::{Context, Result};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// CPU time of all its threads so far, user and system.
 ///
@@ -31,27 +29,6 @@ pub fn memory(id: u32) -> Result<(u64, u64)> {
         line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
     };
     Ok((of("VmRSS:"), of("VmHWM:")))
-}
-
-/// The sum of a metric over its labels, from `http://host:port/metrics`.
-///
-/// # Errors
-/// When nothing answers.
-pub async fn metric(endpoint: &str, name: &str) -> Result<f64> {
-    let address = endpoint.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connect {address}"))?;
-    stream
-        .write_all(
-            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
-        )
-        .await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
-    });
-    Ok(values.sum())
 }
 
 pub fn mib(bytes: u64) -> String {

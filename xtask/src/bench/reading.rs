@@ -1,9 +1,10 @@
 //! The agent at a steady 10,000 lines a second over 100 pods, and with files in which nothing happens.
 
 use super::corpus::{Pod, Random, line};
-use super::process::{cpu, memory, metric, mib};
+use super::process::{cpu, memory, mib};
 use super::{Figure, figure};
 use anyhow::{Context, Result};
+use cordwood_tests::http::metric;
 use cordwood_tests::pipeline::{Pipeline, PipelineOptions};
 use std::time::{Duration, Instant};
 

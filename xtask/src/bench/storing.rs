@@ -1,12 +1,13 @@
 //! One corpus all the way: files to Kafka, Kafka to fresh blocks, fresh to sealed blocks, and then queries; what each cost and how large it is.
 
 use super::corpus::Corpus;
-use super::process::{cpu, memory, metric, mib, thousands};
+use super::process::{cpu, memory, mib, thousands};
 use super::{Figure, figure, note, query, reading, rows};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention;
 use cordwood_store::ddl::{self, DdlSession, Loop};
 use cordwood_store::{Settings, Store, catalogue};
+use cordwood_tests::http::metric;
 use cordwood_tests::pipeline::Pipeline;
 use std::time::{Duration, Instant};
 
