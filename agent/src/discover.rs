@@ -33,6 +33,8 @@ pub struct Changes {
     /// Runs whose idle file was written to.
     pub runs: Vec<u64>,
     pub overflowed: bool,
+    /// Something that is there could not be looked at.
+    pub incomplete: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +180,13 @@ impl Discover {
     /// When the pods' folder itself cannot be opened.
     pub fn scan(&mut self, changes: &mut Changes, force: bool) -> io::Result<()> {
         for index in 0..self.patterns.len() {
-            let Ok(folder) = Folder::open_root(&self.patterns[index].folder) else { continue };
+            let folder = match Folder::open_root(&self.patterns[index].folder) {
+                Ok(folder) => folder,
+                Err(error) => {
+                    changes.incomplete |= error.kind() != io::ErrorKind::NotFound;
+                    continue;
+                }
+            };
             let key = FolderKey::Plain(index);
             if self.patterns[index].seen.wd.is_none() {
                 self.patterns[index].seen.wd = self.watch_folder(&folder, Watched::Folder(key.clone()));
@@ -220,6 +228,7 @@ impl Discover {
             Ok(names) => names,
             Err(error) => {
                 tracing::warn!(%error, "list the pods' folder");
+                changes.incomplete = true;
                 return;
             }
         };
@@ -244,9 +253,16 @@ impl Discover {
 
     fn scan_pod(&mut self, name: &str, changes: &mut Changes, force: bool) {
         let Some(root) = &self.root_folder else { return };
-        let Ok(folder) = root.open_folder(name) else { return };
+        let folder = match root.open_folder(name) {
+            Ok(folder) => folder,
+            Err(error) => {
+                changes.incomplete |= error.kind() != io::ErrorKind::NotFound;
+                return;
+            }
+        };
         // The watch comes before the look, so that nothing falls between them.
-        if self.pods.get(name).is_some_and(|pod| pod.seen.wd.is_none()) {
+        if self.pods.get(name).is_some_and(|pod| pod.seen.wd.is_none_or(|wd| !self.watched.contains_key(&wd)))
+        {
             let wd = self.watch_folder(&folder, Watched::Pod(name.to_owned()));
             if let Some(pod) = self.pods.get_mut(name) {
                 pod.seen.wd = wd;
@@ -256,7 +272,10 @@ impl Discover {
         let Some(pod) = self.pods.get_mut(name) else { return };
         let mut containers: Vec<String> = pod.containers.keys().cloned().collect();
         if force || pod.seen.mtime_ns != mtime_ns {
-            let Ok(names) = folder.names() else { return };
+            let Ok(names) = folder.names() else {
+                changes.incomplete = true;
+                return;
+            };
             pod.seen.mtime_ns = mtime_ns;
             for container in containers.iter().filter(|container| !names.contains(container)) {
                 pod.containers.remove(container);
@@ -266,10 +285,21 @@ impl Discover {
             containers = names;
         }
         for container in containers {
-            let Ok(inner) = folder.open_folder(&container) else { continue };
+            let inner = match folder.open_folder(&container) {
+                Ok(inner) => inner,
+                Err(error) => {
+                    // (A link is not followed; a file beside the containers' folders is none.)
+                    let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+                    let is_none =
+                        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+                    changes.incomplete |= !is_link && !is_none;
+                    continue;
+                }
+            };
             let key = FolderKey::Container { pod_folder: name.to_owned(), container: container.clone() };
             let known = self.pods.get(name).and_then(|pod| pod.containers.get(&container));
-            let wd = match known.and_then(|seen| seen.wd) {
+            // A folder that was removed and made again took its watch with it.
+            let wd = match known.and_then(|seen| seen.wd).filter(|wd| self.watched.contains_key(wd)) {
                 Some(wd) => Some(wd),
                 None => self.watch_folder(&inner, Watched::Folder(key.clone())),
             };

@@ -76,6 +76,7 @@ pub async fn run(
         folders: HashMap::new(),
         active: BTreeSet::new(),
         waiting: BTreeSet::new(),
+        again: BTreeSet::new(),
         next_run: 0,
         turn: 0,
         tally,

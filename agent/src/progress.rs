@@ -55,7 +55,9 @@ impl Run {
 
     /// Whether all that was read of this file is safe.
     pub fn is_settled(&self, file: &LogFile) -> bool {
-        file.is_all_acknowledged() && self.acknowledged_position(file) == file.position
+        file.is_all_acknowledged()
+            && self.acknowledged_position(file) == file.position
+            && !self.losses.iter().any(|(seq, _)| *seq == file.seq)
     }
 
     /// Everything that is not acknowledged is to be read again.

@@ -18,6 +18,7 @@ use crate::checkpoint::Writer;
 use crate::config::Config;
 use crate::context::{Asked, ContextSource, Lookup, Source, parse_pod_folder};
 use crate::discover::{Changes, Discover, FolderKey};
+use crate::folder::Folder;
 use crate::run::{Clock, Run, Settings, Step};
 use crate::ship::Shipper;
 use crate::telemetry::{Tally, Telemetry};
@@ -53,6 +54,8 @@ pub(crate) struct Reader {
     pub active: BTreeSet<u64>,
     /// Runs whose context is not known.
     pub waiting: BTreeSet<u64>,
+    /// Folders that could not be looked at in whole: looked at again at the next scan.
+    pub again: BTreeSet<FolderKey>,
     pub next_run: u64,
     /// Where the next round begins.
     pub turn: u64,
@@ -68,16 +71,18 @@ pub(crate) struct Reader {
 impl Reader {
     pub fn run(mut self) -> anyhow::Result<()> {
         let (mut scan_at, mut keep_at, mut house_at, mut ask_at) = (0, 0, 0, 0);
-        let mut first = true;
+        let (mut first, mut orphans) = (true, true);
         self.take_rules();
         while !self.shutdown.is_cancelled() {
             let clock = self.clock();
             self.heartbeat.beat();
             if clock.mono_ms >= scan_at {
                 scan_at = clock.mono_ms + self.config.read.scan_interval_ms as i64;
-                self.scan(first, clock);
-                if first {
-                    first = false;
+                // Only after a look at everything it is known what is not there.
+                let complete = self.scan(first, clock);
+                first = false;
+                if orphans && complete {
+                    orphans = false;
                     self.adopt_orphans(clock);
                 }
             }
@@ -121,12 +126,12 @@ impl Reader {
         Clock { mono_ms, wall_ns: i64::try_from(wall_ns).unwrap_or(i64::MAX) }
     }
 
-    fn scan(&mut self, force: bool, clock: Clock) {
-        let mut changes = Changes::default();
-        match self.discover.scan(&mut changes, force) {
-            Ok(()) => self.health.set("files", Ok(())),
-            Err(error) => self.health.set("files", Err(error.to_string())),
-        }
+    /// True: everything that there is was looked at.
+    fn scan(&mut self, force: bool, clock: Clock) -> bool {
+        let mut changes = Changes { folders: std::mem::take(&mut self.again), ..Changes::default() };
+        let scanned = self.discover.scan(&mut changes, force);
+        let complete = scanned.is_ok() && !changes.incomplete;
+        self.health.set("files", scanned.map_err(|error| error.to_string()));
         self.take_changes(&changes, clock);
         // A resting file that was written to without our being told: a lost event costs a scan interval, not the file.
         for run in self.runs.values_mut() {
@@ -135,6 +140,7 @@ impl Reader {
                 self.active.insert(run.id);
             }
         }
+        complete && self.again.is_empty()
     }
 
     fn take_events(&mut self, clock: Clock) {
@@ -161,8 +167,15 @@ impl Reader {
 
     /// Looks at a folder anew: which runs it has, which files they have.
     fn refresh_folder(&mut self, key: &FolderKey, clock: Clock) {
-        let folder = self.discover.open(key).ok().filter(|folder| !folder.is_removed());
-        let names = folder.as_ref().and_then(|folder| folder.names().ok()).unwrap_or_default();
+        let folder = match self.discover.open(key) {
+            Ok(folder) => Some(folder).filter(|folder| !folder.is_removed()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return self.look_again(key, &error),
+        };
+        let names = match folder.as_ref().map(Folder::names).transpose() {
+            Ok(names) => names.unwrap_or_default(),
+            Err(error) => return self.look_again(key, &error),
+        };
         for source in self.sources(key, &names) {
             let id = self.run_of(source.0, source.1, clock);
             self.folders.entry(key.clone()).or_default().insert(id);
@@ -173,14 +186,25 @@ impl Reader {
             let settings =
                 Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
             let refreshed = run.refresh(folder.as_ref(), &settings, &mut self.ship, &mut self.tally, clock);
-            if let Err(error) = refreshed {
+            let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
                 tracing::warn!(run = run.key, %error, "list log folder");
+                false
+            });
+            if !complete {
+                self.again.insert(key.clone());
             }
             run.last_data_ms = clock.mono_ms;
             self.active.insert(id);
             self.dirty = true;
         }
+    }
+
+    /// A folder that is there and cannot be read: no descriptors left, no permission.
+    fn look_again(&mut self, key: &FolderKey, error: &std::io::Error) {
+        self.tally.file_errors += 1;
+        tracing::warn!(folder = ?key, %error, "open log folder");
+        self.again.insert(key.clone());
     }
 
     /// The runs that a folder's names belong to, with the name of each one's live file.
@@ -207,8 +231,12 @@ impl Reader {
             FolderKey::Plain(index) => {
                 let pattern = &self.discover.patterns[*index];
                 let path = |name: &str| format!("{}/{name}", pattern.folder.display()).replace("//", "/");
+                // (A folder `x` beside `x.log` is nobody's live file.)
                 let is_older = |name: &str| {
-                    names.iter().any(|live| crate::rotation::rotated_suffix(live, name).is_some())
+                    names.iter().any(|live| {
+                        crate::rotation::rotated_suffix(live, name).is_some()
+                            && pattern.matcher.is_match(path(live))
+                    })
                 };
                 let mut found: Vec<(Source, String)> = names
                     .iter()
@@ -362,14 +390,15 @@ impl Reader {
                 continue;
             };
             run.cut_due(&settings, &mut self.ship, &mut self.tally, clock);
-            if run.context.is_none() {
-                continue;
-            }
             if run.unnamed.is_some() {
                 match run.name_unnamed(clock) {
                     Ok(named) => self.dirty |= named,
                     Err(error) => tracing::warn!(run = run.key, %error, "read log file"),
                 }
+            }
+            // (Whose it is may be told by the time of its first line.)
+            if run.context.is_none() {
+                continue;
             }
             // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
             let mut at_end = false;
@@ -387,7 +416,6 @@ impl Reader {
                     Err(error) => {
                         self.tally.file_errors += 1;
                         tracing::warn!(run = run.key, %error, "read log file");
-                        at_end = true;
                         break;
                     }
                 }

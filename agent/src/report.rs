@@ -65,7 +65,7 @@ impl Run {
     fn measure(&mut self, clock: Clock) {
         for file in self.files.iter_mut().filter(|file| !file.is_gzip()) {
             if let Ok(stat) = file.stat() {
-                file.size = file.size.max(stat.size);
+                file.size_on_disk = stat.size;
             }
         }
         let lag = self.lag_bytes();

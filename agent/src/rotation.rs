@@ -33,6 +33,19 @@ struct Entry {
     live: bool,
 }
 
+/// The same name for the same file: its size may have changed.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.name == other.name && self.inode() == other.inode()
+    }
+}
+
+impl Entry {
+    fn inode(&self) -> (u64, u64) {
+        (self.stat.dev, self.stat.ino)
+    }
+}
+
 /// Whether `name` is an older file of the run whose live file is `live`, and what it is sorted by (older first).
 /// `.tmp` is a copy that the kubelet is still packing.
 pub fn rotated_suffix<'a>(live: &str, name: &'a str) -> Option<&'a str> {
@@ -42,7 +55,11 @@ pub fn rotated_suffix<'a>(live: &str, name: &'a str) -> Option<&'a str> {
 }
 
 impl Run {
-    /// Looks at the folder anew. `None`: the folder is gone. The context must be known (losses are recorded at once).
+    /// Looks at the folder anew. `None`: the folder is gone. `Ok(false)`: not everything could be looked at (it was renamed
+    /// or packed meanwhile, or could not be opened), and what was not found is not missing yet: look again.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
     pub fn refresh(
         &mut self,
         folder: Option<&Folder>,
@@ -50,7 +67,7 @@ impl Run {
         ship: &mut Shipper,
         tally: &mut Tally,
         clock: Clock,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let Some(folder) = folder else {
             if self.gone_at_ms.is_none() {
                 self.gone_at_ms = Some(clock.mono_ms);
@@ -58,9 +75,9 @@ impl Run {
             self.known.clear();
             self.done.clear();
             self.missing(settings, ship, tally, clock);
-            return Ok(());
+            return Ok(true);
         };
-        let entries = self.entries(folder)?;
+        let (entries, mut complete) = self.entries(folder)?;
         if entries.is_empty() && self.unnamed.is_none() && !self.files.is_empty() {
             // Removed although its folder is still there: the kubelet clears away what a dead container left.
             self.gone_at_ms.get_or_insert(clock.mono_ms);
@@ -69,11 +86,11 @@ impl Run {
         }
         for file in &mut self.files {
             let inode = (file.dev, file.ino);
-            file.removed = !entries.iter().any(|entry| (entry.stat.dev, entry.stat.ino) == inode);
+            file.removed = !entries.iter().any(|entry| entry.inode() == inode);
         }
         let mut known = std::collections::HashMap::with_capacity(entries.len());
         for entry in &entries {
-            let inode = (entry.stat.dev, entry.stat.ino);
+            let inode = entry.inode();
             if let Some(file) = self.held(inode) {
                 file.name.clone_from(&entry.name);
                 known.insert(inode, Known { id: file.id, size: 0, mtime_ns: 0 });
@@ -92,31 +109,44 @@ impl Run {
                     known.insert(inode, Known { id, size, mtime_ns });
                 }
                 Ok(None) => {}
-                // Renamed or removed between listing and opening: the event that tells so is on its way.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Renamed or removed between listing and opening, or its first line is still being written.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
+                    complete = false;
+                }
                 Err(error) => {
+                    complete = false;
                     tally.file_errors += 1;
                     tracing::warn!(run = self.key, file = entry.name, %error, "open log file");
                 }
             }
         }
         self.known = known;
-        let on_disk: Vec<FileId> = self.known.values().map(|known| known.id).collect();
-        self.done.retain(|done| on_disk.contains(&done.file));
-        self.missing(settings, ship, tally, clock);
+        if !self.resume.is_empty() && complete {
+            // What was renamed while we looked may have been passed over under both of its names.
+            let (now, all) = self.entries(folder)?;
+            complete = all && now.len() == entries.len() && now.iter().all(|entry| entries.contains(entry));
+        }
+        if complete {
+            let on_disk: Vec<FileId> = self.known.values().map(|known| known.id).collect();
+            self.done.retain(|done| on_disk.contains(&done.file));
+            self.missing(settings, ship, tally, clock);
+        }
         self.supersede(clock);
-        Ok(())
+        Ok(complete)
     }
 
-    /// The run's names, older first, the live one last.
-    fn entries(&self, folder: &Folder) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+    /// The run's names, older first, the live one last; and whether each could be looked at.
+    fn entries(&self, folder: &Folder) -> io::Result<(Vec<Entry>, bool)> {
+        let (mut entries, mut complete) = (Vec::new(), true);
         for name in folder.names()? {
             let live = name == self.live_name;
             if !live && rotated_suffix(&self.live_name, &name).is_none() {
                 continue;
             }
-            let Ok(stat) = folder.stat(&name) else { continue };
+            let Ok(stat) = folder.stat(&name) else {
+                complete = false;
+                continue;
+            };
             if stat.regular {
                 let gzip = name.ends_with(".gz") && !live;
                 entries.push(Entry { name, stat, gzip, live });
@@ -135,14 +165,14 @@ impl Run {
         if by_time_of_writing {
             // Of other programs' files only those count that we began to read: nobody asked for the older ones.
             let ours = |entry: &Entry| {
-                let inode = (entry.stat.dev, entry.stat.ino);
+                let inode = entry.inode();
                 self.files.iter().any(|file| (file.dev, file.ino) == inode)
                     || self.resume.iter().any(|file| !file.done && (file.dev, file.ino) == inode)
             };
             let first = entries.iter().position(|entry| entry.live || ours(entry)).unwrap_or(entries.len());
             entries.drain(..first);
         }
-        Ok(entries)
+        Ok((entries, complete))
     }
 
     fn held(&mut self, inode: (u64, u64)) -> Option<&mut LogFile> {
@@ -162,8 +192,15 @@ impl Run {
     ) -> io::Result<Option<FileId>> {
         let handle = folder.open_file(&entry.name)?;
         let stat = crate::folder::stat_of(&handle)?;
-        if entry.live {
-            // It may be the one that waits for its first line, which is looked at anew here.
+        if (stat.dev, stat.ino) != entry.inode() {
+            // The name stands for another file than when it was listed.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let waits = |handle: &File| {
+            crate::folder::stat_of(handle).is_ok_and(|other| (other.dev, other.ino) == entry.inode())
+        };
+        if entry.live || self.unnamed.as_ref().is_some_and(|(_, handle)| waits(handle)) {
+            // It may be the one that waits for its first line (under the name that it had then): it is looked at anew here.
             self.unnamed = None;
         }
         let head = match read_head(&handle, entry.gzip) {
@@ -182,8 +219,12 @@ impl Run {
                 self.unnamed = Some((entry.name.clone(), handle));
                 return Ok(None);
             }
-            // It ended before its first line did.
             None if head.is_empty() => return Ok(Some(FileId::of_whole(&head))),
+            // What was just renamed is still written to: which file it is will be known soon.
+            None if !entry.gzip && clock.wall_ns - stat.mtime_ns < settings.grace_ms * 1_000_000 => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            // It ended before its first line did.
             None => FileId::of_whole(&head),
         };
         if self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id) {
@@ -371,7 +412,7 @@ impl Run {
             };
             if !file.is_gzip()
                 && let Ok(stat) = file.stat()
-                && stat.size > file.size
+                && stat.size > file.position
             {
                 tracing::info!(run = self.key, file = file.name, "a rotated file still grew");
                 file.finished_at_ms = None;

@@ -150,6 +150,10 @@ impl Run {
                 Step::Idle
             });
         };
+        if self.current != Some(self.files[index].seq) {
+            // Batches account for the file that they were opened in.
+            self.cut_all(settings, ship, tally, clock);
+        }
         self.enter(index);
         let mut max = CHUNK_BYTES;
         loop {
@@ -239,6 +243,7 @@ impl Run {
         tally: &mut Tally,
         clock: Clock,
     ) {
+        self.flush_unfinished(index, settings, ship, tally, clock);
         let file = &mut self.files[index];
         file.finished_at_ms = Some(clock.mono_ms);
         file.bytes = Bytes::Gone;
@@ -336,9 +341,10 @@ impl Run {
         tally: &mut Tally,
         clock: Clock,
     ) -> io::Result<()> {
-        self.cut_all(settings, ship, tally, clock);
         tally.files_truncated += 1;
         let seq = self.take_seq();
+        self.flush_unfinished(index, settings, ship, tally, clock);
+        self.cut_all(settings, ship, tally, clock);
         let file = &mut self.files[index];
         let (from, size) = (file.position, file.size);
         tracing::warn!(file = file.name, position = from, size, "the file was emptied or rewritten in place");
@@ -508,7 +514,7 @@ impl Run {
 
     /// Bytes on disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size.saturating_sub(file.position)).sum()
+        self.files.iter().map(|file| file.size.max(file.size_on_disk).saturating_sub(file.position)).sum()
     }
 
     /// Whether inotify alone can tell when there is something to do again.

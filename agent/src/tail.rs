@@ -51,7 +51,12 @@ pub struct LogFile {
     pub format: Format,
     /// Read up to here.
     pub position: u64,
+    /// The largest end that reading has met.
     pub size: u64,
+    /// The size that the system last told, for the lag alone: reading may not take it for what it has seen.
+    pub size_on_disk: u64,
+    /// It no longer held what was read from it when reading went back.
+    changed: bool,
     /// The last bytes before `position`.
     marker: Vec<u8>,
     /// End of the last batch that was cut, by output: `prev` of the next.
@@ -89,6 +94,8 @@ impl LogFile {
             format,
             position: 0,
             size: 0,
+            size_on_disk: 0,
+            changed: false,
             marker: Vec::new(),
             ends: [0; 2],
             acked_ends: [0; 2],
@@ -106,6 +113,9 @@ impl LogFile {
 
     /// Reads up to `max` bytes from the position on into `buffer`.
     pub fn read(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<Chunk> {
+        if self.changed {
+            return Ok(Chunk::Replaced);
+        }
         match &mut self.bytes {
             Bytes::File(file) => {
                 let known = self.marker.len();
@@ -201,6 +211,14 @@ impl LogFile {
     pub fn go_back(&mut self, position: u64) -> io::Result<()> {
         self.forget_outstanding();
         self.finished_at_ms = None;
+        if let Bytes::File(file) = &self.bytes
+            && marker_before(file, self.position).is_ok_and(|marker| marker != self.marker)
+        {
+            // Emptied or rewritten since: the bytes there are not those that are to be read again.
+            self.changed = true;
+            self.position = position;
+            return Ok(());
+        }
         self.seek(position)
     }
 
@@ -224,11 +242,10 @@ impl LogFile {
             Bytes::Gzip { reader, at, ahead } => {
                 // The unpacker is past what waits in `ahead`: going on without it would skip these bytes.
                 if *at != position || !ahead.is_empty() {
-                    ahead.clear();
                     let mut file = reader.get_ref().get_ref().try_clone()?;
                     io::Seek::rewind(&mut file)?;
                     **reader = gzip_reader(file);
-                    *at = 0;
+                    (*at, *ahead) = (0, Vec::new());
                 }
             }
             Bytes::Gone => {}
@@ -239,7 +256,7 @@ impl LogFile {
     /// [`cordwood_core::checkpoint::FileCheckpoint::marker`] for `position`; 0 where it cannot be had.
     pub fn marker_at(&self, position: u64) -> u64 {
         match &self.bytes {
-            Bytes::File(_) if position == self.position => xxh3_64(&self.marker),
+            Bytes::File(_) if position == self.position && !self.changed => xxh3_64(&self.marker),
             Bytes::File(file) => marker_before(file, position).map_or(0, |marker| xxh3_64(&marker)),
             Bytes::Gzip { .. } | Bytes::Gone => 0,
         }

@@ -26,9 +26,13 @@ async fn script(seed: u64) {
                 tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await;
                 container.write_the_other_half();
             }
-            60..72 => {
+            60..66 => {
                 rotations += 1;
                 container.rotate();
+            }
+            66..72 => {
+                rotations += 1;
+                rotate_slowly(&mut container, &mut random).await;
             }
             72..80 => container.pack_oldest(),
             80..86 => store.set_full(random.random_bool(0.5)),
@@ -70,6 +74,18 @@ async fn script(seed: u64) {
     assert!(done, "{ctx}: {} of {} lines", store.count(), expected.len());
     store.compare(&expected, &ctx);
     assert_eq!(store.losses(), Vec::<String>::new(), "{ctx}");
+}
+
+/// Between the rename and the runtime's next file there is no live file, and the old one is still written to.
+async fn rotate_slowly(container: &mut Container, random: &mut StdRng) {
+    if !container.rename() {
+        return;
+    }
+    for _ in 0..random.random_range(0..3) {
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..15))).await;
+        container.write_lines(random.random_range(1..30), random);
+    }
+    container.reopen();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -126,14 +126,27 @@ impl Container {
 
     /// The kubelet renames, then tells the runtime to open anew.
     pub fn rotate(&mut self) {
+        if self.rename() {
+            self.reopen();
+        }
+    }
+
+    /// False: there is nothing to rotate. Until [`Container::reopen`] lines go on into the renamed file.
+    pub fn rename(&mut self) -> bool {
         self.write_the_other_half();
         self.rotations += 1;
         let old = self.folder.join(&self.live);
-        if fs::metadata(&old).unwrap().len() == 0 {
-            return;
+        if !fs::metadata(&old).is_ok_and(|stat| stat.len() > 0) {
+            return false;
         }
         fs::rename(&old, self.folder.join(format!("{}.20261121-{:06}", self.live, self.rotations))).unwrap();
-        self.file = OpenOptions::new().create(true).append(true).open(&old).unwrap();
+        true
+    }
+
+    pub fn reopen(&mut self) {
+        self.write_the_other_half();
+        let live = self.folder.join(&self.live);
+        self.file = OpenOptions::new().create(true).append(true).open(&live).unwrap();
     }
 
     fn rotated(&self, packed: bool) -> Vec<PathBuf> {
