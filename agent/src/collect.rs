@@ -28,8 +28,8 @@ pub struct Pin {
 pub struct Stream {
     pub key: Arc<StreamKey>,
     pub open: Option<OpenBatch>,
-    /// The unfinished record began in this file, there.
-    pub carry: Option<(u64, u64)>,
+    /// Where the unfinished record lies in the files before this one: (file, from there on).
+    pub carry: Vec<(u64, u64)>,
 }
 
 /// Takes the pipeline's output into the batches of one file.
@@ -51,7 +51,9 @@ impl Collector<'_> {
     #[inline]
     fn open_for(&mut self, span: &Span, body_bytes: usize) -> Option<()> {
         if span.end <= self.file.ends[span.io as usize] {
-            self.streams[span.io as usize].carry = None;
+            if span.carried {
+                self.streams[span.io as usize].carry.clear();
+            }
             return None;
         }
         let is_full = self.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
@@ -67,7 +69,7 @@ impl Collector<'_> {
         let batch = stream.open.get_or_insert_with(|| self.ship.open(self.file.seq, self.clock.mono_ms));
         batch.account(span);
         if span.carried {
-            batch.carried_from = stream.carry.take();
+            batch.carried_from = std::mem::take(&mut stream.carry);
         }
         Some(())
     }
@@ -75,6 +77,10 @@ impl Collector<'_> {
     pub fn cut(&mut self, io: Io) {
         let stream = &mut self.streams[io as usize];
         let Some(batch) = stream.open.take() else { return };
+        debug_assert_eq!(
+            batch.file_seq, self.file.seq,
+            "a batch accounts for the file that it was opened in"
+        );
         let header = BatchHeader {
             stream: (*stream.key).clone(),
             io,
@@ -89,15 +95,13 @@ impl Collector<'_> {
             rejected: batch.rejected,
             loss: None,
         };
-        let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from);
+        let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from.clone());
         self.tally.gated_records += batch.gated;
         let ticket =
             self.ship.cut(self.run, batch, &stream.key, &header, &self.context.origin, self.clock.wall_ns);
         self.file.ends[io as usize] = end;
         self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
-        if let Some((file_seq, start)) = carried {
-            self.pins.push(Pin { ticket, file_seq, start });
-        }
+        self.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin { ticket, file_seq, start }));
     }
 }
 

@@ -127,6 +127,11 @@ pub enum ContextSource {
 impl ContextSource {
     pub fn lookup(&self, source: &Source, asked: &Asked<'_>) -> Lookup {
         match (self, source) {
+            // A path that no setting names any more keeps what the checkpoint remembers.
+            (_, Source::File { input: usize::MAX, .. }) if asked.remembered.is_some() => {
+                let origin = asked.remembered.cloned().unwrap_or_default();
+                Lookup::Ready(Arc::new(Context { origin, labels: BTreeMap::new() }))
+            }
             (ContextSource::Static(known), source) => Lookup::Ready(Arc::new(known.context(source))),
             (ContextSource::Kubernetes(cluster), Source::Container { .. }) => cluster.lookup(source, asked),
             (ContextSource::Kubernetes(cluster), source) => {

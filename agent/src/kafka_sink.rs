@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cordwood_core::identity::StreamKey;
+use cordwood_core::limits::MESSAGE_BYTES_MAX;
 use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, ensure_topic, reason};
 use cordwood_service::Health;
 use rdkafka::client::ClientContext;
@@ -106,7 +107,9 @@ impl KafkaSink {
         waker: Waker,
         shutdown: CancellationToken,
     ) -> Result<KafkaSink, KafkaError> {
-        let config = settings.producer_config(client_id, queue_bytes_max)?;
+        // A queue smaller than one message would never take it.
+        let config =
+            settings.producer_config(client_id, queue_bytes_max.max(MESSAGE_BYTES_MAX + (1 << 20)))?;
         // Also the client library's own opinion of the settings, before anything is promised.
         config.create_native_config().map_err(KafkaError::Client)?;
         let state = Arc::new(State {

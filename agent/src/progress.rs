@@ -27,12 +27,12 @@ impl Run {
                 if batch.file_seq == file.seq {
                     held = held.min(batch.first_start);
                 }
-                if let Some((_, start)) = batch.carried_from.filter(|(seq, _)| *seq == file.seq) {
-                    held = held.min(start);
+                for (_, start) in batch.carried_from.iter().filter(|(seq, _)| *seq == file.seq) {
+                    held = held.min(*start);
                 }
             }
-            if let Some((_, start)) = stream.carry.filter(|(seq, _)| *seq == file.seq) {
-                held = held.min(start);
+            for (_, start) in stream.carry.iter().filter(|(seq, _)| *seq == file.seq) {
+                held = held.min(*start);
             }
         }
         for io in IOS {
@@ -40,7 +40,7 @@ impl Run {
                 && let Some(start) = self.pipeline.pending_start(io)
             {
                 // A record that began in an earlier file holds this one back from where its part here begins.
-                let carried = self.streams[io as usize].carry.is_some();
+                let carried = !self.streams[io as usize].carry.is_empty();
                 held = held.min(if carried { 0 } else { start });
             }
         }
@@ -67,7 +67,7 @@ impl Run {
             if let Some(batch) = stream.open.take() {
                 ship.discard(batch);
             }
-            stream.carry = None;
+            stream.carry.clear();
         }
         self.pins.clear();
         self.pipeline = Pipeline::new();

@@ -31,6 +31,7 @@ const IDLE_MS: i64 = 2_000;
 /// Read and acknowledged files are held this long, in case they still grow.
 const SETTLE_GRACES: i64 = 10;
 const HOUSEKEEPING_MS: i64 = 1_000;
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
 const RESTART_PAUSE_MS: i64 = 1_000;
 
 pub(crate) struct Reader {
@@ -453,6 +454,10 @@ impl Reader {
 
     /// Things that are done once a second.
     fn keep_house(&mut self, clock: Clock) {
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            // A long line needed it; most need a chunk.
+            self.buffer = Vec::new();
+        }
         let linger_ms = SETTLE_GRACES * self.config.read.rotation_grace_ms as i64;
         let ids: Vec<u64> = self.active.iter().copied().collect();
         for id in ids {

@@ -91,7 +91,7 @@ pub enum Step {
 
 impl Run {
     pub fn new(id: u64, key: String, source: Source, live_name: String, mono_ms: i64) -> Run {
-        let stream = |io| Stream { key: Arc::new(source.stream_key(io)), open: None, carry: None };
+        let stream = |io| Stream { key: Arc::new(source.stream_key(io)), open: None, carry: Vec::new() };
         Run {
             id,
             key,
@@ -322,9 +322,10 @@ impl Run {
             for io in IOS {
                 let stream = &mut self.streams[io as usize];
                 match self.pipeline.pending_start(io) {
-                    Some(start) if stream.carry.is_none() => stream.carry = Some((before, start)),
-                    Some(_) => {}
-                    None => stream.carry = None,
+                    Some(start) if stream.carry.is_empty() => stream.carry.push((before, start)),
+                    // It goes through the whole of this file.
+                    Some(_) => stream.carry.push((before, 0)),
+                    None => stream.carry.clear(),
                 }
             }
             self.pipeline.next_file();

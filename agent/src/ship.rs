@@ -16,6 +16,7 @@ use crate::wake::Waker;
 
 /// Builders kept for the next batch; more streams than this are seldom open at once for long.
 const SPARE_BUILDERS_MAX: usize = 16;
+const SPARE_BYTES_MAX: usize = 2 << 20;
 
 /// A batch that still grows.
 pub struct OpenBatch {
@@ -32,8 +33,8 @@ pub struct OpenBatch {
     pub opened_at_ms: i64,
     /// It holds an ERROR: it goes as soon as what was read is through.
     pub urgent: bool,
-    /// Its first record began in this earlier file, there.
-    pub carried_from: Option<(u64, u64)>,
+    /// Where its first record lies in earlier files: (file, from there on).
+    pub carried_from: Vec<(u64, u64)>,
 }
 
 impl OpenBatch {
@@ -106,7 +107,7 @@ impl Shipper {
             rejected: 0,
             opened_at_ms: now_ms,
             urgent: false,
-            carried_from: None,
+            carried_from: Vec::new(),
         }
     }
 
@@ -134,13 +135,13 @@ impl Shipper {
     }
 
     /// A batch whose lines will be read again.
-    pub fn discard(&mut self, mut batch: OpenBatch) {
+    pub fn discard(&mut self, batch: OpenBatch) {
         self.open_bytes -= batch.builder.bytes();
-        batch.builder = BatchBuilder::new();
     }
 
     fn recycle(&mut self, builder: BatchBuilder) {
-        if self.spare.len() < SPARE_BUILDERS_MAX {
+        // One that had to hold a large record gives its memory back.
+        if self.spare.len() < SPARE_BUILDERS_MAX && builder.capacity() <= SPARE_BYTES_MAX {
             self.spare.push(builder);
         }
     }

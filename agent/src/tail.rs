@@ -185,7 +185,9 @@ impl LogFile {
     /// Everything before it is acknowledged; `open` is what batches that are still open, or a record that is still
     /// unfinished, hold back.
     pub fn acknowledged_position(&self, open: u64) -> u64 {
-        let waiting = self.outstanding.iter().filter_map(|batches| batches.front()).map(|batch| batch.start);
+        // (A record that began first may end last: the first batch is not always the lowest.)
+        let waiting =
+            self.outstanding.iter().flatten().filter(|batch| !batch.acknowledged).map(|batch| batch.start);
         waiting.min().unwrap_or(u64::MAX).min(open).min(self.position)
     }
 

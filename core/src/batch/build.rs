@@ -73,6 +73,11 @@ impl BatchBuilder {
         self.body_bytes
     }
 
+    /// Bytes of memory that it keeps for its records.
+    pub fn capacity(&self) -> usize {
+        self.records.capacity()
+    }
+
     /// The message; the builder is empty afterwards. `observed_ns`: when the agent read the lines.
     pub fn finish(&mut self, header: &BatchHeader, origin: &Origin, observed_ns: i64) -> Vec<u8> {
         self.patch_observed(observed_ns);
