@@ -83,6 +83,11 @@ pub fn stat_of(file: &File) -> io::Result<Stat> {
     Ok(stat(&rustix::fs::fstat(file)?))
 }
 
+/// Whether an open file has no name any more.
+pub fn is_unlinked(file: &File) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
 fn stat(stat: &rustix::fs::Stat) -> Stat {
     Stat {
         dev: stat.st_dev,

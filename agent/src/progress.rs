@@ -50,7 +50,16 @@ impl Run {
         for (_, loss) in self.losses.iter().filter(|(seq, _)| *seq == file.seq) {
             held = held.min(loss.from);
         }
-        file.acknowledged_position(held)
+        let position = file.acknowledged_position(held);
+        // If the beginning of its first record is read again, its end must be too: else the next record would get it.
+        let mut before = self.files.iter().take_while(|other| other.seq != file.seq);
+        if position > 0
+            && file.continues
+            && before.any(|other| self.acknowledged_position(other) < other.position)
+        {
+            return 0;
+        }
+        position
     }
 
     /// Whether all that was read of this file is safe.
@@ -95,7 +104,7 @@ impl Run {
         files.extend(self.files.iter().map(|file| self.checkpoint_of(file)));
         let origin =
             self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
-        RunCheckpoint { key: self.key.clone(), origin, files }
+        RunCheckpoint { key: self.key.clone(), origin, files, generations: self.generations.clone() }
     }
 
     fn checkpoint_of(&self, file: &LogFile) -> FileCheckpoint {

@@ -261,6 +261,7 @@ impl Reader {
         if let Some(resume) = self.resume.remove(&key) {
             run.remembered = resume.origin;
             run.resume = resume.files;
+            run.generations = resume.generations;
         }
         self.runs.insert(id, run);
         self.by_key.insert(key, id);

@@ -17,6 +17,9 @@ use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
 use crate::telemetry::Tally;
 
+/// First lines that are remembered of a path: of files that begin with a header it is one, else one per file.
+const GENERATIONS_MAX: usize = 256;
+
 /// What an inode was seen to hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
@@ -163,14 +166,11 @@ impl Run {
             })
         });
         if by_time_of_writing {
-            // Of other programs' files only those count that we began to read: nobody asked for the older ones.
-            let ours = |entry: &Entry| {
-                let inode = entry.inode();
-                self.files.iter().any(|file| (file.dev, file.ino) == inode)
-                    || self.resume.iter().any(|file| !file.done && (file.dev, file.ino) == inode)
-            };
-            let first = entries.iter().position(|entry| entry.live || ours(entry)).unwrap_or(entries.len());
-            entries.drain(..first);
+            // Of other programs' files only those count that we began to read: nobody asked for the older ones. What we
+            // began and do not find by its inode may have been copied or packed while we were away.
+            let away = self.resume.iter().any(|file| !file.done);
+            let first = entries.iter().position(|entry| entry.live || away || self.is_ours(entry));
+            entries.drain(..first.unwrap_or(entries.len()));
         }
         Ok((entries, complete))
     }
@@ -227,25 +227,82 @@ impl Run {
             // It ended before its first line did.
             None => FileId::of_whole(&head),
         };
-        if self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id) {
-            if !entry.live {
+        let same = |known: &FileCheckpoint| {
+            (known.dev, known.ino) == entry.inode()
+                && (known.file == id || self.is_generation(id, known.file))
+        };
+        // One inode may have been several files, one after the other: the last counts.
+        let resumed = self.resume.iter().rposition(same);
+        if resumed.is_none()
+            && let Some(at) =
+                self.done.iter().rposition(|done| same(done) && !entry.gzip && stat.size > done.size)
+        {
+            // It was read to its end, and still it was written to.
+            let grown = FileCheckpoint { done: false, ..self.done.remove(at) };
+            let id = grown.file;
+            self.resume_at(entry, stat, handle, grown, &head, settings, ship, tally, clock)?;
+            return Ok(Some(id));
+        }
+        let is_known =
+            self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id);
+        if is_known && resumed.is_none() {
+            // The first line of a container's file has a time in it: this is the file that we know, under another name. Of
+            // other files, the live one that begins as one that we know was written anew.
+            if !entry.live || !self.source.is_plain() {
                 return Ok(Some(id));
             }
-            // The live file begins as one that we know: it was written anew.
-            let mut successor = id.successor();
-            while self.files.iter().any(|file| file.id == successor) {
-                successor = successor.successor();
-            }
-            self.begin(entry, stat, handle, successor, &head);
-            return Ok(Some(successor));
+            let id = self.unused_id(id);
+            self.begin(entry, stat, handle, id, &head);
+            return Ok(Some(id));
         }
-        if let Some(at) = self.resume.iter().position(|resume| resume.file == id) {
+        if let Some(at) = resumed.or_else(|| self.resume.iter().position(|resume| resume.file == id)) {
             let resume = self.resume.remove(at);
+            let id = resume.file;
             self.resume_at(entry, stat, handle, resume, &head, settings, ship, tally, clock)?;
             return Ok(Some(id));
         }
+        if self.source.is_plain() && !entry.live && !self.is_ours(entry) {
+            // Nobody asked for it; it was only looked at because a part of it may have been ours.
+            return Ok(Some(id));
+        }
+        let id = self.unused_id(id);
         self.begin(entry, stat, handle, id, &head);
         Ok(Some(id))
+    }
+
+    /// The id for a file that is read from its first byte: that of its first line, unless another file began with the same
+    /// line. Watermarks are kept by these ids: an id that is used again would make new lines look like old ones.
+    pub fn unused_id(&mut self, of_line: FileId) -> FileId {
+        let at = self.generations.iter().position(|(line, _)| *line == of_line);
+        let last = at.map(|at| self.generations.remove(at).1);
+        let mut id = last.map_or(of_line, FileId::successor);
+        while self.files.iter().any(|file| file.id == id)
+            || self.done.iter().chain(&self.resume).any(|known| known.file == id)
+        {
+            id = id.successor();
+        }
+        if self.source.is_plain() {
+            // The ones that were used last stay.
+            self.generations.push((of_line, id));
+            let over = self.generations.len().saturating_sub(GENERATIONS_MAX);
+            self.generations.drain(..over);
+        }
+        id
+    }
+
+    /// Whether `id` is of a file that begins with the line of `of_line`, as [`Run::unused_id`] gave it.
+    fn is_generation(&self, of_line: FileId, id: FileId) -> bool {
+        let Some((_, last)) = self.generations.iter().find(|(line, _)| *line == of_line) else {
+            return false;
+        };
+        let chain = std::iter::successors(Some(of_line), |id| Some(id.successor()).filter(|_| id != last));
+        chain.take(100_000).any(|generation| generation == id)
+    }
+
+    /// Of other programs' files: whether we began to read it.
+    fn is_ours(&self, entry: &Entry) -> bool {
+        self.files.iter().any(|file| (file.dev, file.ino) == entry.inode())
+            || self.resume.iter().any(|file| !file.done && (file.dev, file.ino) == entry.inode())
     }
 
     /// A file that is read from its first byte. Gives its index.
@@ -307,7 +364,9 @@ impl Run {
         tally.files_truncated += 1;
         let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
         file.finished_at_ms = Some(clock.mono_ms);
-        let mut anew = LogFile::new(0, resume.file.successor(), &entry.name, stat, bytes, file.format);
+        let format = file.format;
+        let id = self.unused_id(FileId::of_head(head).unwrap_or(resume.file));
+        let mut anew = LogFile::new(0, id, &entry.name, stat, bytes, format);
         anew.seq = self.take_seq();
         anew.seek(0)?;
         anew.size = stat.size;
@@ -387,13 +446,13 @@ impl Run {
                 return Ok(false);
             }
         };
-        let known = |id: FileId, run: &Run| {
-            run.files.iter().any(|file| file.id == id) || run.done.iter().any(|done| done.file == id)
-        };
-        let mut unique = id;
-        while known(unique, self) {
-            unique = unique.successor();
+        let is_known = self.files.iter().any(|file| file.id == id)
+            || self.done.iter().chain(&self.resume).any(|known| known.file == id);
+        if is_known && (!self.source.is_plain() || crate::folder::is_unlinked(&handle)) {
+            // It was renamed or packed meanwhile, and is known by its new name already.
+            return Ok(false);
         }
+        let unique = self.unused_id(id);
         let entry = Entry { name, stat, gzip: false, live: true };
         self.begin(&entry, stat, handle, unique, &head);
         self.known.insert((stat.dev, stat.ino), Known { id: unique, size: 0, mtime_ns: 0 });

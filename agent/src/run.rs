@@ -51,6 +51,8 @@ pub struct Run {
     pub done: Vec<FileCheckpoint>,
     /// What the checkpoint says about files not seen yet in this process.
     pub resume: Vec<FileCheckpoint>,
+    /// Of files that began with the same line, one after the other: (the id of that line, the id of the last such file).
+    pub generations: Vec<(FileId, FileId)>,
     /// A live file whose first line is not whole yet.
     pub unnamed: Option<(String, std::fs::File)>,
     pub next_seq: u64,
@@ -100,6 +102,7 @@ impl Run {
             known: HashMap::new(),
             done: Vec::new(),
             resume: Vec::new(),
+            generations: Vec::new(),
             unnamed: None,
             next_seq: 0,
             context: None,
@@ -319,6 +322,9 @@ impl Run {
             return;
         }
         if let Some(before) = self.current {
+            if self.files[index].position == 0 {
+                self.files[index].continues = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
+            }
             for io in IOS {
                 let stream = &mut self.streams[io as usize];
                 match self.pipeline.pending_start(io) {
@@ -351,7 +357,7 @@ impl Run {
         tracing::warn!(file = file.name, position = from, size, "the file was emptied or rewritten in place");
         let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
         file.finished_at_ms = Some(clock.mono_ms);
-        let (old_id, name) = (file.id, file.name.clone());
+        let name = file.name.clone();
         if size > from {
             let loss = LossRange {
                 from,
@@ -365,10 +371,7 @@ impl Run {
             let head = crate::tail::read_head(&handle, false)?;
             match FileId::of_head(&head) {
                 Some(id) => {
-                    let mut id = id;
-                    while id == old_id || self.files.iter().any(|other| other.id == id) {
-                        id = id.successor();
-                    }
+                    let id = self.unused_id(id);
                     let stat = crate::folder::stat_of(&handle)?;
                     let format = self.source.format(&head);
                     let file = LogFile::new(seq, id, &name, stat, Bytes::File(handle), format);

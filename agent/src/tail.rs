@@ -64,6 +64,8 @@ pub struct LogFile {
     pub acked_ends: [u64; 2],
     pub outstanding: [VecDeque<Outstanding>; 2],
     pub removed: bool,
+    /// It begins with the rest of a record from the file before.
+    pub continues: bool,
     pub read_errors: u32,
     /// When its successor was seen, or its folder was gone (milliseconds of the reader's clock).
     pub superseded_at_ms: Option<i64>,
@@ -101,6 +103,7 @@ impl LogFile {
             acked_ends: [0; 2],
             outstanding: [VecDeque::new(), VecDeque::new()],
             removed: false,
+            continues: false,
             read_errors: 0,
             superseded_at_ms: None,
             finished_at_ms: None,

@@ -25,6 +25,9 @@ pub struct RunCheckpoint {
     pub origin: Option<Origin>,
     /// Oldest first.
     pub files: Vec<FileCheckpoint>,
+    /// Of files that began with the same line, one after the other: the id of that line, the id of the last such file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generations: Vec<(FileId, FileId)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +121,7 @@ mod tests {
                     size: position,
                     done: false,
                 }],
+                generations: vec![(FileId(1), FileId(2))],
             }],
         }
     }

@@ -259,7 +259,10 @@ impl Inner {
         for batch in decode(&bytes::Bytes::copy_from_slice(payload), Provenance::Agent).unwrap() {
             let header = batch.header.unwrap();
             assert_eq!(&header.stream, key);
-            assert_eq!(batch.origin.namespace, "shop");
+            assert_eq!(
+                batch.origin.namespace.as_str(),
+                if header.stream.as_str().starts_with("file:") { "" } else { "shop" }
+            );
             let place = (header.stream.clone(), header.file.0);
             let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
             assert!(positions.windows(2).all(|pair| pair[0] < pair[1]), "positions rise");
@@ -323,9 +326,23 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Reads the containers' logs below `pods`.
     pub fn start(root: &Path, store: &Store) -> Agent {
+        Agent::start_with(root, store, &format!("pods_dir: {}/pods", root.display()))
+    }
+
+    /// Reads the files `logs/*.log`.
+    pub fn start_plain(root: &Path, store: &Store) -> Agent {
+        Agent::start_with(
+            root,
+            store,
+            &format!("pods_dir: null, files: [{{paths: ['{}/logs/*.log']}}]", root.display()),
+        )
+    }
+
+    fn start_with(root: &Path, store: &Store, inputs: &str) -> Agent {
         let yaml = format!(
-            "{{node: n, pods_dir: {0}/pods, state_dir: {0}/state, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
+            "{{node: n, {inputs}, state_dir: {0}/state, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
              bytes_max: 4096, counters_ms: 100}}, read: {{memory_bytes_max: 65536, poll_interval_ms: 3, scan_interval_ms: 100, \
              checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
             root.display()

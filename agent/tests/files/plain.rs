@@ -1,0 +1,140 @@
+//! Files of other programs, outside of the pods' folder: rotated by rename, by copy and truncation, packed, and beginning
+//! with a header that every file of a program begins with.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::{Agent, Store, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A folder, a store, and what was written so far.
+struct Scene {
+    folder: tempfile::TempDir,
+    store: Store,
+    written: Vec<String>,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("logs")).unwrap();
+        Scene { folder, store: Store::new(1), written: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join("logs").join(name)
+    }
+
+    /// Appends lines; none may be in the store twice, so each has a number.
+    fn write(&mut self, name: &str, count: usize) {
+        let lines: Vec<String> = (0..count).map(|n| format!("line {}", self.written.len() + n)).collect();
+        self.put(name, &lines);
+    }
+
+    fn put(&mut self, name: &str, lines: &[String]) {
+        let mut text = lines.join("\n");
+        text.push('\n');
+        append(&self.path(name), text.as_bytes());
+        self.written.extend_from_slice(lines);
+    }
+
+    fn agent(&self) -> Agent {
+        Agent::start_plain(self.folder.path(), &self.store)
+    }
+
+    async fn all_stored(&self, ctx: &str) {
+        let all = self.written.len();
+        let done = wait_until(PATIENCE, || self.store.count() >= all).await;
+        assert!(done, "{ctx}: {} of {all}", self.store.count());
+    }
+
+    fn compare(&self, ctx: &str) {
+        let written: Vec<(usize, String)> = self.written.iter().map(|line| (0, line.clone())).collect();
+        self.store.compare(&written, ctx);
+        assert_eq!(self.store.losses(), Vec::<String>::new(), "{ctx}");
+    }
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    use std::io::Write;
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+fn pack(from: &Path, to: &Path) {
+    let mut packer =
+        flate2::write::GzEncoder::new(fs::File::create(to).unwrap(), flate2::Compression::fast());
+    std::io::copy(&mut fs::File::open(from).unwrap(), &mut packer).unwrap();
+    packer.finish().unwrap();
+    fs::remove_file(from).unwrap();
+}
+
+/// Six generations with the same first line, the agent away now and then: no line of a later one is taken for one of an
+/// earlier.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_begin_with_the_same_header_are_different_files() {
+    let mut scene = Scene::new();
+    let mut agent = scene.agent();
+    for generation in 0..6 {
+        scene.put("app.log", &["time,level,message".to_owned()]);
+        scene.write("app.log", 40);
+        scene.all_stored(&format!("generation {generation}")).await;
+        if generation % 2 == 1 {
+            agent.stop().await;
+            agent = scene.agent();
+        }
+        scene.write("app.log", 10);
+        scene.all_stored(&format!("generation {generation}, later")).await;
+        if generation % 3 == 2 {
+            fs::File::options().write(true).open(scene.path("app.log")).unwrap().set_len(0).unwrap();
+            // The agent has seen it empty.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        } else {
+            let _ = fs::remove_file(scene.path("app.log.1"));
+            fs::rename(scene.path("app.log"), scene.path("app.log.1")).unwrap();
+        }
+    }
+    agent.stop().await;
+    scene.compare("headers");
+}
+
+/// What was not read yet when the agent stopped lies in a copy, or in a packed file, when it comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_copied_or_packed_while_the_agent_was_away_is_read_there() {
+    for packed in [false, true] {
+        let ctx = if packed { "packed" } else { "copied" };
+        let mut scene = Scene::new();
+        let agent = scene.agent();
+        scene.write("app.log", 50);
+        scene.all_stored(ctx).await;
+        agent.stop().await;
+        scene.write("app.log", 50);
+        if packed {
+            fs::rename(scene.path("app.log"), scene.path("app.log.1")).unwrap();
+            pack(&scene.path("app.log.1"), &scene.path("app.log.1.gz"));
+        } else {
+            fs::copy(scene.path("app.log"), scene.path("app.log.1")).unwrap();
+            fs::File::options().write(true).open(scene.path("app.log")).unwrap().set_len(0).unwrap();
+        }
+        scene.write("app.log", 50);
+        // An older one that nobody asked for.
+        append(&scene.path("app.log.2"), b"from long ago\n");
+        let agent = scene.agent();
+        scene.all_stored(ctx).await;
+        agent.stop().await;
+        scene.compare(ctx);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_does_not_hide_the_file_beside_it() {
+    let mut scene = Scene::new();
+    fs::create_dir(scene.path("nginx")).unwrap();
+    let agent = scene.agent();
+    scene.write("nginx.log", 10);
+    scene.all_stored("nginx.log").await;
+    agent.stop().await;
+    scene.compare("nginx.log");
+}
