@@ -198,7 +198,10 @@ impl Retention {
             if leads && let Some(picture) = self.picture() {
                 result = self.drop_pass(&mut passes, &picture).await;
                 self.note("drop", &result);
-                if let Err(PassError::Store(error)) = &result {
+                // A table that is locked for a moment is no PostgreSQL that is away.
+                if let Err(PassError::Store(error)) = &result
+                    && error.code().is_none_or(|code| code.code() != "55P03")
+                {
                     let why = explain(error, self.store.user());
                     self.publisher.unavailable(&picture.seen, &why, now_us()).await;
                 }
