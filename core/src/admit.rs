@@ -16,13 +16,6 @@ pub struct Admission {
     pub watermark: u64,
 }
 
-impl Admission {
-    /// Nothing in the batch is new, not even bytes without records.
-    pub fn is_replay(&self, watermark: Option<u64>) -> bool {
-        watermark == Some(self.watermark)
-    }
-}
-
 /// Compares a batch that accounts for the file positions `(prev, end]` with the end already stored.
 ///
 /// `watermark`: of the batch's stream, file and topic partition; `None` if nothing of that stream and file is stored: then

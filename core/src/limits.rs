@@ -30,7 +30,7 @@ pub const TIME_PAST_US_MAX: i64 = 30 * 86_400 * 1_000_000;
 pub const TIME_FUTURE_US_MAX: i64 = 600 * 1_000_000;
 /// Entries of a tenant's live feed in Redis.
 pub const FEED_ENTRIES_MAX: usize = 10_000;
-/// Characters of a tenant slug, service, namespace, ... that are kept.
+/// Bytes of a tenant slug, service, namespace, ... that are kept.
 pub const NAME_BYTES_MAX: usize = 253;
 /// Bytes of a file's path (Linux: `PATH_MAX`).
 pub const PATH_BYTES_MAX: usize = 4096;

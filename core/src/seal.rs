@@ -1,8 +1,9 @@
 //! Fresh records into sealed blocks: sorted by time within (tenant, class, leaf), cut at about 1,024 records.
 //!
 //! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. So records are gathered per class and leaf,
-//! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. Memory is bounded by [`SEAL_BYTES_MAX`]. A block never
-//! mixes tenants, classes or leaves. Nothing is decided here about which class or leaf: that is `retention`.
+//! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. The bodies that wait are bounded by [`SEAL_BYTES_MAX`];
+//! buffers that were emptied keep their capacity for the next leaf. A block never mixes tenants, classes or leaves. Nothing
+//! is decided here about which class or leaf: that is `retention`.
 
 use std::collections::HashMap;
 

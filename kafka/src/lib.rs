@@ -8,5 +8,4 @@ pub use settings::{Compression, KafkaError, KafkaSettings, Sasl, SaslMechanism, 
 pub use topic::{TopicInfo, ensure_topic};
 
 /// The header that marks a message as written by a Cordwood agent; its value is the version of the batch format.
-pub const HEADER: &str = "cordwood";
-pub const HEADER_VALUE: &str = "1";
+pub use cordwood_core::batch::{KAFKA_HEADER as HEADER, KAFKA_HEADER_VALUE as HEADER_VALUE};

@@ -143,11 +143,6 @@ impl BlockBuilder {
         self.lengths.is_empty()
     }
 
-    /// Bytes of the bodies pushed since the last [`BlockBuilder::finish`].
-    pub fn raw_bytes(&self) -> usize {
-        self.bodies.len()
-    }
-
     fn push_id(&mut self, origin_id: OriginId, id: RecordId, origin: &Origin) {
         let key = (origin_id, id.topic_partition, id.kafka_offset);
         let last = self
