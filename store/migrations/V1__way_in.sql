@@ -1,4 +1,4 @@
--- The way in, what was admitted, and where sealed blocks go. See docs in store/src/{ring,seal,positions}.rs.
+-- The way in, what was admitted, and where sealed blocks go. See store/src/{ring,lane,commit,seal}.rs.
 
 -- Fresh blocks. The rings are made once and never altered; which one is written to (ring_ctl.cur) is only a hint. What of
 -- them counts is decided per row: a block is fresh while its seq lies above seals.upto of its lane. A sealed row is waste
@@ -106,9 +106,10 @@ insert into ring_ctl (cur, round) values (0, 0);
 create table seals (
   lane smallint primary key check (lane >= 0),
   upto bigint not null,
-  claimed_by text not null default '', claimed_at timestamptz not null default now()
+  -- Of the lane's transactions those up to here may be gone from the rings: who follows and is behind has missed something.
+  emptied_to bigint not null default 0
 ) with (fillfactor = 20);
-insert into seals (lane, upto, claimed_by) values (0, 0, 'carry');
+insert into seals (lane, upto) values (0, 0);
 
 -- One row per transaction of a lane, pruned behind the seal but for the last.
 create table batches (
@@ -176,19 +177,19 @@ create table losses (
 );
 create index losses_seen on losses (seen desc);
 
--- Kafka messages that could not be decoded, as they were.
+-- Kafka messages that could not be decoded, as they were. `seen` is in the key because a topic that is made anew begins at
+-- offset 0 again.
 create table dead_letters (
   topic_partition integer not null, kafka_offset bigint not null,
   seen timestamptz not null default now(),
   reason text not null,
-  key bytea, payload bytea not null,
-  primary key (topic_partition, kafka_offset)
+  payload bytea not null,
+  primary key (topic_partition, kafka_offset, seen)
 );
 
 -- What the sealer did that is not in a block: records whose retention had passed before they were sealed.
 create table sealed_counts (
   class integer primary key,
-  records bigint not null default 0,
   expired bigint not null default 0,
   expired_bytes bigint not null default 0
 );

@@ -28,7 +28,7 @@ pub struct Follow {
 pub struct News {
     /// Oldest first within what was stored together.
     pub records: Vec<OwnedRecord>,
-    /// Blocks were sealed and gone before they were looked at: something may have been missed.
+    /// Blocks were gone before they were looked at: something may have been missed, also of others' tenants.
     pub gap: bool,
     /// There is more already.
     pub more: bool,
@@ -59,15 +59,15 @@ impl Follow {
     pub async fn next(&mut self, scope: &TenantScope, filter: &Filter) -> Result<News, StoreError> {
         let client = self.store.pooled().await?;
         // The last transaction of a lane keeps its row in `batches`, so what has no blocks is seen too. The seals of the
-        // same snapshot say whether something may have been truncated between two looks.
+        // same snapshot say what may have been truncated between two looks.
         let sql = "with seen as (select $1::bigint[] as seq)
-                   select f.lane, f.seq, f.payload, null::bigint as newest, null::bigint as sealed
+                   select f.lane, f.seq, f.payload, null::bigint as newest, null::bigint as emptied_to
                      from fresh f, seen
                     where f.lane > 0 and f.seq > coalesce(seen.seq[f.lane + 1], 0)
                       and f.seq <= coalesce(seen.seq[f.lane + 1], 0) + $3
                       and ($2::text[] is null or f.tenant = any($2))
                    union all
-                   select b.lane, null, null, max(b.seq), max(z.upto)
+                   select b.lane, null, null, max(b.seq), max(z.emptied_to)
                      from batches b join seals z using (lane) where b.lane > 0 group by b.lane
                    order by 2 nulls first, 1";
         let rows = client
@@ -85,26 +85,34 @@ impl Follow {
         }
         let mut opened = Vec::with_capacity(blocks.len());
         for (lane, seq, payload) in &blocks {
-            opened.push(Block::open(payload).map_err(|error| damaged(*lane, *seq, &error))?);
+            // A damaged block hides its own records, not the others'.
+            match Block::open(payload) {
+                Ok(block) => opened.push((*lane, *seq, block)),
+                Err(error) => tracing::error!(lane, seq, %error, "block does not open"),
+            }
         }
-        self.learn_origins(opened.iter().flat_map(|block| block.origins().iter().copied())).await?;
+        self.learn_origins(opened.iter().flat_map(|(_, _, block)| block.origins().iter().copied())).await?;
         let mut news = News::default();
-        for ((lane, seq, _), block) in blocks.iter().zip(&opened) {
+        for (lane, seq, block) in &opened {
             for index in 0..block.len() {
-                let record = block.record(index).map_err(|error| damaged(*lane, *seq, &error))?;
+                let record = match block.record(index) {
+                    Ok(record) => record,
+                    Err(error) => {
+                        tracing::error!(lane, seq, %error, "block does not open");
+                        break;
+                    }
+                };
                 if self.origins.get(&record.origin).is_some_and(|origin| filter.matches(&record, origin)) {
                     news.records.push(OwnedRecord::of(&record));
                 }
             }
         }
         news.records.sort_by_key(OwnedRecord::cursor);
-        for (lane, newest, sealed) in lanes {
+        for (lane, newest, emptied_to) in lanes {
             let seen = usize::try_from(lane).ok().and_then(|lane| self.seen.get(lane)).copied().unwrap_or(0);
             let upto = newest.min(seen + TRANSACTIONS_MAX);
-            // Sealed since the last look, and nothing of it is left in the rings: they were truncated in between. (With a
-            // scope of some tenants nothing found says nothing.)
-            let any = blocks.iter().any(|block| block.0 == lane && block.1 <= sealed);
-            news.gap |= matches!(scope, TenantScope::All(_)) && sealed.min(upto) > seen && !any;
+            // Perhaps nothing of what is gone was wanted: a gap too many, never one too few.
+            news.gap |= emptied_to > seen;
             news.more |= upto < newest;
             self.see(lane, upto);
         }
@@ -124,12 +132,5 @@ impl Follow {
             self.origins.extend(crate::origins::read(&*client, &missing).await?);
         }
         Ok(())
-    }
-}
-
-fn damaged(lane: i16, seq: i64, error: &impl ToString) -> StoreError {
-    StoreError::Decode {
-        thing: format!("a block of lane {lane}, transaction {seq}"),
-        message: error.to_string(),
     }
 }

@@ -3,17 +3,17 @@
 
 use std::collections::HashMap;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use cordwood_core::entry::{Column, Entry, FIELDS};
 use cordwood_core::filter::Filter;
 use cordwood_core::origin::Origin;
-use futures::SinkExt;
 use serde_json::value::RawValue;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use crate::connect::Store;
 use crate::error::StoreError;
+use crate::ring;
 use crate::scope::TenantScope;
 use crate::search::{Page, TimeRange, search};
 
@@ -23,6 +23,9 @@ const PAGE_BUDGET_MS: u64 = 20_000;
 const NAME_BYTES_MAX: usize = 63;
 /// Deeper JSON stays in `body` alone: PostgreSQL's parser is recursive.
 const JSON_DEPTH_MAX: usize = 128;
+/// Numbers beyond these stay in `body` alone too.
+const NUMBER_BYTES_MAX: usize = 1000;
+const NUMBER_EXPONENT_MAX: i32 = 1000;
 
 /// Makes the table and fills it, newest records first, in one transaction. Returns how many rows it has.
 ///
@@ -37,6 +40,11 @@ pub async fn write(
 ) -> Result<u64, StoreError> {
     let quoted = quote(table)?;
     let mut client = store.client("cordwood into-table").await?;
+    // It waits for every page of the search; what it holds is a table that nobody else knows yet.
+    client
+        .batch_execute("set idle_in_transaction_session_timeout = 0")
+        .await
+        .map_err(StoreError::sql("prepare", "a session"))?;
     let transaction = client.transaction().await.map_err(StoreError::sql("begin", "a transaction"))?;
     create(&transaction, table, &quoted).await?;
     let mut written = 0;
@@ -49,7 +57,8 @@ pub async fn write(
             let origin = found.origins.get(&record.origin).unwrap_or(&nowhere);
             row(&mut rows, &Entry::new(&record.as_record(), origin), &record.body)?;
         }
-        written += copy(&transaction, table, &quoted, rows.freeze()).await?;
+        let statement = format!("copy {quoted} from stdin (format csv)");
+        written += ring::fill(transaction.copy_in(&statement).await, rows.freeze(), table).await?;
         match found.cursor {
             Some(cursor) => page.after = Some(cursor),
             None => break,
@@ -83,19 +92,6 @@ async fn create(transaction: &Transaction<'_>, table: &str, quoted: &str) -> Res
         }
         StoreError::sql("create table", table)(error)
     })
-}
-
-async fn copy(
-    transaction: &Transaction<'_>,
-    table: &str,
-    quoted: &str,
-    rows: Bytes,
-) -> Result<u64, StoreError> {
-    let sql = format!("copy {quoted} from stdin (format csv)");
-    let sink = transaction.copy_in(&sql).await.map_err(StoreError::sql("copy into", table))?;
-    let mut sink = std::pin::pin!(sink);
-    sink.send(rows).await.map_err(StoreError::sql("copy into", table))?;
-    sink.as_mut().finish().await.map_err(StoreError::sql("copy into", table))
 }
 
 /// One CSV row. Every value is quoted; nothing at all is null.
@@ -160,6 +156,9 @@ fn put(rows: &mut BytesMut, value: &str) {
 
 /// Whether `jsonb` takes it: no NUL, no lone surrogate, no number beyond `numeric`, not too deep.
 fn is_storable(json: &str) -> bool {
+    if has_extreme_number(json) {
+        return false;
+    }
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
     for byte in json.bytes() {
         match (in_string, byte) {
@@ -177,9 +176,39 @@ fn is_storable(json: &str) -> bool {
     if deepest > JSON_DEPTH_MAX {
         return false;
     }
-    // `Value` refuses lone surrogates and numbers beyond f64; numeric holds all that remain.
+    // `Value` refuses lone surrogates and numbers beyond f64.
     let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return false };
     !has_nul(&value)
+}
+
+/// Whether a number outside of strings has an exponent or a length near `numeric`'s limits (16383 digits after the point).
+/// f64 is no judge: to it 1e-20000 is 0.
+fn has_extreme_number(json: &str) -> bool {
+    let is_of_number = |byte: u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let (bytes, mut at) = (json.as_bytes(), 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                at += 1;
+                while at < bytes.len() && bytes[at] != b'"' {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let length = bytes[at..].iter().take_while(|byte| is_of_number(**byte)).count();
+                let exponent = json[at..at + length].split(['e', 'E']).nth(1);
+                let is_small =
+                    |text: &str| text.parse::<i32>().is_ok_and(|power| power.abs() <= NUMBER_EXPONENT_MAX);
+                if length > NUMBER_BYTES_MAX || !exponent.is_none_or(is_small) {
+                    return true;
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    false
 }
 
 fn has_nul(value: &serde_json::Value) -> bool {
@@ -229,6 +258,7 @@ mod tests {
     #[test]
     fn json_that_jsonb_refuses_is_left_to_the_body() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let long = format!("[0.{}]", "1".repeat(20_000));
         let cases = [
             (r#"{"a":1}"#, true),
             (r#"{"a":"[[[[\"{"}"#, true),
@@ -236,6 +266,11 @@ mod tests {
             (r#"{"\u0000":1}"#, false),
             (r#"{"a":"\ud800"}"#, false),
             (r#"{"a":1e999}"#, false),
+            (r#"{"a":1e-20000}"#, false),
+            (r#"[0,-1E-1001]"#, false),
+            (r#"{"a":1e-99999999999}"#, false),
+            (r#"{"a":"\"1e-20000","b":-1.5e+10}"#, true),
+            (long.as_str(), false),
             (deep.as_str(), false),
         ];
         for (json, expected) in cases {

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cordwood_core::identity::{FileId, StreamKey};
-use futures::{SinkExt, future};
+use futures::future;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
@@ -14,7 +14,7 @@ use crate::commit::{Commit, CommitError, Committed, Position, Watermark, Waterma
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::LOCK_SPACE;
-use crate::ring::{self, CopyBuffer, RINGS};
+use crate::ring::{self, BLOCKS_PER_COMMIT_MAX, CopyBuffer, RINGS};
 
 pub struct Lane {
     client: Client,
@@ -24,6 +24,9 @@ pub struct Lane {
     ring: i16,
     statements: Statements,
 }
+
+/// A writer gives a commit up a little later: its session must not go on holding the lane and its rows.
+const STATEMENT_SECONDS_MAX: u32 = 25;
 
 struct Statements {
     copy_ring: Vec<Statement>,
@@ -79,9 +82,11 @@ const DEAD_LETTERS: &str = "insert into dead_letters (topic_partition, kafka_off
 
 impl Lane {
     /// Opens a session and takes a lane in it. The session's end gives the lane back.
-    pub async fn claim(store: &Store, holder: &str) -> Result<Lane, StoreError> {
+    pub async fn claim(store: &Store) -> Result<Lane, StoreError> {
         let client = store.client("cordwood writer").await?;
-        let lane = take(&client, holder).await?;
+        let limit = format!("set statement_timeout = '{STATEMENT_SECONDS_MAX}s'");
+        client.batch_execute(&limit).await.map_err(StoreError::sql("prepare", "a lane's session"))?;
+        let lane = take(&client).await?;
         let (statements, start) =
             future::try_join(Statements::prepare(&client), start(&client, lane)).await?;
         let (seq, ring) = start;
@@ -98,6 +103,14 @@ impl Lane {
 
     /// One transaction. After any error drop the lane, claim another, read the positions again.
     pub async fn commit(&mut self, topic: &str, commit: &Commit) -> Result<Committed, CommitError> {
+        if commit.blocks.len() > BLOCKS_PER_COMMIT_MAX {
+            // Their ids would repeat.
+            let message = format!(
+                "{} blocks in one transaction: {BLOCKS_PER_COMMIT_MAX} at the most",
+                commit.blocks.len()
+            );
+            return Err(StoreError::Invalid(message).into());
+        }
         let seq = self.seq + 1;
         let done = match self.send(topic, seq, commit).await {
             Ok(ring) => self.client.batch_execute("commit").await.map(|()| ring).map_err(|error| {
@@ -230,11 +243,7 @@ impl Lane {
     }
 
     async fn copy(&self, statement: &Statement, buffer: CopyBuffer, thing: &str) -> Result<(), StoreError> {
-        let sink = self.client.copy_in(statement).await.map_err(StoreError::sql("copy into", thing))?;
-        let mut sink = std::pin::pin!(sink);
-        sink.send(buffer.finish()).await.map_err(StoreError::sql("copy into", thing))?;
-        sink.finish().await.map_err(StoreError::sql("copy into", thing))?;
-        Ok(())
+        ring::fill(self.client.copy_in(statement).await, buffer.finish(), thing).await.map(drop)
     }
 
     async fn watermarks(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -410,7 +419,7 @@ pub async fn read_watermarks(
     Ok(rows.iter().map(row).collect())
 }
 
-async fn take(client: &Client, holder: &str) -> Result<i16, StoreError> {
+async fn take(client: &Client) -> Result<i16, StoreError> {
     loop {
         let rows = client
             .query("select lane from seals where lane > 0 order by lane", &[])
@@ -428,8 +437,8 @@ async fn take(client: &Client, holder: &str) -> Result<i16, StoreError> {
         // All are held: the next number. Who loses the race for it finds it in the list.
         client
             .execute(
-                "insert into seals (lane, upto, claimed_by) select max(lane) + 1, 0, $1 from seals on conflict do nothing",
-                &[&holder],
+                "insert into seals (lane, upto) select max(lane) + 1, 0 from seals on conflict do nothing",
+                &[],
             )
             .await
             .map_err(StoreError::sql("add", "lane"))?;

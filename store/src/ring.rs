@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use cordwood_core::block::EncodedBlock;
+use futures::SinkExt;
+use tokio_postgres::CopyInSink;
+
+use crate::error::StoreError;
 
 /// Ring tables; made once by the first migration.
 pub const RINGS: i16 = 4;
@@ -55,7 +59,7 @@ pub fn fresh_id(lane: i16, seq: i64, index: usize) -> i64 {
     (i64::from(lane) << 48) | ((seq & 0xf_ffff_ffff) << 12) | (index as i64 & 0xfff)
 }
 
-/// The id of a sealed block: round of sealing and place in it.
+/// The id of a sealed block (and, apart, of a carried one): round of sealing and place in it, 20 bits.
 pub fn sealed_id(round: i64, index: u32) -> i64 {
     of_round(SEALED, round, index)
 }
@@ -143,11 +147,6 @@ impl CopyBuffer {
         self
     }
 
-    pub fn null(&mut self) -> &mut CopyBuffer {
-        self.0.put_i32(-1);
-        self
-    }
-
     /// The ten columns that fresh and sealed blocks share.
     fn block(&mut self, id: i64, block: &BlockRow) {
         self.int8(id)
@@ -183,4 +182,15 @@ impl CopyBuffer {
         self.0.put_i16(-1);
         self.0.freeze()
     }
+}
+
+/// Sends what a COPY that was begun takes. Returns the rows.
+pub(crate) async fn fill(
+    begun: Result<CopyInSink<Bytes>, tokio_postgres::Error>,
+    bytes: Bytes,
+    thing: &str,
+) -> Result<u64, StoreError> {
+    let mut sink = std::pin::pin!(begun.map_err(StoreError::sql("copy into", thing))?);
+    sink.send(bytes).await.map_err(StoreError::sql("copy into", thing))?;
+    sink.as_mut().finish().await.map_err(StoreError::sql("copy into", thing))
 }

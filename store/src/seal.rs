@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordwood_core::origin::{Origin, OriginId};
-use cordwood_core::retention::catalogue::Catalogue;
-use futures::SinkExt;
+use cordwood_core::retention::catalogue::{Catalogue, LeafState};
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalogue;
@@ -18,11 +17,13 @@ use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
-use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, copy_ring};
+use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, copy_ring, fill};
 
 /// Fresh blocks fetched at a time; they are small.
 const PORTAL_ROWS: i32 = 200;
 const COPY_BYTES: usize = 4 << 20;
+/// Waste that carried blocks may keep in the rings, as a multiple of their own size: they are written anew to let it go.
+const WASTE_FACTOR: i64 = 3;
 /// How long emptying a ring may keep others waiting for it.
 const TRUNCATE_LOCK_TIMEOUT: &str = "set local lock_timeout = '50ms'";
 
@@ -57,6 +58,7 @@ pub struct Sorted {
 pub struct Round {
     pub records: u64,
     pub blocks: u64,
+    /// All that wait for their table partition now, of this and of earlier rounds.
     pub carried: u64,
     pub expired: u64,
     /// The transaction's id, low 32 bits: no ring may be emptied while a snapshot as old as it lives.
@@ -81,6 +83,10 @@ pub enum Step {
 /// The sealer's session. There is one in a database: it holds an advisory lock.
 pub struct Sealing {
     client: Client,
+    /// What carried records were last held against: as long as it stays the same they stay where they are.
+    carried_under: Option<Places>,
+    /// The last look found no empty ring to go on in.
+    rings_full: bool,
     /// Ends the session at this step, as a kill would (fault injection of the tests).
     pub kill_at: Option<Step>,
 }
@@ -93,7 +99,12 @@ impl Sealing {
             .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_SEALER])
             .await
             .map_err(StoreError::sql("lock", "sealing"))?;
-        Ok(row.get::<_, bool>(0).then_some(Sealing { client, kill_at: None }))
+        Ok(row.get::<_, bool>(0).then_some(Sealing {
+            client,
+            carried_under: None,
+            rings_full: false,
+            kill_at: None,
+        }))
     }
 
     /// Records that are not sealed, from the transactions' own counts (the carried ones apart).
@@ -111,7 +122,8 @@ impl Sealing {
     }
 
     /// Points the writers to an empty ring, if there is one: the others can then be emptied after the round.
-    pub async fn switch_ring(&self) -> Result<(), StoreError> {
+    pub async fn switch_ring(&mut self) -> Result<(), StoreError> {
+        self.rings_full = false;
         let row = self.client.query_one("select cur from ring_ctl", &[]).await;
         let cur: i16 = row.map_err(StoreError::sql("read", "ring_ctl"))?.get(0);
         for next in (1..RINGS).map(|step| (cur + step) % RINGS) {
@@ -124,6 +136,7 @@ impl Sealing {
                 return Ok(());
             }
         }
+        self.rings_full = true;
         Ok(())
     }
 
@@ -142,21 +155,34 @@ impl Sealing {
             .query_one("update ring_ctl set round = round + 1 returning round, cur", &[])
             .await
             .map_err(sql("number", "the round"))?;
-        let mut work =
-            Work { round: number.get(0), cur: number.get(1), index: 0, done: Round::default(), kill_at };
         // Within the snapshot, like everything that follows.
-        sorter.begin(catalogue::read(&transaction).await?);
+        let catalogue = catalogue::read(&transaction).await?;
+        let places = Places::of(&catalogue);
+        // What no leaf or route is new for needs no look: hours of it would be read and written again in every round.
+        let all = self.carried_under.as_ref() != Some(&places)
+            || (self.rings_full && carried_hold_waste(&transaction).await?);
+        let mut work = Work {
+            round: number.get(0),
+            cur: number.get(1),
+            index: 0,
+            all,
+            carry: None,
+            done: Round::default(),
+            kill_at,
+        };
+        sorter.begin(catalogue);
         kill(&transaction, kill_at, Step::Begun).await?;
         let mut sorted = Sorted::default();
         let select = transaction
             .prepare(
                 "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload \
-                 from fresh f join seals z using (lane) where f.seq > z.upto order by f.tenant, f.lane, f.seq",
+                 from fresh f join seals z using (lane) where f.seq > z.upto and (f.lane <> $1 or $2) \
+                 order by f.tenant, f.lane, f.seq",
             )
             .await
             .map_err(sql("prepare", "fresh blocks"))?;
-        let portal = transaction.bind(&select, &[]).await.map_err(sql("open", "fresh blocks"))?;
-        let mut carried = Vec::new();
+        let portal =
+            transaction.bind(&select, &[&CARRY_LANE, &all]).await.map_err(sql("open", "fresh blocks"))?;
         loop {
             let rows = transaction.query_portal(&portal, PORTAL_ROWS).await;
             let rows = rows.map_err(sql("read", "fresh blocks"))?;
@@ -170,14 +196,14 @@ impl Sealing {
             if last {
                 sorter.finish(&mut sorted);
             }
-            carried.append(&mut sorted.carried);
             work.copy(&transaction, &mut sorted, last).await?;
+            work.copy_carried(&transaction, &mut sorted, last).await?;
             if last {
                 break;
             }
         }
         kill(&transaction, kill_at, Step::Copied).await?;
-        work.carry(&transaction, &carried).await?;
+        work.mark(&transaction).await?;
         work.count(&transaction, &sorted).await?;
         kill(&transaction, kill_at, Step::Moved).await?;
         let row =
@@ -185,6 +211,7 @@ impl Sealing {
         work.done.xid = row.await.map_err(sql("read", "the transaction's id"))?.get::<_, i64>(0) as u32;
         kill(&transaction, kill_at, Step::Committing).await?;
         transaction.commit().await.map_err(sql("commit", "sealing"))?;
+        self.carried_under = Some(places);
         kill(&self.client, kill_at, Step::Committed).await?;
         Ok(work.done)
     }
@@ -247,6 +274,13 @@ impl Sealing {
         if row.get(0) {
             return Ok(false);
         }
+        // Who follows learns from it that there was something; one probe of an index per lane.
+        let emptied = format!(
+            "update seals z set emptied_to = m.seq from (select lane, \
+               (select max(f.seq) from ring_{ring} f where f.lane = s.lane) as seq from seals s) m \
+             where m.lane = z.lane and m.seq > z.emptied_to"
+        );
+        transaction.execute(&emptied, &[]).await.map_err(sql("note what is gone of"))?;
         transaction
             .batch_execute(&format!("truncate ring_{ring}, rollup_ring_{ring}"))
             .await
@@ -254,20 +288,58 @@ impl Sealing {
         transaction.commit().await.map_err(sql("empty"))?;
         Ok(true)
     }
+}
 
-    /// The sealer's own session, for tests that end it.
-    pub async fn backend_pid(&self) -> Result<i32, StoreError> {
-        let row = self.client.query_one("select pg_backend_pid()", &[]).await;
-        Ok(row.map_err(StoreError::sql("read", "the session's process"))?.get(0))
+/// What decides where a record goes: a round under the same places would carry the same records again.
+#[derive(PartialEq, Eq)]
+struct Places {
+    leaves: Vec<(i32, i64, i64)>,
+    /// Id, retention, legal hold.
+    classes: Vec<(i32, i64, bool)>,
+    routes: Option<String>,
+}
+
+impl Places {
+    fn of(catalogue: &Catalogue) -> Places {
+        let attached = catalogue.leaves.iter().filter(|leaf| leaf.state == LeafState::Attached);
+        Places {
+            leaves: attached.map(|leaf| (leaf.class.0, leaf.from_us, leaf.to_us)).collect(),
+            classes: catalogue.classes.iter().map(|c| (c.id.0, c.retention_us, c.legal_hold)).collect(),
+            routes: catalogue.routes.as_ref().and_then(|routes| serde_json::to_string(routes).ok()),
+        }
     }
+}
+
+/// Carried blocks keep the rings they lie in from being emptied: whether much more than themselves lies there.
+async fn carried_hold_waste(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+    let rings: Vec<String> =
+        (0..RINGS).map(|ring| format!("pg_total_relation_size('ring_{ring}')")).collect();
+    let sql = format!(
+        "select {} > $2 * (select coalesce(sum(octet_length(f.payload) + octet_length(f.bloom)), 0)::bigint \
+         from fresh f join seals z using (lane) where f.lane = $1 and f.seq > z.upto)",
+        rings.join(" + ")
+    );
+    let row = transaction.query_one(&sql, &[&CARRY_LANE, &WASTE_FACTOR]).await;
+    Ok(row.map_err(StoreError::sql("read", "the size of the rings"))?.get(0))
 }
 
 struct Work {
     round: i64,
     cur: i16,
     index: u32,
+    /// The carried records of earlier rounds too.
+    all: bool,
+    carry: Option<Carry>,
     done: Round,
     kill_at: Option<Step>,
+}
+
+/// The carry lane's transaction of this round.
+struct Carry {
+    seq: i64,
+    blocks: u32,
+    records: u64,
+    raw_bytes: u64,
 }
 
 impl Work {
@@ -290,12 +362,47 @@ impl Work {
             self.done.blocks += 1;
             self.done.records += u64::from(block.count);
         }
-        copy(transaction, COPY_BLOCKS, buffer.finish(), "blocks").await?;
+        fill(transaction.copy_in(COPY_BLOCKS).await, buffer.finish(), "blocks").await?;
         kill(transaction, self.kill_at, Step::MidCopy).await
     }
 
-    /// Rollup, marks, pruning; then the carried blocks under a number above the marks.
-    async fn carry(&mut self, transaction: &Transaction<'_>, carried: &[BlockRow]) -> Result<(), StoreError> {
+    /// Writes what is carried so far, under a number above the marks. The round's own snapshot does not see it.
+    async fn copy_carried(
+        &mut self,
+        transaction: &Transaction<'_>,
+        sorted: &mut Sorted,
+        last: bool,
+    ) -> Result<(), StoreError> {
+        let bytes: usize =
+            sorted.carried.iter().map(|block| block.payload.len() + block.bloom.len() + 256).sum();
+        if sorted.carried.is_empty() || (bytes < COPY_BYTES && !last) {
+            return Ok(());
+        }
+        let mut carry = match self.carry.take() {
+            Some(carry) => carry,
+            None => {
+                let number = "select 1 + coalesce((select max(seq) from batches where lane = $1), upto) from seals \
+                              where lane = $1";
+                let row = transaction.query_one(number, &[&CARRY_LANE]).await;
+                let seq = row.map_err(StoreError::sql("number the batch of", "the carry lane"))?.get(0);
+                Carry { seq, blocks: 0, records: 0, raw_bytes: 0 }
+            }
+        };
+        let mut buffer = CopyBuffer::with_capacity(bytes);
+        for block in sorted.carried.drain(..) {
+            buffer.carried_block(carry.seq, self.round, carry.blocks, &block);
+            carry.blocks += 1;
+            carry.records += u64::from(block.count);
+            carry.raw_bytes += block.raw_bytes;
+        }
+        self.carry = Some(carry);
+        fill(transaction.copy_in(&copy_ring(self.cur)).await, buffer.finish(), "carried blocks")
+            .await
+            .map(drop)
+    }
+
+    /// Rollup, marks, pruning; then the carried blocks' own batch, above the marks.
+    async fn mark(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let sql = StoreError::sql;
         transaction
             .execute(
@@ -310,37 +417,35 @@ impl Work {
             .await
             .map_err(sql("fold", "rollup"))?;
         transaction
-            .batch_execute(
+            .execute(
                 "update seals z set upto = b.m from (select lane, max(seq) m from batches group by lane) b \
-                 where b.lane = z.lane and b.m > z.upto; \
-                 delete from batches b using seals z where z.lane = b.lane and b.seq < z.upto",
+                 where b.lane = z.lane and b.m > z.upto and (z.lane <> $1 or $2)",
+                &[&CARRY_LANE, &self.all],
             )
             .await
             .map_err(sql("move", "seals"))?;
-        if carried.is_empty() {
-            return Ok(());
+        transaction
+            .execute("delete from batches b using seals z where z.lane = b.lane and b.seq < z.upto", &[])
+            .await
+            .map_err(sql("prune", "batches"))?;
+        if let Some(carry) = &self.carry {
+            let counts = (carry.blocks as i32, carry.records as i64, carry.raw_bytes as i64);
+            transaction
+                .execute(
+                    "insert into batches (lane, seq, blocks, records, raw_bytes) values ($1, $2, $3, $4, $5)",
+                    &[&CARRY_LANE, &carry.seq, &counts.0, &counts.1, &counts.2],
+                )
+                .await
+                .map_err(sql("add batch of", "the carry lane"))?;
         }
-        let records: u64 = carried.iter().map(|block| u64::from(block.count)).sum();
-        let raw_bytes: u64 = carried.iter().map(|block| block.raw_bytes).sum();
-        self.done.carried = records;
         let row = transaction
             .query_one(
-                "insert into batches (lane, seq, blocks, records, raw_bytes) \
-                 select lane, upto + 1, $2, $3, $4 from seals where lane = $1 returning seq",
-                &[&CARRY_LANE, &(carried.len() as i32), &(records as i64), &(raw_bytes as i64)],
+                "select coalesce(sum(b.records), 0)::bigint from batches b join seals z using (lane) \
+                 where b.lane = $1 and b.seq > z.upto",
+                &[&CARRY_LANE],
             )
-            .await
-            .map_err(sql("claim batch of", "the carry lane"))?;
-        let seq: i64 = row.get(0);
-        // The ids have 12 bits for the place within a number; many blocks take several numbers' worth of places.
-        for (chunk, blocks) in carried.chunks(4096).enumerate() {
-            let mut buffer =
-                CopyBuffer::with_capacity(blocks.iter().map(|b| b.payload.len() + b.bloom.len() + 256).sum());
-            for (index, block) in blocks.iter().enumerate() {
-                buffer.carried_block(seq, self.round, (chunk * 4096 + index) as u32, block);
-            }
-            copy(transaction, &copy_ring(self.cur), buffer.finish(), "carried blocks").await?;
-        }
+            .await;
+        self.done.carried = row.map_err(sql("count", "carried records"))?.get::<_, i64>(0) as u64;
         Ok(())
     }
 
@@ -364,19 +469,6 @@ impl Work {
             .map_err(StoreError::sql("count", "expired records"))?;
         Ok(())
     }
-}
-
-async fn copy(
-    transaction: &Transaction<'_>,
-    statement: &str,
-    bytes: Bytes,
-    thing: &str,
-) -> Result<(), StoreError> {
-    let sink = transaction.copy_in(statement).await.map_err(StoreError::sql("copy into", thing))?;
-    let mut sink = std::pin::pin!(sink);
-    sink.send(bytes).await.map_err(StoreError::sql("copy into", thing))?;
-    sink.finish().await.map_err(StoreError::sql("copy into", thing))?;
-    Ok(())
 }
 
 fn fresh_block(row: &Row) -> BlockRow {

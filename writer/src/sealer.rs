@@ -92,7 +92,7 @@ pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<u32, 
     if round.carried > 0 {
         tracing::error!(
             records = round.carried,
-            why = sorter.why_carried().unwrap_or_default(),
+            why = sorter.why_carried().unwrap_or("as in the rounds before"),
             "no table partition for these records yet: carried over to the next round; is the operator running?"
         );
     }

@@ -1,0 +1,115 @@
+//! Carried records wait where they are; who follows is told of what is gone, and of nothing else.
+
+use anyhow::{Context, Result, ensure};
+use cordwood_core::filter;
+use cordwood_store::follow::Follow;
+use cordwood_store::lane::Lane;
+use cordwood_store::seal::{Round, Sealing};
+use cordwood_tests::env::Postgres;
+use cordwood_writer::RecordSorter;
+
+use super::support::{self, Lines, check_exactly_once};
+use super::{ALL, Running, seal_once, start_writer, step};
+
+async fn put(running: &Running, lines: &mut Lines, count: u64) -> Result<()> {
+    running.sender.send(lines.message(count)).map_err(|_| anyhow::anyhow!("the queue is full"))?.await?;
+    Ok(())
+}
+
+/// One round of a session that goes on, as the sealer's does.
+async fn round(sealing: &mut Sealing) -> Result<Round> {
+    sealing.switch_ring().await?;
+    let done = sealing.round(&mut RecordSorter::new(support::now_us())).await?;
+    while !sealing.is_past(done.xid).await? {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    sealing.truncate().await?;
+    Ok(done)
+}
+
+const CARRIED: &str = "select coalesce(array_agg(f.id order by f.id), '{}') from fresh f join seals z using (lane) \
+                       where f.lane = 0 and f.seq > z.upto";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn carried_records_wait_where_they_are() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "carry").await?;
+    let client = postgres.client_of("carry").await?;
+    let running = start_writer(&store)?;
+    let mut lines = Lines::new(1);
+    let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+    let carried = async || anyhow::Ok(client.query_one(CARRIED, &[]).await?.get::<_, Vec<i64>>(0));
+    put(&running, &mut lines, 100).await?;
+    ensure!(round(&mut sealing).await?.carried == 100);
+    let first = carried().await?;
+    // Nothing changed: they are not written again, and are still counted.
+    ensure!(round(&mut sealing).await?.carried == 100);
+    ensure!(carried().await? == first, "rewritten without a reason");
+    for more in 2..=12 {
+        put(&running, &mut lines, 100).await?;
+        let done = round(&mut sealing).await?;
+        ensure!(done.carried == more * 100, "round {more}: {done:?}");
+        check_exactly_once(&support::stored(&client).await?, std::slice::from_ref(&lines))?;
+    }
+    // A leaf and a route for them: all of it is sealed, and every ring but the current one is free again.
+    support::classes(&client).await?;
+    support::leaves(&client, 2, 2).await?;
+    let done = round(&mut sealing).await?;
+    ensure!((done.records, done.carried) == (1200, 0), "{done:?}");
+    round(&mut sealing).await?;
+    let left: i64 = client.query_one("select count(*) from fresh", &[]).await?.get(0);
+    ensure!(left == 0 && carried().await?.is_empty(), "{left} blocks of waste");
+    check_exactly_once(&support::stored(&client).await?, &[lines])?;
+    running.stop.cancel();
+    running.task.await?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_is_told_of_gaps_and_outlives_damage() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "follow").await?;
+    let client = postgres.client_of("follow").await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 2, 2).await?;
+    let filter = filter::parse("")?;
+    let running = start_writer(&store)?;
+    let mut lines = Lines::new(1);
+    put(&running, &mut lines, 1).await?;
+    let mut follow = Follow::from_now(&store).await?;
+
+    // Some of what one look covers is gone, some is there.
+    for _ in 0..5 {
+        put(&running, &mut lines, 10).await?;
+    }
+    seal_once(&store, None).await?;
+    put(&running, &mut lines, 10).await?;
+    let news = follow.next(&ALL, &filter).await?;
+    ensure!(news.gap && news.records.len() == 10, "gap {}, {} records", news.gap, news.records.len());
+    let news = follow.next(&ALL, &filter).await?;
+    ensure!(!news.gap && news.records.is_empty(), "nothing new");
+
+    // A damaged block hides its own records.
+    for _ in 0..3 {
+        put(&running, &mut lines, 10).await?;
+    }
+    let damage = "update ring_%s set payload = '\\x00' where (lane, seq) in \
+                  (select lane, min(seq) from fresh join seals using (lane) where seq > upto + 1 group by lane)";
+    for ring in ["0", "1", "2", "3"] {
+        client.batch_execute(&damage.replace("%s", ring)).await?;
+    }
+    let news = follow.next(&ALL, &filter).await?;
+    ensure!(!news.gap && news.records.len() == 20, "gap {}, {} records", news.gap, news.records.len());
+    running.stop.cancel();
+    running.task.await??;
+
+    // Transactions without blocks leave nothing behind that could be missed.
+    let mut lane = Lane::claim(&store).await?;
+    let mut follow = Follow::from_now(&store).await?;
+    let next = lane.read_positions("standalone").await?[&0].next_offset;
+    for offset in next..next + 5 {
+        lane.commit("standalone", &step(Some(offset), offset + 1)).await?;
+    }
+    seal_once(&store, None).await?;
+    ensure!(!follow.next(&ALL, &filter).await?.gap, "a gap where nothing was");
+    Ok(())
+}
