@@ -6,6 +6,7 @@ use anyhow::Context;
 use cordwood_service::Failure;
 use cordwood_store::audit::{self, StreamAudit, WholeAudit};
 use cordwood_store::commit::StreamCounts;
+use cordwood_store::scope::{AdminReason, TenantScope};
 use serde_json::json;
 
 use crate::args::{AuditArgs, TableOrJson};
@@ -16,7 +17,9 @@ use crate::{Outcome, query};
 
 pub async fn run(args: AuditArgs, color: ColorChoice) -> Result<Outcome, Failure> {
     let database = Database::open(&args.database, false).await?;
-    let mut streams = audit::streams(&database.store).await.map_err(query::failure)?;
+    let mut streams = audit::streams(&database.store, &TenantScope::All(AdminReason::CommandLine))
+        .await
+        .map_err(query::failure)?;
     let whole = audit::whole(&database.store).await.map_err(query::failure)?;
     if let Some(part) = &args.stream {
         streams.retain(|stream| {

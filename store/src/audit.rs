@@ -6,6 +6,7 @@ use cordwood_core::identity::{FileId, StreamKey};
 use crate::commit::StreamCounts;
 use crate::connect::Store;
 use crate::error::StoreError;
+use crate::scope::TenantScope;
 
 /// One file of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +40,18 @@ pub struct WholeAudit {
     pub carried_records: u64,
 }
 
-/// All streams, by name. Everybody's: for the owner of the database.
-pub async fn streams(store: &Store) -> Result<Vec<StreamAudit>, StoreError> {
+/// The streams of these tenants, by name.
+pub async fn streams(store: &Store, scope: &TenantScope) -> Result<Vec<StreamAudit>, StoreError> {
     let client = store.pooled().await?;
     let sql = "select w.stream, w.file, w.topic_partition, w.position_end, w.lines, w.bytes, w.records, w.gated, w.limited,
                       w.rejected, w.duplicates, w.lost_bytes, (extract(epoch from w.updated) * 1000000)::bigint as updated_us,
                       coalesce(o.tenant, '') as tenant, coalesce(o.namespace, '') as namespace, coalesce(o.pod, '') as pod,
                       coalesce(o.container, '') as container, coalesce(o.service, '') as service, coalesce(o.path, '') as path
                from watermarks w left join origins o on o.id = w.origin
+               where $1::text[] is null or o.tenant = any($1)
                order by w.stream, w.first_seen, w.file, w.topic_partition";
-    let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the watermarks"))?;
+    let rows =
+        client.query(sql, &[&scope.parameter()]).await.map_err(StoreError::sql("read", "the watermarks"))?;
     let number = |row: &tokio_postgres::Row, column: &str| row.get::<_, i64>(column).max(0).unsigned_abs();
     let audit = |row: &tokio_postgres::Row| StreamAudit {
         stream: StreamKey(row.get("stream")),
@@ -76,7 +79,7 @@ pub async fn streams(store: &Store) -> Result<Vec<StreamAudit>, StoreError> {
     Ok(rows.iter().map(audit).collect())
 }
 
-/// What concerns the store as a whole.
+/// What concerns the store as a whole: sums that name no tenant.
 pub async fn whole(store: &Store) -> Result<WholeAudit, StoreError> {
     let client = store.pooled().await?;
     let sql = "select (select count(*) from dead_letters), (select count(*) from losses),

@@ -25,8 +25,8 @@ pub async fn routes(client: &impl GenericClient) -> Result<Option<Routes>, Store
     serde_json::from_str(body).map(Some).map_err(decode)
 }
 
-/// Everything the planner looks at. Sizes are asked of leaves that are not ahead of now only by being there: a few
-/// hundred stat calls.
+/// Everything the planner looks at, and the sealer. The size of every leaf is asked, also of empty ones: a few hundred stat
+/// calls.
 pub async fn read(client: &impl GenericClient) -> Result<Catalogue, StoreError> {
     Ok(Catalogue {
         classes: classes(client).await?,

@@ -2,7 +2,7 @@
 //! which key of the settings to look at.
 
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,11 +25,12 @@ const SESSION: &str = "set timezone = 'UTC'; set idle_in_transaction_session_tim
     set tcp_user_timeout = 20000";
 
 /// Either `url` (`postgresql://user@host:port/database?sslmode=verify-full&sslrootcert=FILE`) or the parts. The
-/// environment's `CORDWOOD_DATABASE_URL` takes the place of a missing url. A password comes from a file or from the url
-/// in the environment, never from the configuration in clear.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// environment's `CORDWOOD_DATABASE_URL` takes the place of a missing url. A password belongs into a file or into the url
+/// of the environment; one in the configuration's own url is there to be read.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    #[serde(skip_serializing)]
     pub url: Option<String>,
     /// A host name, an address, or the folder of a unix socket.
     pub host: Option<String>,
@@ -41,6 +42,23 @@ pub struct Settings {
     pub sslmode: Option<String>,
     /// PEM file of the CAs to trust; with it `require` verifies too.
     pub ca_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Without the url, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Settings { url, host, port, database, user, password_file, sslmode, ca_file } = self;
+        f.debug_struct("Settings")
+            .field("url", &url.as_ref().map(|_| "..."))
+            .field("host", host)
+            .field("port", port)
+            .field("database", database)
+            .field("user", user)
+            .field("password_file", password_file)
+            .field("sslmode", sslmode)
+            .field("ca_file", ca_file)
+            .finish()
+    }
 }
 
 impl Settings {
@@ -67,6 +85,7 @@ struct Inner {
     tls: MakeRustlsConnect,
     at: String,
     password_key: &'static str,
+    password_file: Option<PathBuf>,
     idle: Mutex<Vec<Client>>,
 }
 
@@ -86,6 +105,7 @@ impl Store {
             config: parsed.config,
             tls,
             password_key: parsed.password_key,
+            password_file: settings.password_file.clone(),
             idle: Mutex::new(Vec::new()),
         })))
     }
@@ -112,6 +132,10 @@ impl Store {
     pub async fn client(&self, application: &str) -> Result<Client, StoreError> {
         let mut config = self.0.config.clone();
         config.application_name(application);
+        // Read for every session: a password may be changed while we run.
+        if let Some(file) = &self.0.password_file {
+            config.password(read_password(file)?);
+        }
         // Over a unix socket there is no TLS, and no host name for rustls to make a connector of.
         let client = if self.is_unix() {
             let (client, connection) = self.within_patience(config.connect(NoTls)).await?;
@@ -140,7 +164,8 @@ impl Store {
             .map_err(|error| self.explain(error))
     }
 
-    /// A session from the pool; goes back when dropped. Do not leave a transaction open in it.
+    /// A session from the pool; goes back when dropped. Do not leave a transaction or a statement open in it: see
+    /// [`Pooled::abandonable`].
     pub async fn pooled(&self) -> Result<Pooled, StoreError> {
         let idle = loop {
             let Ok(mut idle) = self.0.idle.lock() else { break None };
@@ -236,6 +261,60 @@ impl Drop for Pooled {
     }
 }
 
+impl Pooled {
+    /// For statements that may be given up halfway, because a caller's patience ends: such a session does not go back to
+    /// the pool, and the server is told to stop.
+    pub fn abandonable(mut self) -> Abandonable {
+        Abandonable { client: self.client.take(), store: self.store.clone() }
+    }
+}
+
+/// See [`Pooled::abandonable`]. Goes back to the pool by [`Abandonable::finish`] alone.
+pub struct Abandonable {
+    client: Option<Client>,
+    store: Store,
+}
+
+impl Abandonable {
+    pub fn finish(mut self) {
+        if let Some(client) = self.client.take() {
+            self.store.give_back(client);
+        }
+    }
+}
+
+impl Deref for Abandonable {
+    type Target = Client;
+
+    #[allow(clippy::expect_used)]
+    fn deref(&self) -> &Client {
+        self.client.as_ref().expect("a session is taken out only at its end")
+    }
+}
+
+impl DerefMut for Abandonable {
+    #[allow(clippy::expect_used)]
+    fn deref_mut(&mut self) -> &mut Client {
+        self.client.as_mut().expect("a session is taken out only at its end")
+    }
+}
+
+impl Drop for Abandonable {
+    fn drop(&mut self) {
+        let (Some(client), Ok(runtime)) = (self.client.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let (cancel, tls, unix) = (client.cancel_token(), self.store.0.tls.clone(), self.store.is_unix());
+        runtime.spawn(async move {
+            let cancel = async {
+                if unix { cancel.cancel_query(NoTls).await } else { cancel.cancel_query(tls).await }
+            };
+            // As far as it goes: the server may be what does not answer.
+            let _ = tokio::time::timeout(CONNECT_TIMEOUT, cancel).await;
+        });
+    }
+}
+
 struct Parsed {
     config: Config,
     verify: bool,
@@ -277,9 +356,7 @@ fn parse(settings: &Settings) -> Result<Parsed, StoreError> {
     let mut password_key = "database.url (or CORDWOOD_DATABASE_URL)";
     if let Some(file) = &settings.password_file {
         password_key = "database.password_file";
-        let password = std::fs::read_to_string(file)
-            .map_err(|error| fail("password_file", format!("read {}: {error}", file.display())))?;
-        config.password(password.trim_end_matches(['\n', '\r']));
+        config.password(read_password(file)?);
     } else if config.get_password().is_none() {
         password_key = "database.password_file";
     }
@@ -300,6 +377,14 @@ fn parse(settings: &Settings) -> Result<Parsed, StoreError> {
     Ok(Parsed { config, verify, ca_file, password_key })
 }
 
+fn read_password(file: &Path) -> Result<String, StoreError> {
+    let password = std::fs::read_to_string(file).map_err(|error| StoreError::Settings {
+        key: "password_file",
+        message: format!("read {}: {error}", file.display()),
+    })?;
+    Ok(password.trim_end_matches(['\n', '\r']).to_owned())
+}
+
 /// Takes `name=value` out of a URL's query (or a key-value string): the two parameters that our TLS reads itself.
 fn take_parameter(url: &str, name: &str, mut found: impl FnMut(&str)) -> String {
     let is_url = url.contains("://");
@@ -311,7 +396,8 @@ fn take_parameter(url: &str, name: &str, mut found: impl FnMut(&str)) -> String 
     let mut kept = Vec::new();
     for part in tail.split(separators) {
         match part.split_once('=') {
-            Some((key, value)) if key == name => found(&value.replace("%2F", "/").replace("%2f", "/")),
+            Some((key, value)) if key == name && is_url => found(&percent_decoded(value)),
+            Some((key, value)) if key == name => found(value),
             _ => kept.push(part),
         }
     }
@@ -320,6 +406,26 @@ fn take_parameter(url: &str, name: &str, mut found: impl FnMut(&str)) -> String 
         (true, false) => format!("{head}?{}", kept.join("&")),
         (false, _) => kept.join(" "),
     }
+}
+
+fn percent_decoded(value: &str) -> String {
+    let bytes = value.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = value.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 fn place(config: &Config) -> String {
@@ -341,11 +447,12 @@ mod tests {
     #[test]
     fn the_url_s_own_tls_parameters_are_ours() {
         let settings = Settings::url(
-            "postgresql://u:p@h:5/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fca.pem",
+            "postgresql://u:p@h:5/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fmy%20ca%25%zz.pem",
         );
+        assert!(!format!("{settings:?}").contains("u:p"));
         let parsed = parse(&settings).unwrap();
         assert!(parsed.verify);
-        assert_eq!(parsed.ca_file, Some(PathBuf::from("/ca.pem")));
+        assert_eq!(parsed.ca_file, Some(PathBuf::from("/my ca%%zz.pem")));
         assert_eq!(place(&parsed.config), "u@h:5/d");
     }
 

@@ -1,7 +1,7 @@
 //! The only room that speaks SQL: the schema, the writer's transaction, sealing, queries, the operator's DDL.
 //!
 //! Promises: what the writer commits is all there or not at all; a reader sees every record exactly once, also while
-//! blocks are sealed; no query is built without a [`scope::TenantScope`].
+//! blocks are sealed; nothing of a tenant is read without a [`scope::TenantScope`].
 
 pub mod audit;
 mod candidates;

@@ -1,6 +1,8 @@
 //! Brings the schema to this version's, under an advisory lock so that parts starting together wait for one another.
 //! The way in is a fixed set of tables; table partitions are the operator's and no migration touches them.
 
+use tokio_postgres::Client;
+
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::roles;
@@ -9,7 +11,8 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Session advisory locks of Cordwood: the first number of the pair (the second says which).
+/// Session advisory locks of Cordwood: the first number of the pair. The second says which: a lane's number, or one of these
+/// (the operator's drop loop has its own, beside `ddl`).
 pub const LOCK_SPACE: i32 = 0x636f_7264u32 as i32;
 pub const LOCK_MIGRATE: i32 = -1;
 pub const LOCK_SEALER: i32 = -2;
@@ -35,11 +38,18 @@ pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
         .execute("select pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_MIGRATE])
         .await
         .map_err(StoreError::sql("lock", "the schema for migration"))?;
+    // A newer build's migrations are no reason to stop: going back to this one must stay possible.
     let report = embedded::migrations::runner()
+        .set_abort_missing(false)
         .run_async(&mut client)
         .await
         .map_err(|error| StoreError::Migrate { message: chain(&error) })?;
-    let warnings = roles::ensure(&client).await?;
+    let mut warnings = roles::ensure(&client).await?;
+    let (found, known) = (version(&client).await?, newest());
+    if found > known {
+        warnings
+            .push(format!("the schema is at version {found}, newer than the {known} that this build knows"));
+    }
     let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
     Ok(Migrated { applied, warnings })
 }
@@ -58,25 +68,23 @@ pub async fn identity(store: &Store) -> Result<String, StoreError> {
 pub async fn check(store: &Store) -> Result<(), StoreError> {
     let client = store.pooled().await?;
     let wanted = newest();
-    let found: Option<i32> = client
-        .query_one("select to_regclass('refinery_schema_history') is not null", &[])
-        .await
-        .map_err(StoreError::sql("read", "the schema's version"))?
-        .get::<_, bool>(0)
-        .then_some(0);
-    let found = match found {
-        None => 0,
-        Some(_) => client
-            .query_one("select coalesce(max(version), 0)::bigint from refinery_schema_history", &[])
-            .await
-            .map_err(StoreError::sql("read", "the schema's version"))?
-            .get(0),
-    };
+    let found = version(&client).await?;
     if found < wanted {
         let hint = "start the operator (or `cordwood standalone`) of this version first: it migrates";
         return Err(StoreError::Schema { found, wanted, hint });
     }
     Ok(())
+}
+
+/// 0: there is none.
+async fn version(client: &Client) -> Result<i64, StoreError> {
+    let sql = |what| StoreError::sql(what, "the schema's version");
+    let row = client.query_one("select to_regclass('refinery_schema_history') is not null", &[]).await;
+    if !row.map_err(sql("look for"))?.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let newest = "select coalesce(max(version), 0)::bigint from refinery_schema_history";
+    Ok(client.query_one(newest, &[]).await.map_err(sql("read"))?.get(0))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

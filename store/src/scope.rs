@@ -1,4 +1,5 @@
-//! Whose records a query may see. No query of this crate can be built without one, and there is no default.
+//! Whose records a query may see. Nothing that returns records or what is known of a tenant's streams can be asked without
+//! one, and there is no default. What has no tenant (sums over the whole store, the catalogue, sizes) needs none.
 
 /// Why somebody sees all tenants; shown in logs of queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +28,6 @@ impl TenantScope {
         match self {
             TenantScope::All(_) => None,
             TenantScope::Tenants(tenants) => Some(tenants),
-        }
-    }
-
-    pub fn allows(&self, tenant: &str) -> bool {
-        match self {
-            TenantScope::All(_) => true,
-            TenantScope::Tenants(tenants) => tenants.iter().any(|allowed| allowed == tenant),
         }
     }
 }

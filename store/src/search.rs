@@ -22,6 +22,10 @@ use crate::scope::TenantScope;
 /// Payloads fetched at a time: few first, because most pages are full after a few blocks.
 const FETCH: [usize; 4] = [8, 16, 32, 64];
 const PAGE_RECORDS_MAX: usize = 10_000;
+/// The budget is looked at between statements; a single one that takes this much longer is ended by PostgreSQL.
+const STATEMENT_MS_MAX: u64 = 30_000;
+/// PostgreSQL's settings are 32-bit.
+const MS_MAX: u64 = i32::MAX as u64;
 
 /// Half-open: `from_us <= time < to_us`, microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +130,8 @@ pub struct Found {
     pub blocks_read: usize,
 }
 
-/// One page, newest first, in one snapshot. The budget ends any search with what was found so far and a cursor.
+/// One page, newest first, in one snapshot. The budget ends a search with what was found so far and a cursor, between
+/// two statements; a statement that goes far beyond it is an error.
 pub async fn search(
     store: &Store,
     scope: &TenantScope,
@@ -139,7 +144,7 @@ pub async fn search(
     let Some(wanted) = Wanted::new(scope, filter, range, page.after) else {
         return Ok(Found { complete: true, ..Found::default() });
     };
-    let mut client = store.pooled().await?;
+    let mut client = store.pooled().await?.abandonable();
     let transaction = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -149,11 +154,20 @@ pub async fn search(
         .map_err(StoreError::sql("begin", "a search"))?;
     let limit = page.limit.clamp(1, PAGE_RECORDS_MAX);
     let mut hits = Hits { filter, wanted: &wanted, limit, best: BTreeMap::new(), origins: HashMap::new() };
-    let found = scan(&transaction, &wanted, &mut hits, deadline).await;
+    // Sent ahead of the first statement, not waited for.
+    let backstop =
+        format!("set local statement_timeout = {}", budget_ms.saturating_add(STATEMENT_MS_MAX).min(MS_MAX));
+    let (limited, found) = futures::future::join(
+        transaction.batch_execute(&backstop),
+        scan(&transaction, &wanted, &mut hits, deadline),
+    )
+    .await;
     // Nothing was written; an error of the search is the one to tell.
     let ended = transaction.commit().await.map_err(StoreError::sql("end", "a search"));
     let ended_at = found?;
+    limited.map_err(StoreError::sql("limit", "a search"))?;
     ended?;
+    client.finish();
     Ok(hits.into_found(ended_at))
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout)] // What was done and seen, for the person who runs it with --nocapture.
 
+#[path = "store/carry_and_follow.rs"]
+mod carry_and_follow;
 #[path = "store/support.rs"]
 mod support;
 
@@ -35,8 +37,8 @@ fn step(from: Option<u64>, to: u64) -> Commit {
 async fn fencing(version: u32) -> Result<()> {
     let postgres = Postgres::start(version).await?;
     let store = support::store(&postgres, "fencing").await?;
-    let mut one = Lane::claim(&store, "one").await?;
-    let mut two = Lane::claim(&store, "two").await?;
+    let mut one = Lane::claim(&store).await?;
+    let mut two = Lane::claim(&store).await?;
     ensure!((one.number(), two.number()) == (1, 2), "lanes are dense from 1");
     one.commit("t", &step(None, 10)).await?;
     two.commit("t", &step(Some(10), 20)).await?;
@@ -71,7 +73,7 @@ async fn fencing(version: u32) -> Result<()> {
 async fn claim_lane(store: &Store, wanted: i16) -> Result<Lane> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let lane = Lane::claim(store, "again").await?;
+        let lane = Lane::claim(store).await?;
         if lane.number() == wanted {
             return Ok(lane);
         }
@@ -375,6 +377,14 @@ async fn sessions_say_what_is_wrong() -> Result<()> {
     migrate::run(&store).await?;
     migrate::run(&store).await.context("a second time")?;
     migrate::check(&store).await?;
+    // A newer build was here: this one still starts, and says so.
+    let admin = postgres.client().await?;
+    let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
+                 select 99, 'of_the_future', applied_on, '1' from refinery_schema_history where version = 1";
+    admin.batch_execute(newer).await?;
+    let migrated = migrate::run(&store).await.context("after going back")?;
+    ensure!(migrated.warnings.iter().any(|warning| warning.contains("newer")), "{migrated:?}");
+    migrate::check(&store).await?;
     for (url, said) in [
         (url.replace(postgres.password(), "wrong"), "password of role \"postgres\": check database.url"),
         (postgres.url_of("nowhere"), "database \"nowhere\" does not exist"),
@@ -387,7 +397,6 @@ async fn sessions_say_what_is_wrong() -> Result<()> {
         }
     }
     // The roles: a reader reads and changes nothing; a writer cannot alter a table.
-    let admin = postgres.client().await?;
     admin
         .batch_execute(
             "create role r login password 'r' in role cordwood_reader; create role w login password 'w' in role cordwood_writer",
@@ -403,7 +412,7 @@ async fn sessions_say_what_is_wrong() -> Result<()> {
         "a reader may truncate"
     );
     let writer = Store::connect(&Settings::url(at("w"))).await?;
-    let mut lane = Lane::claim(&writer, "w").await?;
+    let mut lane = Lane::claim(&writer).await?;
     lane.commit("t", &step(None, 1)).await?;
     seal_once(&writer, None).await.context("the writer's role seals")?;
     let denied = writer.pooled().await?.batch_execute("drop table ring_0").await;
