@@ -3,11 +3,12 @@
 //!
 //! Redis: stream `cordwood:live:<tenant slug>`, about 10,000 entries, one per record, with fields `id`, `t` (microseconds),
 //! `l` (level), `f` (flags), `o` (origin as JSON) and `b` (body, bytes); after each write `PUBLISH cordwood:wake:<tenant
-//! slug>` with the number of entries. An entry with field `gap` says how many records were dropped before it.
+//! slug>` with the number of entries. An entry with field `gap` says how many of the tenant's records were dropped before
+//! it (or, after a commit whose answer was lost, perhaps were).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +43,9 @@ pub trait Feed: Send + Sync + 'static {
 
     /// Returns at once, whatever happens behind it.
     fn publish(&self, records: Vec<FeedRecord>);
+
+    /// These may be stored and will not be published.
+    fn missed(&self, _: &[FeedRecord]) {}
 }
 
 /// Nobody watches.
@@ -54,20 +58,6 @@ impl Feed for NoFeed {
     }
 
     fn publish(&self, _: Vec<FeedRecord>) {}
-}
-
-/// Watchers in the same process (standalone): a broadcast whose slow receivers are told how many they missed.
-impl Feed for tokio::sync::broadcast::Sender<FeedRecord> {
-    fn is_on(&self) -> bool {
-        self.receiver_count() > 0
-    }
-
-    fn publish(&self, records: Vec<FeedRecord>) {
-        for record in records {
-            // Only without receivers does it fail.
-            let _ = self.send(record);
-        }
-    }
 }
 
 #[derive(Clone)]
@@ -88,8 +78,27 @@ pub struct RedisFeed {
 struct Waiting {
     records: AtomicUsize,
     bytes: AtomicUsize,
-    /// Dropped since the last entry that said so.
-    gap: AtomicU64,
+    gaps: Mutex<Gaps>,
+}
+
+/// Records of each tenant that were dropped since the last entry that said so.
+type Gaps = BTreeMap<String, u64>;
+
+impl Waiting {
+    fn add_gaps(&self, tenants: impl IntoIterator<Item = (impl Into<String>, u64)>) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        for (tenant, count) in tenants {
+            *gaps.entry(tenant.into()).or_default() += count;
+        }
+    }
+
+    fn take_gaps(&self) -> Gaps {
+        std::mem::take(&mut *self.gaps.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn tenants(records: &[FeedRecord]) -> impl Iterator<Item = (&str, u64)> {
+    records.iter().map(|record| (record.origin.tenant.as_str(), 1))
 }
 
 impl RedisFeed {
@@ -102,9 +111,9 @@ impl RedisFeed {
         Ok(RedisFeed { queue, waiting, counters })
     }
 
-    fn dropped(&self, records: usize) {
-        self.counters.dropped.inc_by(records as u64);
-        self.waiting.gap.fetch_add(records as u64, Ordering::Relaxed);
+    fn dropped(&self, records: &[FeedRecord]) {
+        self.counters.dropped.inc_by(records.len() as u64);
+        self.waiting.add_gaps(tenants(records));
     }
 }
 
@@ -116,13 +125,13 @@ impl Feed for RedisFeed {
     fn publish(&self, mut records: Vec<FeedRecord>) {
         let room = QUEUE_RECORDS_MAX.saturating_sub(self.waiting.records.load(Ordering::Relaxed));
         if self.waiting.bytes.load(Ordering::Relaxed) > QUEUE_BYTES_MAX {
-            return self.dropped(records.len());
+            return self.dropped(&records);
         }
         if records.len() > room {
             // The newest are worth more to a watcher.
-            let cut = records.len() - room;
-            records.drain(..cut);
-            self.dropped(cut);
+            let newest = records.split_off(records.len() - room);
+            self.dropped(&records);
+            records = newest;
         }
         if records.is_empty() {
             return;
@@ -131,9 +140,13 @@ impl Feed for RedisFeed {
         let count = records.len();
         self.waiting.records.fetch_add(count, Ordering::Relaxed);
         self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if self.queue.send(records).is_err() {
-            self.dropped(count);
+        if let Err(unsent) = self.queue.send(records) {
+            self.dropped(&unsent.0);
         }
+    }
+
+    fn missed(&self, records: &[FeedRecord]) {
+        self.waiting.add_gaps(tenants(records));
     }
 }
 
@@ -147,7 +160,7 @@ async fn feed_redis(
     while let Some(records) = queue.recv().await {
         let bytes: usize = records.iter().map(|record| record.body.len()).sum();
         let count = records.len();
-        let gap = waiting.gap.swap(0, Ordering::Relaxed);
+        let gaps = waiting.take_gaps();
         let sent = match connection.take() {
             Some(open) => Ok(open),
             None => {
@@ -157,7 +170,7 @@ async fn feed_redis(
         };
         let sent = match sent {
             Ok(mut open) => {
-                let pipeline = pipeline(&records, gap);
+                let pipeline = pipeline(&records, &gaps);
                 let query = pipeline.query_async::<()>(&mut open);
                 match tokio::time::timeout(ANSWER_TIMEOUT, query).await.unwrap_or_else(|_| Err(no_answer())) {
                     Ok(()) => {
@@ -174,7 +187,8 @@ async fn feed_redis(
             Err(error) => {
                 counters.errors.inc();
                 counters.dropped.inc_by(count as u64);
-                waiting.gap.fetch_add(gap + count as u64, Ordering::Relaxed);
+                waiting.add_gaps(gaps);
+                waiting.add_gaps(tenants(&records));
                 tracing::warn!(%error, dropped = count, "live feed: Redis");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -188,16 +202,18 @@ fn no_answer() -> redis::RedisError {
     redis::RedisError::from((redis::ErrorKind::Io, "no answer from Redis within 5 s"))
 }
 
-fn pipeline(records: &[FeedRecord], gap: u64) -> redis::Pipeline {
+/// The gaps first, each in its tenant's own stream, also of tenants that have no record here.
+fn pipeline(records: &[FeedRecord], gaps: &Gaps) -> redis::Pipeline {
     let mut pipeline = redis::pipe();
     let mut tenants: BTreeMap<&str, u64> = BTreeMap::new();
+    for (tenant, gap) in gaps {
+        add(&mut pipeline, &format!("cordwood:live:{tenant}")).arg("gap").arg(*gap).ignore();
+        *tenants.entry(tenant).or_default() += 1;
+    }
     let mut origins: Vec<(&Arc<Origin>, String)> = Vec::new();
     for record in records {
         let tenant = record.origin.tenant.as_str();
         let key = format!("cordwood:live:{tenant}");
-        if gap > 0 && !tenants.contains_key(tenant) {
-            add(&mut pipeline, &key).arg("gap").arg(gap).ignore();
-        }
         *tenants.entry(tenant).or_default() += 1;
         let known = origins.iter().rposition(|(origin, _)| Arc::ptr_eq(origin, &record.origin));
         let place = known.unwrap_or_else(|| {
@@ -219,4 +235,59 @@ fn pipeline(records: &[FeedRecord], gap: u64) -> redis::Pipeline {
 
 fn add<'a>(pipeline: &'a mut redis::Pipeline, key: &str) -> &'a mut redis::Pipeline {
     pipeline.cmd("XADD").arg(key).arg("MAXLEN").arg("~").arg(FEED_ENTRIES_MAX).arg("*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(tenant: &str) -> FeedRecord {
+        let origin = Origin { tenant: tenant.to_owned(), ..Origin::default() };
+        FeedRecord {
+            id: RecordId { topic_partition: 0, kafka_offset: 1, index: 2 },
+            time_us: 3,
+            original_time_us: None,
+            level: Level::Info,
+            flags: Flags::default(),
+            origin: Arc::new(origin),
+            body: Bytes::from_static(b"line"),
+        }
+    }
+
+    /// Stream and gap of each entry that tells one.
+    fn told(pipeline: &redis::Pipeline) -> Vec<(String, String)> {
+        let commands = pipeline.cmd_iter().map(|command| {
+            let text = |argument| match argument {
+                redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                _ => String::new(),
+            };
+            command.args_iter().map(text).collect::<Vec<String>>()
+        });
+        commands
+            .filter(|words| words.get(6).is_some_and(|field| field == "gap"))
+            .map(|words| (words[1].clone(), words[7].clone()))
+            .collect()
+    }
+
+    #[test]
+    fn a_gap_is_told_to_the_tenant_that_has_it() {
+        let waiting = Waiting::default();
+        waiting.add_gaps(tenants(&[of("b"), of("b"), of("c")]));
+        let gaps = waiting.take_gaps();
+        let expected = [("cordwood:live:b", "2"), ("cordwood:live:c", "1")];
+        let expected = expected.map(|(stream, gap)| (stream.to_owned(), gap.to_owned()));
+        assert_eq!(
+            told(&pipeline(&[of("a")], &gaps)),
+            expected,
+            "tenant a has no gap, and does not learn of others'"
+        );
+        // Redis did not take it: the gaps wait, and what was in this write is missing too.
+        waiting.add_gaps(gaps);
+        waiting.add_gaps(tenants(&[of("a")]));
+        assert_eq!(
+            waiting.take_gaps().into_iter().collect::<Vec<_>>(),
+            [("a".into(), 1), ("b".into(), 2), ("c".into(), 1)]
+        );
+        assert!(waiting.take_gaps().is_empty());
+    }
 }

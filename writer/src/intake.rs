@@ -110,11 +110,16 @@ impl Intake {
         }
     }
 
-    /// Takes messages in order. `now_us` is the moment of storing.
-    pub fn take(&mut self, decoded: Vec<Decoded>, now_us: i64) {
-        for item in decoded {
+    /// Takes messages in order. `now_us` is the moment of storing. Returns those that were not looked at because there
+    /// are `blocks_max` blocks already.
+    pub fn take(&mut self, decoded: Vec<Decoded>, now_us: i64, blocks_max: usize) -> Vec<Message> {
+        let mut items = decoded.into_iter();
+        while self.blocks() < blocks_max
+            && let Some(item) = items.next()
+        {
             self.take_one(item, now_us);
         }
+        items.map(|item| item.message).collect()
     }
 
     fn take_one(&mut self, item: Decoded, now_us: i64) {

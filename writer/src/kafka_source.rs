@@ -34,6 +34,12 @@ const QUEUE_KBYTES: usize = 32 << 10;
 const PAUSE_AFTER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A stopped topic partition is looked at again this often: a position past the end can be a leader that changed, and
+/// somebody may have mended the table `positions`.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const NO_BROKER: &str = "no Kafka broker answers at kafka.brokers";
+const REMEDY: &str = "if the messages are gone for good, delete the topic partition's row of table positions: reading \
+                      then goes on at the beginning within a minute";
 
 enum Command {
     Start { epoch: u64, positions: HashMap<u32, Position> },
@@ -75,6 +81,7 @@ impl KafkaSource {
             topic: settings.topic.clone(),
             assigned: Mutex::new(None),
             changed: AtomicBool::new(false),
+            forbidden: AtomicBool::new(false),
             status: status.clone(),
         };
         let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
@@ -96,6 +103,8 @@ impl KafkaSource {
             announce: false,
             verify: HashMap::new(),
             stopped: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+            stopped_at: Instant::now(),
         };
         std::thread::Builder::new().name("kafka-source".to_owned()).spawn(move || reader.run())?;
         Ok(KafkaSource { topic: settings.topic.clone(), commands, output, epoch: 0, status })
@@ -116,7 +125,8 @@ impl Source for KafkaSource {
                 // Read before the last start: comes again.
                 Some(Output::Messages(..)) => {}
                 Some(Output::Reassigned) => return Event::Reassigned,
-                None => return Event::Ended,
+                // It ends only when this end is dropped, or by a panic.
+                None => return Event::Broken("the thread that reads Kafka ended".to_owned()),
             }
         }
     }
@@ -140,6 +150,8 @@ struct Context {
     /// What the group gave us; `None` before the first rebalance and after a revocation.
     assigned: Mutex<Option<Vec<u32>>>,
     changed: AtomicBool,
+    /// Kafka refused us; said once by librdkafka, true until a message comes.
+    forbidden: AtomicBool,
     status: Arc<Mutex<SourceStatus>>,
 }
 
@@ -147,15 +159,21 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(topic) = statistics.topics.get(&self.topic) {
-            let lag = topic.partitions.values().filter(|p| p.partition >= 0 && p.desired).filter_map(|p| {
-                let read = p.app_offset.max(0);
-                (p.hi_offset >= 0)
-                    .then(|| (p.partition as u32, p.hi_offset.saturating_sub(read).max(0) as u64))
-            });
+            // Before the first message nothing is known of where we are.
+            let read = topic
+                .partitions
+                .values()
+                .filter(|p| p.partition >= 0 && p.desired && p.hi_offset >= 0 && p.app_offset >= 0);
+            let lag =
+                read.map(|p| (p.partition as u32, p.hi_offset.saturating_sub(p.app_offset).max(0) as u64));
             status.lag = lag.collect();
         }
         let up = statistics.brokers.values().any(|broker| broker.state == "UP");
-        status.trouble = (!up).then(|| "no Kafka broker answers at kafka.brokers".to_owned());
+        if !up {
+            status.trouble = Some(NO_BROKER.to_owned());
+        } else if !self.forbidden.load(Ordering::Relaxed) {
+            status.trouble = None;
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -171,6 +189,10 @@ impl ConsumerContext for Context {
             *assigned = Some(list.elements().iter().map(|element| element.partition() as u32).collect());
         } else {
             *assigned = None;
+            // A pause by us outlives the assignment, and would hold when the topic partitions come back.
+            if let Err(error) = consumer.resume(list) {
+                tracing::debug!(%error, "resume what is given back");
+            }
             if let Err(error) = consumer.unassign() {
                 tracing::warn!(%error, "give topic partitions back");
             }
@@ -187,7 +209,7 @@ struct Reader {
     output: mpsc::Sender<Output>,
     status: Arc<Mutex<SourceStatus>>,
     epoch: u64,
-    /// A start that could not be carried out yet: no assignment, or no broker.
+    /// A start that could not be carried out yet: no broker answers.
     wanted: Option<HashMap<u32, Position>>,
     buffer: Vec<Message>,
     buffer_bytes: usize,
@@ -198,6 +220,10 @@ struct Reader {
     /// The message before the position, which must be the one that PostgreSQL remembers: its offset and hash.
     verify: HashMap<u32, (u64, i64)>,
     stopped: BTreeMap<u32, String>,
+    /// Was stopped before this start, and has not shown its message yet.
+    doubted: BTreeMap<u32, String>,
+    /// When something was stopped last.
+    stopped_at: Instant,
 }
 
 impl Reader {
@@ -210,20 +236,34 @@ impl Reader {
                 Ok(_) => {}
                 Err(()) => return,
             }
-            if self.consumer.context().changed.swap(false, Ordering::SeqCst) {
-                self.clear();
+            let again = !self.stopped.is_empty() && self.stopped_at.elapsed() > LOOK_AGAIN;
+            if self.consumer.context().changed.swap(false, Ordering::SeqCst) || again {
+                self.forget_assignment();
+                self.stopped_at = Instant::now();
                 self.announce =
                     self.consumer.context().assigned.lock().is_ok_and(|assigned| assigned.is_some());
+                if !self.announce {
+                    self.stopped.clear();
+                    self.doubted.clear();
+                    self.publish_stopped();
+                }
             }
             // Never waiting for the writer: the group counts on the polling.
             if self.announce {
                 match self.output.try_send(Output::Reassigned) {
-                    Ok(()) => self.announce = false,
+                    Ok(()) => {
+                        self.announce = false;
+                        // Another start follows, with positions that were read after this.
+                        self.wanted = None;
+                    }
                     Err(mpsc::error::TrySendError::Full(_)) => {}
                     Err(mpsc::error::TrySendError::Closed(_)) => return,
                 }
             }
-            if self.wanted.is_some() && last_try.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+            if self.wanted.is_some()
+                && !self.announce
+                && last_try.is_none_or(|at| at.elapsed() > Duration::from_secs(1))
+            {
                 last_try = Some(Instant::now());
                 self.try_start();
             }
@@ -257,7 +297,7 @@ impl Reader {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Start { epoch, positions }) => {
-                    self.clear();
+                    self.forget_assignment();
                     self.epoch = epoch;
                     self.wanted = Some(positions);
                     new_start = true;
@@ -269,11 +309,20 @@ impl Reader {
         }
     }
 
-    fn clear(&mut self) {
+    /// Nothing that was read or fetched so far may follow: under the next epoch it would leave a hole before it.
+    fn forget_assignment(&mut self) {
         self.buffer.clear();
         self.buffer_bytes = 0;
         self.full_since = None;
         self.paused = false;
+        // Pauses outlive an assignment: those that were stopped are resumed too.
+        let released = self.consumer.assignment().and_then(|list| {
+            self.consumer.resume(&list)?;
+            self.consumer.unassign()
+        });
+        if let Err(error) = released {
+            tracing::warn!(%error, "let go of the topic partitions");
+        }
     }
 
     /// The group's committed offsets are for people's tools (lag monitors); nothing here reads them.
@@ -297,7 +346,7 @@ impl Reader {
         let (Some(assigned), Some(positions)) = (assigned, self.wanted.take()) else { return };
         let mut list = TopicPartitionList::with_capacity(assigned.len());
         self.verify.clear();
-        self.stopped.clear();
+        self.doubted.append(&mut self.stopped);
         for partition in assigned {
             let Some(position) = positions.get(&partition) else {
                 let _ = list.add_partition_offset(&self.topic, partition as i32, Offset::Beginning);
@@ -316,9 +365,10 @@ impl Reader {
             if next < low || next > high {
                 let why = format!(
                     "PostgreSQL's position {next} is outside of what Kafka has ({low} to {high}): messages expired \
-                     unread, or the topic was made anew"
+                     unread, or the topic was made anew; {REMEDY}"
                 );
                 self.stopped.insert(partition, why);
+                self.stopped_at = Instant::now();
                 continue;
             }
             // One before, to see that it is the message that we know.
@@ -335,11 +385,16 @@ impl Reader {
             self.note_trouble(format!("assign topic partitions: {error}"));
             self.wanted = Some(positions);
         }
+        self.doubted.retain(|partition, _| self.verify.contains_key(partition));
         self.publish_stopped();
     }
 
     fn accept(&mut self, message: Message) {
         let partition = message.topic_partition;
+        self.consumer.context().forbidden.store(false, Ordering::Relaxed);
+        if self.announce || self.wanted.is_some() {
+            return;
+        }
         if self.stopped.contains_key(&partition) {
             return;
         }
@@ -348,9 +403,11 @@ impl Reader {
         {
             if message_hash(&message.payload) != hash {
                 let why = format!(
-                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew"
+                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew; {REMEDY}"
                 );
                 self.stop(partition, why);
+            } else if self.doubted.remove(&partition).is_some() {
+                self.publish_stopped();
             }
             return;
         }
@@ -359,7 +416,9 @@ impl Reader {
     }
 
     fn stop(&mut self, partition: u32, why: String) {
+        self.doubted.remove(&partition);
         self.stopped.insert(partition, why);
+        self.stopped_at = Instant::now();
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&self.topic, partition as i32);
         if let Err(error) = self.consumer.pause(&list) {
@@ -419,6 +478,7 @@ impl Reader {
                 self.consumer.context().changed.store(true, Ordering::SeqCst);
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                self.consumer.context().forbidden.store(true, Ordering::Relaxed);
                 self.note_trouble(format!(
                     "{error}: the user needs READ on topic {} and on the group",
                     self.topic
@@ -437,7 +497,9 @@ impl Reader {
         for (partition, why) in &self.stopped {
             tracing::error!(topic = self.topic, partition, why, "topic partition stopped");
         }
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).stopped = self.stopped.clone();
+        let mut shown = self.doubted.clone();
+        shown.extend(self.stopped.clone());
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).stopped = shown;
     }
 }
 

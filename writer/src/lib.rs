@@ -16,9 +16,11 @@ pub mod source;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use cordwood_service::Health;
 use cordwood_store::Store;
 use prometheus::Registry;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{CommitSettings, Config, SealSettings};
@@ -68,16 +70,34 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let Parts { store, health, metrics, commit, seal, shutdown } = parts;
     let ended = shutdown.child_token();
-    let sealing =
+    let mut sealing =
         seal.enabled.then(|| tokio::spawn(sealer::run(store.clone(), seal, metrics.clone(), ended.clone())));
     let mut writer = run::Writer::new(source, feed, store, health, metrics, commit, shutdown);
     writer.status = status;
-    let result = writer.run().await;
+    let mut writing = std::pin::pin!(writer.run());
+    let result = loop {
+        tokio::select! {
+            biased;
+            result = &mut writing => break result,
+            done = sealer_done(&mut sealing) => {
+                sealing = None;
+                // Without a sealer the rings would only grow.
+                done.context("the sealer ended")?;
+            }
+        }
+    };
     ended.cancel();
     if let Some(sealing) = sealing {
         let _ = sealing.await;
     }
     result
+}
+
+async fn sealer_done(sealing: &mut Option<JoinHandle<()>>) -> Result<(), JoinError> {
+    match sealing {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The body of `/status`.

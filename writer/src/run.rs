@@ -22,11 +22,15 @@ use crate::source::{Event, Message, Source, SourceStatus};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// A server that takes bytes and answers nothing: what was sent may have been done.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server that takes bytes and answers nothing: what was sent may have been done. The server's own limit for a
+/// statement of the lane lies below, so that an abandoned session does not keep its locks.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Room for the open blocks of one more message.
 const BLOCKS_MAX: usize = BLOCKS_PER_COMMIT_MAX - 1024;
+/// From here on messages are taken one by one, so that the last one finds its room.
+const BLOCKS_MANY: usize = BLOCKS_MAX / 2;
 /// After a transaction that PostgreSQL refused for what it holds: this many messages travel one by one.
 const CAREFUL_MESSAGES: usize = 4096;
 
@@ -61,6 +65,9 @@ pub(crate) struct Writer<S: Source> {
     /// The message that was refused when it travelled alone, and why.
     refused: Option<((u32, u64), String)>,
     waiting: VecDeque<Message>,
+    /// In a row, since the last transaction that was committed.
+    failures: u32,
+    last_error: String,
 }
 
 impl<S: Source> Writer<S> {
@@ -92,6 +99,8 @@ impl<S: Source> Writer<S> {
             careful: 0,
             refused: None,
             waiting: VecDeque::new(),
+            failures: 0,
+            last_error: String::new(),
         }
     }
 
@@ -125,10 +134,17 @@ impl<S: Source> Writer<S> {
                     }
                     Event::Reassigned => self.reset = Some("assigned"),
                     Event::Ended => return self.drain().await,
+                    Event::Broken(why) => {
+                        self.health.set("source", Err(why.clone()));
+                        self.drain().await?;
+                        anyhow::bail!(why);
+                    }
                 },
                 () = sleep_until(linger), if idle && linger.is_some() => self.complete(),
             }
-            if !self.waiting.is_empty() && self.has_room() {
+            // What did not fit before: nothing new is asked for until it is taken.
+            if self.reset.is_none() {
+                self.advance();
                 self.take_waiting().await;
             }
         }
@@ -157,19 +173,25 @@ impl<S: Source> Writer<S> {
                 self.advance();
                 continue;
             }
-            let count = if self.careful > 0 { 1 } else { self.waiting.len().min(64) };
+            let one = self.careful > 0 || self.intake.blocks() > BLOCKS_MANY;
+            let count = if one { 1 } else { self.waiting.len().min(64) };
             let decoded = Intake::decode(self.waiting.drain(..count).collect());
-            if let Err(error) = self.take(decoded).await {
-                tracing::warn!(%error, "read watermarks");
-                self.reset = Some("postgres");
-                return;
+            match self.take(decoded).await {
+                Ok(rest) => rest.into_iter().rev().for_each(|message| self.waiting.push_front(message)),
+                Err(error) => {
+                    tracing::warn!(%error, "read watermarks");
+                    self.failed(error.to_string());
+                    self.reset = Some("postgres");
+                    return;
+                }
             }
             // Long runs of decoding must not keep the other tasks of a small runtime waiting.
             tokio::task::yield_now().await;
         }
     }
 
-    async fn take(&mut self, decoded: Vec<Decoded>) -> Result<(), StoreError> {
+    /// Returns the messages that found no room.
+    async fn take(&mut self, decoded: Vec<Decoded>) -> Result<Vec<Message>, StoreError> {
         let now_us = jiff::Timestamp::now().as_microsecond();
         if self.careful > 0 {
             self.careful -= 1;
@@ -180,18 +202,23 @@ impl<S: Source> Writer<S> {
                 decoded.into_iter().for_each(|item| self.intake.take_poisonous(item, reason.clone()));
                 self.refused = None;
                 self.opened.get_or_insert_with(Instant::now);
-                return Ok(());
+                return Ok(Vec::new());
             }
         }
         let unknown = self.intake.unknown(&decoded);
         if !unknown.is_empty() {
-            let client = self.store.pooled().await?;
-            let found = cordwood_store::lane::read_watermarks(&client, &unknown).await?;
+            let read = async {
+                let session = self.store.pooled().await?.abandonable();
+                let found = cordwood_store::lane::read_watermarks(&session, &unknown).await?;
+                session.finish();
+                Ok(found)
+            };
+            let found = in_time(&self.store, &self.shutdown, read).await?;
             self.intake.learn(unknown, &found);
         }
-        self.intake.take(decoded, now_us);
+        let rest = self.intake.take(decoded, now_us, BLOCKS_MAX);
         self.opened.get_or_insert_with(Instant::now);
-        Ok(())
+        Ok(rest)
     }
 
     /// Closes the transaction in the making, if the place before it is free.
@@ -216,17 +243,13 @@ impl<S: Source> Writer<S> {
             return;
         }
         let (Some(prepared), Some(mut lane)) = (self.ready.take(), self.lane.take()) else { return };
-        let (topic, at) = (self.source.topic().to_owned(), self.store.at().to_owned());
+        let (topic, late) = (self.source.topic().to_owned(), no_answer(&self.store));
         self.in_flight = Some(tokio::spawn(async move {
             let started = Instant::now();
-            let commit = tokio::time::timeout(COMMIT_TIMEOUT, lane.commit(&topic, &prepared.commit));
+            let commit = tokio::time::timeout(ANSWER_TIMEOUT, lane.commit(&topic, &prepared.commit));
             let result = match commit.await {
                 Ok(committed) => committed.map(|_| ()),
-                Err(_) => Err(CommitError::Unknown(StoreError::Connect {
-                    at: at.clone(),
-                    message: format!("no answer within {} s", COMMIT_TIMEOUT.as_secs()),
-                    source: None,
-                })),
+                Err(_) => Err(CommitError::Unknown(late)),
             };
             Done { lane, prepared, result, took: started.elapsed() }
         }));
@@ -244,12 +267,20 @@ impl<S: Source> Writer<S> {
                     self.feed.publish(std::mem::take(&mut prepared.feed));
                 }
                 self.lane = Some(lane);
+                if self.failures > 0 {
+                    self.failures = 0;
+                    self.health.set("postgres", Ok(()));
+                }
             }
             Err(error) => {
                 let reason = match &error {
                     CommitError::Fenced { .. } => "fenced",
                     CommitError::Lane { .. } => "lane",
-                    CommitError::Unknown(_) => "unknown",
+                    CommitError::Unknown(_) => {
+                        // Perhaps stored, and then never published.
+                        self.feed.missed(&prepared.feed);
+                        "unknown"
+                    }
                     CommitError::Store(store) if is_refusal(store) => {
                         // One message alone was refused: it is the poison. Of several, find it one by one.
                         if let (1, [step]) = (prepared.messages, &prepared.commit.positions[..]) {
@@ -262,8 +293,35 @@ impl<S: Source> Writer<S> {
                     CommitError::Store(_) => "postgres",
                 };
                 tracing::warn!(%error, reason, "transaction failed; going back to PostgreSQL's positions");
+                // Another writer's turn is no failure.
+                if reason != "fenced" {
+                    self.failed(error.to_string());
+                }
                 self.reset = Some(reason);
             }
+        }
+    }
+
+    fn failed(&mut self, error: String) {
+        self.failures += 1;
+        self.last_error = error;
+    }
+
+    /// What fails again and again is tried at longer and longer intervals, and told. False: shut down meanwhile.
+    async fn pause_after_failures(&mut self, reason: &'static str) -> bool {
+        // A poisonous message is found by trying: the batch, the message alone, then it is a dead letter.
+        let usual = if reason == "refused" { 2 } else { 0 };
+        if reason == "assigned" {
+            self.failures = 0;
+        }
+        if self.failures <= usual {
+            return true;
+        }
+        self.health.set("postgres", Err(self.last_error.clone()));
+        let pause = (RETRY_FIRST * 2u32.pow(self.failures.min(6))).min(RETRY_MAX);
+        tokio::select! {
+            () = self.shutdown.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
         }
     }
 
@@ -281,12 +339,22 @@ impl<S: Source> Writer<S> {
         if reason != "assigned" {
             self.lane = None;
         }
+        if !self.pause_after_failures(reason).await {
+            return Ok(false);
+        }
         let mut pause = RETRY_FIRST;
         loop {
             self.heartbeat.beat();
-            match self.try_begin().await {
+            let begun = self.try_begin().await;
+            if self.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            match begun {
                 Ok(()) => {
-                    self.health.set("postgres", Ok(()));
+                    // After a failure only a transaction that is committed proves that all is well.
+                    if self.failures == 0 {
+                        self.health.set("postgres", Ok(()));
+                    }
                     self.metrics.ready.set(1);
                     return Ok(true);
                 }
@@ -309,11 +377,16 @@ impl<S: Source> Writer<S> {
     }
 
     async fn try_begin(&mut self) -> Result<(), StoreError> {
-        let lane = match self.lane.take() {
-            Some(lane) => lane,
-            None => Lane::claim(&self.store, &holder()).await?,
+        let (kept, topic) = (self.lane.take(), self.source.topic());
+        let asked = async {
+            let lane = match kept {
+                Some(lane) => lane,
+                None => Lane::claim(&self.store).await?,
+            };
+            let positions = lane.read_positions(topic).await?;
+            Ok((lane, positions))
         };
-        let positions = lane.read_positions(self.source.topic()).await?;
+        let (lane, positions) = in_time(&self.store, &self.shutdown, asked).await?;
         self.lane = Some(lane);
         self.intake.reset(&positions);
         self.source.start(&positions).await;
@@ -362,9 +435,30 @@ fn is_refusal(error: &StoreError) -> bool {
     error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)))
 }
 
-fn holder() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_default();
-    format!("{host}/{}", std::process::id())
+/// A server that accepts bytes and never answers must not hold the writer, even less when it is to end.
+async fn in_time<T>(
+    store: &Store,
+    shutdown: &CancellationToken,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let hurry = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        answer = asked => answer,
+        () = tokio::time::sleep(ANSWER_TIMEOUT) => Err(no_answer(store)),
+        () = hurry => Err(no_answer(store)),
+    }
+}
+
+fn no_answer(store: &Store) -> StoreError {
+    StoreError::Connect {
+        at: store.at().to_owned(),
+        message: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
+        source: None,
+    }
 }
 
 async fn wait_for(task: &mut Option<JoinHandle<Done>>) -> Result<Done, tokio::task::JoinError> {

@@ -25,6 +25,8 @@ pub enum Event {
     Reassigned,
     /// Nothing will come any more.
     Ended,
+    /// Nothing will come any more, and something should: the process must end and be started again.
+    Broken(String),
 }
 
 /// What a source says about itself for `/status`, metrics and probes.

@@ -1,5 +1,6 @@
 //! One batch: what of it is new, its records with their times set right, its share of the counters.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cordwood_core::admit::{Admission, admit};
@@ -128,8 +129,7 @@ impl Intake {
             let (level, origin, body) = (decoded.level, shared.origin_id, &decoded.body[..]);
             let record = Record { time_us, original_time_us, level, flags, origin, id, body };
             self.pending.push(&shared.tenant, &record, shared.origin);
-            let source = source_of(body);
-            minutes.add(time_us.div_euclid(MINUTE_US), decoded.level, source, body.len());
+            minutes.add(time_us.div_euclid(MINUTE_US), decoded.level, source_of(body), body.len());
             if self.with_feed {
                 let record = FeedRecord {
                     id,
@@ -143,11 +143,11 @@ impl Intake {
                 self.pending.feed.push(record);
             }
         }
-        for minute in minutes.0 {
-            let source = self.intern(&minute.source);
+        let sources: Vec<Arc<str>> = minutes.sources.iter().map(|source| self.intern(source)).collect();
+        for ((minute, level, source), (count, bytes)) in minutes.into_counts() {
             let (tenant, service) = (shared.tenant.clone(), shared.service.clone());
-            let key = (minute.minute * MINUTE_US, tenant, service, source, minute.level);
-            self.pending.rollup(key, minute.count, minute.bytes);
+            let key = (minute * MINUTE_US, tenant, service, sources[source].clone(), level);
+            self.pending.rollup(key, count, bytes);
         }
     }
 }
@@ -204,27 +204,87 @@ fn source_of(body: &[u8]) -> String {
     source
 }
 
-/// Counters of one batch: few, so a list.
-#[derive(Default)]
-struct MinuteCounts(Vec<MinuteCount>);
+/// Components of one batch that are counted apart: an application that writes a new one with every record must not grow
+/// the rollup by a row per record. What is above counts under none.
+const SOURCES_MAX: usize = 64;
 
-struct MinuteCount {
-    minute: i64,
-    level: Level,
-    source: String,
-    count: u64,
-    bytes: u64,
+/// Minute, level, place of the source.
+type MinuteKey = (i64, Level, usize);
+
+/// Counters of one batch.
+struct MinuteCounts {
+    /// The first is the empty one.
+    sources: Vec<String>,
+    counts: HashMap<MinuteKey, (u64, u64)>,
+    /// What the records before this one share, not in `counts` yet: runs are usual.
+    run: Option<(MinuteKey, (u64, u64))>,
+}
+
+impl Default for MinuteCounts {
+    fn default() -> MinuteCounts {
+        MinuteCounts { sources: vec![String::new()], counts: HashMap::new(), run: None }
+    }
 }
 
 impl MinuteCounts {
     fn add(&mut self, minute: i64, level: Level, source: String, bytes: usize) {
-        let same = |m: &&mut MinuteCount| m.minute == minute && m.level == level && m.source == source;
-        match self.0.iter_mut().rev().find(same) {
-            Some(found) => {
-                found.count += 1;
-                found.bytes += bytes as u64;
+        let key = (minute, level, self.place(source));
+        match &mut self.run {
+            Some((same, counters)) if *same == key => {
+                counters.0 += 1;
+                counters.1 += bytes as u64;
             }
-            None => self.0.push(MinuteCount { minute, level, source, count: 1, bytes: bytes as u64 }),
+            _ => {
+                self.end_run();
+                self.run = Some((key, (1, bytes as u64)));
+            }
         }
+    }
+
+    fn place(&mut self, source: String) -> usize {
+        if source.is_empty() {
+            return 0;
+        }
+        match self.sources.iter().position(|known| *known == source) {
+            Some(place) => place,
+            None if self.sources.len() > SOURCES_MAX => 0,
+            None => {
+                self.sources.push(source);
+                self.sources.len() - 1
+            }
+        }
+    }
+
+    fn end_run(&mut self) {
+        if let Some((key, (count, bytes))) = self.run.take() {
+            let counters = self.counts.entry(key).or_default();
+            counters.0 += count;
+            counters.1 += bytes;
+        }
+    }
+
+    fn into_counts(mut self) -> HashMap<MinuteKey, (u64, u64)> {
+        self.end_run();
+        self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_for_every_record_counts_under_none() {
+        let mut minutes = MinuteCounts::default();
+        for record in 0..1000 {
+            minutes.add(7, Level::Info, format!("request-{record}"), 10);
+            minutes.add(7, Level::Info, "steady".to_owned(), 1);
+        }
+        let steady = minutes.place("steady".to_owned());
+        let counts = minutes.into_counts();
+        assert_eq!(counts.len(), SOURCES_MAX + 1);
+        assert_eq!(counts[&(7, Level::Info, steady)], (1000, 1000));
+        assert_eq!(counts.values().map(|(count, _)| count).sum::<u64>(), 2000);
+        assert_eq!(counts.values().map(|(_, bytes)| bytes).sum::<u64>(), 11_000);
     }
 }

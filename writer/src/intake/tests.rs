@@ -39,8 +39,19 @@ fn take(intake: &mut Intake, messages: Vec<Message>) -> Prepared {
     let decoded = Intake::decode(messages);
     let unknown = intake.unknown(&decoded);
     intake.learn(unknown, &HashMap::new());
-    intake.take(decoded, NOW_US);
+    assert!(intake.take(decoded, NOW_US, 4096).is_empty());
     intake.finish()
+}
+
+#[test]
+fn what_finds_no_room_comes_back_in_order() {
+    let messages = (0..4).map(|n| message(n, n * 10, &[(n * 10 + 10, NOW_US * 1000, "line")]));
+    let decoded = Intake::decode(messages.collect());
+    let mut intake = Intake::new(false);
+    intake.learn(intake.unknown(&decoded), &HashMap::new());
+    let rest = intake.take(decoded, NOW_US, 1);
+    assert_eq!(rest.iter().map(|message| message.kafka_offset).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((intake.blocks(), intake.messages()), (1, 1));
 }
 
 fn bodies(prepared: &Prepared) -> Vec<String> {
