@@ -15,7 +15,7 @@ pub use bin::bin;
 use serde_json::Value;
 
 /// Puts the keys of `more` into `base`, deep.
-pub(crate) fn merge(base: &mut Value, more: &Value) {
+pub fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
             for (key, value) in more {

@@ -1,4 +1,4 @@
-//! What comes in: bad lines and bad bodies through agent, Kafka and writer into PostgreSQL, and the topic as standard OTLP.
+//! What comes in: bad lines and bad bodies through agent, Kafka and writer into PostgreSQL, and the topic as standard OTLP; and what wrong configuration gets.
 
 #[path = "way_in/bad_input.rs"]
 mod bad_input;
@@ -6,3 +6,5 @@ mod bad_input;
 mod otlp;
 #[path = "way_in/stored.rs"]
 mod stored;
+#[path = "way_in/wrong_configuration.rs"]
+mod wrong_configuration;

@@ -199,6 +199,7 @@ fn server(home: &Home, path: &Path, options: &ApiServerOptions, port: u16, etcd_
         .arg(format!("--service-account-signing-key-file={}", key.display()))
         .arg(format!("--service-cluster-ip-range={SERVICES}"))
         .arg("--authorization-mode=Node,RBAC")
+        .arg("--kubelet-preferred-address-types=InternalIP")
         .arg(format!("--token-auth-file={}", home.join("tokens.csv").display()))
         .arg("--allow-privileged=true")
         .arg("--event-ttl=1h")

@@ -29,13 +29,15 @@ pub struct KafkaOptions {
     pub address: IpAddr,
     /// Where clients are told to come instead, for a proxy in between.
     pub advertised: Option<SocketAddr>,
+    /// A second listener, SASL PLAIN without TLS: its address, and the only user's name and password.
+    pub sasl: Option<(SocketAddr, &'static str, &'static str)>,
     /// More lines of `server.properties`.
     pub settings: Vec<(String, String)>,
 }
 
 impl Default for KafkaOptions {
     fn default() -> KafkaOptions {
-        KafkaOptions { address: [127, 0, 0, 1].into(), advertised: None, settings: Vec::new() }
+        KafkaOptions { address: [127, 0, 0, 1].into(), advertised: None, sasl: None, settings: Vec::new() }
     }
 }
 
@@ -148,17 +150,27 @@ impl Kafka {
 
 fn settings(options: &KafkaOptions, port: u16, controller: u16, logs: &Path) -> String {
     let advertised = options.advertised.unwrap_or(SocketAddr::new(options.address, port));
+    let of_sasl =
+        |before: &str| options.sasl.map(|(address, ..)| format!(",{before}{address}")).unwrap_or_default();
     let mut text = format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-         listeners=CLIENT://{}:{port},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners=CLIENT://{advertised}\n\
-         listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=CLIENT\n\
-         controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
+         listeners=CLIENT://{1}:{port},CONTROLLER://127.0.0.1:{controller}{0}\nadvertised.listeners=CLIENT://{advertised}{0}\n\
+         listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT\ninter.broker.listener.name=CLIENT\n\
+         controller.listener.names=CONTROLLER\nlog.dirs={2}\noffsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
          group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\nnum.network.threads=2\nnum.io.threads=2\n\
          log.cleaner.enable=false\n",
+        of_sasl("SASL://"),
         options.address,
         logs.display()
     );
+    if let Some((_, user, password)) = options.sasl {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        text.push_str(&format!(
+            "sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.sasl.plain.sasl.jaas.config={module} required user_{user}=\"{password}\";\n"
+        ));
+    }
     for (key, value) in &options.settings {
         text.push_str(&format!("{key}={value}\n"));
     }
