@@ -1,10 +1,12 @@
 //! The topic: found as it is, or made once. An existing topic is never altered.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cordwood_core::limits;
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
 
 use crate::settings::{KafkaError, KafkaSettings, reason};
@@ -24,8 +26,9 @@ pub struct TopicInfo {
 /// No broker answers; the topic cannot be created (the message names the topic and the right or setting that is missing).
 pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<TopicInfo, KafkaError> {
     let config = settings.client_config(client_id)?;
-    let admin: AdminClient<DefaultClientContext> = config.create().map_err(KafkaError::Client)?;
-    let admin = std::sync::Arc::new(admin);
+    let admin: AdminClient<Refusals> =
+        config.create_with_context(Refusals::default()).map_err(KafkaError::Client)?;
+    let admin = Arc::new(admin);
     if let Some(partitions) = partitions_of(&admin, settings).await? {
         return Ok(TopicInfo { partitions, created: false });
     }
@@ -66,12 +69,42 @@ pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<T
     Err(cannot("it was created but is not there".to_owned()))
 }
 
+/// Why brokers that answer refuse us. The library itself only says that it has found none that it may use, and tells the
+/// reason in its log.
+#[derive(Default)]
+struct Refusals(Mutex<Option<String>>);
+
+impl Refusals {
+    fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Refusals {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, message);
+        let lower = message.to_ascii_lowercase();
+        let code = match () {
+            () if facility != "FAIL" => return,
+            () if lower.contains("sasl") || lower.contains("authentication") => {
+                RDKafkaErrorCode::SaslAuthenticationFailed
+            }
+            () if lower.contains("ssl") => RDKafkaErrorCode::SSL,
+            () if lower.contains("failed to resolve") => RDKafkaErrorCode::Resolve,
+            () => return,
+        };
+        let said = message.rsplit_once("]: ").map_or(message, |(_, said)| said);
+        let why = format!("{} ({said})", reason(code, ""));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+}
+
 /// `None`: no such topic. Asks for all topics, because asking for one by name may create it with the broker's defaults.
 async fn partitions_of(
-    admin: &std::sync::Arc<AdminClient<DefaultClientContext>>,
+    admin: &Arc<AdminClient<Refusals>>,
     settings: &KafkaSettings,
 ) -> Result<Option<u32>, KafkaError> {
-    let asked = std::sync::Arc::clone(admin);
+    let asked = Arc::clone(admin);
     let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, TIMEOUT))
         .await
         .map_err(|error| KafkaError::Unreachable {
@@ -80,7 +113,7 @@ async fn partitions_of(
         })?
         .map_err(|error| KafkaError::Unreachable {
             brokers: settings.brokers.clone(),
-            why: library_reason(&error, settings),
+            why: admin.inner().context().last().unwrap_or_else(|| library_reason(&error, settings)),
         })?;
     let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == settings.topic) else {
         return Ok(None);

@@ -28,6 +28,8 @@ impl From<crate::ConfigError> for Failure {
     }
 }
 
+const LOG_FILTER: &str = "info,librdkafka=warn,rdkafka=warn,tokio_postgres=warn,refinery_core=warn";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -36,10 +38,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to stderr; `RUST_LOG` sets the filter, INFO without it (librdkafka's own chatter from WARN). Call once.
+/// Logs to stderr; `RUST_LOG` sets the filter, INFO without it (libraries' own chatter from WARN). Call once.
 pub fn init_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,librdkafka=warn,rdkafka=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let terminal = std::io::stderr().is_terminal();
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let builder =

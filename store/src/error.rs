@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("database {key}: {message}")]
+    #[error("database.{key}: {message}")]
     Settings { key: &'static str, message: String },
     #[error("connect to PostgreSQL at {at}: {message}")]
     Connect { at: String, message: String, source: Option<tokio_postgres::Error> },
@@ -67,6 +67,11 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
         for more in [db.detail(), db.hint()].into_iter().flatten() {
             text.push_str("; ");
             text.push_str(more);
+        }
+        if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+            text.push_str(
+                "; the login must be a member of cordwood_writer (the writer), cordwood_owner (the operator) or cordwood_reader (queries)",
+            );
         }
         return text;
     }

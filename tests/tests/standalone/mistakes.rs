@@ -34,7 +34,7 @@ fn each_mistake_is_one_line_with_its_exit_code() -> Result<()> {
         ),
         (&["standalone", "app.log", "--resources", "yaml"], 2, "yaml/policy.yaml: document 1"),
         (&["standalone", "app.log", "--resources", "level"], 2, "QUIET"),
-        (&["standalone", "app.log", "--database-url", "nonsense"], 2, "database url"),
+        (&["standalone", "app.log", "--database-url", "nonsense"], 2, "database.url"),
         (&["standalone", "app.log", "--database-url", "postgresql://u@127.0.0.1:1/d"], 1, "127.0.0.1:1"),
         (&["query", "--database-url", "postgresql://u@127.0.0.1:1/d"], 1, "u@127.0.0.1:1/d"),
         (&["query"], 2, "`cordwood standalone` makes one"),

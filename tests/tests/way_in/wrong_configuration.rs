@@ -10,6 +10,7 @@ use cordwood_tests::env::home::Home;
 use cordwood_tests::env::ports::Port;
 use cordwood_tests::env::{Kafka, KafkaOptions, Postgres, Program, wait_for};
 use cordwood_tests::{bin, http, merge};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 /// How a process answers.
@@ -31,7 +32,7 @@ fn agent_rows(sasl: &str) -> Vec<Row> {
         (json!({"reed": {}}), Ends(2), &["unknown field", "reed"]),
         (json!({"read": {"poll_interval_ms": "soon"}}), Ends(2), &["read.poll_interval_ms"]),
         (json!({"listen": "here"}), Ends(2), &["listen"]),
-        (json!({"kafka": {"brokers": []}}), Ends(2), &["kafka.brokers"]),
+        (json!({"kafka": {"brokers": ""}}), Ends(2), &["kafka.brokers"]),
         (json!({"kafka": {"brokers": "127.0.0.1:1"}}), Waits, &["127.0.0.1:1"]),
         (json!({"kafka": {"topic": "not a name"}}), Ends(2), &["kafka.topic", "not a name"]),
         (json!({"kafka": {"topic": "wide", "replication": 3}}), Waits, &["wide", "replication"]),
@@ -45,7 +46,7 @@ fn agent_rows(sasl: &str) -> Vec<Row> {
         (json!({"state_dir": "/proc/none"}), Ends(1), &["state_dir", "/proc/none"]),
         (json!({"pods_dir": null}), Ends(2), &["pods_dir", "nothing to read"]),
         (json!({"pods_dir": "/none/pods"}), Waits, &["/none/pods"]),
-        (json!({"kubernetes": {"enabled": true}}), Ends(1), &["Kubernetes"]),
+        (json!({"kubernetes": {"enabled": true}}), Ends(2), &["kubernetes.namespace", "POD_NAMESPACE"]),
     ]
 }
 
@@ -54,7 +55,7 @@ fn writer_rows(postgres: &Postgres) -> Vec<Row> {
     let with = |user: &str| url.replace(&format!("postgres:{}", postgres.password()), user);
     vec![
         (json!({"databas": {}}), Ends(2), &["unknown field", "databas"]),
-        (json!({"database": {"url": "nonsense"}}), Ends(2), &["database url"]),
+        (json!({"database": {"url": "nonsense"}}), Ends(2), &["database.url"]),
         (json!({"database": {"url": "postgresql://u@127.0.0.1:1/d"}}), Waits, &["127.0.0.1:1"]),
         (json!({"database": {"url": with("postgres:wrong")}}), Ends(1), &["password", "postgres"]),
         (
@@ -65,7 +66,7 @@ fn writer_rows(postgres: &Postgres) -> Vec<Row> {
         (json!({"kafka": {"brokers": "127.0.0.1:1"}}), Waits, &["127.0.0.1:1"]),
         (json!({"commit": {"interval": 1}}), Ends(2), &["commit", "unknown field"]),
         (json!({"redis": {"url": "http://redis"}}), Ends(2), &["redis.url"]),
-        (json!({"listen": "127.0.0.1:1"}), Ends(1), &["127.0.0.1:1"]),
+        (json!({"listen": "192.0.2.77:9600"}), Ends(1), &["192.0.2.77:9600"]),
     ]
 }
 
@@ -78,7 +79,7 @@ fn operator_rows(postgres: &Postgres) -> Vec<Row> {
             Ends(2),
             &["retention.pass_interval_ms", "at least 100"],
         ),
-        (json!({"database": {"url": "nonsense"}}), Ends(2), &["database url"]),
+        (json!({"database": {"url": "nonsense"}}), Ends(2), &["database.url"]),
         (
             json!({"kubernetes": {"kubeconfig_file": "/none"}}),
             Ends(2),
@@ -117,70 +118,70 @@ async fn each_is_one_line_that_says_what_to_mend() -> Result<()> {
     let writer = json!({"kafka": broker, "database": database, "migrate": true});
     let operator = json!({"database": database, "kubernetes": {"namespace": "default"}});
     // The schema is there before a login without rights comes.
-    check(
-        &home,
-        "cordwood-writer",
-        &writer,
-        vec![(json!({"kafka": {"brokers": "127.0.0.1:1"}}), Waits, &["127.0.0.1:1"])],
-    )
-    .await?;
-    let mut wrong = Vec::new();
-    for (program, base, rows) in [
+    let first = (json!({"kafka": {"brokers": "127.0.0.1:1"}}), Waits, &["127.0.0.1:1"][..]);
+    check(&home, 0, "cordwood-writer", &writer, first).await?;
+    let parts = [
         ("cordwood-agent", &agent, agent_rows(&listener.to_string())),
         ("cordwood-writer", &writer, writer_rows(&postgres)),
         ("cordwood-operator", &operator, operator_rows(&postgres)),
-    ] {
-        for row in rows {
-            let change = row.0.to_string();
-            if let Err(error) = check(&home, program, base, vec![row]).await {
-                wrong.push(format!("{program} {change}: {error:#}"));
-            }
+    ];
+    let rows = parts
+        .into_iter()
+        .flat_map(|(program, base, rows)| rows.into_iter().map(move |row| (program, base, row)));
+    let checks = rows.enumerate().map(|(number, (program, base, row))| {
+        let (home, change) = (&home, row.0.to_string());
+        async move {
+            check(home, number + 1, program, base, row)
+                .await
+                .with_context(|| format!("{program} {change}"))
+                .err()
         }
-    }
+    });
+    // Many of them wait until the client library is sure that nobody answers.
+    let wrong: Vec<Option<anyhow::Error>> = futures::stream::iter(checks).buffer_unordered(8).collect().await;
+    let wrong: Vec<String> = wrong.into_iter().flatten().map(|error| format!("{error:#}")).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
-async fn check(home: &Home, program: &str, base: &Value, rows: Vec<Row>) -> Result<()> {
-    for (change, answer, said) in rows {
-        let port = Port::free()?;
-        let mut config = base.clone();
-        merge(&mut config, &json!({"listen": format!("127.0.0.1:{}", port.number())}));
-        merge(&mut config, &change);
-        // Files are named relative to the test's folder in the rows.
-        let text = ["wrong-password", "kubeconfig"].iter().fold(config.to_string(), |text, name| {
-            text.replace(&format!("\"{name}\""), &format!("\"{}\"", home.join(name).display()))
-        });
-        let file = home.join("config.yaml");
-        fs::write(&file, text)?;
-        let mut process = Program::new("part", bin(program)?, home.path())
-            .arg("--config")
-            .arg(&file)
-            .env("KUBECONFIG", "/none")
-            .env("RUST_LOG", "info")
-            .start()?;
-        match answer {
-            Ends(code) => {
-                let status = process.wait(Duration::from_secs(20)).await.context("it goes on running")?;
-                let log = fs::read_to_string(process.log_path())?;
-                ensure!(status.code() == Some(code), "{status}, not {code}: {log}");
-                let ours: Vec<&str> =
-                    log.lines().filter(|line| line.starts_with(&format!("{program}: "))).collect();
-                ensure!(ours.len() == 1, "not one line: {log}");
-                ensure!(said.iter().all(|said| ours[0].contains(said)), "{} does not say {said:?}", ours[0]);
-                ensure!(!log.contains("panicked"), "{log}");
-            }
-            Waits => {
-                let address = format!("127.0.0.1:{}", port.number());
-                wait_for("the probe to say so", Duration::from_secs(20), || async {
-                    let (code, body) = http::get(&address, "/readyz").await?;
-                    ensure!(code == 503 && said.iter().all(|said| body.contains(said)), "{code}: {body}");
-                    Ok(())
-                })
-                .await?;
-                ensure!(process.ended().is_none(), "it ended");
-                process.kill();
-            }
+async fn check(home: &Home, number: usize, program: &str, base: &Value, row: Row) -> Result<()> {
+    let (change, answer, said) = row;
+    let port = Port::free()?;
+    let mut config = base.clone();
+    merge(&mut config, &json!({"listen": format!("127.0.0.1:{}", port.number())}));
+    merge(&mut config, &change);
+    // Files are named relative to the test's folder in the rows.
+    let text = ["wrong-password", "kubeconfig"].iter().fold(config.to_string(), |text, name| {
+        text.replace(&format!("\"{name}\""), &format!("\"{}\"", home.join(name).display()))
+    });
+    let file = home.join(format!("config-{number}.yaml"));
+    fs::write(&file, text)?;
+    let mut process = Program::new(&format!("part-{number}"), bin(program)?, home.path())
+        .arg("--config")
+        .arg(&file)
+        .env("KUBECONFIG", "/none")
+        .start()?;
+    match answer {
+        Ends(code) => {
+            let status = process.wait(Duration::from_secs(20)).await.context("it goes on running")?;
+            let log = fs::read_to_string(process.log_path())?;
+            ensure!(status.code() == Some(code), "{status}, not {code}: {log}");
+            let ours: Vec<&str> =
+                log.lines().filter(|line| line.starts_with(&format!("{program}: "))).collect();
+            ensure!(ours.len() == 1, "not one line: {log}");
+            ensure!(said.iter().all(|said| ours[0].contains(said)), "{} does not say {said:?}", ours[0]);
+            ensure!(!log.contains("panicked"), "{log}");
+        }
+        Waits => {
+            let address = format!("127.0.0.1:{}", port.number());
+            wait_for("the probe to say so", Duration::from_secs(30), || async {
+                let (code, body) = http::get(&address, "/readyz").await?;
+                ensure!(code == 503 && said.iter().all(|said| body.contains(said)), "{code}: {body}");
+                Ok(())
+            })
+            .await?;
+            ensure!(process.ended().is_none(), "it ended");
+            process.kill();
         }
     }
     Ok(())
