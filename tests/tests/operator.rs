@@ -75,7 +75,8 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     })
     .await?;
     world.nothing_young_is_gone(&classes, stored, 30).await?;
-    world.books_are_right().await?;
+    // The last drops may be under way.
+    wait_for("the books to be right", PATIENCE, || world.books_are_right()).await?;
 
     // Deleted: what is stored keeps its promise.
     let before = world.visible(&classes).await?;
