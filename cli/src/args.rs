@@ -170,7 +170,7 @@ pub struct StandaloneArgs {
 #[command(after_help = "Filter expressions:
   timeout                     a word of the message or any value
   \"connection reset\"          these words in this order
-  service:api user.id=42      a field has this value (fields of the record, or data.<key>)
+  service:api data.user.id=42 a field has this value (fields of the record, or data.<key>)
   level>=warn                 compare
   a b    a OR b    NOT a      AND is implicit; NOT binds before AND before OR; parentheses group
 
