@@ -222,7 +222,7 @@ fn origin(n: usize) -> Origin {
     }
 }
 
-/// JSON lines of about 224 bytes, as STORAGE's measurements had them.
+/// JSON lines of about 224 bytes.
 fn generated(count: usize) -> Vec<Vec<u8>> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut random = move || {

@@ -1,4 +1,4 @@
-//! The watermark: what of a batch is new, what was seen, what is missing (DESIGN law 2).
+//! The watermark: what of a batch is new, what was seen, what is missing.
 //!
 //! However often batches of one stream and file come again, from wherever, every record is admitted at most once, and a
 //! record that is never admitted lies in a loss that was told.

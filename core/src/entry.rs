@@ -1,4 +1,4 @@
-//! One record as it is shown: the fields of FEATURES section 1 as a JSON object, absent ones left out.
+//! One record as it is shown: its fields as a JSON object, absent ones left out.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ pub enum Category {
     Audit,
 }
 
-/// Everything that is known about a record. Serializes as FEATURES section 1 names it.
+/// Everything that is known about a record. Serializes under the names that searches and exports use.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry<'a> {

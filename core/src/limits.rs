@@ -16,12 +16,15 @@ pub const BATCH_RECORDS_MAX: usize = 4096;
 pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 /// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
-/// Records in a sealed block (DESIGN: about 1,024).
+/// Records in a sealed block, at the most.
 pub const SEALED_BLOCK_RECORDS: usize = 1024;
 /// Records that a reader accepts in a block, so that a damaged count allocates little.
 pub const BLOCK_RECORDS_MAX: usize = 65_536;
 /// Distinct tokens that a block's bloom filter has room for (2 bytes each); with more it says "perhaps" more often.
 pub const BLOOM_TOKENS_MAX: usize = 65_536;
+/// Distinct tokens with which a block is full: its bloom filter (2 bytes each) then lies in PostgreSQL's row (8 KiB), where a
+/// search reads it at once; moved out of the row, each of a search's probes fetches it again.
+pub const BLOCK_TOKENS_TARGET: usize = 3_840;
 /// Unpacked bytes of bodies in a block at the most (one larger record is a block of its own).
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// A record's time may lie this far before the moment of storing...
@@ -41,4 +44,5 @@ const _: () = assert!(BATCH_RECORDS_MAX < MESSAGE_RECORDS_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
 const _: () = assert!(SEALED_BLOCK_RECORDS <= BLOCK_RECORDS_MAX);
+const _: () = assert!(BLOCK_TOKENS_TARGET < BLOOM_TOKENS_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX <= RECORD_BYTES_MAX && RECORD_BYTES_MAX <= u32::MAX as usize);

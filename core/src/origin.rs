@@ -10,7 +10,7 @@ pub const UNASSIGNED: &str = "unassigned";
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Origin {
-    /// The tenant's slug, from what the cluster's owner controls (DESIGN law 5).
+    /// The tenant's slug, from what the cluster's owner controls.
     pub tenant: String,
     /// The tenant's id; the slug where the cluster names no other.
     pub tenant_id: String,

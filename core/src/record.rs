@@ -10,7 +10,7 @@ use crate::origin::OriginId;
 pub struct Flags(pub u16);
 
 impl Flags {
-    /// Category `audit` (FEATURES section 1); without it `system`.
+    /// Category `audit`; without it `system`.
     pub const AUDIT: Flags = Flags(1);
     /// The line did not parse as what it claimed to be; the body is the line as it was.
     pub const PARSE_ERROR: Flags = Flags(1 << 1);

@@ -79,6 +79,6 @@ fn manifest(crd: CustomResourceDefinition) -> Manifest {
     let crd = no_nulls(crd);
     let file = format!("{}.yaml", crd.spec.names.plural);
     let body = serde_yaml::to_string(&crd).unwrap_or_else(|error| format!("# not to be written: {error}\n"));
-    let head = "# Generated from crds/src by `cargo run -p cordwood-crds -- write`. Do not edit.\n";
+    let head = "# Generated from crds/src by `cargo xtask generate`. Do not edit.\n";
     Manifest { file, yaml: format!("{head}{body}"), crd }
 }

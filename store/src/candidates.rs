@@ -30,11 +30,17 @@ pub struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub id: i64,
-    pub tenant: String,
     pub time_to_us: i64,
     /// The table that it lies in, quoted, and the place there.
     table: String,
     ctid: String,
+}
+
+/// What a block holds.
+#[derive(Debug)]
+pub struct Payload {
+    pub block: i64,
+    pub bytes: Bytes,
 }
 
 /// PostgreSQL's timestamps reach from 4713 BC to 294276; ours stay well within.
@@ -114,15 +120,15 @@ pub async fn list(
     let conditions = wanted.conditions(below.is_some());
     // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
     let sql = format!(
-        "select id, tenant, time_to, relation::regclass::text, place::text from ( \
-           select id, tenant, time_to, tableoid relation, ctid place from ( \
+        "select id, time_to, relation::regclass::text, place::text from ( \
+           select id, time_to, tableoid relation, ctid place from ( \
              {rings}) fresh_blocks \
            union all \
-           select id, tenant, time_to, tableoid, ctid from blocks where {conditions}) both_kinds \
+           select id, time_to, tableoid, ctid from blocks where {conditions}) both_kinds \
          order by time_to desc, id desc limit {LIMIT}",
         rings = (0..crate::ring::RINGS)
             .map(|ring| format!(
-                "select id, tenant, time_to, tableoid, ctid from ring_{ring} where {conditions} \
+                "select id, time_to, tableoid, ctid from ring_{ring} where {conditions} \
                  and seq > ((select array_agg(upto order by lane) from seals))[lane + 1]"
             ))
             .collect::<Vec<_>>()
@@ -149,16 +155,18 @@ pub async fn list(
         .iter()
         .map(|row| Candidate {
             id: row.get(0),
-            tenant: row.get(1),
-            time_to_us: row.get::<_, jiff::Timestamp>(2).as_microsecond(),
-            table: row.get(3),
-            ctid: row.get(4),
+            time_to_us: row.get::<_, jiff::Timestamp>(1).as_microsecond(),
+            table: row.get(2),
+            ctid: row.get(3),
         })
         .collect())
 }
 
 /// The payloads of these blocks, in their order, in one flight: a statement for each table they lie in.
-pub async fn payloads(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<Vec<Bytes>, StoreError> {
+pub async fn payloads(
+    transaction: &Transaction<'_>,
+    blocks: &[Candidate],
+) -> Result<Vec<Payload>, StoreError> {
     let mut tables: Vec<&str> = blocks.iter().map(|block| block.table.as_str()).collect();
     tables.sort_unstable();
     tables.dedup();
@@ -178,7 +186,8 @@ pub async fn payloads(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Re
     blocks
         .iter()
         .map(|block| {
-            found.remove(&block.id).ok_or_else(|| StoreError::Decode {
+            let payload = found.remove(&block.id).map(|bytes| Payload { block: block.id, bytes });
+            payload.ok_or_else(|| StoreError::Decode {
                 thing: format!("block {} of {}", block.id, block.table),
                 message: "it is gone within a snapshot".to_owned(),
             })

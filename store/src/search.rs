@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cordwood_core::block::Block;
-use cordwood_core::filter::Filter;
+use cordwood_core::block::{Block, BlockError};
+use cordwood_core::filter::{Filter, Screen};
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
+use futures::future::join;
 use tokio_postgres::{IsolationLevel, Transaction};
 
-use crate::candidates::{self, Candidate, Wanted};
+use crate::candidates::{self, Candidate, Payload, Wanted};
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::origins;
@@ -21,6 +23,8 @@ use crate::scope::TenantScope;
 
 /// Payloads fetched at a time: few first, because most pages are full after a few blocks.
 const FETCH: [usize; 4] = [8, 16, 32, 64];
+/// A search that has read so many blocks is likely to need more: the next are fetched while these are searched.
+const AHEAD_FROM: usize = 24;
 const PAGE_RECORDS_MAX: usize = 10_000;
 /// The budget is looked at between statements; a single one that takes this much longer is ended by PostgreSQL.
 const STATEMENT_MS_MAX: u64 = 30_000;
@@ -152,23 +156,25 @@ pub async fn search(
         .start()
         .await
         .map_err(StoreError::sql("begin", "a search"))?;
-    let limit = page.limit.clamp(1, PAGE_RECORDS_MAX);
-    let mut hits = Hits { filter, wanted: &wanted, limit, best: BTreeMap::new(), origins: HashMap::new() };
+    let hits = Hits {
+        filter: filter.clone(),
+        wanted: Arc::new(wanted),
+        limit: page.limit.clamp(1, PAGE_RECORDS_MAX),
+        best: BTreeMap::new(),
+        origins: HashMap::new(),
+    };
     // Sent ahead of the first statement, not waited for.
     let backstop =
         format!("set local statement_timeout = {}", budget_ms.saturating_add(STATEMENT_MS_MAX).min(MS_MAX));
-    let (limited, found) = futures::future::join(
-        transaction.batch_execute(&backstop),
-        scan(&transaction, &wanted, &mut hits, deadline),
-    )
-    .await;
+    let (limited, found) =
+        join(transaction.batch_execute(&backstop), scan(&transaction, hits, deadline)).await;
     // Nothing was written; an error of the search is the one to tell.
     let ended = transaction.commit().await.map_err(StoreError::sql("end", "a search"));
-    let ended_at = found?;
+    let (hits, scanned) = found?;
     limited.map_err(StoreError::sql("limit", "a search"))?;
     ended?;
     client.finish();
-    Ok(hits.into_found(ended_at))
+    Ok(hits.into_found(scanned))
 }
 
 /// Where a scan ended.
@@ -181,59 +187,71 @@ struct Scanned {
 
 async fn scan(
     transaction: &Transaction<'_>,
-    wanted: &Wanted,
-    hits: &mut Hits<'_>,
+    mut hits: Hits,
     deadline: Instant,
-) -> Result<Scanned, StoreError> {
+) -> Result<(Hits, Scanned), StoreError> {
+    let wanted = Arc::clone(&hits.wanted);
     let mut below = None;
     let mut blocks_read = 0;
     let mut step = 0;
     loop {
-        let list = candidates::list(transaction, wanted, below).await?;
+        let list = candidates::list(transaction, &wanted, below).await?;
         let more = list.len() == candidates::LIMIT;
         let mut rest = &list[..];
+        let mut fetched: Option<Vec<Payload>> = None;
         while let Some(next) = rest.first() {
+            let stopped_above_us = Some(next.time_to_us);
             if hits.is_final_above(next.time_to_us) {
-                let stopped_above_us = Some(next.time_to_us);
-                return Ok(Scanned { stopped_above_us, complete: true, blocks_read });
+                return Ok((hits, Scanned { stopped_above_us, complete: true, blocks_read }));
             }
             // Only below where this page began: blocks that reach across a cursor are read again with every page, and a
             // cursor among them would not move.
             if blocks_read > 0 && next.time_to_us < wanted.to_us() && Instant::now() >= deadline {
-                let stopped_above_us = Some(next.time_to_us);
-                return Ok(Scanned { stopped_above_us, complete: false, blocks_read });
+                return Ok((hits, Scanned { stopped_above_us, complete: false, blocks_read }));
             }
-            // No further than the page can need: what lies below its last hit is not fetched.
-            let floor = hits.floor_us();
-            let needed =
-                rest.iter().take(FETCH[step]).take_while(|c| floor.is_none_or(|f| c.time_to_us >= f)).count();
-            let (now, later) = rest.split_at(needed.max(1));
-            rest = later;
+            let payloads = match fetched.take() {
+                Some(payloads) => payloads,
+                None => candidates::payloads(transaction, hits.needed(rest, FETCH[step])).await?,
+            };
+            rest = &rest[payloads.len()..];
+            blocks_read += payloads.len();
             step = (step + 1).min(FETCH.len() - 1);
-            blocks_read += now.len();
-            hits.take(transaction, now).await?;
+            let ahead = if blocks_read >= AHEAD_FROM { hits.needed(rest, FETCH[step]) } else { &[] };
+            let (searched, next) =
+                join(hits.take(transaction, payloads), candidates::payloads(transaction, ahead)).await;
+            hits = searched?;
+            fetched = Some(next?).filter(|next| !next.is_empty());
         }
         match list.last() {
             Some(last) if more => below = Some((last.time_to_us, last.id)),
-            _ => return Ok(Scanned { stopped_above_us: None, complete: true, blocks_read }),
+            _ => {
+                return Ok((hits, Scanned { stopped_above_us: None, complete: true, blocks_read }));
+            }
         }
     }
 }
 
 /// The best records so far, by (time, id).
-struct Hits<'a> {
-    filter: &'a Filter,
-    wanted: &'a Wanted,
+struct Hits {
+    filter: Filter,
+    wanted: Arc<Wanted>,
     limit: usize,
     best: BTreeMap<Cursor, OwnedRecord>,
     origins: HashMap<OriginId, Origin>,
 }
 
-impl Hits<'_> {
+impl Hits {
     /// Blocks that end below this cannot add to a full page.
     fn floor_us(&self) -> Option<i64> {
         let first = self.best.first_key_value()?;
         (self.best.len() >= self.limit).then_some(first.0.time_us)
+    }
+
+    /// The first `count` of these, but no further than the page can need: what lies below its last hit is not fetched.
+    fn needed<'b>(&self, blocks: &'b [Candidate], count: usize) -> &'b [Candidate] {
+        let floor = self.floor_us();
+        let above = |block: &&Candidate| floor.is_none_or(|floor| block.time_to_us >= floor);
+        &blocks[..blocks.iter().take(count).take_while(above).count()]
     }
 
     /// The page is full and nothing at or below `time_us` can come before its last record.
@@ -241,66 +259,94 @@ impl Hits<'_> {
         self.floor_us().is_some_and(|floor| floor > time_us)
     }
 
-    async fn take(&mut self, transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<(), StoreError> {
-        let payloads = candidates::payloads(transaction, blocks).await?;
-        let mut opened = Vec::with_capacity(payloads.len());
-        let mut missing = Vec::new();
-        for (block, payload) in blocks.iter().zip(&payloads) {
-            match Block::open(payload) {
-                Ok(open) => {
-                    missing.extend(open.origins().iter().filter(|id| !self.origins.contains_key(id)));
-                    opened.push((block, open));
-                }
-                // A damaged block hides its own records, not the others'.
-                Err(error) => {
-                    tracing::error!(block = block.id, tenant = block.tenant, %error, "block does not open")
-                }
+    /// Searches them on a thread of its own: unpacking is work, and what comes next is fetched meanwhile.
+    async fn take(
+        mut self,
+        transaction: &Transaction<'_>,
+        payloads: Vec<Payload>,
+    ) -> Result<Hits, StoreError> {
+        let payloads = Arc::new(payloads);
+        loop {
+            let these = Arc::clone(&payloads);
+            let missing;
+            (self, missing) = tokio::task::spawn_blocking(move || {
+                let missing = self.search(&these);
+                (self, missing)
+            })
+            .await
+            .map_err(|error| StoreError::Invalid(format!("a search did not end: {error}")))?;
+            if missing.is_empty() {
+                return Ok(self);
             }
-        }
-        missing.sort_unstable();
-        missing.dedup();
-        if !missing.is_empty() {
             let found = origins::read(transaction, &missing).await?;
             for id in missing {
                 self.origins.insert(id, found.get(&id).cloned().unwrap_or_default());
             }
         }
-        for (candidate, block) in opened {
-            self.scan_block(candidate, &block);
-        }
-        Ok(())
     }
 
-    fn scan_block(&mut self, candidate: &Candidate, block: &Block<'_>) {
-        let levels = self.wanted.level_mask;
-        for (index, (&time_us, level)) in block.times_us().iter().zip(block.levels()).enumerate() {
-            if level.bit() & levels == 0 || !self.wanted.has_time(time_us) {
-                continue;
-            }
-            let key = Cursor { time_us, id: block.id(index) };
-            if self.wanted.after.is_some_and(|after| key >= after) {
-                continue;
-            }
-            if self.best.len() >= self.limit
-                && self.best.first_key_value().is_some_and(|(last, _)| key < *last)
-            {
-                continue;
-            }
-            let record = match block.record(index) {
-                Ok(record) => record,
-                Err(error) => {
-                    tracing::error!(block = candidate.id, %error, "block does not open");
-                    return;
-                }
-            };
-            let Some(origin) = self.origins.get(&record.origin) else { continue };
-            if self.filter.matches(&record, origin) {
-                self.best.insert(key, OwnedRecord::of(&record));
-                if self.best.len() > self.limit {
-                    self.best.pop_first();
-                }
+    /// Returns origins that have to be known first; then nothing was searched.
+    fn search(&mut self, payloads: &[Payload]) -> Vec<OriginId> {
+        let mut opened = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            match Block::open(&payload.bytes) {
+                Ok(block) => opened.push((payload.block, block)),
+                Err(error) => damaged(payload.block, &error),
             }
         }
+        let all = opened.iter().flat_map(|(_, block)| block.origins());
+        let mut missing: Vec<OriginId> = all.filter(|id| !self.origins.contains_key(id)).copied().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            return missing;
+        }
+        let filter = self.filter.clone();
+        let screen = filter.screen();
+        for (id, block) in opened {
+            if let Err(error) = self.scan_block(&block, &screen) {
+                damaged(id, &error);
+            }
+        }
+        missing
+    }
+
+    fn scan_block(&mut self, block: &Block<'_>, screen: &Screen<'_>) -> Result<(), BlockError> {
+        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
+            return Ok(());
+        }
+        match screen.may_match(block.bodies()?, block.body_ends()) {
+            Some(records) => records.iter().try_for_each(|&record| self.look_at(block, record as usize)),
+            None => (0..block.len()).try_for_each(|record| self.look_at(block, record)),
+        }
+    }
+
+    /// What is known without the body: level, time, page.
+    fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
+        let time_us = block.times_us()[record];
+        if block.levels()[record].bit() & self.wanted.level_mask == 0 || !self.wanted.has_time(time_us) {
+            return false;
+        }
+        let key = Cursor { time_us, id: block.id(record) };
+        let too_old = || {
+            self.best.len() >= self.limit && self.best.first_key_value().is_some_and(|(last, _)| key < *last)
+        };
+        self.wanted.after.is_none_or(|after| key < after) && !too_old()
+    }
+
+    fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
+        if !self.is_asked_for(block, record) {
+            return Ok(());
+        }
+        let record = block.record(record)?;
+        let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
+        if self.filter.matches(&record, origin) {
+            self.best.insert(Cursor { time_us: record.time_us, id: record.id }, OwnedRecord::of(&record));
+            if self.best.len() > self.limit {
+                self.best.pop_first();
+            }
+        }
+        Ok(())
     }
 
     fn into_found(self, scanned: Scanned) -> Found {
@@ -320,6 +366,11 @@ impl Hits<'_> {
         origins.retain(|id, _| used.contains(id));
         Found { records, origins, cursor, complete: scanned.complete, blocks_read: scanned.blocks_read }
     }
+}
+
+/// A damaged block hides its own records, not the others'.
+fn damaged(block: i64, error: &BlockError) {
+    tracing::error!(block, %error, "block does not open");
 }
 
 #[cfg(test)]

@@ -34,11 +34,7 @@ fn what_is_committed_is_what_is_generated() -> Result<()> {
         for folder in ["crds/yaml", "charts/cordwood/files/crds"] {
             let path = root().join(folder).join(&manifest.file);
             let committed = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            assert!(
-                committed == manifest.yaml,
-                "{}: run `cargo run -p cordwood-crds -- write`",
-                path.display()
-            );
+            assert!(committed == manifest.yaml, "{}: run `cargo xtask generate`", path.display());
         }
     }
     Ok(())

@@ -76,7 +76,7 @@ const NAMESPACES: [(&str, Option<&str>); 4] = [
 ];
 const KILLS_PER_PART: i32 = 3;
 
-/// Acceptance B.
+/// The whole promise on a real node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_lines_of_twenty_pods_while_everything_is_killed() -> Result<()> {
     let began = Instant::now();

@@ -22,7 +22,7 @@ use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Acceptance D without a node: class and partitions within 5 s; a shorter retention is in the status before anything is
+/// Without a node: class and partitions within 5 s; a shorter retention is in the status before anything is
 /// detached; nothing younger goes; raised within the grace period everything is back; after it, partitions are dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {

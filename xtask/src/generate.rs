@@ -1,6 +1,7 @@
 //! What is generated and committed: written anew, or with `check` compared byte by byte.
 
 use anyhow::{Context, Result, bail};
+use cordwood_crds::manifests;
 use std::path::{Path, PathBuf};
 
 /// # Errors
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub fn run(check: bool) -> Result<()> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the top folder")?;
     let mut stale = Vec::new();
-    for (path, text) in files(top)? {
+    for (path, text) in files(top) {
         let now = std::fs::read_to_string(&path).unwrap_or_default();
         if now == text {
             continue;
@@ -29,15 +30,13 @@ pub fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// The chart carries a copy of the custom resources' definitions, because Helm packages only what lies in its folder.
-fn files(top: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let from = top.join("crds/yaml");
-    let mut out = Vec::new();
-    for entry in std::fs::read_dir(&from).with_context(|| format!("read {}", from.display()))? {
-        let path = entry?.path();
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let name = path.file_name().context("a file name")?;
-        out.push((top.join("charts/cordwood/files/crds").join(name), text));
-    }
-    Ok(out)
+/// The custom resources' definitions. The chart carries a copy, because Helm packages only what lies in its folder.
+fn files(top: &Path) -> Vec<(PathBuf, String)> {
+    let folders = [top.join("crds/yaml"), top.join("charts/cordwood/files/crds")];
+    folders
+        .iter()
+        .flat_map(|folder| {
+            manifests().into_iter().map(|manifest| (folder.join(manifest.file), manifest.yaml))
+        })
+        .collect()
 }

@@ -226,6 +226,11 @@ impl<'p> Block<'p> {
         Ok(self.bodies.get().map_or(&[], Vec::as_slice))
     }
 
+    /// Where each body ends in [`Block::bodies`].
+    pub fn body_ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// Where a record's body lies in [`Block::bodies`].
     pub fn body_range(&self, record: usize) -> std::ops::Range<usize> {
         let start = if record == 0 { 0 } else { self.ends[record - 1] };

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::identity::RecordId;
-use crate::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TOKENS_TARGET, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
 use crate::tokens::{BloomBuilder, TokenHasher};
@@ -106,15 +106,17 @@ impl BlockBuilder {
         }
     }
 
-    /// Takes the record, unless the block is full ([`SEALED_BLOCK_RECORDS`], [`BLOCK_BYTES_MAX`]): then nothing is
-    /// taken and the answer is `false`. An empty block takes any record. `origin` must be the one that `record.origin`
+    /// Takes the record, unless the block is full ([`SEALED_BLOCK_RECORDS`], [`BLOCK_TOKENS_TARGET`], [`BLOCK_BYTES_MAX`]):
+    /// then nothing is taken and the answer is `false`. An empty block takes any record. `origin` must be the one that `record.origin`
     /// names. A body above [`RECORD_BYTES_MAX`] is cut there and flagged [`Flags::TRUNCATED`].
     #[must_use = "a full block takes nothing: finish it and push again"]
     pub fn push(&mut self, record: &Record<'_>, origin: &Origin) -> bool {
         let cut = record.body.len() > RECORD_BYTES_MAX;
         let body = &record.body[..record.body.len().min(RECORD_BYTES_MAX)];
         let flags = if cut { record.flags | Flags::TRUNCATED } else { record.flags };
-        let full = self.len() >= SEALED_BLOCK_RECORDS || self.bodies.len() + body.len() > BLOCK_BYTES_MAX;
+        let full = self.len() >= SEALED_BLOCK_RECORDS
+            || self.bloom.tokens() >= BLOCK_TOKENS_TARGET
+            || self.bodies.len() + body.len() > BLOCK_BYTES_MAX;
         if full && !self.is_empty() {
             return false;
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::identity::RecordId;
 use crate::level::Level;
-use crate::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TOKENS_TARGET, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
 
@@ -208,6 +208,12 @@ fn a_full_block_takes_nothing_and_an_empty_one_anything() {
     }
     assert!(!builder.push(&small.record(), &small.origin));
     assert_eq!(builder.finish(1).count as usize, SEALED_BLOCK_RECORDS);
+
+    let wordy = |n: usize| simple(0, (0..10).map(|w| format!("w{n}x{w} ")).collect::<String>().as_bytes());
+    let taken = (0..).map(wordy).take_while(|words| builder.push(&words.record(), &words.origin)).count();
+    assert!((BLOCK_TOKENS_TARGET / 10 - 1..=BLOCK_TOKENS_TARGET / 10).contains(&taken), "{taken}");
+    let block = builder.finish(1);
+    assert!(block.bloom.len() <= 2 * BLOCK_TOKENS_TARGET + 40, "{} bytes", block.bloom.len());
 
     let large = simple(0, &vec![b'y'; BLOCK_BYTES_MAX + 1]);
     assert!(builder.push(&large.record(), &large.origin));

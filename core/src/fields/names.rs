@@ -4,7 +4,7 @@
 use super::scan::Text;
 use super::table::{self, Entry};
 
-/// A field of FEATURES section 1 that a body can give.
+/// A field that a body can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Field {

@@ -18,6 +18,11 @@ impl Phrase {
         (!words.is_empty()).then_some(Phrase { words, needle })
     }
 
+    /// A word that is in every body that holds the phrase.
+    pub fn needle(&self) -> Option<&Needle> {
+        self.needle.as_ref()
+    }
+
     pub fn is_in_body(&self, body: &[u8]) -> bool {
         if self.needle.as_ref().is_some_and(|needle| !needle.may_be_a_word_of(body)) {
             return false;
@@ -83,7 +88,7 @@ impl Needle {
 
     /// `false`: the word is in no value of the body. Only `\u` escapes can hide its letters.
     pub fn may_be_a_word_of(&self, body: &[u8]) -> bool {
-        self.is_in(body) || memchr::memmem::find(body, b"\\u").is_some()
+        self.find_in(body).is_some() || memchr::memmem::find(body, b"\\u").is_some()
     }
 
     fn new(lower: &[u8]) -> Needle {
@@ -94,11 +99,17 @@ impl Needle {
         Needle { lower: lower.to_vec(), rare, cases: (byte, byte.to_ascii_uppercase()) }
     }
 
-    fn is_in(&self, body: &[u8]) -> bool {
-        memchr::memchr2_iter(self.cases.0, self.cases.1, body).any(|hit| {
-            let Some(start) = hit.checked_sub(self.rare) else { return false };
-            body.get(start..start + self.lower.len())
-                .is_some_and(|found| found.eq_ignore_ascii_case(&self.lower))
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.lower.len()
+    }
+
+    /// Where these letters first are, in any case, as a word or within one.
+    pub fn find_in(&self, bytes: &[u8]) -> Option<usize> {
+        memchr::memchr2_iter(self.cases.0, self.cases.1, bytes).find_map(|hit| {
+            let start = hit.checked_sub(self.rare)?;
+            let found = bytes.get(start..start + self.lower.len())?;
+            found.eq_ignore_ascii_case(&self.lower).then_some(start)
         })
     }
 }

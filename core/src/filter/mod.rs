@@ -9,9 +9,10 @@
 //!   as words; `!=` is `NOT field=value` (true also where the field is absent). `<`, `<=`, `>`, `>=` compare numbers when
 //!   the value is one, else text; levels by rank; times.
 //! - `NOT` binds stronger than `AND`, `AND` than `OR`; what stands side by side is `AND`. These three are upper case.
-//! - Fields: those of FEATURES section 1, in any case, with or without `_`; `data.<key>`, `data.<key>.<key>` for the rest.
+//! - Fields: those of `names`, in any case, with or without `_`; `data.<key>`, `data.<key>.<key>` for the rest.
 //!
-//! Law: if a record matches, the bloom filter of its tokens satisfies [`Filter::plan`].
+//! Laws: if a record matches, the bloom filter of its tokens satisfies [`Filter::plan`], and [`Filter::screen`] lets its body
+//! through.
 
 mod body;
 mod eval;
@@ -20,6 +21,7 @@ mod lex;
 mod names;
 mod parse;
 mod plan;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -32,6 +34,7 @@ use crate::record::Record;
 
 pub use parse::parse;
 pub use plan::FilterPlan;
+pub use screen::Screen;
 
 use names::Field;
 
@@ -65,6 +68,11 @@ impl Filter {
     /// What any matching record's block must satisfy.
     pub fn plan(&self) -> FilterPlan {
         plan::plan(&self.expr)
+    }
+
+    /// Which of many bodies can match at all.
+    pub fn screen(&self) -> Screen<'_> {
+        Screen::new(&self.expr)
     }
 }
 

@@ -240,6 +240,31 @@ fn plans() {
     assert!(plan(&huge).tokens.len() <= 24);
 }
 
+#[test]
+fn a_screen_lets_few_through() {
+    let bodies =
+        ["connection reset", "", "Connection TIMEOUT", "time", "out", r"\u0063onnection \u0074imeout"];
+    let ends: Vec<u32> = bodies
+        .iter()
+        .scan(0, |end, body| {
+            *end += body.len() as u32;
+            Some(*end)
+        })
+        .collect();
+    let through = |expression: &str| {
+        parse(expression).expect(expression).screen().may_match(bodies.concat().as_bytes(), &ends)
+    };
+    assert_eq!(through("connection timeout"), Some(vec![2, 5]));
+    assert_eq!(through("\"connection reset\""), Some(vec![0, 2, 5]));
+    assert_eq!(through("reset OR timeout"), Some(vec![0, 2, 3, 5]), "3: across two bodies");
+    assert_eq!(through("timeout level>=info NOT reset"), Some(vec![2, 3, 5]));
+    assert_eq!(through("nobody"), Some(vec![5]));
+    for any in ["", "level>=info", "NOT reset", "reset OR level>=info", "\u{e9}t\u{e9}"] {
+        let filter = if any.is_empty() { Filter::all() } else { parse(any).expect(any) };
+        assert_eq!(filter.screen().may_match(b"x", &[1]), None, "{any}");
+    }
+}
+
 /// Few letters, so that filters and records meet.
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -356,6 +381,32 @@ proptest! {
                 prop_assert!(
                     plan.may_match(record.level.bit(), time_us, time_us, &origin.tenant, &bloom),
                     "{} in {:?}: {:?}", expression, String::from_utf8_lossy(&body), plan
+                );
+            }
+        }
+    }
+
+    /// The law: what matches is never held back by the screen, whatever lies beside it.
+    #[test]
+    fn a_screen_never_holds_back_a_match(
+        bodies in prop::collection::vec(body(), 1..6),
+        expressions in prop::collection::vec(expression(), 8),
+        tenant in word(),
+    ) {
+        let origin = Origin { tenant, ..Origin::default() };
+        let ends: Vec<u32> = bodies
+            .iter()
+            .scan(0, |end, body| { *end += body.len() as u32; Some(*end) })
+            .collect();
+        for expression in expressions {
+            let Ok(filter) = parse(&expression) else { continue };
+            let Some(through) = filter.screen().may_match(&bodies.concat(), &ends) else { continue };
+            prop_assert!(through.is_sorted_by(|a, b| a < b), "{:?}", through);
+            for (place, body) in bodies.iter().enumerate() {
+                let record = Record { body, ..record(&origin, Level::Info, "") };
+                prop_assert!(
+                    through.contains(&(place as u32)) || !filter.matches(&record, &origin),
+                    "{} holds back {:?}", expression, String::from_utf8_lossy(body)
                 );
             }
         }

@@ -51,7 +51,7 @@ impl Leaf {
         LeafRef { class: self.class, from_us: self.from_us, to_us: self.to_us }
     }
 
-    /// Whether all records of the leaf are older than `retention_us` (DESIGN law 9).
+    /// Whether all records of the leaf are older than `retention_us`.
     pub fn expired(&self, retention_us: i64, now_us: i64) -> bool {
         self.to_us <= now_us.saturating_sub(retention_us)
     }

@@ -31,7 +31,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// FEATURES section 5: ERROR 30d, WARN 14d, INFO 7d, DEBUG 1d, for everything that no other policy matches.
+    /// ERROR 30d, WARN 14d, INFO 7d, DEBUG 1d, for everything that no other policy matches.
     pub fn builtin() -> Policy {
         Policy {
             name: DEFAULT.to_owned(),
@@ -61,7 +61,7 @@ pub struct Match {
     pub categories: Vec<Category>,
 }
 
-/// See FEATURES section 1: `audit` records say so themselves, all others are `system`.
+/// `audit` records say so themselves, all others are `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {

@@ -75,6 +75,11 @@ impl BloomBuilder {
         BloomBuilder { distinct: Vec::new(), table: vec![0; TABLE_MIN], overflow: None }
     }
 
+    /// Distinct tokens so far.
+    pub fn tokens(&self) -> usize {
+        self.distinct.len()
+    }
+
     #[inline]
     pub fn insert(&mut self, token: u64) {
         if let Some(bloom) = &mut self.overflow {

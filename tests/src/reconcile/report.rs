@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// FAULTS.md's invariants.
+/// What always holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Law {
-    /// I1
+    /// Each written line is stored once.
     ExactlyOnce,
-    /// I2
+    /// Nothing is stored that nobody wrote.
     NothingUnwritten,
-    /// I3
+    /// Bodies are the written bytes.
     Intact,
-    /// I4
+    /// A stream's records are in the order of its lines.
     Order,
-    /// I5
+    /// A record has the tenant of its namespace.
     Tenant,
-    /// I7
+    /// What is checkpointed is stored.
     Checkpoint,
-    /// I11
+    /// Bytes read = stored + gated + lost.
     Accounts,
 }
 

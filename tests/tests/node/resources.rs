@@ -1,4 +1,4 @@
-//! Acceptance D and E as a person at a terminal meets them: a policy and a level config, applied and edited by `kubectl` on
+//! Policies and levels as a person at a terminal meets them: a policy and a level config, applied and edited by `kubectl` on
 //! a node with the installed release, while a query in a loop watches that nothing goes that should not.
 
 use std::collections::BTreeMap;

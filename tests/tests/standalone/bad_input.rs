@@ -1,4 +1,4 @@
-//! FAULTS' bad input through the whole pipeline: no panic, each stored as it was and flagged where it did not parse, the lines
+//! Bad input through the whole pipeline: no panic, each stored as it was and flagged where it did not parse, the lines
 //! beside it intact. What comes out is compared byte for byte.
 
 use std::collections::BTreeMap;

@@ -115,7 +115,7 @@ fn members(members: Vec<(String, String)>) -> String {
     format!("{{ {} }}", members.join(" ,"))
 }
 
-/// Level and audit of a flat body, written again from FEATURES with nothing of the real code but the word table.
+/// Level and audit of a flat body, written again with nothing of the real code but the word table.
 fn by_the_book(body: &str) -> Option<(Level, bool)> {
     let object: serde_json::Map<String, Value> = serde_json::from_str(body).ok()?;
     let audit = object.get("is_audit") == Some(&Value::Bool(true))

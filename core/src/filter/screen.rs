@@ -1,0 +1,80 @@
+//! A block's bodies at once: which records can match at all, before any is read. A pass over the block's bytes costs a
+//! fraction of a look at every record.
+
+use super::find::Needle;
+use super::{Expr, Test};
+
+/// More alternatives than this in one clause cost more than they spare.
+const ALTERNATIVES_MAX: usize = 8;
+
+/// Words that bodies must hold: all of, any of. No clause: any body may match.
+#[derive(Debug)]
+pub struct Screen<'f> {
+    clauses: Vec<Clause<'f>>,
+}
+
+type Clause<'f> = Vec<&'f Needle>;
+
+impl<'f> Screen<'f> {
+    pub(super) fn new(expr: &'f Expr) -> Screen<'f> {
+        let mut clauses = clauses(expr);
+        // The one that few bodies satisfy goes over all bytes: a long word is rarer than a short one.
+        clauses.sort_by_key(|clause| std::cmp::Reverse(worth(clause)));
+        Screen { clauses }
+    }
+
+    /// The records whose bodies can match, ascending; `None`: all may. `bodies` lie one after the other; `ends` says where
+    /// each ends.
+    pub fn may_match(&self, bodies: &[u8], ends: &[u32]) -> Option<Vec<u32>> {
+        let (first, others) = self.clauses.split_first()?;
+        let body = |record: u32| {
+            let start = record.checked_sub(1).map_or(0, |before| ends[before as usize]);
+            &bodies[start as usize..ends[record as usize] as usize]
+        };
+        let mut found = Vec::new();
+        for needle in first {
+            each_record(bodies, ends, |rest| needle.find_in(rest), &mut found);
+        }
+        found.retain(|&record| {
+            others.iter().all(|clause| clause.iter().any(|needle| needle.find_in(body(record)).is_some()))
+        });
+        // Letters may hide behind `\u` escapes: such a body is for the evaluator.
+        each_record(bodies, ends, |rest| memchr::memmem::find(rest, b"\\u"), &mut found);
+        found.sort_unstable();
+        found.dedup();
+        Some(found)
+    }
+}
+
+/// Pushes each record in which something is found. What lies across two bodies is found in the first, by mistake.
+fn each_record(bodies: &[u8], ends: &[u32], find: impl Fn(&[u8]) -> Option<usize>, found: &mut Vec<u32>) {
+    let mut from = 0;
+    while let Some(place) = bodies.get(from..).and_then(&find) {
+        let record = ends.partition_point(|&end| end as usize <= from + place);
+        let Some(&end) = ends.get(record) else { return };
+        found.push(record as u32);
+        from = end as usize;
+    }
+}
+
+fn worth(clause: &Clause<'_>) -> usize {
+    clause.iter().map(|needle| needle.len()).min().unwrap_or(0)
+}
+
+/// What every matching body satisfies.
+fn clauses(expr: &Expr) -> Vec<Clause<'_>> {
+    match expr {
+        Expr::And(parts) => parts.iter().flat_map(clauses).collect(),
+        // One of each branch will do; a branch without any lets everything through.
+        Expr::Or(parts) => {
+            let best = parts.iter().map(|part| clauses(part).into_iter().max_by_key(worth));
+            match best.collect::<Option<Vec<_>>>().map(|best| best.concat()) {
+                Some(any) if (1..=ALTERNATIVES_MAX).contains(&any.len()) => vec![any],
+                _ => Vec::new(),
+            }
+        }
+        Expr::Test(Test::Text(phrase)) => phrase.needle().map(|needle| vec![needle]).into_iter().collect(),
+        Expr::Test(Test::Field { needle: Some(needle), .. }) => vec![vec![needle]],
+        Expr::Test(_) | Expr::Not(_) => Vec::new(),
+    }
+}
