@@ -10,8 +10,12 @@ use crate::error::StoreError;
 use crate::scope::TenantScope;
 use crate::search::{Cursor, TimeRange};
 
-/// Blocks listed at a time.
-pub const LIMIT: usize = 256;
+/// Blocks listed at a time: few first. Planning a statement over hundreds of leaves costs more than running it.
+pub const LIMITS: [usize; 3] = [256, 1024, 4096];
+/// For the transaction of a search. Blocks come in the order of the indexes, so that a list ends with its limit: the planner
+/// cannot know how much a bloom filter lets through, takes it for nearly nothing, and would read every block to sort a few.
+pub const SETTINGS: &str =
+    "set local enable_sort = off; set local max_parallel_workers_per_gather = 0; set local jit = off";
 
 /// What a search asks of a block and of a record before the filter is asked.
 #[derive(Clone, Debug)]
@@ -111,28 +115,29 @@ impl Wanted {
     }
 }
 
-/// The next [`LIMIT`] blocks below (time to, id), newest first: fresh ones and sealed ones in one statement.
+/// The next `limit` blocks below (time to, id), newest first: fresh ones and sealed ones in one statement.
 pub async fn list(
     transaction: &Transaction<'_>,
     wanted: &Wanted,
     below: Option<(i64, i64)>,
+    limit: usize,
 ) -> Result<Vec<Candidate>, StoreError> {
     let conditions = wanted.conditions(below.is_some());
+    let newest = format!("order by time_to desc, id desc limit {limit}");
+    let branch = |table: &str, fresh: &str| {
+        format!(
+            "(select id, time_to, tableoid as relation, ctid as place from {table} where {fresh}{conditions} {newest})"
+        )
+    };
     // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
+    let fresh = "seq > ((select array_agg(upto order by lane) from seals))[lane + 1] and ";
+    let branches: Vec<String> = (0..crate::ring::RINGS)
+        .map(|ring| branch(&format!("ring_{ring}"), fresh))
+        .chain([branch("blocks", "")])
+        .collect();
     let sql = format!(
-        "select id, time_to, relation::regclass::text, place::text from ( \
-           select id, time_to, tableoid relation, ctid place from ( \
-             {rings}) fresh_blocks \
-           union all \
-           select id, time_to, tableoid, ctid from blocks where {conditions}) both_kinds \
-         order by time_to desc, id desc limit {LIMIT}",
-        rings = (0..crate::ring::RINGS)
-            .map(|ring| format!(
-                "select id, time_to, tableoid, ctid from ring_{ring} where {conditions} \
-                 and seq > ((select array_agg(upto order by lane) from seals))[lane + 1]"
-            ))
-            .collect::<Vec<_>>()
-            .join(" union all "),
+        "select id, time_to, relation::regclass::text, place::text from ({}) both_kinds {newest}",
+        branches.join(" union all ")
     );
     let (from, to) = (timestamp(wanted.from_us)?, timestamp(wanted.to_us)?);
     let mask = i16::from(wanted.level_mask);

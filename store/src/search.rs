@@ -163,15 +163,14 @@ pub async fn search(
         best: BTreeMap::new(),
         origins: HashMap::new(),
     };
+    let statement_ms_max = budget_ms.saturating_add(STATEMENT_MS_MAX).min(MS_MAX);
+    let settings = format!("set local statement_timeout = {statement_ms_max}; {}", candidates::SETTINGS);
     // Sent ahead of the first statement, not waited for.
-    let backstop =
-        format!("set local statement_timeout = {}", budget_ms.saturating_add(STATEMENT_MS_MAX).min(MS_MAX));
-    let (limited, found) =
-        join(transaction.batch_execute(&backstop), scan(&transaction, hits, deadline)).await;
+    let (set, found) = join(transaction.batch_execute(&settings), scan(&transaction, hits, deadline)).await;
     // Nothing was written; an error of the search is the one to tell.
     let ended = transaction.commit().await.map_err(StoreError::sql("end", "a search"));
     let (hits, scanned) = found?;
-    limited.map_err(StoreError::sql("limit", "a search"))?;
+    set.map_err(StoreError::sql("set up", "a search"))?;
     ended?;
     client.finish();
     Ok(hits.into_found(scanned))
@@ -194,9 +193,12 @@ async fn scan(
     let mut below = None;
     let mut blocks_read = 0;
     let mut step = 0;
+    let mut limits = candidates::LIMITS.iter().copied();
+    let mut limit = 0;
     loop {
-        let list = candidates::list(transaction, &wanted, below).await?;
-        let more = list.len() == candidates::LIMIT;
+        limit = limits.next().unwrap_or(limit);
+        let list = candidates::list(transaction, &wanted, below, limit).await?;
+        let more = list.len() == limit;
         let mut rest = &list[..];
         let mut fetched: Option<Vec<Payload>> = None;
         while let Some(next) = rest.first() {
