@@ -216,6 +216,8 @@ impl Cluster {
             origin.version.clone_from(&pod.version);
             context.labels.clone_from(&pod.labels);
         }
+        // An annotation may be as long as its writer likes, and is in every batch.
+        context.origin = context.origin.cleaned();
         context
     }
 
