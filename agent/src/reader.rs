@@ -319,9 +319,9 @@ impl Reader {
             self.waiting.remove(&id);
             return;
         };
-        if let (Some(_), ContextSource::Kubernetes(cluster), Source::Container { uid, .. }) =
+        if let (Some(_), ContextSource::Kubernetes(cluster), Source::Container { .. }) =
             (&run.context, &self.context, &run.source)
-            && !cluster.is_alive(uid)
+            && !cluster.is_alive(&run.source)
         {
             // What is known of a pod that is gone stays as it was.
             return;

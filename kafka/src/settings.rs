@@ -248,6 +248,9 @@ pub fn reason(code: RDKafkaErrorCode, topic: &str) -> String {
         RDKafkaErrorCode::InvalidReplicationFactor => {
             "kafka.replication is larger than the number of brokers".to_owned()
         }
+        RDKafkaErrorCode::MessageSizeTooLarge => {
+            format!("a message is larger than topic {topic} takes (its max.message.bytes)")
+        }
         RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure => {
             "no broker answers at kafka.brokers".to_owned()
         }
