@@ -19,7 +19,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Asked, Context, Lookup, Source, Static};
+use crate::context::{Asked, Context, Lookup, Source, Static, pod_folder};
 use crate::wake::Waker;
 
 /// Deleted pods are remembered for their last lines.
@@ -42,7 +42,7 @@ pub struct Cluster {
 
 #[derive(Default)]
 struct Index {
-    /// By UID as the pod's folder has it.
+    /// By the name of the pod's folder: a pod that claims another's UID (by an annotation) has a folder of its own here.
     pods: HashMap<String, PodFacts>,
     namespaces: HashMap<String, NamespaceFacts>,
 }
@@ -50,7 +50,6 @@ struct Index {
 #[derive(Clone, Debug)]
 struct PodFacts {
     namespace: String,
-    name: String,
     service: Option<String>,
     workload: String,
     version: String,
@@ -102,7 +101,6 @@ impl PodFacts {
         let service = service_of(meta.annotations.as_ref().unwrap_or(&none), &labels, &workload);
         PodFacts {
             namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
             service,
             workload,
             version: labels.get("app.kubernetes.io/version").cloned().unwrap_or_default(),
@@ -117,10 +115,12 @@ fn micros(time: &Time) -> i64 {
     time.0.as_microsecond()
 }
 
-/// The UID in a pod's folder: a static pod's is the hash of its manifest, while its mirror in the API has another.
-fn folder_uid(meta: &ObjectMeta) -> Option<String> {
+/// The name of a pod's folder. The UID in it is the hash of its manifest for a static pod, while its mirror in the API has
+/// another.
+fn folder_of(meta: &ObjectMeta) -> Option<String> {
     let hash = meta.annotations.as_ref().and_then(|all| all.get("kubernetes.io/config.mirror"));
-    hash.or(meta.uid.as_ref()).cloned()
+    let uid = hash.or(meta.uid.as_ref())?;
+    Some(pod_folder(meta.namespace.as_ref()?, meta.name.as_ref()?, uid))
 }
 
 impl Cluster {
@@ -154,8 +154,8 @@ impl Cluster {
             return Lookup::Ready(Arc::new(self.known.context(source)));
         };
         let index = self.index();
-        // The folder's name must say the same as the API: another pod's UID would be a forgery.
-        let facts = index.pods.get(uid).filter(|facts| facts.namespace == *namespace && facts.name == *pod);
+        // All of the folder's name must be what the API says: another pod's UID would be a forgery.
+        let facts = index.pods.get(&pod_folder(namespace, pod, uid));
         // Of a pod that is gone, and whose namespace was not known while it lived, no more can be learnt here.
         let facts = facts.filter(|facts| !matches!(facts.deleted, Some((_, None))));
         if let Some(facts) = facts {
@@ -193,9 +193,11 @@ impl Cluster {
         }
     }
 
-    /// Whether the API knows this very pod as alive.
-    pub fn is_alive(&self, uid: &str) -> bool {
-        self.index().pods.get(uid).is_some_and(|facts| facts.deleted.is_none())
+    /// Whether the API knows the source's very pod as alive.
+    pub fn is_alive(&self, source: &Source) -> bool {
+        let Source::Container { namespace, pod, uid, .. } = source else { return false };
+        let index = self.index();
+        index.pods.get(&pod_folder(namespace, pod, uid)).is_some_and(|facts| facts.deleted.is_none())
     }
 
     fn context(&self, source: &Source, pod: Option<&PodFacts>, of_namespace: &NamespaceFacts) -> Context {
@@ -216,22 +218,24 @@ impl Cluster {
             origin.version.clone_from(&pod.version);
             context.labels.clone_from(&pod.labels);
         }
+        // An annotation may be as long as its writer likes, and is in every batch.
+        context.origin = context.origin.cleaned();
         context
     }
 
     fn pod_applied(&self, meta: &ObjectMeta) {
-        if let Some(uid) = folder_uid(meta) {
-            self.index().pods.insert(uid, PodFacts::of(meta));
+        if let Some(folder) = folder_of(meta) {
+            self.index().pods.insert(folder, PodFacts::of(meta));
         }
     }
 
-    fn pod_deleted(&self, uid: &str) {
+    fn pod_deleted(&self, folder: &str) {
         let mut index = self.index();
-        let of_namespace = index.pods.get(uid).and_then(|facts| {
+        let of_namespace = index.pods.get(folder).and_then(|facts| {
             let namespace = index.namespaces.get(&facts.namespace)?;
             facts.created_us.is_none_or(|time| namespace.held_at(time)).then(|| namespace.clone())
         });
-        if let Some(facts) = index.pods.get_mut(uid)
+        if let Some(facts) = index.pods.get_mut(folder)
             && facts.deleted.is_none()
         {
             facts.deleted = Some((Instant::now(), of_namespace));
@@ -265,8 +269,8 @@ impl Cluster {
             match event {
                 Ok(Event::Apply(pod)) => self.pod_applied(&pod.metadata),
                 Ok(Event::Delete(pod)) => {
-                    if let Some(uid) = folder_uid(&pod.metadata) {
-                        self.pod_deleted(&uid);
+                    if let Some(folder) = folder_of(&pod.metadata) {
+                        self.pod_deleted(&folder);
                     }
                 }
                 Ok(Event::Init) => {
@@ -274,13 +278,13 @@ impl Cluster {
                     continue;
                 }
                 Ok(Event::InitApply(pod)) => {
-                    listed.extend(folder_uid(&pod.metadata));
+                    listed.extend(folder_of(&pod.metadata));
                     self.pod_applied(&pod.metadata);
                 }
                 Ok(Event::InitDone) => {
                     let gone: Vec<String> =
-                        self.index().pods.keys().filter(|uid| !listed.contains(uid)).cloned().collect();
-                    gone.iter().for_each(|uid| self.pod_deleted(uid));
+                        self.index().pods.keys().filter(|folder| !listed.contains(folder)).cloned().collect();
+                    gone.iter().for_each(|folder| self.pod_deleted(folder));
                     self.pods_synced.store(true, Ordering::Release);
                 }
                 Err(_) => continue,

@@ -113,14 +113,14 @@ fn a_deleted_pod_keeps_the_tenant_it_had() {
     let cluster = cluster();
     namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
     pod(&cluster, json!({}));
-    cluster.pod_deleted(UID);
+    cluster.pod_deleted("shop_web-1_0b8e");
     namespace(
         &cluster,
         "shop",
         json!({"creationTimestamp": "2026-06-01T00:00:00Z", "labels": {TENANT: "newcomer"}}),
     );
     assert_eq!(ask(&cluster, &source("shop", UID), 0, None).unwrap().tenant, "acme");
-    assert!(!cluster.is_alive(UID));
+    assert!(!cluster.is_alive(&source("shop", UID)));
 }
 
 #[test]
@@ -163,4 +163,29 @@ fn services_and_workloads() {
         let origin = ask(&cluster, &source("shop", UID), 0, None).unwrap();
         assert_eq!((origin.service.as_str(), origin.workload.as_str()), (service, workload), "{more}");
     }
+}
+
+/// Whoever may make pods may write the annotation that a static pod's mirror has.
+#[test]
+fn a_pod_that_claims_the_uid_of_another_does_not_take_its_place() {
+    let cluster = cluster();
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
+    namespace(&cluster, "evil", json!({"labels": {TENANT: "evil"}}));
+    pod(&cluster, json!({"labels": {SERVICE: "web"}}));
+    let claim = json!({"kubernetes.io/config.mirror": UID});
+    pod(&cluster, json!({"namespace": "evil", "uid": "0b8f", "annotations": claim}));
+    let origin = ask(&cluster, &source("shop", UID), 0, None).unwrap();
+    assert_eq!((origin.tenant.as_str(), origin.service.as_str()), ("acme", "web"));
+    cluster.pod_deleted("evil_web-1_0b8e");
+    assert!(cluster.is_alive(&source("shop", UID)));
+}
+
+/// It is in every batch.
+#[test]
+fn an_annotation_may_be_long_and_a_name_may_not() {
+    let cluster = cluster();
+    namespace(&cluster, "shop", json!({}));
+    pod(&cluster, json!({"annotations": {SERVICE: "s".repeat(200_000)}}));
+    let service = ask(&cluster, &source("shop", UID), 0, None).unwrap().service;
+    assert_eq!(service.len(), cordwood_core::limits::NAME_BYTES_MAX);
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cordwood_core::batch::BatchHeader;
+use cordwood_core::batch::{BatchHeader, RECORD_EXTRA_BYTES_MAX};
 use cordwood_core::identity::{Io, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::limits::BATCH_RECORDS_MAX;
@@ -30,6 +30,8 @@ pub struct Stream {
     pub open: Option<OpenBatch>,
     /// Where the unfinished record lies in the files before this one: (file, from there on).
     pub carry: Vec<(u64, u64)>,
+    /// The file before this one that the last part of it lies in, while none lies in this one.
+    pub last_part: Option<u64>,
 }
 
 /// Takes the pipeline's output into the batches of one file.
@@ -44,6 +46,8 @@ pub struct Collector<'a> {
     pub ship: &'a mut Shipper,
     pub tally: &'a mut Tally,
     pub clock: Clock,
+    /// Bytes of records that one message has room for.
+    pub room: usize,
 }
 
 impl Collector<'_> {
@@ -56,11 +60,12 @@ impl Collector<'_> {
             }
             return None;
         }
+        let bytes_max = self.settings.batch.bytes_max.min(self.room);
         let is_full = self.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
             let bytes = batch.builder.bytes();
             batch.file_seq != self.file.seq
                 || batch.builder.len() >= BATCH_RECORDS_MAX
-                || (bytes > 0 && bytes + body_bytes > self.settings.batch.bytes_max)
+                || (bytes > 0 && bytes + body_bytes + RECORD_EXTRA_BYTES_MAX > bytes_max)
         });
         if is_full {
             self.cut(span.io);
@@ -92,7 +97,7 @@ impl Collector<'_> {
             bytes: batch.bytes,
             gated: batch.gated,
             limited: 0,
-            rejected: batch.rejected,
+            rejected: 0,
             loss: None,
         };
         let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from.clone());
@@ -108,16 +113,21 @@ impl Collector<'_> {
 impl Output for Collector<'_> {
     #[inline]
     fn kept(&mut self, record: Kept<'_>) {
-        if self.open_for(&record.span, record.body.len()).is_none() {
+        // The topic takes no more in one message: better a part of it than nothing.
+        let kept = record.body.len().min(self.room.saturating_sub(RECORD_EXTRA_BYTES_MAX));
+        if self.open_for(&record.span, kept).is_none() {
             return;
         }
         let Some(batch) = &mut self.streams[record.span.io as usize].open else { return };
-        batch.builder.push(record.time_ns, record.level, record.flags, record.span.end, &record.body);
+        let cut = (record.body.len() - kept) as u64;
+        let flags = if cut > 0 { record.flags | Flags::TRUNCATED } else { record.flags };
+        let before = batch.builder.bytes();
+        batch.builder.push(record.time_ns, record.level, flags, record.span.end, &record.body[..kept]);
         batch.urgent |= record.level == Level::Error;
-        self.ship.open_bytes += record.body.len();
+        self.ship.open_bytes += batch.builder.bytes() - before;
         self.tally.records += 1;
         self.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));
-        self.tally.cut_bytes += record.bytes_cut;
+        self.tally.cut_bytes += record.bytes_cut + cut;
     }
 
     fn gated(&mut self, span: Span) {

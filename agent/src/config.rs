@@ -52,7 +52,8 @@ impl Default for Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileInput {
-    /// Absolute paths, `*`, `?` and `[...]` allowed in the last part. Files are followed through rename rotation.
+    /// Absolute paths, `*`, `?`, `[...]` and `{a,b}` allowed in the last part; a file is of the first entry that it matches.
+    /// Files are followed through rename rotation.
     pub paths: Vec<String>,
     pub service: String,
     /// The tenant of these files (they have no namespace); `unassigned` when absent.
@@ -109,7 +110,7 @@ pub struct NamespaceTenant {
 pub struct Batch {
     /// The longest a line waits for company. An ERROR goes at once.
     pub linger_ms: u64,
-    /// Bodies in a batch; also what a batch is cut at.
+    /// Records in a batch, as a message holds them: what it is cut at, unless the topic takes less (a larger record travels alone).
     pub bytes_max: usize,
     /// Lines that were only counted (gated) are reported at least this often.
     pub counters_ms: u64,
@@ -124,7 +125,8 @@ impl Default for Batch {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Read {
-    /// Everything that was read and is not yet acknowledged; reading stops above it.
+    /// Everything that was read and is not yet acknowledged; reading stops above it. Records whose end was not read yet may
+    /// take three quarters of it; above that the longest goes in pieces.
     pub memory_bytes_max: usize,
     /// Files that the node has removed and that are held open because they are not read yet; above it the oldest are let go,
     /// which is a loss.
@@ -212,7 +214,7 @@ impl Config {
                     return invalid("files.paths", &format!("{path:?} is not an absolute path"));
                 }
                 let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                if folder.contains(['*', '?', '[']) {
+                if folder.contains(['*', '?', '[', '{']) {
                     return invalid("files.paths", &format!("{path:?}: wildcards only after the last /"));
                 }
                 if let Err(error) = globset::Glob::new(path) {
@@ -226,6 +228,12 @@ impl Config {
             }
             if rule.tenant.is_empty() {
                 return invalid("tenants.namespaces", "a tenant is empty");
+            }
+            if rule.tenant_id.as_deref() == Some("") {
+                return invalid(
+                    "tenants.namespaces",
+                    "a tenant_id is empty: leave it out, and it is the tenant",
+                );
             }
         }
         Ok(self)
@@ -253,6 +261,16 @@ mod tests {
             ("kubernetes: {enabled: false}\nfiles: [{paths: [x.log]}]", "\"x.log\" is not an absolute path"),
             ("kubernetes: {enabled: false}\nfiles: [{paths: ['/*/x.log']}]", "only after the last /"),
             ("kubernetes: {enabled: false}\nread: {memory_bytes_max: 1}", "read.memory_bytes_max"),
+            ("kubernetes: {enabled: false}\nfiles: [{paths: ['/{a,b}/x.log']}]", "only after the last /"),
+            ("kubernetes: {enabled: false}\nfiles: [{paths: ['/a/{x,y/z}.log']}]", "only after the last /"),
+            (
+                "kubernetes: {enabled: false}\ntenants: {namespaces: [{namespace: a, tenant: ''}]}",
+                "tenants.namespaces: a tenant is empty",
+            ),
+            (
+                "kubernetes: {enabled: false}\ntenants: {namespaces: [{namespace: a, tenant: t, tenant_id: ''}]}",
+                "tenants.namespaces: a tenant_id is empty",
+            ),
             ("batch: {linger: 1}", "batch.linger: unknown field `linger`"),
         ];
         for (yaml, expected) in cases {

@@ -92,6 +92,11 @@ pub fn parse_pod_folder(name: &str) -> Option<(&str, &str, &str)> {
         .then_some((namespace, pod, uid))
 }
 
+/// What [`parse_pod_folder`] takes apart.
+pub fn pod_folder(namespace: &str, pod: &str, uid: &str) -> String {
+    format!("{namespace}_{pod}_{uid}")
+}
+
 /// Everything that is the same for all lines of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {

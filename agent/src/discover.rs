@@ -144,6 +144,12 @@ impl Discover {
                 } else if let Some(watched) = self.watched.get(&event.wd()) {
                     match watched {
                         Watched::Run(run) => changes.runs.push(*run),
+                        Watched::Folder(FolderKey::Plain(_)) => {
+                            // One folder is watched once, and several patterns may be about files in it.
+                            let same = |pattern: &&Pattern| pattern.seen.wd == Some(event.wd());
+                            let keys = self.patterns.iter().enumerate().filter(|(_, pattern)| same(pattern));
+                            changes.folders.extend(keys.map(|(index, _)| FolderKey::Plain(index)));
+                        }
                         Watched::Folder(key) => {
                             changes.folders.insert(key.clone());
                         }
@@ -188,7 +194,8 @@ impl Discover {
                 }
             };
             let key = FolderKey::Plain(index);
-            if self.patterns[index].seen.wd.is_none() {
+            // A folder that was removed and made again took its watch with it.
+            if self.patterns[index].seen.wd.is_none_or(|wd| !self.watched.contains_key(&wd)) {
                 self.patterns[index].seen.wd = self.watch_folder(&folder, Watched::Folder(key.clone()));
             }
             let mtime_ns = mtime_of(&folder);

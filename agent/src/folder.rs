@@ -19,6 +19,8 @@ pub struct Stat {
     pub size: u64,
     pub mtime_ns: i64,
     pub regular: bool,
+    /// A symbolic link: it is not followed.
+    pub link: bool,
 }
 
 const INSIDE: ResolveFlags =
@@ -89,12 +91,14 @@ pub fn is_unlinked(file: &File) -> bool {
 }
 
 fn stat(stat: &rustix::fs::Stat) -> Stat {
+    let kind = FileType::from_raw_mode(stat.st_mode as RawMode);
     Stat {
         dev: stat.st_dev,
         ino: stat.st_ino,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64),
-        regular: FileType::from_raw_mode(stat.st_mode as RawMode) == FileType::RegularFile,
+        regular: kind == FileType::RegularFile,
+        link: kind == FileType::Symlink,
     }
 }
 

@@ -2,11 +2,11 @@
 //! Promises: nothing is given up silently; what Kafka says about itself is the readiness condition `kafka`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cordwood_core::identity::StreamKey;
-use cordwood_core::limits::MESSAGE_BYTES_MAX;
+use cordwood_core::limits::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, ensure_topic, reason};
 use cordwood_service::Health;
 use rdkafka::client::ClientContext;
@@ -30,10 +30,14 @@ pub struct KafkaSink {
 
 /// Shared with the producer's thread and the task that looks after the topic.
 struct State {
-    /// The topic is there.
+    /// The topic is there, and takes messages of some size.
     ready: AtomicBool,
     /// Something is wrong; the next delivery, or a look at the topic, says that it is over.
     troubled: AtomicBool,
+    /// Bytes of the largest message that the topic takes, as far as it is known.
+    message_bytes_max: AtomicUsize,
+    /// It took less than that: it is looked at before anything more is sent.
+    too_large: AtomicBool,
     health: Health,
     topic: String,
 }
@@ -42,6 +46,39 @@ impl State {
     fn trouble(&self, why: String) {
         self.troubled.store(true, Ordering::SeqCst);
         self.health.set(CONDITION, Err(why));
+    }
+
+    /// A message that should have fitted was too large: the topic was altered, or does not tell its limit.
+    fn refused_size(&self) {
+        self.ready.store(false, Ordering::SeqCst);
+        self.too_large.store(true, Ordering::SeqCst);
+    }
+
+    /// The topic is there. `told`: its own word for its largest message.
+    fn found(&self, told: Option<usize>) {
+        let before = self.message_bytes_max.load(Ordering::SeqCst);
+        let too_large = self.too_large.swap(false, Ordering::SeqCst);
+        let bytes_max = message_bytes_max(before, told, too_large);
+        let topic = &self.topic;
+        if bytes_max < MESSAGE_BYTES_MIN {
+            // Where it cannot be asked it is tried again from above: it may have been altered.
+            let next = told.map_or(MESSAGE_BYTES_MAX, |_| bytes_max);
+            self.message_bytes_max.store(next, Ordering::SeqCst);
+            self.ready.store(false, Ordering::SeqCst);
+            return self.trouble(format!(
+                "topic {topic} takes messages of {bytes_max} bytes at the most: set its max.message.bytes to {MESSAGE_BYTES_MIN} or more"
+            ));
+        }
+        if bytes_max < before {
+            tracing::warn!(
+                topic,
+                message_bytes_max = bytes_max,
+                "records above the topic's largest message are cut; its max.message.bytes would have to be {MESSAGE_BYTES_MAX} to hold any"
+            );
+        }
+        self.message_bytes_max.store(bytes_max, Ordering::SeqCst);
+        self.ready.store(true, Ordering::SeqCst);
+        self.well();
     }
 
     fn well(&self) {
@@ -83,6 +120,9 @@ impl ProducerContext for Context {
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 let why = reason(code, &self.0.topic);
+                if code == RDKafkaErrorCode::MessageSizeTooLarge {
+                    self.0.refused_size();
+                }
                 // What we purge ourselves is no news.
                 if !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
                     self.0.trouble(why.clone());
@@ -115,6 +155,8 @@ impl KafkaSink {
         let state = Arc::new(State {
             ready: AtomicBool::new(false),
             troubled: AtomicBool::new(true),
+            message_bytes_max: AtomicUsize::new(MESSAGE_BYTES_MAX),
+            too_large: AtomicBool::new(false),
             health,
             topic: settings.topic.clone(),
         });
@@ -126,6 +168,9 @@ impl KafkaSink {
 
     fn producer(&mut self) -> Result<&ThreadedProducer<Context>, String> {
         if self.producer.is_none() {
+            // The client packs small messages together: also that must fit, with its frame.
+            let packed_bytes_max = (1 << 20).min(self.message_bytes_max() / 2);
+            self.config.set("batch.size", packed_bytes_max.to_string());
             let made =
                 ThreadedProducer::from_config_and_context(&self.config, Context(Arc::clone(&self.state)));
             self.producer = Some(made.map_err(|error| format!("make the Kafka producer: {error}"))?);
@@ -138,6 +183,13 @@ impl Sink for KafkaSink {
     fn send(&mut self, key: &StreamKey, payload: Vec<u8>, ack: Ack) -> Result<(), Refused> {
         if !self.state.ready.load(Ordering::Acquire) {
             return Err(Refused::Full { payload, ack });
+        }
+        let bytes_max = self.message_bytes_max();
+        if key.as_str().len() + payload.len() > bytes_max {
+            ack.withdraw();
+            return Err(Refused::Broken(format!(
+                "the topic takes messages of {bytes_max} bytes at the most"
+            )));
         }
         let topic = self.settings.topic.clone();
         let producer = self.producer().map_err(Refused::Broken)?;
@@ -163,6 +215,10 @@ impl Sink for KafkaSink {
         }
     }
 
+    fn message_bytes_max(&self) -> usize {
+        self.state.message_bytes_max.load(Ordering::SeqCst)
+    }
+
     fn restart(&mut self) {
         if let Some(producer) = self.producer.take() {
             // Dropping waits for what is on the wire; nobody else should.
@@ -172,6 +228,17 @@ impl Sink for KafkaSink {
                 tracing::warn!(%error, "start a thread to end the Kafka producer");
             }
         }
+    }
+}
+
+/// What to believe of the topic's largest message. `too_large`: one that was not larger than `before` was refused.
+fn message_bytes_max(before: usize, told: Option<usize>, too_large: bool) -> usize {
+    let told = told.map(|told| told.min(MESSAGE_BYTES_MAX));
+    match told {
+        Some(told) if !too_large || told < before => told,
+        // Nobody says how much it takes.
+        _ if too_large => before / 2,
+        _ => before,
     }
 }
 
@@ -196,8 +263,7 @@ async fn look_after_topic(
                             "topic found"
                         );
                     }
-                    state.ready.store(true, Ordering::Release);
-                    state.well();
+                    state.found(topic.message_bytes_max);
                     waker.wake();
                 }
                 Some(Err(error)) => state.trouble(error.to_string()),
@@ -206,6 +272,32 @@ async fn look_after_topic(
         let pause = if state.ready.load(Ordering::Acquire) { 5 } else { 2 };
         if shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(pause))).await.is_none() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topics_largest_message() {
+        let max = MESSAGE_BYTES_MAX;
+        let cases = [
+            // (believed so far, told, refused) -> believed from now on
+            ((max, Some(1_048_588), false), 1_048_588),
+            ((max, Some(1 << 30), false), max),
+            ((max, None, false), max),
+            ((1_048_588, None, false), 1_048_588),
+            // It was altered.
+            ((1_048_588, Some(100_000), true), 100_000),
+            ((100_000, Some(1_048_588), false), 1_048_588),
+            // It does not tell, or it refuses what it says that it takes.
+            ((max, None, true), max / 2),
+            ((1_048_588, Some(1_048_588), true), 524_294),
+        ];
+        for ((before, told, too_large), expected) in cases {
+            assert_eq!(message_bytes_max(before, told, too_large), expected, "{before} {told:?} {too_large}");
         }
     }
 }

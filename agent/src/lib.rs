@@ -12,10 +12,12 @@ pub mod context;
 mod discover;
 mod folder;
 mod kafka_sink;
+mod loss;
 mod progress;
 mod reader;
 mod report;
 mod rotation;
+mod round;
 pub mod rules;
 mod run;
 mod ship;
@@ -24,7 +26,7 @@ mod tail;
 mod telemetry;
 mod wake;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +73,7 @@ pub async fn run(
         discover: discover::Discover::new(config.pods_dir.clone(), &config.files),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
         resume: loaded.checkpoint.runs.into_iter().map(|run| (run.key.clone(), run)).collect(),
+        gone: VecDeque::new(),
         runs: BTreeMap::new(),
         by_key: HashMap::new(),
         folders: HashMap::new(),
@@ -85,6 +88,7 @@ pub async fn run(
         started: Instant::now(),
         buffer: Vec::new(),
         paused_until_ms: 0,
+        unfinished_bytes: 0,
         config,
         context,
         rules,

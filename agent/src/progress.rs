@@ -6,10 +6,9 @@ use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
 use cordwood_core::pipeline::Pipeline;
 
-use crate::run::{Clock, IOS, Run, Settings};
+use crate::run::{IOS, Run};
 use crate::ship::{Sent, Shipper};
 use crate::tail::{Bytes, LogFile};
-use crate::telemetry::Tally;
 
 impl Run {
     pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
@@ -107,7 +106,7 @@ impl Run {
         RunCheckpoint { key: self.key.clone(), origin, files, generations: self.generations.clone() }
     }
 
-    fn checkpoint_of(&self, file: &LogFile) -> FileCheckpoint {
+    pub fn checkpoint_of(&self, file: &LogFile) -> FileCheckpoint {
         let position = self.acknowledged_position(file);
         FileCheckpoint {
             file: file.id,
@@ -128,35 +127,5 @@ impl Run {
             file.is_removed() && file.finished_at_ms.is_none() && file.is_all_acknowledged()
         });
         held.map(|(index, file)| (index, file.size))
-    }
-
-    /// Lets go of such a file: its packed copy is read later on, if there is one; else what was not read is lost.
-    pub fn let_go(
-        &mut self,
-        index: usize,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
-        let position = self.acknowledged_position(&self.files[index]);
-        let file = &mut self.files[index];
-        if self.known.values().any(|known| known.id == file.id) && file.position == position {
-            let id = file.id;
-            self.known.retain(|_, known| known.id != id);
-            let checkpoint = self.checkpoint_of(&self.files[index]);
-            self.resume.push(checkpoint);
-            self.files.remove(index);
-            return;
-        }
-        let loss = LossRange {
-            from: file.position,
-            bytes: file.size.saturating_sub(file.position),
-            exact: true,
-            reason: "removed by the node, and too much was held open already".to_owned(),
-        };
-        file.bytes = Bytes::Gone;
-        file.finished_at_ms = Some(clock.mono_ms);
-        self.lose(index, loss, settings, ship, tally, clock);
     }
 }

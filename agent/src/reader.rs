@@ -2,12 +2,13 @@
 //! Promises: it sleeps when there is nothing to do and stops reading when nothing is taken; memory has a bound; every
 //! file gets its turn.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
+use cordwood_core::identity::FileId;
 use cordwood_core::levels::{GateTarget, LevelRules};
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,20 +20,18 @@ use crate::config::Config;
 use crate::context::{Asked, ContextSource, Lookup, Source, parse_pod_folder};
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::folder::Folder;
-use crate::run::{Clock, Run, Settings, Step};
+use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
 use crate::telemetry::{Tally, Telemetry};
 use crate::wake::Waker;
 
-/// Chunks that a file may be read in one turn.
-const TURN_CHUNKS: usize = 4;
-/// A file that got nothing for so long is left to inotify.
-const IDLE_MS: i64 = 2_000;
 /// Read and acknowledged files are held this long, in case they still grow.
 const SETTLE_GRACES: i64 = 10;
 const HOUSEKEEPING_MS: i64 = 1_000;
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 const RESTART_PAUSE_MS: i64 = 1_000;
+/// Paths whose files are all gone, and of which it is remembered what they began with.
+const GONE_PATHS_MAX: usize = 1_000;
 
 pub(crate) struct Reader {
     pub config: Config,
@@ -48,6 +47,9 @@ pub(crate) struct Reader {
     pub checkpoint: Writer,
     /// What the checkpoint says about runs that were not seen yet.
     pub resume: HashMap<String, RunCheckpoint>,
+    /// Other programs' paths whose files are all gone, the last one last. A file that comes back may begin with the line of
+    /// the one before: without this it would be taken for that one, and its lines for ones that are stored.
+    pub gone: VecDeque<RunCheckpoint>,
     pub runs: BTreeMap<u64, Run>,
     pub by_key: HashMap<String, u64>,
     pub folders: HashMap<FolderKey, BTreeSet<u64>>,
@@ -67,6 +69,8 @@ pub(crate) struct Reader {
     pub buffer: Vec<u8>,
     /// After a failure nothing is read until then.
     pub paused_until_ms: i64,
+    /// Bytes of records whose ends were not read yet, of all runs.
+    pub unfinished_bytes: usize,
 }
 
 impl Reader {
@@ -184,8 +188,7 @@ impl Reader {
         let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            let settings =
-                Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+            let settings = Settings::new(&self.config, &self.ship);
             let refreshed = run.refresh(folder.as_ref(), &settings, &mut self.ship, &mut self.tally, clock);
             let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
@@ -231,6 +234,7 @@ impl Reader {
             }
             FolderKey::Plain(index) => {
                 let pattern = &self.discover.patterns[*index];
+                let earlier = &self.discover.patterns[..*index];
                 let path = |name: &str| format!("{}/{name}", pattern.folder.display()).replace("//", "/");
                 // (A folder `x` beside `x.log` is nobody's live file.)
                 let is_older = |name: &str| {
@@ -242,6 +246,7 @@ impl Reader {
                 let mut found: Vec<(Source, String)> = names
                     .iter()
                     .filter(|name| pattern.matcher.is_match(path(name)) && !is_older(name))
+                    .filter(|name| !earlier.iter().any(|other| other.matcher.is_match(path(name))))
                     .map(|name| (Source::File { path: path(name), input: pattern.input }, name.clone()))
                     .collect();
                 found.sort_by(|a, b| a.1.cmp(&b.1));
@@ -258,7 +263,8 @@ impl Reader {
         self.next_run += 1;
         let id = self.next_run;
         let mut run = Run::new(id, key.clone(), source, live_name, clock.mono_ms);
-        if let Some(resume) = self.resume.remove(&key) {
+        let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
+        if let Some(resume) = self.resume.remove(&key).or(gone) {
             run.remembered = resume.origin;
             run.resume = resume.files;
             run.generations = resume.generations;
@@ -276,18 +282,23 @@ impl Reader {
             let unread = resume.files.iter().any(|file| !file.done && file.size > file.position);
             let Some(source) = Source::of_key(&key, resume.origin.as_ref()).filter(|_| unread) else {
                 self.tally.files_vanished += resume.files.iter().filter(|file| !file.done).count() as u64;
+                self.remember_gone(key, resume.generations);
                 continue;
             };
             self.resume.insert(key, resume);
             let id = self.run_of(source, String::new(), clock);
             if let Some(run) = self.runs.get_mut(&id) {
-                let settings = Settings {
-                    batch: &self.config.batch,
-                    grace_ms: self.config.read.rotation_grace_ms as i64,
-                };
+                let settings = Settings::new(&self.config, &self.ship);
                 let _ = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
                 self.active.insert(id);
             }
+        }
+    }
+
+    fn remember_gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
+        if !generations.is_empty() {
+            self.gone.push_back(RunCheckpoint { key, origin: None, files: Vec::new(), generations });
+            self.gone.drain(..self.gone.len().saturating_sub(GONE_PATHS_MAX));
         }
     }
 
@@ -308,9 +319,9 @@ impl Reader {
             self.waiting.remove(&id);
             return;
         };
-        if let (Some(_), ContextSource::Kubernetes(cluster), Source::Container { uid, .. }) =
+        if let (Some(_), ContextSource::Kubernetes(cluster), Source::Container { .. }) =
             (&run.context, &self.context, &run.source)
-            && !cluster.is_alive(uid)
+            && !cluster.is_alive(&run.source)
         {
             // What is known of a pod that is gone stays as it was.
             return;
@@ -328,10 +339,7 @@ impl Reader {
                 if run.context.as_ref() == Some(&context) {
                     return;
                 }
-                let settings = Settings {
-                    batch: &self.config.batch,
-                    grace_ms: self.config.read.rotation_grace_ms as i64,
-                };
+                let settings = Settings::new(&self.config, &self.ship);
                 run.set_context(context, &settings, &mut self.ship, &mut self.tally, clock);
                 set_gate(run, &self.rules.borrow());
                 run.last_data_ms = clock.mono_ms;
@@ -373,86 +381,6 @@ impl Reader {
         self.active.extend(self.runs.keys());
     }
 
-    fn has_room(&self) -> bool {
-        !self.ship.is_stalled() && self.ship.held_bytes() < self.config.read.memory_bytes_max
-    }
-
-    /// Gives each active run its turn. True: there is more to read and room for it.
-    fn read_round(&mut self, clock: Clock) -> bool {
-        let settings =
-            Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
-        let memory_bytes_max = self.config.read.memory_bytes_max;
-        let paused = clock.mono_ms < self.paused_until_ms;
-        let (mut more, mut blocked_at, mut new_rules) = (false, None, false);
-        let ids: Vec<u64> =
-            self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect();
-        for id in ids {
-            let Some(run) = self.runs.get_mut(&id) else {
-                self.active.remove(&id);
-                continue;
-            };
-            run.cut_due(&settings, &mut self.ship, &mut self.tally, clock);
-            if run.unnamed.is_some() {
-                match run.name_unnamed(clock) {
-                    Ok(named) => self.dirty |= named,
-                    Err(error) => tracing::warn!(run = run.key, %error, "read log file"),
-                }
-            }
-            // (Whose it is may be told by the time of its first line.)
-            if run.context.is_none() {
-                continue;
-            }
-            // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
-            let mut at_end = false;
-            for _ in 0..TURN_CHUNKS {
-                if paused || self.ship.is_stalled() || self.ship.held_bytes() >= memory_bytes_max {
-                    blocked_at.get_or_insert(id);
-                    break;
-                }
-                match run.step(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock) {
-                    Ok(Step::More) => more = true,
-                    Ok(Step::Idle | Step::Ended) => {
-                        at_end = true;
-                        break;
-                    }
-                    Err(error) => {
-                        self.tally.file_errors += 1;
-                        tracing::warn!(run = run.key, %error, "read log file");
-                        break;
-                    }
-                }
-                self.ship.send(&mut self.tally);
-            }
-            if at_end && clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
-                self.active.remove(&id);
-                if let Some(file) = run.resting_handle() {
-                    self.discover.watch_file(file, id);
-                }
-                if run.grew_meanwhile() {
-                    run.last_data_ms = clock.mono_ms;
-                    self.active.insert(id);
-                }
-            }
-            // New rules do not wait for a round over many files: it is cut short, and goes on here.
-            if self.rules.has_changed().unwrap_or(false) {
-                self.turn = id;
-                new_rules = true;
-                break;
-            }
-        }
-        if self.ship.open_bytes * 2 > memory_bytes_max {
-            // Many streams with little each: their batches may not use up the room that none of them fills.
-            for run in self.runs.values_mut() {
-                run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
-            }
-        }
-        if let Some(id) = blocked_at {
-            // Whoever found no room is the first to have some.
-            self.turn = id;
-        }
-        new_rules || (more && blocked_at.is_none())
-    }
-
     /// Things that are done once a second.
     fn keep_house(&mut self, clock: Clock) {
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
@@ -467,10 +395,11 @@ impl Reader {
             run.settle(clock, linger_ms);
             self.dirty |= run.files.len() != before;
             if run.is_over() {
-                let key = run.key.clone();
+                let Some(run) = self.runs.remove(&id) else { continue };
+                let key = run.key;
                 tracing::debug!(run = key, "read to its end");
-                self.runs.remove(&id);
                 self.by_key.remove(&key);
+                self.remember_gone(key, run.generations);
                 self.active.remove(&id);
                 self.folders.values_mut().for_each(|runs| {
                     runs.remove(&id);
@@ -493,8 +422,7 @@ impl Reader {
             }
             let Some(run) = self.runs.values_mut().max_by_key(|run| held(run)) else { return };
             let Some((index, _)) = run.held_removed().next() else { return };
-            let settings =
-                Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+            let settings = Settings::new(&self.config, &self.ship);
             run.let_go(index, &settings, &mut self.ship, &mut self.tally, clock);
             let id = run.id;
             self.dirty = true;
@@ -508,7 +436,7 @@ impl Reader {
 
     fn make_checkpoint(&self) -> Checkpoint {
         let mut runs: Vec<RunCheckpoint> = self.runs.values().map(Run::checkpoint).collect();
-        runs.extend(self.resume.values().cloned());
+        runs.extend(self.resume.values().chain(&self.gone).cloned());
         Checkpoint { runs }
     }
 
@@ -542,8 +470,7 @@ impl Reader {
     fn finish(mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_millis(self.config.read.drain_ms);
         let clock = self.clock();
-        let settings =
-            Settings { batch: &self.config.batch, grace_ms: self.config.read.rotation_grace_ms as i64 };
+        let settings = Settings::new(&self.config, &self.ship);
         for run in self.runs.values_mut() {
             run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
         }

@@ -14,7 +14,7 @@ impl Reader {
             node: self.config.node.clone(),
             rules_generation: self.telemetry.rules_generation(),
             runs: self.runs.len(),
-            held_bytes: self.ship.held_bytes(),
+            held_bytes: self.held_bytes(),
             stalled: self.ship.is_stalled(),
             ..Status::default()
         };

@@ -75,6 +75,7 @@ impl Run {
             if self.gone_at_ms.is_none() {
                 self.gone_at_ms = Some(clock.mono_ms);
             }
+            self.files.iter_mut().for_each(|file| file.removed = true);
             self.known.clear();
             self.done.clear();
             self.missing(settings, ship, tally, clock);
@@ -139,7 +140,7 @@ impl Run {
     }
 
     /// The run's names, older first, the live one last; and whether each could be looked at.
-    fn entries(&self, folder: &Folder) -> io::Result<(Vec<Entry>, bool)> {
+    fn entries(&mut self, folder: &Folder) -> io::Result<(Vec<Entry>, bool)> {
         let (mut entries, mut complete) = (Vec::new(), true);
         for name in folder.names()? {
             let live = name == self.live_name;
@@ -153,6 +154,13 @@ impl Run {
             if stat.regular {
                 let gzip = name.ends_with(".gz") && !live;
                 entries.push(Entry { name, stat, gzip, live });
+            } else if stat.link && live && !std::mem::replace(&mut self.told_link, true) {
+                // (Whoever may make links below /var/log would have us read and publish any file of the node.)
+                tracing::warn!(
+                    run = self.key,
+                    file = name,
+                    "not read: it is a symbolic link (Docker keeps a container's log elsewhere), and links are not followed"
+                );
             }
         }
         let by_time_of_writing = self.source.is_plain();
@@ -396,8 +404,14 @@ impl Run {
                 continue;
             }
             let seq = self.take_seq();
-            let stat =
-                Stat { dev: resume.dev, ino: resume.ino, size: resume.size, mtime_ns: 0, regular: true };
+            let stat = Stat {
+                dev: resume.dev,
+                ino: resume.ino,
+                size: resume.size,
+                mtime_ns: 0,
+                regular: true,
+                link: false,
+            };
             let format = self.format_of(b"");
             let mut ghost = LogFile::new(seq, resume.file, &resume.name, stat, Bytes::Gone, format);
             ghost.position = resume.size;

@@ -6,26 +6,24 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use cordwood_core::batch::{BatchHeader, LossRange};
+use cordwood_core::batch::{LossRange, envelope_bytes_max};
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::gate::Gate;
 use cordwood_core::identity::{FileId, Io};
-use cordwood_core::level::Level;
 use cordwood_core::limits::RECORD_BYTES_MAX;
 use cordwood_core::pipeline::{Format, Now, Pipeline};
-use cordwood_core::record::Flags;
 
 use crate::collect::{Collector, Pin, Stream};
-use crate::config::Batch;
+use crate::config::{Batch, Config};
 use crate::context::{Context, Source};
 use crate::rotation::Known;
 use crate::ship::{OpenBatch, Shipper};
-use crate::tail::{Bytes, Chunk, LogFile, Outstanding};
+use crate::tail::{Bytes, Chunk, LogFile};
 use crate::telemetry::Tally;
 
 /// Bytes that are read at once; a longer line is read in a larger piece.
 pub const CHUNK_BYTES: usize = 256 << 10;
-/// Failed attempts to read a file before the rest of it is given up.
+/// Failed attempts in a row to read a file before the rest of it is given up.
 const READ_ERRORS_MAX: u32 = 100;
 pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
 
@@ -53,6 +51,8 @@ pub struct Run {
     pub resume: Vec<FileCheckpoint>,
     /// Of files that began with the same line, one after the other: (the id of that line, the id of the last such file).
     pub generations: Vec<(FileId, FileId)>,
+    /// It was said that its live file is a link.
+    pub told_link: bool,
     /// A live file whose first line is not whole yet.
     pub unnamed: Option<(String, std::fs::File)>,
     pub next_seq: u64,
@@ -93,7 +93,12 @@ pub enum Step {
 
 impl Run {
     pub fn new(id: u64, key: String, source: Source, live_name: String, mono_ms: i64) -> Run {
-        let stream = |io| Stream { key: Arc::new(source.stream_key(io)), open: None, carry: Vec::new() };
+        let stream = |io| Stream {
+            key: Arc::new(source.stream_key(io)),
+            open: None,
+            carry: Vec::new(),
+            last_part: None,
+        };
         Run {
             id,
             key,
@@ -103,6 +108,7 @@ impl Run {
             done: Vec::new(),
             resume: Vec::new(),
             generations: Vec::new(),
+            told_link: false,
             unnamed: None,
             next_seq: 0,
             context: None,
@@ -162,7 +168,10 @@ impl Run {
         loop {
             let file = &mut self.files[index];
             let chunk = match file.read(buffer, max) {
-                Ok(chunk) => chunk,
+                Ok(chunk) => {
+                    file.read_errors = 0;
+                    chunk
+                }
                 Err(error) => {
                     let gives_up = file.is_gzip() || file.read_errors >= READ_ERRORS_MAX;
                     file.read_errors += 1;
@@ -208,51 +217,20 @@ impl Run {
         clock: Clock,
     ) -> usize {
         let Some(context) = self.context.clone() else { return 0 };
-        let file = &mut self.files[index];
-        let (position, format) = (file.position, file.format);
-        let now = Now { format, gate: &self.gate, time_ns: clock.wall_ns };
-        let mut collector = Collector {
-            run: self.id,
-            restart: self.source.restart(),
-            file,
-            streams: &mut self.streams,
-            pins: &mut self.pins,
-            context: &context,
-            settings,
-            ship,
-            tally,
-            clock,
-        };
+        let (position, format) = (self.files[index].position, self.files[index].format);
+        let (pipeline, gate, mut collector) = self.collecting(index, &context, settings, ship, tally, clock);
+        let now = Now { format, gate, time_ns: clock.wall_ns };
         let taken = if unended {
-            self.pipeline.feed_unended(given, position, &now, &mut collector);
+            pipeline.feed_unended(given, position, &now, &mut collector);
             given.len()
         } else {
-            self.pipeline.feed(given, position, &now, &mut collector)
+            pipeline.feed(given, position, &now, &mut collector)
         };
         let file = &mut self.files[index];
         file.advance(given, taken);
         self.bytes_read += taken as u64;
         tally.read_bytes += taken as u64;
         taken
-    }
-
-    /// The file cannot be read: the rest of it is lost, and the next one has its turn.
-    fn give_up(
-        &mut self,
-        index: usize,
-        error: &io::Error,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
-        self.flush_unfinished(index, settings, ship, tally, clock);
-        let file = &mut self.files[index];
-        file.finished_at_ms = Some(clock.mono_ms);
-        file.bytes = Bytes::Gone;
-        let (from, bytes) = (file.position, file.size.saturating_sub(file.position));
-        let loss = LossRange { from, bytes, exact: false, reason: format!("it cannot be read: {error}") };
-        self.lose(index, loss, settings, ship, tally, clock);
     }
 
     /// Nothing whole is left in the file now; `rest` is the beginning of a line.
@@ -281,7 +259,7 @@ impl Run {
         }
         let ended = last && self.gone_at_ms.is_some() && self.unnamed.is_none();
         if ended {
-            self.flush_unfinished(index, settings, ship, tally, clock);
+            self.flush_unfinished(settings, ship, tally, clock);
         }
         self.cut_all(settings, ship, tally, clock);
         self.files[index].finished_at_ms = Some(clock.mono_ms);
@@ -289,30 +267,67 @@ impl Run {
         if ended { Step::Ended } else { Step::More }
     }
 
-    /// The container is gone: records without their end go as they are.
-    fn flush_unfinished(
+    /// The end of what has begun is not waited for: it goes as it is.
+    pub fn flush_unfinished(
         &mut self,
-        index: usize,
         settings: &Settings<'_>,
         ship: &mut Shipper,
         tally: &mut Tally,
         clock: Clock,
     ) {
         let Some(context) = self.context.clone() else { return };
-        let now = Now { format: self.files[index].format, gate: &self.gate, time_ns: clock.wall_ns };
-        let mut collector = Collector {
-            run: self.id,
-            restart: self.source.restart(),
-            file: &mut self.files[index],
-            streams: &mut self.streams,
-            pins: &mut self.pins,
-            context: &context,
+        for io in IOS {
+            let Some(index) = self.unfinished_in(io) else { continue };
+            let is_earlier = self.current != Some(self.files[index].seq);
+            if is_earlier {
+                self.cut_all(settings, ship, tally, clock);
+            }
+            let format = self.files[index].format;
+            let (pipeline, gate, mut collector) =
+                self.collecting(index, &context, settings, ship, tally, clock);
+            pipeline.flush(io, &Now { format, gate, time_ns: clock.wall_ns }, &mut collector);
+            if is_earlier {
+                self.cut_all(settings, ship, tally, clock);
+            }
+        }
+    }
+
+    /// The file that the last part of the unfinished record of `io` lies in.
+    fn unfinished_in(&self, io: Io) -> Option<usize> {
+        self.pipeline.pending_start(io)?;
+        let seq =
+            if self.pipeline.ends_here(io) { self.current } else { self.streams[io as usize].last_part };
+        self.files.iter().position(|file| Some(file.seq) == seq)
+    }
+
+    /// The pipeline, its gate, and what takes its output into the batches of one file.
+    fn collecting<'a>(
+        &'a mut self,
+        index: usize,
+        context: &'a Context,
+        settings: &'a Settings<'a>,
+        ship: &'a mut Shipper,
+        tally: &'a mut Tally,
+        clock: Clock,
+    ) -> (&'a mut Pipeline, &'a Gate, Collector<'a>) {
+        let Run { id, source, files, streams, pins, pipeline, gate, .. } = self;
+        // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
+        let room =
+            settings.message_bytes_max.saturating_sub(envelope_bytes_max(&streams[0].key, &context.origin));
+        let collector = Collector {
+            run: *id,
+            restart: source.restart(),
+            file: &mut files[index],
+            streams,
+            pins,
+            context,
             settings,
             ship,
             tally,
             clock,
+            room,
         };
-        self.pipeline.flush(&now, &mut collector);
+        (pipeline, gate, collector)
     }
 
     /// The pipeline goes over to this file.
@@ -327,6 +342,9 @@ impl Run {
             }
             for io in IOS {
                 let stream = &mut self.streams[io as usize];
+                if self.pipeline.ends_here(io) {
+                    stream.last_part = Some(before);
+                }
                 match self.pipeline.pending_start(io) {
                     Some(start) if stream.carry.is_empty() => stream.carry.push((before, start)),
                     // It goes through the whole of this file.
@@ -350,7 +368,7 @@ impl Run {
     ) -> io::Result<()> {
         tally.files_truncated += 1;
         let seq = self.take_seq();
-        self.flush_unfinished(index, settings, ship, tally, clock);
+        self.flush_unfinished(settings, ship, tally, clock);
         self.cut_all(settings, ship, tally, clock);
         let file = &mut self.files[index];
         let (from, size) = (file.position, file.size);
@@ -383,58 +401,6 @@ impl Run {
         Ok(())
     }
 
-    /// Records that bytes of a file could not be read any more, as a batch of its own.
-    pub fn lose(
-        &mut self,
-        index: usize,
-        loss: LossRange,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
-        self.cut_all(settings, ship, tally, clock);
-        let Some(context) = self.context.clone() else {
-            self.losses.push((self.files[index].seq, loss));
-            return;
-        };
-        let file = &mut self.files[index];
-        let io = if file.ends[0] == 0 && file.ends[1] > 0 { Io::Stderr } else { Io::Stdout };
-        let stream = &self.streams[io as usize];
-        let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
-        tracing::error!(stream = %stream.key, file = file.name, from = loss.from, bytes = loss.bytes,
-            exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
-        tally.lost_bytes += loss.bytes;
-        tally.losses += 1;
-        let mut batch = ship.open(file.seq, clock.mono_ms);
-        let body = serde_json::json!({
-            "cordwood": "loss", "stream": stream.key.as_str(), "file": file.id.to_string(),
-            "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
-            "level": "ERROR", "message": format!("{} bytes of {} were lost: {}", loss.bytes, file.name, loss.reason),
-        })
-        .to_string();
-        batch.builder.push(clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
-        ship.open_bytes += body.len();
-        let header = BatchHeader {
-            stream: (*stream.key).clone(),
-            io,
-            file: file.id,
-            restart: self.source.restart(),
-            prev: file.ends[io as usize],
-            end,
-            lines: 1,
-            bytes: 0,
-            gated: 0,
-            limited: 0,
-            rejected: 0,
-            loss: Some(loss),
-        };
-        let start = header.prev;
-        let ticket = ship.cut(self.id, batch, &stream.key, &header, &context.origin, clock.wall_ns);
-        file.ends[io as usize] = end;
-        file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
-    }
-
     /// Whose it is is known (anew). Losses that waited for it go now.
     pub fn set_context(
         &mut self,
@@ -449,14 +415,6 @@ impl Run {
         self.context = Some(context);
         self.waiting_since_ms = None;
         self.tell_losses(settings, ship, tally, clock);
-    }
-
-    fn tell_losses(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
-        for (seq, loss) in std::mem::take(&mut self.losses) {
-            if let Some(index) = self.files.iter().position(|file| file.seq == seq) {
-                self.lose(index, loss, settings, ship, tally, clock);
-            }
-        }
     }
 
     /// Cuts what is full, has waited long enough, or holds an ERROR.
@@ -495,20 +453,8 @@ impl Run {
             let Some(batch) = self.streams[io as usize].open.as_ref().filter(|batch| due(batch)) else {
                 continue;
             };
-            let Some(file) = self.files.iter_mut().find(|file| file.seq == batch.file_seq) else { continue };
-            Collector {
-                run: self.id,
-                restart: self.source.restart(),
-                file,
-                streams: &mut self.streams,
-                pins: &mut self.pins,
-                context: &context,
-                settings,
-                ship,
-                tally,
-                clock,
-            }
-            .cut(io);
+            let Some(index) = self.files.iter().position(|file| file.seq == batch.file_seq) else { continue };
+            self.collecting(index, &context, settings, ship, tally, clock).2.cut(io);
         }
     }
 
@@ -518,7 +464,8 @@ impl Run {
 
     /// Bytes on disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size.max(file.size_on_disk).saturating_sub(file.position)).sum()
+        let readable = self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone));
+        readable.map(|file| file.size.max(file.size_on_disk).saturating_sub(file.position)).sum()
     }
 
     /// Whether inotify alone can tell when there is something to do again.
@@ -572,13 +519,23 @@ impl Run {
     }
 }
 
-/// What of the configuration reading needs.
+/// What reading needs to know: of the configuration, and of the sink at this moment.
 pub struct Settings<'a> {
     pub batch: &'a Batch,
     pub grace_ms: i64,
+    /// Bytes of the largest message that is taken.
+    pub message_bytes_max: usize,
 }
 
-impl Settings<'_> {
+impl<'a> Settings<'a> {
+    pub fn new(config: &'a Config, ship: &Shipper) -> Settings<'a> {
+        Settings {
+            batch: &config.batch,
+            grace_ms: config.read.rotation_grace_ms as i64,
+            message_bytes_max: ship.message_bytes_max(),
+        }
+    }
+
     /// How long a file that was removed while we hold it open is still watched for more.
     fn gone_grace_ms(&self) -> i64 {
         10 * self.grace_ms

@@ -29,7 +29,6 @@ pub struct OpenBatch {
     pub lines: u64,
     pub bytes: u64,
     pub gated: u64,
-    pub rejected: u64,
     pub opened_at_ms: i64,
     /// It holds an ERROR: it goes as soon as what was read is through.
     pub urgent: bool,
@@ -72,7 +71,7 @@ pub struct Shipper {
     next_ticket: u64,
     /// Bytes of messages that are cut and not acknowledged.
     pub cut_bytes: usize,
-    /// Bytes of bodies in open batches.
+    /// Bytes of records in open batches.
     pub open_bytes: usize,
     spare: Vec<BatchBuilder>,
     broken: Option<String>,
@@ -104,7 +103,6 @@ impl Shipper {
             lines: 0,
             bytes: 0,
             gated: 0,
-            rejected: 0,
             opened_at_ms: now_ms,
             urgent: false,
             carried_from: Vec::new(),
@@ -205,6 +203,11 @@ impl Shipper {
         self.cut_bytes = 0;
         self.broken = None;
         self.sink.restart();
+    }
+
+    /// Bytes of the largest message that is taken at this moment.
+    pub fn message_bytes_max(&self) -> usize {
+        self.sink.message_bytes_max()
     }
 
     pub fn held_bytes(&self) -> usize {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cordwood_core::identity::StreamKey;
+use cordwood_core::limits::MESSAGE_BYTES_MAX;
 
 use crate::wake::Waker;
 
@@ -16,6 +17,12 @@ pub trait Sink: Send {
     /// # Errors
     /// The batch comes back when there is no room now, or when it can never be taken.
     fn send(&mut self, key: &StreamKey, payload: Vec<u8>, ack: Ack) -> Result<(), Refused>;
+
+    /// Bytes of the largest message that is taken, its key and what is put around it included. It may fall: a batch that
+    /// was cut before is refused as broken then, and comes again in smaller ones.
+    fn message_bytes_max(&self) -> usize {
+        MESSAGE_BYTES_MAX
+    }
 
     /// After a failed acknowledgement: forgets what was handed over and starts anew. The reader then sends everything
     /// again that was not acknowledged.

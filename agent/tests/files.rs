@@ -2,6 +2,8 @@
 //! answers late. Whatever happens, each line is admitted exactly once, whole and in order. (Idea: Vector's file watcher
 //! tests.) A failing script prints its seed; `CORDWOOD_SEED` runs that one alone.
 
+#[path = "files/limits.rs"]
+mod limits;
 #[path = "files/plain.rs"]
 mod plain;
 mod support;
@@ -171,6 +173,25 @@ async fn a_pod_that_goes_is_read_to_its_end() {
     assert!(wait_until(Duration::from_secs(10), || agent.files() == 0).await, "its files are let go");
     agent.stop().await;
     store.compare(&container.written, "removed");
+}
+
+/// Its place was taken for one in the file after it, where nonsense lay already: it was passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_never_ends_is_of_the_file_where_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    let agent = Agent::start(folder.path(), &store);
+    let nonsense = "nonsense ".repeat(50);
+    container.write_parts(1, "unfinished");
+    container.rotate();
+    container.write_nonsense(&nonsense);
+    assert!(wait_until(Duration::from_secs(10), || store.count() == 1).await);
+    container.remove_pod();
+    assert!(wait_until(Duration::from_secs(10), || store.count() == 2).await, "{} of 2", store.count());
+    assert!(wait_until(Duration::from_secs(10), || agent.files() == 0).await, "its files are let go");
+    agent.stop().await;
+    store.compare(&[(0, nonsense), (0, "unfinished".to_owned())], "unfinished");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,7 +17,7 @@ use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::Flags;
 
-pub use build::BatchBuilder;
+pub use build::{BatchBuilder, RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
 pub use decode::{DecodeError, decode};
 
 /// Kafka header that marks a message as an agent's; its value is [`KAFKA_HEADER_VALUE`].

@@ -111,13 +111,15 @@ impl Join {
         Some(self.slot(io).take()?.into_joined(io, Flags::INCOMPLETE))
     }
 
-    /// The lowest start of an unfinished record: a checkpoint must not pass it.
-    pub fn pending_start(&self) -> Option<u64> {
-        [&self.stdout, &self.stderr].into_iter().flatten().map(|pending| pending.start).min()
+    /// Another record of this output has ended at `end`: if the unfinished one never ends, its place is behind that one.
+    pub fn passed(&mut self, io: Io, end: u64) {
+        if let Some(pending) = self.slot(io) {
+            pending.end = pending.end.max(end + 1);
+        }
     }
 
-    /// The same for one of the two.
-    pub fn pending_start_of(&self, io: Io) -> Option<u64> {
+    /// The start of the unfinished record of `io`: a checkpoint must not pass it.
+    pub fn pending_start(&self, io: Io) -> Option<u64> {
         match io {
             Io::Stdout => self.stdout.as_ref(),
             Io::Stderr => self.stderr.as_ref(),

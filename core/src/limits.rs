@@ -16,6 +16,8 @@ pub const BATCH_RECORDS_MAX: usize = 4096;
 pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 /// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// A topic that takes no message of this size is of no use: names and counts of a batch alone may need a part of it.
+pub const MESSAGE_BYTES_MIN: usize = 64 << 10;
 /// Records in a sealed block, at the most.
 pub const SEALED_BLOCK_RECORDS: usize = 1024;
 /// Records that a reader accepts in a block, so that a damaged count allocates little.
@@ -41,6 +43,7 @@ pub const PATH_BYTES_MAX: usize = 4096;
 const _: () = assert!(RECORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_RECORDS_MAX < MESSAGE_RECORDS_MAX);
+const _: () = assert!(16 * NAME_BYTES_MAX + 3 * PATH_BYTES_MAX < MESSAGE_BYTES_MIN / 2);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
 const _: () = assert!(SEALED_BLOCK_RECORDS <= BLOCK_RECORDS_MAX);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX};
+
 /// The tenant of records whose tenant is not known.
 pub const UNASSIGNED: &str = "unassigned";
 
@@ -61,7 +63,46 @@ impl Origin {
     /// XXH3-64 over the fields in declaration order, each closed by a byte that UTF-8 cannot contain.
     pub fn id(&self) -> OriginId {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for field in self.fields() {
+            hasher.update(field.as_bytes());
+            hasher.update(&[0xff]);
+        }
+        OriginId(hasher.digest())
+    }
+
+    /// Names as PostgreSQL can hold them and a message has room for them; a tenant is never empty.
+    #[must_use]
+    pub fn cleaned(mut self) -> Origin {
         for field in [
+            &mut self.tenant,
+            &mut self.tenant_id,
+            &mut self.namespace,
+            &mut self.pod,
+            &mut self.pod_uid,
+            &mut self.container,
+            &mut self.node,
+            &mut self.service,
+            &mut self.workload,
+            &mut self.environment,
+            &mut self.version,
+            &mut self.region,
+            &mut self.plugin,
+        ] {
+            clean_name(field, NAME_BYTES_MAX);
+        }
+        clean_name(&mut self.path, PATH_BYTES_MAX);
+        if self.tenant.is_empty() {
+            UNASSIGNED.clone_into(&mut self.tenant);
+        }
+        if self.tenant_id.is_empty() {
+            self.tenant_id.clone_from(&self.tenant);
+        }
+        self
+    }
+
+    /// All fields, in declaration order.
+    pub fn fields(&self) -> [&String; 14] {
+        [
             &self.tenant,
             &self.tenant_id,
             &self.namespace,
@@ -76,10 +117,33 @@ impl Origin {
             &self.region,
             &self.plugin,
             &self.path,
-        ] {
-            hasher.update(field.as_bytes());
-            hasher.update(&[0xff]);
-        }
-        OriginId(hasher.digest())
+        ]
+    }
+}
+
+/// Cuts a name at `bytes_max` (between two characters); PostgreSQL's text has no NUL.
+pub fn clean_name(name: &mut String, bytes_max: usize) {
+    name.truncate(name.floor_char_boundary(bytes_max));
+    if name.contains('\0') {
+        *name = name.replace('\0', "\u{fffd}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_a_database_and_a_message_can_hold() {
+        let origin = Origin {
+            tenant: String::new(),
+            tenant_id: String::new(),
+            service: "é".repeat(NAME_BYTES_MAX),
+            version: "1\0".to_owned(),
+            ..Origin::default()
+        };
+        let origin = origin.cleaned();
+        assert_eq!((origin.tenant.as_str(), origin.tenant_id.as_str()), (UNASSIGNED, UNASSIGNED));
+        assert_eq!((origin.service.len(), origin.version.as_str()), (NAME_BYTES_MAX - 1, "1\u{fffd}"));
     }
 }

@@ -78,6 +78,8 @@ pub struct Pipeline {
     pending_bytes: [u64; 2],
     /// Whether they began in an earlier file.
     carried: [bool; 2],
+    /// Whether their last part so far lies in the file that is fed now.
+    ends_here: [bool; 2],
     /// The last time a line gave: what a line without one gets.
     time_ns: Option<i64>,
 }
@@ -115,22 +117,27 @@ impl Pipeline {
     /// What is fed from now on lies in another file: unfinished records go on there.
     pub fn next_file(&mut self) {
         for io in [Io::Stdout, Io::Stderr] {
-            self.carried[io as usize] = self.join.pending_start_of(io).is_some();
+            self.carried[io as usize] = self.join.pending_start(io).is_some();
+            self.ends_here[io as usize] = false;
         }
     }
 
-    /// Unfinished records as they are: their ends will not come.
-    pub fn flush(&mut self, now: &Now<'_>, out: &mut impl Output) {
-        for io in [Io::Stdout, Io::Stderr] {
-            if let Some(joined) = self.join.flush(io) {
-                self.record(joined, now, out);
-            }
+    /// The unfinished record of `io` as it is: its end will not come. `out` is to be for the file where its last part lies
+    /// ([`Pipeline::ends_here`]).
+    pub fn flush(&mut self, io: Io, now: &Now<'_>, out: &mut impl Output) {
+        if let Some(joined) = self.join.flush(io) {
+            self.record(joined, now, out);
         }
     }
 
     /// Where the unfinished record of `io` begins, in the file where its first part lies.
     pub fn pending_start(&self, io: Io) -> Option<u64> {
-        self.join.pending_start_of(io)
+        self.join.pending_start(io)
+    }
+
+    /// Whether the last part of the unfinished record of `io` lies in the file that is fed now.
+    pub fn ends_here(&self, io: Io) -> bool {
+        self.ends_here[io as usize]
     }
 
     /// Bytes of unfinished records in memory.
@@ -153,9 +160,16 @@ impl Pipeline {
                         joined.flags = joined.flags | Flags::INCOMPLETE;
                     }
                     self.record(joined, now, out);
+                } else {
+                    self.ends_here[parsed.io as usize] = true;
                 }
             }
-            None => out.kept(self.unparsed(line, start, end, piece, now)),
+            None => {
+                if self.ends_here[Io::Stdout as usize] {
+                    self.join.passed(Io::Stdout, end);
+                }
+                out.kept(self.unparsed(line, start, end, piece, now));
+            }
         }
     }
 

@@ -96,9 +96,22 @@ fn what_never_ends_is_kept_and_flagged() {
     let now = now(Format::Cri, &gate);
     pipeline.feed(b"2026-11-21T02:24:31Z stderr P half\n", 0, &now, &mut seen);
     pipeline.feed_unended(b"2026-11-21T02:2", 35, &now, &mut seen);
-    pipeline.flush(&now, &mut seen);
+    pipeline.flush(Io::Stderr, &now, &mut seen);
     let flags: Vec<Flags> = seen.kept.iter().map(|kept| kept.3).collect();
     assert_eq!(flags, [Flags::PARSE_ERROR | Flags::INCOMPLETE, Flags::INCOMPLETE]);
+}
+
+/// Its place was before that of the line after it: the batch of the two could not be decoded.
+#[test]
+fn what_never_ends_lies_behind_the_lines_that_were_none() {
+    let gate = Gate::default();
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let now = now(Format::Cri, &gate);
+    let bytes = b"2026-11-21T02:24:31Z stdout P half\nnonsense\n";
+    pipeline.feed(bytes, 0, &now, &mut seen);
+    pipeline.flush(Io::Stdout, &now, &mut seen);
+    let seen: Vec<(&[u8], u64)> = seen.kept.iter().map(|kept| (&kept.4[..], kept.0.end)).collect();
+    assert_eq!(seen, [(&b"nonsense"[..], 44), (&b"half"[..], 45)]);
 }
 
 #[test]
@@ -157,7 +170,12 @@ proptest! {
     fn positions_rise_strictly_for_each_output(lines in prop::collection::vec(any_line(), 0..30)) {
         let mut bytes = lines.join(&b'\n');
         bytes.push(b'\n');
-        let (seen, _) = feed(Format::Cri, &Gate::default(), &bytes, &[]);
+        let (gate, mut seen, mut pipeline) = (Gate::default(), Seen::default(), Pipeline::new());
+        let now = now(Format::Cri, &gate);
+        pipeline.feed(&bytes, 0, &now, &mut seen);
+        for io in [Io::Stdout, Io::Stderr] {
+            pipeline.flush(io, &now, &mut seen);
+        }
         for io in [Io::Stdout, Io::Stderr] {
             let ends: Vec<u64> =
                 seen.kept.iter().filter(|kept| kept.0.io == io).map(|kept| kept.0.end).collect();

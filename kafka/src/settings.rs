@@ -196,7 +196,6 @@ impl KafkaSettings {
             .set("message.max.bytes", limits::MESSAGE_BYTES_MAX.to_string())
             // A message is a batch of lines already; waiting for company only adds latency.
             .set("linger.ms", "5")
-            .set("batch.size", (1 << 20).to_string())
             .set("queue.buffering.max.kbytes", (queue_bytes_max / 1024 + 1).to_string())
             .set("queue.buffering.max.messages", "100000")
             .set("retry.backoff.ms", "100")
@@ -248,6 +247,9 @@ pub fn reason(code: RDKafkaErrorCode, topic: &str) -> String {
         }
         RDKafkaErrorCode::InvalidReplicationFactor => {
             "kafka.replication is larger than the number of brokers".to_owned()
+        }
+        RDKafkaErrorCode::MessageSizeTooLarge => {
+            format!("a message is larger than topic {topic} takes (its max.message.bytes)")
         }
         RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure => {
             "no broker answers at kafka.brokers".to_owned()

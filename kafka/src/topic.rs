@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cordwood_core::limits;
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
 
@@ -18,6 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct TopicInfo {
     pub partitions: u32,
     pub created: bool,
+    /// Its `max.message.bytes`; `None` when Kafka does not tell us (the right DESCRIBE_CONFIGS on the topic).
+    pub message_bytes_max: Option<usize>,
 }
 
 /// Looks for the topic and makes it when it is missing, with room for our largest message. Several may do so at once.
@@ -25,12 +27,15 @@ pub struct TopicInfo {
 /// # Errors
 /// No broker answers; the topic cannot be created (the message names the topic and the right or setting that is missing).
 pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<TopicInfo, KafkaError> {
-    let config = settings.client_config(client_id)?;
+    let mut config = settings.client_config(client_id)?;
+    // `Refusals` listens to what the library logs.
+    config.set_log_level(RDKafkaLogLevel::Info);
     let admin: AdminClient<Refusals> =
         config.create_with_context(Refusals::default()).map_err(KafkaError::Client)?;
     let admin = Arc::new(admin);
     if let Some(partitions) = partitions_of(&admin, settings).await? {
-        return Ok(TopicInfo { partitions, created: false });
+        let message_bytes_max = message_bytes_max_of(&admin, settings).await;
+        return Ok(TopicInfo { partitions, created: false, message_bytes_max });
     }
     let max = limits::MESSAGE_BYTES_MAX.to_string();
     let topic =
@@ -62,7 +67,8 @@ pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<T
     // The brokers take a moment to agree on a new topic.
     for _ in 0..50 {
         if let Some(partitions) = partitions_of(&admin, settings).await? {
-            return Ok(TopicInfo { partitions, created: true });
+            let message_bytes_max = message_bytes_max_of(&admin, settings).await;
+            return Ok(TopicInfo { partitions, created: true, message_bytes_max });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -125,6 +131,22 @@ async fn partitions_of(
         }
         None if topic.partitions().is_empty() => Ok(None),
         None => Ok(Some(u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX))),
+    }
+}
+
+async fn message_bytes_max_of(admin: &AdminClient<Refusals>, settings: &KafkaSettings) -> Option<usize> {
+    let asked = [ResourceSpecifier::Topic(&settings.topic)];
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let answer = match admin.describe_configs(&asked, &options).await {
+        Ok(answers) => answers.into_iter().next()?.map_err(|code| reason(code, &settings.topic)),
+        Err(error) => Err(library_reason(&error, settings)),
+    };
+    match answer {
+        Ok(config) => config.get("max.message.bytes")?.value.as_ref()?.parse().ok(),
+        Err(why) => {
+            tracing::debug!(topic = settings.topic, why, "ask for the topic's max.message.bytes");
+            None
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use cordwood_service::{Failure, LogFormat, init_logging, load_config, run_to_end
 #[derive(Debug, Parser)]
 #[command(name = "cordwood-operator", version)]
 struct Arguments {
-    /// The configuration file (YAML).
-    #[arg(long, value_name = "FILE")]
+    /// The configuration file (YAML); without one everything is as the defaults and the environment say.
+    #[arg(long, value_name = "FILE", env = "CORDWOOD_OPERATOR_CONFIG")]
     config: Option<PathBuf>,
     /// Reads the configuration, says what is wrong with it, and ends.
     #[arg(long)]
@@ -34,6 +34,10 @@ fn main() -> ExitCode {
             return Ok(());
         }
         init_logging(LogFormat::Auto);
+        if let Some(path) = &config.kubernetes.kubeconfig_file {
+            std::fs::File::open(path)
+                .map_err(|error| wrong(format!("kubernetes.kubeconfig_file {}: {error}", path.display())))?;
+        }
         let shutdown = shutdown_signal().map_err(anyhow::Error::from)?;
         run(config, shutdown).await.map_err(Failure::Run)
     })

@@ -25,6 +25,9 @@ use crate::scope::TenantScope;
 const FETCH: [usize; 4] = [8, 16, 32, 64];
 /// A search that has read so many blocks is likely to need more: the next are fetched while these are searched.
 const AHEAD_FROM: usize = 24;
+/// Threads that one search may use, and the blocks for which one is worth its start.
+const THREADS_MAX: usize = 4;
+const SHARE_MIN: usize = 8;
 const PAGE_RECORDS_MAX: usize = 10_000;
 /// The budget is looked at between statements; a single one that takes this much longer is ended by PostgreSQL.
 const STATEMENT_MS_MAX: u64 = 30_000;
@@ -261,7 +264,7 @@ impl Hits {
         self.floor_us().is_some_and(|floor| floor > time_us)
     }
 
-    /// Searches them on a thread of its own: unpacking is work, and what comes next is fetched meanwhile.
+    /// Searches them on threads of its own: unpacking is work, and what comes next is fetched meanwhile.
     async fn take(
         mut self,
         transaction: &Transaction<'_>,
@@ -303,52 +306,30 @@ impl Hits {
         if !missing.is_empty() {
             return missing;
         }
-        let filter = self.filter.clone();
-        let screen = filter.screen();
-        for (id, block) in opened {
-            if let Err(error) = self.scan_block(&block, &screen) {
-                damaged(id, &error);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let share = opened.len().div_ceil(threads).max(SHARE_MIN);
+        let this = &*self;
+        let screen = this.filter.screen();
+        let (first, others) = opened.split_at(share.min(opened.len()));
+        let found = std::thread::scope(|scope| {
+            let search = |blocks| {
+                let mut part = Part { hits: this, screen: &screen, best: BTreeMap::new() };
+                part.search(blocks);
+                part.best
+            };
+            let others: Vec<_> =
+                others.chunks(share).map(|blocks| scope.spawn(move || search(blocks))).collect();
+            let mut found = vec![search(first)];
+            for other in others {
+                found.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
+            found
+        });
+        self.best.extend(found.into_iter().flatten());
+        while self.best.len() > self.limit {
+            self.best.pop_first();
         }
         missing
-    }
-
-    fn scan_block(&mut self, block: &Block<'_>, screen: &Screen<'_>) -> Result<(), BlockError> {
-        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
-            return Ok(());
-        }
-        match screen.may_match(block.bodies()?, block.body_ends()) {
-            Some(records) => records.iter().try_for_each(|&record| self.look_at(block, record as usize)),
-            None => (0..block.len()).try_for_each(|record| self.look_at(block, record)),
-        }
-    }
-
-    /// What is known without the body: level, time, page.
-    fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
-        let time_us = block.times_us()[record];
-        if block.levels()[record].bit() & self.wanted.level_mask == 0 || !self.wanted.has_time(time_us) {
-            return false;
-        }
-        let key = Cursor { time_us, id: block.id(record) };
-        let too_old = || {
-            self.best.len() >= self.limit && self.best.first_key_value().is_some_and(|(last, _)| key < *last)
-        };
-        self.wanted.after.is_none_or(|after| key < after) && !too_old()
-    }
-
-    fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
-        if !self.is_asked_for(block, record) {
-            return Ok(());
-        }
-        let record = block.record(record)?;
-        let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
-        if self.filter.matches(&record, origin) {
-            self.best.insert(Cursor { time_us: record.time_us, id: record.id }, OwnedRecord::of(&record));
-            if self.best.len() > self.limit {
-                self.best.pop_first();
-            }
-        }
-        Ok(())
     }
 
     fn into_found(self, scanned: Scanned) -> Found {
@@ -367,6 +348,62 @@ impl Hits {
         let used: std::collections::HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         origins.retain(|id, _| used.contains(id));
         Found { records, origins, cursor, complete: scanned.complete, blocks_read: scanned.blocks_read }
+    }
+}
+
+/// What one thread finds in its share of the blocks.
+struct Part<'a> {
+    hits: &'a Hits,
+    screen: &'a Screen<'a>,
+    best: BTreeMap<Cursor, OwnedRecord>,
+}
+
+impl Part<'_> {
+    fn search(&mut self, blocks: &[(i64, Block<'_>)]) {
+        for (id, block) in blocks {
+            if let Err(error) = self.search_block(block) {
+                damaged(*id, &error);
+            }
+        }
+    }
+
+    fn search_block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
+        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
+            return Ok(());
+        }
+        match self.screen.may_match(block.bodies()?, block.body_ends()) {
+            Some(records) => records.iter().try_for_each(|&record| self.look_at(block, record as usize)),
+            None => (0..block.len()).try_for_each(|record| self.look_at(block, record)),
+        }
+    }
+
+    /// What is known without the body: level, time, page.
+    fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
+        let time_us = block.times_us()[record];
+        let wanted = &self.hits.wanted;
+        if block.levels()[record].bit() & wanted.level_mask == 0 || !wanted.has_time(time_us) {
+            return false;
+        }
+        let key = Cursor { time_us, id: block.id(record) };
+        let too_old = [&self.hits.best, &self.best].into_iter().any(|best| {
+            best.len() >= self.hits.limit && best.first_key_value().is_some_and(|(last, _)| key < *last)
+        });
+        !too_old && wanted.after.is_none_or(|after| key < after)
+    }
+
+    fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
+        if !self.is_asked_for(block, record) {
+            return Ok(());
+        }
+        let record = block.record(record)?;
+        let Some(origin) = self.hits.origins.get(&record.origin) else { return Ok(()) };
+        if self.hits.filter.matches(&record, origin) {
+            self.best.insert(Cursor { time_us: record.time_us, id: record.id }, OwnedRecord::of(&record));
+            if self.best.len() > self.hits.limit {
+                self.best.pop_first();
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cordwood_core::batch::{DecodedBatch, decode};
-use cordwood_core::limits::NAME_BYTES_MAX;
-use cordwood_core::origin::{Origin, OriginId, UNASSIGNED};
+use cordwood_core::origin::{Origin, OriginId};
 use cordwood_store::commit::{Commit, Position, Watermark, WatermarkKey};
 
 use crate::feed::FeedRecord;
@@ -193,7 +192,7 @@ impl Intake {
     }
 
     fn intern_origin(&mut self, origin: Origin) -> (OriginId, Arc<Origin>) {
-        let origin = clean(origin);
+        let origin = origin.cleaned();
         let id = origin.id();
         let origin = self.origins.entry(id).or_insert_with(|| Arc::new(origin)).clone();
         if self.stored_origins.insert(id) {
@@ -248,45 +247,6 @@ fn insane(batch: &DecodedBatch) -> Option<&'static str> {
         return Some("a counter or position is above 2^48");
     }
     None
-}
-
-/// Names as PostgreSQL can hold them; a tenant is never empty.
-fn clean(mut origin: Origin) -> Origin {
-    for field in [
-        &mut origin.tenant,
-        &mut origin.tenant_id,
-        &mut origin.namespace,
-        &mut origin.pod,
-        &mut origin.pod_uid,
-        &mut origin.container,
-        &mut origin.node,
-        &mut origin.service,
-        &mut origin.workload,
-        &mut origin.environment,
-        &mut origin.version,
-        &mut origin.region,
-        &mut origin.plugin,
-    ] {
-        clean_name(field, NAME_BYTES_MAX);
-    }
-    clean_name(&mut origin.path, STREAM_BYTES_MAX * 4);
-    if origin.tenant.is_empty() {
-        origin.tenant = UNASSIGNED.to_owned();
-    }
-    if origin.tenant_id.is_empty() {
-        origin.tenant_id.clone_from(&origin.tenant);
-    }
-    origin
-}
-
-fn clean_name(name: &mut String, bytes_max: usize) {
-    if name.len() > bytes_max {
-        let cut = (0..=bytes_max).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
-        name.truncate(cut);
-    }
-    if name.contains('\0') {
-        *name = name.replace('\0', "\u{fffd}");
-    }
 }
 
 #[cfg(test)]

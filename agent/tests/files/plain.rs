@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{Agent, Store, wait_until};
+use crate::support::{Agent, Limits, Store, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -137,4 +137,49 @@ async fn a_folder_does_not_hide_the_file_beside_it() {
     scene.all_stored("nginx.log").await;
     agent.stop().await;
     scene.compare("nginx.log");
+}
+
+/// A program that writes its file anew each time it runs, with the same first line: its lines were taken for those of the
+/// file before, which were stored already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_was_gone_may_begin_as_before() {
+    let mut scene = Scene::new();
+    let mut agent = scene.agent();
+    for round in 0..4 {
+        scene.put("app.log", &["starting".to_owned()]);
+        scene.write("app.log", 20);
+        scene.all_stored(&format!("round {round}")).await;
+        assert!(wait_until(PATIENCE, || agent.runs() == 1).await);
+        fs::remove_file(scene.path("app.log")).unwrap();
+        assert!(wait_until(PATIENCE, || agent.runs() == 0).await, "round {round}: it is let go");
+        if round % 2 == 1 {
+            agent.stop().await;
+            agent = scene.agent();
+        }
+    }
+    agent.stop().await;
+    scene.compare("gone and back");
+}
+
+/// One folder has one watch: only the last of its patterns was told of new files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patterns_of_one_folder_are_all_told_and_the_first_match_counts() {
+    let mut scene = Scene::new();
+    let logs = scene.folder.path().join("logs");
+    let inputs = format!(
+        "pods_dir: null, files: [{{paths: ['{0}/*.log'], tenant: first}}, {{paths: ['{0}/*'], tenant: second}}]",
+        logs.display()
+    );
+    // No walk comes to their help.
+    let limits = Limits { scan_interval_ms: 600_000, ..Limits::default() };
+    let agent = Agent::start_with(scene.folder.path(), &scene.store, &inputs, limits);
+    append(&logs.join("begin.txt"), b"begin\n");
+    assert!(wait_until(PATIENCE, || scene.store.count() == 1).await);
+    assert_eq!(scene.store.tenants(), ["second".to_owned()].into());
+    scene.written.push("begin".to_owned());
+    scene.write("app.log", 10);
+    scene.all_stored("app.log").await;
+    agent.stop().await;
+    assert_eq!(scene.store.tenants(), ["first".to_owned(), "second".to_owned()].into());
+    scene.compare("two patterns");
 }

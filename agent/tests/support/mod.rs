@@ -1,7 +1,7 @@
 //! A container that writes as containerd does and is rotated as the kubelet does it; a store that admits as the writer
 //! does; an agent between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use cordwood_agent::{Ack, Config, ContextSource, Refused, Sink, Static, Telemetr
 use cordwood_core::admit::admit;
 use cordwood_core::batch::{Provenance, decode};
 use cordwood_core::identity::StreamKey;
+use cordwood_core::limits::MESSAGE_BYTES_MAX;
 use cordwood_core::record::Flags;
 use cordwood_service::Health;
 use rand::Rng;
@@ -97,6 +98,21 @@ impl Container {
                 self.file.write_all(&line).unwrap();
                 self.written.push((io, record));
             }
+        }
+    }
+
+    /// A line that no runtime writes.
+    pub fn write_nonsense(&mut self, line: &str) {
+        self.file.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.written.push((0, line.to_owned()));
+    }
+
+    /// Parts of one record of stdout; [`Container::end_records`] ends it.
+    pub fn write_parts(&mut self, count: usize, content: &str) {
+        for _ in 0..count {
+            let line = self.line(0, 'P', content);
+            self.file.write_all(&line).unwrap();
+            self.open[0].get_or_insert_default().push_str(content);
         }
     }
 
@@ -198,6 +214,10 @@ struct Inner {
     /// Bodies by output, in order of admission.
     records: BTreeMap<usize, Vec<String>>,
     losses: Vec<String>,
+    /// Bodies that were cut.
+    cut: Vec<String>,
+    tenants: BTreeSet<String>,
+    message_bytes_max: usize,
     duplicates: usize,
     full: bool,
     fail_next: bool,
@@ -208,7 +228,11 @@ struct Inner {
 
 impl Store {
     pub fn new(seed: u64) -> Store {
-        Store(Arc::new(Mutex::new(Inner { lazy: seed.is_multiple_of(2), ..Inner::default() })))
+        Store(Arc::new(Mutex::new(Inner {
+            lazy: seed.is_multiple_of(2),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            ..Inner::default()
+        })))
     }
 
     pub fn set_full(&self, full: bool) {
@@ -217,6 +241,24 @@ impl Store {
 
     pub fn fail_next(&self) {
         self.0.lock().unwrap().fail_next = true;
+    }
+
+    /// From now on it takes messages of this size at the most.
+    pub fn set_message_bytes_max(&self, message_bytes_max: usize) {
+        self.0.lock().unwrap().message_bytes_max = message_bytes_max;
+    }
+
+    pub fn cut(&self) -> Vec<String> {
+        self.0.lock().unwrap().cut.clone()
+    }
+
+    pub fn tenants(&self) -> BTreeSet<String> {
+        self.0.lock().unwrap().tenants.clone()
+    }
+
+    /// All of stdout's bodies, one behind the other.
+    pub fn stdout(&self) -> String {
+        self.0.lock().unwrap().records.get(&0).map(|bodies| bodies.concat()).unwrap_or_default()
     }
 
     pub fn count(&self) -> usize {
@@ -263,6 +305,7 @@ impl Inner {
                 batch.origin.namespace.as_str(),
                 if header.stream.as_str().starts_with("file:") { "" } else { "shop" }
             );
+            self.tenants.insert(batch.origin.tenant.clone());
             let place = (header.stream.clone(), header.file.0);
             let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
             assert!(positions.windows(2).all(|pair| pair[0] < pair[1]), "positions rise");
@@ -274,6 +317,9 @@ impl Inner {
                 if record.flags.has(Flags::LOSS) {
                     self.losses.push(body);
                 } else {
+                    if record.flags.has(Flags::TRUNCATED) {
+                        self.cut.push(body.clone());
+                    }
                     self.records.entry(header.io as usize).or_default().push(body);
                 }
             }
@@ -290,6 +336,13 @@ impl Sink for Store {
         }
         if inner.full {
             return Err(Refused::Full { payload, ack });
+        }
+        if key.as_str().len() + payload.len() > inner.message_bytes_max {
+            drop(inner);
+            // As a broker does it: everything that is on its way fails.
+            ack.fail("too large".to_owned());
+            self.0.lock().unwrap().broken = true;
+            return Ok(());
         }
         inner.sent += 1;
         if std::mem::take(&mut inner.fail_next) {
@@ -312,6 +365,10 @@ impl Sink for Store {
         Ok(())
     }
 
+    fn message_bytes_max(&self) -> usize {
+        self.0.lock().unwrap().message_bytes_max
+    }
+
     fn restart(&mut self) {
         self.0.lock().unwrap().broken = false;
     }
@@ -325,10 +382,34 @@ pub struct Agent {
     _rules: tokio::sync::watch::Sender<Arc<cordwood_core::levels::LevelRules>>,
 }
 
+/// How much an agent may hold, and how often it looks.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    pub batch_bytes_max: usize,
+    pub memory_bytes_max: usize,
+    pub held_removed_bytes_max: u64,
+    pub scan_interval_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            batch_bytes_max: 4096,
+            memory_bytes_max: 65536,
+            held_removed_bytes_max: 1 << 30,
+            scan_interval_ms: 100,
+        }
+    }
+}
+
 impl Agent {
     /// Reads the containers' logs below `pods`.
     pub fn start(root: &Path, store: &Store) -> Agent {
-        Agent::start_with(root, store, &format!("pods_dir: {}/pods", root.display()))
+        Agent::start_limited(root, store, Limits::default())
+    }
+
+    pub fn start_limited(root: &Path, store: &Store, limits: Limits) -> Agent {
+        Agent::start_with(root, store, &format!("pods_dir: {}/pods", root.display()), limits)
     }
 
     /// Reads the files `logs/*.log`.
@@ -337,13 +418,16 @@ impl Agent {
             root,
             store,
             &format!("pods_dir: null, files: [{{paths: ['{}/logs/*.log']}}]", root.display()),
+            Limits::default(),
         )
     }
 
-    fn start_with(root: &Path, store: &Store, inputs: &str) -> Agent {
+    pub fn start_with(root: &Path, store: &Store, inputs: &str, limits: Limits) -> Agent {
+        let Limits { batch_bytes_max, memory_bytes_max, held_removed_bytes_max, scan_interval_ms } = limits;
         let yaml = format!(
             "{{node: n, {inputs}, state_dir: {0}/state, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
-             bytes_max: 4096, counters_ms: 100}}, read: {{memory_bytes_max: 65536, poll_interval_ms: 3, scan_interval_ms: 100, \
+             bytes_max: {batch_bytes_max}, counters_ms: 100}}, read: {{memory_bytes_max: {memory_bytes_max}, poll_interval_ms: 3, \
+             scan_interval_ms: {scan_interval_ms}, held_removed_bytes_max: {held_removed_bytes_max}, \
              checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
             root.display()
         );
@@ -381,6 +465,18 @@ impl Agent {
 
     pub fn files(&self) -> usize {
         self.telemetry.status().files
+    }
+
+    pub fn runs(&self) -> usize {
+        self.telemetry.status().runs
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.telemetry.status().held_bytes
+    }
+
+    pub fn lag_bytes(&self) -> u64 {
+        self.telemetry.status().lag_bytes
     }
 
     #[allow(clippy::print_stderr)]

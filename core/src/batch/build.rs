@@ -5,12 +5,24 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use super::header::{put_resource, put_scope};
 use super::wire::{delimited_len, field, put_bytes, put_delimited, put_varint};
 use super::{BatchHeader, wire};
+use crate::identity::StreamKey;
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::Flags;
 
 /// Key and value of a `fixed64` field with a number below 16.
 const FIXED64_LEN: usize = 9;
+/// What a record's place and flags take in the scope's attributes, at the most.
+const PLACE_BYTES_MAX: usize = 10 + 3;
+/// What a record adds to a message beside its body, at the most.
+pub const RECORD_EXTRA_BYTES_MAX: usize = 64;
+/// Names and counts of all attributes of resource and scope, and the frame that Kafka puts around a message.
+const ENVELOPE_BYTES: usize = 2048;
+
+/// What a message of this stream and origin takes beside its records, at the most: on Kafka, with its key.
+pub fn envelope_bytes_max(stream: &StreamKey, origin: &Origin) -> usize {
+    ENVELOPE_BYTES + 2 * stream.as_str().len() + origin.fields().map(String::len).iter().sum::<usize>()
+}
 
 /// Collects the records of one batch; used again and again, it keeps its memory.
 #[derive(Debug, Default)]
@@ -22,7 +34,6 @@ pub struct BatchBuilder {
     positions: Vec<u64>,
     flags: Vec<u16>,
     any_flags: bool,
-    body_bytes: usize,
 }
 
 impl BatchBuilder {
@@ -37,7 +48,6 @@ impl BatchBuilder {
         self.any_flags |= flags != 0;
         self.flags.push(flags);
         self.positions.push(end_position);
-        self.body_bytes += body.len();
 
         let body_field =
             if std::str::from_utf8(body).is_ok() { field::VALUE_STRING } else { field::VALUE_BYTES };
@@ -68,9 +78,9 @@ impl BatchBuilder {
         self.positions.is_empty()
     }
 
-    /// Bytes of bodies.
+    /// Bytes that its records take in a message, at the most.
     pub fn bytes(&self) -> usize {
-        self.body_bytes
+        self.records.len() + self.positions.len() * PLACE_BYTES_MAX
     }
 
     /// Bytes of memory that it keeps for its records.
@@ -106,7 +116,6 @@ impl BatchBuilder {
         self.positions.clear();
         self.flags.clear();
         self.any_flags = false;
-        self.body_bytes = 0;
         out
     }
 

@@ -35,7 +35,7 @@ fn parts_of_one_stream() {
         run(&mut join, &parts),
         ["stdout t0 0-100 f0 a", "stdout t1 100-400 f0 bcd", "stdout t4 400-500 f0 e"]
     );
-    assert_eq!(join.pending_start(), None);
+    assert_eq!(join.pending_start(Stdout), None);
 }
 
 #[test]
@@ -67,10 +67,10 @@ fn a_character_split_across_parts_is_whole_again() {
 fn what_is_pending_is_known() {
     let mut join = Join::new();
     run(&mut join, &[(Stderr, true, "e"), (Stdout, true, "out")]);
-    assert_eq!((join.pending_start(), join.pending_bytes()), (Some(0), 4));
-    assert_eq!(join.pending_start_of(Stdout), Some(100));
+    assert_eq!((join.pending_start(Stderr), join.pending_bytes()), (Some(0), 4));
+    assert_eq!(join.pending_start(Stdout), Some(100));
     assert_eq!(join.flush(Stderr).map(|joined| show(&joined)).unwrap(), "stderr t0 0-100 f32 e");
-    assert_eq!(join.pending_start(), Some(100));
+    assert_eq!((join.pending_start(Stderr), join.pending_start(Stdout)), (None, Some(100)));
     assert_eq!(join.flush(Stderr), None);
     // An end that follows after all is a record of its own.
     let late = join.push(Stderr, false, 9, b"late", 300, 400).unwrap();
@@ -140,6 +140,6 @@ proptest! {
             position += 1;
         }
         prop_assert_eq!(seen, expected);
-        prop_assert_eq!(join.pending_start(), None);
+        prop_assert_eq!((join.pending_start(Stdout), join.pending_start(Stderr)), (None, None));
     }
 }

@@ -100,7 +100,18 @@ impl Kafka {
     }
 
     pub async fn create_topic(&self, name: &str, topic_partitions: i32) -> Result<()> {
+        self.create_topic_with(name, topic_partitions, &[]).await
+    }
+
+    /// With settings of the topic's own, like `max.message.bytes`.
+    pub async fn create_topic_with(
+        &self,
+        name: &str,
+        topic_partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
         let topic = NewTopic::new(name, topic_partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let answers = self
             .admin()?
             .create_topics([&topic], &AdminOptions::new().operation_timeout(Some(Duration::from_secs(20))))

@@ -200,7 +200,7 @@ fn source_of(body: &[u8]) -> String {
     }
     let fields = fields::read(body);
     let mut source = fields.get(Field::Source).unwrap_or_default().to_owned();
-    super::clean_name(&mut source, 128);
+    cordwood_core::origin::clean_name(&mut source, 128);
     source
 }
 

@@ -91,10 +91,16 @@ fn encode(header: &mut BatchHeader, origin: &Origin, lines: &[Line], observed_ns
     for line in lines {
         position += line.len;
         positions.push(position);
+        let before = builder.bytes();
         builder.push(line.time_ns, line.level, line.flags, position, &line.body);
+        assert!(builder.bytes() - before <= line.body.len() + RECORD_EXTRA_BYTES_MAX);
     }
     header.end = header.end.max(position);
-    (Bytes::from(builder.finish(header, origin, observed_ns)), positions)
+    let bytes_max = builder.bytes() + envelope_bytes_max(&header.stream, origin);
+    let message = builder.finish(header, origin, observed_ns);
+    let key = header.stream.as_str().len();
+    assert!(message.len() + key <= bytes_max, "{} + {key} <= {bytes_max}", message.len());
+    (Bytes::from(message), positions)
 }
 
 fn body_of(value: Option<AnyValue>) -> Vec<u8> {

@@ -1,0 +1,135 @@
+//! What cannot be read any more: a record of its own says what and why, in the place of the lost bytes.
+//! Promises: each loss is told once it is known whose it is, and reading goes on behind it.
+
+use std::io;
+
+use cordwood_core::batch::{BatchHeader, LossRange};
+use cordwood_core::identity::Io;
+use cordwood_core::level::Level;
+use cordwood_core::record::Flags;
+
+use crate::run::{Clock, Run, Settings};
+use crate::ship::Shipper;
+use crate::tail::{Bytes, Outstanding};
+use crate::telemetry::Tally;
+
+impl Run {
+    /// Records that bytes of a file could not be read any more, as a batch of its own.
+    pub fn lose(
+        &mut self,
+        index: usize,
+        loss: LossRange,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        self.cut_all(settings, ship, tally, clock);
+        let Some(context) = self.context.clone() else {
+            self.losses.push((self.files[index].seq, loss));
+            return;
+        };
+        let file = &mut self.files[index];
+        let io = if file.ends[0] == 0 && file.ends[1] > 0 { Io::Stderr } else { Io::Stdout };
+        let stream = &self.streams[io as usize];
+        let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
+        tracing::error!(stream = %stream.key, file = file.name, from = loss.from, bytes = loss.bytes,
+            exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
+        tally.lost_bytes += loss.bytes;
+        tally.losses += 1;
+        let mut batch = ship.open(file.seq, clock.mono_ms);
+        let body = serde_json::json!({
+            "cordwood": "loss", "stream": stream.key.as_str(), "file": file.id.to_string(),
+            "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
+            "level": "ERROR", "message": format!("{} bytes of {} were lost: {}", loss.bytes, file.name, loss.reason),
+        })
+        .to_string();
+        batch.builder.push(clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
+        ship.open_bytes += batch.builder.bytes();
+        let header = BatchHeader {
+            stream: (*stream.key).clone(),
+            io,
+            file: file.id,
+            restart: self.source.restart(),
+            prev: file.ends[io as usize],
+            end,
+            lines: 1,
+            bytes: 0,
+            gated: 0,
+            limited: 0,
+            rejected: 0,
+            loss: Some(loss),
+        };
+        let start = header.prev;
+        let ticket = ship.cut(self.id, batch, &stream.key, &header, &context.origin, clock.wall_ns);
+        file.ends[io as usize] = end;
+        file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
+    }
+
+    /// Losses that waited until it was known whose they are.
+    pub fn tell_losses(
+        &mut self,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        for (seq, loss) in std::mem::take(&mut self.losses) {
+            if let Some(index) = self.files.iter().position(|file| file.seq == seq) {
+                self.lose(index, loss, settings, ship, tally, clock);
+            }
+        }
+    }
+
+    /// The file cannot be read: the rest of it is lost, and the next one has its turn.
+    pub fn give_up(
+        &mut self,
+        index: usize,
+        error: &io::Error,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        self.flush_unfinished(settings, ship, tally, clock);
+        let file = &mut self.files[index];
+        file.finished_at_ms = Some(clock.mono_ms);
+        file.bytes = Bytes::Gone;
+        let (from, bytes) = (file.position, file.size.saturating_sub(file.position));
+        let loss = LossRange { from, bytes, exact: false, reason: format!("it cannot be read: {error}") };
+        self.lose(index, loss, settings, ship, tally, clock);
+    }
+
+    /// Lets go of such a file: its packed copy is read later on, if there is one; else what was not read is lost.
+    pub fn let_go(
+        &mut self,
+        index: usize,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let position = self.acknowledged_position(&self.files[index]);
+        let file = &mut self.files[index];
+        if self.known.values().any(|known| known.id == file.id) && file.position == position {
+            let id = file.id;
+            self.known.retain(|_, known| known.id != id);
+            let checkpoint = self.checkpoint_of(&self.files[index]);
+            self.resume.push(checkpoint);
+            self.files.remove(index);
+            return;
+        }
+        // What has begun in it must not go on in the next file.
+        self.flush_unfinished(settings, ship, tally, clock);
+        let file = &mut self.files[index];
+        let loss = LossRange {
+            from: file.position,
+            bytes: file.size.saturating_sub(file.position),
+            exact: true,
+            reason: "removed by the node, and too much was held open already".to_owned(),
+        };
+        file.bytes = Bytes::Gone;
+        file.finished_at_ms = Some(clock.mono_ms);
+        self.lose(index, loss, settings, ship, tally, clock);
+    }
+}
