@@ -27,8 +27,8 @@ use anyhow::Context as _;
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
 use cordwood_service::{Health, serve};
 use cordwood_store::connect::Store;
+use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -57,14 +57,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let (namespace, identity) = (config.namespace(), config.identity());
     let publisher = Arc::new(Publisher::new(client.clone(), &identity, health.clone()));
     let policies: Watched<LogRetentionPolicy> = Watched::start(
-        Api::all(client.clone()),
+        client.clone(),
         "policies",
         "logretentionpolicies.cordwood.dev",
         health.clone(),
         shutdown.clone(),
     );
     let configs: Watched<LogLevelConfig> = Watched::start(
-        Api::all(client.clone()),
+        client.clone(),
         "level configs",
         "loglevelconfigs.cordwood.dev",
         health.clone(),

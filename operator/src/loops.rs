@@ -76,9 +76,11 @@ impl Retention {
     fn picture(&self) -> Option<Picture> {
         let mut last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner);
         let mut picture = Picture { seen: Vec::new(), policies: Vec::new() };
-        for resource in self.policies.all()? {
+        for read in self.policies.all()? {
+            let policy = read.follow(LogRetentionPolicy::to_policy);
+            let resource = read.object;
             let name = resource.name_any();
-            let problems = match resource.to_policy() {
+            let problems = match policy {
                 Ok(policy) => {
                     last_good.insert(name, policy.clone());
                     picture.policies.push(policy);

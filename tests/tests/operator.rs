@@ -13,7 +13,7 @@ use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
 use cordwood_tests::env::wait_for;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
 use operator_world::{World, kubectl, policy, retention};
@@ -237,6 +237,66 @@ async fn killed_at_every_step() -> Result<()> {
         world.steps("detach", "shop").await? > 0 && world.steps("reattach", "shop").await? > 0,
         "nothing happened"
     );
+    Ok(())
+}
+
+/// Objects that another version of the definitions let in, with fields of another type: each is said to be wrong, and hides
+/// no other. (One made list and watch fail for all of its kind.)
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_of_another_version_hides_no_other() -> Result<()> {
+    let mut world = World::start(15).await?;
+    let anything = json!({"x-kubernetes-preserve-unknown-fields": true});
+    world
+        .define(|kind, spec| {
+            let field = if kind == "LogLevelConfig" { "level" } else { "suspend" };
+            spec[field] = anything.clone();
+        })
+        .await?;
+    let policies = ApiResource::erase::<LogRetentionPolicy>(&());
+    let configs = ApiResource::erase::<LogLevelConfig>(&());
+    let odd = |resource, spec| DynamicObject::new("odd", resource).data(json!({"spec": spec}));
+    let objects: [(Api<DynamicObject>, DynamicObject); 2] = [
+        (Api::all_with(world.client.clone(), &policies), odd(&policies, json!({"suspend": "perhaps"}))),
+        (
+            Api::namespaced_with(world.client.clone(), "default", &configs),
+            odd(&configs, json!({"level": 30, "duration": "30m"})),
+        ),
+    ];
+    for (api, object) in &objects {
+        wait_for("the definition of another version", PATIENCE, || async {
+            api.create(&PostParams::default(), object).await.map(drop).context("create")
+        })
+        .await?;
+    }
+    world.define(|_, _| ()).await?;
+
+    world.start_operator().await?;
+    world.api().create(&PostParams::default(), &policy("shop", "1h", "1m")).await?;
+    wait_for("the policy beside it", PATIENCE, || world.has_leaf_now("shop")).await?;
+    let configs: Api<LogLevelConfig> = Api::namespaced(world.client.clone(), "default");
+    let quiet: LogLevelConfig = serde_json::from_value(json!({
+        "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogLevelConfig",
+        "metadata": {"name": "quiet"}, "spec": {"level": "ERROR", "duration": "5m"},
+    }))?;
+    configs.create(&PostParams::default(), &quiet).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
+    wait_for("the rule beside it", PATIENCE, || async {
+        let data = maps.get("cordwood-level-rules").await?.data.context("data")?;
+        ensure!(data.get("rules.json").context("rules.json")?.contains("default/quiet"));
+        Ok(())
+    })
+    .await?;
+    for (api, _) in &objects {
+        wait_for("what is wrong with it to be told", PATIENCE, || async {
+            let object = api.get("odd").await?;
+            let conditions = object.data["status"]["conditions"].as_array().context("conditions")?.clone();
+            let valid = conditions.iter().find(|condition| condition["type"] == "Valid").context("Valid")?;
+            let message = valid["message"].as_str().unwrap_or_default();
+            ensure!(valid["status"] == "False" && message.contains("spec: "), "{valid}");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 
