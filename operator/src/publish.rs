@@ -89,6 +89,9 @@ impl Publisher {
                 }
                 Err(error) => {
                     trouble = Err(explain_call("patch", "logretentionpolicies.cordwood.dev/status", &error));
+                    if is_away(&error) {
+                        break;
+                    }
                 }
             }
         }
@@ -114,6 +117,9 @@ impl Publisher {
                 }
                 Err(error) => {
                     tracing::debug!(%error, policy = resource.name_any(), "say that PostgreSQL is away");
+                    if is_away(&error) {
+                        break;
+                    }
                 }
             }
         }
@@ -201,6 +207,11 @@ impl Publisher {
             other => other.map(|_| ()),
         }
     }
+}
+
+/// No answer at all: waiting for the next one would take as long.
+pub fn is_away(error: &kube::Error) -> bool {
+    !matches!(error, kube::Error::Api(_) | kube::Error::SerdeError(_))
 }
 
 /// Merge patch with every absent field as null, so that nothing old stays. Returns what the object is now, without its spec:

@@ -214,6 +214,7 @@ pub fn explain_call(verb: &str, what: &str, error: &kube::Error) -> String {
             )
         }
         kube::Error::Api(status) => format!("{verb} {what}: {}", status.message),
+        kube::Error::SerdeError(error) => format!("{verb} {what}: the answer cannot be read: {error}"),
         other => format!("{verb} {what}: the API server cannot be reached: {other}"),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::levels::LevelRules;
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
+use cordwood_tests::env::proxy::{Fault, Proxy};
 use cordwood_tests::env::wait_for;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -237,6 +238,37 @@ async fn killed_at_every_step() -> Result<()> {
         world.steps("detach", "shop").await? > 0 && world.steps("reattach", "shop").await? > 0,
         "nothing happened"
     );
+    Ok(())
+}
+
+/// An API server that takes connections and never answers (a dead one behind a load balancer) keeps no loop waiting: what
+/// PostgreSQL needs is made. When it answers again the operator goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_api_server_keeps_nothing_waiting() -> Result<()> {
+    let mut world = World::start(18).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.server.port()).into()).await?;
+    world.start_operator_through(&format!("https://{}", proxy.address())).await?;
+    world.api().create(&PostParams::default(), &policy("shop", "1h", "1m")).await?;
+    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+    world.settled().await?;
+    let classes = world.classes("shop").await?;
+    proxy.set(Fault::Silence);
+    // The first is made before the operator notices, while telling it; the second needs a loop that goes on.
+    for class in &classes[..2] {
+        let table = world.leaf(*class, "desc").await?;
+        world.execute(&format!("alter table blocks_c{class} detach partition {table}")).await?;
+        wait_for("the partition to be attached again", PATIENCE, || async {
+            let sql = format!("select count(*) from pg_inherits where inhrelid = '{table}'::regclass");
+            ensure!(world.sql_count(&sql).await? == 1);
+            Ok(())
+        })
+        .await?;
+    }
+    wait_for("the probe to say so", PATIENCE, || world.unready("leases")).await?;
+    proxy.set(Fault::None);
+    wait_for("readiness to come back", PATIENCE, || world.ready()).await?;
+    world.api().create(&PostParams::default(), &policy("late", "1h", "1m")).await?;
+    wait_for("the statuses to be written", PATIENCE, || world.condition("late", "Ready", "True")).await?;
     Ok(())
 }
 

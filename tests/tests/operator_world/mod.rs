@@ -114,6 +114,17 @@ impl World {
     /// Starts and waits until it is ready and leads.
     pub async fn start_operator(&mut self) -> Result<()> {
         self.spawn_operator()?;
+        self.leads().await
+    }
+
+    /// The same, with an API server by way of another address.
+    pub async fn start_operator_through(&mut self, url: &str) -> Result<()> {
+        let kubeconfig = self.server.kubeconfig_through("other-way", url)?;
+        self.operator = Some(self.launch(kubeconfig, "operator-0")?);
+        self.leads().await
+    }
+
+    async fn leads(&self) -> Result<()> {
         let ready = wait_for("the operator to be ready", Duration::from_secs(60), || self.ready()).await;
         let operator = self.operator.as_ref().context("an operator")?;
         ready.with_context(|| operator.process.log_tail(30))?;
