@@ -535,7 +535,7 @@ async fn begin_within(
     Ok(transaction)
 }
 
-async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
+pub(crate) async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&format!("set lock_timeout = '{timeout_ms}ms'")).await
 }
 

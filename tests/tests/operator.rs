@@ -360,6 +360,9 @@ async fn levels_outages_and_a_second_operator() -> Result<()> {
     println!("LogLevelConfig applied -> rules published: {:?}", began.elapsed());
     let expires = rules().await?.rules[0].expires_at_ms.context("an end")?;
     world.kill_operator();
+    let letter =
+        "insert into dead_letters values (0, 0, now() - interval '90 days', 'older than any record', '')";
+    world.execute(letter).await?;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     world.start_operator().await?;
     wait_for("the status", PATIENCE, || async {
@@ -375,6 +378,11 @@ async fn levels_outages_and_a_second_operator() -> Result<()> {
     })
     .await?;
     ensure!(rules().await?.rules[0].expires_at_ms == Some(expires), "a restart moved the end");
+    wait_for("what is older than any record to go", PATIENCE, || async {
+        ensure!(world.sql_count("select count(*) from dead_letters").await? == 0);
+        Ok(())
+    })
+    .await?;
     println!("{}", kubectl(&world, &["get", "llc", "-n", "default"])?);
     wait_for("the rule to end", PATIENCE, || async {
         ensure!(rules().await?.rules.is_empty());
