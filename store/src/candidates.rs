@@ -32,6 +32,8 @@ pub struct Candidate {
     pub id: i64,
     pub tenant: String,
     pub time_to_us: i64,
+    /// Unpacked.
+    pub raw_bytes: u64,
     /// The table that it lies in, quoted, and the place there.
     table: String,
     ctid: String,
@@ -114,15 +116,15 @@ pub async fn list(
     let conditions = wanted.conditions(below.is_some());
     // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
     let sql = format!(
-        "select id, tenant, time_to, relation::regclass::text, place::text from ( \
-           select id, tenant, time_to, tableoid relation, ctid place from ( \
+        "select id, tenant, time_to, relation::regclass::text, place::text, raw_bytes from ( \
+           select id, tenant, time_to, tableoid relation, ctid place, raw_bytes from ( \
              {rings}) fresh_blocks \
            union all \
-           select id, tenant, time_to, tableoid, ctid from blocks where {conditions}) both_kinds \
+           select id, tenant, time_to, tableoid, ctid, raw_bytes from blocks where {conditions}) both_kinds \
          order by time_to desc, id desc limit {LIMIT}",
         rings = (0..crate::ring::RINGS)
             .map(|ring| format!(
-                "select id, tenant, time_to, tableoid, ctid from ring_{ring} where {conditions} \
+                "select id, tenant, time_to, tableoid, ctid, raw_bytes from ring_{ring} where {conditions} \
                  and seq > ((select array_agg(upto order by lane) from seals))[lane + 1]"
             ))
             .collect::<Vec<_>>()
@@ -153,6 +155,7 @@ pub async fn list(
             time_to_us: row.get::<_, jiff::Timestamp>(2).as_microsecond(),
             table: row.get(3),
             ctid: row.get(4),
+            raw_bytes: row.get::<_, i64>(5).max(0).unsigned_abs(),
         })
         .collect())
 }

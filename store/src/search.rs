@@ -1,6 +1,6 @@
 //! Pages of records: candidate blocks newest first, their payloads, the one evaluator. All within one snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -21,7 +21,13 @@ use crate::scope::TenantScope;
 
 /// Payloads fetched at a time: few first, because most pages are full after a few blocks.
 const FETCH: [usize; 4] = [8, 16, 32, 64];
+/// Unpacked bytes of the blocks fetched at a time; a block is at most a few MiB, unless one record is.
+const FETCH_BYTES_MAX: u64 = 32 << 20;
 const PAGE_RECORDS_MAX: usize = 10_000;
+/// Bytes of bodies in a page, or a single larger record: such a page ends early and its cursor goes on.
+const PAGE_BYTES_MAX: usize = 32 << 20;
+/// Origins known at a time: a search over a long time meets those of every pod there was.
+const ORIGINS_MAX: usize = 10_000;
 /// The budget is looked at between statements; a single one that takes this much longer is ended by PostgreSQL.
 const STATEMENT_MS_MAX: u64 = 30_000;
 /// PostgreSQL's settings are 32-bit.
@@ -61,7 +67,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Newest first: at most `limit` records below `after`.
+/// Newest first: at most `limit` records below `after`, fewer when they are large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     pub limit: usize,
@@ -153,7 +159,7 @@ pub async fn search(
         .await
         .map_err(StoreError::sql("begin", "a search"))?;
     let limit = page.limit.clamp(1, PAGE_RECORDS_MAX);
-    let mut hits = Hits { filter, wanted: &wanted, limit, best: BTreeMap::new(), origins: HashMap::new() };
+    let mut hits = Hits::new(filter, &wanted, limit);
     // Sent ahead of the first statement, not waited for.
     let backstop =
         format!("set local statement_timeout = {}", budget_ms.saturating_add(STATEMENT_MS_MAX).min(MS_MAX));
@@ -205,8 +211,16 @@ async fn scan(
             }
             // No further than the page can need: what lies below its last hit is not fetched.
             let floor = hits.floor_us();
-            let needed =
-                rest.iter().take(FETCH[step]).take_while(|c| floor.is_none_or(|f| c.time_to_us >= f)).count();
+            let mut bytes = 0;
+            let needed = rest
+                .iter()
+                .take(FETCH[step])
+                .take_while(|c| floor.is_none_or(|f| c.time_to_us >= f))
+                .take_while(|c| {
+                    bytes += c.raw_bytes;
+                    bytes <= FETCH_BYTES_MAX
+                })
+                .count();
             let (now, later) = rest.split_at(needed.max(1));
             rest = later;
             step = (step + 1).min(FETCH.len() - 1);
@@ -226,14 +240,43 @@ struct Hits<'a> {
     wanted: &'a Wanted,
     limit: usize,
     best: BTreeMap<Cursor, OwnedRecord>,
+    /// Of the bodies.
+    bytes: usize,
+    /// Older records had to go for lack of room: from then on the page takes none below its last.
+    overflowed: bool,
     origins: HashMap<OriginId, Origin>,
 }
 
-impl Hits<'_> {
+impl<'a> Hits<'a> {
+    fn new(filter: &'a Filter, wanted: &'a Wanted, limit: usize) -> Hits<'a> {
+        let (best, origins) = (BTreeMap::new(), HashMap::new());
+        Hits { filter, wanted, limit, best, bytes: 0, overflowed: false, origins }
+    }
+
+    fn is_full(&self) -> bool {
+        self.overflowed || self.best.len() >= self.limit
+    }
+
+    /// The last record of a full page.
+    fn last(&self) -> Option<Cursor> {
+        self.best.first_key_value().map(|(last, _)| *last).filter(|_| self.is_full())
+    }
+
     /// Blocks that end below this cannot add to a full page.
     fn floor_us(&self) -> Option<i64> {
-        let first = self.best.first_key_value()?;
-        (self.best.len() >= self.limit).then_some(first.0.time_us)
+        self.last().map(|last| last.time_us)
+    }
+
+    fn insert(&mut self, key: Cursor, record: OwnedRecord) {
+        self.bytes += record.body.len();
+        if let Some(twin) = self.best.insert(key, record) {
+            self.bytes -= twin.body.len();
+        }
+        while self.best.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.best.len() > 1) {
+            let Some((_, oldest)) = self.best.pop_first() else { return };
+            self.bytes -= oldest.body.len();
+            self.overflowed = true;
+        }
     }
 
     /// The page is full and nothing at or below `time_us` can come before its last record.
@@ -242,6 +285,10 @@ impl Hits<'_> {
     }
 
     async fn take(&mut self, transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<(), StoreError> {
+        if self.origins.len() > ORIGINS_MAX {
+            let used: HashSet<OriginId> = self.best.values().map(|record| record.origin).collect();
+            self.origins.retain(|id, _| used.contains(id));
+        }
         let payloads = candidates::payloads(transaction, blocks).await?;
         let mut opened = Vec::with_capacity(payloads.len());
         let mut missing = Vec::new();
@@ -281,9 +328,7 @@ impl Hits<'_> {
             if self.wanted.after.is_some_and(|after| key >= after) {
                 continue;
             }
-            if self.best.len() >= self.limit
-                && self.best.first_key_value().is_some_and(|(last, _)| key < *last)
-            {
+            if self.last().is_some_and(|last| key < last) {
                 continue;
             }
             let record = match block.record(index) {
@@ -295,18 +340,16 @@ impl Hits<'_> {
             };
             let Some(origin) = self.origins.get(&record.origin) else { continue };
             if self.filter.matches(&record, origin) {
-                self.best.insert(key, OwnedRecord::of(&record));
-                if self.best.len() > self.limit {
-                    self.best.pop_first();
-                }
+                self.insert(key, OwnedRecord::of(&record));
             }
         }
     }
 
     fn into_found(self, scanned: Scanned) -> Found {
+        let is_full = self.is_full();
         let mut records: Vec<OwnedRecord> = self.best.into_values().rev().collect();
         let mut cursor = None;
-        if records.len() == self.limit && scanned.complete {
+        if is_full && scanned.complete {
             cursor = records.last().map(OwnedRecord::cursor);
         } else if let (false, Some(above_us)) = (scanned.complete, scanned.stopped_above_us) {
             // Records at or below where the scan stopped are not final: they come with the next page.
@@ -316,7 +359,7 @@ impl Hits<'_> {
             cursor = Some(Cursor { time_us: above_us, id: everything_at });
         }
         let mut origins = self.origins;
-        let used: std::collections::HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
+        let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         origins.retain(|id, _| used.contains(id));
         Found { records, origins, cursor, complete: scanned.complete, blocks_read: scanned.blocks_read }
     }
