@@ -11,6 +11,7 @@ use cordwood_core::retention::Policy;
 use cordwood_crds::{LogRetentionPolicy, Resources};
 use cordwood_operator::retention::by_name;
 use cordwood_service::Failure;
+use kube::api::{ApiResource, DynamicObject};
 
 /// What a folder says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -102,12 +103,15 @@ pub fn strict(dir: &Path, now_us: i64) -> Result<Loaded, Failure> {
 pub async fn of_cluster() -> Result<(Vec<Policy>, Vec<String>), Failure> {
     const HINT: &str = "read the cluster's LogRetentionPolicies (give --resources DIR to plan without one)";
     let client = kube::Client::try_default().await.context("no kubeconfig that works").context(HINT);
-    let api: kube::Api<LogRetentionPolicy> = kube::Api::all(client.map_err(Failure::Config)?);
+    let kind = ApiResource::erase::<LogRetentionPolicy>(&());
+    let api: kube::Api<DynamicObject> = kube::Api::all_with(client.map_err(Failure::Config)?, &kind);
     let list = api.list(&kube::api::ListParams::default()).await.context("list logretentionpolicies");
     let list = list.context(HINT).map_err(Failure::Run)?;
     let mut problems = Vec::new();
-    let policies = list.items.iter().map(|resource| {
-        resource.to_policy().unwrap_or_else(|found| {
+    let policies = list.items.into_iter().map(|object| {
+        let read = cordwood_crds::read::<LogRetentionPolicy>(object);
+        read.follow(LogRetentionPolicy::to_policy).unwrap_or_else(|found| {
+            let resource = &read.object;
             let name = resource.metadata.name.clone().unwrap_or_default();
             problems.push(format!("LogRetentionPolicy {name}: {}", cordwood_crds::describe(&found)));
             by_name(&name, resource.metadata.uid.as_deref().unwrap_or_default())

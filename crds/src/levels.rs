@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use cordwood_core::level::Level;
 use cordwood_core::levels::{LabelExpression, LabelOperator, LevelRule};
 use cordwood_core::retention::duration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::schema;
-use crate::{Problem, problem};
+use crate::{Kind, Problem, problem};
 
 /// Drops lines below a level at the source, for a while. In the namespace of the Cordwood release it is for the whole cluster,
 /// elsewhere for its own namespace. Audit records always pass.
@@ -279,6 +280,22 @@ pub struct LogLevelConfigStatus {
     /// When it ends, on every agent by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+}
+
+impl Kind for LogLevelConfig {
+    fn without_spec(metadata: ObjectMeta, status: Value) -> LogLevelConfig {
+        let spec = LogLevelConfigSpec {
+            selector: Selector::default(),
+            containers: Vec::new(),
+            service: None,
+            level: LevelSpec::Trace,
+            sample: None,
+            duration: None,
+            expires_at: None,
+            push: None,
+        };
+        LogLevelConfig { metadata, spec, status: serde_json::from_value(status).ok() }
+    }
 }
 
 impl LogLevelConfig {

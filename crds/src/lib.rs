@@ -7,6 +7,7 @@
 pub mod folder;
 pub mod levels;
 pub mod manifest;
+pub mod read;
 pub mod retention;
 pub mod schema;
 
@@ -16,6 +17,7 @@ pub use cordwood_core::retention::duration;
 pub use folder::Resources;
 pub use levels::{LogLevelConfig, LogLevelConfigSpec, LogLevelConfigStatus};
 pub use manifest::{Manifest, manifests};
+pub use read::{Kind, Read, read};
 pub use retention::{LogRetentionPolicy, LogRetentionPolicySpec, LogRetentionPolicyStatus};
 
 /// Something wrong with a resource: which field, and what to do.

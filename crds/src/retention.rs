@@ -2,13 +2,14 @@
 
 use cordwood_core::retention::policy::{Category, DEFAULT, Match};
 use cordwood_core::retention::{DropLimit, PerLevel, Policy, duration, routes};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::schema::{self, Bytes};
-use crate::{Problem, problem};
+use crate::{Kind, Problem, problem};
 
 /// How long log records are kept in PostgreSQL. A record falls under the policy that matches it with the highest
 /// priority (equal: the longer retention); what no policy matches falls under the policy named `default`.
@@ -272,6 +273,21 @@ pub struct HeldStatus {
     pub partitions: i64,
     #[serde(default)]
     pub bytes: i64,
+}
+
+impl Kind for LogRetentionPolicy {
+    fn without_spec(metadata: ObjectMeta, status: Value) -> LogRetentionPolicy {
+        let spec = LogRetentionPolicySpec {
+            priority: 0,
+            matches: MatchSpec::default(),
+            retention: RetentionSpec::default(),
+            grace_period: grace_default(),
+            drop_limit: DropLimitSpec::default(),
+            suspend: true,
+            legal_hold: false,
+        };
+        LogRetentionPolicy { metadata, spec, status: serde_json::from_value(status).ok() }
+    }
 }
 
 impl LogRetentionPolicy {

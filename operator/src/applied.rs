@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::{self, Agent};
 use crate::leader::Standing;
 use crate::levels::{Compiled, Levels, Published, uid_of};
-use crate::publish::{REFRESH, time_of_ms};
+use crate::publish::{REFRESH, is_away, time_of_ms};
 use crate::report::Conditions;
 use crate::watched::explain_call;
 
@@ -162,7 +162,10 @@ impl Levels {
                     known.written.insert(uid, (status, Instant::now()));
                 }
                 Err(error) => {
-                    trouble = Err(explain_call("patch", "loglevelconfigs.cordwood.dev/status", &error))
+                    trouble = Err(explain_call("patch", "loglevelconfigs.cordwood.dev/status", &error));
+                    if is_away(&error) {
+                        break;
+                    }
                 }
             }
         }

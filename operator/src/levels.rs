@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cordwood_core::levels::{LevelRule, LevelRules, RULES_KEY};
 use cordwood_core::levels_compile::{compile, next_expiry_ms};
-use cordwood_crds::{LogLevelConfig, Problem};
+use cordwood_crds::{LogLevelConfig, Problem, Read};
 use cordwood_service::Health;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -119,7 +119,7 @@ impl Levels {
     /// Brings the ConfigMap up to date; when the first rule ends.
     async fn write(
         &self,
-        configs: Vec<LogLevelConfig>,
+        configs: Vec<Read<LogLevelConfig>>,
         known: &mut Known,
     ) -> Result<Option<i64>, kube::Error> {
         let now_ms = Timestamp::now().as_millisecond();
@@ -137,22 +137,23 @@ impl Levels {
         Ok(end_ms)
     }
 
-    fn compile(&self, configs: Vec<LogLevelConfig>, known: &mut Known, now_ms: i64) -> Vec<Compiled> {
+    fn compile(&self, configs: Vec<Read<LogLevelConfig>>, known: &mut Known, now_ms: i64) -> Vec<Compiled> {
         let cap_ms = self.config.levels.duration_ms_max;
-        known.started.retain(|uid, _| configs.iter().any(|config| uid_of(config) == uid));
+        known.started.retain(|uid, _| configs.iter().any(|read| uid_of(&read.object) == uid));
         let started = &mut known.started;
         configs
             .into_iter()
-            .map(|config| {
-                let started_at_ms = started_at_ms(&config, started, now_ms);
-                let cluster_wide = config.metadata.namespace.as_deref() == Some(&self.namespace);
-                let rule = config.to_rule(cluster_wide, started_at_ms, cap_ms);
-                let asked = config.to_rule(cluster_wide, started_at_ms, i64::MAX);
+            .map(|read| {
+                let started_at_ms = started_at_ms(&read.object, started, now_ms);
+                let cluster_wide = read.object.metadata.namespace.as_deref() == Some(&self.namespace);
+                let rule_within =
+                    |cap_ms| read.follow(|config| config.to_rule(cluster_wide, started_at_ms, cap_ms));
+                let (rule, asked) = (rule_within(cap_ms), rule_within(i64::MAX));
                 let capped = match (&rule, &asked) {
                     (Ok(rule), Ok(asked)) => rule.expires_at_ms != asked.expires_at_ms,
                     _ => false,
                 };
-                Compiled { config, started_at_ms, rule, capped }
+                Compiled { config: read.object, started_at_ms, rule, capped }
             })
             .collect()
     }

@@ -27,8 +27,8 @@ use anyhow::Context as _;
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
 use cordwood_service::{Health, serve};
 use cordwood_store::connect::Store;
+use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -43,6 +43,11 @@ use watched::Watched;
 /// The conditions that readiness needs.
 const NEEDED: [&str; 4] = ["database create", "policies", "level configs", "lease"];
 
+/// An answer that takes longer does not come: a dead connection would keep a loop waiting for good.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// Nor does a watch say nothing for so long: the API server ends it after 290 s.
+const WATCH_SILENCE_MAX: Duration = Duration::from_secs(300);
+
 /// How long giving the lease back may take at the end: a read and a write.
 const RESIGN_MAX: Duration = Duration::from_secs(2);
 
@@ -53,18 +58,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let registry = Registry::new();
     let telemetry = Telemetry::new(&registry).context("register the metrics")?;
     let store = Store::new(&config.database.clone().or_environment()).context("read the setting database")?;
-    let client = client(&config).await?;
+    let watching = client(&config, WATCH_SILENCE_MAX).await?;
+    let client = client(&config, ANSWER_MAX).await?;
     let (namespace, identity) = (config.namespace(), config.identity());
     let publisher = Arc::new(Publisher::new(client.clone(), &identity, health.clone()));
     let policies: Watched<LogRetentionPolicy> = Watched::start(
-        Api::all(client.clone()),
+        watching.clone(),
         "policies",
         "logretentionpolicies.cordwood.dev",
         health.clone(),
         shutdown.clone(),
     );
     let configs: Watched<LogLevelConfig> = Watched::start(
-        Api::all(client.clone()),
+        watching,
         "level configs",
         "loglevelconfigs.cordwood.dev",
         health.clone(),
@@ -129,8 +135,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     outcome
 }
 
-async fn client(config: &Config) -> anyhow::Result<Client> {
-    let kubernetes = match &config.kubernetes.kubeconfig_file {
+/// `answer_max`: how long a connection may be silent while an answer is waited for.
+async fn client(config: &Config, answer_max: Duration) -> anyhow::Result<Client> {
+    let mut kubernetes = match &config.kubernetes.kubeconfig_file {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("read kubernetes.kubeconfig_file {}", path.display()))?;
@@ -142,6 +149,9 @@ async fn client(config: &Config) -> anyhow::Result<Client> {
             "find the API server: neither a service account nor a kubeconfig; set kubernetes.kubeconfig_file",
         )?,
     };
+    kubernetes.read_timeout = Some(answer_max);
+    // Else the time that a connection lay idle counts.
+    kubernetes.reset_reader_on_write = true;
     Client::try_from(kubernetes).context("make a client of the API server")
 }
 

@@ -48,6 +48,10 @@ pub struct Retention {
     pub shown: Mutex<Value>,
 }
 
+/// How long a pass may take to tell what it did, while the API server does not answer. The next pass of the dropping loop tells
+/// it again.
+const TELL_MAX: Duration = Duration::from_secs(15);
+
 /// The skew is nothing that a follower judges, nor are statuses what it writes.
 const OF_THE_LEADER: [&str; 3] = ["clock", "status", "database drop"];
 
@@ -76,9 +80,11 @@ impl Retention {
     fn picture(&self) -> Option<Picture> {
         let mut last_good = self.last_good.lock().unwrap_or_else(PoisonError::into_inner);
         let mut picture = Picture { seen: Vec::new(), policies: Vec::new() };
-        for resource in self.policies.all()? {
+        for read in self.policies.all()? {
+            let policy = read.follow(LogRetentionPolicy::to_policy);
+            let resource = read.object;
             let name = resource.name_any();
-            let problems = match resource.to_policy() {
+            let problems = match policy {
                 Ok(policy) => {
                     last_good.insert(name, policy.clone());
                     picture.policies.push(policy);
@@ -171,12 +177,10 @@ impl Retention {
             return Ok(());
         }
         let Some(picture) = picture else { return Ok(()) };
-        self.publisher.done(&picture.seen, &report).await;
         let done = !report.done.is_empty();
         let now_us = passes.clock().await?;
         let mut after = passes.look(&policies, now_us, &self.tuning()).await?;
-        after.failed = report.failed;
-        self.publisher.policies(&picture.seen, &mut after, now_us).await;
+        self.tell(&picture.seen, &report, &mut after, now_us).await;
         // What only failed changed nothing for the other loop: two loops that fail would drive each other without a pause.
         if done {
             self.drop.notify_one();
@@ -264,17 +268,27 @@ impl Retention {
         if report.done.is_empty() && report.failed.is_empty() {
             return Ok(());
         }
-        self.publisher.done(&picture.seen, &report).await;
         let done = !report.done.is_empty();
         let now = passes.clock().await?;
         let mut after = passes.look(&picture.policies, now, &self.tuning()).await?;
-        after.failed = report.failed;
-        self.publisher.policies(&picture.seen, &mut after, now).await;
+        self.tell(&picture.seen, &report, &mut after, now).await;
         self.show(&after);
         if done {
             self.create.notify_one();
         }
         Ok(())
+    }
+
+    /// Tells what was done in `report`, and how things are `after` it. No pass waits long for an API server.
+    async fn tell(&self, seen: &[Seen], report: &Report, after: &mut Report, now_us: i64) {
+        after.failed.clone_from(&report.failed);
+        let telling = async {
+            self.publisher.done(seen, report).await;
+            self.publisher.policies(seen, after, now_us).await;
+        };
+        if tokio::time::timeout(TELL_MAX, telling).await.is_err() {
+            tracing::warn!("the API server does not answer: what was done is told later");
+        }
     }
 
     fn show(&self, report: &Report) {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use cordwood_core::retention::ClassId;
 use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
-use cordwood_crds::{LogLevelConfig, LogLevelConfigStatus, Problem};
+use cordwood_crds::{Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
 use cordwood_service::Health;
-use kube::api::{Patch, PatchParams};
+use kube::api::{PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::json;
@@ -74,7 +74,7 @@ impl Publisher {
                 shown.insert(name);
                 continue;
             }
-            let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
+            let api: Api<PartialObjectMeta<LogRetentionPolicy>> = Api::all(self.client.clone());
             match patch_status(&api, &name, &status).await {
                 Ok(after) => {
                     self.tell_held(&resource, &status, &mut written.held).await;
@@ -89,6 +89,9 @@ impl Publisher {
                 }
                 Err(error) => {
                     trouble = Err(explain_call("patch", "logretentionpolicies.cordwood.dev/status", &error));
+                    if is_away(&error) {
+                        break;
+                    }
                 }
             }
         }
@@ -107,13 +110,16 @@ impl Publisher {
             let last = written.policies.get(&uid).map(|(status, _)| status.clone());
             let before = last.or_else(|| resource.status.clone()).unwrap_or_default();
             let Some(status) = report::unavailable(resource, &before, why, now_us) else { continue };
-            let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
+            let api: Api<PartialObjectMeta<LogRetentionPolicy>> = Api::all(self.client.clone());
             match patch_status(&api, &resource.name_any(), &status).await {
                 Ok(_) => {
                     written.policies.insert(uid, (status, Instant::now()));
                 }
                 Err(error) => {
                     tracing::debug!(%error, policy = resource.name_any(), "say that PostgreSQL is away");
+                    if is_away(&error) {
+                        break;
+                    }
                 }
             }
         }
@@ -194,7 +200,7 @@ impl Publisher {
         config: &LogLevelConfig,
         status: &LogLevelConfigStatus,
     ) -> Result<(), kube::Error> {
-        let api: Api<LogLevelConfig> =
+        let api: Api<PartialObjectMeta<LogLevelConfig>> =
             Api::namespaced(self.client.clone(), &config.namespace().unwrap_or_else(|| "default".to_owned()));
         match patch_status(&api, &config.name_any(), status).await {
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
@@ -203,12 +209,18 @@ impl Publisher {
     }
 }
 
-/// Merge patch with every absent field as null, so that nothing old stays. Returns the object as it is now.
-async fn patch_status<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<K, kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-    S: serde::Serialize + Default,
-{
+/// No answer at all: waiting for the next one would take as long.
+pub fn is_away(error: &kube::Error) -> bool {
+    !matches!(error, kube::Error::Api(_) | kube::Error::SerdeError(_))
+}
+
+/// Merge patch with every absent field as null, so that nothing old stays. Returns what the object is now, without its spec:
+/// that may be one that cannot be read.
+async fn patch_status<K: Kind>(
+    api: &Api<PartialObjectMeta<K>>,
+    name: &str,
+    status: &impl serde::Serialize,
+) -> Result<PartialObjectMeta<K>, kube::Error> {
     let mut value = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
     if let Some(fields) = value.as_object_mut() {
         for field in OPTIONAL {

@@ -2,6 +2,7 @@
 //! both drive it. Each loop has its own session; a step that fails does not stop the rest of the pass.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 
 use cordwood_core::retention::policy::{DropLimit, Policy};
 use cordwood_core::retention::step::{Plan, Planned};
@@ -9,7 +10,11 @@ use cordwood_core::retention::{Catalogue, ClassId, Finding, Tuning, in_force, li
 use cordwood_store::connect::Store;
 use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::error::StoreError;
+use cordwood_store::prune::prune;
 use cordwood_store::{catalogue, ddl};
+
+/// Between two looks for what is left over of records that are gone.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What one pass saw and did.
 #[derive(Debug, Default)]
@@ -53,11 +58,12 @@ pub struct Passes {
     store: Store,
     which: Loop,
     session: Option<DdlSession>,
+    pruned: Option<Instant>,
 }
 
 impl Passes {
     pub fn new(store: Store, which: Loop) -> Passes {
-        Passes { store, which, session: None }
+        Passes { store, which, session: None, pruned: None }
     }
 
     /// Gives up the session and with it the advisory lock.
@@ -144,6 +150,24 @@ impl Passes {
         for class in grown {
             if creates && let Err(error) = ddl::analyze(session, class).await {
                 tracing::debug!(class = class.0, %error, "analyze the class's table");
+            }
+        }
+        if !creates && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+            self.pruned = Some(Instant::now());
+            self.prune().await?;
+        }
+        Ok(())
+    }
+
+    /// What was counted of records that are gone. Being unable to is no failure of the pass.
+    async fn prune(&mut self) -> Result<(), PassError> {
+        match prune(self.session().await?).await {
+            Ok(0) => {}
+            Ok(rows) => {
+                tracing::info!(rows, "counts, losses and dead letters of records that are gone: pruned")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "prune what was counted of records that are gone; tried again")
             }
         }
         Ok(())

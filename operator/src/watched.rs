@@ -5,14 +5,14 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cordwood_crds::{Kind, Read, read};
 use cordwood_service::Health;
 use futures::StreamExt as _;
-use kube::api::ObjectMeta;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, Resource, ResourceExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,7 @@ impl Backoff for Quick {
 }
 
 /// Key: namespace (empty for cluster-scoped kinds) and name.
-type Objects<K> = BTreeMap<(String, String), K>;
+type Objects<K> = BTreeMap<(String, String), Read<K>>;
 
 /// A shared picture of all objects of a kind. `changed` wakes whoever works on them.
 #[derive(Debug)]
@@ -60,13 +60,10 @@ impl<K> Clone for Watched<K> {
     }
 }
 
-impl<K> Watched<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+impl<K: Kind> Watched<K> {
     /// Starts watching until `shutdown`. `condition` and `what` (`logretentionpolicies.cordwood.dev`) are for messages.
     pub fn start(
-        api: Api<K>,
+        client: Client,
         condition: &'static str,
         what: &'static str,
         health: Health,
@@ -74,6 +71,7 @@ where
     ) -> Watched<K> {
         let objects = Arc::new(Mutex::new(None));
         let (sender, changed) = watch::channel(0);
+        let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<K>(&()));
         let keep = Keep { objects: Arc::clone(&objects), sender, condition, what, health };
         tokio::spawn(async move {
             let backoff = ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED);
@@ -99,8 +97,8 @@ where
         Watched { objects, changed }
     }
 
-    /// All objects; `None` before the first list.
-    pub fn all(&self) -> Option<Vec<K>> {
+    /// All objects, those that cannot be read too; `None` before the first list.
+    pub fn all(&self) -> Option<Vec<Read<K>>> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         objects.as_ref().map(|objects| objects.values().cloned().collect())
     }
@@ -108,7 +106,7 @@ where
     /// One object; the namespace is empty for cluster-scoped kinds.
     pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        objects.as_ref()?.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        objects.as_ref()?.get(&(namespace.to_owned(), name.to_owned())).map(|read| read.object.clone())
     }
 
     /// Whether anything changed since [`Watched::changed`] last resolved.
@@ -133,8 +131,8 @@ struct Keep<K> {
     health: Health,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Debug> Keep<K> {
-    fn take(&self, event: Result<Event<K>, watcher::Error>, listing: &mut Objects<K>) {
+impl<K: Kind> Keep<K> {
+    fn take(&self, event: Result<Event<DynamicObject>, watcher::Error>, listing: &mut Objects<K>) {
         let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Ok(Event::Init) => {
@@ -142,7 +140,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Keep<K> {
                 return;
             }
             Ok(Event::InitApply(object)) => {
-                listing.insert(key(&object), object);
+                listing.insert(key(&object), self.read(object));
                 return;
             }
             Ok(Event::InitDone) => {
@@ -152,9 +150,10 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Keep<K> {
             Ok(Event::Apply(object)) => {
                 let known = objects.get_or_insert_default();
                 // A change of the status alone (mostly our own) is kept, but wakes nobody.
-                let before = known.insert(key(&object), object.clone());
+                let meta = object.metadata.clone();
+                let before = known.insert(key(&object), self.read(object));
                 self.health.set(self.condition, Ok(()));
-                if before.is_some_and(|before| is_same_spec(before.meta(), object.meta())) {
+                if before.is_some_and(|before| is_same_spec(before.object.meta(), &meta)) {
                     return;
                 }
             }
@@ -169,6 +168,15 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug> Keep<K> {
         drop(objects);
         self.sender.send_modify(|version| *version += 1);
     }
+
+    fn read(&self, object: DynamicObject) -> Read<K> {
+        let read = read(object);
+        if let Some(problem) = &read.problem {
+            let (namespace, name) = key(&read.object);
+            tracing::warn!(what = self.what, namespace, name, %problem, "one object cannot be read");
+        }
+        read
+    }
 }
 
 /// Whether two metadata are of one object whose spec did not change between them.
@@ -176,7 +184,7 @@ pub fn is_same_spec(a: &ObjectMeta, b: &ObjectMeta) -> bool {
     a.uid == b.uid && a.generation.is_some() && a.generation == b.generation
 }
 
-fn key<K: Resource<DynamicType = ()>>(object: &K) -> (String, String) {
+fn key(object: &impl Resource) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
@@ -206,6 +214,7 @@ pub fn explain_call(verb: &str, what: &str, error: &kube::Error) -> String {
             )
         }
         kube::Error::Api(status) => format!("{verb} {what}: {}", status.message),
+        kube::Error::SerdeError(error) => format!("{verb} {what}: the answer cannot be read: {error}"),
         other => format!("{verb} {what}: the API server cannot be reached: {other}"),
     }
 }

@@ -35,6 +35,8 @@ pub struct Wanted {
 pub struct Candidate {
     pub id: i64,
     pub time_to_us: i64,
+    /// Unpacked.
+    pub raw_bytes: u64,
     /// The table that it lies in, quoted, and the place there.
     table: String,
     ctid: String,
@@ -126,7 +128,7 @@ pub async fn list(
     let newest = format!("order by time_to desc, id desc limit {limit}");
     let branch = |table: &str, fresh: &str| {
         format!(
-            "(select id, time_to, tableoid as relation, ctid as place from {table} where {fresh}{conditions} {newest})"
+            "(select id, time_to, tableoid as relation, ctid as place, raw_bytes from {table} where {fresh}{conditions} {newest})"
         )
     };
     // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
@@ -136,7 +138,7 @@ pub async fn list(
         .chain([branch("blocks", "")])
         .collect();
     let sql = format!(
-        "select id, time_to, relation::regclass::text, place::text from ({}) both_kinds {newest}",
+        "select id, time_to, relation::regclass::text, place::text, raw_bytes from ({}) both_kinds {newest}",
         branches.join(" union all ")
     );
     let (from, to) = (timestamp(wanted.from_us)?, timestamp(wanted.to_us)?);
@@ -163,6 +165,7 @@ pub async fn list(
             time_to_us: row.get::<_, jiff::Timestamp>(1).as_microsecond(),
             table: row.get(2),
             ctid: row.get(3),
+            raw_bytes: row.get::<_, i64>(4).max(0).unsigned_abs(),
         })
         .collect())
 }

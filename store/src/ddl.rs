@@ -16,7 +16,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::connect::Store;
 use crate::error::StoreError;
-use crate::migrate::{LOCK_DDL, LOCK_SPACE};
+use crate::migrate::{LOCK_DDL_CREATE, LOCK_DDL_DROP, LOCK_SPACE};
 
 /// How long each attempt waits for its locks, milliseconds. All below `deadlock_timeout` (1 s by default).
 pub const LOCK_TIMEOUTS_MS: [u64; 5] = [100, 100, 200, 400, 700];
@@ -34,8 +34,8 @@ pub enum Loop {
 impl Loop {
     fn lock(self) -> i32 {
         match self {
-            Loop::Create => LOCK_DDL,
-            Loop::Drop => LOCK_DDL - 100,
+            Loop::Create => LOCK_DDL_CREATE,
+            Loop::Drop => LOCK_DDL_DROP,
         }
     }
 
@@ -535,7 +535,7 @@ async fn begin_within(
     Ok(transaction)
 }
 
-async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
+pub(crate) async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&format!("set lock_timeout = '{timeout_ms}ms'")).await
 }
 

@@ -15,6 +15,7 @@ pub mod into_table;
 pub mod lane;
 pub mod migrate;
 pub mod origins;
+pub mod prune;
 pub mod ring;
 pub mod roles;
 pub mod scope;

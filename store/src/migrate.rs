@@ -11,12 +11,12 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Session advisory locks of Cordwood: the first number of the pair. The second says which: a lane's number, or one of these
-/// (the operator's drop loop has its own, beside `ddl`).
+/// Session advisory locks of Cordwood: the first number of the pair. The second says which: a lane's number, or one of these.
 pub const LOCK_SPACE: i32 = 0x636f_7264u32 as i32;
 pub const LOCK_MIGRATE: i32 = -1;
 pub const LOCK_SEALER: i32 = -2;
-pub const LOCK_DDL: i32 = -3;
+pub const LOCK_DDL_CREATE: i32 = -3;
+pub const LOCK_DDL_DROP: i32 = -103;
 
 /// What [`run`] did.
 #[derive(Debug, Default)]

@@ -99,19 +99,6 @@ impl CopyBuffer {
         CopyBuffer(buffer)
     }
 
-    /// Goes on in the same COPY: no header.
-    pub fn continued(bytes: usize) -> CopyBuffer {
-        CopyBuffer(BytesMut::with_capacity(bytes + 32))
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn row(&mut self, columns: i16) -> &mut CopyBuffer {
         self.0.put_i16(columns);
         self
@@ -171,11 +158,6 @@ impl CopyBuffer {
 
     pub fn sealed_block(&mut self, round: i64, index: u32, block: &BlockRow) {
         self.row(10).block(sealed_id(round, index), block);
-    }
-
-    /// What there is so far, leaving the buffer ready for more.
-    pub fn take(&mut self) -> Bytes {
-        self.0.split().freeze()
     }
 
     pub fn finish(mut self) -> Bytes {

@@ -1,6 +1,6 @@
 //! Pages of records: candidate blocks newest first, their payloads, the one evaluator. All within one snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,10 +25,13 @@ use crate::scope::TenantScope;
 const FETCH: [usize; 4] = [8, 16, 32, 64];
 /// A search that has read so many blocks is likely to need more: the next are fetched while these are searched.
 const AHEAD_FROM: usize = 24;
-/// Threads that one search may use, and the blocks for which one is worth its start.
-const THREADS_MAX: usize = 4;
-const SHARE_MIN: usize = 8;
+/// Unpacked bytes of the blocks fetched at a time; a block is at most a few MiB, unless one record is.
+const FETCH_BYTES_MAX: u64 = 32 << 20;
 const PAGE_RECORDS_MAX: usize = 10_000;
+/// Bytes of bodies in a page, or a single larger record: such a page ends early and its cursor goes on.
+const PAGE_BYTES_MAX: usize = 32 << 20;
+/// Origins known at a time: a search over a long time meets those of every pod there was.
+const ORIGINS_MAX: usize = 10_000;
 /// The budget is looked at between statements; a single one that takes this much longer is ended by PostgreSQL.
 const STATEMENT_MS_MAX: u64 = 30_000;
 /// PostgreSQL's settings are 32-bit.
@@ -68,7 +71,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Newest first: at most `limit` records below `after`.
+/// Newest first: at most `limit` records below `after`, fewer when they are large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     pub limit: usize,
@@ -159,13 +162,7 @@ pub async fn search(
         .start()
         .await
         .map_err(StoreError::sql("begin", "a search"))?;
-    let hits = Hits {
-        filter: filter.clone(),
-        wanted: Arc::new(wanted),
-        limit: page.limit.clamp(1, PAGE_RECORDS_MAX),
-        best: BTreeMap::new(),
-        origins: HashMap::new(),
-    };
+    let hits = Hits::new(filter.clone(), wanted, page.limit.clamp(1, PAGE_RECORDS_MAX));
     let statement_ms_max = budget_ms.saturating_add(STATEMENT_MS_MAX).min(MS_MAX);
     let settings = format!("set local statement_timeout = {statement_ms_max}; {}", candidates::SETTINGS);
     // Sent ahead of the first statement, not waited for.
@@ -236,27 +233,69 @@ async fn scan(
     }
 }
 
-/// The best records so far, by (time, id).
+/// A search under way: the best records so far, by (time, id).
 struct Hits {
     filter: Filter,
     wanted: Arc<Wanted>,
     limit: usize,
     best: BTreeMap<Cursor, OwnedRecord>,
+    /// Of the bodies.
+    bytes: usize,
+    /// Older records had to go for lack of room: from then on the page takes none below its last.
+    overflowed: bool,
     origins: HashMap<OriginId, Origin>,
 }
 
 impl Hits {
+    fn new(filter: Filter, wanted: Wanted, limit: usize) -> Hits {
+        Hits {
+            filter,
+            wanted: Arc::new(wanted),
+            limit,
+            best: BTreeMap::new(),
+            bytes: 0,
+            overflowed: false,
+            origins: HashMap::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.overflowed || self.best.len() >= self.limit
+    }
+
+    /// The last record of a full page.
+    fn last(&self) -> Option<Cursor> {
+        self.best.first_key_value().map(|(last, _)| *last).filter(|_| self.is_full())
+    }
+
     /// Blocks that end below this cannot add to a full page.
     fn floor_us(&self) -> Option<i64> {
-        let first = self.best.first_key_value()?;
-        (self.best.len() >= self.limit).then_some(first.0.time_us)
+        self.last().map(|last| last.time_us)
+    }
+
+    fn insert(&mut self, record: OwnedRecord) {
+        self.bytes += record.body.len();
+        if let Some(twin) = self.best.insert(record.cursor(), record) {
+            self.bytes -= twin.body.len();
+        }
+        while self.best.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.best.len() > 1) {
+            let Some((_, oldest)) = self.best.pop_first() else { return };
+            self.bytes -= oldest.body.len();
+            self.overflowed = true;
+        }
     }
 
     /// The first `count` of these, but no further than the page can need: what lies below its last hit is not fetched.
     fn needed<'b>(&self, blocks: &'b [Candidate], count: usize) -> &'b [Candidate] {
         let floor = self.floor_us();
         let above = |block: &&Candidate| floor.is_none_or(|floor| block.time_to_us >= floor);
-        &blocks[..blocks.iter().take(count).take_while(above).count()]
+        let mut bytes = 0;
+        let fits = |block: &&Candidate| {
+            let first = bytes == 0;
+            bytes += block.raw_bytes;
+            first || bytes <= FETCH_BYTES_MAX
+        };
+        &blocks[..blocks.iter().take(count).take_while(above).take_while(fits).count()]
     }
 
     /// The page is full and nothing at or below `time_us` can come before its last record.
@@ -264,12 +303,16 @@ impl Hits {
         self.floor_us().is_some_and(|floor| floor > time_us)
     }
 
-    /// Searches them on threads of its own: unpacking is work, and what comes next is fetched meanwhile.
+    /// Searches them on a thread of its own: unpacking is work, and what comes next is fetched meanwhile.
     async fn take(
         mut self,
         transaction: &Transaction<'_>,
         payloads: Vec<Payload>,
     ) -> Result<Hits, StoreError> {
+        if self.origins.len() > ORIGINS_MAX {
+            let used: HashSet<OriginId> = self.best.values().map(|record| record.origin).collect();
+            self.origins.retain(|id, _| used.contains(id));
+        }
         let payloads = Arc::new(payloads);
         loop {
             let these = Arc::clone(&payloads);
@@ -306,36 +349,53 @@ impl Hits {
         if !missing.is_empty() {
             return missing;
         }
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-        let share = opened.len().div_ceil(threads).max(SHARE_MIN);
-        let this = &*self;
-        let screen = this.filter.screen();
-        let (first, others) = opened.split_at(share.min(opened.len()));
-        let found = std::thread::scope(|scope| {
-            let search = |blocks| {
-                let mut part = Part { hits: this, screen: &screen, best: BTreeMap::new() };
-                part.search(blocks);
-                part.best
-            };
-            let others: Vec<_> =
-                others.chunks(share).map(|blocks| scope.spawn(move || search(blocks))).collect();
-            let mut found = vec![search(first)];
-            for other in others {
-                found.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let filter = self.filter.clone();
+        let screen = filter.screen();
+        for (id, block) in opened {
+            if let Err(error) = self.search_block(&block, &screen) {
+                damaged(id, &error);
             }
-            found
-        });
-        self.best.extend(found.into_iter().flatten());
-        while self.best.len() > self.limit {
-            self.best.pop_first();
         }
         missing
     }
 
+    fn search_block(&mut self, block: &Block<'_>, screen: &Screen<'_>) -> Result<(), BlockError> {
+        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
+            return Ok(());
+        }
+        match screen.may_match(block.bodies()?, block.body_ends()) {
+            Some(records) => records.iter().try_for_each(|&record| self.look_at(block, record as usize)),
+            None => (0..block.len()).try_for_each(|record| self.look_at(block, record)),
+        }
+    }
+
+    /// What is known without the body: level, time, page.
+    fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
+        let time_us = block.times_us()[record];
+        if block.levels()[record].bit() & self.wanted.level_mask == 0 || !self.wanted.has_time(time_us) {
+            return false;
+        }
+        let key = Cursor { time_us, id: block.id(record) };
+        self.wanted.after.is_none_or(|after| key < after) && self.last().is_none_or(|last| key >= last)
+    }
+
+    fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
+        if !self.is_asked_for(block, record) {
+            return Ok(());
+        }
+        let record = block.record(record)?;
+        let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
+        if self.filter.matches(&record, origin) {
+            self.insert(OwnedRecord::of(&record));
+        }
+        Ok(())
+    }
+
     fn into_found(self, scanned: Scanned) -> Found {
+        let is_full = self.is_full();
         let mut records: Vec<OwnedRecord> = self.best.into_values().rev().collect();
         let mut cursor = None;
-        if records.len() == self.limit && scanned.complete {
+        if is_full && scanned.complete {
             cursor = records.last().map(OwnedRecord::cursor);
         } else if let (false, Some(above_us)) = (scanned.complete, scanned.stopped_above_us) {
             // Records at or below where the scan stopped are not final: they come with the next page.
@@ -345,65 +405,9 @@ impl Hits {
             cursor = Some(Cursor { time_us: above_us, id: everything_at });
         }
         let mut origins = self.origins;
-        let used: std::collections::HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
+        let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         origins.retain(|id, _| used.contains(id));
         Found { records, origins, cursor, complete: scanned.complete, blocks_read: scanned.blocks_read }
-    }
-}
-
-/// What one thread finds in its share of the blocks.
-struct Part<'a> {
-    hits: &'a Hits,
-    screen: &'a Screen<'a>,
-    best: BTreeMap<Cursor, OwnedRecord>,
-}
-
-impl Part<'_> {
-    fn search(&mut self, blocks: &[(i64, Block<'_>)]) {
-        for (id, block) in blocks {
-            if let Err(error) = self.search_block(block) {
-                damaged(*id, &error);
-            }
-        }
-    }
-
-    fn search_block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
-        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
-            return Ok(());
-        }
-        match self.screen.may_match(block.bodies()?, block.body_ends()) {
-            Some(records) => records.iter().try_for_each(|&record| self.look_at(block, record as usize)),
-            None => (0..block.len()).try_for_each(|record| self.look_at(block, record)),
-        }
-    }
-
-    /// What is known without the body: level, time, page.
-    fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
-        let time_us = block.times_us()[record];
-        let wanted = &self.hits.wanted;
-        if block.levels()[record].bit() & wanted.level_mask == 0 || !wanted.has_time(time_us) {
-            return false;
-        }
-        let key = Cursor { time_us, id: block.id(record) };
-        let too_old = [&self.hits.best, &self.best].into_iter().any(|best| {
-            best.len() >= self.hits.limit && best.first_key_value().is_some_and(|(last, _)| key < *last)
-        });
-        !too_old && wanted.after.is_none_or(|after| key < after)
-    }
-
-    fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
-        if !self.is_asked_for(block, record) {
-            return Ok(());
-        }
-        let record = block.record(record)?;
-        let Some(origin) = self.hits.origins.get(&record.origin) else { return Ok(()) };
-        if self.hits.filter.matches(&record, origin) {
-            self.best.insert(Cursor { time_us: record.time_us, id: record.id }, OwnedRecord::of(&record));
-            if self.best.len() > self.hits.limit {
-                self.best.pop_first();
-            }
-        }
-        Ok(())
     }
 }
 

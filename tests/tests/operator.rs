@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::levels::LevelRules;
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
+use cordwood_tests::env::proxy::{Fault, Proxy};
 use cordwood_tests::env::wait_for;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
 use operator_world::{World, kubectl, policy, retention};
@@ -240,6 +241,97 @@ async fn killed_at_every_step() -> Result<()> {
     Ok(())
 }
 
+/// An API server that takes connections and never answers (a dead one behind a load balancer) keeps no loop waiting: what
+/// PostgreSQL needs is made. When it answers again the operator goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_api_server_keeps_nothing_waiting() -> Result<()> {
+    let mut world = World::start(18).await?;
+    let proxy = Proxy::start(([127, 0, 0, 1], world.server.port()).into()).await?;
+    world.start_operator_through(&format!("https://{}", proxy.address())).await?;
+    world.api().create(&PostParams::default(), &policy("shop", "1h", "1m")).await?;
+    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+    world.settled().await?;
+    let classes = world.classes("shop").await?;
+    proxy.set(Fault::Silence);
+    // The first is made before the operator notices, while telling it; the second needs a loop that goes on.
+    for class in &classes[..2] {
+        let table = world.leaf(*class, "desc").await?;
+        world.execute(&format!("alter table blocks_c{class} detach partition {table}")).await?;
+        wait_for("the partition to be attached again", PATIENCE, || async {
+            let sql = format!("select count(*) from pg_inherits where inhrelid = '{table}'::regclass");
+            ensure!(world.sql_count(&sql).await? == 1);
+            Ok(())
+        })
+        .await?;
+    }
+    wait_for("the probe to say so", PATIENCE, || world.unready("leases")).await?;
+    proxy.set(Fault::None);
+    wait_for("readiness to come back", PATIENCE, || world.ready()).await?;
+    world.api().create(&PostParams::default(), &policy("late", "1h", "1m")).await?;
+    wait_for("the statuses to be written", PATIENCE, || world.condition("late", "Ready", "True")).await?;
+    Ok(())
+}
+
+/// Objects that another version of the definitions let in, with fields of another type: each is said to be wrong, and hides
+/// no other. (One made list and watch fail for all of its kind.)
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_of_another_version_hides_no_other() -> Result<()> {
+    let mut world = World::start(15).await?;
+    let anything = json!({"x-kubernetes-preserve-unknown-fields": true});
+    world
+        .define(|kind, spec| {
+            let field = if kind == "LogLevelConfig" { "level" } else { "suspend" };
+            spec[field] = anything.clone();
+        })
+        .await?;
+    let policies = ApiResource::erase::<LogRetentionPolicy>(&());
+    let configs = ApiResource::erase::<LogLevelConfig>(&());
+    let odd = |resource, spec| DynamicObject::new("odd", resource).data(json!({"spec": spec}));
+    let objects: [(Api<DynamicObject>, DynamicObject); 2] = [
+        (Api::all_with(world.client.clone(), &policies), odd(&policies, json!({"suspend": "perhaps"}))),
+        (
+            Api::namespaced_with(world.client.clone(), "default", &configs),
+            odd(&configs, json!({"level": 30, "duration": "30m"})),
+        ),
+    ];
+    for (api, object) in &objects {
+        wait_for("the definition of another version", PATIENCE, || async {
+            api.create(&PostParams::default(), object).await.map(drop).context("create")
+        })
+        .await?;
+    }
+    world.define(|_, _| ()).await?;
+
+    world.start_operator().await?;
+    world.api().create(&PostParams::default(), &policy("shop", "1h", "1m")).await?;
+    wait_for("the policy beside it", PATIENCE, || world.has_leaf_now("shop")).await?;
+    let configs: Api<LogLevelConfig> = Api::namespaced(world.client.clone(), "default");
+    let quiet: LogLevelConfig = serde_json::from_value(json!({
+        "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogLevelConfig",
+        "metadata": {"name": "quiet"}, "spec": {"level": "ERROR", "duration": "5m"},
+    }))?;
+    configs.create(&PostParams::default(), &quiet).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
+    wait_for("the rule beside it", PATIENCE, || async {
+        let data = maps.get("cordwood-level-rules").await?.data.context("data")?;
+        ensure!(data.get("rules.json").context("rules.json")?.contains("default/quiet"));
+        Ok(())
+    })
+    .await?;
+    for (api, _) in &objects {
+        wait_for("what is wrong with it to be told", PATIENCE, || async {
+            let object = api.get("odd").await?;
+            let conditions = object.data["status"]["conditions"].as_array().context("conditions")?.clone();
+            let valid = conditions.iter().find(|condition| condition["type"] == "Valid").context("Valid")?;
+            let message = valid["message"].as_str().unwrap_or_default();
+            ensure!(valid["status"] == "False" && message.contains("spec: "), "{valid}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// LogLevelConfig: compiled within a second, ends by itself, a restart does not extend it; and the outages: PostgreSQL and the
 /// API server away are conditions, a second operator waits, a missing right is named.
 #[tokio::test(flavor = "multi_thread")]
@@ -268,6 +360,9 @@ async fn levels_outages_and_a_second_operator() -> Result<()> {
     println!("LogLevelConfig applied -> rules published: {:?}", began.elapsed());
     let expires = rules().await?.rules[0].expires_at_ms.context("an end")?;
     world.kill_operator();
+    let letter =
+        "insert into dead_letters values (0, 0, now() - interval '90 days', 'older than any record', '')";
+    world.execute(letter).await?;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     world.start_operator().await?;
     wait_for("the status", PATIENCE, || async {
@@ -283,6 +378,11 @@ async fn levels_outages_and_a_second_operator() -> Result<()> {
     })
     .await?;
     ensure!(rules().await?.rules[0].expires_at_ms == Some(expires), "a restart moved the end");
+    wait_for("what is older than any record to go", PATIENCE, || async {
+        ensure!(world.sql_count("select count(*) from dead_letters").await? == 0);
+        Ok(())
+    })
+    .await?;
     println!("{}", kubectl(&world, &["get", "llc", "-n", "default"])?);
     wait_for("the rule to end", PATIENCE, || async {
         ensure!(rules().await?.rules.is_empty());

@@ -4,6 +4,10 @@
 
 #[path = "store/carry_and_follow.rs"]
 mod carry_and_follow;
+#[path = "store/pages.rs"]
+mod pages;
+#[path = "store/prune.rs"]
+mod prune;
 #[path = "store/support.rs"]
 mod support;
 

@@ -48,11 +48,7 @@ impl World {
         };
         let (server, postgres) = tokio::try_join!(ApiServer::start_with(options), Postgres::start(version))?;
         let client = server.client().await?;
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        for manifest in manifests() {
-            let parameters = PatchParams::apply("test").force();
-            definitions.patch(&manifest.crd.name_any(), &parameters, &Patch::Apply(&manifest.crd)).await?;
-        }
+        define(&client, |_, _| ()).await?;
         let policies: Api<LogRetentionPolicy> = Api::all(client.clone());
         wait_for("the resources to be served", Duration::from_secs(30), || async {
             policies.list(&Default::default()).await.map(drop).context("list")
@@ -69,6 +65,11 @@ impl World {
             started: 0,
             _turn: turn,
         })
+    }
+
+    /// Installs the definitions anew, `changed`: of the kind, the properties of its spec.
+    pub async fn define(&self, changed: impl Fn(&str, &mut Value)) -> Result<()> {
+        define(&self.client, changed).await
     }
 
     pub fn api(&self) -> Api<LogRetentionPolicy> {
@@ -113,6 +114,17 @@ impl World {
     /// Starts and waits until it is ready and leads.
     pub async fn start_operator(&mut self) -> Result<()> {
         self.spawn_operator()?;
+        self.leads().await
+    }
+
+    /// The same, with an API server by way of another address.
+    pub async fn start_operator_through(&mut self, url: &str) -> Result<()> {
+        let kubeconfig = self.server.kubeconfig_through("other-way", url)?;
+        self.operator = Some(self.launch(kubeconfig, "operator-0")?);
+        self.leads().await
+    }
+
+    async fn leads(&self) -> Result<()> {
         let ready = wait_for("the operator to be ready", Duration::from_secs(60), || self.ready()).await;
         let operator = self.operator.as_ref().context("an operator")?;
         ready.with_context(|| operator.process.log_tail(30))?;
@@ -319,6 +331,18 @@ impl World {
         ensure!(uncovered == 0, "{uncovered} minutes of classes have no leaf");
         Ok(())
     }
+}
+
+async fn define(client: &Client, changed: impl Fn(&str, &mut Value)) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for manifest in manifests() {
+        let mut crd = serde_json::to_value(&manifest.crd)?;
+        let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        changed(&manifest.crd.spec.names.kind, &mut schema["properties"]["spec"]["properties"]);
+        let parameters = PatchParams::apply("test").force();
+        definitions.patch(&manifest.crd.name_any(), &parameters, &Patch::Apply(&crd)).await?;
+    }
+    Ok(())
 }
 
 impl Operator {

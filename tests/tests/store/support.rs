@@ -96,12 +96,14 @@ pub struct Lines {
     pub stream: u32,
     pub next: u64,
     end: u64,
+    /// Bytes that a body is longer than its text.
+    pub padding: usize,
     builder: BatchBuilder,
 }
 
 impl Lines {
     pub fn new(stream: u32) -> Lines {
-        Lines { stream, next: 0, end: 0, builder: BatchBuilder::new() }
+        Lines { stream, next: 0, end: 0, padding: 0, builder: BatchBuilder::new() }
     }
 
     pub fn tenant(stream: u32) -> String {
@@ -120,10 +122,15 @@ impl Lines {
                 _ => Level::Info,
             };
             let body = format!(
-                r#"{{"level":"{}","msg":"line {seq} of stream s{}","seq":{seq},"common":"word{}"}}"#,
+                r#"{{"level":"{}","msg":"line {seq} of stream s{}","seq":{seq},"common":"word{}"{}}}"#,
                 level.as_str().to_lowercase(),
                 self.stream,
-                seq % 7
+                seq % 7,
+                if self.padding > 0 {
+                    format!(r#","pad":"{}""#, "x".repeat(self.padding))
+                } else {
+                    String::new()
+                },
             );
             self.end += body.len() as u64 + 40;
             self.builder.push((now + line as i64) * 1000, level, Flags::default(), self.end, body.as_bytes());
