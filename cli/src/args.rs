@@ -108,8 +108,7 @@ pub struct OutputArgs {
 
 /// Read files, pods or stdin into PostgreSQL, in this one process.
 #[derive(Args, Clone, Debug)]
-#[command(
-    after_help = "Examples:
+#[command(after_help = "Examples:
   cordwood standalone '/var/log/*.log'                  read these files and follow them
   cordwood standalone --pods-dir /var/log/pods          read what pods on this machine print
   my-service | cordwood standalone - --service my-service
@@ -117,9 +116,7 @@ pub struct OutputArgs {
   cordwood standalone app.log --resources ./policies    with LogRetentionPolicy and LogLevelConfig files
 
 PostgreSQL 15 to 18 is started in the data folder (it need only be installed), or name one with --database-url.
-Ctrl-C stores what has been read and ends; a second one ends at once. What was stored is never read twice.",
-    after_long_help = ""
-)]
+Ctrl-C stores what has been read and ends; a second one ends at once. What was stored is never read twice.")]
 pub struct StandaloneArgs {
     /// Files or globs (quote them) to read and follow; `-` reads stdin
     #[arg(value_name = "FILE")]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::{AuditArgs, TableOrJson};
 use crate::database::Database;
-use crate::output::columns::{Align, Columns, bytes, grouped};
+use crate::output::columns::{Align, Columns, bytes, counted, grouped};
 use crate::output::{ColorChoice, Style};
 use crate::{Outcome, query};
 
@@ -74,7 +74,7 @@ fn table(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit, styl
         let name = if files > 1 { format!("{} ({files} files)", name(first)) } else { name(first) };
         columns.row(cells(name, first.tenant.clone(), &counts));
     }
-    columns.row(cells(format!("total of {count} streams"), String::new(), total));
+    columns.row(cells(format!("total of {}", counted(count, "stream")), String::new(), total));
     let mut out = columns.render(style);
     let mut notes = vec![format!("{} dead letters", grouped(whole.dead_letters))];
     if whole.losses > 0 {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
-use cordwood_core::retention::{Catalogue, ClassId, LeafState, Plan, Planned, Step, Tuning, duration};
+use cordwood_core::retention::{Catalogue, ClassId, Held, LeafState, Plan, Planned, Step, Tuning, duration};
 use cordwood_operator::retention::{Report, preview};
 use cordwood_service::Failure;
 use jiff::tz::TimeZone;
@@ -13,6 +13,7 @@ use crate::args::{PlanArgs, TableOrJson};
 use crate::database::Database;
 use crate::output::columns::{Align, Columns, bytes};
 use crate::output::{ColorChoice, Style};
+use crate::standalone::retention::NOTICE_US;
 use crate::{Outcome, now_us, query, resources};
 
 pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure> {
@@ -29,8 +30,12 @@ pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure>
         None => now_us(),
     };
     let database = Database::open(&args.database, false).await?;
-    let report =
-        preview(&database.store, &policies, now_us, &Tuning::default()).await.map_err(query::failure)?;
+    // A folder of resources is what `standalone` follows.
+    let tuning = match &args.resources {
+        Some(_) => Tuning { notice_us: NOTICE_US },
+        None => Tuning::default(),
+    };
+    let report = preview(&database.store, &policies, now_us, &tuning).await.map_err(query::failure)?;
     let findings = &report.findings;
     let text = match args.output {
         TableOrJson::Table => {
@@ -66,7 +71,7 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
     }
     let (create, take) = (planned.creating().count(), planned.dropping().count());
     let heading = format!(
-        "plan {} at {}: {create} steps make room, {take} take away, {} wait",
+        "plan {} at {}: {create} to make room, {take} to take away, {} waiting",
         planned.hash(),
         duration::time(now_us),
         planned.held.len()
@@ -82,7 +87,7 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
         ("WHY", Align::Left),
     ]);
     for group in groups(&planned.steps) {
-        let first = &group[0];
+        let first = group[0];
         let class =
             first.step.class().and_then(|class| level_of(class, planned, catalogue)).unwrap_or_default();
         let size: i64 = group.iter().map(|planned| planned.bytes).sum();
@@ -90,7 +95,7 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
             first.step.kind().to_owned(),
             if first.policy.is_empty() { "-".to_owned() } else { first.policy.clone() },
             class,
-            what(group),
+            what(&group),
             if size > 0 { bytes(size.unsigned_abs()) } else { String::new() },
             first.why.clone(),
         ]);
@@ -98,24 +103,50 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
     if !planned.steps.is_empty() {
         out.push_str(&columns.render(style));
     }
-    for held in &planned.held {
-        out.push_str(&format!("{} {held}\n", style.bold("held")));
+    for (held, more) in held_groups(&planned.held) {
+        let more = if more > 0 { format!(" (and {more} more like it)") } else { String::new() };
+        out.push_str(&format!("{} {held}{more}\n", style.bold("held")));
     }
     out
 }
 
-/// Runs of the same kind for the same class and reason are one line.
-fn groups(steps: &[Planned]) -> impl Iterator<Item = &[Planned]> {
-    steps.chunk_by(|a, b| {
-        a.step.leaf().is_some()
-            && a.step.kind() == b.step.kind()
-            && a.step.class() == b.step.class()
-            && a.policy == b.policy
-            && a.why == b.why
-    })
+/// Steps of the same kind for the same class and reason are one line, where the first of them stands.
+fn groups(steps: &[Planned]) -> Vec<Vec<&Planned>> {
+    let mut groups: Vec<Vec<&Planned>> = Vec::new();
+    for step in steps {
+        let alike = |group: &&mut Vec<&Planned>| {
+            let first = group[0];
+            step.step.leaf().is_some()
+                && first.step.kind() == step.step.kind()
+                && first.step.class() == step.step.class()
+                && first.policy == step.policy
+                && first.why == step.why
+        };
+        match groups.iter_mut().find(alike) {
+            Some(group) => group.push(step),
+            None => groups.push(vec![step]),
+        }
+    }
+    groups
 }
 
-fn what(group: &[Planned]) -> String {
+/// What waits for the same is told once: of each policy, class and first word (`drop`, `detach`) the one that waits least.
+fn held_groups(held: &[Held]) -> Vec<(&Held, usize)> {
+    let kind = |held: &Held| held.what.split(' ').next().unwrap_or_default().to_owned();
+    let mut groups: Vec<(&Held, usize)> = Vec::new();
+    for one in held {
+        let alike = |group: &&mut (&Held, usize)| {
+            group.0.policy == one.policy && group.0.class == one.class && kind(group.0) == kind(one)
+        };
+        match groups.iter_mut().find(alike) {
+            Some(group) => group.1 += 1,
+            None => groups.push((one, 0)),
+        }
+    }
+    groups
+}
+
+fn what(group: &[&Planned]) -> String {
     let (first, last) = (&group[0].step, &group[group.len() - 1].step);
     match (first.leaf(), last.leaf()) {
         (Some(a), Some(b)) => {

@@ -242,7 +242,7 @@ pub struct PlanStatus {
     /// The first steps, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,
-    /// How many more steps there are.
+    /// How many more steps there are, to do and held.
     #[serde(default)]
     pub more: i64,
     /// What would be done but waits, and for what.

@@ -224,7 +224,9 @@ fn plan_status(plan: &Plan) -> PlanStatus {
     PlanStatus {
         hash: plan.hash(),
         steps: plan.steps.iter().take(LISTED_MAX).map(step).collect(),
-        more: count(plan.steps.len().saturating_sub(LISTED_MAX)),
+        more: count(
+            [plan.steps.len(), plan.held.len()].map(|all| all.saturating_sub(LISTED_MAX)).iter().sum(),
+        ),
         held: plan.held.iter().take(LISTED_MAX).map(held).collect(),
     }
 }

@@ -70,7 +70,7 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
         }
         if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE {
             text.push_str(
-                "; the login must be a member of cordwood_writer (the writer), cordwood_owner (the operator) or cordwood_reader (queries)",
+                "; the operator needs the login that made the schema, the writer a member of cordwood_writer, queries a member of cordwood_reader (--into-table: one that may make tables)",
             );
         }
         return text;

@@ -95,3 +95,27 @@ async fn the_unread_files_of_removed_pods_are_held_within_their_budget() {
     assert!(wait_until(PATIENCE, || store.count() >= first.written.len()).await);
     agent.stop().await;
 }
+
+/// More long records than there is room for, each with its end in the file: read on one after the other, none in pieces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_records_that_end_are_not_cut_for_want_of_room() {
+    const PARTS: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let content = "x".repeat(16_000);
+    for pod in 0..16 {
+        let mut container = Container::new(folder.path(), &format!("shop_web-{pod}_0b8e{pod}"), "app", 0);
+        container.write_parts(PARTS, &content);
+        container.end_records();
+    }
+    let limits = Limits { batch_bytes_max: 256 << 10, memory_bytes_max: 8 << 20, ..Limits::default() };
+    let agent = Agent::start_limited(folder.path(), &store, limits);
+    let all = 16 * PARTS * content.len();
+    assert!(
+        wait_until(PATIENCE, || store.stdout().len() >= all).await,
+        "{} of {all} bytes",
+        store.stdout().len()
+    );
+    assert_eq!(store.count(), 16, "each is one record");
+    agent.stop().await;
+}

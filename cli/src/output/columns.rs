@@ -62,6 +62,11 @@ impl Columns {
     }
 }
 
+/// `1 stream`, `2 streams`.
+pub fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1234567` -> `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

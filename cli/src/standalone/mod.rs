@@ -7,9 +7,11 @@ mod inputs;
 mod lock;
 mod parts;
 mod policies;
+pub mod retention;
 mod sink;
 mod spool;
 mod status;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,11 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::StandaloneArgs;
 use crate::database::Database;
-use crate::output::columns::{bytes, grouped};
+use crate::output::columns::{bytes, counted, grouped};
 use crate::output::{ColorChoice, Style, escape};
 use crate::{Outcome, logging, now_us, query, resources};
 use parts::Parts;
 use policies::Policies;
+use retention::Retention;
 use status::{Idle, StatusLine};
 
 const TICK: Duration = Duration::from_millis(250);
@@ -82,13 +85,14 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let before = audit::streams(&run.database.store, &TenantScope::All(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
-    let mut policies = Policies::new(&run.database.store, run.args.resources.clone(), loaded);
+    let mut policies = Policies::new(run.args.resources.clone(), loaded);
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
         .await
         .map_err(Failure::Run)?;
-    // The way in does not wait for table partitions.
-    policies.pass().await;
-    let result = run.follow(&parts, &mut policies, &shutdown).await;
+    let every = Duration::from_secs(run.args.retention_every);
+    let retention = Retention::start(&run.database.store, policies.policies(), every);
+    let result = run.follow(&parts, &mut policies, &retention, &shutdown).await;
+    retention.stop().await;
     let ended = parts.stop().await;
     run.clean_spool().await;
     let summary = run.summary(&before).await;
@@ -154,13 +158,13 @@ impl Run {
         &self,
         parts: &Parts,
         policies: &mut Policies,
+        retention: &Retention,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
         let mut line = StatusLine::new(self.style, self.quiet);
         let mut idle = Idle::default();
         let idle_after = Duration::from_secs(self.args.idle_after);
-        let retention_every = Duration::from_secs(self.args.retention_every);
-        let (mut last_pass, mut last_care) = (Instant::now(), Instant::now());
+        let mut last_care = Instant::now();
         let result = loop {
             if shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
                 break Ok(());
@@ -171,13 +175,9 @@ impl Run {
             let now = Instant::now();
             let moment = parts.moment();
             line.show(now, &moment);
-            let changed = policies.reload(now_us());
-            if changed {
+            if policies.reload(now_us()) {
                 parts.set_rules(policies.rules());
-            }
-            if changed || now.duration_since(last_pass) >= policies.interval(retention_every) {
-                policies.pass().await;
-                last_pass = now;
+                retention.set(policies.policies());
             }
             if now.duration_since(last_care) >= CARE_EVERY {
                 self.database.ensure_running().await;
@@ -239,10 +239,10 @@ impl Run {
         );
         let size = audit::size(&self.database.store).await?;
         out.push_str(&format!(
-            "\nin the store: {} records of {} in {} streams; the database takes {}",
+            "\nin the store: {} records of {} in {}; the database takes {}",
             grouped(is.records),
             bytes(is.bytes),
-            grouped(after.len() as u64),
+            counted(after.len() as u64, "stream"),
             bytes(size.database_bytes),
         ));
         if let Some(hint) = self.database.psql_hint() {

@@ -1,0 +1,126 @@
+//! What the operator does in a cluster, by a task of its own: level rules and the way in do not wait for table partitions.
+
+use std::time::Duration;
+
+use cordwood_core::retention::{Policy, Step, Tuning, Waits};
+use cordwood_operator::retention::{Report, Standalone};
+use cordwood_store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::told::Told;
+use crate::logging;
+
+/// Between announcing a shorter retention and its taking effect: who shortens one here looks at the result here.
+pub const NOTICE_US: i64 = 5_000_000;
+
+pub struct Retention {
+    policies: watch::Sender<Vec<Policy>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Retention {
+    /// A pass at once, after every change of the policies, and `every` so often.
+    pub fn start(store: &Store, policies: Vec<Policy>, every: Duration) -> Retention {
+        let (sender, mut policies) = watch::channel(policies);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let mut passes = Passes {
+            retention: Standalone::new(store, Tuning { notice_us: NOTICE_US }),
+            told: Told::default(),
+            waits: Vec::new(),
+            first: true,
+        };
+        let task = tokio::spawn(async move {
+            loop {
+                let now = policies.borrow_and_update().clone();
+                passes.pass(&now).await;
+                let pause = tokio::time::timeout(interval(&now, every), policies.changed());
+                match stopped.run_until_cancelled(pause).await {
+                    None | Some(Ok(Err(_))) => return,
+                    Some(Ok(Ok(())) | Err(_)) => {}
+                }
+            }
+        });
+        Retention { policies: sender, stop, task }
+    }
+
+    pub fn set(&self, policies: Vec<Policy>) {
+        self.policies.send_replace(policies);
+    }
+
+    /// Ends when the pass that is under way has.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
+/// The time between two passes: `wanted`, or shorter where retentions are short.
+fn interval(policies: &[Policy], wanted: Duration) -> Duration {
+    let shortest = policies.iter().flat_map(|policy| {
+        let retention = policy.retention_us;
+        [retention.debug, retention.info, retention.warn, retention.error, policy.grace_us.max(1_000_000)]
+    });
+    let tenth = shortest.min().map(|us| Duration::from_micros(us.max(0).unsigned_abs() / 10));
+    tenth.map_or(wanted, |tenth| wanted.min(tenth.max(Duration::from_secs(1))))
+}
+
+struct Passes {
+    retention: Standalone,
+    told: Told,
+    /// What was last told to wait for approval.
+    waits: Vec<String>,
+    first: bool,
+}
+
+impl Passes {
+    /// A trouble is told once and tried again at the next one.
+    async fn pass(&mut self, policies: &[Policy]) {
+        match self.retention.pass(policies).await {
+            Ok(report) => {
+                let troubles: Vec<String> = report
+                    .failed
+                    .iter()
+                    .map(|(planned, why)| format!("{}: {why}", planned.step))
+                    .chain(
+                        report.refused().map(|finding| format!("{}: {}", finding.subject, finding.message)),
+                    )
+                    .collect();
+                if troubles.is_empty() {
+                    self.told.clear();
+                } else {
+                    self.told.tell(format!("retention: {}; it is tried again", troubles.join("; ")));
+                }
+                self.say_done(&report);
+            }
+            Err(error) => self.told.tell(format!("retention: {error:#}; it is tried again")),
+        }
+    }
+
+    /// What a person wants to know of: that room was made, and each thing that went or came back.
+    fn say_done(&mut self, report: &Report) {
+        let made = report.done.iter().filter(|planned| matches!(planned.step, Step::CreateLeaf(_))).count();
+        if made > 0 && std::mem::take(&mut self.first) {
+            logging::say(&format!("retention: {made} table partitions made"));
+        }
+        for planned in &report.done {
+            if matches!(planned.step, Step::Detach(_) | Step::Drop(_) | Step::Reattach(_)) {
+                logging::say(&format!("retention: {}: {} ({})", planned.policy, planned.step, planned.why));
+            }
+        }
+        let waits: Vec<String> = report
+            .plan
+            .held
+            .iter()
+            .filter(|held| matches!(held.waits, Waits::Approval { .. }))
+            .map(ToString::to_string)
+            .collect();
+        if waits != self.waits {
+            waits.iter().for_each(|held| logging::say(&format!("retention: held: {held}")));
+            self.waits = waits;
+        }
+    }
+}
