@@ -1,6 +1,7 @@
 //! How every part speaks to Kafka: one shape of settings, one way to make a client, one way to find or make the topic.
 //! Nothing here produces or consumes; that is the agent's and the writer's business.
 
+mod refusal;
 mod settings;
 mod topic;
 

@@ -1,14 +1,14 @@
 //! The topic: found as it is, or made once. An existing topic is never altered.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cordwood_core::limits;
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
 
+use crate::refusal;
 use crate::settings::{KafkaError, KafkaSettings, reason};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,13 +27,17 @@ pub struct TopicInfo {
 /// # Errors
 /// No broker answers; the topic cannot be created (the message names the topic and the right or setting that is missing).
 pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<TopicInfo, KafkaError> {
-    let mut config = settings.client_config(client_id)?;
-    // `Refusals` listens to what the library logs.
-    config.set_log_level(RDKafkaLogLevel::Info);
-    let admin: AdminClient<Refusals> =
-        config.create_with_context(Refusals::default()).map_err(KafkaError::Client)?;
+    let config = settings.client_config(client_id)?;
+    let admin: AdminClient<DefaultClientContext> = config.create().map_err(KafkaError::Client)?;
     let admin = Arc::new(admin);
-    if let Some(partitions) = partitions_of(&admin, settings).await? {
+    let found = match partitions_of(&admin, settings).await {
+        Err(KafkaError::Unreachable { brokers, why }) => {
+            let refusal = tokio::task::spawn_blocking(move || refusal::find(&config)).await.ok().flatten();
+            return Err(KafkaError::Unreachable { brokers, why: refusal.unwrap_or(why) });
+        }
+        found => found?,
+    };
+    if let Some(partitions) = found {
         let message_bytes_max = message_bytes_max_of(&admin, settings).await;
         return Ok(TopicInfo { partitions, created: false, message_bytes_max });
     }
@@ -75,39 +79,9 @@ pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<T
     Err(cannot("it was created but is not there".to_owned()))
 }
 
-/// Why brokers that answer refuse us. The library itself only says that it has found none that it may use, and tells the
-/// reason in its log.
-#[derive(Default)]
-struct Refusals(Mutex<Option<String>>);
-
-impl Refusals {
-    fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Refusals {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", facility, message);
-        let lower = message.to_ascii_lowercase();
-        let code = match () {
-            () if facility != "FAIL" => return,
-            () if lower.contains("sasl") || lower.contains("authentication") => {
-                RDKafkaErrorCode::SaslAuthenticationFailed
-            }
-            () if lower.contains("ssl") => RDKafkaErrorCode::SSL,
-            () if lower.contains("failed to resolve") => RDKafkaErrorCode::Resolve,
-            () => return,
-        };
-        let said = message.rsplit_once("]: ").map_or(message, |(_, said)| said);
-        let why = format!("{} ({said})", reason(code, ""));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-    }
-}
-
 /// `None`: no such topic. Asks for all topics, because asking for one by name may create it with the broker's defaults.
 async fn partitions_of(
-    admin: &Arc<AdminClient<Refusals>>,
+    admin: &Arc<AdminClient<DefaultClientContext>>,
     settings: &KafkaSettings,
 ) -> Result<Option<u32>, KafkaError> {
     let asked = Arc::clone(admin);
@@ -119,7 +93,7 @@ async fn partitions_of(
         })?
         .map_err(|error| KafkaError::Unreachable {
             brokers: settings.brokers.clone(),
-            why: admin.inner().context().last().unwrap_or_else(|| library_reason(&error, settings)),
+            why: library_reason(&error, settings),
         })?;
     let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == settings.topic) else {
         return Ok(None);
@@ -134,7 +108,10 @@ async fn partitions_of(
     }
 }
 
-async fn message_bytes_max_of(admin: &AdminClient<Refusals>, settings: &KafkaSettings) -> Option<usize> {
+async fn message_bytes_max_of(
+    admin: &AdminClient<DefaultClientContext>,
+    settings: &KafkaSettings,
+) -> Option<usize> {
     let asked = [ResourceSpecifier::Topic(&settings.topic)];
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let answer = match admin.describe_configs(&asked, &options).await {

@@ -221,7 +221,7 @@ async fn killed_at_every_step() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(random.random_range(200..3_000))).await;
             world.kill_operator();
             kills += 1;
-            world.nothing_young_is_gone(&classes, stored, 60 - 29).await?;
+            world.nothing_young_is_gone(&classes, stored, 30).await?;
             world.spawn_operator()?;
         }
     }

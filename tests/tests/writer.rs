@@ -213,20 +213,22 @@ async fn cut_connections(version: u32) -> Result<()> {
     let faults = [commit(), Fault::Cut, Fault::DropAnswerTo(b"PGCOPY".to_vec()), commit()];
     for (round, fault) in faults.iter().cycle().take(3 * faults.len()).enumerate() {
         let before = happened(&writer.metrics);
-        proxy.set(fault.clone());
         let expected = usize::from(*fault != commit());
         let began = Instant::now();
         while happened(&writer.metrics)[expected] == before[expected] {
             ensure!(began.elapsed() < Duration::from_secs(60), "{fault:?} did not happen: {before:?}");
-            // What failed on the way (a lost answer to another statement, say) may have used the fault up.
-            if proxy.fault() == Fault::None {
-                proxy.set(fault.clone());
-            }
+            // Again, because it may have struck somebody else (a statement of another kind, a connection that was idle).
+            proxy.set(fault.clone());
             for lines in &mut streams {
                 let message = lines.message(30);
                 waiting.push(sender.send(message).map_err(|_| anyhow::anyhow!("the queue is full"))?);
             }
             tokio::time::sleep(Duration::from_millis(40)).await;
+            if *fault == Fault::Cut {
+                // So that there is a connection to cut.
+                proxy.set(Fault::None);
+                tokio::time::sleep(Duration::from_millis(40)).await;
+            }
         }
         proxy.set(Fault::None);
         if round == 5 {

@@ -41,7 +41,7 @@ fn agent_rows(sasl: &str) -> Vec<Row> {
         (
             json!({"kafka": {"brokers": sasl, "sasl": {"mechanism": "PLAIN", "username": "agent", "password_file": "wrong-password"}}}),
             Waits,
-            &["kafka.sasl", "agent"],
+            &["kafka.sasl.password_file"],
         ),
         (json!({"state_dir": "/proc/none"}), Ends(1), &["state_dir", "/proc/none"]),
         (json!({"pods_dir": null}), Ends(2), &["pods_dir", "nothing to read"]),
