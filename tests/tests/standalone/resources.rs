@@ -89,7 +89,6 @@ fn a_level_config_gates_and_wears_off_by_itself() -> Result<()> {
     say("before")?;
     folder.until("the first lines", || count(&folder, "before"), |found| *found == 2)?;
     folder.write("resources/quiet.yaml", level_config("ERROR"))?;
-    let written = std::time::Instant::now();
     let mut round = 0;
     folder.until(
         "a line is gated",
@@ -100,7 +99,6 @@ fn a_level_config_gates_and_wears_off_by_itself() -> Result<()> {
         },
         |totals| totals["gated"].as_u64() > Some(0),
     )?;
-    println!("gated {:?} after the file was written, in round {round}", written.elapsed());
     let last = |level: &str| count(&folder, &format!("during{round} {level}"));
     folder.until("the error comes through", || last("error"), |found| *found == 1)?;
     ensure!(last("info")? == 0, "the info line is gated");
