@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cordwood_core::identity::StreamKey;
@@ -10,10 +11,10 @@ use cordwood_core::limits::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, ensure_topic, reason};
 use cordwood_service::Health;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::sink::{Ack, Refused, Sink};
@@ -25,7 +26,7 @@ pub struct KafkaSink {
     settings: KafkaSettings,
     config: ClientConfig,
     state: Arc<State>,
-    producer: Option<ThreadedProducer<Context>>,
+    producer: Option<Producer>,
 }
 
 /// Shared with the producer's thread and the task that looks after the topic.
@@ -133,6 +134,40 @@ impl ProducerContext for Context {
     }
 }
 
+/// A producer and the thread that takes its answers. The library's own threaded producer looks ten times a second and burns
+/// the last millisecond of each look: more than all else that an idle agent does.
+struct Producer {
+    client: Arc<BaseProducer<Context>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An answer ends a look at once; this is how long stopping may take.
+const POLL: Duration = Duration::from_secs(1);
+
+impl Producer {
+    fn start(config: &ClientConfig, context: Context) -> anyhow::Result<Producer> {
+        let client: Arc<BaseProducer<Context>> = Arc::new(config.create_with_context(context)?);
+        let stop = Arc::<AtomicBool>::default();
+        let (polled, stopped) = (Arc::clone(&client), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                polled.poll(POLL);
+            }
+        })?;
+        Ok(Producer { client, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the Kafka producer's thread panicked");
+        }
+    }
+}
+
 impl KafkaSink {
     /// `queue_bytes_max`: what may wait in the client. Call within a runtime; the topic is looked for in the background,
     /// and until it is there nothing is taken.
@@ -166,16 +201,16 @@ impl KafkaSink {
         Ok(KafkaSink { settings, config, state, producer: None })
     }
 
-    fn producer(&mut self) -> Result<&ThreadedProducer<Context>, String> {
+    fn producer(&mut self) -> Result<&BaseProducer<Context>, String> {
         if self.producer.is_none() {
             // The client packs small messages together: also that must fit, with its frame.
             let packed_bytes_max = (1 << 20).min(self.message_bytes_max() / 2);
             self.config.set("batch.size", packed_bytes_max.to_string());
-            let made =
-                ThreadedProducer::from_config_and_context(&self.config, Context(Arc::clone(&self.state)));
+            let made = Producer::start(&self.config, Context(Arc::clone(&self.state)));
             self.producer = Some(made.map_err(|error| format!("make the Kafka producer: {error}"))?);
         }
-        self.producer.as_ref().ok_or_else(|| "there is no Kafka producer".to_owned())
+        let made = self.producer.as_ref().map(|producer| &*producer.client);
+        made.ok_or_else(|| "there is no Kafka producer".to_owned())
     }
 }
 
