@@ -208,7 +208,7 @@ async fn cut_connections(version: u32) -> Result<()> {
         ["unknown", "postgres"].map(|reason| metrics.resets.with_label_values(&[reason]).get())
     };
     let commit = || Fault::DropAnswerTo(b"commit\0".to_vec());
-    // COMMIT arrives and its answer does not; the connection goes; it breaks in the middle of a COPY. Each is in force until
+    // COMMIT arrives and its answer does not; the connection goes; it breaks in the middle of a COPY. Each strikes until
     // the writer has felt it, however slow the machine is.
     let faults = [commit(), Fault::Cut, Fault::DropAnswerTo(b"PGCOPY".to_vec()), commit()];
     for (round, fault) in faults.iter().cycle().take(3 * faults.len()).enumerate() {
