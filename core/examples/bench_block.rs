@@ -11,6 +11,7 @@ use cordwood_core::block::{Block, BlockBuilder, EncodedBlock};
 use cordwood_core::filter;
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
+use cordwood_core::limits::SEALED_BLOCK_RECORDS;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::seal::{Leaf, Sealer};
@@ -64,7 +65,8 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
     };
     let origin_of = |n: usize| &origins[n / 25 % ids.len()];
     let encode = |per_block: usize, level: i32| -> Vec<EncodedBlock> {
-        let mut builder = BlockBuilder::new();
+        let is_sealed = per_block == SEALED_BLOCK_RECORDS;
+        let mut builder = if is_sealed { BlockBuilder::with_postings() } else { BlockBuilder::new() };
         let mut blocks = Vec::new();
         for n in 0..lines.len() {
             if builder.len() == per_block || !builder.push(&record(n), origin_of(n)) {
@@ -80,7 +82,7 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
     let mut sum = 0u64;
     rate("tokens only", lines.len(), || {
         for line in lines {
-            hasher.record(line, Flags::default(), &mut |token| sum ^= token);
+            hasher.record(line, Flags::default(), &mut |token| sum ^= token.hash);
         }
     });
     let mut zstd = zstd::bulk::Compressor::new(3).unwrap_or_default();
@@ -89,19 +91,21 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
             sum ^= zstd.compress(&chunk.concat()).map_or(0, |packed| packed.len()) as u64;
         }
     });
-    for (per_block, level) in [(50, 3), (50, 1), (1024, 3)] {
+    for (per_block, level) in [(50, 3), (50, 1), (SEALED_BLOCK_RECORDS, 3), (SEALED_BLOCK_RECORDS, 5)] {
         let per_s = rate(&format!("encode {per_block} a block, zstd {level}"), lines.len(), || {
             encode(per_block, level);
         });
         let blocks = encode(per_block, level);
         let payload: usize = blocks.iter().map(|block| block.payload.len()).sum();
         let bloom: usize = blocks.iter().map(|block| block.bloom.len()).sum();
+        let postings: usize = blocks.iter().map(|block| block.postings.len()).sum();
         println!(
-            "    {:.3} us a record; of raw: payload {:.3} + bloom {:.3} = {:.3}; {:.1} tokens a record; false {:.3}%",
+            "    {:.3} us a record; of raw: payload {:.3} + bloom {:.3} + postings {:.3} = {:.3}; {:.1} tokens a record; false {:.3}%",
             1e6 / per_s,
             payload as f64 / raw as f64,
             bloom as f64 / raw as f64,
-            (payload + bloom) as f64 / raw as f64,
+            postings as f64 / raw as f64,
+            (payload + bloom + postings) as f64 / raw as f64,
             bloom as f64 / 2.0 / lines.len() as f64,
             false_rate(&blocks) * 100.0
         );
@@ -109,7 +113,7 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
         if per_block == 50 && level == 3 {
             seal(&blocks, lines.len(), &origins, &ids);
         }
-        if per_block == 1024 {
+        if (per_block, level) == (SEALED_BLOCK_RECORDS, 5) {
             search(&blocks, lines.len(), &origins, &ids);
         }
     }
@@ -136,7 +140,7 @@ fn decode(blocks: &[EncodedBlock], records: usize) {
 fn seal(blocks: &[EncodedBlock], records: usize, origins: &[Origin], ids: &[OriginId]) {
     let leaf = Leaf { class: 1, from_us: 0, to_us: i64::MAX };
     rate("    seal (decode, sort, encode)", records, || {
-        let mut sealer = Sealer::new(3);
+        let mut sealer = Sealer::new(5);
         let mut emit = |sealed| {
             std::hint::black_box(sealed);
         };

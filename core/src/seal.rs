@@ -75,7 +75,7 @@ impl Sealer {
             tenant: String::new(),
             waiting: HashMap::new(),
             waiting_bytes: 0,
-            builder: BlockBuilder::new(),
+            builder: BlockBuilder::with_postings(),
             origins: HashMap::new(),
             spare: Vec::new(),
         }

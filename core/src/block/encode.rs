@@ -7,9 +7,10 @@ use crate::identity::RecordId;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TOKENS_TARGET, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
-use crate::tokens::{BloomBuilder, TokenHasher};
+use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
 
 use super::columns::{put_column, put_varint, zigzag};
+use super::postings::PostingsBuilder;
 use super::{STORED, VERSION, ZSTD, checksum};
 
 /// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
@@ -25,6 +26,8 @@ pub struct EncodedBlock {
     pub raw_bytes: u64,
     /// See [`crate::tokens`]; never empty.
     pub bloom: Vec<u8>,
+    /// See [`super::postings`]; empty when there are none.
+    pub postings: Vec<u8>,
     pub payload: Vec<u8>,
 }
 
@@ -48,6 +51,9 @@ pub struct BlockBuilder {
     time_to_us: i64,
     level_mask: u8,
     bloom: BloomBuilder,
+    postings: Option<PostingsBuilder>,
+    /// The places of each origin's names among the distinct tokens.
+    names: Vec<Vec<Option<usize>>>,
     hasher: TokenHasher,
     columns: Vec<u8>,
     packed: Vec<u8>,
@@ -100,10 +106,17 @@ impl BlockBuilder {
             time_to_us: i64::MIN,
             level_mask: 0,
             bloom: BloomBuilder::new(),
+            postings: None,
+            names: Vec::new(),
             hasher: TokenHasher::new(),
             columns: Vec::new(),
             packed: Vec::new(),
         }
+    }
+
+    /// For blocks that last, and are searched often.
+    pub fn with_postings() -> BlockBuilder {
+        BlockBuilder { postings: Some(PostingsBuilder::default()), ..BlockBuilder::new() }
     }
 
     /// Takes the record, unless the block is full ([`SEALED_BLOCK_RECORDS`], [`BLOCK_TOKENS_TARGET`], [`BLOCK_BYTES_MAX`]):
@@ -115,7 +128,7 @@ impl BlockBuilder {
         let body = &record.body[..record.body.len().min(RECORD_BYTES_MAX)];
         let flags = if cut { record.flags | Flags::TRUNCATED } else { record.flags };
         let full = self.len() >= SEALED_BLOCK_RECORDS
-            || self.bloom.tokens() >= BLOCK_TOKENS_TARGET
+            || self.bloom.distinct().len() >= BLOCK_TOKENS_TARGET
             || self.bodies.len() + body.len() > BLOCK_BYTES_MAX;
         if full && !self.is_empty() {
             return false;
@@ -130,10 +143,23 @@ impl BlockBuilder {
         if let Some(original_us) = record.original_time_us {
             self.original_times.push((self.lengths.len(), original_us));
         }
-        self.push_id(record.origin, record.id, origin);
+        let place = self.len();
+        let origin_place = self.push_id(record.origin, record.id, origin);
         self.lengths.push(body.len() as u64);
         self.bodies.extend_from_slice(body);
-        self.hasher.record(body, flags, &mut |token| self.bloom.insert(token));
+        let bloom = &mut self.bloom;
+        match &mut self.postings {
+            None => self.hasher.record(body, flags, &mut |token| {
+                bloom.insert(token.hash);
+            }),
+            Some(postings) => {
+                self.hasher.record(body, flags, &mut |token| {
+                    postings.add(bloom.insert(token.hash), token.kind, place);
+                });
+                self.names[origin_place].iter().for_each(|&name| postings.add(name, TokenKind::Name, place));
+                postings.add_level(record.level, place);
+            }
+        }
         true
     }
 
@@ -145,7 +171,8 @@ impl BlockBuilder {
         self.lengths.is_empty()
     }
 
-    fn push_id(&mut self, origin_id: OriginId, id: RecordId, origin: &Origin) {
+    /// The place of its origin.
+    fn push_id(&mut self, origin_id: OriginId, id: RecordId, origin: &Origin) -> usize {
         let key = (origin_id, id.topic_partition, id.kafka_offset);
         let last = self
             .batches
@@ -156,7 +183,12 @@ impl BlockBuilder {
             let origin_place =
                 self.origins.iter().position(|&known| known == origin_id).unwrap_or_else(|| {
                     self.origins.push(origin_id);
-                    self.hasher.origin(origin, &mut |token| self.bloom.insert(token));
+                    let mut names = Vec::new();
+                    self.hasher.origin(origin, &mut |token| {
+                        let place = self.bloom.insert(token.hash);
+                        names.extend((token.kind == TokenKind::Name).then_some(place));
+                    });
+                    self.names.push(names);
                     self.origins.len() - 1
                 });
             self.batches.push(Batch {
@@ -172,6 +204,7 @@ impl BlockBuilder {
         self.record_batches.push(place as u64);
         self.indexes.push(zigzag(i64::from(id.index) - i64::from(batch.index_next)));
         batch.index_next = id.index.wrapping_add(1);
+        batch.origin
     }
 
     /// Packs what was pushed at zstd `level` and empties the builder. A block without records is valid (and useless).
@@ -196,12 +229,15 @@ impl BlockBuilder {
         self.packed = packed;
         let sum = checksum(&payload[super::PREFIX_BYTES..]);
         payload[1..super::PREFIX_BYTES].copy_from_slice(&sum.to_le_bytes());
+        let distinct = self.bloom.distinct();
+        let postings = self.postings.as_mut().map_or_else(Vec::new, |postings| postings.finish(distinct, count));
         let block = EncodedBlock {
             count: count as u32,
             time_from_us: if count == 0 { 0 } else { self.time_from_us },
             time_to_us: if count == 0 { 0 } else { self.time_to_us },
             level_mask: self.level_mask,
             raw_bytes: self.bodies.len() as u64,
+            postings,
             bloom: self.bloom.finish(),
             payload,
         };
@@ -245,6 +281,7 @@ impl BlockBuilder {
         self.levels.clear();
         self.flags.clear();
         self.origins.clear();
+        self.names.clear();
         self.batches.clear();
         self.batch_places.clear();
         self.record_batches.clear();

@@ -10,10 +10,13 @@
 //! Numbers without a width are LEB128 varints. The two sections are packed apart, so that a filter on time, level or
 //! origin does not unpack bodies. What goes in comes out unchanged: `Block::open(encode(records))` has the same records.
 //! Opening never panics and never allocates more than the limits allow, whatever the bytes are.
+//!
+//! Beside it lie what tells whether to open it at all: its bloom filter ([`crate::tokens`]) and its [`postings`].
 
 mod columns;
 mod decode;
 mod encode;
+pub mod postings;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! What SQL can ask of blocks: a necessary condition, drawn from the syntax tree.
 
-use crate::tokens::{Probes, hash, may_contain, pair_token, probes_of, word_token, words};
+use crate::tokens::{Token, hash, may_contain, probes_of, words};
 
 use super::names::{Field, OriginField};
 use super::{Expr, Is, Test};
@@ -15,8 +15,9 @@ pub struct FilterPlan {
     pub time_to_us: i64,
     /// The record's tenant (slug) is one of these; `None`: any.
     pub tenants: Option<Vec<String>>,
-    /// All of: any of: a token in the block's bloom filter. See [`crate::tokens::may_contain`] for the SQL.
-    pub tokens: Vec<Vec<Probes>>,
+    /// All of: any of: a token in the block's bloom filter (see [`crate::tokens::may_contain`] for the SQL), and of one record in
+    /// its [`crate::block::postings`].
+    pub tokens: Vec<Vec<Token>>,
 }
 
 /// More alternatives than this in one clause, or more clauses, ask too much of SQL.
@@ -41,17 +42,16 @@ impl FilterPlan {
     }
 
     pub fn bloom_may_match(&self, bloom: &[u8]) -> bool {
-        self.tokens.iter().all(|any| any.iter().any(|probes| may_contain(bloom, probes)))
+        self.tokens.iter().all(|any| any.iter().any(|token| may_contain(bloom, &probes_of(token.hash))))
     }
 }
 
-/// A plan whose tokens are still hashes.
 #[derive(Clone)]
 struct Need {
     level_mask: u8,
     time: (i64, i64),
     tenants: Option<Vec<String>>,
-    clauses: Vec<Vec<u64>>,
+    clauses: Vec<Vec<Token>>,
 }
 
 const ANY_LEVEL: u8 = 0b1_1111;
@@ -66,7 +66,7 @@ pub(super) fn plan(expr: &Expr) -> FilterPlan {
         time_from_us: need.time.0,
         time_to_us: need.time.1,
         tenants: need.tenants,
-        tokens: need.clauses.iter().map(|any| any.iter().map(|&token| probes_of(token)).collect()).collect(),
+        tokens: need.clauses,
     }
 }
 
@@ -114,7 +114,7 @@ fn either(a: Need, b: Need) -> Need {
         }
         _ => None,
     };
-    let mut clauses: Vec<Vec<u64>> = Vec::new();
+    let mut clauses: Vec<Vec<Token>> = Vec::new();
     for one in &a.clauses {
         for other in &b.clauses {
             let mut clause = one.clone();
@@ -136,7 +136,7 @@ fn need_test(test: &Test) -> Need {
     match test {
         Test::Level(mask) => Need { level_mask: *mask, ..ANYTHING },
         Test::Time { from_us, to_us } => Need { time: (*from_us, *to_us), ..ANYTHING },
-        Test::Audit(true) => Need { clauses: vec![vec![pair_token(b"category", b"audit")]], ..ANYTHING },
+        Test::Audit(true) => Need { clauses: vec![vec![Token::audit()]], ..ANYTHING },
         Test::Audit(false) | Test::Id(_) | Test::Stderr(_) => ANYTHING,
         Test::Text(phrase) => need_words(&phrase.words),
         Test::Field { field, is, .. } => match is {
@@ -150,15 +150,19 @@ fn need_test(test: &Test) -> Need {
 }
 
 fn need_words(words: &[Vec<u8>]) -> Need {
-    let mut clauses: Vec<Vec<u64>> = words.iter().map(|word| vec![word_token(word)]).collect();
+    let mut clauses: Vec<Vec<Token>> = words.iter().map(|word| vec![Token::word(word)]).collect();
     clauses.dedup();
     clauses.truncate(CLAUSES_MAX);
     Need { clauses, ..ANYTHING }
 }
 
 fn need_equal(field: &Field, value: &str, exact: bool) -> Need {
+    let name = |field: OriginField| match origin_key(field) {
+        Some(key) => Need { clauses: vec![vec![Token::origin(key, value)]], ..ANYTHING },
+        None => ANYTHING,
+    };
     let pair = |keys: &[&str]| Need {
-        clauses: vec![keys.iter().map(|key| pair_token(key.as_bytes(), value.as_bytes())).collect()],
+        clauses: vec![keys.iter().map(|key| Token::pair(key.as_bytes(), value.as_bytes())).collect()],
         ..ANYTHING
     };
     let in_body = || need_words(&words::of(value.as_bytes()));
@@ -169,8 +173,8 @@ fn need_equal(field: &Field, value: &str, exact: bool) -> Need {
         Field::Origin(OriginField::Tenant) if exact => {
             Need { tenants: Some(vec![value.to_owned()]), ..ANYTHING }
         }
-        Field::Origin(field) => origin_key(*field).map_or(ANYTHING, |key| pair(&[key])),
-        Field::Either(field, _) => origin_key(*field).map_or(ANYTHING, |key| either(pair(&[key]), in_body())),
+        Field::Origin(field) => name(*field),
+        Field::Either(field, _) => either(name(*field), in_body()),
         Field::Data(path) if has_pair(path) => {
             // `a.b.c` may be the key `a.b.c`, `b.c` in `a`, or `c` in the `b` of `a`.
             let keys: Vec<&str> =
@@ -205,7 +209,7 @@ fn need_not(test: &Test) -> Need {
         Test::Time { from_us, to_us: i64::MAX } => {
             Need { time: (i64::MIN, from_us.saturating_sub(1)), ..ANYTHING }
         }
-        Test::Audit(false) => Need { clauses: vec![vec![pair_token(b"category", b"audit")]], ..ANYTHING },
+        Test::Audit(false) => Need { clauses: vec![vec![Token::audit()]], ..ANYTHING },
         _ => ANYTHING,
     }
 }

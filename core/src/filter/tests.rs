@@ -1,10 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::block::BlockBuilder;
+use crate::block::postings::{Postings, RECORDS_MIN, level_token};
 use crate::identity::RecordId;
 use crate::level::Level;
 use crate::record::Flags;
-use crate::tokens;
+use crate::tokens::{self, Token};
 
 fn origin() -> Origin {
     Origin {
@@ -222,16 +224,15 @@ fn plans() {
     assert_eq!(plan("tenant=a tenant=b").tenants, Some(vec![]));
     assert_eq!(plan("tenant=a OR x").tenants, None);
     assert_eq!(plan("NOT tenant=a").tenants, None);
-    let token = tokens::probes;
-    let pair =
-        |key: &str, value: &str| tokens::probes_of(tokens::pair_token(key.as_bytes(), value.as_bytes()));
+    let token = |word: &str| Token::word(word.as_bytes());
+    let pair = |key: &str, value: &str| Token::pair(key.as_bytes(), value.as_bytes());
     assert_eq!(plan("Connection RESET").tokens, [[token("connection")], [token("reset")]]);
     assert_eq!(plan("a OR b").tokens, [[token("a"), token("b")]]);
     assert_eq!(plan("(a b) OR c").tokens, [[token("c"), token("a")], [token("c"), token("b")]]);
     assert!(plan("NOT reset").tokens.is_empty());
     assert!(plan("a OR NOT b").tokens.is_empty());
-    assert_eq!(plan("pod=P-1").tokens, [[pair("pod", "p-1")]]);
-    assert_eq!(plan("category:audit NOT x").tokens, [[pair("category", "audit")]]);
+    assert_eq!(plan("pod=P-1").tokens, [[Token::origin("pod", "p-1")]]);
+    assert_eq!(plan("category:audit NOT x").tokens, [[Token::audit()]]);
     assert_eq!(
         plan("data.order.id=A17").tokens,
         [vec![token("a17")], vec![pair("orderid", "a17"), pair("id", "a17")]]
@@ -372,7 +373,7 @@ proptest! {
         let origin = Origin { tenant, service, pod, version, plugin, ..Origin::default() };
         let record = Record { time_us, flags, body: &body, ..record(&origin, Level::from_u8(level).expect("0 to 4"), "") };
         let mut hashes = Vec::new();
-        tokens::for_each_token(&body, &origin, flags, &mut |token| hashes.push(token));
+        tokens::for_each_token(&body, &origin, flags, &mut |token| hashes.push(token.hash));
         let bloom = tokens::build(&hashes);
         for expression in expressions {
             let Ok(filter) = parse(&expression) else { continue }; // a word without letters
@@ -382,6 +383,45 @@ proptest! {
                     plan.may_match(record.level.bit(), time_us, time_us, &origin.tenant, &bloom),
                     "{} in {:?}: {:?}", expression, String::from_utf8_lossy(&body), plan
                 );
+            }
+        }
+    }
+
+    /// The law: a block that has a match is never passed over for its postings.
+    #[test]
+    fn postings_never_hide_a_match(
+        bodies in prop::collection::vec(body(), 1..9),
+        expressions in prop::collection::vec(expression(), 8),
+        names in prop::collection::vec(word(), 4),
+        flags in prop::sample::select(vec![Flags::default(), Flags::AUDIT]),
+    ) {
+        let origins: Vec<Origin> = names
+            .chunks(2)
+            .map(|names| Origin { tenant: "t".into(), service: names[0].clone(), pod: names[1].clone(), ..Origin::default() })
+            .collect();
+        // Every third record is another one, so that most words are in some records and not in others.
+        let records: Vec<Record<'_>> = (0..3 * RECORDS_MIN)
+            .map(|n| {
+                let level = Level::ALL[n % 7 % Level::ALL.len()];
+                let body = if n % 3 == 0 { &bodies[n / 3 % bodies.len()][..] } else { b"something else" };
+                Record { flags, body, ..record(&origins[n / 5 % 2], level, "") }
+            })
+            .collect();
+        let mut builder = BlockBuilder::with_postings();
+        for (n, record) in records.iter().enumerate() {
+            prop_assert!(builder.push(record, &origins[n / 5 % 2]));
+        }
+        let block = builder.finish(3);
+        let postings = Postings::open(&block.postings).expect("just built").expect("not a small block");
+        for expression in expressions {
+            let Ok(filter) = parse(&expression) else { continue };
+            let plan = filter.plan();
+            for (n, record) in records.iter().enumerate() {
+                if filter.matches(record, &origins[n / 5 % 2]) {
+                    let mut clauses = plan.tokens.clone();
+                    clauses.push(vec![level_token(record.level)]);
+                    prop_assert!(postings.may_meet(&clauses), "{} hides record {}: {:?}", expression, n, plan);
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ pub type Probes = [i64; PROBES];
 
 /// The probes of a token's hash: independent 32-bit numbers.
 pub fn probes_of(token: u64) -> Probes {
-    let token = token.max(1); // 0 is the builder's free slot
+    let token = token.max(1);
     let [a, b, c] = [mix(token), mix(token ^ 0x9e37_79b9_7f4a_7c15), mix(token ^ 0xc2b2_ae3d_27d4_eb4f)];
     [a >> 32, a & 0xffff_ffff, b >> 32, b & 0xffff_ffff, c >> 32].map(|probe| probe as i64)
 }
@@ -27,7 +27,7 @@ pub fn probes(token: &str) -> Probes {
 }
 
 /// The finalizer of SplitMix64.
-pub(super) fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
@@ -56,8 +56,8 @@ pub fn build(tokens: &[u64]) -> Vec<u8> {
 #[derive(Debug)]
 pub struct BloomBuilder {
     distinct: Vec<u64>,
-    /// Open addressing, a power of two, at most half full; 0 is free.
-    table: Vec<u64>,
+    /// Open addressing, a power of two, at most half full: 0 is free, else one more than a place in `distinct`.
+    table: Vec<u32>,
     /// With too many tokens the filter is begun at its greatest size and filled at once.
     overflow: Option<Vec<u8>>,
 }
@@ -75,31 +75,34 @@ impl BloomBuilder {
         BloomBuilder { distinct: Vec::new(), table: vec![0; TABLE_MIN], overflow: None }
     }
 
-    /// Distinct tokens so far.
-    pub fn tokens(&self) -> usize {
-        self.distinct.len()
+    /// The distinct tokens so far, in the order of their first insertion.
+    pub fn distinct(&self) -> &[u64] {
+        &self.distinct
     }
 
+    /// The token's place among the distinct ones; `None` when there are too many to tell.
     #[inline]
-    pub fn insert(&mut self, token: u64) {
+    pub fn insert(&mut self, token: u64) -> Option<usize> {
         if let Some(bloom) = &mut self.overflow {
             let remainder = Remainder::new(bloom.len());
-            return set(bloom, &remainder, token);
+            set(bloom, &remainder, token);
+            return None;
         }
-        let token = token.max(1);
         let mask = self.table.len() - 1;
         let mut slot = (token >> 32) as usize & mask;
-        while self.table[slot] != 0 {
-            if self.table[slot] == token {
-                return;
+        while let Some(place) = (self.table[slot] as usize).checked_sub(1) {
+            if self.distinct[place] == token {
+                return Some(place);
             }
             slot = (slot + 1) & mask;
         }
-        self.table[slot] = token;
         self.distinct.push(token);
-        if self.distinct.len() * 2 > self.table.len() {
+        let places = self.distinct.len();
+        self.table[slot] = places as u32;
+        if places * 2 > self.table.len() {
             self.grow();
         }
+        Some(places - 1)
     }
 
     fn grow(&mut self) {
@@ -110,12 +113,12 @@ impl BloomBuilder {
         let mask = self.table.len() * 2 - 1;
         self.table.clear();
         self.table.resize(mask + 1, 0);
-        for &token in &self.distinct {
+        for (place, &token) in self.distinct.iter().enumerate() {
             let mut slot = (token >> 32) as usize & mask;
             while self.table[slot] != 0 {
                 slot = (slot + 1) & mask;
             }
-            self.table[slot] = token;
+            self.table[slot] = place as u32 + 1;
         }
     }
 

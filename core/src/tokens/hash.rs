@@ -9,6 +9,58 @@ use super::bloom::mix;
 use super::values::{self, Visit};
 use super::words;
 
+/// A token's hash, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    pub hash: u64,
+    pub kind: TokenKind,
+}
+
+/// What a token is to [`crate::block::postings`], whose version these rules belong to. A filter's words are of the kind that
+/// they are of in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TokenKind {
+    /// `key=value` of a body, whose value's words are tokens too, or of an origin, but for what is a name.
+    Pair,
+    /// A long word with a digit: few records have it, anywhere.
+    Identifier,
+    Word,
+    /// A record's service, level or category, which filters ask for beside words.
+    Name,
+}
+
+impl Token {
+    pub fn word(word: &[u8]) -> Token {
+        Token { hash: word_token(word), kind: TokenKind::of_word(word) }
+    }
+
+    pub fn pair(key: &[u8], value: &[u8]) -> Token {
+        Token { hash: pair_token(key, value), kind: TokenKind::Pair }
+    }
+
+    /// Of a field of [`origin_pairs`].
+    pub fn origin(field: &str, name: &str) -> Token {
+        let kind = if field == "service" { TokenKind::Name } else { TokenKind::Pair };
+        Token { hash: pair_token(field.as_bytes(), name.as_bytes()), kind }
+    }
+
+    /// Of a record whose flags say so.
+    pub fn audit() -> Token {
+        Token { hash: pair_token(b"category", b"audit"), kind: TokenKind::Name }
+    }
+}
+
+impl TokenKind {
+    #[inline]
+    fn of_word(word: &[u8]) -> TokenKind {
+        let is_identifier = word.len() >= IDENTIFIER_BYTES_MIN && word.iter().any(u8::is_ascii_digit);
+        if is_identifier { TokenKind::Identifier } else { TokenKind::Word }
+    }
+}
+
+/// Shorter words with a digit are users, orders, durations, which many records may have.
+const IDENTIFIER_BYTES_MIN: usize = 16;
+
 /// A value longer than this has no `key=value` token: its words are rare enough. (Nor do times as most loggers write
 /// them, which differ in every record.)
 pub const PAIR_VALUE_BYTES_MAX: usize = 16;
@@ -75,8 +127,8 @@ pub fn origin_pairs(origin: &Origin) -> [(&'static str, &str); 6] {
     ]
 }
 
-/// Calls `each` with the hash of every token of a record; the same token may come more than once.
-pub fn for_each_token(body: &[u8], origin: &Origin, flags: Flags, each: &mut impl FnMut(u64)) {
+/// Calls `each` with every token of a record; the same may come more than once.
+pub fn for_each_token(body: &[u8], origin: &Origin, flags: Flags, each: &mut impl FnMut(Token)) {
     let mut hasher = TokenHasher::new();
     hasher.origin(origin, each);
     hasher.record(body, flags, each);
@@ -93,17 +145,17 @@ impl TokenHasher {
         TokenHasher::default()
     }
 
-    pub fn origin(&mut self, origin: &Origin, each: &mut impl FnMut(u64)) {
+    pub fn origin(&mut self, origin: &Origin, each: &mut impl FnMut(Token)) {
         for (field, name) in origin_pairs(origin) {
             if !name.is_empty() {
-                each(pair_token(field.as_bytes(), name.as_bytes()));
+                each(Token::origin(field, name));
             }
         }
     }
 
-    pub fn record(&mut self, body: &[u8], flags: Flags, each: &mut impl FnMut(u64)) {
+    pub fn record(&mut self, body: &[u8], flags: Flags, each: &mut impl FnMut(Token)) {
         if flags.has(Flags::AUDIT) {
-            each(pair_token(b"category", b"audit"));
+            each(Token::audit());
         }
         values::visit(body, &mut Hashing { keys: &mut self.keys, key_next: 0, each });
     }
@@ -116,13 +168,13 @@ struct Hashing<'a, F> {
     each: &'a mut F,
 }
 
-impl<F: FnMut(u64)> Visit for Hashing<'_, F> {
+impl<F: FnMut(Token)> Visit for Hashing<'_, F> {
     #[inline]
     fn value(&mut self, key: Option<&[u8]>, text: &[u8]) {
         let mut last = (0, 0);
         words::for_each(text, &mut |word| {
-            let token = word_token(word);
-            last = (token, word.len());
+            let token = Token::word(word);
+            last = (token.hash, word.len());
             (self.each)(token);
         });
         let Some(key) = key else { return };
@@ -135,7 +187,7 @@ impl<F: FnMut(u64)> Visit for Hashing<'_, F> {
         let value =
             if last.1 == text.len() && text.is_ascii() && last.1 > 0 { last.0 } else { value_hash(text) };
         let key = self.key_hash(place, key);
-        (self.each)(join(key, value));
+        (self.each)(Token { hash: join(key, value), kind: TokenKind::Pair });
     }
 }
 

@@ -11,5 +11,6 @@ mod tests;
 pub mod values;
 pub mod words;
 
+pub(crate) use bloom::mix;
 pub use bloom::{BloomBuilder, PROBES, Probes, build, may_contain, probes, probes_of};
-pub use hash::{TokenHasher, for_each_token, pair_token, word_token};
+pub use hash::{Token, TokenHasher, TokenKind, for_each_token, pair_token, word_token};

@@ -1,0 +1,127 @@
+//! What postings say of some tokens.
+
+use crate::block::columns::Reader;
+use crate::block::{BlockError, checksum};
+use crate::limits::{BLOCK_RECORDS_MAX, BLOOM_TOKENS_MAX};
+use crate::tokens::{Token, TokenKind};
+
+use super::bits::{BitReader, RecordSet, rice};
+use super::{FEW_RECORDS_MAX, KEY_BITS, PREFIX_BYTES, VERSION, WITHOUT, key, width};
+
+/// Opened postings.
+#[derive(Debug)]
+pub struct Postings<'p> {
+    records: usize,
+    lists: Vec<List<'p>>,
+    bucket_bits: u32,
+    few: usize,
+    counts: &'p [u8],
+    few_records: &'p [u8],
+}
+
+#[derive(Debug)]
+struct List<'p> {
+    /// Three bytes each.
+    keys: &'p [u8],
+    code: u8,
+    gaps: &'p [u8],
+}
+
+/// Tokens that there can be at the most, levels included.
+const TOKENS_MAX: usize = BLOOM_TOKENS_MAX + 64;
+
+impl<'p> Postings<'p> {
+    /// Checks version and checksum. No bytes: `None`, anything may be.
+    pub fn open(bytes: &'p [u8]) -> Result<Option<Postings<'p>>, BlockError> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(bytes);
+        match reader.byte("version of postings")? {
+            VERSION => {}
+            other => return Err(BlockError::Version(other)),
+        }
+        let sum = reader.take(PREFIX_BYTES - 1, "checksum of postings")?;
+        let expected = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);
+        let found = checksum(&bytes[PREFIX_BYTES..]);
+        if expected != found {
+            return Err(BlockError::Checksum { expected, found });
+        }
+        let records = reader.bounded("records of postings", BLOCK_RECORDS_MAX)?;
+        let count = reader.bounded("lists of postings", TOKENS_MAX)?;
+        let mut lists = Vec::with_capacity(count.min(bytes.len() / 6));
+        for _ in 0..count {
+            let keys = reader.bounded("keys of a list", TOKENS_MAX)?;
+            let keys = reader.take(keys * 3, "keys of a list")?;
+            let code = reader.byte("a list")?;
+            let gaps = reader.bounded("a list", bytes.len())?;
+            lists.push(List { keys, code, gaps: reader.take(gaps, "a list")? });
+        }
+        let bucket_bits = u32::from(reader.byte("buckets of postings")?);
+        if bucket_bits > KEY_BITS {
+            return Err(BlockError::Invalid("buckets of postings"));
+        }
+        let few = reader.bounded("records of buckets", TOKENS_MAX * FEW_RECORDS_MAX)?;
+        let counts = reader.take((few + (1 << bucket_bits)).div_ceil(8), "buckets of postings")?;
+        let few_records =
+            reader.take((few * width(records) as usize).div_ceil(8), "records of buckets")?;
+        if !reader.is_empty() {
+            return Err(BlockError::Invalid("end of postings"));
+        }
+        Ok(Some(Postings { records, lists, bucket_bits, few, counts, few_records }))
+    }
+
+    /// Whether one record may hold, of each clause, any of its tokens.
+    pub fn may_meet(&self, clauses: &[Vec<Token>]) -> bool {
+        let (mut all, mut any, mut one) = (RecordSet::default(), RecordSet::default(), RecordSet::default());
+        all.fill(self.records);
+        clauses.iter().all(|clause| {
+            any.clear(self.records);
+            let known = clause.iter().all(|token| {
+                let known = self.records_of(token, &mut one);
+                any.add(&one);
+                known
+            });
+            !known || all.keep(&any)
+        })
+    }
+
+    /// The records that may hold a token, and perhaps a few more; `false`: any may.
+    pub(super) fn records_of(&self, token: &Token, found: &mut RecordSet) -> bool {
+        found.clear(self.records);
+        let key = key(token.hash);
+        let bytes = key.to_le_bytes();
+        let list = self.lists.iter().find(|list| list.keys.chunks_exact(3).any(|key| key == &bytes[..3]));
+        if let Some(list) = list {
+            rice(list.gaps, u32::from(list.code & 15), self.records as u32).for_each(|record| found.insert(record));
+            if list.code & WITHOUT != 0 {
+                found.complement();
+            }
+            return true;
+        }
+        match token.kind {
+            TokenKind::Name => true,
+            TokenKind::Word => self.bucket(key >> (KEY_BITS - self.bucket_bits), found),
+            TokenKind::Identifier | TokenKind::Pair => false,
+        }
+    }
+
+    fn bucket(&self, bucket: u32, found: &mut RecordSet) -> bool {
+        let mut counts = BitReader::new(self.counts, 0);
+        let mut before = 0;
+        for _ in 0..bucket {
+            before += counts.unary().unwrap_or(0) as usize;
+        }
+        let count = counts.unary().unwrap_or(0) as usize;
+        let width = width(self.records);
+        let mut numbers = BitReader::new(self.few_records, before.min(self.few) * width as usize);
+        for _ in 0..count {
+            match numbers.take(width) {
+                Some(record) if (record as usize) < self.records => found.insert(record),
+                // Forged: nothing can be said.
+                _ => return false,
+            }
+        }
+        true
+    }
+}
