@@ -1,10 +1,16 @@
 //! Which blocks can hold what is wanted: listed newest first without their payloads, under tenant scope, time, levels and
-//! the bloom filters; then the payloads of a few, from the table where each lies.
+//! the bloom filters; of many, those whose postings say that it may meet in one record; then the payloads of a few, from
+//! the table where each lies.
+
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use cordwood_core::block::postings::{Postings, level_token};
 use cordwood_core::filter::Filter;
-use tokio_postgres::Transaction;
+use cordwood_core::level::Level;
+use cordwood_core::tokens::{Token, probes_of};
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Transaction};
 
 use crate::error::StoreError;
 use crate::scope::TenantScope;
@@ -26,7 +32,7 @@ pub struct Wanted {
     /// Inclusive.
     to_us: i64,
     pub level_mask: u8,
-    tokens: Vec<Vec<[i64; 5]>>,
+    tokens: Vec<Vec<Token>>,
     pub after: Option<Cursor>,
 }
 
@@ -37,6 +43,7 @@ pub struct Candidate {
     pub time_to_us: i64,
     /// Unpacked.
     pub raw_bytes: u64,
+    has_postings: bool,
     /// The table that it lies in, quoted, and the place there.
     table: String,
     ctid: String,
@@ -88,6 +95,17 @@ impl Wanted {
         (self.from_us..=self.to_us).contains(&time_us)
     }
 
+    /// Whether postings can tell more than bloom filters: several things have to meet.
+    pub fn has_to_meet(&self) -> bool {
+        self.tokens.len() + usize::from(self.levels().is_some()) >= 2
+    }
+
+    /// The clause of the levels, unless any will do.
+    fn levels(&self) -> Option<Vec<Token>> {
+        let asked = || Level::ALL.into_iter().filter(|level| self.level_mask & level.bit() != 0);
+        (asked().count() < Level::ALL.len()).then(|| asked().map(level_token).collect())
+    }
+
     /// The conditions on a block; `$n` are those of [`list`].
     fn conditions(&self, below: bool) -> String {
         let mut sql = "time_to >= $1 and time_from <= $2 and level_mask & $3 <> 0".to_owned();
@@ -103,8 +121,8 @@ impl Wanted {
             sql.push_str(" and (time_to, id) < ($5, $6)");
         }
         for any in &self.tokens {
-            let one = |probes: &[i64; 5]| {
-                let bits: Vec<String> = probes
+            let one = |token: &Token| {
+                let bits: Vec<String> = probes_of(token.hash)
                     .iter()
                     .map(|probe| format!("get_bit(bloom, {probe} % (8 * octet_length(bloom))::bigint) = 1"))
                     .collect();
@@ -126,19 +144,21 @@ pub async fn list(
 ) -> Result<Vec<Candidate>, StoreError> {
     let conditions = wanted.conditions(below.is_some());
     let newest = format!("order by time_to desc, id desc limit {limit}");
-    let branch = |table: &str, fresh: &str| {
+    let branch = |table: &str, fresh: &str, postings: &str| {
         format!(
-            "(select id, time_to, tableoid as relation, ctid as place, raw_bytes from {table} where {fresh}{conditions} {newest})"
+            "(select id, time_to, tableoid as relation, ctid as place, raw_bytes, {postings} as has_postings \
+             from {table} where {fresh}{conditions} {newest})"
         )
     };
     // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
     let fresh = "seq > ((select array_agg(upto order by lane) from seals))[lane + 1] and ";
     let branches: Vec<String> = (0..crate::ring::RINGS)
-        .map(|ring| branch(&format!("ring_{ring}"), fresh))
-        .chain([branch("blocks", "")])
+        .map(|ring| branch(&format!("ring_{ring}"), fresh, "false"))
+        .chain([branch("blocks", "", "coalesce(octet_length(postings) > 0, false)")])
         .collect();
     let sql = format!(
-        "select id, time_to, relation::regclass::text, place::text, raw_bytes from ({}) both_kinds {newest}",
+        "select id, time_to, relation::regclass::text, place::text, raw_bytes, has_postings \
+         from ({}) both_kinds {newest}",
         branches.join(" union all ")
     );
     let (from, to) = (timestamp(wanted.from_us)?, timestamp(wanted.to_us)?);
@@ -166,31 +186,42 @@ pub async fn list(
             table: row.get(2),
             ctid: row.get(3),
             raw_bytes: row.get::<_, i64>(4).max(0).unsigned_abs(),
+            has_postings: row.get(5),
         })
         .collect())
 }
 
-/// The payloads of these blocks, in their order, in one flight: a statement for each table they lie in.
+/// Those of these blocks, in their order, in which one record may have all that is wanted, as far as postings tell.
+pub async fn meeting(
+    transaction: &Transaction<'_>,
+    wanted: &Wanted,
+    blocks: Vec<Candidate>,
+) -> Result<Vec<Candidate>, StoreError> {
+    let told: Vec<&Candidate> = blocks.iter().filter(|block| block.has_postings).collect();
+    let mut clauses = wanted.tokens.clone();
+    clauses.extend(wanted.levels());
+    let mut apart = HashSet::new();
+    for row in fetch(transaction, "postings", &told).await? {
+        let id: i64 = row.get(0);
+        match Postings::open(row.get(1)) {
+            Ok(Some(postings)) if !postings.may_meet(&clauses) => {
+                apart.insert(id);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(block = id, %error, "postings do not open, so the block is"),
+        }
+    }
+    Ok(blocks.into_iter().filter(|block| !apart.contains(&block.id)).collect())
+}
+
+/// The payloads of these blocks, in their order.
 pub async fn payloads(
     transaction: &Transaction<'_>,
     blocks: &[Candidate],
 ) -> Result<Vec<Payload>, StoreError> {
-    let mut tables: Vec<&str> = blocks.iter().map(|block| block.table.as_str()).collect();
-    tables.sort_unstable();
-    tables.dedup();
-    let fetch = tables.iter().map(|table| async move {
-        let places: Vec<&str> =
-            blocks.iter().filter(|b| b.table == *table).map(|b| b.ctid.as_str()).collect();
-        // The name is PostgreSQL's own, quoted by regclass; ids make sure that a place still is what was listed.
-        let sql = format!("select id, payload from {table} where ctid = any($1::text[]::tid[])");
-        transaction
-            .query_typed(&sql, &[(&places, Type::TEXT_ARRAY)])
-            .await
-            .map_err(StoreError::sql("read blocks of", *table))
-    });
-    let rows = futures::future::try_join_all(fetch).await?;
-    let mut found: std::collections::HashMap<i64, Bytes> =
-        rows.iter().flatten().map(|row| (row.get(0), Bytes::copy_from_slice(row.get(1)))).collect();
+    let rows = fetch(transaction, "payload", &blocks.iter().collect::<Vec<_>>()).await?;
+    let mut found: HashMap<i64, Bytes> =
+        rows.iter().map(|row| (row.get(0), Bytes::copy_from_slice(row.get(1)))).collect();
     blocks
         .iter()
         .map(|block| {
@@ -201,6 +232,28 @@ pub async fn payloads(
             })
         })
         .collect()
+}
+
+/// Ids of these blocks and what stands in a column, in one flight: a statement for each table they lie in.
+async fn fetch(
+    transaction: &Transaction<'_>,
+    column: &str,
+    blocks: &[&Candidate],
+) -> Result<Vec<Row>, StoreError> {
+    let mut tables: Vec<&str> = blocks.iter().map(|block| block.table.as_str()).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    let fetch = tables.iter().map(|table| async move {
+        let places: Vec<&str> =
+            blocks.iter().filter(|b| b.table == *table).map(|b| b.ctid.as_str()).collect();
+        // The name is PostgreSQL's own, quoted by regclass; ids make sure that a place still is what was listed.
+        let sql = format!("select id, {column} from {table} where ctid = any($1::text[]::tid[])");
+        transaction
+            .query_typed(&sql, &[(&places, Type::TEXT_ARRAY)])
+            .await
+            .map_err(StoreError::sql("read blocks of", *table))
+    });
+    Ok(futures::future::try_join_all(fetch).await?.into_iter().flatten().collect())
 }
 
 fn timestamp(time_us: i64) -> Result<jiff::Timestamp, StoreError> {

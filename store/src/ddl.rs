@@ -220,7 +220,7 @@ async fn reattach(
             let transaction = begin_within(client, timeout).await?;
             set_detached(&transaction, target.leaf, target.from, false).await?;
             if !is_attached(&transaction, &target.table, &target.parent).await? {
-                transaction.batch_execute(&target.attach()).await?;
+                transaction.batch_execute(&format!("{}; {}", target.bring_up(), target.attach())).await?;
             }
             target.ledger.write_raw(&transaction).await?;
             transaction.commit().await
@@ -402,6 +402,15 @@ impl<'a> Target<'a> {
     fn attach(&self) -> String {
         let Target { table, parent, from, to, .. } = self;
         format!("alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')")
+    }
+
+    /// A migration does not reach a table that is detached at the time.
+    fn bring_up(&self) -> String {
+        let table = &self.table;
+        format!(
+            "alter table {table} add column if not exists postings bytea;
+             alter table {table} alter column postings set storage external"
+        )
     }
 
     /// A statement that fails when the table may not go by what its class says now, by PostgreSQL's clock. What has no

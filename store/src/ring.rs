@@ -32,6 +32,8 @@ pub struct BlockRow {
     pub level_mask: u8,
     pub raw_bytes: u64,
     pub bloom: Bytes,
+    /// Of a sealed block; a fresh one's are not stored.
+    pub postings: Bytes,
     pub payload: Bytes,
 }
 
@@ -49,6 +51,7 @@ impl BlockRow {
             level_mask: block.level_mask,
             raw_bytes: block.raw_bytes,
             bloom: block.bloom.into(),
+            postings: block.postings.into(),
             payload: block.payload.into(),
         }
     }
@@ -82,7 +85,7 @@ pub fn copy_rollup_ring(ring: i16) -> String {
 }
 
 pub const COPY_BLOCKS: &str = "copy blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, \
-                               payload) from stdin binary";
+                               payload, postings) from stdin binary";
 
 /// Bytes of a binary COPY (PostgreSQL's documentation of COPY, "Binary Format").
 #[derive(Debug)]
@@ -157,7 +160,8 @@ impl CopyBuffer {
     }
 
     pub fn sealed_block(&mut self, round: i64, index: u32, block: &BlockRow) {
-        self.row(10).block(sealed_id(round, index), block);
+        self.row(11).block(sealed_id(round, index), block);
+        self.bytes(&block.postings);
     }
 
     pub fn finish(mut self) -> Bytes {

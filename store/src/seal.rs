@@ -351,7 +351,7 @@ impl Work {
         last: bool,
     ) -> Result<(), StoreError> {
         let bytes: usize =
-            sorted.sealed.iter().map(|block| block.payload.len() + block.bloom.len() + 128).sum();
+            sorted.sealed.iter().map(|b| b.payload.len() + b.bloom.len() + b.postings.len() + 128).sum();
         if sorted.sealed.is_empty() || (bytes < COPY_BYTES && !last) {
             return Ok(());
         }
@@ -482,6 +482,7 @@ fn fresh_block(row: &Row) -> BlockRow {
         level_mask: row.get::<_, i16>(5) as u8,
         raw_bytes: row.get::<_, i64>(6) as u64,
         bloom: Bytes::copy_from_slice(row.get(7)),
+        postings: Bytes::new(),
         payload: Bytes::copy_from_slice(row.get(8)),
     }
 }

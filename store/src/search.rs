@@ -1,6 +1,6 @@
 //! Pages of records: candidate blocks newest first, their payloads, the one evaluator. All within one snapshot.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,8 +23,11 @@ use crate::scope::TenantScope;
 
 /// Payloads fetched at a time: few first, because most pages are full after a few blocks.
 const FETCH: [usize; 4] = [8, 16, 32, 64];
-/// A search that has read so many blocks is likely to need more: the next are fetched while these are searched.
+/// A search that has read so many blocks is likely to need more: the next are fetched while these are searched, and postings
+/// tell which may be passed over.
 const AHEAD_FROM: usize = 24;
+/// Blocks whose postings are looked at together: few first.
+const POSTINGS: [usize; 4] = [64, 128, 256, 512];
 /// Unpacked bytes of the blocks fetched at a time; a block is at most a few MiB, unless one record is.
 const FETCH_BYTES_MAX: u64 = 32 << 20;
 const PAGE_RECORDS_MAX: usize = 10_000;
@@ -192,44 +195,69 @@ async fn scan(
     let wanted = Arc::clone(&hits.wanted);
     let mut below = None;
     let mut blocks_read = 0;
-    let mut step = 0;
-    let mut limits = candidates::LIMITS.iter().copied();
-    let mut limit = 0;
+    let mut fetches = growing(&FETCH);
+    let mut looks = growing(&POSTINGS);
+    let mut limits = growing(&candidates::LIMITS);
+    // Whether the search ends above a block that is next.
+    let ends = |hits: &Hits, next: &Candidate, blocks_read: usize| {
+        let complete = hits.is_final_above(next.time_to_us);
+        // Only below where this page began: blocks that reach across a cursor are read again with every page, and a
+        // cursor among them would not move.
+        let late = || blocks_read > 0 && next.time_to_us < wanted.to_us() && Instant::now() >= deadline;
+        (complete || late()).then_some(Scanned {
+            stopped_above_us: Some(next.time_to_us),
+            complete,
+            blocks_read,
+        })
+    };
     loop {
-        limit = limits.next().unwrap_or(limit);
-        let list = candidates::list(transaction, &wanted, below, limit).await?;
-        let more = list.len() == limit;
-        let mut rest = &list[..];
-        let mut fetched: Option<Vec<Payload>> = None;
-        while let Some(next) = rest.first() {
-            let stopped_above_us = Some(next.time_to_us);
-            if hits.is_final_above(next.time_to_us) {
-                return Ok((hits, Scanned { stopped_above_us, complete: true, blocks_read }));
+        let limit = limits();
+        let mut list = VecDeque::from(candidates::list(transaction, &wanted, below, limit).await?);
+        below = list.back().filter(|_| list.len() == limit).map(|last| (last.time_to_us, last.id));
+        while let Some(next) = list.front() {
+            if let Some(scanned) = ends(&hits, next, blocks_read) {
+                return Ok((hits, scanned));
             }
-            // Only below where this page began: blocks that reach across a cursor are read again with every page, and a
-            // cursor among them would not move.
-            if blocks_read > 0 && next.time_to_us < wanted.to_us() && Instant::now() >= deadline {
-                return Ok((hits, Scanned { stopped_above_us, complete: false, blocks_read }));
-            }
-            let payloads = match fetched.take() {
-                Some(payloads) => payloads,
-                None => candidates::payloads(transaction, hits.needed(rest, FETCH[step])).await?,
+            let blocks: Vec<Candidate> = if !wanted.has_to_meet() {
+                list.drain(..).collect()
+            } else if blocks_read < AHEAD_FROM {
+                list.drain(..list.len().min(AHEAD_FROM)).collect()
+            } else {
+                let these = list.drain(..list.len().min(looks())).collect();
+                candidates::meeting(transaction, &wanted, these).await?
             };
-            rest = &rest[payloads.len()..];
-            blocks_read += payloads.len();
-            step = (step + 1).min(FETCH.len() - 1);
-            let ahead = if blocks_read >= AHEAD_FROM { hits.needed(rest, FETCH[step]) } else { &[] };
-            let (searched, next) =
-                join(hits.take(transaction, payloads), candidates::payloads(transaction, ahead)).await;
-            hits = searched?;
-            fetched = Some(next?).filter(|next| !next.is_empty());
-        }
-        match list.last() {
-            Some(last) if more => below = Some((last.time_to_us, last.id)),
-            _ => {
-                return Ok((hits, Scanned { stopped_above_us: None, complete: true, blocks_read }));
+            let mut rest = &blocks[..];
+            let mut fetched: Option<Vec<Payload>> = None;
+            while let Some(next) = rest.first() {
+                if let Some(scanned) = ends(&hits, next, blocks_read) {
+                    return Ok((hits, scanned));
+                }
+                let payloads = match fetched.take() {
+                    Some(payloads) => payloads,
+                    None => candidates::payloads(transaction, hits.needed(rest, fetches())).await?,
+                };
+                rest = &rest[payloads.len()..];
+                blocks_read += payloads.len();
+                let ahead = if blocks_read >= AHEAD_FROM { hits.needed(rest, fetches()) } else { &[] };
+                let (searched, next) =
+                    join(hits.take(transaction, payloads), candidates::payloads(transaction, ahead)).await;
+                hits = searched?;
+                fetched = Some(next?).filter(|next| !next.is_empty());
             }
         }
+        if below.is_none() {
+            return Ok((hits, Scanned { stopped_above_us: None, complete: true, blocks_read }));
+        }
+    }
+}
+
+/// One size after the other, the last again and again.
+fn growing(sizes: &[usize]) -> impl FnMut() -> usize {
+    let mut rest = sizes.iter().copied();
+    let mut size = 0;
+    move || {
+        size = rest.next().unwrap_or(size);
+        size
     }
 }
 

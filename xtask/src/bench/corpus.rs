@@ -39,7 +39,11 @@ const TEXTS: [&str; 12] = [
 /// One line in so many holds each of these words.
 pub const RARE_WORD: (&str, u64) = ("quetzalcoatl", 1_000_000);
 pub const COMMON_WORD: &str = "request";
+/// Each in a sixth or a twelfth of the lines, never in the same.
 pub const COMMON_WORDS: (&str, &str) = ("connection", "timeout");
+/// Each in one line of 720, after the text it goes with, so about one to a block: never in the same, nor with the two above.
+pub const SELDOM_WORDS: [(&str, &str); 2] = [("backordered", "order placed"), ("restocked", "stock reserved")];
+const SELDOM: u64 = 60;
 
 pub enum Corpus {
     Generated { lines: u64 },
@@ -173,7 +177,9 @@ pub fn line(n: u64, pod: usize, random: &mut Random, out: &mut Vec<u8>) {
         _ => "info",
     };
     let text = TEXTS[random.below(TEXTS.len() as u64) as usize];
-    let rare = if n % RARE_WORD.1 == RARE_WORD.1 / 2 { RARE_WORD.0 } else { "" };
+    let seldom = || SELDOM_WORDS.iter().find(|(_, with)| n.is_multiple_of(SELDOM) && *with == text);
+    let rare =
+        if n % RARE_WORD.1 == RARE_WORD.1 / 2 { RARE_WORD.0 } else { seldom().map_or("", |(word, _)| word) };
     let _ = write!(
         out,
         r#"{{"level":"{level}","service":"{}","msg":"{text}{}{rare}","path":"{}","status":{},"duration_ms":{},"trace_id":"{:016x}{:016x}","user":"u{}","attempt":{},"region":"eu-west-1"}}"#,

@@ -1,6 +1,6 @@
 //! The first page (newest 100) of queries that people ask, over everything that is sealed: the median of five, after one that warms.
 
-use super::corpus::{COMMON_WORD, COMMON_WORDS, RARE_WORD};
+use super::corpus::{COMMON_WORD, COMMON_WORDS, RARE_WORD, SELDOM_WORDS};
 use super::{Figure, figure};
 use anyhow::{Context, Result};
 use cordwood_core::filter;
@@ -17,8 +17,10 @@ pub async fn measure(store: &Store, records: u64) -> Result<Vec<Figure>> {
     let rows = [
         ("a rare word", RARE_WORD.0.to_owned()),
         ("a common word", COMMON_WORD.to_owned()),
-        ("two common words", format!("{} {}", COMMON_WORDS.0, COMMON_WORDS.1)),
         ("two common words that meet", "connection reset".to_owned()),
+        ("two common words that never meet", format!("{} {}", COMMON_WORDS.0, COMMON_WORDS.1)),
+        ("a common word and a seldom one that never meet", format!("{} {}", COMMON_WORDS.1, SELDOM_WORDS[0].0)),
+        ("two seldom words that never meet", format!("{} {}", SELDOM_WORDS[0].0, SELDOM_WORDS[1].0)),
         (
             "word, tenant, level and service",
             format!("{COMMON_WORD} tenant:tenant-3 level>=error service:payment"),
