@@ -16,8 +16,13 @@ use crate::error::StoreError;
 use crate::scope::TenantScope;
 use crate::search::{Cursor, TimeRange};
 
-/// Blocks listed at a time: few first. Planning a statement over hundreds of leaves costs more than running it.
-pub const LIMITS: [usize; 3] = [256, 1024, 4096];
+/// Blocks listed at a time: few first.
+const LIMITS: [usize; 3] = [256, 2048, 16_384];
+/// The newest leaves are listed first, then more at a time: planning a statement over hundreds of leaves costs more than
+/// running it, and most pages are full before that.
+const WINDOWS_US: [i64; 3] = [86_400_000_000, 4 * 86_400_000_000, 16 * 86_400_000_000];
+/// Fresh blocks of a ring that are looked for one by one.
+const FRESH_MAX: usize = 512;
 /// For the transaction of a search. Blocks come in the order of the indexes, so that a list ends with its limit: the planner
 /// cannot know how much a bloom filter lets through, takes it for nearly nothing, and would read every block to sort a few.
 pub const SETTINGS: &str =
@@ -118,7 +123,8 @@ impl Wanted {
             });
         }
         if below {
-            sql.push_str(" and (time_to, id) < ($5, $6)");
+            // The first is for the planner, which then leaves out newer leaves.
+            sql.push_str(" and time_to <= $5 and (time_to, id) < ($5, $6)");
         }
         for any in &self.tokens {
             let one = |token: &Token| {
@@ -135,10 +141,75 @@ impl Wanted {
     }
 }
 
-/// The next `limit` blocks below (time to, id), newest first: fresh ones and sealed ones in one statement.
-pub async fn list(
+/// Which rows of a ring are not sealed yet. Rings hold rows that are waste long before they are emptied: unless the fresh ones
+/// are many, nothing older than the oldest of them is looked at.
+fn fresh(ring: i16) -> String {
+    // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
+    format!(
+        "time_to >= (select case when count(*) < {FRESH_MAX} then coalesce(min(time_to), 'infinity') else '-infinity' end \
+                     from (select few.time_to from seals s cross join lateral ( \
+                             select time_to from ring_{ring} where lane = s.lane and seq > s.upto \
+                             order by seq limit {FRESH_MAX}) few \
+                           limit {FRESH_MAX}) few) \
+         and seq > ((select array_agg(upto order by lane) from seals))[lane + 1] and "
+    )
+}
+
+/// All candidates, newest first, in lists that grow.
+pub struct Lists<'w> {
+    wanted: &'w Wanted,
+    /// What was listed lies above this (time to, id), if anything was; what is listed next, at or above this time.
+    below: Option<(i64, i64)>,
+    from_us: i64,
+    windows: usize,
+    lists: usize,
+    is_done: bool,
+}
+
+impl<'w> Lists<'w> {
+    pub fn new(wanted: &'w Wanted) -> Lists<'w> {
+        // Only a guess where the newest lie: were the clock wrong, there would be a list more.
+        let newest_us = wanted.to_us.min(jiff::Timestamp::now().as_microsecond());
+        let from_us = newest_us.saturating_sub(WINDOWS_US[0]).max(wanted.from_us);
+        Lists { wanted, below: None, from_us, windows: 1, lists: 0, is_done: false }
+    }
+
+    /// The next list, perhaps an empty one; `None` when there is nothing below.
+    pub async fn next(
+        &mut self,
+        transaction: &Transaction<'_>,
+    ) -> Result<Option<Vec<Candidate>>, StoreError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let limit = LIMITS[self.lists.min(LIMITS.len() - 1)];
+        let listed = list(transaction, self.wanted, self.from_us, self.below, limit).await?;
+        self.lists += 1;
+        match listed.last() {
+            Some(last) if listed.len() == limit => self.below = Some((last.time_to_us, last.id)),
+            _ if self.from_us <= self.wanted.from_us => self.is_done = true,
+            _ => {
+                self.below = Some((self.from_us, i64::MIN));
+                let window_us = WINDOWS_US.get(self.windows).copied().unwrap_or(i64::MAX);
+                self.from_us = self.from_us.saturating_sub(window_us).max(self.wanted.from_us);
+                self.windows += 1;
+            }
+        }
+        Ok(Some(listed))
+    }
+
+    /// Blocks not listed yet end at this time or before; `None` when there are none.
+    pub fn next_below_us(&self) -> Option<i64> {
+        let (time_us, id) = self.below.filter(|_| !self.is_done)?;
+        Some(if id == i64::MIN { time_us - 1 } else { time_us })
+    }
+}
+
+/// The next `limit` blocks from a time on and below (time to, id), newest first: fresh ones and sealed ones in one statement.
+async fn list(
     transaction: &Transaction<'_>,
     wanted: &Wanted,
+    from_us: i64,
     below: Option<(i64, i64)>,
     limit: usize,
 ) -> Result<Vec<Candidate>, StoreError> {
@@ -150,10 +221,8 @@ pub async fn list(
              from {table} where {fresh}{conditions} {newest})"
         )
     };
-    // The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
-    let fresh = "seq > ((select array_agg(upto order by lane) from seals))[lane + 1] and ";
     let branches: Vec<String> = (0..crate::ring::RINGS)
-        .map(|ring| branch(&format!("ring_{ring}"), fresh, "false"))
+        .map(|ring| branch(&format!("ring_{ring}"), &fresh(ring), "false"))
         .chain([branch("blocks", "", "coalesce(octet_length(postings) > 0, false)")])
         .collect();
     let sql = format!(
@@ -161,7 +230,7 @@ pub async fn list(
          from ({}) both_kinds {newest}",
         branches.join(" union all ")
     );
-    let (from, to) = (timestamp(wanted.from_us)?, timestamp(wanted.to_us)?);
+    let (from, to) = (timestamp(from_us)?, timestamp(wanted.to_us)?);
     let mask = i16::from(wanted.level_mask);
     let tenants = wanted.tenants.clone().unwrap_or_default();
     let below_time = timestamp(below.map_or(0, |(time_us, _)| time_us))?;
@@ -191,17 +260,18 @@ pub async fn list(
         .collect())
 }
 
-/// Those of these blocks, in their order, in which one record may have all that is wanted, as far as postings tell.
-pub async fn meeting(
-    transaction: &Transaction<'_>,
-    wanted: &Wanted,
-    blocks: Vec<Candidate>,
-) -> Result<Vec<Candidate>, StoreError> {
-    let told: Vec<&Candidate> = blocks.iter().filter(|block| block.has_postings).collect();
+/// The postings of those of these blocks that have any.
+pub async fn postings(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<Vec<Row>, StoreError> {
+    let blocks: Vec<&Candidate> = blocks.iter().filter(|block| block.has_postings).collect();
+    fetch(transaction, "postings", &blocks).await
+}
+
+/// Those of these blocks, in their order, in which one record may have all that is wanted, as far as [`postings`] tell.
+pub fn meeting(wanted: &Wanted, blocks: Vec<Candidate>, postings: &[Row]) -> Vec<Candidate> {
     let mut clauses = wanted.tokens.clone();
     clauses.extend(wanted.levels());
     let mut apart = HashSet::new();
-    for row in fetch(transaction, "postings", &told).await? {
+    for row in postings {
         let id: i64 = row.get(0);
         match Postings::open(row.get(1)) {
             Ok(Some(postings)) if !postings.may_meet(&clauses) => {
@@ -211,7 +281,7 @@ pub async fn meeting(
             Err(error) => tracing::error!(block = id, %error, "postings do not open, so the block is"),
         }
     }
-    Ok(blocks.into_iter().filter(|block| !apart.contains(&block.id)).collect())
+    blocks.into_iter().filter(|block| !apart.contains(&block.id)).collect()
 }
 
 /// The payloads of these blocks, in their order.

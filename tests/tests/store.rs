@@ -6,6 +6,8 @@
 mod carry_and_follow;
 #[path = "store/pages.rs"]
 mod pages;
+#[path = "store/postings.rs"]
+mod postings;
 #[path = "store/prune.rs"]
 mod prune;
 #[path = "store/support.rs"]

@@ -230,7 +230,8 @@ impl BlockBuilder {
         let sum = checksum(&payload[super::PREFIX_BYTES..]);
         payload[1..super::PREFIX_BYTES].copy_from_slice(&sum.to_le_bytes());
         let distinct = self.bloom.distinct();
-        let postings = self.postings.as_mut().map_or_else(Vec::new, |postings| postings.finish(distinct, count));
+        let postings =
+            self.postings.as_mut().map_or_else(Vec::new, |postings| postings.finish(distinct, count));
         let block = EncodedBlock {
             count: count as u32,
             time_from_us: if count == 0 { 0 } else { self.time_from_us },

@@ -98,12 +98,14 @@ pub struct Lines {
     end: u64,
     /// Bytes that a body is longer than its text.
     pub padding: usize,
+    /// How long ago they are written.
+    pub age_us: i64,
     builder: BatchBuilder,
 }
 
 impl Lines {
     pub fn new(stream: u32) -> Lines {
-        Lines { stream, next: 0, end: 0, padding: 0, builder: BatchBuilder::new() }
+        Lines { stream, next: 0, end: 0, padding: 0, age_us: 0, builder: BatchBuilder::new() }
     }
 
     pub fn tenant(stream: u32) -> String {
@@ -112,7 +114,7 @@ impl Lines {
 
     /// The next `count` lines as one message; times rise by a microsecond a line within a stream.
     pub fn message(&mut self, count: u64) -> Vec<u8> {
-        let (prev, now) = (self.end, now_us());
+        let (prev, now) = (self.end, now_us() - self.age_us);
         for line in 0..count {
             let seq = self.next + line;
             let level = match seq % 50 {

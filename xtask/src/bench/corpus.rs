@@ -42,7 +42,8 @@ pub const COMMON_WORD: &str = "request";
 /// Each in a sixth or a twelfth of the lines, never in the same.
 pub const COMMON_WORDS: (&str, &str) = ("connection", "timeout");
 /// Each in one line of 720, after the text it goes with, so about one to a block: never in the same, nor with the two above.
-pub const SELDOM_WORDS: [(&str, &str); 2] = [("backordered", "order placed"), ("restocked", "stock reserved")];
+pub const SELDOM_WORDS: [(&str, &str); 2] =
+    [("backordered", "order placed"), ("restocked", "stock reserved")];
 const SELDOM: u64 = 60;
 
 pub enum Corpus {

@@ -19,7 +19,10 @@ pub async fn measure(store: &Store, records: u64) -> Result<Vec<Figure>> {
         ("a common word", COMMON_WORD.to_owned()),
         ("two common words that meet", "connection reset".to_owned()),
         ("two common words that never meet", format!("{} {}", COMMON_WORDS.0, COMMON_WORDS.1)),
-        ("a common word and a seldom one that never meet", format!("{} {}", COMMON_WORDS.1, SELDOM_WORDS[0].0)),
+        (
+            "a common word and a seldom one that never meet",
+            format!("{} {}", COMMON_WORDS.1, SELDOM_WORDS[0].0),
+        ),
         ("two seldom words that never meet", format!("{} {}", SELDOM_WORDS[0].0, SELDOM_WORDS[1].0)),
         (
             "word, tenant, level and service",

@@ -111,7 +111,10 @@ pub(super) fn rice_bits(numbers: impl Iterator<Item = u32> + Clone, count: usize
             bits + (gap >> low) + 1 + low
         })
     };
-    (low.saturating_sub(1)..=low).map(|low| (low, bits(low))).min_by_key(|&(_, bits)| bits).unwrap_or_default()
+    (low.saturating_sub(1)..=low)
+        .map(|low| (low, bits(low)))
+        .min_by_key(|&(_, bits)| bits)
+        .unwrap_or_default()
 }
 
 /// The gaps between ascending numbers.

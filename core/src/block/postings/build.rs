@@ -8,7 +8,9 @@ use crate::limits::{BLOOM_TOKENS_MAX, SEALED_BLOCK_RECORDS};
 use crate::tokens::TokenKind;
 
 use super::bits::{BitWriter, put_rice, rice_bits};
-use super::{FEW_RECORDS_MAX, KEY_BITS, PREFIX_BYTES, RECORDS_MIN, VERSION, WITHOUT, key, level_token, width};
+use super::{
+    FEW_RECORDS_MAX, KEY_BITS, PREFIX_BYTES, RECORDS_MIN, VERSION, WITHOUT, key, level_token, width,
+};
 
 const LEVELS: usize = Level::ALL.len();
 /// An occurrence is a `u32`: the token's place above this, the record below.
@@ -173,7 +175,9 @@ struct List {
 
 impl Lists {
     fn add(&mut self, key: u32, records: &[u16]) {
-        let hash = records.iter().fold(0u64, |hash, &r| (hash ^ u64::from(r)).wrapping_mul(HASH_FACTOR).rotate_left(23));
+        let hash = records
+            .iter()
+            .fold(0u64, |hash, &r| (hash ^ u64::from(r)).wrapping_mul(HASH_FACTOR).rotate_left(23));
         let known = self.known.get(&hash).copied().filter(|&at| self.lists[at].records == records);
         let at = known.unwrap_or_else(|| {
             self.lists.push(List { keys: Vec::new(), records: records.to_vec() });

@@ -63,8 +63,7 @@ impl<'p> Postings<'p> {
         }
         let few = reader.bounded("records of buckets", TOKENS_MAX * FEW_RECORDS_MAX)?;
         let counts = reader.take((few + (1 << bucket_bits)).div_ceil(8), "buckets of postings")?;
-        let few_records =
-            reader.take((few * width(records) as usize).div_ceil(8), "records of buckets")?;
+        let few_records = reader.take((few * width(records) as usize).div_ceil(8), "records of buckets")?;
         if !reader.is_empty() {
             return Err(BlockError::Invalid("end of postings"));
         }
@@ -93,7 +92,8 @@ impl<'p> Postings<'p> {
         let bytes = key.to_le_bytes();
         let list = self.lists.iter().find(|list| list.keys.chunks_exact(3).any(|key| key == &bytes[..3]));
         if let Some(list) = list {
-            rice(list.gaps, u32::from(list.code & 15), self.records as u32).for_each(|record| found.insert(record));
+            rice(list.gaps, u32::from(list.code & 15), self.records as u32)
+                .for_each(|record| found.insert(record));
             if list.code & WITHOUT != 0 {
                 found.complement();
             }

@@ -175,12 +175,14 @@ fn small_blocks_and_endless_tokens_have_none() {
 /// What a search for two words asks of a block that has both.
 #[test]
 fn words_that_never_meet() {
-    let origins = ["checkout", "billing"].map(|service| Origin { service: service.into(), ..Origin::default() });
+    let origins =
+        ["checkout", "billing"].map(|service| Origin { service: service.into(), ..Origin::default() });
     let mut builder = BlockBuilder::with_postings();
     for n in 0..600u32 {
         let text = ["connection reset", "timeout after retry", "order placed", "signed in"][n as usize % 4];
         let rare = if n == 300 { "quetzalcoatl" } else { "" };
-        let body = format!(r#"{{"msg":"{text} {rare}","status":{},"user":"u{}"}}"#, 200 + n % 3, n * 7919 % 1000);
+        let body =
+            format!(r#"{{"msg":"{text} {rare}","status":{},"user":"u{}"}}"#, 200 + n % 3, n * 7919 % 1000);
         let level = if n % 4 == 1 { Level::Error } else { Level::Info };
         let origin = &origins[usize::from(n >= 500)];
         let id = RecordId { topic_partition: 0, kafka_offset: 1, index: n };
@@ -200,7 +202,8 @@ fn words_that_never_meet() {
     let may = |expression: &str, levels: &[Level]| {
         let filter = crate::filter::parse(expression).expect(expression);
         let mut clauses = filter.plan().tokens;
-        clauses.extend((!levels.is_empty()).then(|| levels.iter().map(|&level| level_token(level)).collect()));
+        clauses
+            .extend((!levels.is_empty()).then(|| levels.iter().map(|&level| level_token(level)).collect()));
         assert!(filter.plan().bloom_may_match(&block.bloom), "{expression}: the bloom filter cannot tell");
         postings.may_meet(&clauses)
     };
