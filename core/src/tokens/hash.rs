@@ -20,7 +20,7 @@ pub struct Token {
 /// they are of in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TokenKind {
-    /// `key=value` of a body, whose value's words are tokens too, or of an origin, but for what is a name.
+    /// `key=value` of a body, whose value's words are tokens too; or of an origin, but for its service.
     Pair,
     /// A long word with a digit: few records have it, anywhere.
     Identifier,

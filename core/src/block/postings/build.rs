@@ -54,6 +54,7 @@ impl PostingsBuilder {
     #[inline]
     pub fn add(&mut self, place: Option<usize>, kind: TokenKind, record: usize) {
         match place {
+            Some(_) if kind == TokenKind::Pair => {}
             Some(place) => self.add_at(place + LEVELS, kind, record as u32),
             None => self.given_up = true,
         }
@@ -69,8 +70,7 @@ impl PostingsBuilder {
             self.tokens.resize(at + 1, Gathered { kind, last: 0, count: 0, end: 0 });
         }
         let token = &mut self.tokens[at];
-        // The same token may be a value in one body and a name in another's origin.
-        token.kind = token.kind.max(kind);
+        token.kind = kind;
         if token.last != record + 1 {
             token.last = record + 1;
             token.count += 1;

@@ -9,12 +9,14 @@
 //! few records = the buckets' records, ceil(log2(records)) bits each, ascending within a bucket
 //! ```
 //! Numbers without a width are LEB128 varints; bits are filled from the lowest. A token's key is the upper 24 bits of its
-//! hash, mixed once more; tokens of one key are one: their records are put together. The gaps of a list are Rice coded (`code & 15` low bits,
-//! after as many 1 as the rest says and a 0; what is cut off at the end are not gaps); with the code's highest bit they are the
-//! gaps of the records *without* the token. What at most [`FEW_RECORDS_MAX`] records have lies in the bucket that the
-//! upper bits of its key say, if it is a [`TokenKind::Word`]; other such tokens are left out, but for [`TokenKind::Name`],
-//! which always has a list. So a token that is nowhere in the postings may be in any record, unless it is a word or a name:
-//! then it is in none. Nobody is told less than the truth, sometimes more. No postings at all (no bytes): anything may be.
+//! hash, mixed once more; tokens of one key are one: their records are put together. The gaps of a list are Rice coded
+//! (`code & 15` low bits, after as many 1 as the rest says and a 0; what is cut off at the end is no gap); with the code's
+//! highest bit they are the gaps of the records *without* the token. What at most [`FEW_RECORDS_MAX`] records have lies in the
+//! bucket that the upper bits of its key say, if it is a [`TokenKind::Word`]; such identifiers are left out, and a
+//! [`TokenKind::Name`] always has a list. A [`TokenKind::Pair`] is never there: its value's words are.
+//!
+//! So a word or a name that is nowhere in the postings is in no record; an identifier or a pair may be in any. Nobody is told
+//! less than the truth, sometimes more. No postings at all (no bytes): anything may be.
 
 mod bits;
 mod build;

@@ -88,6 +88,9 @@ impl<'p> Postings<'p> {
     /// The records that may hold a token, and perhaps a few more; `false`: any may.
     pub(super) fn records_of(&self, token: &Token, found: &mut RecordSet) -> bool {
         found.clear(self.records);
+        if token.kind == TokenKind::Pair {
+            return false;
+        }
         let key = key(token.hash);
         let bytes = key.to_le_bytes();
         let list = self.lists.iter().find(|list| list.keys.chunks_exact(3).any(|key| key == &bytes[..3]));
@@ -102,7 +105,7 @@ impl<'p> Postings<'p> {
         match token.kind {
             TokenKind::Name => true,
             TokenKind::Word => self.bucket(key >> (KEY_BITS - self.bucket_bits), found),
-            TokenKind::Identifier | TokenKind::Pair => false,
+            _ => false,
         }
     }
 
