@@ -48,7 +48,8 @@ pub struct Candidate {
     pub time_to_us: i64,
     /// Unpacked.
     pub raw_bytes: u64,
-    has_postings: bool,
+    /// 0: it has none.
+    pub postings_bytes: u64,
     /// The table that it lies in, quoted, and the place there.
     table: String,
     ctid: String,
@@ -217,16 +218,16 @@ async fn list(
     let newest = format!("order by time_to desc, id desc limit {limit}");
     let branch = |table: &str, fresh: &str, postings: &str| {
         format!(
-            "(select id, time_to, tableoid as relation, ctid as place, raw_bytes, {postings} as has_postings \
+            "(select id, time_to, tableoid as relation, ctid as place, raw_bytes, {postings} as postings_bytes \
              from {table} where {fresh}{conditions} {newest})"
         )
     };
     let branches: Vec<String> = (0..crate::ring::RINGS)
-        .map(|ring| branch(&format!("ring_{ring}"), &fresh(ring), "false"))
-        .chain([branch("blocks", "", "coalesce(octet_length(postings) > 0, false)")])
+        .map(|ring| branch(&format!("ring_{ring}"), &fresh(ring), "0"))
+        .chain([branch("blocks", "", "coalesce(octet_length(postings), 0)")])
         .collect();
     let sql = format!(
-        "select id, time_to, relation::regclass::text, place::text, raw_bytes, has_postings \
+        "select id, time_to, relation::regclass::text, place::text, raw_bytes, postings_bytes \
          from ({}) both_kinds {newest}",
         branches.join(" union all ")
     );
@@ -255,14 +256,14 @@ async fn list(
             table: row.get(2),
             ctid: row.get(3),
             raw_bytes: row.get::<_, i64>(4).max(0).unsigned_abs(),
-            has_postings: row.get(5),
+            postings_bytes: row.get::<_, i32>(5).max(0).unsigned_abs().into(),
         })
         .collect())
 }
 
 /// The postings of those of these blocks that have any.
 pub async fn postings(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Result<Vec<Row>, StoreError> {
-    let blocks: Vec<&Candidate> = blocks.iter().filter(|block| block.has_postings).collect();
+    let blocks: Vec<&Candidate> = blocks.iter().filter(|block| block.postings_bytes > 0).collect();
     fetch(transaction, "postings", &blocks).await
 }
 

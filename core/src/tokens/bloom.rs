@@ -16,7 +16,7 @@ pub type Probes = [i64; PROBES];
 
 /// The probes of a token's hash: independent 32-bit numbers.
 pub fn probes_of(token: u64) -> Probes {
-    let token = token.max(1);
+    let token = token.max(1); // of the format: 0 and 1 have the same
     let [a, b, c] = [mix(token), mix(token ^ 0x9e37_79b9_7f4a_7c15), mix(token ^ 0xc2b2_ae3d_27d4_eb4f)];
     [a >> 32, a & 0xffff_ffff, b >> 32, b & 0xffff_ffff, c >> 32].map(|probe| probe as i64)
 }

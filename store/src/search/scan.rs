@@ -17,6 +17,7 @@ const AHEAD_FROM: usize = 24;
 /// Blocks whose postings are looked at together: few first, then as many as before.
 const POSTINGS_MIN: usize = 64;
 const POSTINGS_MAX: usize = 1024;
+const POSTINGS_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a scan ended.
 pub(super) struct Scanned {
@@ -71,12 +72,12 @@ impl Scan<'_> {
         mut list: VecDeque<Candidate>,
     ) -> Result<(Hits, Option<Scanned>), StoreError> {
         let wanted = Arc::clone(&hits.wanted);
-        let mut take = |count: usize| list.drain(..count.min(list.len())).collect::<Vec<_>>();
         let as_they_are =
             if wanted.has_to_meet() { AHEAD_FROM.saturating_sub(hits.blocks_read) } else { usize::MAX };
-        let (mut hits, mut ended) = self.read(hits, take(as_they_are)).await?;
+        let first = list.drain(..as_they_are.min(list.len())).collect();
+        let (mut hits, mut ended) = self.read(hits, first).await?;
         let mut looked_at = 0;
-        let mut next = take(POSTINGS_MIN);
+        let mut next = to_look_at(&mut list, looked_at);
         let mut postings = candidates::postings(self.transaction, &next).await?;
         while let (None, Some(first)) = (&ended, next.first()) {
             ended = self.ends_above(&hits, first.time_to_us);
@@ -84,7 +85,7 @@ impl Scan<'_> {
                 break;
             }
             looked_at += next.len();
-            let these = std::mem::replace(&mut next, take((looked_at + POSTINGS_MIN).min(POSTINGS_MAX)));
+            let these = std::mem::replace(&mut next, to_look_at(&mut list, looked_at));
             // The postings of the next are on their way while these are read.
             let (ahead, read) = join(candidates::postings(self.transaction, &next), async {
                 self.read(hits, candidates::meeting(&wanted, these, &postings)).await
@@ -123,4 +124,16 @@ impl Scan<'_> {
         }
         Ok((hits, None))
     }
+}
+
+/// The next blocks of a list whose postings are to be looked at, after so many.
+fn to_look_at(list: &mut VecDeque<Candidate>, looked_at: usize) -> Vec<Candidate> {
+    let mut bytes = 0;
+    let fits = |block: &&Candidate| {
+        let is_first = bytes == 0;
+        bytes += block.postings_bytes;
+        is_first || bytes <= POSTINGS_BYTES_MAX
+    };
+    let count = list.iter().take((looked_at + POSTINGS_MIN).min(POSTINGS_MAX)).take_while(fits).count();
+    list.drain(..count).collect()
 }

@@ -31,7 +31,7 @@ struct List<'p> {
 const TOKENS_MAX: usize = BLOOM_TOKENS_MAX + 64;
 
 impl<'p> Postings<'p> {
-    /// Checks version and checksum. No bytes: `None`, anything may be.
+    /// Checks version and checksum. No bytes, or those of a newer version: `None`, anything may be.
     pub fn open(bytes: &'p [u8]) -> Result<Option<Postings<'p>>, BlockError> {
         if bytes.is_empty() {
             return Ok(None);
@@ -39,7 +39,8 @@ impl<'p> Postings<'p> {
         let mut reader = Reader::new(bytes);
         match reader.byte("version of postings")? {
             VERSION => {}
-            other => return Err(BlockError::Version(other)),
+            0 => return Err(BlockError::Invalid("version of postings")),
+            _ => return Ok(None),
         }
         let sum = reader.take(PREFIX_BYTES - 1, "checksum of postings")?;
         let expected = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);

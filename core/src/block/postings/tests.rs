@@ -164,6 +164,8 @@ fn damage_is_told() {
         assert!(Postings::open(&bytes[..len]).is_err(), "{len} bytes");
     }
     assert!(Postings::open(&[]).expect("none is no error").is_none());
+    let newer = [&[VERSION + 1], &bytes[1..]].concat();
+    assert!(Postings::open(&newer).expect("a newer version is none").is_none());
 }
 
 #[test]
