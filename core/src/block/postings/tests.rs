@@ -226,3 +226,32 @@ fn words_that_never_meet() {
     assert!(!may("connection", &[Level::Error]));
     assert!(block.postings.len() < 2_000, "{} bytes", block.postings.len());
 }
+
+/// Part of the format: a change needs a new version.
+#[test]
+fn what_was_written_stays_readable() {
+    let kinds = ["connection", "u12345", "4bf92f3577b34da6", "nullpointerexception", "a_very_long_name_2"];
+    let kinds = kinds.map(|word| Token::word(word.as_bytes()).kind);
+    let [word, identifier] = [TokenKind::Word, TokenKind::Identifier];
+    assert_eq!(kinds, [word, word, identifier, word, identifier]);
+
+    let records: Vec<Vec<Token>> = (0..40)
+        .map(|n: u64| {
+            let mut tokens = vec![Token::word(["reset", "timeout", "placed"][n as usize % 3].as_bytes())];
+            tokens.extend((n % 17 == 4).then(|| Token::word(b"seldom")));
+            tokens.extend((n < 35).then(|| Token::origin("service", "checkout")));
+            tokens
+        })
+        .collect();
+    let bytes = build(&records, &[Level::Info; 40]);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, WRITTEN);
+    let postings = open(&bytes);
+    assert_eq!(records_of(&postings, Token::word(b"seldom")), Some(vec![4, 21, 38]));
+    assert_eq!(records_of(&postings, Token::origin("service", "checkout")), Some((0..35).collect()));
+    assert_eq!(records_of(&postings, level_token(Level::Info)), Some((0..40).collect()));
+    assert_eq!(records_of(&postings, level_token(Level::Warn)), Some(vec![]));
+    assert_eq!(records_of(&postings, Token::pair(b"status", b"201")), None);
+}
+
+const WRITTEN: &str = "014e6ee97728050186c92b8203ff068001c1e5790005dbb66ddbb6019bef7900056ddbb66ddb0182deaf0005b66ddbb66d0140c4ed800002031c446502";
