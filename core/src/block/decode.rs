@@ -11,7 +11,7 @@ use crate::origin::OriginId;
 use crate::record::{Flags, Record};
 
 use super::columns::{Reader, read_column, unzigzag};
-use super::{BlockError, PREFIX_BYTES, STORED, VERSION, ZSTD, checksum};
+use super::{BlockError, STORED, VERSION, ZSTD, checked};
 
 /// Unpacked bytes of the columns for each record at the most, and besides.
 const COLUMN_BYTES_PER_RECORD_MAX: usize = 100;
@@ -55,18 +55,13 @@ struct Section<'p> {
 impl<'p> Block<'p> {
     /// Checks version and checksum and reads all columns but the bodies.
     pub fn open(payload: &'p [u8]) -> Result<Block<'p>, BlockError> {
-        let mut reader = Reader::new(payload);
-        match reader.byte("version")? {
-            VERSION => {}
-            0 => return Err(BlockError::Invalid("version")),
-            newer => return Err(BlockError::Version(newer)),
+        match payload.first() {
+            Some(&VERSION) => {}
+            None => return Err(BlockError::Short("version")),
+            Some(0) => return Err(BlockError::Invalid("version")),
+            Some(&newer) => return Err(BlockError::Version(newer)),
         }
-        let sum = reader.take(PREFIX_BYTES - 1, "checksum")?;
-        let expected = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);
-        let found = checksum(&payload[PREFIX_BYTES..]);
-        if expected != found {
-            return Err(BlockError::Checksum { expected, found });
-        }
+        let mut reader = checked(payload)?;
         let count = reader.bounded("count", BLOCK_RECORDS_MAX)?;
         let dictionary = reader.bounded("dictionary id", u32::MAX as usize)? as u32;
         if dictionary != 0 {

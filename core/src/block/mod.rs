@@ -35,6 +35,17 @@ fn checksum(rest: &[u8]) -> u32 {
     xxhash_rust::xxh3::xxh3_64(rest) as u32
 }
 
+/// What follows a version and a checksum, once that is right.
+fn checked(bytes: &[u8]) -> Result<columns::Reader<'_>, BlockError> {
+    let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>().ok_or(BlockError::Short("checksum"))?;
+    let [_, a, b, c, d] = *prefix;
+    let (expected, found) = (u32::from_le_bytes([a, b, c, d]), checksum(rest));
+    if expected != found {
+        return Err(BlockError::Checksum { expected, found });
+    }
+    Ok(columns::Reader::new(rest))
+}
+
 /// Why a payload is not a block. All but [`BlockError::Dictionary`] and [`BlockError::Version`] mean damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::block::PREFIX_BYTES;
 use crate::block::columns::put_varint;
 use crate::level::Level;
 use crate::limits::{BLOOM_TOKENS_MAX, SEALED_BLOCK_RECORDS};
 use crate::tokens::TokenKind;
 
 use super::bits::{BitWriter, put_rice, rice_bits};
-use super::{
-    FEW_RECORDS_MAX, KEY_BITS, PREFIX_BYTES, RECORDS_MIN, VERSION, WITHOUT, key, level_token, width,
-};
+use super::{FEW_RECORDS_MAX, KEY_BITS, RECORDS_MIN, VERSION, WITHOUT, key, level_token, width};
 
 const LEVELS: usize = Level::ALL.len();
 /// An occurrence is a `u32`: the token's place above this, the record below.

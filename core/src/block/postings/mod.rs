@@ -37,7 +37,6 @@ pub const VERSION: u8 = 1;
 pub const RECORDS_MIN: usize = 16;
 /// In more records than this, a token has a list.
 pub const FEW_RECORDS_MAX: usize = 7;
-const PREFIX_BYTES: usize = 5;
 const KEY_BITS: u32 = 24;
 /// Of a list's code.
 const WITHOUT: u8 = 0x80;

@@ -1,12 +1,11 @@
 //! What postings say of some tokens.
 
-use crate::block::columns::Reader;
-use crate::block::{BlockError, checksum};
+use crate::block::{BlockError, checked};
 use crate::limits::{BLOCK_RECORDS_MAX, BLOOM_TOKENS_MAX};
 use crate::tokens::{Token, TokenKind};
 
 use super::bits::{BitReader, RecordSet, rice};
-use super::{FEW_RECORDS_MAX, KEY_BITS, PREFIX_BYTES, VERSION, WITHOUT, key, width};
+use super::{FEW_RECORDS_MAX, KEY_BITS, VERSION, WITHOUT, key, width};
 
 /// Opened postings.
 #[derive(Debug)]
@@ -33,21 +32,12 @@ const TOKENS_MAX: usize = BLOOM_TOKENS_MAX + 64;
 impl<'p> Postings<'p> {
     /// Checks version and checksum. No bytes, or those of a newer version: `None`, anything may be.
     pub fn open(bytes: &'p [u8]) -> Result<Option<Postings<'p>>, BlockError> {
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let mut reader = Reader::new(bytes);
-        match reader.byte("version of postings")? {
-            VERSION => {}
-            0 => return Err(BlockError::Invalid("version of postings")),
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(0) => return Err(BlockError::Invalid("version of postings")),
             _ => return Ok(None),
         }
-        let sum = reader.take(PREFIX_BYTES - 1, "checksum of postings")?;
-        let expected = u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]);
-        let found = checksum(&bytes[PREFIX_BYTES..]);
-        if expected != found {
-            return Err(BlockError::Checksum { expected, found });
-        }
+        let mut reader = checked(bytes)?;
         let records = reader.bounded("records of postings", BLOCK_RECORDS_MAX)?;
         let count = reader.bounded("lists of postings", TOKENS_MAX)?;
         let mut lists = Vec::with_capacity(count.min(bytes.len() / 6));

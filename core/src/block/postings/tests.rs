@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::bits::{BitReader, BitWriter, RecordSet, put_rice, rice, rice_bits};
 use super::*;
-use crate::block::BlockBuilder;
+use crate::block::{BlockBuilder, PREFIX_BYTES};
 use crate::identity::RecordId;
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
