@@ -12,6 +12,8 @@ const SERVICES: [&str; 20] = [
     "orders", "stock", "ship", "media", "events", "audit", "gateway", "worker", "report", "export",
 ];
 const PODS: usize = 200;
+/// Of logs that were found: spread over many tenants, few lines would measure nothing but half-filled pages.
+const FOUND_LINES_PER_POD: usize = 10_000;
 const PATHS: [&str; 8] = [
     "/v1/orders",
     "/v1/users/me",
@@ -107,16 +109,27 @@ impl Corpus {
     /// A file that cannot be written.
     pub fn write(&self, pods: &Path, now_us: i64) -> Result<Written> {
         let count = self.lines();
-        let mut files = (0..PODS).map(|pod| Pod::create(pods, pod)).collect::<Result<Vec<_>>>()?;
+        let number = match self {
+            Corpus::Generated { .. } => PODS,
+            Corpus::Found { lines } => (lines.len() / FOUND_LINES_PER_POD).clamp(1, PODS),
+        };
+        let mut files = (0..number).map(|pod| Pod::create(pods, pod)).collect::<Result<Vec<_>>>()?;
         let (mut written, mut body, mut random) = (Written::default(), Vec::new(), Random(7));
         for n in 0..count {
-            // Pods write in bursts, as they do.
-            let pod = (random.below(4) as usize * 50 + (n / 64 % 50) as usize) % PODS;
             body.clear();
-            match self {
-                Corpus::Generated { .. } => line(n, pod, &mut random, &mut body),
-                Corpus::Found { lines } => body.extend_from_slice(&lines[n as usize]),
-            }
+            let pod = match self {
+                Corpus::Generated { .. } => {
+                    // Pods write in bursts, as they do.
+                    let pod = (random.below(4) as usize * 50 + (n / 64 % 50) as usize) % PODS;
+                    line(n, pod, &mut random, &mut body);
+                    pod
+                }
+                Corpus::Found { lines } => {
+                    // What stood in one file stays together.
+                    body.extend_from_slice(&lines[n as usize]);
+                    n as usize * number / lines.len()
+                }
+            };
             let time_us = now_us - 60_000_000 + (n * 60_000_000 / count) as i64;
             files[pod].write(time_us, &body)?;
             written.lines += 1;
