@@ -16,8 +16,8 @@ use cordwood_core::seal::{Leaf, SealedBlock, Sealer};
 use cordwood_store::commit::BlockRow;
 use cordwood_store::seal::{Sorted, Sorter};
 
-/// zstd's level for sealed blocks: they live for weeks, so half the speed for a sixth less is worth it. Above it is little more
-/// to gain.
+/// zstd's level for sealed blocks: they live for weeks, so a third of the encoder's speed for a sixth of the bytes is worth it.
+/// Above it is little more to gain.
 const SEALED_LEVEL: i32 = 5;
 /// Carried blocks are read again in the next round.
 const CARRIED_LEVEL: i32 = 1;

@@ -1,4 +1,4 @@
-//! What SQL can ask of blocks: a necessary condition, drawn from the syntax tree.
+//! What can be asked of a block before it is opened, by SQL and of its postings: a necessary condition, drawn from the syntax tree.
 
 use crate::tokens::{Token, hash, may_contain, probes_of, words};
 

@@ -1,4 +1,4 @@
-//! Tokens as 64-bit hashes: what goes into a bloom filter. A word's is XXH3-64 of its bytes.
+//! Tokens as 64-bit hashes: what goes into a bloom filter and into postings. A word's is XXH3-64 of its bytes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +18,7 @@ pub struct Token {
 
 /// What a token is to [`crate::block::postings`], whose version these rules belong to. A filter's words are of the kind that
 /// they are of in a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenKind {
     /// `key=value` of a body, whose value's words are tokens too; or of an origin, but for its service.
     Pair,

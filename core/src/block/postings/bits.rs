@@ -100,7 +100,7 @@ impl<'a> BitReader<'a> {
 /// The best Rice parameter for these ascending numbers, at most 15, and the bits that it takes.
 pub(super) fn rice_bits(numbers: impl Iterator<Item = u32> + Clone, count: usize) -> (u32, u32) {
     let last = numbers.clone().last().map_or(0, |last| last + 1);
-    // About log2 of the mean gap is the best, as everybody knows; its neighbours are nearly as good.
+    // About log2 of the mean gap is the best, or the one below it.
     let mean = last.checked_div(count as u32).unwrap_or(0);
     let low = mean.checked_ilog2().unwrap_or(0).min(15);
     let bits = |low: u32| {
