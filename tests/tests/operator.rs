@@ -54,15 +54,7 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     println!("{}", kubectl(&world, &["get", "lrp"])?);
     println!("{}", kubectl(&world, &["describe", "lrp", "shop"])?);
 
-    // As if they had been detached while an older version, which knew no postings, was there.
-    world
-        .execute(
-            "do $$ declare leaf text; begin
-               for leaf in select c.relname from pg_class c
-                             where c.relname like 'blocks_c%t%' and c.relkind = 'r' and not c.relispartition
-               loop execute format('alter table %I drop column postings', leaf); end loop;
-             end $$",
-        )
+    wait_for("leaves with records to be detached", PATIENCE, || world.take_postings_from_detached(20))
         .await?;
     policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1h"))).await?;
     wait_for("all records to be back", PATIENCE, || async {

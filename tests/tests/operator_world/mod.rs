@@ -15,6 +15,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio_postgres::Client as Sql;
+use tokio_postgres::error::SqlState;
 
 /// Token of a user without any right.
 const NOBODY: &str = "cordwood-test-nobody";
@@ -178,6 +179,36 @@ impl World {
 
     pub async fn execute(&self, sql: &str) -> Result<()> {
         self.sql().await?.batch_execute(sql).await.with_context(|| sql.to_owned())
+    }
+
+    /// As if leaves with records had been detached while an older version, which knew no postings, was there; at least `number`
+    /// of them.
+    pub async fn take_postings_from_detached(&self, number: usize) -> Result<()> {
+        let sql = self.sql().await?;
+        let rows = sql
+            .query(
+                "select 'blocks_c' || class || '_' || to_char(time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI')
+                 from leaves where detached is not null",
+                &[],
+            )
+            .await?;
+        let mut taken = 0;
+        for row in rows {
+            let leaf: String = row.get(0);
+            // The operator drops empty leaves meanwhile; those with records stay for the grace period.
+            let has_records = format!("select exists (select from {leaf})");
+            match sql.query_one(&has_records, &[]).await {
+                Ok(row) if row.get(0) => {
+                    self.execute(&format!("alter table {leaf} drop column if exists postings")).await?;
+                    taken += 1;
+                }
+                Ok(_) => {}
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {}
+                Err(error) => return Err(error).context(has_records),
+            }
+        }
+        ensure!(taken >= number, "only {taken} leaves with records are detached");
+        Ok(())
     }
 
     /// Class ids of a policy.
