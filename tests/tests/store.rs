@@ -25,7 +25,7 @@ use cordwood_store::scope::{AdminReason, TenantScope};
 use cordwood_store::seal::{Sealing, Step};
 use cordwood_store::search::{Page, TimeRange, search};
 use cordwood_store::{Settings, Store, StoreError, migrate};
-use cordwood_tests::env::Postgres;
+use cordwood_tests::env::{Postgres, wait_for};
 use cordwood_writer::{CommitSettings, NoFeed, Parts, QueueSender, RecordSorter, SealSettings, queue};
 use prometheus::Registry;
 use support::{Lines, check_exactly_once};
@@ -235,7 +235,13 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     let (mut kills, mut sealed) = (0, 0);
     for round in 0..3 {
         for step in steps {
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            // Something to seal, however busy the machine is.
+            let before = totals(&store).await?.0;
+            wait_for("more to seal", Duration::from_secs(60), || async {
+                ensure!(totals(&store).await?.0 > before);
+                Ok(())
+            })
+            .await?;
             match seal_once(&store, Some(step)).await {
                 Err(error) => {
                     ensure!(error.to_string().contains("killed"), "round {round}, {step:?}: {error}");
