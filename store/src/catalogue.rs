@@ -40,7 +40,7 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
     // A class has its table when blocks_c<id> is attached to the root.
     let sql =
         "select c.id, c.policy, c.policy_uid, c.level, c.retention_us, c.grace_us, c.legal_hold, c.wanted_us,
-                      c.effective_from,
+                      c.wanted_grace_us, c.effective_from,
                       exists (select from pg_inherits i where i.inhparent = 'blocks'::regclass
                               and i.inhrelid = to_regclass('blocks_c' || c.id)) as has_table
                from classes c order by c.id";
@@ -50,6 +50,8 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
             let level: i16 = row.get("level");
             let effective: Option<Timestamp> = row.get("effective_from");
             let wanted: Option<i64> = row.get("wanted_us");
+            let grace_us: i64 = row.get("grace_us");
+            let wanted_grace: Option<i64> = row.get("wanted_grace_us");
             Ok(Class {
                 id: ClassId(row.get("id")),
                 policy: row.get("policy"),
@@ -59,10 +61,11 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
                     message: format!("level {level} is none"),
                 })?,
                 retention_us: row.get("retention_us"),
-                grace_us: row.get("grace_us"),
+                grace_us,
                 legal_hold: row.get("legal_hold"),
                 wanted: wanted.zip(effective).map(|(retention_us, effective_from)| Wanted {
                     retention_us,
+                    grace_us: wanted_grace.unwrap_or(grace_us),
                     effective_from_us: effective_from.as_microsecond(),
                 }),
                 has_table: row.get("has_table"),

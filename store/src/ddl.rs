@@ -113,6 +113,7 @@ async fn put_class(
     plan: &str,
 ) -> Result<(), StoreError> {
     let wanted_us = class.wanted.map(|wanted| wanted.retention_us);
+    let wanted_grace_us = class.wanted.map(|wanted| wanted.grace_us);
     let effective = match class.wanted {
         Some(wanted) => Some(timestamp(wanted.effective_from_us)?),
         None => None,
@@ -121,11 +122,11 @@ async fn put_class(
     // The id is part of the conflict's condition: an id never changes its policy or level.
     let changed = transaction
         .execute(
-            "insert into classes (id, policy, policy_uid, level, retention_us, grace_us, legal_hold, wanted_us, effective_from)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            "insert into classes (id, policy, policy_uid, level, retention_us, grace_us, legal_hold, wanted_us, wanted_grace_us, effective_from)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              on conflict (id) do update set policy_uid = excluded.policy_uid, retention_us = excluded.retention_us,
                grace_us = excluded.grace_us, legal_hold = excluded.legal_hold, wanted_us = excluded.wanted_us,
-               effective_from = excluded.effective_from
+               wanted_grace_us = excluded.wanted_grace_us, effective_from = excluded.effective_from
              where classes.policy = excluded.policy and classes.level = excluded.level",
             &[
                 &class.id.0,
@@ -136,6 +137,7 @@ async fn put_class(
                 &class.grace_us,
                 &class.legal_hold,
                 &wanted_us,
+                &wanted_grace_us,
                 &effective,
             ],
         )

@@ -69,18 +69,25 @@ pub struct Class {
     pub retention_us: i64,
     pub grace_us: i64,
     pub legal_hold: bool,
-    /// A shorter retention that was announced, and from when it is in force; the same retention as now when a shorter grace
-    /// period was.
+    /// What was announced: a shorter retention or grace period.
     pub wanted: Option<Wanted>,
     /// Its table exists and is attached to the root.
     pub has_table: bool,
 }
 
-/// An announced shortening of a class's retention.
+/// An announced shortening: both as they will be, one of them perhaps as it is, and from when they are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub retention_us: i64,
+    pub grace_us: i64,
     pub effective_from_us: i64,
+}
+
+impl Wanted {
+    /// Whether notice of these was given with it: of nothing shorter.
+    pub fn covers(&self, retention_us: i64, grace_us: i64) -> bool {
+        retention_us >= self.retention_us && grace_us >= self.grace_us
+    }
 }
 
 /// Width of a leaf for a retention: a class has about 10 to 32 leaves and overshoots by at most one. Hourly for a day,

@@ -185,7 +185,7 @@ impl Planner<'_> {
             if let Some(waits) = barrier {
                 self.hold_shortening(policy, &before, wanted_us, &change, waits.clone());
             } else {
-                let announced = before.wanted.filter(|wanted| wanted.retention_us == wanted_us);
+                let announced = before.wanted.filter(|wanted| wanted.covers(wanted_us, policy.grace_us));
                 let effective_from_us = announced.map_or_else(
                     || self.now_us + self.tuning.notice_us.max(0),
                     |wanted| wanted.effective_from_us,
@@ -193,7 +193,11 @@ impl Planner<'_> {
                 if effective_from_us <= self.now_us {
                     (class.retention_us, class.grace_us) = (wanted_us, policy.grace_us);
                 } else {
-                    class.wanted = Some(Wanted { retention_us: wanted_us, effective_from_us });
+                    class.wanted = Some(Wanted {
+                        retention_us: wanted_us,
+                        grace_us: policy.grace_us,
+                        effective_from_us,
+                    });
                     let waits = Waits::Until(effective_from_us);
                     self.hold_shortening(policy, &before, wanted_us, &change, waits);
                 }

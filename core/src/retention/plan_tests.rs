@@ -145,7 +145,7 @@ fn a_shorter_retention_is_announced_then_in_force_then_detaches() {
     let announced = plan(&policies, &catalogue, NOON, &tuning);
     check(
         &text(&announced, 5),
-        "put-class blocks_c5 = shop/debug retention 2h grace 1h, announced 1h50m from 2026-11-18T12:01:00Z  # retention 2h -> 1h50m
+        "put-class blocks_c5 = shop/debug retention 2h grace 1h, announced retention 1h50m grace 1h from 2026-11-18T12:01:00Z  # retention 2h -> 1h50m
          held shop: debug: retention 2h -> 1h50m (2 partitions, 2.0 MiB) waits until 2026-11-18T12:01:00Z",
     );
     settle(&policies, &mut catalogue, NOON, &tuning);
@@ -188,7 +188,7 @@ fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {
     policies[0].grace_us = 0;
     check(
         &text(&plan(&policies, &catalogue, begun, &tuning), 5),
-        "put-class blocks_c5 = shop/debug retention 2h grace 1h, announced 2h from 2026-11-18T12:11:00Z  # grace period 1h -> 0s
+        "put-class blocks_c5 = shop/debug retention 2h grace 1h, announced retention 2h grace 0s from 2026-11-18T12:11:00Z  # grace period 1h -> 0s
          held shop: debug: grace period 1h -> 0s (2 partitions, 2.0 MiB) waits until 2026-11-18T12:11:00Z
          held shop: drop blocks_c5_20261118t1000 [2026-11-18T10:00:00Z .. 2026-11-18T10:05:00Z) (1 partitions, 1.0 MiB) waits until 2026-11-18T13:10:00Z
          held shop: drop blocks_c5_20261118t1005 [2026-11-18T10:05:00Z .. 2026-11-18T10:10:00Z) (1 partitions, 1.0 MiB) waits until 2026-11-18T13:10:00Z",
@@ -213,6 +213,36 @@ fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {
     assert_eq!(drops(&catalogue, &policies, begun + 2 * MINUTE), 0);
     // An ordinary end of the grace period is held by no limit.
     assert_eq!(drops(&catalogue, &policies, begun + HOUR), 2);
+}
+
+/// A grace period of nothing, asked for just before an announced retention was in force, came into force with it.
+#[test]
+fn what_is_shorter_than_announced_is_announced_anew() {
+    let tuning = Tuning { notice_us: HOUR };
+    let mut policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    let debug = |catalogue: &Catalogue| catalogue.class("shop", PolicyLevel::Debug).unwrap().clone();
+    policies[0].retention_us.debug = 110 * MINUTE;
+    settle(&policies, &mut catalogue, NOON, &tuning);
+    let effective_from = |catalogue: &Catalogue| {
+        debug(catalogue).wanted.map(|wanted| (wanted.effective_from_us - NOON) / MINUTE)
+    };
+    assert_eq!(effective_from(&catalogue), Some(60));
+    // Less short than announced: the notice covers it.
+    policies[0].retention_us.debug = 115 * MINUTE;
+    settle(&policies, &mut catalogue, NOON + 10 * MINUTE, &tuning);
+    assert_eq!(effective_from(&catalogue), Some(60));
+    policies[0].grace_us = 0;
+    settle(&policies, &mut catalogue, NOON + 59 * MINUTE, &tuning);
+    assert_eq!(effective_from(&catalogue), Some(119));
+    let before = debug(&catalogue);
+    assert_eq!((before.retention_us, before.grace_us), (2 * HOUR, HOUR));
+    policies[0].retention_us.debug = 100 * MINUTE;
+    settle(&policies, &mut catalogue, NOON + 100 * MINUTE, &tuning);
+    assert_eq!(effective_from(&catalogue), Some(160));
+    settle(&policies, &mut catalogue, NOON + 160 * MINUTE, &tuning);
+    let after = debug(&catalogue);
+    assert_eq!((after.retention_us, after.grace_us, after.wanted), (100 * MINUTE, 0, None));
 }
 
 /// The ledger had the hash of the whole plan, the status that of the policy's part.

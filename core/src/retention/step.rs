@@ -123,8 +123,9 @@ impl fmt::Display for Step {
                 match row.wanted {
                     Some(wanted) => write!(
                         f,
-                        ", announced {} from {}",
+                        ", announced retention {} grace {} from {}",
                         duration::print(wanted.retention_us),
+                        duration::print(wanted.grace_us),
                         duration::time(wanted.effective_from_us)
                     ),
                     None => Ok(()),
