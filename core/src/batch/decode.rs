@@ -33,6 +33,8 @@ pub enum DecodeError {
     Body { index: usize },
     #[error("decode OTLP message: it holds more than {records_max} records")]
     Records { records_max: usize },
+    #[error("decode OTLP message: it holds more than {batches_max} batches")]
+    Batches { batches_max: usize },
     #[error("decode OTLP message: values are nested deeper than {depth_max}")]
     Depth { depth_max: usize },
 }
@@ -59,21 +61,29 @@ pub(super) fn text<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, D
 /// One batch for each resource and scope of `message`. Fields that OTLP does not have are passed over.
 pub fn decode(message: &Bytes, provenance: Provenance) -> Result<Vec<DecodedBatch>, DecodeError> {
     const WHAT: &str = "ExportLogsServiceRequest";
-    let mut batches = Vec::new();
+    let mut read = Batches::default();
     let mut fields = Reader::new(message);
     while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {
         if number == field::REQUEST_RESOURCE_LOGS {
-            resource_logs(message, delimited(WHAT, number, value)?, provenance, &mut batches)?;
+            resource_logs(message, delimited(WHAT, number, value)?, provenance, &mut read)?;
         }
     }
-    Ok(batches)
+    Ok(read.batches)
+}
+
+/// The batches of a message so far.
+#[derive(Default)]
+struct Batches {
+    batches: Vec<DecodedBatch>,
+    /// In all of them.
+    records: usize,
 }
 
 fn resource_logs(
     message: &Bytes,
     bytes: &[u8],
     provenance: Provenance,
-    batches: &mut Vec<DecodedBatch>,
+    all: &mut Batches,
 ) -> Result<(), DecodeError> {
     const WHAT: &str = "ResourceLogs";
     // Protobuf lets fields come in any order, so the resource is read before the first record is.
@@ -90,12 +100,21 @@ fn resource_logs(
         }
     }
     for scope_logs in scopes {
-        let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
-        let room = MESSAGE_RECORDS_MAX - records;
-        batches.push(match provenance {
+        let room = MESSAGE_RECORDS_MAX - all.records;
+        let batch = match provenance {
             Provenance::Agent => agent_batch(message, scope_logs, &read, room)?,
             Provenance::Foreign => foreign::batch(message, scope_logs, &read, room)?,
-        });
+        };
+        // An agent's batch without records says what became of its lines; a foreign one says nothing.
+        if provenance == Provenance::Foreign && batch.records.is_empty() {
+            continue;
+        }
+        // Two bytes on the wire can be a batch.
+        if all.batches.len() == MESSAGE_RECORDS_MAX {
+            return Err(DecodeError::Batches { batches_max: MESSAGE_RECORDS_MAX });
+        }
+        all.records += batch.records.len();
+        all.batches.push(batch);
     }
     Ok(())
 }

@@ -46,6 +46,27 @@ fn an_empty_batch_carries_its_counters() {
     assert!(batches[0].records.is_empty());
 }
 
+/// Two bytes each: the records of all before were counted for each, and each was kept. A message of a megabyte took minutes.
+#[test]
+fn batches_of_nothing_cost_nothing() {
+    let scopes = 400_000_usize;
+    let mut message = vec![0x0a];
+    let mut length = scopes * 2;
+    while length >= 0x80 {
+        message.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    message.push(length as u8);
+    message.extend([0x12, 0x00].repeat(scopes));
+    assert_eq!(decode(&Bytes::from(message), Provenance::Foreign).unwrap(), []);
+    // An agent's say what became of its lines, so they are kept, but not without end.
+    let one = BatchBuilder::new().finish(&header(), &Origin::default(), 5);
+    let many = Bytes::from(one.repeat(3));
+    assert_eq!(decode(&many, Provenance::Agent).unwrap().len(), 3);
+    let endless = Bytes::from(one.repeat(crate::limits::MESSAGE_RECORDS_MAX + 1));
+    assert!(matches!(decode(&endless, Provenance::Agent), Err(DecodeError::Batches { .. })));
+}
+
 #[test]
 fn only_the_right_header_makes_an_agents_message() {
     assert_eq!(Provenance::of_header(Some(b"1")), Provenance::Agent);
