@@ -87,6 +87,8 @@ impl Reader {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.context.is_some()) else {
             return Turn::AtEnd;
         };
+        // What was cut before, of this run or the last, is no reason to find no room.
+        self.ship.send(&mut self.tally);
         let settings = Settings::new(&self.config, &self.ship);
         let paused = clock.mono_ms < self.paused_until_ms;
         for _ in 0..TURN_CHUNKS {
