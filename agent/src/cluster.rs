@@ -24,8 +24,9 @@ use crate::wake::Waker;
 
 /// Deleted pods are remembered for their last lines.
 const DELETED_SECONDS_MAX: u64 = 900;
-/// Longer than any pause or connection attempt between two tries of a watch.
-const QUIET: Duration = Duration::from_secs(35);
+/// Longer than the longest pause between two tries of a watch (30 s, and as much again at random) and a connection attempt of
+/// 30 s: else an outage would seem to be over in the middle of it.
+const QUIET: Duration = Duration::from_secs(95);
 pub const TENANT: &str = "cordwood.dev/tenant";
 pub const TENANT_ID: &str = "cordwood.dev/tenant-id";
 pub const ENVIRONMENT: &str = "cordwood.dev/environment";
@@ -171,7 +172,7 @@ impl Cluster {
             };
         }
         if let Some(origin) = asked.remembered {
-            return Lookup::Ready(Arc::new(Context { origin: origin.clone(), labels: BTreeMap::new() }));
+            return Lookup::Ready(Arc::new(Context { origin: origin.clone(), labels: None }));
         }
         if asked.waited_ms < self.metadata_wait_ms {
             return Lookup::Waiting("the metadata of its pod");
@@ -184,7 +185,7 @@ impl Cluster {
         match index.namespaces.get(namespace).filter(|facts| facts.held_at(first_line_us)) {
             Some(of_namespace) => Lookup::Ready(Arc::new(self.context(source, None, of_namespace))),
             None => {
-                let mut context = self.known.context(source);
+                let mut context = Context { labels: None, ..self.known.context(source) };
                 UNASSIGNED.clone_into(&mut context.origin.tenant);
                 UNASSIGNED.clone_into(&mut context.origin.tenant_id);
                 tracing::warn!(%namespace, %pod, %container, "the namespace of this pod is gone or was made anew: its lines are unassigned");
@@ -216,8 +217,8 @@ impl Cluster {
             }
             origin.workload.clone_from(&pod.workload);
             origin.version.clone_from(&pod.version);
-            context.labels.clone_from(&pod.labels);
         }
+        context.labels = pod.map(|pod| pod.labels.clone());
         // An annotation may be as long as its writer likes, and is in every batch.
         context.origin = context.origin.cleaned();
         context
@@ -263,7 +264,7 @@ impl Cluster {
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
         let stream = watcher(api, config).default_backoff();
         let mut stream = std::pin::pin!(stream);
-        let mut state = WatchState::new("pods", "pods", health);
+        let mut state = WatchState::new("pods", "pods", health, QUIET);
         let mut listed: Vec<String> = Vec::new();
         while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
             match event {
@@ -303,7 +304,7 @@ impl Cluster {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
         let stream = watcher(api, watcher::Config::default()).default_backoff();
         let mut stream = std::pin::pin!(stream);
-        let mut state = WatchState::new("namespaces", "namespaces", health);
+        let mut state = WatchState::new("namespaces", "namespaces", health, QUIET);
         let mut listed: Vec<String> = Vec::new();
         while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
             match event {
@@ -339,12 +340,19 @@ pub(crate) struct WatchState {
     health: Health,
     /// The last that came was an error.
     failed: bool,
+    /// Longer than two tries are apart.
+    quiet: Duration,
 }
 
 impl WatchState {
     /// `what`: the kind and name that messages tell.
-    pub(crate) fn new(condition: &'static str, what: impl Into<String>, health: Health) -> WatchState {
-        WatchState { condition, what: what.into(), health, failed: false }
+    pub(crate) fn new(
+        condition: &'static str,
+        what: impl Into<String>,
+        health: Health,
+        quiet: Duration,
+    ) -> WatchState {
+        WatchState { condition, what: what.into(), health, failed: false, quiet }
     }
 
     /// The next event. A watch that goes on from where an error interrupted it says nothing about that: when it has been
@@ -354,7 +362,7 @@ impl WatchState {
         S: Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
     {
         loop {
-            let wait = if self.failed { QUIET } else { Duration::MAX };
+            let wait = if self.failed { self.quiet } else { Duration::MAX };
             match tokio::time::timeout(wait, stream.next()).await {
                 Ok(event) => {
                     self.failed = matches!(event, Some(Err(_)));

@@ -101,8 +101,8 @@ pub fn pod_folder(namespace: &str, pod: &str, uid: &str) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     pub origin: Origin,
-    /// The pod's labels, which level rules select by.
-    pub labels: BTreeMap<String, String>,
+    /// The pod's labels, which level rules select by; `None`: not known (it is gone, or not told of yet).
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// What is known beside the cluster.
@@ -135,7 +135,7 @@ impl ContextSource {
             // A path that no setting names any more keeps what the checkpoint remembers.
             (_, Source::File { input: usize::MAX, .. }) if asked.remembered.is_some() => {
                 let origin = asked.remembered.cloned().unwrap_or_default();
-                Lookup::Ready(Arc::new(Context { origin, labels: BTreeMap::new() }))
+                Lookup::Ready(Arc::new(Context { origin, labels: Some(BTreeMap::new()) }))
             }
             (ContextSource::Static(known), source) => Lookup::Ready(Arc::new(known.context(source))),
             (ContextSource::Kubernetes(cluster), Source::Container { .. }) => cluster.lookup(source, asked),
@@ -229,7 +229,7 @@ impl Static {
                 }
             }
         }
-        Context { origin, labels: BTreeMap::new() }
+        Context { origin, labels: Some(BTreeMap::new()) }
     }
 }
 

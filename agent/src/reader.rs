@@ -511,7 +511,7 @@ fn set_gate(run: &mut Run, rules: &LevelRules) {
     let Some(context) = &run.context else { return };
     run.gate = rules.gate_for(&GateTarget {
         namespace: &context.origin.namespace,
-        labels: &context.labels,
+        labels: context.labels.as_ref(),
         container: &context.origin.container,
         service: &context.origin.service,
     });

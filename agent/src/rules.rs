@@ -22,6 +22,8 @@ use crate::wake::Waker;
 /// A level must be in force within a second: this watch is tried again sooner than the others.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Longer than two tries are apart: a pause, and a connection attempt of 30 s.
+const QUIET: Duration = Duration::from_secs(35);
 /// A watch that went well for so long begins with the shortest pause again.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -59,7 +61,7 @@ pub async fn watch_rules(
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let stream = watcher(api, config).backoff(ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED));
     let mut stream = std::pin::pin!(stream);
-    let mut state = WatchState::new("rules", format!("configmaps {name}"), health);
+    let mut state = WatchState::new("rules", format!("configmaps {name}"), health, QUIET);
     let mut listed = false;
     while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
         let next = match event {

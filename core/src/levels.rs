@@ -95,7 +95,9 @@ impl LabelExpression {
 #[derive(Clone, Copy, Debug)]
 pub struct GateTarget<'a> {
     pub namespace: &'a str,
-    pub labels: &'a BTreeMap<String, String>,
+    /// The pod's; `None`: nobody knows them, and a rule that selects by labels does not apply (a label that is absent is
+    /// something else than one that is not known).
+    pub labels: Option<&'a BTreeMap<String, String>>,
     pub container: &'a str,
     pub service: &'a str,
 }
@@ -106,8 +108,15 @@ impl LevelRule {
         self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace)
             && self.service.as_deref().is_none_or(|service| service == target.service)
             && (self.containers.is_empty() || self.containers.iter().any(|name| name == target.container))
-            && self.match_labels.iter().all(|(key, value)| target.labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|expression| expression.matches(target.labels))
+            && match target.labels {
+                Some(labels) => self.selects(labels),
+                None => self.match_labels.is_empty() && self.match_expressions.is_empty(),
+            }
+    }
+
+    fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|expression| expression.matches(labels))
     }
 }
 

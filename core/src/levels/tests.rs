@@ -35,7 +35,8 @@ fn expression(key: &str, operator: LabelOperator, values: &[&str]) -> LabelExpre
 fn which_containers_a_rule_means() {
     use LabelOperator::*;
     let labels = labels("app=checkout tier=web");
-    let target = GateTarget { namespace: "shop", labels: &labels, container: "main", service: "checkout" };
+    let target =
+        GateTarget { namespace: "shop", labels: Some(&labels), container: "main", service: "checkout" };
     let expressions = |rows: &[LabelExpression]| LevelRule { match_expressions: rows.to_vec(), ..rule("r") };
     let strings = |rows: &[&str]| rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
     for (matches, rule) in [
@@ -64,9 +65,29 @@ fn which_containers_a_rule_means() {
     }
 }
 
+/// Of a pod that is remembered only by its name: `DoesNotExist` matched every such one, and dropped lines that no rule meant.
+#[test]
+fn labels_that_nobody_knows_are_not_absent_labels() {
+    use LabelOperator::*;
+    let target = GateTarget { namespace: "shop", labels: None, container: "main", service: "checkout" };
+    let by = |row| LevelRule { match_expressions: vec![row], ..rule("r") };
+    for rule in [
+        by(expression("debug", DoesNotExist, &[])),
+        by(expression("debug", NotIn, &["on"])),
+        by(expression("debug", Exists, &[])),
+        LevelRule { match_labels: labels("app=checkout"), ..rule("r") },
+    ] {
+        assert!(!rule.matches(&target), "{rule:?}");
+    }
+    assert!(
+        LevelRule { namespace: Some("shop".into()), service: Some("checkout".into()), ..rule("r") }
+            .matches(&target)
+    );
+}
+
 fn in_force(rules: Vec<LevelRule>, now_ms: i64) -> Option<String> {
     let labels = BTreeMap::new();
-    let target = GateTarget { namespace: "shop", labels: &labels, container: "main", service: "" };
+    let target = GateTarget { namespace: "shop", labels: Some(&labels), container: "main", service: "" };
     let gate = LevelRules { generation: 1, rules }.gate_for(&target);
     gate.in_force(now_ms).map(|rule| rule.id.clone())
 }
@@ -103,7 +124,7 @@ fn as_json_and_back() {
 #[test]
 fn the_gate_of_a_rule_drops_what_it_says() {
     let labels = labels("app=checkout");
-    let target = GateTarget { namespace: "shop", labels: &labels, container: "main", service: "" };
+    let target = GateTarget { namespace: "shop", labels: Some(&labels), container: "main", service: "" };
     let rules = LevelRules {
         generation: 1,
         rules: vec![LevelRule { level: Level::Warn, expires_at_ms: Some(10), ..rule("r") }],
