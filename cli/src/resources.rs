@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use cordwood_core::levels::LevelRule;
 use cordwood_core::retention::Policy;
+use cordwood_crds::levels::DURATION_MS_MAX;
 use cordwood_crds::{LogRetentionPolicy, Resources};
 use cordwood_operator::retention::by_name;
 use cordwood_service::Failure;
@@ -73,7 +74,7 @@ pub fn load(dir: &Path, now_us: i64) -> Result<Loaded, Vec<String>> {
     for (config, started_ms) in resources.level_configs.iter().zip(started_ms) {
         // Without a namespace it is for everything that is read here.
         let everywhere = config.metadata.namespace.as_deref().unwrap_or_default().is_empty();
-        match config.to_rule(everywhere, config.started_at_ms(started_ms), i64::MAX) {
+        match config.to_rule(everywhere, config.started_at_ms(started_ms), DURATION_MS_MAX) {
             Ok(rule) => loaded.rules.push(rule),
             Err(found) => problems.push(cordwood_crds::describe(&found)),
         }

@@ -133,13 +133,19 @@ pub struct Selector {
 ]))]
 pub struct Requirement {
     /// Name of the label.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(length(min = 1, max = 317), extend("x-kubernetes-validations" = [{
+        "rule": format!("self.matches('{}')", schema::LABEL_KEY),
+        "message": schema::LABEL_KEY_MESSAGE
+    }]))]
     pub key: String,
     /// How the label's value is compared.
     pub operator: OperatorSpec,
     /// For In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("items" = {"type": "string", "maxLength": 63}))]
+    #[schemars(length(max = 64), extend("items" = {"type": "string", "maxLength": 63}, "x-kubernetes-validations" = [{
+        "rule": format!("self.all(value, value.matches('{}'))", schema::LABEL_VALUE),
+        "message": schema::LABEL_VALUE_MESSAGE
+    }]))]
     pub values: Vec<String>,
 }
 
@@ -151,6 +157,9 @@ pub enum OperatorSpec {
     Exists,
     DoesNotExist,
 }
+
+/// The longest that a level config lasts, unless the operator's configuration says otherwise: a week.
+pub const DURATION_MS_MAX: i64 = 7 * 86_400_000;
 
 const ONE_PUSH: &str = "give exactly one of springBoot, zap, envoy, cordwood, http";
 
@@ -394,6 +403,13 @@ impl LogLevelConfig {
             let field = "spec.selector.matchLabels";
             check(schema::matches(schema::LABEL_KEY, key), field, schema::LABEL_KEY_MESSAGE);
             check(schema::matches(schema::LABEL_VALUE, value), field, schema::LABEL_VALUE_MESSAGE);
+        }
+        for requirement in &spec.selector.match_expressions {
+            let field = "spec.selector.matchExpressions";
+            check(schema::matches(schema::LABEL_KEY, &requirement.key), field, schema::LABEL_KEY_MESSAGE);
+            for value in &requirement.values {
+                check(schema::matches(schema::LABEL_VALUE, value), field, schema::LABEL_VALUE_MESSAGE);
+            }
         }
         for name in &spec.containers {
             let is_name = schema::matches(schema::CONTAINER_NAME, name);

@@ -11,7 +11,8 @@ pub(crate) const DURATION: &str = "^([1-9][0-9]?y)?([1-9][0-9]{0,2}w)?([1-9][0-9
 pub(crate) const LEVEL_DURATION: &str =
     "^([1-7]d)?([1-9][0-9]{0,2}h)?([1-9][0-9]{0,4}m)?([1-9][0-9]{0,5}s)?$";
 pub(crate) const CONTAINER_NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
-pub(crate) const LABEL_KEY: &str = "^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
+pub(crate) const LABEL_KEY: &str =
+    "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
 pub(crate) const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$";
 pub(crate) const HTTP_PATH: &str = "^/[A-Za-z0-9/_.~-]*$";
 

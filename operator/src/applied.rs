@@ -116,8 +116,11 @@ impl Levels {
                     known.workloads.insert(rule.id.clone(), number);
                 }
                 Err(error) => {
-                    tracing::warn!(reason = explain_call("list", "pods", &error), "count workloads");
-                    return;
+                    let reason = explain_call("list", "pods", &error);
+                    tracing::warn!(rule = rule.id, reason, "count workloads");
+                    if is_away(&error) {
+                        return;
+                    }
                 }
             }
         }

@@ -91,7 +91,7 @@ impl Default for Levels {
     fn default() -> Levels {
         Levels {
             config_map: RULES_CONFIG_MAP.to_owned(),
-            duration_ms_max: 7 * 86_400_000,
+            duration_ms_max: cordwood_crds::levels::DURATION_MS_MAX,
             agent_selector: "app.kubernetes.io/component=agent".to_owned(),
             agent_port: 9301,
             ask_interval_ms: 15_000,

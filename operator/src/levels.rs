@@ -263,17 +263,22 @@ pub fn uid_of(config: &LogLevelConfig) -> &str {
 }
 
 /// From when the duration counts: as remembered here or in the status; of an object that is seen so for the first time
-/// from its last edit, which may lie in a time when the operator was away.
+/// from its last edit, which may lie in a time when the operator was away. Without a duration it is always the last edit: an
+/// end that was moved is bound to the longest time anew.
 fn started_at_ms(
     config: &LogLevelConfig,
     started: &mut BTreeMap<String, (Option<String>, i64)>,
     now_ms: i64,
 ) -> i64 {
+    let edited = || edited_at_ms(&config.metadata).unwrap_or(now_ms).min(now_ms);
     let duration = &config.spec.duration;
+    if duration.is_none() {
+        return edited();
+    }
     let remembered = started.get(uid_of(config)).filter(|(known, _)| known == duration);
     let at_ms = match remembered {
         Some((_, at_ms)) => *at_ms,
-        None => config.started_at_ms(edited_at_ms(&config.metadata).unwrap_or(now_ms).min(now_ms)),
+        None => config.started_at_ms(edited()),
     };
     started.insert(uid_of(config).to_owned(), (duration.clone(), at_ms));
     at_ms
@@ -340,6 +345,9 @@ mod tests {
         let status = json!({"startedAt": time(90), "startedDuration": "5m"});
         told.status = serde_json::from_value(status).unwrap();
         assert_eq!(started_at_ms(&told, &mut BTreeMap::new(), NOW_MS), NOW_MS - 90_000);
+        let mut until = told.clone();
+        until.spec.duration = None;
+        assert_eq!(started_at_ms(&until, &mut BTreeMap::new(), NOW_MS), NOW_MS - 40_000, "its end was moved");
         told.spec.duration = Some("10m".to_owned());
         assert_eq!(started_at_ms(&told, &mut BTreeMap::new(), NOW_MS), NOW_MS - 40_000);
     }
