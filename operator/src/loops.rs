@@ -250,8 +250,11 @@ impl Retention {
         if skewed {
             return Ok(());
         }
-        // A policy without a resource (the built-in one, a deleted one) has no status to show the plan in. A pass can last
-        // a while: what was edited, made or deleted meanwhile is planned anew, before anything more of it goes.
+        // A policy without a resource (the built-in one, a deleted one) has no status to show the plan in. A watch that has
+        // broken off knows nothing of what was made since: the API server is asked. And a pass can last a while: what was
+        // edited, made or deleted meanwhile is planned anew, before anything more of it goes.
+        let taken_from = report.plan.dropping().map(|planned| planned.policy.as_str()).collect();
+        let same = self.publisher.still_as_seen(&picture.seen, taken_from).await;
         let may = |planned: &Planned| {
             let now = self.policies.get("", &planned.policy);
             match (picture.resource(&planned.policy), now) {
@@ -262,6 +265,7 @@ impl Retention {
                 _ => false,
             }
         };
+        let may = |planned: &Planned| same.contains(&planned.policy) && may(planned);
         passes.apply(&mut report, may).await?;
         timer.stop();
         self.telemetry.steps(&report);

@@ -58,6 +58,7 @@ impl Publisher {
         }
         let mut shown = HashSet::new();
         let mut trouble = Ok(());
+        let rivals = report::rivals(&report.policies);
         for (resource, problems) in seen {
             let (name, uid) = (resource.name_any(), resource.uid().unwrap_or_default());
             // What we wrote last is newer than what the watch has brought back so far. After a while it is the other way
@@ -67,7 +68,7 @@ impl Publisher {
             if let Some((status, _)) = &last {
                 resource.status = Some(status.clone());
             }
-            let status = policy_status(&resource, problems, report, now_us);
+            let status = policy_status(&resource, problems, report, &rivals, now_us);
             let same = resource.status.as_ref().is_some_and(|before| lasting(before) == lasting(&status));
             let fresh = last.is_some();
             if same && (fresh || resource.status.as_ref() == Some(&status)) {
@@ -100,6 +101,37 @@ impl Publisher {
         written.held.retain(|uid, _| uids.contains(uid));
         self.health.set("status", trouble);
         shown
+    }
+
+    /// Which of these policies the API server, asked now, has as they were seen: not at all, or with the same spec. What the
+    /// watch says may be long ago.
+    pub async fn still_as_seen(&self, seen: &[Seen], names: BTreeSet<&str>) -> HashSet<String> {
+        let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
+        let mut same = HashSet::new();
+        for name in names {
+            let before =
+                seen.iter().map(|(resource, _)| resource).find(|resource| resource.name_any() == name);
+            match api.get_metadata_opt(name).await {
+                Ok(now) => {
+                    let is_same = match (before, &now) {
+                        (Some(before), Some(now)) => is_same_spec(before.meta(), now.meta()),
+                        (None, None) => true,
+                        _ => false,
+                    };
+                    if is_same {
+                        same.insert(name.to_owned());
+                    }
+                }
+                Err(error) => {
+                    let reason = explain_call("get", "logretentionpolicies.cordwood.dev", &error);
+                    tracing::warn!(policy = name, reason, "nothing of it is dropped");
+                    if is_away(&error) {
+                        break;
+                    }
+                }
+            }
+        }
+        same
     }
 
     /// Says on every policy that PostgreSQL cannot be asked, and changes nothing else that the status says.
@@ -214,37 +246,18 @@ pub fn is_away(error: &kube::Error) -> bool {
     !matches!(error, kube::Error::Api(_) | kube::Error::SerdeError(_))
 }
 
-/// Merge patch with every absent field as null, so that nothing old stays. Returns what the object is now, without its spec:
-/// that may be one that cannot be read.
+/// Puts the status in the place of the one before, whole: a merge would keep what the new one leaves out. Returns what the
+/// object is now, without its spec: that may be one that cannot be read.
 async fn patch_status<K: Kind>(
     api: &Api<PartialObjectMeta<K>>,
     name: &str,
     status: &impl serde::Serialize,
 ) -> Result<PartialObjectMeta<K>, kube::Error> {
-    let mut value = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
-    if let Some(fields) = value.as_object_mut() {
-        for field in OPTIONAL {
-            fields.entry(*field).or_insert(serde_json::Value::Null);
-        }
-    }
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({ "status": value }))).await
+    // To add what is there already is to replace it.
+    let whole = json!([{"op": "add", "path": "/status", "value": status}]);
+    let whole = serde_json::from_value(whole).map_err(kube::Error::SerdeError)?;
+    api.patch_status(name, &PatchParams::default(), &Patch::Json::<()>(whole)).await
 }
-
-/// Fields of either status that may disappear.
-const OPTIONAL: &[&str] = &[
-    "effectiveFrom",
-    "oldestRecord",
-    "nextDrop",
-    "waits",
-    "expiresAt",
-    "startedAt",
-    "startedDuration",
-    "rulesGeneration",
-    "agents",
-    "agentsApplied",
-    "agentsTotal",
-    "workloadsMatched",
-];
 
 /// A status without what changes all the time.
 fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {

@@ -1,5 +1,7 @@
 //! What the status of a policy says: a pure function of the pass's report. Writing it is `publish`'s part.
 
+use std::collections::BTreeMap;
+
 use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
 use cordwood_core::retention::{Catalogue, Class, Leaf, LeafState, Policy, duration, routes};
 use cordwood_crds::Problem;
@@ -19,6 +21,7 @@ pub fn policy_status(
     resource: &LogRetentionPolicy,
     problems: &[Problem],
     report: &Report,
+    rivals: &Rivals,
     now_us: i64,
 ) -> LogRetentionPolicyStatus {
     let name = resource.metadata.name.clone().unwrap_or_default();
@@ -32,7 +35,7 @@ pub fn policy_status(
     let conditions = Conditions { before: &before.conditions, generation, now_us };
     let ready = readiness(&name, &classes, report, now_us);
     let held = plan.held.iter().find(|held| !matches!(held.waits, Waits::NextRun) && !in_grace(held));
-    let conflict = conflict(&name, policies);
+    let conflict = rivals.get(&name).map(|rivals| conflict(rivals));
     let announced =
         classes.iter().filter_map(|class| class.wanted).map(|wanted| wanted.effective_from_us).max();
     let in_force = problems.is_empty()
@@ -43,12 +46,8 @@ pub fn policy_status(
     let effective_from = match (announced, in_force) {
         (Some(at), _) => Some(time(at)),
         (None, true) => {
-            let same = before.observed_generation == generation;
-            before
-                .effective_from
-                .clone()
-                .filter(|at| same || at.0 <= timestamp(now_us))
-                .or_else(|| Some(time(now_us)))
+            let same = before.observed_generation == generation || has_retentions_of(&rows, &before.classes);
+            before.effective_from.clone().filter(|_| same).or_else(|| Some(time(now_us)))
         }
         (None, false) => None,
     };
@@ -113,6 +112,13 @@ pub fn unavailable(
     Some(status)
 }
 
+fn has_retentions_of(rows: &[ClassStatus], before: &[ClassStatus]) -> bool {
+    let retentions = |rows: &[ClassStatus]| -> Vec<(String, String)> {
+        rows.iter().map(|row| (row.level.clone(), row.retention.clone())).collect()
+    };
+    retentions(rows) == retentions(before)
+}
+
 fn in_grace(held: &Held) -> bool {
     matches!(held.waits, Waits::Until(_)) && held.what.starts_with("drop ")
 }
@@ -159,21 +165,24 @@ fn readiness(name: &str, classes: &[&Class], report: &Report, now_us: i64) -> (b
     }
 }
 
-fn conflict(name: &str, policies: &[Policy]) -> Option<String> {
-    let rivals: Vec<&str> = routes::conflicts(policies)
-        .into_iter()
-        .filter_map(|(a, b)| match (a.name == name, b.name == name) {
-            (true, _) => Some(b.name.as_str()),
-            (_, true) => Some(a.name.as_str()),
-            _ => None,
-        })
-        .collect();
-    (!rivals.is_empty()).then(|| {
-        format!(
-            "same priority as {} and can match the same records: the longer retention wins, then the name; give one a higher priority",
-            rivals.join(", ")
-        )
-    })
+/// Of each policy that has any: those of the same priority that can match the same records.
+pub type Rivals = BTreeMap<String, Vec<String>>;
+
+/// Compares all with all: once for the statuses of all.
+pub fn rivals(policies: &[Policy]) -> Rivals {
+    let mut rivals = Rivals::new();
+    for (a, b) in routes::conflicts(policies) {
+        rivals.entry(a.name.clone()).or_default().push(b.name.clone());
+        rivals.entry(b.name.clone()).or_default().push(a.name.clone());
+    }
+    rivals
+}
+
+fn conflict(rivals: &[String]) -> String {
+    format!(
+        "same priority as {} and can match the same records: the longer retention wins, then the name; give one a higher priority",
+        rivals.join(", ")
+    )
 }
 
 fn class_status(class: &Class, report: &Report) -> ClassStatus {
@@ -270,6 +279,7 @@ pub fn time(time_us: i64) -> Time {
 #[cfg(test)]
 mod tests {
     use cordwood_core::retention::catalogue::Catalogue;
+    use cordwood_core::retention::policy::Match;
     use cordwood_core::retention::{ClassId, PolicyLevel};
     use serde_json::json;
 
@@ -317,14 +327,66 @@ mod tests {
     /// A time was promised, even one long past, while nothing goes.
     #[test]
     fn what_is_held_has_no_next_drop() {
-        let next = |suspend| policy_status(&resource(), &[], &report(suspend), NOW_US).next_drop;
+        let next =
+            |suspend| policy_status(&resource(), &[], &report(suspend), &Rivals::new(), NOW_US).next_drop;
         assert_eq!(next(false), Some(time(NOW_US + 2 * HOUR_US)));
         assert_eq!(next(true), None);
     }
 
     #[test]
+    fn rivals_are_those_of_the_same_priority_that_can_meet() {
+        let policy = |name: &str, tenants: &[&str], priority| Policy {
+            name: name.to_owned(),
+            priority,
+            matches: Match {
+                tenants: tenants.iter().map(|glob| (*glob).to_owned()).collect(),
+                ..Match::default()
+            },
+            ..Policy::builtin()
+        };
+        let policies = [
+            policy("a", &["shop-*"], 1),
+            policy("b", &["*-eu"], 1),
+            policy("c", &["bank"], 1),
+            policy("d", &["*"], 2),
+        ];
+        let found = rivals(&policies);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((&found["a"], &found["b"]), (&vec!["b".to_owned()], &vec!["a".to_owned()]));
+    }
+
+    /// Raised and in force in the same pass, it kept the time from which the shorter one had been.
+    #[test]
+    fn a_raised_retention_is_in_force_from_now() {
+        let mut resource = resource();
+        let mut report = report(false);
+        let levels = PolicyLevel::ALL.map(|level| Class { level, ..report.catalogue.classes[0].clone() });
+        report.catalogue.classes = levels.to_vec();
+        let follow = |report: &mut Report, retention_us| {
+            for class in &mut report.catalogue.classes {
+                class.retention_us = retention_us;
+            }
+            for level in PolicyLevel::ALL {
+                *report.policies[0].retention_us.get_mut(level) = retention_us;
+            }
+        };
+        follow(&mut report, HOUR_US);
+        let status = |resource: &LogRetentionPolicy, report: &Report, now_us| {
+            policy_status(resource, &[], report, &Rivals::new(), now_us)
+        };
+        let first = status(&resource, &report, NOW_US);
+        assert_eq!(first.effective_from, Some(time(NOW_US)));
+        resource.status = Some(first);
+        // An edit of something else.
+        resource.metadata.generation = Some(4);
+        assert_eq!(status(&resource, &report, NOW_US + HOUR_US).effective_from, Some(time(NOW_US)));
+        follow(&mut report, 2 * HOUR_US);
+        assert_eq!(status(&resource, &report, NOW_US + HOUR_US).effective_from, Some(time(NOW_US + HOUR_US)));
+    }
+
+    #[test]
     fn a_database_that_is_away_is_said_once_and_changes_nothing_else() {
-        let before = policy_status(&resource(), &[], &report(false), NOW_US);
+        let before = policy_status(&resource(), &[], &report(false), &Rivals::new(), NOW_US);
         let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
         let ready = &away.conditions[0];
         assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
