@@ -123,6 +123,12 @@ impl Store {
         &self.0.at
     }
 
+    /// The error of whoever waited so long: a server that takes bytes and never answers.
+    pub fn no_answer(&self, waited: Duration) -> StoreError {
+        let message = format!("no answer within {} s", waited.as_secs());
+        StoreError::Connect { at: self.at().to_owned(), message, source: None }
+    }
+
     /// The role that sessions log in as.
     pub fn user(&self) -> &str {
         self.0.config.get_user().unwrap_or_default()

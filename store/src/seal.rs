@@ -19,8 +19,8 @@ use crate::migrate::{LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
 use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, copy_ring, fill};
 
-/// Fresh blocks fetched at a time; they are small.
-const PORTAL_ROWS: i32 = 200;
+/// Fresh blocks fetched at a time. Most are small, but one can hold a record of 12 MiB, and these are all in memory at once.
+const PORTAL_ROWS: i32 = 16;
 const COPY_BYTES: usize = 4 << 20;
 /// Waste that carried blocks may keep in the rings, as a multiple of their own size: they are written anew to let it go.
 const WASTE_FACTOR: i64 = 3;
@@ -29,8 +29,8 @@ const TRUNCATE_LOCK_TIMEOUT: &str = "set local lock_timeout = '50ms'";
 
 /// Decides what becomes of the records of fresh blocks.
 pub trait Sorter: Send {
-    /// The round's snapshot of classes, leaves and routes.
-    fn begin(&mut self, catalogue: Catalogue);
+    /// The round's snapshot of classes, leaves and routes; `now_us`: PostgreSQL's clock.
+    fn begin(&mut self, catalogue: Catalogue, now_us: i64);
 
     /// A fresh block; blocks come ordered by tenant. `Err`: these origins must be [learned](Sorter::learn) first, then
     /// the same block comes again.
@@ -157,6 +157,7 @@ impl Sealing {
             .map_err(sql("number", "the round"))?;
         // Within the snapshot, like everything that follows.
         let catalogue = catalogue::read(&transaction).await?;
+        let now_us = catalogue::clock(&transaction).await?;
         let places = Places::of(&catalogue);
         // What no leaf or route is new for needs no look: hours of it would be read and written again in every round.
         let all = self.carried_under.as_ref() != Some(&places)
@@ -170,7 +171,7 @@ impl Sealing {
             done: Round::default(),
             kill_at,
         };
-        sorter.begin(catalogue);
+        sorter.begin(catalogue, now_us);
         kill(&transaction, kill_at, Step::Begun).await?;
         let mut sorted = Sorted::default();
         let select = transaction

@@ -3,6 +3,7 @@
 //! Promises: each record is stored exactly once, whatever is killed or cut; a poisonous message ends in `dead_letters` and
 //! stops nothing; Redis being away delays nothing; PostgreSQL being away loses nothing.
 
+mod clock;
 pub mod config;
 pub mod feed;
 mod intake;

@@ -14,6 +14,7 @@ use cordwood_store::{Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::CommitSettings;
 use crate::feed::Feed;
 use crate::intake::{Decoded, Intake, Prepared};
@@ -53,6 +54,7 @@ pub(crate) struct Writer<S: Source> {
     heartbeat: Heartbeat,
     intake: Intake,
     lane: Option<Lane>,
+    clock: Clock,
     in_flight: Option<JoinHandle<Done>>,
     /// Complete and waiting for its turn.
     ready: Option<Prepared>,
@@ -92,6 +94,7 @@ impl<S: Source> Writer<S> {
             shutdown,
             status: Arc::default(),
             lane: None,
+            clock: Clock::own(),
             in_flight: None,
             ready: None,
             opened: None,
@@ -192,7 +195,10 @@ impl<S: Source> Writer<S> {
 
     /// Returns the messages that found no room.
     async fn take(&mut self, decoded: Vec<Decoded>) -> Result<Vec<Message>, StoreError> {
-        let now_us = jiff::Timestamp::now().as_microsecond();
+        if self.clock.has_jumped() {
+            self.clock = in_time(&self.store, &self.shutdown, Clock::read(&self.store)).await?;
+        }
+        let now_us = self.clock.now_us();
         if self.careful > 0 {
             self.careful -= 1;
             if let (Some((poison, reason)), [only]) = (&self.refused, &decoded[..])
@@ -243,7 +249,7 @@ impl<S: Source> Writer<S> {
             return;
         }
         let (Some(prepared), Some(mut lane)) = (self.ready.take(), self.lane.take()) else { return };
-        let (topic, late) = (self.source.topic().to_owned(), no_answer(&self.store));
+        let (topic, late) = (self.source.topic().to_owned(), self.store.no_answer(ANSWER_TIMEOUT));
         self.in_flight = Some(tokio::spawn(async move {
             let started = Instant::now();
             let commit = tokio::time::timeout(ANSWER_TIMEOUT, lane.commit(&topic, &prepared.commit));
@@ -281,11 +287,14 @@ impl<S: Source> Writer<S> {
                         self.feed.missed(&prepared.feed);
                         "unknown"
                     }
-                    CommitError::Store(store) if is_refusal(store) => {
+                    // What the store itself refuses was never sent: trying the same again is no use either.
+                    CommitError::Store(store)
+                        if is_refusal(store) || matches!(store, StoreError::Invalid(_)) =>
+                    {
                         // One message alone was refused: it is the poison. Of several, find it one by one.
                         if let (1, [step]) = (prepared.messages, &prepared.commit.positions[..]) {
                             let poison = (step.topic_partition, step.to - 1);
-                            self.refused = Some((poison, format!("PostgreSQL refused it: {store}")));
+                            self.refused = Some((poison, format!("it cannot be stored: {store}")));
                         }
                         self.careful = CAREFUL_MESSAGES;
                         "refused"
@@ -383,11 +392,12 @@ impl<S: Source> Writer<S> {
                 Some(lane) => lane,
                 None => Lane::claim(&self.store).await?,
             };
+            let clock = Clock::read(&self.store).await?;
             let positions = lane.read_positions(topic).await?;
-            Ok((lane, positions))
+            Ok((lane, clock, positions))
         };
-        let (lane, positions) = in_time(&self.store, &self.shutdown, asked).await?;
-        self.lane = Some(lane);
+        let (lane, clock, positions) = in_time(&self.store, &self.shutdown, asked).await?;
+        (self.lane, self.clock) = (Some(lane), clock);
         self.intake.reset(&positions);
         self.source.start(&positions).await;
         Ok(())
@@ -448,16 +458,8 @@ async fn in_time<T>(
     tokio::select! {
         biased;
         answer = asked => answer,
-        () = tokio::time::sleep(ANSWER_TIMEOUT) => Err(no_answer(store)),
-        () = hurry => Err(no_answer(store)),
-    }
-}
-
-fn no_answer(store: &Store) -> StoreError {
-    StoreError::Connect {
-        at: store.at().to_owned(),
-        message: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()),
-        source: None,
+        () = tokio::time::sleep(ANSWER_TIMEOUT) => Err(store.no_answer(ANSWER_TIMEOUT)),
+        () = hurry => Err(store.no_answer(ANSWER_TIMEOUT)),
     }
 }
 

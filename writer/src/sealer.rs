@@ -18,6 +18,11 @@ const OTHERS_TURN: Duration = Duration::from_secs(10);
 /// An alarm, not a readiness condition: with a sealer that cannot seal the way in stays open.
 const ALARM_AFTER_FAILURES: u32 = 3;
 
+/// A server (or what stands before it) that takes bytes and never answers: the session is given up, and with it the lock.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// A round seals half a million records a second, and what piled up in an outage of hours is one round.
+const ROUND_MAX: Duration = Duration::from_secs(1800);
+
 /// Until `shutdown`. Every failure is rolled back by PostgreSQL and tried again.
 pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdown: CancellationToken) {
     let mut failures = 0;
@@ -52,30 +57,38 @@ async fn seal_while_ours(
     metrics: &Metrics,
     failures: &mut u32,
 ) -> Result<(), StoreError> {
-    let Some(mut sealing) = Sealing::claim(store).await? else { return Ok(()) };
+    let Some(mut sealing) = in_time(store, ANSWER_MAX, Sealing::claim(store)).await? else { return Ok(()) };
     let mut last_round = Instant::now();
     // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
     let mut past: Option<u32> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
         if let Some(xid) = past
-            && sealing.is_past(xid).await?
+            && in_time(store, ANSWER_MAX, sealing.is_past(xid)).await?
         {
-            let emptied = sealing.truncate().await?;
+            let emptied = in_time(store, ANSWER_MAX, sealing.truncate()).await?;
             metrics.rings_truncated.inc_by(u64::from(emptied));
             if emptied > 0 {
                 past = None;
             }
         }
-        let due =
-            last_round.elapsed() >= settings.interval() || sealing.unsealed().await? >= settings.records_max;
+        let due = last_round.elapsed() >= settings.interval()
+            || in_time(store, ANSWER_MAX, sealing.unsealed()).await? >= settings.records_max;
         if !due {
             continue;
         }
         last_round = Instant::now();
-        past = Some(seal_once(&mut sealing, metrics).await?);
+        past = Some(in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?);
         *failures = 0;
     }
+}
+
+async fn in_time<T>(
+    store: &Store,
+    limit: Duration,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(store.no_answer(limit)))
 }
 
 /// One round; gives the transaction's id, for [`Sealing::is_past`].

@@ -52,7 +52,8 @@ enum Place {
 }
 
 impl RecordSorter {
-    /// `now_us`: what is older than its retention at this moment is expired.
+    /// `now_us`: this machine's clock. What is older than its retention by it and by PostgreSQL's is expired: there is no
+    /// grace period here, and a clock that runs ahead takes away nothing alone.
     pub fn new(now_us: i64) -> RecordSorter {
         RecordSorter {
             now_us,
@@ -132,7 +133,8 @@ impl RecordSorter {
 }
 
 impl Sorter for RecordSorter {
-    fn begin(&mut self, catalogue: Catalogue) {
+    fn begin(&mut self, catalogue: Catalogue, now_us: i64) {
+        self.now_us = self.now_us.min(now_us);
         for leaf in catalogue.leaves.iter().filter(|leaf| matches!(leaf.state, LeafState::Attached)) {
             self.leaves.entry(leaf.class).or_default().insert(leaf.from_us, leaf.to_us);
         }
