@@ -1,11 +1,20 @@
 //! Brings the schema to this version's, under an advisory lock so that parts starting together wait for one another.
 //! The way in is a fixed set of tables; table partitions are the operator's and no migration touches them.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::roles;
+
+/// Below PostgreSQL's deadlock timeout, like those of the DDL loops.
+const LOCK_TIMEOUT: &str = "700ms";
+const LOCKED_PAUSE: Duration = Duration::from_secs(2);
+/// Then it is an error, and whoever migrates says so and tries again.
+const LOCKED_MAX: Duration = Duration::from_secs(60);
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -38,12 +47,7 @@ pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
         .execute("select pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_MIGRATE])
         .await
         .map_err(StoreError::sql("lock", "the schema for migration"))?;
-    // A newer build's migrations are no reason to stop: going back to this one must stay possible.
-    let report = embedded::migrations::runner()
-        .set_abort_missing(false)
-        .run_async(&mut client)
-        .await
-        .map_err(|error| StoreError::Migrate { message: chain(&error) })?;
+    let report = apply(&mut client).await?;
     let mut warnings = roles::ensure(&client).await?;
     let (found, known) = (version(&client).await?, newest());
     if found > known {
@@ -52,6 +56,34 @@ pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
     }
     let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
     Ok(Migrated { applied, warnings })
+}
+
+/// Each migration is a transaction of its own, so that one that met a lock is tried again. Its locks are waited for as DDL's are:
+/// whoever reads or writes `blocks` queues behind it, and a long reader may hold them for hours.
+async fn apply(client: &mut Client) -> Result<refinery::Report, StoreError> {
+    let set_timeout = |timeout: &str| format!("set lock_timeout = '{timeout}'");
+    let sql = StoreError::sql("set up", "the session that migrates");
+    client.batch_execute(&set_timeout(LOCK_TIMEOUT)).await.map_err(sql)?;
+    let began = Instant::now();
+    let report = loop {
+        // A newer build's migrations are no reason to stop: going back to this one must stay possible.
+        match embedded::migrations::runner().set_abort_missing(false).run_async(client).await {
+            Ok(report) => break report,
+            Err(error) if is_locked(&error) && began.elapsed() < LOCKED_MAX => {
+                tracing::info!(error = chain(&error), "the schema is in use; migrated as soon as it is not");
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            Err(error) => return Err(StoreError::Migrate { message: chain(&error) }),
+        }
+    };
+    let sql = StoreError::sql("set up", "the session that migrates");
+    client.batch_execute(&set_timeout("0")).await.map_err(sql)?;
+    Ok(report)
+}
+
+fn is_locked(error: &(dyn std::error::Error + 'static)) -> bool {
+    let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    code == Some(&SqlState::LOCK_NOT_AVAILABLE) || error.source().is_some_and(is_locked)
 }
 
 /// Names this very schema: another database, or the same one made anew, has another. 16 hex digits.
