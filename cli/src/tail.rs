@@ -61,7 +61,7 @@ pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure>
                     eprintln!("{}", style.bad(&format!("-- waiting: {error}")));
                     failing = true;
                 }
-                wait = (wait * 2).clamp(poll, RETRY_MAX);
+                wait = (wait * 2).min(RETRY_MAX).max(poll);
             }
             Err(error) => return Err(query::failure(error)),
         }

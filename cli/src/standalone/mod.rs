@@ -29,7 +29,7 @@ use crate::args::StandaloneArgs;
 use crate::database::Database;
 use crate::output::columns::{bytes, counted, grouped};
 use crate::output::{ColorChoice, Style, escape};
-use crate::{Outcome, logging, now_us, query, resources};
+use crate::{Outcome, logging, now_us, query};
 use parts::Parts;
 use policies::Policies;
 use retention::Retention;
@@ -50,10 +50,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     }
     let pods_dir = args.pods_dir.as_deref().map(pods_folder).transpose().map_err(Failure::Config)?;
     // Mistakes in the resources are told before anything starts; later ones leave what is in force.
-    let loaded = match &args.resources {
-        Some(dir) => resources::strict(dir, now_us())?,
-        None => resources::Loaded::default(),
-    };
+    let mut policies = Policies::read(args.resources.clone(), now_us())?;
     let data_dir = std::path::absolute(args.database.data_dir())
         .context("find the data folder")
         .map_err(Failure::Config)?;
@@ -85,7 +82,6 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let before = audit::streams(&run.database.store, &TenantScope::All(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
-    let mut policies = Policies::new(run.args.resources.clone(), loaded);
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
         .await
         .map_err(Failure::Run)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cordwood_core::levels::LevelRules;
 use cordwood_core::retention::Policy;
+use cordwood_service::Failure;
 
 use super::told::Told;
 use crate::logging;
@@ -19,9 +20,14 @@ pub struct Policies {
 }
 
 impl Policies {
-    pub fn new(dir: Option<PathBuf>, loaded: Loaded) -> Policies {
+    /// Reads the folder. What changes from now on is found by [`Policies::reload`], however long the start takes.
+    ///
+    /// # Errors
+    /// The first mistake in it, and how many more there are.
+    pub fn read(dir: Option<PathBuf>, now_us: i64) -> Result<Policies, Failure> {
         let seen = dir.as_ref().and_then(|dir| resources::fingerprint(dir).ok()).unwrap_or_default();
-        Policies { dir, loaded, seen, generation: 1, told: Told::default() }
+        let loaded = dir.as_ref().map(|dir| resources::strict(dir, now_us)).transpose()?.unwrap_or_default();
+        Ok(Policies { dir, loaded, seen, generation: 1, told: Told::default() })
     }
 
     /// Looks at the folder. True when something else is in force than before.
