@@ -80,6 +80,13 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     world.nothing_young_is_gone(&classes, stored, 30).await?;
     // The last drops may be under way.
     wait_for("the books to be right", PATIENCE, || world.books_are_right()).await?;
+    // What is done is not about to be done, and what was undone does not wait.
+    wait_for("nothing to be left in the plan", PATIENCE, || async {
+        let plan = policies.get("shop").await?.status.and_then(|status| status.plan).context("a plan")?;
+        ensure!(plan.steps.is_empty() && plan.held.is_empty(), "{plan:?}");
+        Ok(())
+    })
+    .await?;
 
     // Deleted: what is stored keeps its promise.
     let before = world.visible(&classes).await?;
@@ -251,10 +258,18 @@ async fn a_silent_api_server_keeps_nothing_waiting() -> Result<()> {
     let proxy = Proxy::start(([127, 0, 0, 1], world.server.port()).into()).await?;
     world.start_operator_through(&format!("https://{}", proxy.address())).await?;
     world.api().create(&PostParams::default(), &policy("shop", "1h", "1m")).await?;
-    wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
+    world.api().create(&PostParams::default(), &policy("gone", "1h", "1m")).await?;
+    for name in ["shop", "gone"] {
+        wait_for("the policy to be Ready", PATIENCE, || world.condition(name, "Ready", "True")).await?;
+    }
+    let gone = world.classes("gone").await?;
+    let stored = world.fill(&gone, 55).await?;
+    world.api().delete("gone", &DeleteParams::default()).await?;
     world.settled().await?;
     let classes = world.classes("shop").await?;
     proxy.set(Fault::Silence);
+    // As time does: what a deleted policy keeps expires. It may be there again by now, with a legal hold, and nobody can tell.
+    world.execute("update classes set retention_us = retention_us / 2 where policy = 'gone'").await?;
     // The first is made before the operator notices, while telling it; the second needs a loop that goes on.
     for class in &classes[..2] {
         let table = world.leaf(*class, "desc").await?;
@@ -267,10 +282,17 @@ async fn a_silent_api_server_keeps_nothing_waiting() -> Result<()> {
         .await?;
     }
     wait_for("the probe to say so", PATIENCE, || world.unready("leases")).await?;
+    ensure!(world.visible(&gone).await? == stored, "records went while nobody could be asked about them");
     proxy.set(Fault::None);
     wait_for("readiness to come back", PATIENCE, || world.ready()).await?;
     world.api().create(&PostParams::default(), &policy("late", "1h", "1m")).await?;
     wait_for("the statuses to be written", PATIENCE, || world.condition("late", "Ready", "True")).await?;
+    wait_for("what has expired to go", PATIENCE, || async {
+        let visible = world.visible(&gone).await?;
+        ensure!(visible < stored, "all {visible} are there");
+        Ok(())
+    })
+    .await?;
     Ok(())
 }
 

@@ -379,6 +379,39 @@ async fn searches_18() -> Result<()> {
     searches(18).await
 }
 
+/// An upgrade while somebody dumps the tables: its lock is not waited for so long that everybody else queues behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_keeps_nobody_waiting() -> Result<()> {
+    let postgres = Postgres::start(18).await?;
+    let store = Store::connect(&Settings::url(postgres.url())).await?;
+    migrate::run(&store).await?;
+    let admin = postgres.client().await?;
+    admin
+        .batch_execute(
+            "delete from refinery_schema_history where version > 2; alter table blocks drop column postings; \
+             alter table classes drop column wanted_grace_us",
+        )
+        .await?;
+    let dump = postgres.client().await?;
+    dump.batch_execute("begin; select count(*) from blocks").await?;
+    let migrating = tokio::spawn({
+        let store = store.clone();
+        async move { migrate::run(&store).await }
+    });
+    let until = Instant::now() + Duration::from_secs(5);
+    admin.batch_execute("set statement_timeout = '3s'").await?;
+    while Instant::now() < until {
+        admin.batch_execute("select count(*) from blocks").await.context("queued behind the migration")?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    ensure!(!migrating.is_finished(), "{:?}", migrating.await?);
+    dump.batch_execute("commit").await?;
+    let migrated = tokio::time::timeout(Duration::from_secs(30), migrating).await???;
+    ensure!(migrated.applied.len() == 2, "{migrated:?}");
+    migrate::check(&store).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn sessions_say_what_is_wrong() -> Result<()> {
     let postgres = Postgres::start(15).await?;

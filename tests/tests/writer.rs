@@ -193,6 +193,32 @@ async fn strange_messages_and_a_strange_topic() -> Result<()> {
     writer.end().await
 }
 
+/// More blocks than a transaction may have, in one message: it was tried again and again, and all behind it waited for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_no_transaction_can_hold_is_a_dead_letter() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "blocks").await?;
+    let client = postgres.client_of("blocks").await?;
+    let (sender, source) = cordwood_writer::queue(64 << 20);
+    let writer = start(parts(&store, false)?, source, Arc::new(NoFeed));
+    let put = |message| sender.send(message).map_err(|_| anyhow::anyhow!("the queue is full"));
+    let mut lines = Lines::new(1);
+    // A tenant's records share no block with another's. (Messages one behind the other are one message.)
+    let endless = (10..4_300).flat_map(|stream| {
+        let mut lines = Lines::new(stream);
+        lines.tenant = format!("tenant-{stream}");
+        lines.message(1)
+    });
+    let sent = [put(lines.message(10))?, put(endless.collect())?, put(lines.message(10))?];
+    let all = tokio::time::timeout(Duration::from_secs(60), futures::future::try_join_all(sent));
+    all.await.context("the writer stands still")??;
+    writer.end().await?;
+    check_exactly_once(&support::stored(&client).await?, &[lines])?;
+    let reason: String = client.query_one("select reason from dead_letters", &[]).await?.get(0);
+    ensure!(reason.contains("blocks in one transaction"), "{reason}");
+    Ok(())
+}
+
 /// The answer to COMMIT is lost, again and again; PostgreSQL is killed; everything once.
 async fn cut_connections(version: u32) -> Result<()> {
     let mut postgres = Postgres::start(version).await?;

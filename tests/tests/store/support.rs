@@ -100,12 +100,14 @@ pub struct Lines {
     pub padding: usize,
     /// How long ago they are written.
     pub age_us: i64,
+    pub tenant: String,
     builder: BatchBuilder,
 }
 
 impl Lines {
     pub fn new(stream: u32) -> Lines {
-        Lines { stream, next: 0, end: 0, padding: 0, age_us: 0, builder: BatchBuilder::new() }
+        let tenant = Lines::tenant(stream);
+        Lines { stream, next: 0, end: 0, padding: 0, age_us: 0, tenant, builder: BatchBuilder::new() }
     }
 
     pub fn tenant(stream: u32) -> String {
@@ -157,7 +159,7 @@ impl Lines {
             rejected: 0,
             loss: None,
         };
-        let tenant = Lines::tenant(stream);
+        let tenant = self.tenant.clone();
         let origin = Origin {
             tenant_id: tenant.clone(),
             tenant,
