@@ -25,6 +25,9 @@ use crate::telemetry::Tally;
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Failed attempts in a row to read a file before the rest of it is given up.
 const READ_ERRORS_MAX: u32 = 100;
+/// Earlier files that an unfinished record may go through: each stays open, with its bytes on the disk, until the record's
+/// end. The longest record needs twelve of 1 MiB.
+const CARRY_FILES_MAX: usize = 16;
 pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
 
 /// The moment, as the reader saw it last. Intervals are measured on the monotonic one.
@@ -160,6 +163,9 @@ impl Run {
             });
         };
         if self.current != Some(self.files[index].seq) {
+            if self.streams.iter().any(|stream| stream.carry.len() >= CARRY_FILES_MAX) {
+                self.flush_unfinished(settings, ship, tally, clock);
+            }
             // Batches account for the file that they were opened in.
             self.cut_all(settings, ship, tally, clock);
         }

@@ -119,3 +119,27 @@ async fn long_records_that_end_are_not_cut_for_want_of_room() {
     assert_eq!(store.count(), 16, "each is one record");
     agent.stop().await;
 }
+
+/// stdout never ended what it had begun, and stderr went on: each file that was rotated since stayed open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_never_ends_does_not_hold_all_files_behind_it() {
+    const FILES: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    let agent = Agent::start(folder.path(), &store);
+    for file in 0..FILES {
+        container.write_parts(1, "no end, ");
+        container.write_stderr(&format!("line {file}"));
+        container.rotate();
+    }
+    assert!(wait_until(PATIENCE, || store.count() >= FILES + 2).await, "{} records", store.count());
+    assert!(wait_until(PATIENCE, || agent.files() < 20).await, "{} files are held", agent.files());
+    container.end_records();
+    let whole = "no end, ".repeat(FILES);
+    assert!(wait_until(PATIENCE, || store.stdout() == whole).await, "{}", store.stdout());
+    assert!(wait_until(PATIENCE, || agent.files() == 1).await, "{} files are held", agent.files());
+    agent.stop().await;
+    let stderr: Vec<_> = container.written.into_iter().filter(|record| record.0 == 1).collect();
+    assert_eq!(store.count() - stderr.len(), 3, "the record came in three pieces");
+}
