@@ -124,11 +124,15 @@ impl Run {
         }
     }
 
-    /// Files that only we still hold, with bytes that were not read: (index, bytes on disk).
+    /// Files that only we still hold, with bytes that were not read: (index, bytes on disk). (One that was read to its end
+    /// is let go of by itself; its process may still write to it.)
     pub fn held_removed(&self) -> impl Iterator<Item = (usize, u64)> {
         let held = self.files.iter().enumerate().filter(|(_, file)| {
-            file.is_removed() && file.finished_at_ms.is_none() && file.is_all_acknowledged()
+            file.is_removed()
+                && file.finished_at_ms.is_none()
+                && file.is_all_acknowledged()
+                && file.known_size() > file.position
         });
-        held.map(|(index, file)| (index, file.size))
+        held.map(|(index, file)| (index, file.known_size()))
     }
 }

@@ -471,7 +471,7 @@ impl Run {
     /// Bytes on disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
         let readable = self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone));
-        readable.map(|file| file.size.max(file.size_on_disk).saturating_sub(file.position)).sum()
+        readable.map(|file| file.known_size().saturating_sub(file.position)).sum()
     }
 
     /// Whether inotify alone can tell when there is something to do again.

@@ -202,6 +202,11 @@ impl Container {
         }
     }
 
+    /// What is written from now on goes to a file without a name.
+    pub fn remove_live(&mut self) {
+        fs::remove_file(self.folder.join(&self.live)).unwrap();
+    }
+
     pub fn truncate(&mut self) {
         self.file.set_len(0).unwrap();
     }
