@@ -82,7 +82,11 @@ impl Run {
             return Ok(true);
         };
         let (entries, mut complete) = self.entries(folder)?;
-        if entries.is_empty() && self.unnamed.is_none() && !self.files.is_empty() {
+        let had_files = match &self.unnamed {
+            Some((_, handle)) => crate::folder::is_unlinked(handle),
+            None => !self.files.is_empty() || self.gone_at_ms.is_some(),
+        };
+        if entries.is_empty() && had_files {
             // Removed although its folder is still there: the kubelet clears away what a dead container left.
             self.gone_at_ms.get_or_insert(clock.mono_ms);
         } else {

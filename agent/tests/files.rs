@@ -260,3 +260,24 @@ async fn many_files_that_each_begin_with_the_rest_of_a_record() {
     agent.stop().await;
     store.compare(&container.written, "from file to file");
 }
+
+/// A crash loop without a word: the kubelet removes the empty files of earlier restarts, and the folder stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_file_that_is_removed_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    let agent = Agent::start(folder.path(), &store);
+    assert!(wait_until(Duration::from_secs(10), || agent.runs() == 1).await);
+    for restart in 1..3 {
+        let next = Container::new(folder.path(), "shop_web-1_0b8e", "app", restart);
+        assert!(wait_until(Duration::from_secs(10), || agent.runs() == 2).await);
+        container.remove_live();
+        assert!(wait_until(Duration::from_secs(10), || agent.runs() == 1).await, "restart {restart}");
+        container = next;
+    }
+    container.write_stderr("at last");
+    assert!(wait_until(Duration::from_secs(10), || store.count() == 1).await);
+    agent.stop().await;
+    store.compare(&container.written, "crash loop");
+}
