@@ -64,6 +64,14 @@ impl Source {
         })
     }
 
+    /// The name of the file that is written to now.
+    pub fn live_name(&self) -> String {
+        match self {
+            Source::Container { restart, .. } => format!("{restart}.log"),
+            Source::File { path, .. } => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        }
+    }
+
     pub fn restart(&self) -> u32 {
         match self {
             Source::Container { restart, .. } => *restart,

@@ -95,7 +95,7 @@ pub enum Step {
 }
 
 impl Run {
-    pub fn new(id: u64, key: String, source: Source, live_name: String, mono_ms: i64) -> Run {
+    pub fn new(id: u64, key: String, source: Source, mono_ms: i64) -> Run {
         let stream = |io| Stream {
             key: Arc::new(source.stream_key(io)),
             open: None,
@@ -105,7 +105,7 @@ impl Run {
         Run {
             id,
             key,
-            live_name,
+            live_name: source.live_name(),
             files: VecDeque::new(),
             known: HashMap::new(),
             done: Vec::new(),

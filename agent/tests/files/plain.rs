@@ -161,6 +161,36 @@ async fn a_path_that_was_gone_may_begin_as_before() {
     scene.compare("gone and back");
 }
 
+/// Its file was gone when the agent came back, with bytes that nobody had read; while that was being told, it was written
+/// anew, under a configuration that had changed meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_comes_back_while_its_loss_is_told_is_read() {
+    let mut scene = Scene::new();
+    scene.store.set_full(true);
+    let agent = scene.agent();
+    scene.write("app.log", 50);
+    assert!(wait_until(PATIENCE, || agent.held_bytes() > 0).await);
+    agent.stop().await;
+    fs::remove_file(scene.path("app.log")).unwrap();
+    scene.written.clear();
+    let inputs = format!(
+        "pods_dir: null, files: [{{paths: ['{}/logs/*.log'], tenant: second}}]",
+        scene.folder.path().display()
+    );
+    let agent = Agent::start_with(scene.folder.path(), &scene.store, &inputs, Limits::default());
+    assert!(wait_until(PATIENCE, || agent.runs() == 1).await, "the loss waits");
+    scene.put("app.log", &["anew".to_owned()]);
+    scene.write("app.log", 20);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    scene.store.set_full(false);
+    scene.all_stored("anew").await;
+    assert_eq!(scene.store.losses().len(), 1, "what was gone");
+    agent.stop().await;
+    let written: Vec<(usize, String)> = scene.written.iter().map(|line| (0, line.clone())).collect();
+    scene.store.compare(&written, "anew");
+    assert!(scene.store.tenants().contains("second"), "{:?}", scene.store.tenants());
+}
+
 /// One folder has one watch: only the last of its patterns was told of new files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn patterns_of_one_folder_are_all_told_and_the_first_match_counts() {
