@@ -109,6 +109,17 @@ fn a_pod_that_nobody_knows_goes_on_with_its_path_after_a_while() {
 }
 
 #[test]
+fn lines_without_a_time_are_nobodys_after_a_while() {
+    let cluster = cluster();
+    cluster.namespaces_synced.store(true, Ordering::Release);
+    namespace(&cluster, "mapped", json!({"labels": {}}));
+    let unknown = source("mapped", "gone");
+    let never = Some(crate::context::NEVER_US);
+    assert_eq!(ask(&cluster, &unknown, 0, never), Err("the metadata of its pod"));
+    assert_eq!(ask(&cluster, &unknown, 2_000, never).unwrap().tenant, UNASSIGNED);
+}
+
+#[test]
 fn a_deleted_pod_keeps_the_tenant_it_had() {
     let cluster = cluster();
     namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));

@@ -64,6 +64,14 @@ impl Source {
         })
     }
 
+    /// The name of the file that is written to now.
+    pub fn live_name(&self) -> String {
+        match self {
+            Source::Container { restart, .. } => format!("{restart}.log"),
+            Source::File { path, .. } => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        }
+    }
+
     pub fn restart(&self) -> u32 {
         match self {
             Source::Container { restart, .. } => *restart,
@@ -105,11 +113,15 @@ pub struct Context {
     pub labels: Option<BTreeMap<String, String>>,
 }
 
+/// The time of lines that do not tell theirs: before any namespace was made, so that none is surely theirs.
+pub const NEVER_US: i64 = i64::MIN;
+
 /// What is known beside the cluster.
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
     pub waited_ms: i64,
-    /// The time of the first line of the run's oldest file, if it is known: a namespace younger than that is another one.
+    /// The time of the run's first line that has one, or [`NEVER_US`], once it is known: a namespace younger than that is
+    /// another one.
     pub first_line_us: Option<i64>,
     pub remembered: Option<&'a Origin>,
 }

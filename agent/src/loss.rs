@@ -124,7 +124,7 @@ impl Run {
         let file = &mut self.files[index];
         let loss = LossRange {
             from: file.position,
-            bytes: file.size.saturating_sub(file.position),
+            bytes: file.known_size().saturating_sub(file.position),
             exact: true,
             reason: "removed by the node, and too much was held open already".to_owned(),
         };

@@ -20,6 +20,18 @@ impl Run {
 
     /// Where reading would have to begin again in this file.
     pub fn acknowledged_position(&self, file: &LogFile) -> u64 {
+        let position = self.position_alone(file);
+        // If the beginning of its first record is read again, its end must be too: else the next record would get it. (Of
+        // files that only go back with an earlier one the earlier one is behind itself.)
+        let mut before = self.files.iter().take_while(|other| other.seq != file.seq);
+        if position > 0 && file.continues && before.any(|other| self.position_alone(other) < other.position) {
+            return 0;
+        }
+        position
+    }
+
+    /// The same as far as what lies in this file says.
+    fn position_alone(&self, file: &LogFile) -> u64 {
         let mut held = u64::MAX;
         for stream in &self.streams {
             if let Some(batch) = &stream.open {
@@ -49,16 +61,7 @@ impl Run {
         for (_, loss) in self.losses.iter().filter(|(seq, _)| *seq == file.seq) {
             held = held.min(loss.from);
         }
-        let position = file.acknowledged_position(held);
-        // If the beginning of its first record is read again, its end must be too: else the next record would get it.
-        let mut before = self.files.iter().take_while(|other| other.seq != file.seq);
-        if position > 0
-            && file.continues
-            && before.any(|other| self.acknowledged_position(other) < other.position)
-        {
-            return 0;
-        }
-        position
+        file.acknowledged_position(held)
     }
 
     /// Whether all that was read of this file is safe.
@@ -121,11 +124,15 @@ impl Run {
         }
     }
 
-    /// Files that only we still hold, with bytes that were not read: (index, bytes on disk).
+    /// Files that only we still hold, with bytes that were not read: (index, bytes on disk). (One that was read to its end
+    /// is let go of by itself; its process may still write to it.)
     pub fn held_removed(&self) -> impl Iterator<Item = (usize, u64)> {
         let held = self.files.iter().enumerate().filter(|(_, file)| {
-            file.is_removed() && file.finished_at_ms.is_none() && file.is_all_acknowledged()
+            file.is_removed()
+                && file.finished_at_ms.is_none()
+                && file.is_all_acknowledged()
+                && file.known_size() > file.position
         });
-        held.map(|(index, file)| (index, file.size))
+        held.map(|(index, file)| (index, file.known_size()))
     }
 }

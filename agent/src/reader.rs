@@ -182,7 +182,7 @@ impl Reader {
             Err(error) => return self.look_again(key, &error),
         };
         for source in self.sources(key, &names) {
-            let id = self.run_of(source.0, source.1, clock);
+            let id = self.run_of(source, clock);
             self.folders.entry(key.clone()).or_default().insert(id);
         }
         let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
@@ -211,8 +211,8 @@ impl Reader {
         self.again.insert(key.clone());
     }
 
-    /// The runs that a folder's names belong to, with the name of each one's live file.
-    fn sources(&self, key: &FolderKey, names: &[String]) -> Vec<(Source, String)> {
+    /// The runs that a folder's names belong to.
+    fn sources(&self, key: &FolderKey, names: &[String]) -> Vec<Source> {
         match key {
             FolderKey::Container { pod_folder, container } => {
                 let Some((namespace, pod, uid)) = parse_pod_folder(pod_folder) else { return Vec::new() };
@@ -230,7 +230,7 @@ impl Reader {
                     container: container.clone(),
                     restart,
                 };
-                restarts.into_iter().map(|restart| (source(restart), format!("{restart}.log"))).collect()
+                restarts.into_iter().map(source).collect()
             }
             FolderKey::Plain(index) => {
                 let pattern = &self.discover.patterns[*index];
@@ -243,26 +243,34 @@ impl Reader {
                             && pattern.matcher.is_match(path(live))
                     })
                 };
-                let mut found: Vec<(Source, String)> = names
+                let mut paths: Vec<String> = names
                     .iter()
                     .filter(|name| pattern.matcher.is_match(path(name)) && !is_older(name))
                     .filter(|name| !earlier.iter().any(|other| other.matcher.is_match(path(name))))
-                    .map(|name| (Source::File { path: path(name), input: pattern.input }, name.clone()))
+                    .map(|name| path(name))
                     .collect();
-                found.sort_by(|a, b| a.1.cmp(&b.1));
-                found
+                paths.sort();
+                paths.into_iter().map(|path| Source::File { path, input: pattern.input }).collect()
             }
         }
     }
 
-    fn run_of(&mut self, source: Source, live_name: String, clock: Clock) -> u64 {
+    fn run_of(&mut self, source: Source, clock: Clock) -> u64 {
         let key = source.key();
-        if let Some(id) = self.by_key.get(&key) {
-            return *id;
+        if let Some(id) = self.by_key.get(&key).copied() {
+            if let Some(run) = self.runs.get_mut(&id)
+                && run.source.is_plain()
+                && run.source != source
+            {
+                // It was only in the checkpoint, and its path is back: now it is known which setting names it.
+                run.source = source;
+                self.ask_context(id, clock);
+            }
+            return id;
         }
         self.next_run += 1;
         let id = self.next_run;
-        let mut run = Run::new(id, key.clone(), source, live_name, clock.mono_ms);
+        let mut run = Run::new(id, key.clone(), source, clock.mono_ms);
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         if let Some(resume) = self.resume.remove(&key).or(gone) {
             run.remembered = resume.origin;
@@ -286,7 +294,7 @@ impl Reader {
                 continue;
             };
             self.resume.insert(key, resume);
-            let id = self.run_of(source, String::new(), clock);
+            let id = self.run_of(source, clock);
             if let Some(run) = self.runs.get_mut(&id) {
                 let settings = Settings::new(&self.config, &self.ship);
                 let _ = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);

@@ -82,7 +82,11 @@ impl Run {
             return Ok(true);
         };
         let (entries, mut complete) = self.entries(folder)?;
-        if entries.is_empty() && self.unnamed.is_none() && !self.files.is_empty() {
+        let had_files = match &self.unnamed {
+            Some((_, handle)) => crate::folder::is_unlinked(handle),
+            None => !self.files.is_empty() || self.gone_at_ms.is_some(),
+        };
+        if entries.is_empty() && had_files {
             // Removed although its folder is still there: the kubelet clears away what a dead container left.
             self.gone_at_ms.get_or_insert(clock.mono_ms);
         } else {
@@ -93,22 +97,27 @@ impl Run {
             file.removed = !entries.iter().any(|entry| entry.inode() == inode);
         }
         let mut known = std::collections::HashMap::with_capacity(entries.len());
+        // One that we began to read was passed: what follows is younger.
+        let mut after_ours = false;
         for entry in &entries {
             let inode = entry.inode();
             if let Some(file) = self.held(inode) {
                 file.name.clone_from(&entry.name);
                 known.insert(inode, Known { id: file.id, size: 0, mtime_ns: 0 });
+                after_ours = true;
                 continue;
             }
             if let Some(before) = self.known.get(&inode)
                 && before.size == entry.stat.size
                 && before.mtime_ns == entry.stat.mtime_ns
             {
+                after_ours |= self.has(before.id);
                 known.insert(inode, *before);
                 continue;
             }
-            match self.appear(folder, entry, settings, ship, tally, clock) {
+            match self.appear(folder, entry, after_ours, settings, ship, tally, clock) {
                 Ok(Some(id)) => {
+                    after_ours |= self.has(id);
                     let Stat { size, mtime_ns, .. } = entry.stat;
                     known.insert(inode, Known { id, size, mtime_ns });
                 }
@@ -193,6 +202,7 @@ impl Run {
         &mut self,
         folder: &Folder,
         entry: &Entry,
+        after_ours: bool,
         settings: &Settings<'_>,
         ship: &mut Shipper,
         tally: &mut Tally,
@@ -251,9 +261,7 @@ impl Run {
             self.resume_at(entry, stat, handle, grown, &head, settings, ship, tally, clock)?;
             return Ok(Some(id));
         }
-        let is_known =
-            self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id);
-        if is_known && resumed.is_none() {
+        if self.has(id) && resumed.is_none() {
             // The first line of a container's file has a time in it: this is the file that we know, under another name. Of
             // other files, the live one that begins as one that we know was written anew.
             if !entry.live || !self.source.is_plain() {
@@ -270,8 +278,12 @@ impl Run {
             return Ok(Some(id));
         }
         if self.source.is_plain() && !entry.live && !self.is_ours(entry) {
-            // Nobody asked for it; it was only looked at because a part of it may have been ours.
-            return Ok(Some(id));
+            // Nobody asked for what is older than ours: it was only looked at because a part of it may have been ours. And
+            // what begins as one that we read, and is packed, is that one.
+            let is_packed = entry.gzip && self.generations.iter().any(|(line, _)| *line == id);
+            if !after_ours || is_packed {
+                return Ok(None);
+            }
         }
         let id = self.unused_id(id);
         self.begin(entry, stat, handle, id, &head);
@@ -305,6 +317,11 @@ impl Run {
         };
         let chain = std::iter::successors(Some(of_line), |id| Some(id.successor()).filter(|_| id != last));
         chain.take(100_000).any(|generation| generation == id)
+    }
+
+    /// Whether it is being read, or was.
+    fn has(&self, id: FileId) -> bool {
+        self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id)
     }
 
     /// Of other programs' files: whether we began to read it.

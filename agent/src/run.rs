@@ -15,7 +15,7 @@ use cordwood_core::pipeline::{Format, Now, Pipeline};
 
 use crate::collect::{Collector, Pin, Stream};
 use crate::config::{Batch, Config};
-use crate::context::{Context, Source};
+use crate::context::{Context, NEVER_US, Source};
 use crate::rotation::Known;
 use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{Bytes, Chunk, LogFile};
@@ -25,6 +25,9 @@ use crate::telemetry::Tally;
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Failed attempts in a row to read a file before the rest of it is given up.
 const READ_ERRORS_MAX: u32 = 100;
+/// Earlier files that an unfinished record may go through: each stays open, with its bytes on the disk, until the record's
+/// end. The longest record needs twelve of 1 MiB.
+const CARRY_FILES_MAX: usize = 16;
 pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
 
 /// The moment, as the reader saw it last. Intervals are measured on the monotonic one.
@@ -92,7 +95,7 @@ pub enum Step {
 }
 
 impl Run {
-    pub fn new(id: u64, key: String, source: Source, live_name: String, mono_ms: i64) -> Run {
+    pub fn new(id: u64, key: String, source: Source, mono_ms: i64) -> Run {
         let stream = |io| Stream {
             key: Arc::new(source.stream_key(io)),
             open: None,
@@ -102,7 +105,7 @@ impl Run {
         Run {
             id,
             key,
-            live_name,
+            live_name: source.live_name(),
             files: VecDeque::new(),
             known: HashMap::new(),
             done: Vec::new(),
@@ -160,6 +163,9 @@ impl Run {
             });
         };
         if self.current != Some(self.files[index].seq) {
+            if self.streams.iter().any(|stream| stream.carry.len() >= CARRY_FILES_MAX) {
+                self.flush_unfinished(settings, ship, tally, clock);
+            }
             // Batches account for the file that they were opened in.
             self.cut_all(settings, ship, tally, clock);
         }
@@ -465,7 +471,7 @@ impl Run {
     /// Bytes on disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
         let readable = self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone));
-        readable.map(|file| file.size.max(file.size_on_disk).saturating_sub(file.position)).sum()
+        readable.map(|file| file.known_size().saturating_sub(file.position)).sum()
     }
 
     /// Whether inotify alone can tell when there is something to do again.
@@ -500,18 +506,25 @@ impl Run {
         self.gone_at_ms.is_some() && self.files.is_empty() && self.unnamed.is_none() && !self.has_open_batch()
     }
 
-    /// The time of the first line of its oldest file.
+    /// The time of the first line that has one, [`NEVER_US`] if none of those that files begin with does; `None` before
+    /// there is a line.
     pub fn first_line_us(&self) -> Option<i64> {
-        let head = match self.files.front() {
-            Some(file) => file.head().ok()?,
-            None => return None,
-        };
-        let line = head.split(|byte| *byte == b'\n').next()?;
-        let time_ns = match self.source.format(&head) {
-            Format::Docker => cordwood_core::docker::parse(line).ok()?.time_ns,
-            Format::Cri | Format::Plain => cordwood_core::cri::parse(line).ok()?.time_ns,
-        };
-        Some(time_ns / 1_000)
+        if self.files.is_empty() {
+            return None;
+        }
+        // (Of what is gone there is only a loss to tell.)
+        for file in self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone)) {
+            let head = file.head().ok()?;
+            let format = self.source.format(&head);
+            let time_ns = head.split(|byte| *byte == b'\n').find_map(|line| match format {
+                Format::Docker => Some(cordwood_core::docker::parse(line).ok()?.time_ns),
+                Format::Cri | Format::Plain => Some(cordwood_core::cri::parse(line).ok()?.time_ns),
+            });
+            if let Some(time_ns) = time_ns {
+                return Some(time_ns / 1_000);
+            }
+        }
+        Some(NEVER_US)
     }
 
     pub fn format_of(&self, head: &[u8]) -> Format {
@@ -541,3 +554,7 @@ impl<'a> Settings<'a> {
         10 * self.grace_ms
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -233,6 +233,11 @@ impl LogFile {
         self.ends = self.acked_ends;
     }
 
+    /// The largest size that is known of it.
+    pub fn known_size(&self) -> u64 {
+        self.size.max(self.size_on_disk)
+    }
+
     /// It has no name any more and lives on because we hold it open.
     pub fn is_removed(&self) -> bool {
         self.removed

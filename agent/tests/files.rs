@@ -238,3 +238,46 @@ async fn what_waited_for_room_is_read_once_there_is_some() {
     assert!(wait_until(Duration::from_secs(10), || store.count() == all).await, "{} of {all}", store.count());
     agent.stop().await;
 }
+
+/// To say how far each was safe took twice as long with each file more: the reader came to nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_files_that_each_begin_with_the_rest_of_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    for _ in 0..40 {
+        container.write_parts(1, "from one file into the next");
+        container.rotate();
+        container.end_records();
+    }
+    let agent = Agent::start(folder.path(), &store);
+    assert!(wait_until(Duration::from_secs(10), || agent.files() > 0).await);
+    assert!(
+        wait_until(Duration::from_secs(10), || agent.files() == 1).await,
+        "{} files are held",
+        agent.files()
+    );
+    agent.stop().await;
+    store.compare(&container.written, "from file to file");
+}
+
+/// A crash loop without a word: the kubelet removes the empty files of earlier restarts, and the folder stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_file_that_is_removed_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    let agent = Agent::start(folder.path(), &store);
+    assert!(wait_until(Duration::from_secs(10), || agent.runs() == 1).await);
+    for restart in 1..3 {
+        let next = Container::new(folder.path(), "shop_web-1_0b8e", "app", restart);
+        assert!(wait_until(Duration::from_secs(10), || agent.runs() == 2).await);
+        container.remove_live();
+        assert!(wait_until(Duration::from_secs(10), || agent.runs() == 1).await, "restart {restart}");
+        container = next;
+    }
+    container.write_stderr("at last");
+    assert!(wait_until(Duration::from_secs(10), || store.count() == 1).await);
+    agent.stop().await;
+    store.compare(&container.written, "crash loop");
+}

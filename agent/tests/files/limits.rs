@@ -119,3 +119,55 @@ async fn long_records_that_end_are_not_cut_for_want_of_room() {
     assert_eq!(store.count(), 16, "each is one record");
     agent.stop().await;
 }
+
+/// stdout never ended what it had begun, and stderr went on: each file that was rotated since stayed open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_never_ends_does_not_hold_all_files_behind_it() {
+    const FILES: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    let agent = Agent::start(folder.path(), &store);
+    for file in 0..FILES {
+        container.write_parts(1, "no end, ");
+        container.write_stderr(&format!("line {file}"));
+        container.rotate();
+    }
+    assert!(wait_until(PATIENCE, || store.count() >= FILES + 2).await, "{} records", store.count());
+    assert!(wait_until(PATIENCE, || agent.files() < 20).await, "{} files are held", agent.files());
+    container.end_records();
+    let whole = "no end, ".repeat(FILES);
+    assert!(wait_until(PATIENCE, || store.stdout() == whole).await, "{}", store.stdout());
+    assert!(wait_until(PATIENCE, || agent.files() == 1).await, "{} files are held", agent.files());
+    agent.stop().await;
+    let stderr: Vec<_> = container.written.into_iter().filter(|record| record.0 == 1).collect();
+    assert_eq!(store.count() - stderr.len(), 3, "the record came in three pieces");
+}
+
+/// A removed file in which nothing was unread was let go of, as a loss of nothing; what was still written to it was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_file_that_is_read_to_its_end_is_not_let_go_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut random = StdRng::seed_from_u64(9);
+    let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
+    let limits = Limits { held_removed_bytes_max: 1_000, ..Limits::default() };
+    let agent = Agent::start_limited(folder.path(), &store, limits);
+    // (With a file that stays the run does not end.)
+    container.write_lines(10, &mut random);
+    container.end_records();
+    container.rotate();
+    container.write_lines(200, &mut random);
+    container.end_records();
+    assert!(wait_until(PATIENCE, || store.count() == container.written.len()).await);
+    container.remove_live();
+    // The budget is looked at once a second.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    container.write_lines(10, &mut random);
+    container.end_records();
+    let all = container.written.len();
+    assert!(wait_until(PATIENCE, || store.count() == all).await, "{} of {all}", store.count());
+    agent.stop().await;
+    store.compare(&container.written, "removed and read");
+    assert_eq!(store.losses(), Vec::<String>::new());
+}

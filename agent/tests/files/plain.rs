@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Agent, Limits, Store, wait_until};
 
@@ -63,6 +63,13 @@ fn append(path: &Path, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
+/// A rotated file that nobody asked for.
+fn leave_an_old_one(path: &Path) {
+    append(path, b"from long ago\n");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+}
+
 fn pack(from: &Path, to: &Path) {
     let mut packer =
         flate2::write::GzEncoder::new(fs::File::create(to).unwrap(), flate2::Compression::fast());
@@ -119,10 +126,43 @@ async fn what_was_copied_or_packed_while_the_agent_was_away_is_read_there() {
             fs::File::options().write(true).open(scene.path("app.log")).unwrap().set_len(0).unwrap();
         }
         scene.write("app.log", 50);
-        // An older one that nobody asked for.
-        append(&scene.path("app.log.2"), b"from long ago\n");
+        leave_an_old_one(&scene.path("app.log.2"));
         let agent = scene.agent();
         scene.all_stored(ctx).await;
+        agent.stop().await;
+        scene.compare(ctx);
+    }
+}
+
+/// Two rotations between two looks: nobody saw the second file while it was the live one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_never_seen_live_is_read_if_it_is_younger_than_ours() {
+    for away in [false, true] {
+        let ctx = if away { "the agent was away" } else { "the agent was slow" };
+        // File times are as coarse as the kernel's clock ticks.
+        let tick = || tokio::time::sleep(Duration::from_millis(20));
+        let mut scene = Scene::new();
+        leave_an_old_one(&scene.path("app.log.3"));
+        let mut agent = Some(scene.agent());
+        scene.write("app.log", 50);
+        scene.all_stored(ctx).await;
+        if away && let Some(agent) = agent.take() {
+            agent.stop().await;
+        }
+        scene.write("app.log", 10);
+        tick().await;
+        // (Elsewhere, so that it comes under its later name.)
+        scene.write("../second", 30);
+        tick().await;
+        fs::rename(scene.path("app.log"), scene.path("app.log.2")).unwrap();
+        fs::rename(scene.path("../second"), scene.path("app.log.1")).unwrap();
+        scene.write("app.log", 20);
+        let agent = agent.unwrap_or_else(|| scene.agent());
+        scene.all_stored(ctx).await;
+        // What was read stays read, also when it is packed.
+        pack(&scene.path("app.log.1"), &scene.path("app.log.1.gz"));
+        pack(&scene.path("app.log.2"), &scene.path("app.log.2.gz"));
+        tokio::time::sleep(Duration::from_millis(500)).await;
         agent.stop().await;
         scene.compare(ctx);
     }
@@ -159,6 +199,36 @@ async fn a_path_that_was_gone_may_begin_as_before() {
     }
     agent.stop().await;
     scene.compare("gone and back");
+}
+
+/// Its file was gone when the agent came back, with bytes that nobody had read; while that was being told, it was written
+/// anew, under a configuration that had changed meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_comes_back_while_its_loss_is_told_is_read() {
+    let mut scene = Scene::new();
+    scene.store.set_full(true);
+    let agent = scene.agent();
+    scene.write("app.log", 50);
+    assert!(wait_until(PATIENCE, || agent.held_bytes() > 0).await);
+    agent.stop().await;
+    fs::remove_file(scene.path("app.log")).unwrap();
+    scene.written.clear();
+    let inputs = format!(
+        "pods_dir: null, files: [{{paths: ['{}/logs/*.log'], tenant: second}}]",
+        scene.folder.path().display()
+    );
+    let agent = Agent::start_with(scene.folder.path(), &scene.store, &inputs, Limits::default());
+    assert!(wait_until(PATIENCE, || agent.runs() == 1).await, "the loss waits");
+    scene.put("app.log", &["anew".to_owned()]);
+    scene.write("app.log", 20);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    scene.store.set_full(false);
+    scene.all_stored("anew").await;
+    assert_eq!(scene.store.losses().len(), 1, "what was gone");
+    agent.stop().await;
+    let written: Vec<(usize, String)> = scene.written.iter().map(|line| (0, line.clone())).collect();
+    scene.store.compare(&written, "anew");
+    assert!(scene.store.tenants().contains("second"), "{:?}", scene.store.tenants());
 }
 
 /// One folder has one watch: only the last of its patterns was told of new files.

@@ -116,6 +116,13 @@ impl Container {
         }
     }
 
+    /// A whole record of stderr.
+    pub fn write_stderr(&mut self, content: &str) {
+        let line = self.line(1, 'F', content);
+        self.file.write_all(&line).unwrap();
+        self.written.push((1, content.to_owned()));
+    }
+
     /// A record whose end never comes.
     pub fn write_partial(&mut self) {
         let line = self.line(0, 'P', "unfinished");
@@ -193,6 +200,11 @@ impl Container {
         for path in self.rotated(true) {
             fs::remove_file(path).unwrap();
         }
+    }
+
+    /// What is written from now on goes to a file without a name.
+    pub fn remove_live(&mut self) {
+        fs::remove_file(self.folder.join(&self.live)).unwrap();
     }
 
     pub fn truncate(&mut self) {
