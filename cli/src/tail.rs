@@ -61,12 +61,17 @@ pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure>
                     eprintln!("{}", style.bad(&format!("-- waiting: {error}")));
                     failing = true;
                 }
-                wait = (wait * 2).min(RETRY_MAX).max(poll);
+                wait = longer(wait, poll);
             }
             Err(error) => return Err(query::failure(error)),
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The next pause while PostgreSQL is away: twice as long up to [`RETRY_MAX`], and never shorter than between two looks.
+fn longer(wait: Duration, poll: Duration) -> Duration {
+    (wait * 2).min(RETRY_MAX).max(poll)
 }
 
 /// The newest records, oldest of them first; returns which they were.
@@ -83,4 +88,19 @@ async fn print_last(
         .map_err(query::failure)?;
     query::print(printer, &found, true)?;
     Ok(Some(found.records.iter().map(|record| record.id).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound_or_the_poll() {
+        let seconds = Duration::from_secs;
+        assert_eq!(longer(seconds(1), seconds(1)), seconds(2));
+        assert_eq!(longer(seconds(4), seconds(1)), RETRY_MAX);
+        assert_eq!(longer(Duration::ZERO, seconds(1)), seconds(1));
+        // The bound is below the poll.
+        assert_eq!(longer(seconds(60), seconds(60)), seconds(60));
+    }
 }
