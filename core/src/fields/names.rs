@@ -156,14 +156,17 @@ pub enum Key {
 }
 
 impl Key {
-    /// Whether level or audit can depend on it.
+    /// Whether level, audit or task can depend on it.
     const fn matters_quick(self) -> bool {
         matches!(
             self,
             Key::Level(_)
                 | Key::IsAudit
-                | Key::Field(Field::Message | Field::Logger, _)
-                | Key::Place(Place::Fields | Place::Log | Place::Context | Place::Span, _)
+                | Key::Field(Field::Message | Field::Logger | Field::TaskId, _)
+                | Key::Place(
+                    Place::Fields | Place::Log | Place::Context | Place::Span | Place::Id(Field::TaskId),
+                    _
+                )
         )
     }
 }

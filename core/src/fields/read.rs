@@ -17,6 +17,8 @@ pub struct Fields<'a> {
     /// Whether the body names its level; else it is INFO by default.
     pub level_given: bool,
     pub audit: bool,
+    /// A `taskId` is given.
+    pub task: bool,
     /// The body is a JSON object; else it is text and its message is all of it.
     pub json: bool,
     found: [Option<Found<'a>>; Field::COUNT],
@@ -62,6 +64,7 @@ pub fn read(body: &[u8]) -> Fields<'_> {
         level: Level::Info,
         level_given: false,
         audit: false,
+        task: false,
         json: false,
         found: [const { None }; Field::COUNT],
         members: Vec::new(),
@@ -88,6 +91,7 @@ pub fn read(body: &[u8]) -> Fields<'_> {
     fields.level = named.unwrap_or(Level::Info);
     fields.level_given = named.is_some();
     fields.audit = verdict.audit;
+    fields.task = fields.json && verdict.task;
     if fields.json {
         fields.fates = vec![Fate::Data; fields.members.len()];
         (0..fields.members.len()).for_each(|index| fields.place_member(index));
@@ -240,10 +244,12 @@ impl<'a> Fields<'a> {
             if member.value.is_null() {
                 continue;
             }
+            let is_empty = member.value.raw == b"\"\"";
             match lookup_in(place, member.key) {
                 Some(Key::Field(field, ERROR_MESSAGE_RANK)) if member.value.kind == Kind::String => {
                     self.offer(field, ERROR_MESSAGE_RANK, &member.value, At::Copied)
                 }
+                Some(Key::Field(field, _)) if is_empty && field != Field::Message => {}
                 Some(Key::Field(field, rank)) => self.offer(field, rank + NESTED_RANK, &member.value, at),
                 Some(Key::Place(nested, _)) if top.is_some() && member.value.kind == Kind::Object => {
                     self.place_nested(nested, &member.value, None)

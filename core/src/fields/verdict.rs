@@ -18,6 +18,8 @@ pub struct Verdict {
     rank: u8,
     level: Level,
     pub audit: bool,
+    /// A `taskId` is given.
+    pub task: bool,
     /// GELF (which has a `short_message`) writes syslog's severity into `level`.
     gelf_level: Option<Level>,
     gelf: bool,
@@ -25,7 +27,7 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn new() -> Verdict {
-        Verdict { rank: NO_RANK, level: Level::Info, audit: false, gelf_level: None, gelf: false }
+        Verdict { rank: NO_RANK, level: Level::Info, audit: false, task: false, gelf_level: None, gelf: false }
     }
 
     /// The level that the members named.
@@ -48,6 +50,7 @@ impl Verdict {
                     self.see(Key::Field(field, rank), value, 0);
                 }
             }
+            Key::Place(Place::Id(Field::TaskId), _) => self.see_nested(Place::Id(Field::TaskId), value),
             key => self.see(key, value, 0),
         }
     }
@@ -55,8 +58,20 @@ impl Verdict {
     fn see_nested(&mut self, place: Place, value: &Value<'_>) {
         let Some(mut members) = value.members() else { return };
         while let Ok(Some(member)) = members.next_member() {
-            if let Some(key) = lookup_in(place, member.key) {
-                self.see(key, &member.value, NESTED_RANK);
+            match lookup_in(place, member.key) {
+                Some(Key::Place(deeper, _)) if place == Place::Fields => self.see_task_in(deeper, &member.value),
+                Some(key) => self.see(key, &member.value, NESTED_RANK),
+                None => {}
+            }
+        }
+    }
+
+    /// The one field that is looked for an object deeper.
+    fn see_task_in(&mut self, place: Place, value: &Value<'_>) {
+        let Some(mut members) = value.members() else { return };
+        while let Ok(Some(member)) = members.next_member() {
+            if let Some(Key::Field(Field::TaskId, _)) = lookup_in(place, member.key) {
+                self.task |= is_id(&member.value);
             }
         }
     }
@@ -82,9 +97,15 @@ impl Verdict {
             Key::Field(Field::Logger, _) => {
                 self.audit |= value.text().is_some_and(|text| text.starts_with(b"audit."));
             }
+            Key::Field(Field::TaskId, _) => self.task |= is_id(value),
             _ => {}
         }
     }
+}
+
+/// A text or a number that says something.
+fn is_id(value: &Value<'_>) -> bool {
+    matches!(value.kind, Kind::String | Kind::Scalar) && !value.is_null() && value.raw != b"\"\""
 }
 
 fn is_true(value: &Value<'_>) -> bool {

@@ -15,6 +15,7 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
             "\"log\"", "\"logger\"", "\"is_audit\"", "\"[AUDIT] x\"", "\"audit.x\"", "\"error\"", "\"warn\"", "30", "17",
             "\"lvl\":\"debug\"", "\"level\":", "\"context\":{", "\"record\":{\"level\":{\"name\":\"ERROR\"}}",
             "\"is_audit\":true", "ERROR", "level=warn", "\"short_message\":\"x\"", "\"level\":3", "\"PRIORITY\":\"3\"",
+            "\"task_id\":\"t\"", "\"task\":{\"id\":1}", "\"fields\":{\"task\":{\"id\":\"\"}}",
         ]).prop_map(|piece| piece.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..4),
     ];
@@ -66,6 +67,10 @@ fn key() -> impl Strategy<Value = String> {
             "pid",
             "process",
             "stack",
+            "task_id",
+            "taskId",
+            "task",
+            "id",
         ])
         .prop_map(str::to_owned),
         "[a-z_.@\"\\\\\u{0}-\u{7}é]{0,6}",
@@ -131,7 +136,10 @@ fn by_the_book(body: &str) -> Option<(Level, bool)> {
 
 fn agree(body: &[u8]) {
     let (full, seen) = (read(body), quick(body));
-    assert_eq!((full.level, full.audit), (seen.level, seen.audit), "{:?}", String::from_utf8_lossy(body));
+    let of_full = (full.level, full.level_given, full.audit, full.task);
+    let of_seen = (seen.level, seen.level_given, seen.audit, seen.task);
+    assert_eq!(of_full, of_seen, "{:?}", String::from_utf8_lossy(body));
+    assert_eq!(full.get(Field::TaskId).is_some(), seen.task, "{:?}", String::from_utf8_lossy(body));
     if let Some(data) = full.data_json() {
         serde_json::from_str::<&serde_json::value::RawValue>(&data).expect("data is JSON");
     }
