@@ -27,7 +27,14 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn new() -> Verdict {
-        Verdict { rank: NO_RANK, level: Level::Info, audit: false, task: false, gelf_level: None, gelf: false }
+        Verdict {
+            rank: NO_RANK,
+            level: Level::Info,
+            audit: false,
+            task: false,
+            gelf_level: None,
+            gelf: false,
+        }
     }
 
     /// The level that the members named.
@@ -59,7 +66,9 @@ impl Verdict {
         let Some(mut members) = value.members() else { return };
         while let Ok(Some(member)) = members.next_member() {
             match lookup_in(place, member.key) {
-                Some(Key::Place(deeper, _)) if place == Place::Fields => self.see_task_in(deeper, &member.value),
+                Some(Key::Place(deeper, _)) if place == Place::Fields => {
+                    self.see_task_in(deeper, &member.value)
+                }
                 Some(key) => self.see(key, &member.value, NESTED_RANK),
                 None => {}
             }
