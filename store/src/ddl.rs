@@ -194,9 +194,11 @@ async fn create_leaf(
             let check = check_clause(*leaf, *from, *to);
             let create = format!("create table if not exists {table} (like {parent} including all, {check})");
             let book = format!(
-                "insert into leaves (class, time_from, time_to) values ({}, '{from}', '{to}')
-                 on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null",
-                leaf.class.0
+                "insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')
+                 on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null;
+                 delete from sealed_leaves where class = {class} and time_from = '{from}'
+                   and pg_relation_size(to_regclass('{table}')) = 0",
+                class = leaf.class.0
             );
             let transaction = client.transaction().await?;
             let batch = format!("{}; {book}", make(timeout, target, &create, &target.attach()));
@@ -337,8 +339,9 @@ async fn drop_leaf(
                  end $$;
                  {};
                  drop table if exists {table};
-                 delete from leaves where class = {class} and time_from = '{from}'",
-                target.fence()
+                 {}",
+                target.fence(),
+                target.strike()
             );
             transaction.batch_execute(&batch).await?;
             target.ledger.write_raw(&transaction).await?;
@@ -358,14 +361,10 @@ async fn forget(
     let target = Target::new(leaf, planned, plan)?;
     let transaction = begin(&mut session.client).await?;
     let fail = || StoreError::sql("strike from the books", leaf.table());
-    let struck = transaction
-        .execute(
-            "delete from leaves where class = $1 and time_from = $2 and to_regclass($3) is null",
-            &[&leaf.class.0, &target.from, &target.table],
-        )
-        .await
-        .map_err(fail())?;
-    if struck > 0 {
+    let gone =
+        transaction.query_one("select to_regclass($1) is null", &[&target.table]).await.map_err(fail())?;
+    if gone.get(0) {
+        transaction.batch_execute(&target.strike()).await.map_err(fail())?;
         target.ledger.write(&transaction).await?;
     }
     transaction.commit().await.map_err(fail())
@@ -412,6 +411,14 @@ impl<'a> Target<'a> {
         format!(
             "alter table {table} add column if not exists postings bytea;
              alter table {table} alter column postings set storage external"
+        )
+    }
+
+    /// Statements that take it and all that is noted of it from the books.
+    fn strike(&self) -> String {
+        let leaf = format!("class = {} and time_from = '{}'", self.leaf.class.0, self.from);
+        format!(
+            "delete from leaf_tenants where {leaf}; delete from sealed_leaves where {leaf}; delete from leaves where {leaf}"
         )
     }
 

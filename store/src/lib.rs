@@ -8,6 +8,7 @@ mod candidates;
 pub mod catalogue;
 pub mod commit;
 pub mod connect;
+pub mod contents;
 pub mod ddl;
 pub mod error;
 pub mod follow;

@@ -45,7 +45,10 @@ fn grants() -> Vec<String> {
         "grant insert on blocks, dead_letters, losses, origins to cordwood_writer".to_owned(),
         "grant insert, update on positions, watermarks, rollup, seals, sealed_counts to cordwood_writer".to_owned(),
         "grant insert, delete on batches to cordwood_writer".to_owned(),
-        "grant update on ring_ctl to cordwood_writer".to_owned(),
+        "grant update on ring_ctl, contents_of to cordwood_writer".to_owned(),
+        "grant insert, update on sealed_leaves to cordwood_writer".to_owned(),
+        "grant insert on leaf_tenants to cordwood_writer".to_owned(),
+        "grant insert, delete on wanted_leaves to cordwood_writer".to_owned(),
     ];
     for ring in 0..crate::ring::RINGS {
         all.push(format!("grant insert, truncate on ring_{ring}, rollup_ring_{ring} to cordwood_writer"));

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalogue;
 use crate::connect::Store;
+use crate::contents::{self, Noted};
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
@@ -45,8 +46,8 @@ pub trait Sorter: Send {
 /// What a [`Sorter`] gives back.
 #[derive(Debug, Default)]
 pub struct Sorted {
-    /// With their retention class; each within one leaf.
-    pub sealed: Vec<BlockRow>,
+    /// With their retention class, beside the lower bound of their table partition, microseconds.
+    pub sealed: Vec<(i64, BlockRow)>,
     /// With their level group: no leaf for them yet.
     pub carried: Vec<BlockRow>,
     /// Records and bytes by class whose retention had passed.
@@ -92,19 +93,18 @@ pub struct Sealing {
 }
 
 impl Sealing {
-    /// `None`: another session seals.
+    /// `None`: another session seals. After one of an older version it reads what every table partition holds.
     pub async fn claim(store: &Store) -> Result<Option<Sealing>, StoreError> {
         let client = store.client("cordwood sealer").await?;
         let row = client
             .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_SEALER])
             .await
             .map_err(StoreError::sql("lock", "sealing"))?;
-        Ok(row.get::<_, bool>(0).then_some(Sealing {
-            client,
-            carried_under: None,
-            rings_full: false,
-            kill_at: None,
-        }))
+        if !row.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        contents::complete(&client).await?;
+        Ok(Some(Sealing { client, carried_under: None, rings_full: false, kill_at: None }))
     }
 
     /// Records that are not sealed, from the transactions' own counts (the carried ones apart).
@@ -168,6 +168,7 @@ impl Sealing {
             index: 0,
             all,
             carry: None,
+            noted: Noted::default(),
             done: Round::default(),
             kill_at,
         };
@@ -206,6 +207,7 @@ impl Sealing {
         kill(&transaction, kill_at, Step::Copied).await?;
         work.mark(&transaction).await?;
         work.count(&transaction, &sorted).await?;
+        work.noted.write(&transaction, work.round).await?;
         kill(&transaction, kill_at, Step::Moved).await?;
         let row =
             transaction.query_one("select (pg_current_xact_id()::text::numeric % 4294967296)::bigint", &[]);
@@ -331,6 +333,7 @@ struct Work {
     /// The carried records of earlier rounds too.
     all: bool,
     carry: Option<Carry>,
+    noted: Noted,
     done: Round,
     kill_at: Option<Step>,
 }
@@ -352,13 +355,14 @@ impl Work {
         last: bool,
     ) -> Result<(), StoreError> {
         let bytes: usize =
-            sorted.sealed.iter().map(|b| b.payload.len() + b.bloom.len() + b.postings.len() + 128).sum();
+            sorted.sealed.iter().map(|(_, b)| b.payload.len() + b.bloom.len() + b.postings.len() + 128).sum();
         if sorted.sealed.is_empty() || (bytes < COPY_BYTES && !last) {
             return Ok(());
         }
         let mut buffer = CopyBuffer::with_capacity(bytes);
-        for block in sorted.sealed.drain(..) {
+        for (leaf_from_us, block) in sorted.sealed.drain(..) {
             buffer.sealed_block(self.round, self.index, &block);
+            self.noted.block(leaf_from_us, &block);
             self.index += 1;
             self.done.blocks += 1;
             self.done.records += u64::from(block.count);

@@ -4,6 +4,8 @@
 
 #[path = "store/carry_and_follow.rs"]
 mod carry_and_follow;
+#[path = "store/contents.rs"]
+mod contents;
 #[path = "store/pages.rs"]
 mod pages;
 #[path = "store/postings.rs"]

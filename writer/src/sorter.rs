@@ -218,6 +218,6 @@ impl Sorter for RecordSorter {
     }
 }
 
-fn sealed(block: SealedBlock) -> BlockRow {
-    BlockRow::of(block.leaf.class, block.tenant.into(), block.block)
+fn sealed(block: SealedBlock) -> (i64, BlockRow) {
+    (block.leaf.from_us, BlockRow::of(block.leaf.class, block.tenant.into(), block.block))
 }

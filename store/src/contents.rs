@@ -1,0 +1,149 @@
+//! What each table partition holds: blocks, bytes, its oldest record, and of which tenants. Sealing notes it in its own transaction,
+//! so that nobody has to look into hundreds of tables to know it.
+//!
+//! Promise: while [`is_complete`] holds in a snapshot, a tenant without a row for a class has no sealed record in it in this
+//! snapshot. An older version's sealer notes nothing; the next sealer of this version then reads the partitions anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cordwood_core::retention::class::{ClassId, leaf_table};
+use jiff::Timestamp;
+use tokio_postgres::{Client, GenericClient};
+
+use crate::error::StoreError;
+use crate::ring::BlockRow;
+use crate::scope::TenantScope;
+
+/// A table partition by its class and lower bound, microseconds.
+pub type LeafKey = (i32, i64);
+
+/// Whether both tables hold all that was sealed.
+const COMPLETE: &str = "(select c.round = r.round from contents_of c, ring_ctl r)";
+
+/// What a round put where.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    /// Blocks, and begin of the oldest.
+    leaves: BTreeMap<LeafKey, (i64, i64)>,
+    tenants: BTreeSet<(String, LeafKey)>,
+}
+
+impl Noted {
+    pub fn block(&mut self, leaf_from_us: i64, block: &BlockRow) {
+        let leaf = (block.class, leaf_from_us);
+        let noted = self.leaves.entry(leaf).or_insert((0, i64::MAX));
+        noted.0 += 1;
+        noted.1 = noted.1.min(block.time_from_us);
+        let tenant = (block.tenant.to_string(), leaf);
+        if !self.tenants.contains(&tenant) {
+            self.tenants.insert(tenant);
+        }
+    }
+
+    /// In the transaction of the round, after its blocks. `round`: its number.
+    pub async fn write(&self, client: &impl GenericClient, round: i64) -> Result<(), StoreError> {
+        let time = |us: &i64| Timestamp::from_microsecond(*us).unwrap_or_default();
+        let classes: Vec<i32> = self.leaves.keys().map(|leaf| leaf.0).collect();
+        let from: Vec<Timestamp> = self.leaves.keys().map(|leaf| time(&leaf.1)).collect();
+        let tables: Vec<String> =
+            self.leaves.keys().map(|leaf| leaf_table(ClassId(leaf.0), leaf.1)).collect();
+        let blocks: Vec<i64> = self.leaves.values().map(|noted| noted.0).collect();
+        let oldest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.1)).collect();
+        client
+            .execute(
+                "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest) \
+                 select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0), oldest \
+                 from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[]) \
+                   as u (class, time_from, leaf, blocks, oldest) \
+                 on conflict (class, time_from) do update set blocks = s.blocks + excluded.blocks, \
+                   bytes = excluded.bytes, oldest = least(s.oldest, excluded.oldest), sealed = now()",
+                &[&classes, &from, &tables, &blocks, &oldest],
+            )
+            .await
+            .map_err(StoreError::sql("note", "what the table partitions hold"))?;
+        let tenants: Vec<&str> = self.tenants.iter().map(|(tenant, _)| tenant.as_str()).collect();
+        let classes: Vec<i32> = self.tenants.iter().map(|(_, leaf)| leaf.0).collect();
+        let from: Vec<Timestamp> = self.tenants.iter().map(|(_, leaf)| time(&leaf.1)).collect();
+        client
+            .execute(
+                "insert into leaf_tenants (tenant, class, time_from) \
+                 select * from unnest($1::text[], $2::int[], $3::timestamptz[]) on conflict do nothing",
+                &[&tenants, &classes, &from],
+            )
+            .await
+            .map_err(StoreError::sql("note", "whose records the table partitions hold"))?;
+        client
+            .execute("update contents_of set round = $1::bigint where round = $1::bigint - 1", &[&round])
+            .await
+            .map(drop)
+            .map_err(StoreError::sql("note", "the round"))
+    }
+}
+
+/// Whether what is noted is all there is, in the snapshot of the client's transaction.
+pub async fn is_complete(client: &impl GenericClient) -> Result<bool, StoreError> {
+    let row = client.query_one(&format!("select {COMPLETE}"), &[]).await;
+    Ok(row.map_err(StoreError::sql("read", "contents_of"))?.get(0))
+}
+
+/// The classes in which the tenants of `scope` have sealed records, ascending. `None`: not known, it may be any. Blocks that are listed
+/// by it must be listed in the same snapshot: what is sealed later may be of a class that is not among these.
+pub async fn classes_of(
+    client: &impl GenericClient,
+    scope: &TenantScope,
+) -> Result<Option<Vec<i32>>, StoreError> {
+    let sql = format!(
+        "select {COMPLETE}, array(select distinct class from leaf_tenants \
+         where $1::text[] is null or tenant = any($1) order by class)"
+    );
+    let row = client.query_one(&sql, &[&scope.parameter()]).await;
+    let row = row.map_err(StoreError::sql("read", "the classes of the tenants"))?;
+    Ok(row.get::<_, bool>(0).then(|| row.get(1)))
+}
+
+/// Reads what every table partition holds, unless all of it is noted. For the session that holds the sealer's lock: nobody seals
+/// meanwhile. One table at a time, each a transaction of its own: all of them together could need more locks than PostgreSQL has.
+pub(crate) async fn complete(client: &Client) -> Result<(), StoreError> {
+    if is_complete(client).await? {
+        return Ok(());
+    }
+    let leaves = client
+        .query("select class, time_from from leaves order by class, time_from", &[])
+        .await
+        .map_err(StoreError::sql("read", "the table partitions"))?;
+    tracing::info!(partitions = leaves.len(), "reading what the table partitions hold");
+    for row in leaves {
+        let (class, from): (i32, Timestamp) = (row.get(0), row.get(1));
+        let table = leaf_table(ClassId(class), from.as_microsecond());
+        let sql = |operation| StoreError::sql(operation, &table);
+        let there = "select to_regclass($1) is not null and pg_relation_size(to_regclass($1)) > 0";
+        let there = client.query_one(there, &[&table]).await.map_err(sql("look for"))?;
+        if !there.get::<_, Option<bool>>(0).unwrap_or(false) {
+            continue;
+        }
+        // Each tenant is one probe of the index.
+        let tenants = format!(
+            "with recursive t as ( \
+               (select tenant from {table} order by tenant limit 1) \
+               union all select (select n.tenant from {table} n where n.tenant > t.tenant order by n.tenant limit 1) \
+               from t where t.tenant is not null) \
+             insert into leaf_tenants (tenant, class, time_from) \
+             select tenant, $1, $2 from t where tenant is not null on conflict do nothing"
+        );
+        client.execute(&tenants, &[&class, &from]).await.map_err(sql("read the tenants of"))?;
+        let sizes = format!(
+            "insert into sealed_leaves (class, time_from, blocks, bytes, oldest) \
+             select $1, $2, greatest(reltuples, 1)::bigint, pg_total_relation_size(oid), \
+               (select time_from from {table} order by time_to, id limit 1) \
+             from pg_class where oid = to_regclass('{table}') and exists (select from {table}) \
+             on conflict (class, time_from) do update set bytes = excluded.bytes, \
+               oldest = least(sealed_leaves.oldest, excluded.oldest)"
+        );
+        client.execute(&sizes, &[&class, &from]).await.map_err(sql("read the size of"))?;
+    }
+    client
+        .execute("update contents_of set round = (select round from ring_ctl)", &[])
+        .await
+        .map(drop)
+        .map_err(StoreError::sql("note", "the round"))
+}
