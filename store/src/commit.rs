@@ -96,6 +96,7 @@ impl std::ops::AddAssign for StreamCounts {
 pub struct RollupRow {
     pub minute_us: i64,
     pub tenant: Arc<str>,
+    pub namespace: Arc<str>,
     pub service: Arc<str>,
     pub source: Arc<str>,
     pub level: Level,

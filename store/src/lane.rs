@@ -228,11 +228,12 @@ impl Lane {
         let mut buffer = CopyBuffer::with_capacity(commit.rollup.len() * 128);
         for row in &commit.rollup {
             buffer
-                .row(9)
+                .row(10)
                 .int2(self.lane)
                 .int8(seq)
                 .time(row.minute_us)
                 .bytes(row.tenant.as_bytes())
+                .bytes(row.namespace.as_bytes())
                 .bytes(row.service.as_bytes())
                 .bytes(row.source.as_bytes())
                 .int2(row.level as i16)

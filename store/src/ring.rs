@@ -80,7 +80,8 @@ pub fn copy_ring(ring: i16) -> String {
 
 pub fn copy_rollup_ring(ring: i16) -> String {
     format!(
-        "copy rollup_ring_{ring} (lane, seq, minute, tenant, service, source, level, count, bytes) from stdin binary"
+        "copy rollup_ring_{ring} (lane, seq, minute, tenant, namespace, service, source, level, count, bytes) \
+         from stdin binary"
     )
 }
 

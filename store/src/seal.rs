@@ -411,11 +411,11 @@ impl Work {
         let sql = StoreError::sql;
         transaction
             .execute(
-                "insert into rollup as r (minute, tenant, service, source, level, count, bytes) \
-                 select minute, tenant, service, source, level, sum(count)::bigint, sum(bytes)::bigint \
+                "insert into rollup as r (minute, tenant, namespace, service, source, level, count, bytes) \
+                 select minute, tenant, namespace, service, source, level, sum(count)::bigint, sum(bytes)::bigint \
                  from rollup_fresh f join seals z using (lane) where f.seq > z.upto \
-                 group by minute, tenant, service, source, level order by 1, 2, 3, 4, 5 \
-                 on conflict (minute, tenant, service, source, level) do update \
+                 group by minute, tenant, namespace, service, source, level order by 1, 2, 3, 4, 5, 6 \
+                 on conflict (minute, tenant, namespace, service, source, level) do update \
                  set count = r.count + excluded.count, bytes = r.bytes + excluded.bytes",
                 &[],
             )

@@ -287,6 +287,10 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     );
     ensure!(counts[1] == 0, "the rings hold {} blocks of waste", counts[1]);
     check_exactly_once(&support::stored(&client).await?, &streams)?;
+    // Streams 0 and 3 share a namespace.
+    let counted = "select coalesce(sum(count), 0)::bigint from rollup where namespace = 'ns-0'";
+    let counted: i64 = client.query_one(counted, &[]).await?.get(0);
+    ensure!(counted as u64 == streams[0].next + streams[3].next, "{counted} counted in ns-0");
     let checks = checks.load(Ordering::Relaxed);
     ensure!(checks > 50, "only {checks} checks");
     tracing::info!(version, kills, sealed, written, checks, "sealing under kills");
@@ -385,16 +389,9 @@ async fn searches_18() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_keeps_nobody_waiting() -> Result<()> {
     let postgres = Postgres::start(18).await?;
-    let store = Store::connect(&Settings::url(postgres.url())).await?;
-    migrate::run(&store).await?;
-    let admin = postgres.client().await?;
-    admin
-        .batch_execute(
-            "delete from refinery_schema_history where version > 2; alter table blocks drop column postings; \
-             alter table classes drop column wanted_grace_us",
-        )
-        .await?;
-    let dump = postgres.client().await?;
+    let store = support::store_of_version_2(&postgres, "old").await?;
+    let admin = postgres.client_of("old").await?;
+    let dump = postgres.client_of("old").await?;
     dump.batch_execute("begin; select count(*) from blocks").await?;
     let migrating = tokio::spawn({
         let store = store.clone();
@@ -409,7 +406,7 @@ async fn a_migration_keeps_nobody_waiting() -> Result<()> {
     ensure!(!migrating.is_finished(), "{:?}", migrating.await?);
     dump.batch_execute("commit").await?;
     let migrated = tokio::time::timeout(Duration::from_secs(30), migrating).await???;
-    ensure!(migrated.applied.len() == 2, "{migrated:?}");
+    ensure!(migrated.applied.first().is_some_and(|first| first.contains("V3")), "{migrated:?}");
     migrate::check(&store).await?;
     Ok(())
 }

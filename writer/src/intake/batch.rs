@@ -14,6 +14,7 @@ use cordwood_core::record::{Flags, Record};
 use cordwood_store::commit::{LossRow, StreamCounts, Watermark, WatermarkKey, WatermarkStep};
 use memchr::memmem;
 
+use super::pending::RollupKey;
 use super::{Intake, Remembered};
 use crate::feed::FeedRecord;
 use crate::source::Message;
@@ -26,6 +27,7 @@ struct Shared<'a> {
     origin_id: OriginId,
     origin: &'a Arc<Origin>,
     tenant: Arc<str>,
+    namespace: Arc<str>,
     service: Arc<str>,
 }
 
@@ -39,8 +41,9 @@ impl Intake {
         now_us: i64,
     ) {
         let (origin_id, origin) = self.intern_origin(batch.origin);
-        let (tenant, service) = (self.intern(&origin.tenant), self.intern(&origin.service));
-        let shared = Shared { message, origin_id, origin: &origin, tenant, service };
+        let (tenant, namespace) = (self.intern(&origin.tenant), self.intern(&origin.namespace));
+        let service = self.intern(&origin.service);
+        let shared = Shared { message, origin_id, origin: &origin, tenant, namespace, service };
         let first_index = *index;
         *index += batch.records.len() as u32;
         let Some(header) = batch.header else {
@@ -145,8 +148,14 @@ impl Intake {
         }
         let sources: Vec<Arc<str>> = minutes.sources.iter().map(|source| self.intern(source)).collect();
         for ((minute, level, source), (count, bytes)) in minutes.into_counts() {
-            let (tenant, service) = (shared.tenant.clone(), shared.service.clone());
-            let key = (minute * MINUTE_US, tenant, service, sources[source].clone(), level);
+            let key = RollupKey {
+                minute_us: minute * MINUTE_US,
+                tenant: shared.tenant.clone(),
+                namespace: shared.namespace.clone(),
+                service: shared.service.clone(),
+                source: sources[source].clone(),
+                level,
+            };
             self.pending.rollup(key, count, bytes);
         }
     }

@@ -19,7 +19,16 @@ use crate::source::Message;
 const FRESH_LEVEL: i32 = 1;
 const SPARE_BUILDERS_MAX: usize = 128;
 
-pub type RollupKey = (i64, Arc<str>, Arc<str>, Arc<str>, Level);
+/// What records are counted by, minute by minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RollupKey {
+    pub minute_us: i64,
+    pub tenant: Arc<str>,
+    pub namespace: Arc<str>,
+    pub service: Arc<str>,
+    pub source: Arc<str>,
+    pub level: Level,
+}
 
 #[derive(Default)]
 pub struct Pending {
@@ -117,10 +126,10 @@ impl Pending {
                 self.spare.push(builder);
             }
         }
-        let rollup =
-            self.rollup.drain().map(|((minute_us, tenant, service, source, level), (count, bytes))| {
-                RollupRow { minute_us, tenant, service, source, level, count, bytes }
-            });
+        let rollup = self.rollup.drain().map(|(key, (count, bytes))| {
+            let RollupKey { minute_us, tenant, namespace, service, source, level } = key;
+            RollupRow { minute_us, tenant, namespace, service, source, level, count, bytes }
+        });
         let commit = Commit {
             blocks: std::mem::take(&mut self.blocks),
             records: self.records as u64,

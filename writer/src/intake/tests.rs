@@ -30,7 +30,12 @@ fn message(kafka_offset: u64, prev: u64, lines: &[(u64, i64, &str)]) -> Message 
         rejected: 0,
         loss: None,
     };
-    let origin = Origin { tenant: "shop\0eu".into(), service: "api".into(), ..Origin::default() };
+    let origin = Origin {
+        tenant: "shop\0eu".into(),
+        namespace: "shop".into(),
+        service: "api".into(),
+        ..Origin::default()
+    };
     let payload = builder.finish(&header, &origin, NOW_US * 1000).into();
     Message { topic_partition: 2, kafka_offset, provenance: Provenance::Agent, payload }
 }
@@ -143,6 +148,7 @@ fn the_rollup_counts_by_minute_and_source() {
         (40, at(1), "plain"),
     ];
     let prepared = take(&mut intake, vec![message(0, 0, &lines)]);
+    assert!(prepared.commit.rollup.iter().all(|row| &*row.namespace == "shop"));
     let mut rows: Vec<_> =
         prepared.commit.rollup.iter().map(|row| (row.minute_us, row.source.to_string(), row.count)).collect();
     rows.sort();
