@@ -16,6 +16,7 @@ mod loss;
 mod progress;
 mod reader;
 mod report;
+mod room;
 mod rotation;
 mod round;
 pub mod rules;
@@ -88,7 +89,7 @@ pub async fn run(
         started: Instant::now(),
         buffer: Vec::new(),
         paused_until_ms: 0,
-        unfinished_bytes: 0,
+        unfinished: room::Unfinished::default(),
         config,
         context,
         rules,

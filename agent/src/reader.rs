@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::context::{Asked, ContextSource, Lookup, Source, parse_pod_folder};
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::folder::Folder;
+use crate::room::Unfinished;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
 use crate::telemetry::{Tally, Telemetry};
@@ -69,8 +70,8 @@ pub(crate) struct Reader {
     pub buffer: Vec<u8>,
     /// After a failure nothing is read until then.
     pub paused_until_ms: i64,
-    /// Bytes of records whose ends were not read yet, of all runs.
-    pub unfinished_bytes: usize,
+    /// Records whose ends were not read yet, of all runs.
+    pub unfinished: Unfinished,
 }
 
 impl Reader {

@@ -170,7 +170,7 @@ impl Run {
             self.cut_all(settings, ship, tally, clock);
         }
         self.enter(index);
-        let mut max = CHUNK_BYTES;
+        let mut max = settings.chunk_bytes;
         loop {
             let file = &mut self.files[index];
             let chunk = match file.read(buffer, max) {
@@ -538,6 +538,8 @@ pub struct Settings<'a> {
     pub grace_ms: i64,
     /// Bytes of the largest message that is taken.
     pub message_bytes_max: usize,
+    /// Bytes that are read at once; a longer line is read in a larger piece.
+    pub chunk_bytes: usize,
 }
 
 impl<'a> Settings<'a> {
@@ -546,6 +548,7 @@ impl<'a> Settings<'a> {
             batch: &config.batch,
             grace_ms: config.read.rotation_grace_ms as i64,
             message_bytes_max: ship.message_bytes_max(),
+            chunk_bytes: CHUNK_BYTES,
         }
     }
 

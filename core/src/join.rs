@@ -127,6 +127,14 @@ impl Join {
         .map(|pending| pending.start)
     }
 
+    /// Whether one of them holds [`RECORD_BYTES_MAX`].
+    pub fn is_full(&self) -> bool {
+        [&self.stdout, &self.stderr]
+            .into_iter()
+            .flatten()
+            .any(|pending| pending.content.len() >= RECORD_BYTES_MAX)
+    }
+
     /// Bytes of content that are held.
     pub fn pending_bytes(&self) -> usize {
         [&self.stdout, &self.stderr].into_iter().flatten().map(|pending| pending.content.len()).sum()

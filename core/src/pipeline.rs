@@ -140,6 +140,11 @@ impl Pipeline {
         self.ends_here[io as usize]
     }
 
+    /// Whether an unfinished record holds all that a record may: what follows of it is cut off.
+    pub fn is_full(&self) -> bool {
+        self.join.is_full()
+    }
+
     /// Bytes of unfinished records in memory.
     pub fn held_bytes(&self) -> usize {
         self.join.pending_bytes()

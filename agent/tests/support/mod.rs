@@ -435,6 +435,15 @@ impl Agent {
     }
 
     pub fn start_with(root: &Path, store: &Store, inputs: &str, limits: Limits) -> Agent {
+        Agent::start_all(root, store.clone(), inputs, limits)
+    }
+
+    /// Sends what containers below `pods` write to this sink.
+    pub fn start_sink(root: &Path, sink: impl Sink + 'static, limits: Limits) -> Agent {
+        Agent::start_all(root, sink, &format!("pods_dir: {}/pods", root.display()), limits)
+    }
+
+    fn start_all(root: &Path, sink: impl Sink + 'static, inputs: &str, limits: Limits) -> Agent {
         let Limits { batch_bytes_max, memory_bytes_max, held_removed_bytes_max, scan_interval_ms } = limits;
         let yaml = format!(
             "{{node: n, {inputs}, state_dir: {0}/state, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
@@ -453,7 +462,7 @@ impl Agent {
         let waker = Waker::new().unwrap();
         let running = cordwood_agent::run(
             config,
-            store.clone(),
+            sink,
             context,
             receiver,
             telemetry.clone(),
@@ -468,6 +477,16 @@ impl Agent {
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Without regard to what becomes of what is not acknowledged.
+    pub async fn stop_at_once(self) {
+        self.shutdown.cancel();
+        let _ = self.task.await;
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.telemetry.status().stalled
     }
 
     /// The checkpoint as it is on disk now.

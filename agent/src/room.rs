@@ -1,0 +1,217 @@
+//! The room that bytes take which were read and not acknowledged, and records whose ends were not read yet.
+//! Promises: where such records take more than half of the room, the one that began first is read on first; nobody waits
+//! until it has ended, and where room would run out the longest goes unfinished.
+
+use std::collections::BTreeMap;
+
+use cordwood_core::identity::Io;
+use cordwood_core::pipeline::Pipeline;
+
+use crate::reader::Reader;
+use crate::round::{End, Turn};
+use crate::run::{Clock, Settings};
+
+/// Bytes that a run is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
+/// line, so that a whole one is among them.
+const CROWDED_TURN_BYTES_MAX: usize = 32 << 10;
+/// Where unfinished records take too much room, an end that did not come for so long is not waited for.
+const UNFINISHED_MS: i64 = 1_000;
+
+/// What is held of records whose ends were not read yet, by run.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    runs: BTreeMap<u64, Begun>,
+    bytes: usize,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Begun {
+    bytes: usize,
+    /// Where the records of stdout and stderr begin.
+    starts: [Option<u64>; 2],
+    /// Those that began first have the lowest.
+    order: u64,
+}
+
+impl Unfinished {
+    /// Looks at a run again after something was read of it, or sent.
+    pub fn note(&mut self, run: u64, pipeline: &Pipeline) {
+        let bytes = pipeline.held_bytes();
+        let before = self.runs.remove(&run);
+        self.bytes = self.bytes + bytes - before.as_ref().map_or(0, |before| before.bytes);
+        if bytes == 0 {
+            return;
+        }
+        let starts = [Io::Stdout, Io::Stderr].map(|io| pipeline.pending_start(io));
+        let same =
+            |before: &Begun| before.starts.iter().zip(&starts).all(|(was, is)| was.is_none() || was == is);
+        let order = match before.filter(same) {
+            Some(before) => before.order,
+            None => {
+                self.next += 1;
+                self.next
+            }
+        };
+        self.runs.insert(run, Begun { bytes, starts, order });
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes held of one run.
+    fn of(&self, run: u64) -> usize {
+        self.runs.get(&run).map_or(0, |begun| begun.bytes)
+    }
+
+    fn longest(&self) -> Option<u64> {
+        self.runs.iter().max_by_key(|(_, begun)| begun.bytes).map(|(run, _)| *run)
+    }
+
+    fn oldest_first(&self) -> Vec<u64> {
+        let mut runs: Vec<(u64, u64)> = self.runs.iter().map(|(run, begun)| (begun.order, *run)).collect();
+        runs.sort_unstable();
+        runs.into_iter().map(|(_, run)| run).collect()
+    }
+}
+
+impl Reader {
+    pub fn has_room(&self) -> bool {
+        !self.ship.is_stalled() && self.held_bytes() < self.config.read.memory_bytes_max
+    }
+
+    /// Bytes read and not acknowledged.
+    pub fn held_bytes(&self) -> usize {
+        self.ship.held_bytes() + self.unfinished.bytes()
+    }
+
+    /// Whether unfinished records take more than half of the room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.unfinished.bytes() > self.config.read.memory_bytes_max / 2
+    }
+
+    fn crowded_turn_bytes(&self) -> usize {
+        CROWDED_TURN_BYTES_MAX.min(self.config.read.memory_bytes_max / 16)
+    }
+
+    /// Whether unfinished records leave so little room that nobody could be read a few more lines.
+    fn is_overcrowded(&self) -> bool {
+        self.unfinished.bytes() + self.crowded_turn_bytes() > self.config.read.memory_bytes_max / 4 * 3
+    }
+
+    /// What was sent or flushed since the last look.
+    fn count_unfinished(&mut self) {
+        let begun: Vec<u64> = self.unfinished.runs.keys().chain(&self.active).copied().collect();
+        for id in begun {
+            match self.runs.get(&id) {
+                Some(run) => self.unfinished.note(id, &run.pipeline),
+                None => self.unfinished.note(id, &Pipeline::new()),
+            }
+        }
+    }
+
+    /// The unfinished records of a run go as they are; what follows of them is a record of its own.
+    fn flush(&mut self, id: u64, clock: Clock) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let settings = Settings::new(&self.config, &self.ship);
+        run.flush_unfinished(&settings, &mut self.ship, &mut self.tally, clock);
+        self.unfinished.note(id, &run.pipeline);
+    }
+
+    /// Records whose ends do not come may not use up the room that all others need: the longest goes unfinished. So does
+    /// one that holds as much as a record may: all that follows of it would be cut off.
+    pub(crate) fn bound_unfinished(&mut self, clock: Clock) {
+        self.count_unfinished();
+        if self.is_crowded() {
+            for id in self.unfinished.oldest_first() {
+                if self.runs.get(&id).is_some_and(|run| run.pipeline.is_full()) {
+                    self.flush(id, clock);
+                }
+            }
+        }
+        for _ in 0..=self.unfinished.runs.len() {
+            if !self.is_overcrowded() {
+                return;
+            }
+            let Some(id) = self.unfinished.longest() else { return };
+            self.flush(id, clock);
+        }
+    }
+
+    /// Where many long records are begun at once, none would be read to its end before the room is gone: the one that began
+    /// first is read on. It has one turn for this in each round, as everybody has one. An end that does not come is not
+    /// waited for.
+    pub(crate) fn read_on_unfinished(&mut self, clock: Clock) -> Turn {
+        let mut turn = Turn { end: End::AtEnd, took: false };
+        for id in self.unfinished.oldest_first() {
+            if !self.is_crowded() {
+                return turn;
+            }
+            turn = self.take_turn(id, clock);
+            match turn.end {
+                End::More | End::NoRoom => return turn,
+                End::AtEnd | End::Waits | End::Failed => {}
+            }
+            let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.last_data_ms);
+            if idle_ms > UNFINISHED_MS {
+                self.flush(id, clock);
+            }
+        }
+        turn
+    }
+
+    /// A turn in the crowded room: a few lines, of whoever has no long record begun. (Those are read on one after the other.)
+    pub(crate) fn take_crowded_turn(&mut self, id: u64, clock: Clock) -> Turn {
+        if self.unfinished.of(id) >= self.crowded_turn_bytes() {
+            return Turn { end: End::Waits, took: false };
+        }
+        if self.is_overcrowded() {
+            return Turn { end: End::NoRoom, took: false };
+        }
+        self.read_chunks(id, 1, self.crowded_turn_bytes(), clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cordwood_core::gate::Gate;
+    use cordwood_core::pipeline::{Format, Kept, Now, Output, Span};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Output for Nobody {
+        fn kept(&mut self, _record: Kept<'_>) {}
+        fn gated(&mut self, _span: Span) {}
+    }
+
+    fn feed(pipeline: &mut Pipeline, text: &str, at: u64) {
+        let now = Now { format: Format::Cri, gate: &Gate::default(), time_ns: 0 };
+        pipeline.feed(text.as_bytes(), at, &now, &mut Nobody);
+    }
+
+    #[test]
+    fn whoever_ended_a_record_is_behind_those_that_wait() {
+        let part = |io: &str, tag: char| format!("2026-11-21T02:24:31Z {io} {tag} 0123456789\n");
+        let mut unfinished = Unfinished::default();
+        let mut pipelines = [Pipeline::new(), Pipeline::new(), Pipeline::new()];
+        for (run, pipeline) in pipelines.iter_mut().enumerate() {
+            feed(pipeline, &part("stdout", 'P'), 0);
+            unfinished.note(run as u64, pipeline);
+        }
+        assert_eq!((unfinished.oldest_first(), unfinished.bytes()), (vec![0, 1, 2], 30));
+        // It goes on, and a record of its other output begins: it stays where it was.
+        feed(&mut pipelines[0], &(part("stdout", 'P') + &part("stderr", 'P')), 100);
+        unfinished.note(0, &pipelines[0]);
+        assert_eq!((unfinished.oldest_first(), unfinished.longest()), (vec![0, 1, 2], Some(0)));
+        // One ends and the next begins within one look.
+        feed(&mut pipelines[0], &(part("stdout", 'F') + &part("stdout", 'P')), 200);
+        unfinished.note(0, &pipelines[0]);
+        assert_eq!((unfinished.oldest_first(), unfinished.bytes()), (vec![1, 2, 0], 40));
+        feed(&mut pipelines[1], &part("stdout", 'F'), 300);
+        unfinished.note(1, &pipelines[1]);
+        assert_eq!((unfinished.oldest_first(), unfinished.bytes()), (vec![2, 0], 30));
+    }
+}
