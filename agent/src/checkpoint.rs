@@ -47,11 +47,16 @@ pub fn load(folder: &Path) -> io::Result<Loaded> {
 /// # Errors
 /// Disk full, no permission, ...; the old one is still there then.
 pub fn store(folder: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = folder.join("checkpoint.new");
+    replace(folder, NAME, bytes)
+}
+
+/// Writes a small file as a whole, by way of `<name>.new`.
+pub fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = folder.join(format!("{name}.new"));
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&new, folder.join(NAME))?;
+    fs::rename(&new, folder.join(name))?;
     File::open(folder)?.sync_all()
 }
 

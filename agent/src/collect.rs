@@ -11,7 +11,7 @@ use cordwood_core::limits::BATCH_RECORDS_MAX;
 use cordwood_core::pipeline::{Kept, Output, Span};
 use cordwood_core::record::Flags;
 
-use crate::context::Context;
+use crate::context::{Context, Source};
 use crate::run::{Clock, Settings};
 use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{LogFile, Outstanding};
@@ -37,7 +37,7 @@ pub struct Stream {
 /// Takes the pipeline's output into the batches of one file.
 pub struct Collector<'a> {
     pub run: u64,
-    pub restart: u32,
+    pub source: &'a Source,
     pub file: &'a mut LogFile,
     pub streams: &'a mut [Stream; 2],
     pub pins: &'a mut Vec<Pin>,
@@ -86,11 +86,12 @@ impl Collector<'_> {
             batch.file_seq, self.file.seq,
             "a batch accounts for the file that it was opened in"
         );
+        let key = self.file.stream_key(self.source, io).map_or_else(|| Arc::clone(&stream.key), Arc::new);
         let header = BatchHeader {
-            stream: (*stream.key).clone(),
+            stream: (*key).clone(),
             io,
             file: self.file.id,
-            restart: self.restart,
+            restart: self.source.restart(),
             prev: self.file.ends[io as usize],
             end: batch.end,
             lines: batch.lines,
@@ -103,7 +104,7 @@ impl Collector<'_> {
         let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from.clone());
         self.tally.gated_records += batch.gated;
         let ticket =
-            self.ship.cut(self.run, batch, &stream.key, &header, &self.context.origin, self.clock.wall_ns);
+            self.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.clock.wall_ns);
         self.file.ends[io as usize] = end;
         self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
         self.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin { ticket, file_seq, start }));

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cordwood_core::identity::{Io, StreamKey};
+use cordwood_core::identity::{Io, NodeIdentity, StreamKey};
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::pipeline::Format;
 
@@ -30,12 +30,13 @@ pub enum Source {
 }
 
 impl Source {
-    pub fn stream_key(&self, io: Io) -> StreamKey {
+    /// `node`: whose plain files these are; absent in the keys of before.
+    pub fn stream_key(&self, node: Option<&NodeIdentity>, io: Io) -> StreamKey {
         match self {
             Source::Container { uid, container, restart, .. } => {
                 StreamKey::of_container(uid, container, *restart, io)
             }
-            Source::File { path, .. } => StreamKey::of_file(path, io),
+            Source::File { path, .. } => StreamKey::of_file(node, path, io),
         }
     }
 

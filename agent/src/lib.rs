@@ -13,6 +13,7 @@ mod discover;
 mod folder;
 mod kafka_sink;
 mod loss;
+mod node_id;
 mod progress;
 mod reader;
 mod report;
@@ -66,6 +67,8 @@ pub async fn run(
     let folder = config.state_dir.clone();
     let loaded = checkpoint::load(&folder)
         .with_context(|| format!("use the state folder {} (setting state_dir)", folder.display()))?;
+    let node = node_id::load(&folder, &config.node)
+        .with_context(|| format!("use the state folder {} (setting state_dir)", folder.display()))?;
     let heartbeat = health.heartbeat("reader", Duration::from_secs(60));
     let mut tally = telemetry::Tally::default();
     tally.checkpoints_torn += u64::from(loaded.torn);
@@ -73,7 +76,8 @@ pub async fn run(
         ship: ship::Shipper::new(Box::new(sink), waker.clone()),
         discover: discover::Discover::new(config.pods_dir.clone(), &config.files),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
-        resume: loaded.checkpoint.runs.into_iter().map(|run| (run.key.clone(), run)).collect(),
+        resume: loaded.checkpoint.taken_over_by(&node).runs.into_iter().map(|run| (run.key.clone(), run)).collect(),
+        node,
         gone: VecDeque::new(),
         runs: BTreeMap::new(),
         by_key: HashMap::new(),

@@ -2,6 +2,7 @@
 //! Promises: each loss is told once it is known whose it is, and reading goes on behind it.
 
 use std::io;
+use std::sync::Arc;
 
 use cordwood_core::batch::{BatchHeader, LossRange};
 use cordwood_core::identity::Io;
@@ -31,15 +32,16 @@ impl Run {
         };
         let file = &mut self.files[index];
         let io = if file.ends[0] == 0 && file.ends[1] > 0 { Io::Stderr } else { Io::Stdout };
-        let stream = &self.streams[io as usize];
+        let key = file.stream_key(&self.source, io);
+        let key = key.map_or_else(|| Arc::clone(&self.streams[io as usize].key), Arc::new);
         let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
-        tracing::error!(stream = %stream.key, file = file.name, from = loss.from, bytes = loss.bytes,
+        tracing::error!(stream = %key, file = file.name, from = loss.from, bytes = loss.bytes,
             exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
         tally.lost_bytes += loss.bytes;
         tally.losses += 1;
         let mut batch = ship.open(file.seq, clock.mono_ms);
         let body = serde_json::json!({
-            "cordwood": "loss", "stream": stream.key.as_str(), "file": file.id.to_string(),
+            "cordwood": "loss", "stream": key.as_str(), "file": file.id.to_string(),
             "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
             "level": "ERROR", "message": format!("{} bytes of {} were lost: {}", loss.bytes, file.name, loss.reason),
         })
@@ -47,7 +49,7 @@ impl Run {
         batch.builder.push(clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
         ship.open_bytes += batch.builder.bytes();
         let header = BatchHeader {
-            stream: (*stream.key).clone(),
+            stream: (*key).clone(),
             io,
             file: file.id,
             restart: self.source.restart(),
@@ -61,7 +63,7 @@ impl Run {
             loss: Some(loss),
         };
         let start = header.prev;
-        let ticket = ship.cut(self.id, batch, &stream.key, &header, &context.origin, clock.wall_ns);
+        let ticket = ship.cut(self.id, batch, &key, &header, &context.origin, clock.wall_ns);
         file.ends[io as usize] = end;
         file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
     }

@@ -6,9 +6,10 @@ use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
 use cordwood_core::pipeline::Pipeline;
 
-use crate::run::{IOS, Run};
+use crate::run::{Clock, IOS, Run, Settings};
 use crate::ship::{Sent, Shipper};
 use crate::tail::{Bytes, LogFile};
+use crate::telemetry::Tally;
 
 impl Run {
     pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
@@ -71,6 +72,27 @@ impl Run {
             && !self.losses.iter().any(|(seq, _)| *seq == file.seq)
     }
 
+    /// The file's stream goes on under the key of now, from its first position on: the writer knows nothing of it yet, and
+    /// what lies before is accounted for under the key before. False: not all of that is acknowledged yet.
+    pub fn hand_over(
+        &mut self,
+        index: usize,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> bool {
+        self.cut_all(settings, ship, tally, clock);
+        if !self.is_settled(&self.files[index]) {
+            return false;
+        }
+        let file = &mut self.files[index];
+        file.key_before = None;
+        file.ends = [0; 2];
+        file.acked_ends = [0; 2];
+        true
+    }
+
     /// Everything that is not acknowledged is to be read again.
     pub fn go_back(&mut self, ship: &mut Shipper) {
         let positions: Vec<u64> = self.files.iter().map(|file| self.acknowledged_position(file)).collect();
@@ -121,6 +143,7 @@ impl Run {
             ends: file.acked_ends,
             size: file.size.max(position),
             done: file.finished_at_ms.is_some() && self.is_settled(file),
+            key_before: file.key_before.clone(),
         }
     }
 

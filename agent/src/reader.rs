@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
-use cordwood_core::identity::FileId;
+use cordwood_core::identity::{FileId, NodeIdentity};
 use cordwood_core::levels::{GateTarget, LevelRules};
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -46,6 +46,8 @@ pub(crate) struct Reader {
     pub ship: Shipper,
     pub discover: Discover,
     pub checkpoint: Writer,
+    /// In whose name plain files are read.
+    pub node: NodeIdentity,
     /// What the checkpoint says about runs that were not seen yet.
     pub resume: HashMap<String, RunCheckpoint>,
     /// Other programs' paths whose files are all gone, the last one last. A file that comes back may begin with the line of
@@ -113,7 +115,7 @@ impl Reader {
             if self.dirty && clock.mono_ms >= keep_at {
                 keep_at = clock.mono_ms + self.config.read.checkpoint_interval_ms as i64;
                 self.dirty = false;
-                self.checkpoint.put(self.make_checkpoint().encode());
+                self.checkpoint.put(self.make_checkpoint(false).encode());
             }
             let (written, errors) = self.checkpoint.counts();
             self.tally.checkpoints += written;
@@ -271,7 +273,7 @@ impl Reader {
         }
         self.next_run += 1;
         let id = self.next_run;
-        let mut run = Run::new(id, key.clone(), source, clock.mono_ms);
+        let mut run = Run::new(id, key.clone(), source, &self.node, clock.mono_ms);
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         if let Some(resume) = self.resume.remove(&key).or(gone) {
             run.remembered = resume.origin;
@@ -443,10 +445,11 @@ impl Reader {
         }
     }
 
-    fn make_checkpoint(&self) -> Checkpoint {
+    /// `clean`: nothing was sent that is not acknowledged.
+    fn make_checkpoint(&self, clean: bool) -> Checkpoint {
         let mut runs: Vec<RunCheckpoint> = self.runs.values().map(Run::checkpoint).collect();
         runs.extend(self.resume.values().chain(&self.gone).cloned());
-        Checkpoint { runs }
+        Checkpoint { node: Some(self.node.clone()), clean, runs }
     }
 
     fn sleep(&self, clock: Clock, due_ms: i64) {
@@ -509,7 +512,7 @@ impl Reader {
         }
         let left = self.ship.unanswered();
         self.telemetry.add(&mut self.tally);
-        let bytes = self.make_checkpoint().encode();
+        let bytes = self.make_checkpoint(left == 0).encode();
         tracing::info!(unacknowledged_batches = left, "stopped reading; the checkpoint is written");
         self.checkpoint.finish(&bytes)?;
         Ok(())

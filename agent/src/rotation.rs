@@ -377,6 +377,10 @@ impl Run {
         let file = &mut self.files[index];
         file.ends = resume.ends;
         file.acked_ends = resume.ends;
+        file.key_before = resume.key_before.map(|before| {
+            // (How long it is unpacked nobody knows yet.)
+            before.decided(resume.position, if entry.gzip { u64::MAX } else { stat.size })
+        });
         file.seek(resume.position)?;
         let marker = file.marker_at(resume.position);
         let is_same =
@@ -435,6 +439,7 @@ impl Run {
             ghost.size = resume.size;
             ghost.ends = resume.ends;
             ghost.acked_ends = resume.ends;
+            ghost.key_before = resume.key_before;
             ghost.finished_at_ms = Some(clock.mono_ms);
             self.files.push_front(ghost);
             let loss = LossRange {
@@ -531,6 +536,7 @@ impl Run {
                     ends: file.acked_ends,
                     size: file.size.max(file.position),
                     done: true,
+                    key_before: file.key_before,
                 });
             }
         }

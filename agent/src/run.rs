@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cordwood_core::batch::{LossRange, envelope_bytes_max};
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::gate::Gate;
-use cordwood_core::identity::{FileId, Io};
+use cordwood_core::identity::{FileId, Io, NodeIdentity};
 use cordwood_core::limits::RECORD_BYTES_MAX;
 use cordwood_core::pipeline::{Format, Now, Pipeline};
 
@@ -95,9 +95,9 @@ pub enum Step {
 }
 
 impl Run {
-    pub fn new(id: u64, key: String, source: Source, mono_ms: i64) -> Run {
+    pub fn new(id: u64, key: String, source: Source, node: &NodeIdentity, mono_ms: i64) -> Run {
         let stream = |io| Stream {
-            key: Arc::new(source.stream_key(io)),
+            key: Arc::new(source.stream_key(Some(node), io)),
             open: None,
             carry: Vec::new(),
             last_part: None,
@@ -170,6 +170,9 @@ impl Run {
             self.cut_all(settings, ship, tally, clock);
         }
         self.enter(index);
+        if self.files[index].is_at_handover() && !self.hand_over(index, settings, ship, tally, clock) {
+            return Ok(Step::Idle);
+        }
         let mut max = settings.chunk_bytes;
         loop {
             let file = &mut self.files[index];
@@ -195,8 +198,8 @@ impl Run {
                     return Ok(Step::More);
                 }
             };
-            let full = range.len() >= max;
-            let given = &buffer[range];
+            let (given, is_shared) = self.files[index].under_one_key(&buffer[range.clone()]);
+            let full = range.len() >= max || is_shared;
             let taken = self.feed(index, given, false, settings, ship, tally, clock);
             if taken > 0 {
                 self.last_data_ms = clock.mono_ms;
@@ -322,7 +325,7 @@ impl Run {
             settings.message_bytes_max.saturating_sub(envelope_bytes_max(&streams[0].key, &context.origin));
         let collector = Collector {
             run: *id,
-            restart: source.restart(),
+            source,
             file: &mut files[index],
             streams,
             pins,
@@ -476,8 +479,9 @@ impl Run {
 
     /// Whether inotify alone can tell when there is something to do again.
     pub fn may_rest(&self) -> bool {
-        let settled =
-            self.files.iter().all(|file| file.finished_at_ms.is_none() && file.superseded_at_ms.is_none());
+        let settled = self.files.iter().all(|file| {
+            file.finished_at_ms.is_none() && file.superseded_at_ms.is_none() && !file.is_at_handover()
+        });
         settled && self.gone_at_ms.is_none() && !self.has_open_batch() && self.context.is_some()
     }
 

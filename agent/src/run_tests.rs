@@ -16,7 +16,7 @@ fn run_with(folder: &std::path::Path, files: &[Option<&str>]) -> Run {
         container: "app".into(),
         restart: 0,
     };
-    let mut run = Run::new(1, source.key(), source, 0);
+    let mut run = Run::new(1, source.key(), source, &NodeIdentity::new("n", 1), 0);
     for content in files {
         let path = folder.join("0.log");
         std::fs::write(&path, content.unwrap_or_default()).unwrap();

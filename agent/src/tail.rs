@@ -8,12 +8,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use cordwood_core::identity::{FileId, Io};
+use cordwood_core::checkpoint::KeyBefore;
+use cordwood_core::identity::{FileId, Io, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
 use cordwood_core::pipeline::Format;
 use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::context::Source;
 use crate::folder::{Stat, stat_of};
 
 pub type GzipReader = MultiGzDecoder<io::BufReader<File>>;
@@ -62,6 +64,8 @@ pub struct LogFile {
     /// End of the last batch that was cut, by output: `prev` of the next.
     pub ends: [u64; 2],
     pub acked_ends: [u64; 2],
+    /// `ends` are those of an earlier stream key.
+    pub key_before: Option<KeyBefore>,
     pub outstanding: [VecDeque<Outstanding>; 2],
     pub removed: bool,
     /// It begins with the rest of a record from the file before.
@@ -101,6 +105,7 @@ impl LogFile {
             marker: Vec::new(),
             ends: [0; 2],
             acked_ends: [0; 2],
+            key_before: None,
             outstanding: [VecDeque::new(), VecDeque::new()],
             removed: false,
             continues: false,
@@ -183,6 +188,23 @@ impl LogFile {
             }
             Bytes::Gone => {}
         }
+    }
+
+    /// The stream's key that holds at the position, where it is not that of now.
+    pub fn stream_key(&self, source: &Source, io: Io) -> Option<StreamKey> {
+        self.key_before.as_ref().map(|before| source.stream_key(before.node.as_ref(), io))
+    }
+
+    /// What was begun under an earlier key is read; what follows goes under the key of now.
+    pub fn is_at_handover(&self) -> bool {
+        self.key_before.as_ref().is_some_and(|before| self.position >= before.until)
+    }
+
+    /// The part of what was read that goes under one key, and whether there is more that goes under another.
+    pub fn under_one_key<'a>(&self, given: &'a [u8]) -> (&'a [u8], bool) {
+        let share = self.key_before.as_ref().and_then(|before| before.share_of(given, self.position));
+        let share = share.unwrap_or(given.len());
+        (&given[..share], share < given.len())
     }
 
     /// Everything before it is acknowledged; `open` is what batches that are still open, or a record that is still

@@ -1,18 +1,57 @@
 //! The checkpoint's format: how far each file of a node has been read and acknowledged.
 //! Promises: what was written in whole comes back as it was; anything else (torn, zeroed, of a later version) is an error
-//! that says so, never a wrong position.
+//! that says so, never a wrong position. Version 1, which knew no node, is read; version 2 is written.
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::FileId;
+use crate::identity::{FileId, NodeIdentity};
+use crate::limits::KEY_HANDOVER_BYTES_MAX;
 use crate::origin::Origin;
 
 const MAGIC: &str = "cordwood-checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const VERSION_MIN: u32 = 1;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
+    /// In whose name the positions of plain files were acknowledged; none in version 1.
+    #[serde(default)]
+    pub node: Option<NodeIdentity>,
+    /// The agent stopped with everything acknowledged that it had sent.
+    #[serde(default)]
+    pub clean: bool,
     pub runs: Vec<RunCheckpoint>,
+}
+
+/// A plain file's stream key had another node in it, or none, when the file was begun. What may have been sent under that
+/// key is sent under it again, so that the writer recognizes it; what follows goes under the key of now, as the first of
+/// that stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyBefore {
+    pub node: Option<NodeIdentity>,
+    /// Lines that begin before this position go under that key; `u64::MAX`: not decided yet.
+    pub until: u64,
+}
+
+impl KeyBefore {
+    /// Decides `until` when the file is seen again, `size` bytes long and acknowledged up to `position`: nothing that was
+    /// written after the agent before has ended can have been sent by it.
+    #[must_use]
+    pub fn decided(self, position: u64, size: u64) -> KeyBefore {
+        let until = match self.until {
+            u64::MAX => size.min(position.saturating_add(KEY_HANDOVER_BYTES_MAX)),
+            until => until,
+        };
+        KeyBefore { until, ..self }
+    }
+
+    /// How many of the bytes `given` at `position` go under the key before: to the end of the line that begins before
+    /// `until`. `None`: all, that line does not end in them.
+    pub fn share_of(&self, given: &[u8], position: u64) -> Option<usize> {
+        let last = usize::try_from(self.until.saturating_sub(position)).unwrap_or(usize::MAX).checked_sub(1);
+        let Some(last) = last else { return Some(0) };
+        Some(last + memchr::memchr(b'\n', given.get(last..)?)? + 1)
+    }
 }
 
 /// One run of one container (or one path outside of `/var/log/pods`): the files of one stream pair.
@@ -48,6 +87,9 @@ pub struct FileCheckpoint {
     /// Read to its end, and nothing more can come.
     #[serde(default)]
     pub done: bool,
+    /// `ends` are those of an earlier stream key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_before: Option<KeyBefore>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +104,28 @@ pub enum CheckpointError {
     Content(String),
 }
 
+impl RunCheckpoint {
+    /// Its files lie outside of `/var/log/pods`.
+    pub fn is_plain(&self) -> bool {
+        self.key.starts_with("file:")
+    }
+}
+
 impl Checkpoint {
+    /// The checkpoint as the agent of `node` goes on with it.
+    #[must_use]
+    pub fn taken_over_by(mut self, node: &NodeIdentity) -> Checkpoint {
+        if self.node.as_ref() != Some(node) {
+            let until = if self.clean { 0 } else { u64::MAX };
+            for run in self.runs.iter_mut().filter(|run| run.is_plain()) {
+                for file in &mut run.files {
+                    file.key_before.get_or_insert_with(|| KeyBefore { node: self.node.clone(), until });
+                }
+            }
+        }
+        Checkpoint { node: Some(node.clone()), clean: false, ..self }
+    }
+
     /// One line `cordwood-checkpoint <version> <crc32> <bytes>`, then that many bytes of JSON.
     pub fn encode(&self) -> Vec<u8> {
         // Plain structs with string keys: serialization into memory cannot fail.
@@ -83,7 +146,7 @@ impl Checkpoint {
             return Err(CheckpointError::NotOne);
         }
         let version = words.next().and_then(|word| word.parse().ok()).ok_or(CheckpointError::NotOne)?;
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Err(CheckpointError::Version(version));
         }
         let crc = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
@@ -107,6 +170,8 @@ mod tests {
 
     fn sample(position: u64) -> Checkpoint {
         Checkpoint {
+            node: Some(NodeIdentity::new("n", 7)),
+            clean: true,
             runs: vec![RunCheckpoint {
                 key: "uid/app/0".to_owned(),
                 origin: Some(Origin { namespace: "shop".to_owned(), ..Origin::default() }),
@@ -120,6 +185,7 @@ mod tests {
                     ends: [position, 0],
                     size: position,
                     done: false,
+                    key_before: Some(KeyBefore { node: None, until: position }),
                 }],
                 generations: vec![(FileId(1), FileId(2))],
             }],
@@ -136,8 +202,60 @@ mod tests {
             Checkpoint::decode(&whole[..whole.len() - 1]),
             Err(CheckpointError::Torn("its length differs"))
         );
-        let later = String::from_utf8(whole).unwrap().replacen(" 1 ", " 2 ", 1);
-        assert_eq!(Checkpoint::decode(later.as_bytes()), Err(CheckpointError::Version(2)));
+        let later = String::from_utf8(whole).unwrap().replacen(" 2 ", " 3 ", 1);
+        assert_eq!(Checkpoint::decode(later.as_bytes()), Err(CheckpointError::Version(3)));
+    }
+
+    /// As the program before wrote it.
+    #[test]
+    fn version_1_is_taken_over() {
+        let file = r#"{"file":7,"name":"a.log","dev":1,"ino":2,"position":90,"marker":3,"ends":[90,0],"size":100}"#;
+        let body = format!(
+            r#"{{"runs":[{{"key":"file:/log/a.log","files":[{file}]}},{{"key":"uid/app/0","files":[{file}]}}]}}"#
+        );
+        let crc = crc32fast::hash(body.as_bytes());
+        let bytes = format!("cordwood-checkpoint 1 {crc:08x} {}\n{body}", body.len());
+        let decoded = Checkpoint::decode(bytes.as_bytes()).unwrap();
+        assert_eq!((decoded.node.as_ref(), decoded.clean), (None, false));
+        let node = NodeIdentity::new("n", 7);
+        let taken = decoded.taken_over_by(&node);
+        let before = |taken: &Checkpoint, run: usize| taken.runs[run].files[0].key_before.clone();
+        assert_eq!(before(&taken, 0), Some(KeyBefore { node: None, until: u64::MAX }));
+        assert_eq!(before(&taken, 1), None, "a pod is on one node");
+        assert_eq!(taken.clone().taken_over_by(&node), taken, "its own is as it was");
+        let renamed = taken.clone().taken_over_by(&NodeIdentity::new("m", 7));
+        assert_eq!(before(&renamed, 0), before(&taken, 0), "the key is the one that the file was begun under");
+    }
+
+    #[test]
+    fn after_a_clean_stop_nothing_goes_under_the_key_before() {
+        let mut checkpoint = sample(5);
+        checkpoint.runs[0].key = "file:/a".to_owned();
+        checkpoint.runs[0].files[0].key_before = None;
+        let until = |checkpoint: &Checkpoint| {
+            let taken = checkpoint.clone().taken_over_by(&NodeIdentity::new("m", 7));
+            taken.runs[0].files[0].key_before.clone().map(|before| before.until)
+        };
+        assert_eq!(until(&checkpoint), Some(0));
+        checkpoint.clean = false;
+        assert_eq!(until(&checkpoint), Some(u64::MAX));
+    }
+
+    #[test]
+    fn which_bytes_go_under_the_key_before() {
+        let undecided = KeyBefore { node: None, until: u64::MAX };
+        assert_eq!(undecided.clone().decided(10, 100).until, 100);
+        assert_eq!(undecided.decided(10, u64::MAX).until, 10 + KEY_HANDOVER_BYTES_MAX);
+        let before = KeyBefore { node: None, until: 20 }.decided(10, 100);
+        assert_eq!(before.until, 20, "decided once");
+        let given = b"0123456\n89\nabcdefghi\n";
+        for (position, share) in
+            [(0, Some(21)), (9, Some(11)), (10, Some(11)), (12, Some(8)), (13, Some(8)), (20, Some(0)), (25, Some(0))]
+        {
+            assert_eq!(before.share_of(given, position), share, "at {position}");
+        }
+        assert_eq!(before.share_of(b"no end", 15), None);
+        assert_eq!(before.share_of(b"short\n", 0), None);
     }
 
     proptest! {

@@ -21,8 +21,28 @@ impl Io {
     }
 }
 
+/// Who reads a node's plain files: `<node name>@<16 hex digits>`. The digits are drawn once for a state folder, so a node
+/// that was built anew under the same name is another one, and so are two nodes that were cloned from one image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeIdentity(String);
+
+impl NodeIdentity {
+    pub fn new(name: &str, drawn: u64) -> NodeIdentity {
+        let name = &name[..name.floor_char_boundary(crate::limits::NAME_BYTES_MAX)];
+        // The identity ends where the path begins.
+        let name = name.replace(|c: char| c == '/' || c.is_control(), "_");
+        NodeIdentity(format!("{name}@{drawn:016x}"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// One container's stdout or stderr, for one run of that container: `<pod uid>/<container>/<restart>/<stdout|stderr>`.
-/// A file outside `/var/log/pods` is `file:<path>/<stdout>` (it has one output). Also the Kafka message key.
+/// A file outside `/var/log/pods` is `file:<node identity><path>/stdout` (it has one output): every node may have a file of
+/// that path, also one that begins with the same line. Also the Kafka message key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StreamKey(pub String);
@@ -32,8 +52,17 @@ impl StreamKey {
         StreamKey(format!("{pod_uid}/{container}/{restart}/{}", io.as_str()))
     }
 
-    pub fn of_file(path: &str, io: Io) -> StreamKey {
-        StreamKey(format!("file:{path}/{}", io.as_str()))
+    /// A path that is too long for a key is cut and ends with its hash. `node`: absent in the keys of agents that wrote
+    /// checkpoints of version 1; all nodes shared these.
+    pub fn of_file(node: Option<&NodeIdentity>, path: &str, io: Io) -> StreamKey {
+        let Some(node) = node else { return StreamKey(format!("file:{path}/{}", io.as_str())) };
+        let room = crate::limits::STREAM_BYTES_MAX - "file:".len() - node.0.len() - "/stdout".len();
+        if path.len() <= room {
+            return StreamKey(format!("file:{}{path}/{}", node.0, io.as_str()));
+        }
+        let hash = format!("~{:016x}", xxhash_rust::xxh3::xxh3_64(path.as_bytes()));
+        let cut = &path[..path.floor_char_boundary(room - hash.len())];
+        StreamKey(format!("file:{}{cut}{hash}/{}", node.0, io.as_str()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -124,3 +153,25 @@ impl std::str::FromStr for RecordId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("record id {0:?} is not of the form <topic partition>-<kafka offset>-<index> in hexadecimal")]
 pub struct RecordIdError(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::STREAM_BYTES_MAX;
+
+    #[test]
+    fn a_file_is_of_its_node() {
+        let key = |name: &str, drawn, path: &str| {
+            StreamKey::of_file(Some(&NodeIdentity::new(name, drawn)), path, Io::Stdout)
+        };
+        assert_eq!(key("a", 7, "/log/x").as_str(), "file:a@0000000000000007/log/x/stdout");
+        assert_eq!(StreamKey::of_file(None, "/log/x", Io::Stdout).as_str(), "file:/log/x/stdout");
+        assert_ne!(key("a", 7, "/x"), key("b", 7, "/x"), "two nodes");
+        assert_ne!(key("a", 7, "/x"), key("a", 8, "/x"), "a node that was built anew");
+        assert_ne!(key("a/x", 7, "/y"), key("a", 7, "/x/y"));
+        let long = |end: &str| key(&"n".repeat(300), 7, &format!("/{}{end}", "\u{e9}".repeat(1_000)));
+        assert!(long("a").as_str().len() <= STREAM_BYTES_MAX);
+        assert_ne!(long("a"), long("b"), "cut paths are told apart");
+        assert!(key("n", 7, &format!("/{}", "p".repeat(990))).as_str().len() <= STREAM_BYTES_MAX);
+    }
+}

@@ -37,6 +37,10 @@ pub const TIME_FUTURE_US_MAX: i64 = 600 * 1_000_000;
 pub const FEED_ENTRIES_MAX: usize = 10_000;
 /// Bytes of a tenant slug, service, namespace, ... that are kept.
 pub const NAME_BYTES_MAX: usize = 253;
+/// Bytes of a stream's key: an index row of PostgreSQL holds it.
+pub const STREAM_BYTES_MAX: usize = 1024;
+/// Bytes of a plain file behind its checkpoint that an earlier agent may have sent, and that therefore keep its key.
+pub const KEY_HANDOVER_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a file's path (Linux: `PATH_MAX`).
 pub const PATH_BYTES_MAX: usize = 4096;
 
@@ -44,6 +48,7 @@ const _: () = assert!(RECORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_RECORDS_MAX < MESSAGE_RECORDS_MAX);
 const _: () = assert!(16 * NAME_BYTES_MAX + 3 * PATH_BYTES_MAX < MESSAGE_BYTES_MIN / 2);
+const _: () = assert!(NAME_BYTES_MAX + 128 < STREAM_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
 const _: () = assert!(SEALED_BLOCK_RECORDS <= BLOCK_RECORDS_MAX);

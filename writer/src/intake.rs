@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cordwood_core::batch::{DecodedBatch, decode};
+use cordwood_core::limits::STREAM_BYTES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_store::commit::{Commit, Position, Watermark, WatermarkKey};
 
@@ -20,8 +21,6 @@ use pending::Pending;
 const CACHE_MAX: usize = 200_000;
 /// Transactions whose watermarks stay in the cache; more than are ever on their way at once.
 const TRANSACTIONS_KEPT: u64 = 16;
-/// A stream's name that an index row of PostgreSQL holds.
-const STREAM_BYTES_MAX: usize = 1024;
 /// No honest counter or position of a batch is larger; sums of them stay within a bigint.
 const COUNT_MAX: u64 = 1 << 48;
 

@@ -247,6 +247,18 @@ impl Store {
         })))
     }
 
+    /// What was stored of a file before, under a key of its own: its lines up to `end`.
+    pub fn put(&self, stream: StreamKey, file: u64, end: u64, lines: &[String]) {
+        let mut inner = self.0.lock().unwrap();
+        inner.watermarks.insert((stream, file), end);
+        inner.records.entry(0).or_default().extend_from_slice(lines);
+    }
+
+    /// The streams that something is stored of.
+    pub fn streams(&self) -> BTreeSet<String> {
+        self.0.lock().unwrap().watermarks.keys().map(|(stream, _)| stream.as_str().to_owned()).collect()
+    }
+
     pub fn set_full(&self, full: bool) {
         self.0.lock().unwrap().full = full;
     }
@@ -435,22 +447,30 @@ impl Agent {
     }
 
     pub fn start_with(root: &Path, store: &Store, inputs: &str, limits: Limits) -> Agent {
-        Agent::start_all(root, store.clone(), inputs, limits)
+        Agent::start_node("n", &root.join("state"), store.clone(), inputs, limits)
     }
 
     /// Sends what containers below `pods` write to this sink.
     pub fn start_sink(root: &Path, sink: impl Sink + 'static, limits: Limits) -> Agent {
-        Agent::start_all(root, sink, &format!("pods_dir: {}/pods", root.display()), limits)
+        let inputs = format!("pods_dir: {}/pods", root.display());
+        Agent::start_node("n", &root.join("state"), sink, &inputs, limits)
     }
 
-    fn start_all(root: &Path, sink: impl Sink + 'static, inputs: &str, limits: Limits) -> Agent {
+    /// One of several nodes, each with its own state.
+    pub fn start_node(
+        node: &str,
+        state: &Path,
+        sink: impl Sink + 'static,
+        inputs: &str,
+        limits: Limits,
+    ) -> Agent {
         let Limits { batch_bytes_max, memory_bytes_max, held_removed_bytes_max, scan_interval_ms } = limits;
         let yaml = format!(
-            "{{node: n, {inputs}, state_dir: {0}/state, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
+            "{{node: {node}, {inputs}, state_dir: {state}, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
              bytes_max: {batch_bytes_max}, counters_ms: 100}}, read: {{memory_bytes_max: {memory_bytes_max}, poll_interval_ms: 3, \
              scan_interval_ms: {scan_interval_ms}, held_removed_bytes_max: {held_removed_bytes_max}, \
              checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
-            root.display()
+            state = state.display()
         );
         let config: Config = cordwood_service::parse_config(Path::new("test"), &yaml).unwrap();
         let config = config.resolve(|_| None).unwrap();
@@ -470,8 +490,7 @@ impl Agent {
             Health::new(&[]),
             shutdown.clone(),
         );
-        let state = root.join("state");
-        Agent { state, telemetry, shutdown, task: tokio::spawn(running), _rules: rules }
+        Agent { state: state.to_owned(), telemetry, shutdown, task: tokio::spawn(running), _rules: rules }
     }
 
     pub async fn stop(self) {
