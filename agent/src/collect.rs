@@ -103,8 +103,7 @@ impl Collector<'_> {
         };
         let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from.clone());
         self.tally.gated_records += batch.gated;
-        let ticket =
-            self.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.clock.wall_ns);
+        let ticket = self.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.clock.wall_ns);
         self.file.ends[io as usize] = end;
         self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
         self.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin { ticket, file_seq, start }));

@@ -76,7 +76,13 @@ pub async fn run(
         ship: ship::Shipper::new(Box::new(sink), waker.clone()),
         discover: discover::Discover::new(config.pods_dir.clone(), &config.files),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
-        resume: loaded.checkpoint.taken_over_by(&node).runs.into_iter().map(|run| (run.key.clone(), run)).collect(),
+        resume: loaded
+            .checkpoint
+            .taken_over_by(&node)
+            .runs
+            .into_iter()
+            .map(|run| (run.key.clone(), run))
+            .collect(),
         node,
         gone: VecDeque::new(),
         runs: BTreeMap::new(),

@@ -209,7 +209,8 @@ mod tests {
     /// As the program before wrote it.
     #[test]
     fn version_1_is_taken_over() {
-        let file = r#"{"file":7,"name":"a.log","dev":1,"ino":2,"position":90,"marker":3,"ends":[90,0],"size":100}"#;
+        let file =
+            r#"{"file":7,"name":"a.log","dev":1,"ino":2,"position":90,"marker":3,"ends":[90,0],"size":100}"#;
         let body = format!(
             r#"{{"runs":[{{"key":"file:/log/a.log","files":[{file}]}},{{"key":"uid/app/0","files":[{file}]}}]}}"#
         );
@@ -224,7 +225,11 @@ mod tests {
         assert_eq!(before(&taken, 1), None, "a pod is on one node");
         assert_eq!(taken.clone().taken_over_by(&node), taken, "its own is as it was");
         let renamed = taken.clone().taken_over_by(&NodeIdentity::new("m", 7));
-        assert_eq!(before(&renamed, 0), before(&taken, 0), "the key is the one that the file was begun under");
+        assert_eq!(
+            before(&renamed, 0),
+            before(&taken, 0),
+            "the key is the one that the file was begun under"
+        );
     }
 
     #[test]
@@ -249,9 +254,15 @@ mod tests {
         let before = KeyBefore { node: None, until: 20 }.decided(10, 100);
         assert_eq!(before.until, 20, "decided once");
         let given = b"0123456\n89\nabcdefghi\n";
-        for (position, share) in
-            [(0, Some(21)), (9, Some(11)), (10, Some(11)), (12, Some(8)), (13, Some(8)), (20, Some(0)), (25, Some(0))]
-        {
+        for (position, share) in [
+            (0, Some(21)),
+            (9, Some(11)),
+            (10, Some(11)),
+            (12, Some(8)),
+            (13, Some(8)),
+            (20, Some(0)),
+            (25, Some(0)),
+        ] {
             assert_eq!(before.share_of(given, position), share, "at {position}");
         }
         assert_eq!(before.share_of(b"no end", 15), None);

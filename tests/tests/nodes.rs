@@ -94,7 +94,9 @@ async fn two_nodes_with_one_path_and_one_header_line_lose_nothing() -> Result<()
     let row = client.query_one(statement, &[]).await?;
     let (records, duplicates, streams, losses): (i64, i64, i64, i64) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
-    println!("{records} of {all} records, {duplicates} duplicates skipped, {streams} streams, {losses} losses");
+    println!(
+        "{records} of {all} records, {duplicates} duplicates skipped, {streams} streams, {losses} losses"
+    );
     ensure!(records as u64 == all && streams == 2 && losses == 0);
     Ok(())
 }
