@@ -1,9 +1,11 @@
 //! Whose a pod's lines are, by what the cluster says: a table of situations.
 
 use cordwood_core::workload::SERVICE;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::binding::{TENANT, TENANT_ID};
 use crate::config::Config;
 
 const UID: &str = "0b8e";
@@ -17,24 +19,60 @@ fn cluster() -> Arc<Cluster> {
     Cluster::new(Static::new(&config), 1_000, Waker::new().unwrap())
 }
 
-fn meta(value: Value) -> ObjectMeta {
+fn with(mut value: Value, more: &Value) -> ObjectMeta {
+    for (key, more) in more.as_object().unwrap() {
+        value[key] = more.clone();
+    }
     serde_json::from_value(value).unwrap()
 }
 
-fn namespace(cluster: &Cluster, name: &str, more: Value) {
-    let mut value = json!({"name": name, "uid": "ns", "creationTimestamp": "2026-01-01T00:00:00Z"});
-    for (key, more) in more.as_object().unwrap() {
-        value[key] = more.clone();
-    }
-    cluster.namespace_applied(&meta(value));
+fn namespace_meta(name: &str, more: Value) -> ObjectMeta {
+    with(json!({"name": name, "uid": "first"}), &more)
 }
 
+fn pod_meta(more: &Value) -> ObjectMeta {
+    with(json!({"name": "web-1", "namespace": "shop", "uid": UID}), more)
+}
+
+/// The namespaces' watch tells it.
+fn namespace(cluster: &Cluster, name: &str, more: Value) {
+    cluster.index().namespace_applied(&namespace_meta(name, more));
+}
+
+/// The pods' watch tells it.
 fn pod(cluster: &Cluster, more: Value) {
-    let mut value = json!({"name": "web-1", "namespace": "shop", "uid": UID, "creationTimestamp": "2026-02-01T00:00:00Z"});
-    for (key, more) in more.as_object().unwrap() {
-        value[key] = more.clone();
+    cluster.index().pod_applied(&pod_meta(&more));
+}
+
+/// The API answers all questions, also those that its answers raise.
+fn answer(cluster: &Cluster, namespaces: &[ObjectMeta], pods: &[ObjectMeta]) -> Vec<Question> {
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let questions = cluster.index().questions();
+        for question in questions {
+            let meta = match &question {
+                Question::Namespace { name, .. } => {
+                    namespaces.iter().find(|meta| meta.name.as_ref() == Some(name))
+                }
+                Question::Pod { namespace, name, .. } => pods.iter().find(|meta| {
+                    meta.name.as_ref() == Some(name) && meta.namespace.as_ref() == Some(namespace)
+                }),
+            };
+            cluster.index().answer(&question, meta);
+            asked.push(question);
+        }
     }
-    cluster.pod_applied(&meta(value));
+    assert_eq!(cluster.index().questions(), [], "each is asked once");
+    asked
+}
+
+/// A cluster in which both watches told all, in the usual order.
+fn answered(namespace_more: Value, pod_more: Value) -> Arc<Cluster> {
+    let cluster = cluster();
+    namespace(&cluster, "shop", namespace_more.clone());
+    pod(&cluster, pod_more);
+    answer(&cluster, &[namespace_meta("shop", namespace_more)], &[]);
+    cluster
 }
 
 fn source(namespace: &str, uid: &str) -> Source {
@@ -47,103 +85,157 @@ fn source(namespace: &str, uid: &str) -> Source {
     }
 }
 
-fn ask(
-    cluster: &Cluster,
-    source: &Source,
-    waited_ms: i64,
-    first_line_us: Option<i64>,
-) -> Result<Origin, &'static str> {
-    match cluster.lookup(source, &Asked { waited_ms, first_line_us, remembered: None }) {
+fn ask(cluster: &Cluster, source: &Source, waited_ms: i64) -> Result<Origin, &'static str> {
+    match cluster.lookup(source, &Asked { waited_ms, remembered: None }) {
         Lookup::Ready(context) => Ok(context.origin.clone()),
         Lookup::Waiting(what) => Err(what),
     }
 }
 
-const MARCH_2026_US: i64 = 1_772_323_200_000_000;
+fn tenant(cluster: &Cluster) -> Result<String, &'static str> {
+    ask(cluster, &source("shop", UID), 0).map(|origin| origin.tenant)
+}
 
 #[test]
 fn the_namespace_decides_the_tenant_and_the_pod_never() {
-    let cluster = cluster();
-    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme", TENANT_ID: "17"}}));
-    pod(
-        &cluster,
+    let cluster = answered(
+        json!({"labels": {TENANT: "acme", TENANT_ID: "17"}}),
         json!({"labels": {TENANT: "evil", "app.kubernetes.io/name": "web"}, "annotations": {TENANT: "evil"}}),
     );
-    let origin = ask(&cluster, &source("shop", UID), 0, None).unwrap();
+    let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
     assert_eq!(
         (origin.tenant.as_str(), origin.tenant_id.as_str(), origin.service.as_str()),
         ("acme", "17", "web")
     );
     namespace(&cluster, "shop", json!({"annotations": {TENANT: "moved"}}));
-    let origin = ask(&cluster, &source("shop", UID), 0, None).unwrap();
+    let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
     assert_eq!((origin.tenant.as_str(), origin.tenant_id.as_str()), ("moved", "moved"));
 }
 
 #[test]
-fn without_its_namespace_a_pod_waits_however_long() {
+fn a_pod_waits_until_the_api_says_whose_it_is() {
     let cluster = cluster();
     pod(&cluster, json!({}));
-    assert_eq!(ask(&cluster, &source("shop", UID), 1 << 40, Some(0)), Err("the metadata of its namespace"));
+    assert_eq!(ask(&cluster, &source("shop", UID), 1 << 40), Err("the metadata of its namespace"));
+    // What the watch says is not enough: it may be of the namespace before, or of the one after.
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
+    assert_eq!(ask(&cluster, &source("shop", UID), 1 << 40), Err("the metadata of its namespace"));
     // Another UID, or another namespace in the path, is not this pod.
-    assert_eq!(ask(&cluster, &source("shop", "other"), 0, Some(0)), Err("the metadata of its pod"));
-    assert_eq!(ask(&cluster, &source("other", UID), 0, Some(0)), Err("the metadata of its pod"));
+    assert_eq!(ask(&cluster, &source("shop", "other"), 0), Err("the metadata of its pod"));
+    assert_eq!(ask(&cluster, &source("other", UID), 0), Err("the metadata of its pod"));
+}
+
+/// API servers' clocks differ by a second or two: a namespace seemed to be younger than its pod, and the pod waited for ever.
+#[test]
+fn a_pod_that_is_older_than_its_namespace_by_the_clock_does_not_wait() {
+    let young = json!({"creationTimestamp": "2026-02-01T00:00:02Z", "labels": {TENANT: "acme"}});
+    let cluster = answered(young, json!({"creationTimestamp": "2026-02-01T00:00:00Z"}));
+    assert_eq!(tenant(&cluster), Ok("acme".into()));
+}
+
+/// The namespaces' watch was away when the namespace went and came again as another's.
+#[test]
+fn a_new_pod_does_not_get_the_tenant_of_the_namespace_before() {
+    let cluster = cluster();
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
+    pod(&cluster, json!({}));
+    let newcomer = namespace_meta("shop", json!({"uid": "second", "labels": {TENANT: "newcomer"}}));
+    let asked = answer(&cluster, std::slice::from_ref(&newcomer), &[pod_meta(&json!({}))]);
+    assert_eq!(asked.len(), 2, "the pod is looked at again: {asked:?}");
+    assert_eq!(tenant(&cluster), Ok("newcomer".into()));
+    // The watch comes back with what it missed.
+    cluster.index().namespace_deleted("shop");
+    assert_eq!(tenant(&cluster), Ok("newcomer".into()));
+    cluster.index().namespace_applied(&newcomer);
+    assert_eq!(tenant(&cluster), Ok("newcomer".into()));
+}
+
+/// The pods' watch was behind: the pod, its namespace and its tenant are gone.
+#[test]
+fn an_old_pod_does_not_get_the_tenant_of_the_namespace_after() {
+    let cluster = cluster();
+    pod(&cluster, json!({}));
+    let newcomer = namespace_meta("shop", json!({"uid": "second", "labels": {TENANT: "newcomer"}}));
+    answer(&cluster, &[newcomer], &[pod_meta(&json!({"uid": "another"}))]);
+    assert_eq!(tenant(&cluster), Ok(UNASSIGNED.into()));
 }
 
 #[test]
-fn a_pod_that_nobody_knows_goes_on_with_its_path_after_a_while() {
+fn a_pod_that_went_before_the_answer_is_known_by_its_namespace() {
+    let known = || namespace_meta("shop", json!({"labels": {TENANT: "acme"}}));
     let cluster = cluster();
-    let unknown = source("mapped", "gone");
-    assert_eq!(ask(&cluster, &unknown, 2_000, Some(MARCH_2026_US)), Err("the metadata of its namespace"));
-    cluster.namespaces_synced.store(true, Ordering::Release);
-    assert_eq!(ask(&cluster, &unknown, 2_000, None), Err("its first line"));
-    let tenant = |cluster: &Cluster, first| ask(cluster, &unknown, 2_000, Some(first)).unwrap().tenant;
-    assert_eq!(tenant(&cluster, MARCH_2026_US), UNASSIGNED, "there is no such namespace any more");
-    namespace(&cluster, "mapped", json!({"labels": {}}));
-    assert_eq!(tenant(&cluster, MARCH_2026_US), "by-config");
-    namespace(
-        &cluster,
-        "mapped",
-        json!({"creationTimestamp": "2026-06-01T00:00:00Z", "labels": {TENANT: "newcomer"}}),
-    );
-    assert_eq!(tenant(&cluster, MARCH_2026_US), UNASSIGNED, "a namespace that was made anew is another one");
+    cluster.index().namespace_applied(&known());
+    pod(&cluster, json!({}));
+    cluster.index().pod_deleted("shop_web-1_0b8e");
+    assert_eq!(tenant(&cluster), Err("the metadata of its namespace"));
+    answer(&cluster, &[known()], &[]);
+    assert_eq!(tenant(&cluster), Ok("acme".into()), "it was there before the pod and is there after it");
 }
 
 #[test]
-fn lines_without_a_time_are_nobodys_after_a_while() {
+fn a_namespace_is_asked_for_once_for_all_its_pods() {
     let cluster = cluster();
-    cluster.namespaces_synced.store(true, Ordering::Release);
-    namespace(&cluster, "mapped", json!({"labels": {}}));
-    let unknown = source("mapped", "gone");
-    let never = Some(crate::context::NEVER_US);
-    assert_eq!(ask(&cluster, &unknown, 0, never), Err("the metadata of its pod"));
-    assert_eq!(ask(&cluster, &unknown, 2_000, never).unwrap().tenant, UNASSIGNED);
+    namespace(&cluster, "shop", json!({}));
+    for pod in ["a", "b", "c"] {
+        cluster.index().pod_applied(&pod_meta(&json!({"name": pod, "uid": pod})));
+    }
+    assert_eq!(answer(&cluster, &[namespace_meta("shop", json!({}))], &[]).len(), 1);
+}
+
+#[test]
+fn a_pod_that_no_watch_told_of_is_asked_for() {
+    let unknown = |cluster: &Cluster| ask(cluster, &source("shop", UID), 2_000).map(|origin| origin.tenant);
+    let shop = || namespace_meta("shop", json!({"labels": {TENANT: "acme"}}));
+    // It is there, and the watch is behind.
+    let behind = cluster();
+    assert_eq!(unknown(&behind), Err("the metadata of its pod"));
+    answer(&behind, &[shop()], &[pod_meta(&json!({}))]);
+    assert_eq!(unknown(&behind), Ok("acme".into()));
+    // It is gone, or another has its name: nobody can say in whose namespace it was, whatever is there by that name.
+    for pods in [vec![], vec![pod_meta(&json!({"uid": "another"}))]] {
+        let gone = cluster();
+        gone.index().namespace_applied(&shop());
+        assert_eq!(unknown(&gone), Err("the metadata of its pod"));
+        answer(&gone, &[shop()], &pods);
+        assert_eq!(unknown(&gone), Ok(UNASSIGNED.into()));
+    }
+    // What cannot be a name is not asked for.
+    let odd = cluster();
+    assert_eq!(ask(&odd, &source("a?b", UID), 2_000).map(|origin| origin.tenant), Ok(UNASSIGNED.into()));
+    assert_eq!(odd.index().questions(), []);
+}
+
+/// A remembered origin is of the same pod, by its UID.
+#[test]
+fn a_pod_whose_tenant_is_remembered_does_not_wait() {
+    let cluster = cluster();
+    let origin = Origin { tenant: "acme".into(), ..Origin::default() };
+    let remembered = |cluster: &Cluster| {
+        let asked = Asked { waited_ms: 0, remembered: Some(&origin) };
+        matches!(cluster.lookup(&source("shop", UID), &asked), Lookup::Ready(context) if context.origin.tenant == "acme")
+    };
+    assert!(remembered(&cluster));
+    pod(&cluster, json!({}));
+    assert!(remembered(&cluster), "while the API is asked");
 }
 
 #[test]
 fn a_deleted_pod_keeps_the_tenant_it_had() {
-    let cluster = cluster();
-    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
-    pod(&cluster, json!({}));
-    cluster.pod_deleted("shop_web-1_0b8e");
-    namespace(
-        &cluster,
-        "shop",
-        json!({"creationTimestamp": "2026-06-01T00:00:00Z", "labels": {TENANT: "newcomer"}}),
-    );
-    assert_eq!(ask(&cluster, &source("shop", UID), 0, None).unwrap().tenant, "acme");
+    let cluster = answered(json!({"labels": {TENANT: "acme"}}), json!({}));
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "moved"}}));
+    cluster.index().pod_deleted("shop_web-1_0b8e");
+    namespace(&cluster, "shop", json!({"uid": "second", "labels": {TENANT: "newcomer"}}));
+    assert_eq!(tenant(&cluster), Ok("moved".into()));
     assert!(!cluster.is_alive(&source("shop", UID)));
 }
 
+/// The namespaces' watch is ahead of the pods'.
 #[test]
-fn a_new_pod_does_not_get_the_tenant_of_the_namespace_before() {
-    let cluster = cluster();
-    namespace(
-        &cluster,
-        "shop",
-        json!({"labels": {TENANT: "acme"}, "deletionTimestamp": "2026-01-15T00:00:00Z"}),
-    );
-    pod(&cluster, json!({}));
-    assert_eq!(ask(&cluster, &source("shop", UID), 0, None), Err("the metadata of its namespace"));
+fn a_pod_whose_namespace_was_made_anew_keeps_what_its_own_said_last() {
+    let cluster = answered(json!({"labels": {TENANT: "acme"}}), json!({}));
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "moved"}}));
+    namespace(&cluster, "shop", json!({"uid": "second", "labels": {TENANT: "newcomer"}}));
+    assert_eq!(tenant(&cluster), Ok("moved".into()));
 }
 
 #[test]
@@ -168,10 +260,8 @@ fn services_and_workloads() {
         (json!({}), "app", ""),
     ];
     for (more, service, workload) in cases {
-        let cluster = cluster();
-        namespace(&cluster, "shop", json!({}));
-        pod(&cluster, more.clone());
-        let origin = ask(&cluster, &source("shop", UID), 0, None).unwrap();
+        let cluster = answered(json!({}), more.clone());
+        let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
         assert_eq!((origin.service.as_str(), origin.workload.as_str()), (service, workload), "{more}");
     }
 }
@@ -179,24 +269,21 @@ fn services_and_workloads() {
 /// Whoever may make pods may write the annotation that a static pod's mirror has.
 #[test]
 fn a_pod_that_claims_the_uid_of_another_does_not_take_its_place() {
-    let cluster = cluster();
-    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
+    let cluster = answered(json!({"labels": {TENANT: "acme"}}), json!({"labels": {SERVICE: "web"}}));
     namespace(&cluster, "evil", json!({"labels": {TENANT: "evil"}}));
-    pod(&cluster, json!({"labels": {SERVICE: "web"}}));
     let claim = json!({"kubernetes.io/config.mirror": UID});
     pod(&cluster, json!({"namespace": "evil", "uid": "0b8f", "annotations": claim}));
-    let origin = ask(&cluster, &source("shop", UID), 0, None).unwrap();
+    answer(&cluster, &[namespace_meta("evil", json!({"labels": {TENANT: "evil"}}))], &[]);
+    let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
     assert_eq!((origin.tenant.as_str(), origin.service.as_str()), ("acme", "web"));
-    cluster.pod_deleted("evil_web-1_0b8e");
+    cluster.index().pod_deleted("evil_web-1_0b8e");
     assert!(cluster.is_alive(&source("shop", UID)));
 }
 
 /// It is in every batch.
 #[test]
 fn an_annotation_may_be_long_and_a_name_may_not() {
-    let cluster = cluster();
-    namespace(&cluster, "shop", json!({}));
-    pod(&cluster, json!({"annotations": {SERVICE: "s".repeat(200_000)}}));
-    let service = ask(&cluster, &source("shop", UID), 0, None).unwrap().service;
+    let cluster = answered(json!({}), json!({"annotations": {SERVICE: "s".repeat(200_000)}}));
+    let service = ask(&cluster, &source("shop", UID), 0).unwrap().service;
     assert_eq!(service.len(), cordwood_core::limits::NAME_BYTES_MAX);
 }

@@ -114,16 +114,10 @@ pub struct Context {
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// The time of lines that do not tell theirs: before any namespace was made, so that none is surely theirs.
-pub const NEVER_US: i64 = i64::MIN;
-
 /// What is known beside the cluster.
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
     pub waited_ms: i64,
-    /// The time of the run's first line that has one, or [`NEVER_US`], once it is known: a namespace younger than that is
-    /// another one.
-    pub first_line_us: Option<i64>,
     pub remembered: Option<&'a Origin>,
 }
 

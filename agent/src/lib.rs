@@ -4,6 +4,7 @@
 //! `cordwood_core::pipeline` makes records of them, `collect` and `ship` batches, and `checkpoint` remembers what was
 //! acknowledged. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
 
+mod binding;
 mod checkpoint;
 pub mod cluster;
 mod collect;
@@ -27,6 +28,7 @@ mod sink;
 mod tail;
 mod telemetry;
 mod wake;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -91,6 +91,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             shutdown.clone(),
         ));
         tokio::spawn(Arc::clone(&cluster).watch_namespaces(client.clone(), health.clone(), shutdown.clone()));
+        tokio::spawn(Arc::clone(&cluster).ask_owners(client.clone(), health.clone(), shutdown.clone()));
         tokio::spawn(watch_rules(
             client,
             config.kubernetes.namespace.clone(),

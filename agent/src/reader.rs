@@ -338,11 +338,7 @@ impl Reader {
             return;
         }
         let since = *run.waiting_since_ms.get_or_insert(clock.mono_ms);
-        let asked = Asked {
-            waited_ms: clock.mono_ms - since,
-            first_line_us: if run.context.is_none() { run.first_line_us() } else { None },
-            remembered: run.remembered.as_ref(),
-        };
+        let asked = Asked { waited_ms: clock.mono_ms - since, remembered: run.remembered.as_ref() };
         match self.context.lookup(&run.source, &asked) {
             Lookup::Ready(context) => {
                 self.waiting.remove(&id);

@@ -2,7 +2,6 @@
 //! Promises: what cannot be read leaves the last good rules in force; rules end by themselves (the gate knows when), also
 //! when the API is away.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use cordwood_core::levels::{LevelRules, RULES_KEY};
 use cordwood_service::Health;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::WatchState;
 use crate::wake::Waker;
+use crate::watching::{Pauses, WatchState};
 
 /// A level must be in force within a second: this watch is tried again sooner than the others.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -26,26 +25,6 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(35);
 /// A watch that went well for so long begins with the shortest pause again.
 const SETTLED: Duration = Duration::from_secs(10);
-
-/// Doubles from [`RETRY_MIN`] to [`RETRY_MAX`], each pause up to half longer by chance: agents do not come all at once.
-struct Quick(Duration);
-
-impl Iterator for Quick {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(RETRY_MAX);
-        let chance = RandomState::new().hash_one(0) % 500;
-        Some(pause + pause * u32::try_from(chance).unwrap_or(0) / 1000)
-    }
-}
-
-impl Backoff for Quick {
-    fn reset(&mut self) {
-        self.0 = RETRY_MIN;
-    }
-}
 
 /// Watches the object until `shutdown` and passes on what it says. Being away is a condition, not an end.
 pub async fn watch_rules(
@@ -59,7 +38,8 @@ pub async fn watch_rules(
 ) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let stream = watcher(api, config).backoff(ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED));
+    let stream =
+        watcher(api, config).backoff(ResetTimerBackoff::new(Pauses::new(RETRY_MIN, RETRY_MAX), SETTLED));
     let mut stream = std::pin::pin!(stream);
     let mut state = WatchState::new("rules", format!("configmaps {name}"), health, QUIET);
     let mut listed = false;
@@ -125,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_watch_is_tried_again_soon_and_gently() {
-        let mut quick = Quick(RETRY_MIN);
+        let mut quick = Pauses::new(RETRY_MIN, RETRY_MAX);
         let pauses: Vec<Duration> = quick.by_ref().take(50).collect();
         assert!(pauses[0] >= RETRY_MIN && pauses[0] < RETRY_MIN * 3 / 2, "{pauses:?}");
         assert!(pauses[5..].iter().all(|pause| (RETRY_MAX..RETRY_MAX * 3 / 2).contains(pause)), "{pauses:?}");

@@ -15,7 +15,7 @@ use cordwood_core::pipeline::{Format, Now, Pipeline};
 
 use crate::collect::{Collector, Pin, Stream};
 use crate::config::{Batch, Config};
-use crate::context::{Context, NEVER_US, Source};
+use crate::context::{Context, Source};
 use crate::rotation::Known;
 use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{Bytes, Chunk, LogFile};
@@ -510,27 +510,6 @@ impl Run {
         self.gone_at_ms.is_some() && self.files.is_empty() && self.unnamed.is_none() && !self.has_open_batch()
     }
 
-    /// The time of the first line that has one, [`NEVER_US`] if none of those that files begin with does; `None` before
-    /// there is a line.
-    pub fn first_line_us(&self) -> Option<i64> {
-        if self.files.is_empty() {
-            return None;
-        }
-        // (Of what is gone there is only a loss to tell.)
-        for file in self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone)) {
-            let head = file.head().ok()?;
-            let format = self.source.format(&head);
-            let time_ns = head.split(|byte| *byte == b'\n').find_map(|line| match format {
-                Format::Docker => Some(cordwood_core::docker::parse(line).ok()?.time_ns),
-                Format::Cri | Format::Plain => Some(cordwood_core::cri::parse(line).ok()?.time_ns),
-            });
-            if let Some(time_ns) = time_ns {
-                return Some(time_ns / 1_000);
-            }
-        }
-        Some(NEVER_US)
-    }
-
     pub fn format_of(&self, head: &[u8]) -> Format {
         self.source.format(head)
     }
@@ -561,7 +540,3 @@ impl<'a> Settings<'a> {
         10 * self.grace_ms
     }
 }
-
-#[cfg(test)]
-#[path = "run_tests.rs"]
-mod tests;

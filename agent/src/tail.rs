@@ -294,22 +294,6 @@ impl LogFile {
         }
     }
 
-    /// The file's first bytes.
-    pub fn head(&self) -> io::Result<Vec<u8>> {
-        match &self.bytes {
-            Bytes::File(file) => read_head(file, false),
-            Bytes::Gzip { reader, .. } => {
-                // A second descriptor shares the place in the file with the first: it must be put back.
-                let mut file = reader.get_ref().get_ref();
-                let place = io::Seek::stream_position(&mut file)?;
-                let head = read_head(file, true);
-                io::Seek::seek(&mut file, io::SeekFrom::Start(place))?;
-                head
-            }
-            Bytes::Gone => Err(io::Error::from(io::ErrorKind::NotFound)),
-        }
-    }
-
     /// The file as the system sees it now.
     pub fn stat(&self) -> io::Result<Stat> {
         match &self.bytes {

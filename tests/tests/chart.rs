@@ -377,6 +377,8 @@ async fn a_real_api_server_accepts_every_object_and_grants_the_least() -> Result
         ("agent", true, "watch namespaces"),
         ("agent", true, "watch configmaps/cordwood-level-rules -n logs"),
         ("agent", false, "list configmaps -n logs"),
+        ("agent", true, "get namespaces/shop"),
+        ("agent", true, "get pods/web-1 -n shop"),
         ("agent", false, "get configmaps/other -n logs"),
         ("agent", false, "update configmaps/cordwood-level-rules -n logs"),
         ("agent", false, "get secrets -n logs"),
