@@ -1,21 +1,25 @@
 //! Which JSON key is which field of a record, whatever logger wrote it.
 //! Promises: any bytes are read (no panic, no recursion by input, linear time); what is not known is in `data`, untouched;
-//! [`quick`] agrees with [`read`] on level and audit for every input.
+//! [`quick`] agrees with [`read`] on level, audit and task for every input.
 //!
 //! A name that comes twice: the first is the field, the later ones are data. A body that begins like an object but does not
 //! close is text; level and audit are then what its whole members said.
 
+mod embedded;
 mod names;
 mod quick;
 mod read;
 mod scan;
+mod shape;
 mod strict;
 mod table;
+mod texts;
 mod verdict;
 
+pub use embedded::object_in;
 pub use names::Field;
 pub use quick::{Quick, quick};
-pub use read::{Datum, Fields, read};
+pub use read::{Datum, Fields, message_of_bytes, read};
 pub use scan::{Kind, inside_object, unescape};
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! The five levels and everything that maps onto them.
 
-mod text;
+mod ansi;
+mod group;
+mod head;
+mod number;
+mod value;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use text::level_of_text;
-pub(crate) use text::strip_ansi;
+pub use head::{Head, head_of, is_header, level_of_text};
+pub(crate) use value::level_of_word;
 
 /// Severity of a record. The discriminants are part of the block format and of `level_mask` in PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,66 +56,6 @@ impl Level {
     /// `None` for any other word (it is then no level at all, and stays data).
     pub fn from_word(word: &[u8]) -> Option<Level> {
         words::level_of(word)
-    }
-
-    /// From the number in a field that is called `level` and the like: the tens of pino and bunyan (10 TRACE .. 60
-    /// FATAL, custom levels between them count as the one below). Numbers under 10 mean a different thing in every logger,
-    /// so they are no level.
-    pub fn from_tens(number: i64) -> Option<Level> {
-        Some(match number {
-            10..=19 => Level::Trace,
-            20..=29 => Level::Debug,
-            30..=39 => Level::Info,
-            40..=49 => Level::Warn,
-            50..=100 => Level::Error,
-            _ => return None,
-        })
-    }
-
-    /// From the number in Python's `levelno`: 10 DEBUG .. 50 CRITICAL.
-    pub fn from_python(number: i64) -> Option<Level> {
-        Some(match number {
-            1..=9 => Level::Trace,
-            10..=19 => Level::Debug,
-            20..=29 => Level::Info,
-            30..=39 => Level::Warn,
-            40..=100 => Level::Error,
-            _ => return None,
-        })
-    }
-
-    /// From syslog's severity (RFC 5424, table 2): 0 emergency .. 7 debug.
-    pub fn from_syslog(number: i64) -> Option<Level> {
-        Some(match number {
-            0..=3 => Level::Error,
-            4 => Level::Warn,
-            5 | 6 => Level::Info,
-            7 => Level::Debug,
-            _ => return None,
-        })
-    }
-
-    /// OpenTelemetry's `SeverityNumber` for this level (the first of its four).
-    pub fn otel_severity(self) -> i32 {
-        match self {
-            Level::Trace => 1,
-            Level::Debug => 5,
-            Level::Info => 9,
-            Level::Warn => 13,
-            Level::Error => 17,
-        }
-    }
-
-    /// From OpenTelemetry's `SeverityNumber` (1-24; FATAL is ERROR). `None` for 0 (unspecified) and anything else.
-    pub fn from_otel_severity(number: i32) -> Option<Level> {
-        Some(match number {
-            1..=4 => Level::Trace,
-            5..=8 => Level::Debug,
-            9..=12 => Level::Info,
-            13..=16 => Level::Warn,
-            17..=24 => Level::Error,
-            _ => return None,
-        })
     }
 }
 

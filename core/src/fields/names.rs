@@ -111,8 +111,10 @@ impl Field {
 /// How a level is written in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LevelKey {
-    /// A word, or the tens of pino and bunyan.
+    /// A word, or a number of the common loggers.
     Word,
+    /// The same, in whose numbers Google's are.
+    Severity,
     /// OpenTelemetry's severity number, 1 to 24.
     OtelNumber,
     /// Syslog's severity, 0 to 7.
@@ -124,9 +126,9 @@ pub enum LevelKey {
 /// An object whose members are fields of the record too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Members mean what they mean at the top: `fields` (tracing), `record` (loguru).
+    /// Members mean what they mean at the top: `fields` (tracing), `record` (loguru), a message that is an object.
     Fields,
-    /// `log` (ECS): level and logger.
+    /// `log` (ECS): level and logger; and what any record may say of itself.
     Log,
     /// Context that frameworks add, and what libraries let callers add: only ids and `is_audit` are looked for.
     Context,
@@ -209,7 +211,10 @@ pub fn lookup_in(place: Place, key: Text<'_>) -> Option<Key> {
         Place::Log => match table::Normal::of(key)?.bytes() {
             b"level" => Some(Key::Level(LevelKey::Word)),
             b"logger" => field(Logger, 0),
-            _ => None,
+            _ => match lookup(key)? {
+                found @ Key::Field(Message | ErrorType | ErrorCode | ErrorStack, _) => Some(found),
+                _ => lookup_in(Place::Context, key),
+            },
         },
         Place::Context => match lookup(key)? {
             Key::IsAudit => Some(Key::IsAudit),
@@ -225,14 +230,15 @@ pub fn lookup_in(place: Place, key: Text<'_>) -> Option<Key> {
             _ => lookup_in(Place::Context, key),
         },
         Place::Error => match table::Normal::of(key)?.bytes() {
-            b"type" | b"name" | b"class" | b"kind" | b"exceptiontype" | b"classname" | b"exceptionclass" => {
-                field(ErrorType, 1)
-            }
+            b"type" | b"name" | b"class" | b"kind" | b"exceptiontype" | b"errortype" | b"classname"
+            | b"exceptionclass" => field(ErrorType, 1),
             b"code" | b"errorcode" => field(ErrorCode, 1),
-            b"stack" | b"stacktrace" | b"traceback" | b"backtrace" | b"stacktracestring" => {
+            b"stack" | b"stacktrace" | b"errorstack" | b"traceback" | b"backtrace" | b"stacktracestring" => {
                 field(ErrorStack, 1)
             }
-            b"message" | b"msg" | b"value" | b"exceptionmessage" => field(Message, ERROR_MESSAGE_RANK),
+            b"message" | b"msg" | b"value" | b"exceptionmessage" | b"errormessage" | b"description" => {
+                field(Message, ERROR_MESSAGE_RANK)
+            }
             _ => None,
         },
         Place::Location => match table::Normal::of(key)?.bytes() {
@@ -287,7 +293,19 @@ use Field::*;
 const NAMES: &[Entry] = &[
     level("level", LevelKey::Word),
     level("lvl", LevelKey::Word),
-    level("severity", LevelKey::Word),
+    level("severity", LevelKey::Severity),
+    level("sev", LevelKey::Word),
+    level("errorseverity", LevelKey::Word),
+    level("logseverity", LevelKey::Severity),
+    level("severityname", LevelKey::Word),
+    level("severitylabel", LevelKey::Word),
+    level("levelstring", LevelKey::Word),
+    level("levelstr", LevelKey::Word),
+    level("leveltext", LevelKey::Word),
+    level("levelvalue", LevelKey::Word),
+    level("loglvl", LevelKey::Word),
+    level("logsyslogseverityname", LevelKey::Word),
+    level("logsyslogseveritycode", LevelKey::Syslog),
     level("loglevel", LevelKey::Word),
     level("levelname", LevelKey::Word),
     level("severitytext", LevelKey::Word),
@@ -309,6 +327,14 @@ const NAMES: &[Entry] = &[
     field("event", Message, 2),
     field("body", Message, 2),
     field("text", Message, 5),
+    field("textpayload", Message, 2),
+    field("logmessage", Message, 2),
+    field("formattedmessage", Message, 2),
+    field("stringvalue", Message, 6),
+    field("errormessage", Message, ERROR_MESSAGE_RANK),
+    field("errormsg", Message, ERROR_MESSAGE_RANK),
+    field("errmsg", Message, ERROR_MESSAGE_RANK),
+    field("exceptionmessage", Message, ERROR_MESSAGE_RANK),
     field("messagetemplate", Message, 4),
     field("@mt", Message, 4),
     entry("log", Key::Place(Place::Log, Some((Message, 2)))),
@@ -321,6 +347,9 @@ const NAMES: &[Entry] = &[
     field("name", Logger, 2),
     place("fields", Place::Fields),
     place("record", Place::Fields),
+    place("logevent", Place::Fields),
+    place("logentry", Place::Fields),
+    place("jsonpayload", Place::Fields),
     place("mdc", Place::Context),
     place("context", Place::Context),
     place("contextmap", Place::Context),
@@ -400,6 +429,8 @@ const NAMES: &[Entry] = &[
     place("error", Place::Error),
     place("exception", Place::Error),
     place("thrown", Place::Error),
+    place("throwable", Place::Error),
+    place("errors", Place::Error),
     place("@x", Place::Error),
     field("errortype", ErrorType, 0),
     field("errorclass", ErrorType, 0),
@@ -409,10 +440,15 @@ const NAMES: &[Entry] = &[
     field("exctype", ErrorType, 0),
     field("errorcode", ErrorCode, 0),
     field("errcode", ErrorCode, 0),
+    field("statecode", ErrorCode, 1),
+    field("sqlstatecode", ErrorCode, 1),
+    field("sqlstate", ErrorCode, 1),
     field("exceptioncode", ErrorCode, 0),
     field("errorstack", ErrorStack, 0),
     field("errorstacktrace", ErrorStack, 0),
     field("exceptionstacktrace", ErrorStack, 0),
+    field("exceptionbacktrace", ErrorStack, 0),
+    field("errorbacktrace", ErrorStack, 0),
     field("stack", ErrorStack, 0),
     field("stacktrace", ErrorStack, 0),
     field("backtrace", ErrorStack, 0),

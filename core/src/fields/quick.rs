@@ -1,10 +1,12 @@
-//! The agent's one look at a body: level, audit and whether it is of a task, nothing else. About a memory scan: keys that cannot matter are not
-//! even compared, and no value is copied.
+//! The agent's one look at a body: level, audit and whether it is of a task, nothing else. About a memory scan: keys that
+//! cannot matter are not even compared, and no value is copied.
 
+use super::embedded::{embedded, without_mark};
 use super::names::lookup_quick;
 use super::scan::Members;
+use super::shape::level_of_shape;
 use super::verdict::Verdict;
-use crate::level::{Level, level_of_text};
+use crate::level::{Head, Level, head_of, level_of_text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quick {
@@ -24,6 +26,13 @@ impl Quick {
         self.level_given.then_some(self.level)
     }
 
+    /// What an object says whose level is `own`, with what stands before it.
+    pub(super) fn of_object(own: Option<Level>, verdict: &Verdict, prefix: Option<&[u8]>) -> Quick {
+        let prefix = prefix.unwrap_or_default();
+        let level = if prefix.is_empty() { own } else { level_behind(head_of(prefix), own, verdict.message) };
+        Quick::new(level, verdict.audit || prefix.starts_with(b"[AUDIT]"), verdict.task)
+    }
+
     fn new(named: Option<Level>, audit: bool, task: bool) -> Quick {
         Quick { level: named.unwrap_or(Level::Info), level_given: named.is_some(), audit, task }
     }
@@ -31,9 +40,23 @@ impl Quick {
 
 /// Level, audit and task of a body, as [`super::read`] finds them.
 pub fn quick(body: &[u8]) -> Quick {
-    let Some(mut members) = Members::open(body) else {
-        return Quick::new(level_of_text(body), body.starts_with(b"[AUDIT]"), false);
-    };
+    match Members::open(body) {
+        Some(members) => of_body(body, members),
+        None => of_text(body),
+    }
+}
+
+/// A body that begins like an object.
+fn of_body(body: &[u8], members: Members<'_>) -> Quick {
+    let (verdict, level, whole) = of_object(members);
+    // An object that breaks off is text; what its members said until then holds.
+    let level = level.or_else(|| if whole { None } else { level_of_text(body) });
+    Quick::new(level, verdict.audit, whole && verdict.task)
+}
+
+/// What the members of an object say, and whether it was one to its end.
+fn of_object(mut members: Members<'_>) -> (Verdict, Option<Level>, bool) {
+    let from_start = members.clone();
     let mut verdict = Verdict::new();
     let whole = loop {
         match members.next_member() {
@@ -46,7 +69,37 @@ pub fn quick(body: &[u8]) -> Quick {
             Err(_) => break false,
         }
     };
-    // An object that breaks off is text; what its members said until then holds.
-    let level = verdict.level().or_else(|| if whole { None } else { level_of_text(body) });
-    Quick::new(level, verdict.audit, whole && verdict.task)
+    let named = verdict.level();
+    let level = if named.is_none() && whole { level_of_shape(from_start, &mut verdict) } else { named };
+    (verdict, level, whole)
+}
+
+/// A body that does not begin like an object.
+fn of_text(body: &[u8]) -> Quick {
+    let text = without_mark(body);
+    if text.len() < body.len()
+        && let Some(members) = Members::open(text)
+    {
+        return of_body(text, members);
+    }
+    let is_audit = text.starts_with(b"[AUDIT]");
+    let Some(found) = embedded(text) else {
+        return Quick::new(level_of_text(text), is_audit, false);
+    };
+    let Some(members) = Members::open(found.json) else {
+        return Quick::new(level_of_text(text), is_audit, false);
+    };
+    let (verdict, level, _) = of_object(members);
+    Quick::of_object(level, &verdict, Some(found.prefix))
+}
+
+/// The level of a line that ends with an object: what its beginning says; what the object says where the beginning is but
+/// a header; the higher one where the object is a record of its own.
+fn level_behind(head: Head, own: Option<Level>, is_record: bool) -> Option<Level> {
+    match head.level {
+        Some(level) if is_record => own.max(Some(level)),
+        Some(level) => Some(level),
+        None if head.only_items => own,
+        None => own.filter(|level| is_record && *level >= Level::Warn),
+    }
 }

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::embedded::{embedded, without_mark};
 use super::names::{ERROR_MESSAGE_RANK, Field, Key, LevelKey, Place, lookup, lookup_in};
-use super::scan::{Kind, Member, Members, Value};
+use super::quick::{Quick, quick};
+use super::scan::{Kind, Member, Members, Value, is_whole};
+use super::shape::{is_inner_record, level_of_shape};
+use super::texts;
 use super::verdict::Verdict;
-use crate::level::{Level, level_of_text};
+use crate::level::{Level, is_header};
 
 /// What a nested place says counts less than what the top says.
 const NESTED_RANK: u8 = 4;
@@ -40,6 +44,8 @@ struct Found<'a> {
     rank: u8,
     text: Cow<'a, str>,
     at: At,
+    /// The text is an object or array as JSON.
+    nested: bool,
 }
 
 /// Where a value was found: member of the body, and member of that member.
@@ -58,53 +64,154 @@ enum Fate {
     Gone,
 }
 
+/// The message, where it is written as bytes.
+pub fn message_of_bytes(body: &[u8]) -> Option<String> {
+    if !texts::may_have_bytes(body) {
+        return None;
+    }
+    let fields = read(body);
+    let at = match fields.found[Field::Message as usize].as_ref()?.at {
+        At::Top(index) => fields.members[index].value,
+        At::Nested(index, nested) => {
+            let mut members = fields.members[index].value.members()?;
+            (0..=nested).map_while(|_| members.next()).last()?.value
+        }
+        At::Copied => return None,
+    };
+    texts::text_of_bytes(&at)
+}
+
 /// All fields of `body`, whatever it is.
 pub fn read(body: &[u8]) -> Fields<'_> {
-    let mut fields = Fields {
-        level: Level::Info,
-        level_given: false,
-        audit: false,
-        task: false,
-        json: false,
-        found: [const { None }; Field::COUNT],
-        members: Vec::new(),
-        fates: Vec::new(),
-    };
-    let mut verdict = Verdict::new();
-    if let Some(mut members) = Members::open(body) {
-        fields.json = loop {
-            match members.next_member() {
-                Ok(Some(member)) => fields.members.push(member),
-                Ok(None) => break true,
-                Err(_) => break false,
-            }
-        };
-        for member in &fields.members {
-            if let Some(key) = lookup(member.key) {
-                verdict.see_top(key, &member.value);
-            }
+    let text = without_mark(body);
+    if Members::open(text).is_some() {
+        if let Some(fields) = Fields::of_object(text, None) {
+            return fields;
         }
-    } else {
-        verdict.audit = body.starts_with(b"[AUDIT]");
+    } else if let Some(found) = embedded(text)
+        && let Some(fields) = Fields::of_object(found.json, Some(found.prefix))
+    {
+        return fields;
     }
-    let named = verdict.level().or_else(|| if fields.json { None } else { level_of_text(body) });
-    fields.level = named.unwrap_or(Level::Info);
-    fields.level_given = named.is_some();
-    fields.audit = verdict.audit;
-    fields.task = fields.json && verdict.task;
-    if fields.json {
-        fields.fates = vec![Fate::Data; fields.members.len()];
-        (0..fields.members.len()).for_each(|index| fields.place_member(index));
-        fields.settle();
-    } else {
-        fields.members = Vec::new();
-        let text = String::from_utf8_lossy(body);
-        fields.found[Field::Message as usize] = Some(Found { rank: 0, text, at: At::Copied });
-    }
-    fields
+    Fields::of_text(body, text)
 }
 
 impl<'a> Fields<'a> {
+    fn new(quick: Quick, json: bool) -> Fields<'a> {
+        Fields {
+            level: quick.level,
+            level_given: quick.level_given,
+            audit: quick.audit,
+            task: quick.task,
+            json,
+            found: [const { None }; Field::COUNT],
+            members: Vec::new(),
+            fates: Vec::new(),
+        }
+    }
+
+    fn of_text(body: &[u8], text: &'a [u8]) -> Fields<'a> {
+        let mut fields = Fields::new(quick(body), false);
+        fields.offer_text(Field::Message, 0, String::from_utf8_lossy(text), At::Copied);
+        fields
+    }
+
+    /// `prefix`: what stands before the object. `None` when it is no whole object.
+    fn of_object(json: &'a [u8], prefix: Option<&'a [u8]>) -> Option<Fields<'a>> {
+        let mut opened = Members::open(json)?;
+        let (mut members, mut keys) = (Vec::new(), Vec::new());
+        let mut verdict = Verdict::new();
+        while let Some(member) = opened.next_member().ok()? {
+            let key = lookup(member.key);
+            if let Some(key) = key {
+                verdict.see_top(key, &member.value);
+            }
+            members.push(member);
+            keys.push(key);
+        }
+        let named = verdict.level();
+        let own = named.or_else(|| level_of_shape(members.iter().copied(), &mut verdict));
+        let seen = Quick::of_object(own, &verdict, prefix);
+        let mut fields = Fields::new(seen, true);
+        fields.fates = vec![Fate::Data; members.len()];
+        fields.members = members;
+        for (index, key) in keys.iter().enumerate() {
+            match key {
+                Some(key) => fields.place_member(index, *key),
+                None if named.is_none() && is_inner_record(&fields.members[index]) => {
+                    let value = fields.members[index].value;
+                    fields.place_nested(Place::Fields, &value, Some(index));
+                }
+                None => {}
+            }
+        }
+        fields.unwrap_message(&keys);
+        fields.look_into_message();
+        fields.settle();
+        if let Some(prefix) = prefix {
+            fields.put_before(prefix);
+        }
+        Some(fields)
+    }
+
+    /// A message that only names the object beside it is that object's message.
+    fn unwrap_message(&mut self, keys: &[Option<Key>]) {
+        let Some(Found { text, at: At::Top(_), .. }) = &self.found[Field::Message as usize] else { return };
+        let is_place = |index: usize| matches!(keys[index], Some(Key::Place(Place::Fields, _)));
+        let Some(index) = (0..self.members.len())
+            .find(|&index| is_place(index) && self.members[index].key.to_str() == *text)
+        else {
+            return;
+        };
+        let Some(mut members) = self.members[index].value.members() else { return };
+        let mut nested = 0;
+        while let Ok(Some(member)) = members.next_member() {
+            if let Some(Key::Field(Field::Message, 0)) = lookup(member.key)
+                && member.value.kind == Kind::String
+            {
+                let (text, at) = (member.value.to_text(), At::Nested(index, nested));
+                self.found[Field::Message as usize] = Some(Found { rank: 0, text, at, nested: false });
+                return;
+            }
+            nested += 1;
+        }
+    }
+
+    /// A message that is JSON in a text: what it says beside its message, where nothing else does.
+    fn look_into_message(&mut self) {
+        let Some(text) = self.get(Field::Message).filter(|text| text.starts_with('{')).map(str::to_owned)
+        else {
+            return;
+        };
+        let Some(mut members) = Members::open(text.as_bytes()).filter(|_| is_whole(text.as_bytes())) else {
+            return;
+        };
+        while let Ok(Some(member)) = members.next_member() {
+            if let Some(Key::Field(field, rank)) = lookup(member.key)
+                && !matches!(field, Field::Message | Field::TaskId | Field::Metadata)
+                && member.value.kind == Kind::String
+                && member.value.raw != b"\"\""
+            {
+                let text = Cow::Owned(member.value.to_text().into_owned());
+                self.offer_text(field, rank + NESTED_RANK, text, At::Copied);
+            }
+        }
+    }
+
+    /// What stands before the object is the message, unless it is but a header and the object has one.
+    fn put_before(&mut self, prefix: &'a [u8]) {
+        let slot = &mut self.found[Field::Message as usize];
+        let has_own = slot.as_ref().is_some_and(|found| found.rank < ERROR_MESSAGE_RANK);
+        let text = prefix.trim_ascii();
+        if text.is_empty() || (has_own && is_header(text)) {
+            return;
+        }
+        if let Some(Found { at: At::Top(index), .. }) = slot {
+            self.fates[*index] = Fate::Data;
+        }
+        *slot = Some(Found { rank: 0, text: String::from_utf8_lossy(text), at: At::Copied, nested: false });
+    }
+
     pub fn get(&self, field: Field) -> Option<&str> {
         self.found[field as usize].as_ref().map(|found| &*found.text)
     }
@@ -166,12 +273,7 @@ impl<'a> Fields<'a> {
 
     /// The field's value is an object or array, given as JSON (a message may be one).
     pub fn is_nested(&self, field: Field) -> bool {
-        match self.found[field as usize] {
-            Some(Found { at: At::Top(index), .. }) => {
-                matches!(self.members[index].value.kind, Kind::Object | Kind::Array)
-            }
-            _ => false,
-        }
+        self.found[field as usize].as_ref().is_some_and(|found| found.nested)
     }
 
     fn value_at(&self, path: &str) -> Option<Value<'a>> {
@@ -190,9 +292,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn place_member(&mut self, index: usize) {
-        let Member { key, value } = self.members[index];
-        let Some(key) = lookup(key) else { return };
+    fn place_member(&mut self, index: usize, key: Key) {
+        let value = self.members[index].value;
         let at = At::Top(index);
         let is_nothing =
             value.is_null() || (value.raw == b"\"\"" && !matches!(key, Key::Field(Field::Message, _)));
@@ -201,8 +302,17 @@ impl<'a> Fields<'a> {
             return;
         }
         match key {
+            Key::Field(Field::Message, rank) if value.kind == Kind::Object => {
+                self.place_nested(Place::Fields, &value, Some(index));
+                if self.found[Field::Message as usize].is_none() {
+                    self.offer(Field::Message, rank, &value, at);
+                }
+            }
+            Key::Field(field @ Field::Message, ERROR_MESSAGE_RANK) => {
+                self.offer(field, ERROR_MESSAGE_RANK, &value, At::Copied);
+            }
             Key::Field(field, rank) => self.offer(field, rank, &value, at),
-            Key::Level(LevelKey::Word) => {
+            Key::Level(LevelKey::Word | LevelKey::Severity) => {
                 let says = value
                     .text()
                     .is_some_and(|text| text.raw.eq_ignore_ascii_case(self.level.as_str().as_bytes()));
@@ -228,7 +338,12 @@ impl<'a> Fields<'a> {
                         self.offer(field, rank, &value, at);
                     }
                 }
-                (Kind::Array, _) => {}
+                (Kind::Array, Place::Error) => self.offer_error_array(&value),
+                (Kind::Array, _) => {
+                    if let Some((field @ Field::Message, rank)) = text {
+                        self.offer(field, rank, &value, at);
+                    }
+                }
             },
         }
     }
@@ -256,6 +371,9 @@ impl<'a> Fields<'a> {
                 }
                 Some(Key::Place(Place::Error, _)) if member.value.kind == Kind::String => {
                     self.offer_error_text(&member.value, At::Copied)
+                }
+                Some(Key::Place(Place::Error, _)) if member.value.kind == Kind::Array => {
+                    self.offer_error_array(&member.value)
                 }
                 _ => {}
             }
@@ -289,24 +407,69 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Errors as an array: of objects, the first; of texts, type and message (and stack), or the lines of a stack.
+    fn offer_error_array(&mut self, value: &Value<'a>) {
+        let elements = || value.elements().into_iter().flatten().flatten();
+        let Some(first) = elements().next() else { return };
+        if first.kind == Kind::Object {
+            return self.place_nested(Place::Error, &first, None);
+        }
+        let texts: Vec<String> =
+            elements().filter(|one| one.kind == Kind::String).map(|one| one.to_text().into_owned()).collect();
+        let mut rest = texts.as_slice();
+        if let [kind, others @ ..] = rest
+            && texts::is_type_name(kind)
+        {
+            self.offer_text(Field::ErrorType, 5, Cow::Owned(kind.clone()), At::Copied);
+            rest = others;
+        }
+        if let [message, others @ ..] = rest
+            && !message.contains('\n')
+        {
+            self.offer_text(Field::Message, ERROR_MESSAGE_RANK, Cow::Owned(message.clone()), At::Copied);
+            if rest.len() < texts.len() || others.is_empty() {
+                rest = others;
+            }
+        }
+        if !rest.is_empty() {
+            self.offer_text(Field::ErrorStack, 5, Cow::Owned(rest.join("\n")), At::Copied);
+        }
+    }
+
     fn offer(&mut self, field: Field, rank: u8, value: &Value<'a>, at: At) {
+        let meant = match (field, value.kind) {
+            (Field::Message, Kind::Array) => texts::text_of_array(value),
+            (Field::Message, Kind::Object) => texts::text_of_buffer(value),
+            (Field::ErrorStack, Kind::Array) => texts::lines(value),
+            _ => None,
+        };
+        if let Some(text) = meant {
+            return self.offer_text(field, rank, Cow::Owned(text), at);
+        }
+        let nested = matches!(value.kind, Kind::Object | Kind::Array);
         let fits = match field {
             Field::Metadata => self.audit,
             Field::Message => rank == 0 || value.kind == Kind::String,
             Field::Line | Field::Pid => is_number(&value.to_text()),
             Field::ErrorStack => value.kind == Kind::String,
-            _ => matches!(value.kind, Kind::String | Kind::Scalar),
+            // PostgreSQL's code of success.
+            Field::ErrorCode => !nested && value.raw != b"\"00000\"",
+            _ => !nested,
         };
         if fits {
             let text = if field == Field::Metadata { value.to_json() } else { value.to_text() };
-            self.offer_text(field, rank, text, at);
+            self.put(Found { rank, text, at, nested }, field);
         }
     }
 
     fn offer_text(&mut self, field: Field, rank: u8, text: Cow<'a, str>, at: At) {
+        self.put(Found { rank, text, at, nested: false }, field);
+    }
+
+    fn put(&mut self, offered: Found<'a>, field: Field) {
         let slot = &mut self.found[field as usize];
-        if slot.as_ref().is_none_or(|found| rank < found.rank) {
-            *slot = Some(Found { rank, text, at });
+        if slot.as_ref().is_none_or(|found| offered.rank < found.rank) {
+            *slot = Some(offered);
         }
     }
 

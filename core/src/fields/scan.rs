@@ -87,6 +87,64 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Up to where the structure breaks.
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        self.next_member().ok()?
+    }
+}
+
+/// The elements of one array, in their order; the last is [`Broken`] when it is none.
+#[derive(Clone, Debug)]
+pub struct Elements<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    first: bool,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<Value<'a>, Broken>;
+
+    fn next(&mut self) -> Option<Result<Value<'a>, Broken>> {
+        let mut at = skip_blanks(self.bytes, self.at);
+        match self.bytes.get(at)? {
+            b']' if at + 1 == self.bytes.len() => return None,
+            b',' if !self.first => at = skip_blanks(self.bytes, at + 1),
+            _ if self.first => {}
+            _ => return self.broken(),
+        }
+        self.first = false;
+        match value(self.bytes, at) {
+            Ok((value, end)) => {
+                self.at = end;
+                Some(Ok(value))
+            }
+            Err(Broken) => self.broken(),
+        }
+    }
+}
+
+impl<'a> Elements<'a> {
+    fn broken(&mut self) -> Option<Result<Value<'a>, Broken>> {
+        self.at = self.bytes.len();
+        Some(Err(Broken))
+    }
+}
+
+/// Whether a text is one object, from its first character to its last.
+pub fn is_whole(text: &[u8]) -> bool {
+    let Some(mut members) = Members::open(text) else { return false };
+    loop {
+        match members.next_member() {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
 impl<'a> Value<'a> {
     /// The text of a string.
     #[inline]
@@ -98,6 +156,11 @@ impl<'a> Value<'a> {
     /// The members of an object.
     pub fn members(&self) -> Option<Members<'a>> {
         if self.kind == Kind::Object { Members::open(self.raw) } else { None }
+    }
+
+    /// The elements of an array.
+    pub fn elements(&self) -> Option<Elements<'a>> {
+        (self.kind == Kind::Array).then_some(Elements { bytes: self.raw, at: 1, first: true })
     }
 
     pub fn is_null(&self) -> bool {

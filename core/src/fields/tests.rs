@@ -1,5 +1,6 @@
 mod agree;
 mod bad;
+mod cases;
 mod loggers;
 
 use super::*;

@@ -1,25 +1,29 @@
-//! Level and audit from the members of a body: what each member says, and which of them is believed.
+//! Level, audit and task from the members of a body: what each member says, and which of them is believed.
 //!
-//! Level: a field that is called level (or the like) at the top before a number of another convention (`severityNumber`,
-//! `levelno`, syslog) before the same in a nested place; of equals the first that is a level. Audit: any member that says so.
+//! Level: a word in a field that is called level (or the like) at the top before a number there, before a number of another
+//! convention (`severityNumber`, `levelno`, syslog), before the same in a nested place; of equals the first that is a level. A
+//! record inside of the record (an object with a level and a message) is believed when its level is the higher one: what
+//! wraps it does not know how bad it is. Only where nothing of this is a level the [`super::shape`] of the body is looked at.
+//! Audit, task: any member that says so.
 
 use super::names::{Field, Key, LevelKey, Place, lookup_in};
 use super::scan::{Kind, Value};
-use crate::level::Level;
-
-/// Bytes of a text that can be a level word with blanks, brackets and colours around it.
-const LEVEL_TEXT_BYTES_MAX: usize = 64;
+use crate::level::{Level, level_of_word};
 
 const NO_RANK: u8 = u8::MAX;
-const NESTED_RANK: u8 = 2;
+const NESTED_RANK: u8 = 3;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Verdict {
     rank: u8,
     level: Level,
+    /// Of a record inside of the record.
+    inner: Option<Level>,
     pub audit: bool,
     /// A `taskId` is given.
     pub task: bool,
+    /// A text is given as the message.
+    pub message: bool,
     /// GELF (which has a `short_message`) writes syslog's severity into `level`.
     gelf_level: Option<Level>,
     gelf: bool,
@@ -30,8 +34,10 @@ impl Verdict {
         Verdict {
             rank: NO_RANK,
             level: Level::Info,
+            inner: None,
             audit: false,
             task: false,
+            message: false,
             gelf_level: None,
             gelf: false,
         }
@@ -39,39 +45,60 @@ impl Verdict {
 
     /// The level that the members named.
     pub fn level(&self) -> Option<Level> {
-        match self.rank {
+        let top = match self.rank {
             NO_RANK if self.gelf => self.gelf_level,
             NO_RANK => None,
             _ => Some(self.level),
-        }
+        };
+        top.max(self.inner)
     }
 
     /// A member of the body's top.
     #[inline]
     pub fn see_top(&mut self, key: Key, value: &Value<'_>) {
         match key {
-            Key::Place(place @ (Place::Fields | Place::Log | Place::Context | Place::Span), text) => {
+            Key::Place(
+                place
+                @ (Place::Fields | Place::Log | Place::Context | Place::Span | Place::Id(Field::TaskId)),
+                text,
+            ) => {
                 if value.kind == Kind::Object {
                     self.see_nested(place, value);
                 } else if let Some((field, rank)) = text {
                     self.see(Key::Field(field, rank), value, 0);
                 }
             }
-            Key::Place(Place::Id(Field::TaskId), _) => self.see_nested(Place::Id(Field::TaskId), value),
+            Key::Field(Field::Message, _) if value.kind == Kind::Object => {
+                self.see_nested(Place::Fields, value)
+            }
             key => self.see(key, value, 0),
         }
     }
 
-    fn see_nested(&mut self, place: Place, value: &Value<'_>) {
+    /// The members of a nested place.
+    pub fn see_nested(&mut self, place: Place, value: &Value<'_>) {
         let Some(mut members) = value.members() else { return };
+        let (mut level, mut message) = (None, false);
         while let Ok(Some(member)) = members.next_member() {
             match lookup_in(place, member.key) {
                 Some(Key::Place(deeper, _)) if place == Place::Fields => {
                     self.see_task_in(deeper, &member.value)
                 }
-                Some(key) => self.see(key, &member.value, NESTED_RANK),
+                Some(key) => {
+                    match key {
+                        Key::Level(kind @ (LevelKey::Word | LevelKey::Severity)) => {
+                            level = level.max(level_of(kind, &member.value));
+                        }
+                        Key::Field(Field::Message, _) => message |= member.value.kind == Kind::String,
+                        _ => {}
+                    }
+                    self.see(key, &member.value, NESTED_RANK);
+                }
                 None => {}
             }
+        }
+        if message {
+            self.inner = self.inner.max(level);
         }
     }
 
@@ -88,7 +115,11 @@ impl Verdict {
     fn see(&mut self, key: Key, value: &Value<'_>, base_rank: u8) {
         match key {
             Key::Level(kind) => {
-                let rank = base_rank + u8::from(kind != LevelKey::Word);
+                let rank = base_rank
+                    + match kind {
+                        LevelKey::Word | LevelKey::Severity => u8::from(value.kind == Kind::Scalar),
+                        LevelKey::OtelNumber | LevelKey::Syslog | LevelKey::Python => 2,
+                    };
                 if rank < self.rank
                     && let Some(level) = level_of(kind, value)
                 {
@@ -101,7 +132,10 @@ impl Verdict {
             Key::IsAudit => self.audit |= is_true(value),
             Key::Field(Field::Message, rank) => {
                 self.gelf |= rank == 1;
-                self.audit |= value.text().is_some_and(|text| text.starts_with(b"[AUDIT]"));
+                if let Some(text) = value.text() {
+                    self.message = true;
+                    self.audit |= text.starts_with(b"[AUDIT]");
+                }
             }
             Key::Field(Field::Logger, _) => {
                 self.audit |= value.text().is_some_and(|text| text.starts_with(b"audit."));
@@ -127,47 +161,44 @@ fn is_true(value: &Value<'_>) -> bool {
 /// The level that a value is, by the convention of its field.
 pub fn level_of(kind: LevelKey, value: &Value<'_>) -> Option<Level> {
     match (kind, value.kind) {
-        (LevelKey::Word, Kind::String) => level_of_word(value).or_else(|| Level::from_tens(number(value)?)),
-        (LevelKey::Word, Kind::Scalar) => Level::from_tens(number(value)?),
-        (LevelKey::Word, Kind::Object) => level_of_object(value),
+        (LevelKey::Word, Kind::String) => word(value).or_else(|| Level::from_number(number(value)?)),
+        (LevelKey::Word, Kind::Scalar) => Level::from_number(number(value)?),
+        (LevelKey::Severity, Kind::String) => word(value).or_else(|| Level::from_severity(number(value)?)),
+        (LevelKey::Severity, Kind::Scalar) => Level::from_severity(number(value)?),
+        (LevelKey::Word | LevelKey::Severity, Kind::Object) => level_of_object(value),
         (LevelKey::OtelNumber, _) => Level::from_otel_severity(i32::try_from(number(value)?).ok()?),
-        (LevelKey::Syslog, _) => number(value).and_then(Level::from_syslog).or_else(|| level_of_word(value)),
+        (LevelKey::Syslog, _) => number(value).and_then(Level::from_syslog).or_else(|| word(value)),
         (LevelKey::Python, _) => Level::from_python(number(value)?),
-        (LevelKey::Word, Kind::Array) => None,
+        (LevelKey::Word | LevelKey::Severity, Kind::Array) => None,
     }
 }
 
-/// Loguru: `{"name": "INFO", "no": 20, "icon": ..}`.
+/// Loguru's `{"name": "INFO", "no": 20, "icon": ..}` and its like.
 fn level_of_object(value: &Value<'_>) -> Option<Level> {
+    const NAMES: [&[u8]; 5] = [b"name", b"text", b"label", b"level", b"levelStr"];
     let mut members = value.members()?;
     while let Ok(Some(member)) = members.next_member() {
-        if member.key.raw == b"name" {
-            return level_of_word(&member.value);
+        if NAMES.contains(&member.key.raw)
+            && let Some(level) = word(&member.value)
+        {
+            return Some(level);
         }
     }
     None
 }
 
-fn level_of_word(value: &Value<'_>) -> Option<Level> {
+fn word(value: &Value<'_>) -> Option<Level> {
     let text = value.text()?;
-    if text.raw.len() > LEVEL_TEXT_BYTES_MAX {
-        return None;
-    }
-    Level::from_word(text.raw).or_else(|| {
-        let bytes = text.bytes();
-        let word = crate::level::strip_ansi(bytes.trim_ascii()).trim_ascii();
-        // zap's levels below debug: `Level(-2)`.
-        if word.starts_with(b"Level(-") {
-            return Some(Level::Trace);
-        }
-        let inner = word.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]")).unwrap_or(word);
-        Level::from_word(inner.trim_ascii())
-    })
+    if text.escaped { level_of_word(&text.bytes()) } else { level_of_word(text.raw) }
 }
 
-/// A whole number of a few digits, also as a text.
+/// A whole number of a few digits, also as a text, also written as a float.
 fn number(value: &Value<'_>) -> Option<i64> {
     let raw = value.text().map_or(value.raw, |text| text.raw);
+    let raw = match memchr::memchr(b'.', raw) {
+        Some(dot) if raw.len() > dot + 1 && raw[dot + 1..].iter().all(|digit| *digit == b'0') => &raw[..dot],
+        _ => raw,
+    };
     if raw.is_empty() || raw.len() > 6 || !raw.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -19,12 +19,22 @@ pub(super) fn level_of(word: &[u8]) -> Option<Level> {
         b"info" | b"inf" | b"i" | b"information" | b"informational" | b"notice" | b"note" | b"log"
         | b"default" | b"success" | b"config" | b"hint" => Level::Info,
         b"error" | b"err" | b"e" | b"eror" | b"erro" | b"severe" | b"critical" | b"crit" | b"crt" | b"c"
-        | b"fatal" | b"ftl" | b"f" | b"panic" | b"pnc" | b"dpanic" | b"emerg" | b"emergency" | b"alert"
-        | b"fail" | b"failure" => Level::Error,
+        | b"fatal" | b"fata" | b"ftl" | b"f" | b"panic" | b"pani" | b"pnc" | b"dpanic" | b"emerg"
+        | b"emergency" | b"alert" | b"fail" | b"failure" => Level::Error,
         b"warn" | b"warning" | b"wrn" | b"w" => Level::Warn,
-        b"debug" | b"dbg" | b"dbug" | b"debg" | b"d" | b"fine" | b"verbose" | b"v" => Level::Debug,
-        b"debug1" | b"debug2" | b"debug3" | b"debug4" | b"debug5" => Level::Debug,
-        b"trace" | b"trce" | b"trc" | b"t" | b"finer" | b"finest" | b"silly" => Level::Trace,
+        b"debug" | b"dbg" | b"dbug" | b"debg" | b"debu" | b"d" | b"fine" | b"verbose" | b"vrb" | b"v" => {
+            Level::Debug
+        }
+        [b'd', b'e', b'b', b'u', b'g', b'1'..=b'9'] => Level::Debug,
+        b"trace" | b"trac" | b"trce" | b"trc" | b"t" | b"finer" | b"finest" | b"silly" => Level::Trace,
+        [b't', b'r', b'a', b'c', b'e', b'1'..=b'9'] => Level::Trace,
         _ => return None,
     })
+}
+
+/// Words that are a level where a logger puts one, and otherwise words like any other.
+pub(super) fn is_common(word: &[u8]) -> bool {
+    [&b"log"[..], b"config", b"default", b"success", b"hint", b"fine", b"note", b"fail", b"failure"]
+        .iter()
+        .any(|common| word.eq_ignore_ascii_case(common))
 }

@@ -2,7 +2,8 @@
 //!
 //! A body whose first character is `{` is read as JSON; strings come unescaped. If it then turns out not to be a whole
 //! JSON object (cut off, words where none belong), the body as a whole is given as one more text, so that nothing that
-//! is shown cannot be found.
+//! is shown cannot be found. Of a text that ends with an object the object's values are given too, and of a message that is
+//! written as bytes its text.
 
 use crate::fields;
 
@@ -15,8 +16,16 @@ pub trait Visit {
 
 pub fn visit(body: &[u8], visitor: &mut impl Visit) {
     let start = body.iter().position(|&byte| !is_blank(byte)).unwrap_or(body.len());
-    if body.get(start) != Some(&b'{') || !json(&body[start..], visitor) {
+    if body.get(start) != Some(&b'{') {
         visitor.value(None, body);
+        if let Some(object) = fields::object_in(body) {
+            json(object, visitor);
+        }
+    } else if !json(&body[start..], visitor) {
+        visitor.value(None, body);
+    }
+    if let Some(text) = fields::message_of_bytes(body) {
+        visitor.value(None, text.as_bytes());
     }
 }
 

@@ -22,6 +22,32 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+/// What may stand before an object.
+fn before() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "\u{feff}",
+            "\u{feff}\u{feff}",
+            "[",
+            " [ ",
+            "web-1  | ",
+            "[svc] ",
+            "@cee: ",
+            "ERROR\tpaid\t",
+            "<14>app: ",
+            "words of a text ",
+            "[AUDIT] ",
+            "{x} ",
+            "{\"a\": ",
+            "2026-11-27 09:45:01 info  ",
+            "level=warn x=",
+            "\u{1b}[31mWARN\u{1b}[0m ",
+        ])
+        .prop_map(str::to_owned),
+        "[ -~\t]{0,12}",
+    ]
+}
+
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
@@ -67,6 +93,14 @@ fn key() -> impl Strategy<Value = String> {
             "pid",
             "process",
             "stack",
+            "s",
+            "v",
+            "ts",
+            "body",
+            "errors",
+            "errorType",
+            "errorMessage",
+            "logEvent",
             "task_id",
             "taskId",
             "task",
@@ -97,6 +131,10 @@ fn leaf() -> impl Strategy<Value = Value> {
             "[AUDIT] x",
             "true",
             "none",
+            "E",
+            "ERROR+2",
+            "{\"level\":\"warn\",\"task_id\":1}",
+            "KeyError",
         ])
         .prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
@@ -128,7 +166,7 @@ fn by_the_book(body: &str) -> Option<(Level, bool)> {
         || object.get("msg").and_then(Value::as_str).is_some_and(|text| text.starts_with("[AUDIT]"));
     let level = match object.get("level") {
         Some(Value::String(word)) => Level::from_word(word.as_bytes()),
-        Some(Value::Number(number)) => number.as_i64().and_then(Level::from_tens),
+        Some(Value::Number(number)) => number.as_i64().and_then(Level::from_number),
         _ => None,
     };
     Some((level.unwrap_or(Level::Info), audit))
@@ -161,14 +199,24 @@ proptest! {
         }
     }
 
+    /// Marks, prefixes, arrays of one, and all their beginnings.
+    #[test]
+    fn on_json_inside_of_something(before in before(), body in object(), after in prop::sample::select(vec!["", "]", " ", "\r", " x"])) {
+        let body = format!("{before}{body}{after}");
+        agree(body.as_bytes());
+        agree(&body.as_bytes()[..body.len() / 2]);
+    }
+
     #[test]
     fn with_the_book(
         level in leaf(), audit in leaf(), logger in leaf(), msg in leaf(), more in leaf(), order in any::<u8>(),
     ) {
         let mut rows = vec![("level", level), ("is_audit", audit), ("logger", logger), ("msg", msg), ("other", more)];
         rows.rotate_left(usize::from(order) % 5);
-        rows.retain(|(_, value)| value.as_str().is_none_or(|text| text != "true" && text != "[warn]" && text != "30"));
-        // The book says nothing of words in brackets or white space, nor of numbers in quotes.
+        rows.retain(|(_, value)| {
+            value.as_str().is_none_or(|text| text != "true" && text != "[warn]" && text != "30" && !text.starts_with('{'))
+        });
+        // The book says nothing of words in brackets or white space, nor of numbers or objects in quotes.
         rows.retain(|(name, value)| *name != "level" || value.as_str().is_none_or(|text| {
             text.bytes().all(|byte| byte.is_ascii_alphabetic())
         }));
