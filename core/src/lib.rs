@@ -21,6 +21,7 @@ pub mod levels_compile;
 pub mod limits;
 pub mod origin;
 pub mod pipeline;
+pub mod ranges;
 pub mod record;
 pub mod retention;
 pub mod seal;

@@ -41,6 +41,9 @@ pub const NAME_BYTES_MAX: usize = 253;
 pub const STREAM_BYTES_MAX: usize = 1024;
 /// Bytes of a plain file behind its checkpoint that an earlier agent may have sent, and that therefore keep its key.
 pub const KEY_HANDOVER_BYTES_MAX: u64 = 64 << 20;
+/// Holes that are remembered in what one topic partition brought of a file. Above it the lowest count as brought: what was told as a
+/// loss there stays lost, even if it comes after all.
+pub const WATERMARK_HOLES_MAX: usize = 64;
 /// Bytes of a file's path (Linux: `PATH_MAX`).
 pub const PATH_BYTES_MAX: usize = 4096;
 

@@ -5,12 +5,14 @@
 //! a new lane, reads the positions again and goes on from there: that also settles a commit whose outcome is unknown,
 //! because the position's row stays locked until the first attempt is decided.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cordwood_core::identity::{FileId, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::ranges::Ranges;
 
 use crate::error::StoreError;
 pub use crate::ring::{BlockRow, FreshBlock};
@@ -41,15 +43,41 @@ pub struct PositionStep {
     pub last_hash: i64,
 }
 
-/// The new end of a stream's file, and what to add to its counters.
+/// What this topic partition brought of a stream's file, and what to add to its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatermarkStep {
     pub key: WatermarkKey,
-    pub end: u64,
+    /// All that it brought.
+    pub brought: Ranges,
+    /// Of it, what this transaction stores.
+    pub added: Ranges,
+    /// What this transaction tells as a loss: gaps that no batch brought.
+    pub missing: Ranges,
+    /// Something that was told as a loss is in `added`.
+    pub fills: bool,
+    pub others: Others,
     pub origin: OriginId,
     pub counts: StreamCounts,
 }
 
+/// What the writer knows of the other topic partitions that brought something of the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// There is none, and this one has its row: whoever comes new marks that row first.
+    None,
+    /// This one has no row yet, and no other had one when the writer asked.
+    Unknown,
+    /// There are some.
+    Some,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    pub stream: StreamKey,
+    pub file: FileId,
+}
+
+/// A row of `watermarks`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WatermarkKey {
     pub stream: StreamKey,
@@ -57,13 +85,31 @@ pub struct WatermarkKey {
     pub topic_partition: u32,
 }
 
-/// How far a stream's file is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watermark {
-    /// By this topic partition.
-    Here(u64),
-    /// Only by others (the topic's number of partitions changed): what this one brings goes on from there.
-    Elsewhere(u64),
+/// What is stored of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watermarks {
+    /// By topic partition, the ranges that it brought. No position is in two of them.
+    pub brought: BTreeMap<u32, Ranges>,
+    /// A row is marked: several topic partitions brought something.
+    pub shared: bool,
+}
+
+impl Watermarks {
+    /// What all topic partitions brought.
+    pub fn held(&self) -> Ranges {
+        let mut rows = self.brought.values();
+        let mut held = rows.next().cloned().unwrap_or_default();
+        rows.for_each(|ranges| held.add_all(ranges));
+        held
+    }
+
+    pub fn others_of(&self, topic_partition: u32) -> Others {
+        match (self.shared, self.brought.len(), self.brought.contains_key(&topic_partition)) {
+            (false, 0, _) => Others::Unknown,
+            (false, 1, true) => Others::None,
+            _ => Others::Some,
+        }
+    }
 }
 
 /// Lines and bytes are what the agent read from the file; records what was stored.
@@ -104,6 +150,9 @@ pub struct RollupRow {
     pub bytes: u64,
 }
 
+/// Reason of a loss that the writer found: a batch that no topic partition brought (yet).
+pub const MISSING: &str = "a batch is missing on the way from the agent";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LossRow {
     pub tenant: Arc<str>,
@@ -138,6 +187,11 @@ pub enum CommitError {
     /// Another session has used this lane's number: take a lane anew.
     #[error("transaction {seq} of lane {lane} was already used: this lane is another writer's")]
     Lane { lane: i16, seq: i64 },
+    /// Another writer stored a part of the same file by another topic partition: read the watermarks again.
+    #[error(
+        "a part of {stream} was stored by another topic partition meanwhile: the watermarks are read again"
+    )]
+    Overlap { stream: StreamKey },
     /// COMMIT was sent and its answer never came. The positions tell.
     #[error("the answer to COMMIT was lost: {0}")]
     Unknown(#[source] StoreError),

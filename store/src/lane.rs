@@ -5,16 +5,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cordwood_core::identity::{FileId, StreamKey};
 use futures::future;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use crate::commit::{Commit, CommitError, Committed, Position, Watermark, WatermarkKey};
+use crate::commit::{Commit, CommitError, Committed, Position};
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::LOCK_SPACE;
 use crate::ring::{self, BLOCKS_PER_COMMIT_MAX, CopyBuffer, RINGS};
+use crate::watermarks::{self, Steps};
 
 pub struct Lane {
     client: Client,
@@ -34,7 +34,7 @@ struct Statements {
     claim: Statement,
     ring: Statement,
     positions: Statement,
-    watermarks: Statement,
+    watermarks: watermarks::Statements,
     origins: Statement,
     losses: Statement,
     dead_letters: Statement,
@@ -55,17 +55,6 @@ const POSITIONS: &str = "with step as (\
       select topic_partition, $5, new, hash from step where old is null \
       on conflict do nothing returning topic_partition) \
     select topic_partition from moved union all select topic_partition from begun";
-
-const WATERMARKS: &str = "insert into watermarks as w (stream, file, topic_partition, position_end, origin, \
-      lines, bytes, records, gated, limited, rejected, duplicates, lost_bytes) \
-    select * from unnest($1::text[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], \
-      $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) \
-    on conflict (stream, file, topic_partition) do update set \
-      position_end = greatest(w.position_end, excluded.position_end), origin = excluded.origin, updated = now(), \
-      lines = w.lines + excluded.lines, bytes = w.bytes + excluded.bytes, records = w.records + excluded.records, \
-      gated = w.gated + excluded.gated, limited = w.limited + excluded.limited, \
-      rejected = w.rejected + excluded.rejected, duplicates = w.duplicates + excluded.duplicates, \
-      lost_bytes = w.lost_bytes + excluded.lost_bytes";
 
 const ORIGINS: &str = "insert into origins (id, tenant, tenant_id, namespace, pod, pod_uid, container, node, service, \
       workload, environment, version, region, plugin, path) \
@@ -142,7 +131,12 @@ impl Lane {
         let raw_bytes: u64 = commit.blocks.iter().map(|block| block.raw_bytes).sum();
         let counts = (commit.blocks.len() as i32, commit.records as i64, raw_bytes as i64);
         // Polled in this order, so sent in this order: each is on its way before the first answer is back.
-        let begin = async { client.batch_execute("begin").await.map_err(StoreError::sql("begin", "batch")) };
+        let begin = async {
+            let begun = client.batch_execute("begin").await.map_err(StoreError::sql("begin", "batch"));
+            begun.map_err(CommitError::from)
+        };
+        let steps = Steps::of(commit);
+        let locked = steps.lock(client, &statements.watermarks);
         let ring = async {
             let row =
                 client.query_one(&statements.ring, &[]).await.map_err(StoreError::sql("read", "ring_ctl"))?;
@@ -159,15 +153,18 @@ impl Lane {
         let blocks = self.copy_blocks(seq, commit);
         let rollup = self.copy_rollup(seq, commit);
         let rest = future::try_join4(
-            self.watermarks(commit),
+            steps.carry_out(client, &statements.watermarks),
             self.origins(commit),
-            self.losses(commit),
+            future::try_join(self.losses(commit), steps.take_back(client, &statements.watermarks)),
             self.dead_letters(commit),
         );
-        let ((begin, ring, claim, positions), (blocks, rollup, rest)) =
-            future::join(future::join4(begin, ring, claim, positions), future::join3(blocks, rollup, rest))
-                .await;
+        let ((begin, ring, locked, claim, positions), (blocks, rollup, rest)) = future::join(
+            future::join5(begin, ring, locked, claim, positions),
+            future::join3(blocks, rollup, rest),
+        )
+        .await;
         begin?;
+        locked?;
         let ring = ring?;
         match claim {
             Ok(1) => {}
@@ -185,7 +182,9 @@ impl Lane {
         }
         blocks?;
         rollup?;
-        rest?;
+        if let (Some(stream), ..) = rest? {
+            return Err(CommitError::Overlap { stream });
+        }
         Ok(ring)
     }
 
@@ -245,44 +244,6 @@ impl Lane {
 
     async fn copy(&self, statement: &Statement, buffer: CopyBuffer, thing: &str) -> Result<(), StoreError> {
         ring::fill(self.client.copy_in(statement).await, buffer.finish(), thing).await.map(drop)
-    }
-
-    async fn watermarks(&self, commit: &Commit) -> Result<(), StoreError> {
-        if commit.watermarks.is_empty() {
-            return Ok(());
-        }
-        // In order of the key, for the same reason as the positions.
-        let mut steps: Vec<_> = commit.watermarks.iter().collect();
-        steps.sort_by(|a, b| (&a.key.stream, a.key.file).cmp(&(&b.key.stream, b.key.file)));
-        let stream: Vec<&str> = steps.iter().map(|s| s.key.stream.as_str()).collect();
-        let file: Vec<i64> = steps.iter().map(|s| s.key.file.0 as i64).collect();
-        let partition: Vec<i32> = steps.iter().map(|s| s.key.topic_partition as i32).collect();
-        let end: Vec<i64> = steps.iter().map(|s| s.end as i64).collect();
-        let origin: Vec<i64> = steps.iter().map(|s| s.origin.0 as i64).collect();
-        let count = |of: fn(&crate::commit::StreamCounts) -> u64| -> Vec<i64> {
-            steps.iter().map(|s| of(&s.counts) as i64).collect()
-        };
-        let (lines, bytes, records) = (count(|c| c.lines), count(|c| c.bytes), count(|c| c.records));
-        let (gated, limited, rejected) = (count(|c| c.gated), count(|c| c.limited), count(|c| c.rejected));
-        let (duplicates, lost) = (count(|c| c.duplicates), count(|c| c.lost_bytes));
-        let parameters: [&(dyn ToSql + Sync); 13] = [
-            &stream,
-            &file,
-            &partition,
-            &end,
-            &origin,
-            &lines,
-            &bytes,
-            &records,
-            &gated,
-            &limited,
-            &rejected,
-            &duplicates,
-            &lost,
-        ];
-        let execute = self.client.execute(&self.statements.watermarks, &parameters);
-        execute.await.map_err(StoreError::sql("move", "watermarks"))?;
-        Ok(())
     }
 
     async fn origins(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -389,37 +350,6 @@ pub async fn read_positions(client: &Client, topic: &str) -> Result<HashMap<u32,
     Ok(positions)
 }
 
-/// Where these streams' files stand; a key that is missing has never been stored.
-pub async fn read_watermarks(
-    client: &Client,
-    keys: &[WatermarkKey],
-) -> Result<HashMap<WatermarkKey, Watermark>, StoreError> {
-    let stream: Vec<&str> = keys.iter().map(|key| key.stream.as_str()).collect();
-    let file: Vec<i64> = keys.iter().map(|key| key.file.0 as i64).collect();
-    let partition: Vec<i32> = keys.iter().map(|key| key.topic_partition as i32).collect();
-    let rows = client
-        .query(
-            "select w.stream, w.file, k.topic_partition, \
-               max(w.position_end) filter (where w.topic_partition = k.topic_partition), max(w.position_end) \
-             from unnest($1::text[], $2::bigint[], $3::int[]) k(stream, file, topic_partition) \
-             join watermarks w on w.stream = k.stream and w.file = k.file group by 1, 2, 3",
-            &[&stream, &file, &partition],
-        )
-        .await
-        .map_err(StoreError::sql("read", "watermarks"))?;
-    let row = |row: &tokio_postgres::Row| {
-        let key = WatermarkKey {
-            stream: StreamKey(row.get(0)),
-            file: FileId(row.get::<_, i64>(1) as u64),
-            topic_partition: row.get::<_, i32>(2) as u32,
-        };
-        let here: Option<i64> = row.get(3);
-        let elsewhere: i64 = row.get(4);
-        (key, here.map_or(Watermark::Elsewhere(elsewhere as u64), |end| Watermark::Here(end as u64)))
-    };
-    Ok(rows.iter().map(row).collect())
-}
-
 async fn take(client: &Client) -> Result<i16, StoreError> {
     loop {
         let rows = client
@@ -466,7 +396,8 @@ impl Statements {
         let all = |of: fn(i16) -> String| future::try_join_all((0..RINGS).map(of).map(prepare));
         let (copy_ring, copy_rollup) =
             future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
-        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, WATERMARKS, ORIGINS, LOSSES, DEAD_LETTERS];
+        let watermarks = watermarks::Statements::prepare(client).await?;
+        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, ORIGINS, LOSSES, DEAD_LETTERS];
         let mut rest = future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
         let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
         Ok(Statements {
@@ -475,7 +406,7 @@ impl Statements {
             claim: next()?,
             ring: next()?,
             positions: next()?,
-            watermarks: next()?,
+            watermarks,
             origins: next()?,
             losses: next()?,
             dead_letters: next()?,

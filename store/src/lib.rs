@@ -23,6 +23,7 @@ pub mod scope;
 pub mod seal;
 pub mod search;
 mod tls;
+pub mod watermarks;
 
 pub use connect::{Settings, Store};
 pub use error::StoreError;

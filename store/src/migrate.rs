@@ -22,6 +22,8 @@ mod embedded {
 
 /// Session advisory locks of Cordwood: the first number of the pair. The second says which: a lane's number, or one of these.
 pub const LOCK_SPACE: i32 = 0x636f_7264u32 as i32;
+/// Of transactions that store a part of the same file: another first number; the second is the file's slot.
+pub const LOCK_FILES: i32 = LOCK_SPACE + 1;
 pub const LOCK_MIGRATE: i32 = -1;
 pub const LOCK_SEALER: i32 = -2;
 pub const LOCK_DDL_CREATE: i32 = -3;

@@ -12,6 +12,8 @@ mod pages;
 mod postings;
 #[path = "store/prune.rs"]
 mod prune;
+#[path = "store/ranges.rs"]
+mod ranges;
 #[path = "store/support.rs"]
 mod support;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cordwood_core::batch::{DecodedBatch, decode};
 use cordwood_core::limits::STREAM_BYTES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
-use cordwood_store::commit::{Commit, Position, Watermark, WatermarkKey};
+use cordwood_store::commit::{Commit, FileKey, Position, Watermarks};
 
 use crate::feed::FeedRecord;
 use crate::source::{Message, message_hash};
@@ -37,13 +37,15 @@ pub struct Prepared {
     pub feed: Vec<FeedRecord>,
     pub messages: u64,
     pub duplicates: u64,
+    /// Bytes that were told as lost and came after all.
+    pub filled_bytes: u64,
     pub raw_bytes: u64,
 }
 
 #[derive(Default)]
 pub struct Intake {
     /// As they will be once everything taken so far is committed.
-    watermarks: HashMap<WatermarkKey, Remembered>,
+    watermarks: HashMap<FileKey, Remembered>,
     origins: HashMap<OriginId, Arc<Origin>>,
     /// In PostgreSQL, or in a transaction before it.
     stored_origins: HashSet<OriginId>,
@@ -56,10 +58,9 @@ pub struct Intake {
     with_feed: bool,
 }
 
-/// A watermark, and the transaction that used it last.
+/// What is stored of a file, and the transaction that used it last.
 struct Remembered {
-    /// `None`: PostgreSQL has no row.
-    end: Option<Watermark>,
+    stored: Watermarks,
     used: u64,
 }
 
@@ -82,16 +83,12 @@ impl Intake {
     }
 
     /// The watermarks that [`Intake::take`] will need and that are not known here.
-    pub fn unknown(&self, decoded: &[Decoded]) -> Vec<WatermarkKey> {
+    pub fn unknown(&self, decoded: &[Decoded]) -> Vec<FileKey> {
         let mut keys = HashSet::new();
         for item in decoded {
             for batch in item.batches.iter().flatten() {
                 if let Some(header) = &batch.header {
-                    let key = WatermarkKey {
-                        stream: header.stream.clone(),
-                        file: header.file,
-                        topic_partition: item.message.topic_partition,
-                    };
+                    let key = FileKey { stream: header.stream.clone(), file: header.file };
                     if !self.watermarks.contains_key(&key) {
                         keys.insert(key);
                     }
@@ -101,10 +98,10 @@ impl Intake {
         keys.into_iter().collect()
     }
 
-    pub fn learn(&mut self, asked: Vec<WatermarkKey>, found: &HashMap<WatermarkKey, Watermark>) {
+    pub fn learn(&mut self, asked: Vec<FileKey>, mut found: HashMap<FileKey, Watermarks>) {
         for key in asked {
-            let watermark = found.get(&key).copied();
-            self.watermarks.insert(key, Remembered { end: watermark, used: self.transaction });
+            let stored = found.remove(&key).unwrap_or_default();
+            self.watermarks.insert(key, Remembered { stored, used: self.transaction });
         }
     }
 

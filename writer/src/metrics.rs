@@ -27,6 +27,7 @@ pub struct Metrics {
     pub dead_letters: IntCounter,
     pub lost_bytes: IntCounter,
     pub losses: IntCounter,
+    pub recovered_bytes: IntCounter,
     pub commits: IntCounter,
     pub resets: IntCounterVec,
     pub commit_seconds: Histogram,
@@ -92,6 +93,10 @@ impl Metrics {
             dead_letters: counter("dead_letters_total", "Messages that could not be decoded.")?,
             lost_bytes: counter("lost_bytes_total", "Bytes that never arrived.")?,
             losses: counter("losses_total", "Ranges of bytes that never arrived.")?,
+            recovered_bytes: counter(
+                "recovered_bytes_total",
+                "Bytes that were told as lost and came after all.",
+            )?,
             commits: counter("commits_total", "Transactions.")?,
             resets,
             commit_seconds: histogram(
@@ -146,6 +151,7 @@ impl Metrics {
         let stored: usize = commit.blocks.iter().map(|block| block.payload.len() + block.bloom.len()).sum();
         self.stored_bytes.inc_by(stored as u64);
         self.dead_letters.inc_by(commit.dead_letters.len() as u64);
+        self.recovered_bytes.inc_by(prepared.filled_bytes);
         self.losses.inc_by(commit.losses.len() as u64);
         self.lost_bytes.inc_by(commit.losses.iter().map(|loss| loss.bytes).sum());
         self.commit_seconds.observe(took.as_secs_f64());

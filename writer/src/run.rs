@@ -215,12 +215,12 @@ impl<S: Source> Writer<S> {
         if !unknown.is_empty() {
             let read = async {
                 let session = self.store.pooled().await?.abandonable();
-                let found = cordwood_store::lane::read_watermarks(&session, &unknown).await?;
+                let found = cordwood_store::watermarks::read_watermarks(&session, &unknown).await?;
                 session.finish();
                 Ok(found)
             };
             let found = in_time(&self.store, &self.shutdown, read).await?;
-            self.intake.learn(unknown, &found);
+            self.intake.learn(unknown, found);
         }
         let rest = self.intake.take(decoded, now_us, BLOCKS_MAX);
         self.opened.get_or_insert_with(Instant::now);
@@ -281,6 +281,7 @@ impl<S: Source> Writer<S> {
             Err(error) => {
                 let reason = match &error {
                     CommitError::Fenced { .. } => "fenced",
+                    CommitError::Overlap { .. } => "overlap",
                     CommitError::Lane { .. } => "lane",
                     CommitError::Unknown(_) => {
                         // Perhaps stored, and then never published.
@@ -303,7 +304,7 @@ impl<S: Source> Writer<S> {
                 };
                 tracing::warn!(%error, reason, "transaction failed; going back to PostgreSQL's positions");
                 // Another writer's turn is no failure.
-                if reason != "fenced" {
+                if !["fenced", "overlap"].contains(&reason) {
                     self.failed(error.to_string());
                 }
                 self.reset = Some(reason);

@@ -13,6 +13,7 @@ use cordwood_core::admit::admit;
 use cordwood_core::batch::{Provenance, decode};
 use cordwood_core::identity::StreamKey;
 use cordwood_core::limits::MESSAGE_BYTES_MAX;
+use cordwood_core::ranges::Ranges;
 use cordwood_core::record::Flags;
 use cordwood_service::Health;
 use rand::Rng;
@@ -222,7 +223,7 @@ pub struct Store(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    watermarks: HashMap<(StreamKey, u64), u64>,
+    watermarks: HashMap<(StreamKey, u64), Ranges>,
     /// Bodies by output, in order of admission.
     records: BTreeMap<usize, Vec<String>>,
     losses: Vec<String>,
@@ -333,10 +334,12 @@ impl Inner {
             let place = (header.stream.clone(), header.file.0);
             let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
             assert!(positions.windows(2).all(|pair| pair[0] < pair[1]), "positions rise");
-            let admission = admit(self.watermarks.get(&place).copied(), header.prev, header.end, &positions);
+            let held = self.watermarks.entry(place).or_default();
+            let admission = admit(held, header.prev, header.end, &positions);
+            held.add_all(&admission.added);
             assert_eq!(admission.loss, None, "a hole before {header:?}");
             self.duplicates += admission.duplicates;
-            for record in &batch.records[admission.first_new..] {
+            for record in admission.new.iter().flat_map(|range| &batch.records[range.clone()]) {
                 let body = String::from_utf8(record.body.to_vec()).unwrap();
                 if record.flags.has(Flags::LOSS) {
                     self.losses.push(body);
@@ -347,7 +350,6 @@ impl Inner {
                     self.records.entry(header.io as usize).or_default().push(body);
                 }
             }
-            self.watermarks.insert(place, admission.watermark);
         }
     }
 }

@@ -207,6 +207,15 @@ impl Lines {
 
 /// Which (stream, seq) are stored, how often; fresh and sealed, in one snapshot, every block decoded.
 pub async fn stored(client: &Client) -> Result<BTreeMap<u32, BTreeMap<u64, u32>>> {
+    read_stored(client, false).await
+}
+
+/// The same where losses were told, or taken back: each is a record of its own.
+pub async fn stored_but_losses(client: &Client) -> Result<BTreeMap<u32, BTreeMap<u64, u32>>> {
+    read_stored(client, true).await
+}
+
+async fn read_stored(client: &Client, losses: bool) -> Result<BTreeMap<u32, BTreeMap<u64, u32>>> {
     let rows = client
         .query(
             "select f.payload from fresh f join seals z using (lane) where f.seq > z.upto \
@@ -219,6 +228,9 @@ pub async fn stored(client: &Client) -> Result<BTreeMap<u32, BTreeMap<u64, u32>>
         let block = Block::open(row.get(0))?;
         for index in 0..block.len() {
             let body: serde_json::Value = serde_json::from_slice(block.record(index)?.body)?;
+            if losses && body.get("cordwood").is_some() {
+                continue;
+            }
             let message = body["msg"].as_str().context("a record of another test")?;
             let stream = message.rsplit(" s").next().context("no stream")?.parse()?;
             let seq = body["seq"].as_u64().context("no seq")?;

@@ -8,10 +8,11 @@ use cordwood_core::batch::{BatchHeader, DecodedBatch, DecodedRecord, LossRange};
 use cordwood_core::fields::{self, Field};
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
-use cordwood_core::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX};
+use cordwood_core::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX, WATERMARK_HOLES_MAX};
 use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::ranges::Ranges;
 use cordwood_core::record::{Flags, Record};
-use cordwood_store::commit::{LossRow, StreamCounts, Watermark, WatermarkKey, WatermarkStep};
+use cordwood_store::commit::{FileKey, LossRow, MISSING, Others, StreamCounts, WatermarkKey, WatermarkStep};
 use memchr::memmem;
 
 use super::pending::RollupKey;
@@ -55,38 +56,65 @@ impl Intake {
             file: header.file,
             topic_partition: message.topic_partition,
         };
-        let watermark = match self.watermarks.get(&key).and_then(|remembered| remembered.end) {
-            Some(Watermark::Here(end)) => Some(end),
-            // The other topic partition may not be consumed up to here yet: no hole can be told from that.
-            Some(Watermark::Elsewhere(end)) => Some(end.max(header.prev)),
-            None => None,
-        };
+        let file = FileKey { stream: header.stream.clone(), file: header.file };
+        let mut stored = self.watermarks.remove(&file).map(|known| known.stored).unwrap_or_default();
         let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
-        let admission = admit(watermark, header.prev, header.end, &positions);
-        let mut counts = counts(&header, watermark, &admission, batch.records.len());
+        let admission = admit(&stored.held(), header.prev, header.end, &positions);
+        let mut counts = counts(&header, &admission, batch.records.len());
+        let mut missing = Ranges::default();
         if let Some((from, to)) = admission.loss {
-            // The agent's batches tile the file; a hole between them is bytes that nobody accounted for.
-            let reason = "a batch is missing on the way from the agent".to_owned();
-            let loss = LossRange { from, bytes: to - from, exact: false, reason };
-            let record = self.loss_record(&header, &loss, now_us);
-            self.take_records(&shared, &[record], *index, now_us);
-            *index += 1;
-            counts.records += 1;
-            counts.lines += 1;
+            // The agent's batches tile the file; a hole between them is bytes that nobody accounted for (yet).
+            let loss = LossRange { from, bytes: to - from, exact: false, reason: MISSING.to_owned() };
+            self.tell(&shared, loss_record(&header, &loss, now_us), index, now_us, &mut counts);
+            missing.add(from, to);
             self.note_loss(&shared, &key, &loss, &mut counts);
         }
         if let Some(loss) = &header.loss
-            && watermark.is_none_or(|end| end < header.end)
+            && !admission.added.is_empty()
         {
             self.note_loss(&shared, &key, loss, &mut counts);
         }
-        let new = &batch.records[admission.first_new.min(batch.records.len())..];
-        self.take_records(&shared, new, first_index + admission.first_new as u32, now_us);
+        for (from, to) in admission.filled.iter() {
+            self.tell(&shared, came_record(&header, from, to, now_us), index, now_us, &mut counts);
+        }
+        for new in &admission.new {
+            let first = first_index + new.start as u32;
+            self.take_records(&shared, &batch.records[new.clone()], first, now_us);
+        }
         self.pending.duplicates += admission.duplicates as u64;
-        let remembered =
-            Remembered { end: Some(Watermark::Here(admission.watermark)), used: self.transaction };
-        self.watermarks.insert(key.clone(), remembered);
-        self.pending.watermark(WatermarkStep { key, end: admission.watermark, origin: origin_id, counts });
+        self.pending.filled_bytes += admission.filled.length();
+        let others = stored.others_of(message.topic_partition);
+        let brought = stored.brought.entry(message.topic_partition).or_default();
+        brought.add_all(&admission.added);
+        brought.close_holes(WATERMARK_HOLES_MAX);
+        let step = WatermarkStep {
+            key,
+            brought: brought.clone(),
+            fills: !admission.filled.is_empty(),
+            added: admission.added,
+            missing,
+            others,
+            origin: origin_id,
+            counts,
+        };
+        stored.shared |= others == Others::Some;
+        self.watermarks.insert(file, Remembered { stored, used: self.transaction });
+        self.pending.watermark(step);
+    }
+
+    /// A record of the writer's own in the stream.
+    fn tell(
+        &mut self,
+        shared: &Shared<'_>,
+        record: DecodedRecord,
+        index: &mut u32,
+        now_us: i64,
+        counts: &mut StreamCounts,
+    ) {
+        self.take_records(shared, &[record], *index, now_us);
+        *index += 1;
+        counts.records += 1;
+        counts.lines += 1;
     }
 
     fn note_loss(
@@ -100,20 +128,6 @@ impl Intake {
         let tenant = shared.tenant.clone();
         let (from, bytes, exact, reason) = (loss.from, loss.bytes, loss.exact, loss.reason.clone());
         self.pending.losses.push(LossRow { tenant, key: key.clone(), from, bytes, exact, reason });
-    }
-
-    fn loss_record(&self, header: &BatchHeader, loss: &LossRange, now_us: i64) -> DecodedRecord {
-        let body = serde_json::json!({
-            "cordwood": "loss", "stream": header.stream, "file": header.file.to_string(),
-            "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
-        });
-        DecodedRecord {
-            time_ns: now_us.saturating_mul(1000),
-            level: Level::Warn,
-            flags: Flags::LOSS,
-            position: loss.from + loss.bytes,
-            body: body.to_string().into_bytes().into(),
-        }
     }
 
     fn take_records(&mut self, shared: &Shared<'_>, records: &[DecodedRecord], first: u32, now_us: i64) {
@@ -161,29 +175,56 @@ impl Intake {
     }
 }
 
-/// What this batch adds to its stream's counters. Always: lines = records + gated + limited + rejected. A batch that was
-/// seen whole adds duplicates only; one that was seen in part adds its lines less the duplicates.
-fn counts(
-    header: &BatchHeader,
-    watermark: Option<u64>,
-    admission: &Admission,
-    records: usize,
-) -> StreamCounts {
-    let duplicates = admission.duplicates as u64;
-    if watermark.is_some_and(|end| end >= header.end) {
-        return StreamCounts { duplicates, ..StreamCounts::default() };
+fn loss_record(header: &BatchHeader, loss: &LossRange, now_us: i64) -> DecodedRecord {
+    let body = serde_json::json!({
+        "cordwood": "loss", "stream": header.stream, "file": header.file.to_string(),
+        "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
+    });
+    DecodedRecord {
+        time_ns: now_us.saturating_mul(1000),
+        level: Level::Warn,
+        flags: Flags::LOSS,
+        position: loss.from + loss.bytes,
+        body: body.to_string().into_bytes().into(),
     }
-    let stored = records as u64 - duplicates.min(records as u64);
-    let range = header.end.saturating_sub(header.prev).max(1);
-    let new = header.end - watermark.unwrap_or(header.prev).clamp(header.prev.min(header.end), header.end);
-    let bytes = u128::from(header.bytes) * u128::from(new) / u128::from(range);
+}
+
+/// The loss that was told before does not stand.
+fn came_record(header: &BatchHeader, from: u64, to: u64, now_us: i64) -> DecodedRecord {
+    let bytes = to - from;
+    let body = serde_json::json!({
+        "cordwood": "loss_withdrawn", "stream": header.stream, "file": header.file.to_string(), "from": from, "bytes": bytes,
+        "message": format!("{bytes} bytes that were said to be lost came after all, by another topic partition"),
+    });
+    DecodedRecord {
+        time_ns: now_us.saturating_mul(1000),
+        level: Level::Info,
+        flags: Flags::default(),
+        position: to,
+        body: body.to_string().into_bytes().into(),
+    }
+}
+
+/// What this batch adds to its stream's counters. Always: lines = records + gated + limited + rejected. Of a batch that was seen
+/// in part the records are counted one by one; where its gated, limited and rejected lines and its bytes lie nobody wrote down, so
+/// they are counted by the part of its range that is new.
+fn counts(header: &BatchHeader, admission: &Admission, records: usize) -> StreamCounts {
+    let duplicates = admission.duplicates as u64;
+    let (new, range) = (admission.added.length(), header.end - header.prev);
+    // To the nearest: what many small overlaps cut off and add evens out.
+    let share = |count: u64| match u128::from(range) {
+        0 => 0,
+        range => ((u128::from(count) * u128::from(new) + range / 2) / range) as u64,
+    };
+    let stored = records as u64 - duplicates;
+    let (gated, limited, rejected) = (share(header.gated), share(header.limited), share(header.rejected));
     StreamCounts {
-        lines: stored + header.gated + header.limited + header.rejected,
-        bytes: if duplicates == 0 { header.bytes } else { bytes as u64 },
+        lines: stored + gated + limited + rejected,
+        bytes: share(header.bytes),
         records: stored,
-        gated: header.gated,
-        limited: header.limited,
-        rejected: header.rejected,
+        gated,
+        limited,
+        rejected,
         duplicates,
         lost_bytes: 0,
     }

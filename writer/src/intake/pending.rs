@@ -8,7 +8,7 @@ use cordwood_core::level::{Level, LevelGroup};
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Record;
 use cordwood_store::commit::{
-    BlockRow, Commit, DeadLetter, LossRow, PositionStep, RollupRow, WatermarkKey, WatermarkStep,
+    BlockRow, Commit, DeadLetter, FileKey, LossRow, Others, PositionStep, RollupRow, WatermarkStep,
 };
 
 use super::Prepared;
@@ -37,7 +37,7 @@ pub struct Pending {
     spare: Vec<BlockBuilder>,
     blocks: Vec<BlockRow>,
     positions: HashMap<u32, PositionStep>,
-    watermarks: HashMap<WatermarkKey, WatermarkStep>,
+    watermarks: HashMap<FileKey, Vec<WatermarkStep>>,
     origins: Vec<Arc<Origin>>,
     rollup: HashMap<RollupKey, (u64, u64)>,
     dead_letters: Vec<DeadLetter>,
@@ -47,6 +47,8 @@ pub struct Pending {
     pub bytes: usize,
     pub messages: usize,
     pub duplicates: u64,
+    /// Bytes that were told as lost and came after all.
+    pub filled_bytes: u64,
 }
 
 impl Pending {
@@ -82,15 +84,26 @@ impl Pending {
     }
 
     pub fn watermark(&mut self, step: WatermarkStep) {
-        match self.watermarks.get_mut(&step.key) {
+        let file = FileKey { stream: step.key.stream.clone(), file: step.key.file };
+        let steps = self.watermarks.entry(file).or_default();
+        for known in steps.iter_mut() {
+            // Told as a loss in this very transaction, by another topic partition.
+            known.missing = known.missing.without_all(&step.added);
+        }
+        let same = |known: &&mut WatermarkStep| known.key.topic_partition == step.key.topic_partition;
+        match steps.iter_mut().find(same) {
             Some(known) => {
-                known.end = known.end.max(step.end);
+                known.added.add_all(&step.added);
+                known.missing.add_all(&step.missing);
+                known.fills |= step.fills;
+                if step.others == Others::Some {
+                    known.others = Others::Some;
+                }
+                known.brought = step.brought;
                 known.origin = step.origin;
                 known.counts += step.counts;
             }
-            None => {
-                self.watermarks.insert(step.key.clone(), step);
-            }
+            None => steps.push(step),
         }
     }
 
@@ -134,7 +147,7 @@ impl Pending {
             blocks: std::mem::take(&mut self.blocks),
             records: self.records as u64,
             positions: self.positions.drain().map(|(_, step)| step).collect(),
-            watermarks: self.watermarks.drain().map(|(_, step)| step).collect(),
+            watermarks: self.watermarks.drain().flat_map(|(_, steps)| steps).collect(),
             origins: std::mem::take(&mut self.origins),
             rollup: rollup.collect(),
             losses: std::mem::take(&mut self.losses),
@@ -145,9 +158,11 @@ impl Pending {
             feed: std::mem::take(&mut self.feed),
             messages: self.messages as u64,
             duplicates: self.duplicates,
+            filled_bytes: self.filled_bytes,
             raw_bytes: self.bytes as u64,
         };
-        (self.records, self.bytes, self.messages, self.duplicates) = (0, 0, 0, 0);
+        (self.records, self.bytes, self.messages) = (0, 0, 0);
+        (self.duplicates, self.filled_bytes) = (0, 0);
         prepared
     }
 }
