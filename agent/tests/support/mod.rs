@@ -251,7 +251,7 @@ impl Store {
     /// What was stored of a file before, under a key of its own: its lines up to `end`.
     pub fn put(&self, stream: StreamKey, file: u64, end: u64, lines: &[String]) {
         let mut inner = self.0.lock().unwrap();
-        inner.watermarks.insert((stream, file), end);
+        inner.watermarks.insert((stream, file), Ranges::from_iter([(0, end)]));
         inner.records.entry(0).or_default().extend_from_slice(lines);
     }
 
