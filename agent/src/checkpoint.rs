@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cordwood_core::checkpoint::Checkpoint;
 
@@ -76,6 +77,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     next: Option<Vec<u8>>,
+    writing: bool,
     stop: bool,
     written: u64,
     errors: u64,
@@ -95,7 +97,16 @@ impl Writer {
 
     pub fn put(&self, bytes: Vec<u8>) {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).next = Some(bytes);
-        self.shared.changed.notify_one();
+        self.shared.changed.notify_all();
+    }
+
+    /// The same, and waits until it is on the disk (or cannot be written). False: the disk takes longer than `at_most`.
+    pub fn put_and_wait(&self, bytes: Vec<u8>, at_most: Duration) -> bool {
+        self.put(bytes);
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let unwritten = |state: &mut State| state.next.is_some() || state.writing;
+        let waited = self.shared.changed.wait_timeout_while(state, at_most, unwritten);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// How many were written, and how many could not be, since the last question.
@@ -115,7 +126,7 @@ impl Writer {
 
     fn stop(&mut self) {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
-        self.shared.changed.notify_one();
+        self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -136,9 +147,12 @@ fn write_all(shared: &Shared, folder: &Path) {
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let Some(bytes) = state.next.take() else { return };
+        state.writing = true;
         drop(state);
         let result = store(folder, &bytes);
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.writing = false;
+        shared.changed.notify_all();
         match result {
             Ok(()) => {
                 state.written += 1;
@@ -157,6 +171,17 @@ fn write_all(shared: &Shared, folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_waited_for_is_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::start(folder.path().to_owned()).unwrap();
+        for number in 0..20_u8 {
+            writer.put(vec![0]);
+            assert!(writer.put_and_wait(vec![number], Duration::from_secs(10)));
+            assert_eq!(fs::read(folder.path().join(NAME)).unwrap(), [number]);
+        }
+    }
 
     #[test]
     fn a_torn_one_is_set_aside() {

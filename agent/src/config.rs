@@ -138,6 +138,8 @@ pub struct Read {
     pub checkpoint_interval_ms: u64,
     /// How long an old file may still grow after its successor has appeared.
     pub rotation_grace_ms: u64,
+    /// How long a record waits for its end when nothing more comes; then it goes as it is, flagged incomplete.
+    pub unfinished_wait_ms: u64,
     /// On SIGTERM: how long to wait for acknowledgements.
     pub drain_ms: u64,
     /// The kubelet's `containerLogMaxSize` and `containerLogMaxFiles`: how much may wait before it is lost.
@@ -154,6 +156,7 @@ impl Default for Read {
             scan_interval_ms: 5_000,
             checkpoint_interval_ms: 1_000,
             rotation_grace_ms: 1_000,
+            unfinished_wait_ms: 5_000,
             drain_ms: 10_000,
             rotation_file_bytes: 10 << 20,
             rotation_files: 5,

@@ -27,6 +27,7 @@ mod ship;
 mod sink;
 mod tail;
 mod telemetry;
+mod unfinished;
 mod wake;
 mod watching;
 

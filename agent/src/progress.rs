@@ -17,6 +17,12 @@ impl Run {
         if let Some(file) = self.files.iter_mut().find(|file| file.seq == sent.file_seq) {
             file.acknowledge(sent.io, ticket);
         }
+        if let Some(index) =
+            self.files.iter().position(|file| file.seq == sent.file_seq && !file.cuts.is_empty())
+        {
+            let position = self.acknowledged_position(&self.files[index]);
+            self.files[index].cuts.retain(|cut| cut.at > position);
+        }
     }
 
     /// Where reading would have to begin again in this file.
@@ -144,6 +150,7 @@ impl Run {
             size: file.size.max(position),
             done: file.finished_at_ms.is_some() && self.is_settled(file),
             key_before: file.key_before.clone(),
+            cuts: file.cuts.iter().filter(|cut| cut.at > position).copied().collect(),
         }
     }
 

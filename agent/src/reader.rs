@@ -29,6 +29,8 @@ use crate::wake::Waker;
 /// Read and acknowledged files are held this long, in case they still grow.
 const SETTLE_GRACES: i64 = 10;
 const HOUSEKEEPING_MS: i64 = 1_000;
+/// How long records that go unfinished wait for the disk.
+const CHECKPOINT_WAIT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 const RESTART_PAUSE_MS: i64 = 1_000;
 /// Paths whose files are all gone, and of which it is remembered what they began with.
@@ -107,6 +109,7 @@ impl Reader {
             }
             self.take_answers(clock);
             let more = self.read_round(clock);
+            self.keep_cuts();
             self.ship.send(&mut self.tally);
             if clock.mono_ms >= house_at {
                 house_at = clock.mono_ms + HOUSEKEEPING_MS;
@@ -189,8 +192,10 @@ impl Reader {
             self.folders.entry(key.clone()).or_default().insert(id);
         }
         let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
+        let last = ids.iter().filter_map(|id| Some(self.runs.get(id)?.source.restart())).max();
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
+            run.is_succeeded = last.is_some_and(|last| run.source.restart() < last);
             let settings = Settings::new(&self.config, &self.ship);
             let refreshed = run.refresh(folder.as_ref(), &settings, &mut self.ship, &mut self.tally, clock);
             let complete = refreshed.unwrap_or_else(|error| {
@@ -399,6 +404,9 @@ impl Reader {
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let before = run.files.len();
+            let settings = Settings::new(&self.config, &self.ship);
+            let wait_ms = self.config.read.unfinished_wait_ms as i64;
+            run.flush_overdue(wait_ms, &settings, &mut self.ship, &mut self.tally, clock);
             run.settle(clock, linger_ms);
             self.dirty |= run.files.len() != before;
             if run.is_over() {
@@ -448,6 +456,17 @@ impl Reader {
         Checkpoint { node: Some(self.node.clone()), clean, runs }
     }
 
+    /// Where something went unfinished must be known to the next life before it is sent.
+    fn keep_cuts(&mut self) {
+        if !self.ship.wait_for_checkpoint {
+            return;
+        }
+        if !self.checkpoint.put_and_wait(self.make_checkpoint(false).encode(), CHECKPOINT_WAIT) {
+            tracing::warn!("the checkpoint takes long: what follows is sent without waiting for it");
+        }
+        self.ship.wait_for_checkpoint = false;
+    }
+
     fn sleep(&self, clock: Clock, due_ms: i64) {
         let poll_ms = self.config.read.poll_interval_ms as i64;
         let blocked = !self.has_room();
@@ -482,6 +501,7 @@ impl Reader {
         for run in self.runs.values_mut() {
             run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
         }
+        self.keep_cuts();
         while self.ship.unanswered() > 0 && Instant::now() < deadline {
             self.ship.send(&mut self.tally);
             let runs = &mut self.runs;

@@ -332,6 +332,7 @@ impl Run {
 
     /// A file that is read from its first byte. Gives its index.
     fn begin(&mut self, entry: &Entry, stat: Stat, handle: File, id: FileId, head: &[u8]) -> usize {
+        self.at_end = false;
         let seq = self.take_seq();
         let format = self.format_of(head);
         let bytes = if entry.gzip {
@@ -381,6 +382,7 @@ impl Run {
             // (How long it is unpacked nobody knows yet.)
             before.decided(resume.position, if entry.gzip { u64::MAX } else { stat.size })
         });
+        file.cuts = resume.cuts;
         file.seek(resume.position)?;
         let marker = file.marker_at(resume.position);
         let is_same =
@@ -537,6 +539,7 @@ impl Run {
                     size: file.size.max(file.position),
                     done: true,
                     key_before: file.key_before,
+                    cuts: Vec::new(),
                 });
             }
         }

@@ -20,6 +20,7 @@ use crate::rotation::Known;
 use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{Bytes, Chunk, LogFile};
 use crate::telemetry::Tally;
+use crate::unfinished::Waited;
 
 /// Bytes that are read at once; a longer line is read in a larger piece.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -81,6 +82,12 @@ pub struct Run {
     pub losses: Vec<(u64, LossRange)>,
     /// The file that the pipeline is in.
     pub current: Option<u64>,
+    /// Unfinished records, by output, as they were at the last look.
+    pub waited: [Waited; 2],
+    /// The last step found nothing more to read.
+    pub at_end: bool,
+    /// The container has run again since.
+    pub is_succeeded: bool,
 }
 
 /// What one step of reading came to.
@@ -131,6 +138,9 @@ impl Run {
             pins: Vec::new(),
             losses: Vec::new(),
             current: None,
+            waited: [Waited::default(); 2],
+            at_end: false,
+            is_succeeded: false,
             source,
         }
     }
@@ -145,6 +155,19 @@ impl Run {
     /// # Errors
     /// When the file cannot be read; the next step tries again.
     pub fn step(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> io::Result<Step> {
+        let step = self.step_on(buffer, settings, ship, tally, clock);
+        self.at_end = matches!(step, Ok(Step::Idle));
+        step
+    }
+
+    fn step_on(
         &mut self,
         buffer: &mut Vec<u8>,
         settings: &Settings<'_>,
@@ -170,6 +193,7 @@ impl Run {
             self.cut_all(settings, ship, tally, clock);
         }
         self.enter(index);
+        self.end_at_cuts(index, settings, ship, tally, clock);
         if self.files[index].is_at_handover() && !self.hand_over(index, settings, ship, tally, clock) {
             return Ok(Step::Idle);
         }
@@ -198,9 +222,14 @@ impl Run {
                     return Ok(Step::More);
                 }
             };
-            let (given, is_shared) = self.files[index].under_one_key(&buffer[range.clone()]);
-            let full = range.len() >= max || is_shared;
-            let taken = self.feed(index, given, false, settings, ship, tally, clock);
+            let (given, at_cut) = self.files[index].up_to_cut(&buffer[range.clone()]);
+            let (given, is_shared) = self.files[index].under_one_key(given);
+            let full = range.len() >= max || is_shared || at_cut;
+            let mut taken = self.feed(index, given, false, settings, ship, tally, clock);
+            if at_cut && !is_shared && taken < given.len() {
+                // Here a line without an end was sent.
+                taken += self.feed(index, &given[taken..], true, settings, ship, tally, clock);
+            }
             if taken > 0 {
                 self.last_data_ms = clock.mono_ms;
                 self.cut_urgent(settings, ship, tally, clock);
@@ -215,7 +244,7 @@ impl Run {
         }
     }
 
-    fn feed(
+    pub fn feed(
         &mut self,
         index: usize,
         given: &[u8],
@@ -263,9 +292,7 @@ impl Run {
         if !over {
             return Step::Idle;
         }
-        if !rest.is_empty() {
-            self.feed(index, rest, true, settings, ship, tally, clock);
-        }
+        self.end_line(index, rest, settings, ship, tally, clock);
         let ended = last && self.gone_at_ms.is_some() && self.unnamed.is_none();
         if ended {
             self.flush_unfinished(settings, ship, tally, clock);
@@ -276,41 +303,8 @@ impl Run {
         if ended { Step::Ended } else { Step::More }
     }
 
-    /// The end of what has begun is not waited for: it goes as it is.
-    pub fn flush_unfinished(
-        &mut self,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
-        let Some(context) = self.context.clone() else { return };
-        for io in IOS {
-            let Some(index) = self.unfinished_in(io) else { continue };
-            let is_earlier = self.current != Some(self.files[index].seq);
-            if is_earlier {
-                self.cut_all(settings, ship, tally, clock);
-            }
-            let format = self.files[index].format;
-            let (pipeline, gate, mut collector) =
-                self.collecting(index, &context, settings, ship, tally, clock);
-            pipeline.flush(io, &Now { format, gate, time_ns: clock.wall_ns }, &mut collector);
-            if is_earlier {
-                self.cut_all(settings, ship, tally, clock);
-            }
-        }
-    }
-
-    /// The file that the last part of the unfinished record of `io` lies in.
-    fn unfinished_in(&self, io: Io) -> Option<usize> {
-        self.pipeline.pending_start(io)?;
-        let seq =
-            if self.pipeline.ends_here(io) { self.current } else { self.streams[io as usize].last_part };
-        self.files.iter().position(|file| Some(file.seq) == seq)
-    }
-
     /// The pipeline, its gate, and what takes its output into the batches of one file.
-    fn collecting<'a>(
+    pub fn collecting<'a>(
         &'a mut self,
         index: usize,
         context: &'a Context,
@@ -482,7 +476,11 @@ impl Run {
         let settled = self.files.iter().all(|file| {
             file.finished_at_ms.is_none() && file.superseded_at_ms.is_none() && !file.is_at_handover()
         });
-        settled && self.gone_at_ms.is_none() && !self.has_open_batch() && self.context.is_some()
+        settled
+            && self.gone_at_ms.is_none()
+            && !self.has_open_batch()
+            && !self.has_unfinished()
+            && self.context.is_some()
     }
 
     /// The file that is to be watched while the run rests.

@@ -73,6 +73,8 @@ pub struct Shipper {
     pub cut_bytes: usize,
     /// Bytes of records in open batches.
     pub open_bytes: usize,
+    /// What is cut waits until the checkpoint that is due is on the disk.
+    pub wait_for_checkpoint: bool,
     spare: Vec<BatchBuilder>,
     broken: Option<String>,
     taken: Vec<(u64, Result<(), String>)>,
@@ -88,6 +90,7 @@ impl Shipper {
             next_ticket: 0,
             cut_bytes: 0,
             open_bytes: 0,
+            wait_for_checkpoint: false,
             spare: Vec::new(),
             broken: None,
             taken: Vec::new(),
@@ -146,7 +149,7 @@ impl Shipper {
 
     /// Hands over what is cut, as far as the sink takes it.
     pub fn send(&mut self, tally: &mut Tally) {
-        while self.broken.is_none() {
+        while self.broken.is_none() && !self.wait_for_checkpoint {
             let Some(ready) = self.outbox.pop_front() else { return };
             let bytes = ready.payload.len() as u64;
             let ack = self.answers.ack(ready.ticket);

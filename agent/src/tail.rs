@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use cordwood_core::checkpoint::KeyBefore;
+use cordwood_core::checkpoint::{Cut, KeyBefore};
 use cordwood_core::identity::{FileId, Io, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
 use cordwood_core::pipeline::Format;
@@ -66,6 +66,8 @@ pub struct LogFile {
     pub acked_ends: [u64; 2],
     /// `ends` are those of an earlier stream key.
     pub key_before: Option<KeyBefore>,
+    /// Where something went unfinished, behind what is acknowledged.
+    pub cuts: Vec<Cut>,
     pub outstanding: [VecDeque<Outstanding>; 2],
     pub removed: bool,
     /// It begins with the rest of a record from the file before.
@@ -106,6 +108,7 @@ impl LogFile {
             ends: [0; 2],
             acked_ends: [0; 2],
             key_before: None,
+            cuts: Vec::new(),
             outstanding: [VecDeque::new(), VecDeque::new()],
             removed: false,
             continues: false,

@@ -11,6 +11,8 @@ mod nodes;
 #[path = "files/plain.rs"]
 mod plain;
 mod support;
+#[path = "files/unfinished.rs"]
+mod unfinished;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{FileId, NodeIdentity};
+use crate::identity::{FileId, Io, NodeIdentity};
 use crate::limits::KEY_HANDOVER_BYTES_MAX;
 use crate::origin::Origin;
 
@@ -90,6 +90,27 @@ pub struct FileCheckpoint {
     /// `ends` are those of an earlier stream key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_before: Option<KeyBefore>,
+    /// Behind `position`, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<Cut>,
+}
+
+/// Here something went unfinished that may go on behind it. Whoever reads the file again ends it at the same place: its end
+/// would lie elsewhere otherwise, and the writer would not recognize it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cut {
+    /// The file had been read up to here.
+    pub at: u64,
+    pub what: CutOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CutOf {
+    /// The unfinished record of this output.
+    Record(Io),
+    /// The line that has no newline before that place.
+    Line,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,6 +207,7 @@ mod tests {
                     size: position,
                     done: false,
                     key_before: Some(KeyBefore { node: None, until: position }),
+                    cuts: vec![Cut { at: position, what: CutOf::Record(Io::Stderr) }],
                 }],
                 generations: vec![(FileId(1), FileId(2))],
             }],

@@ -80,6 +80,8 @@ pub struct Pipeline {
     carried: [bool; 2],
     /// Whether their last part so far lies in the file that is fed now.
     ends_here: [bool; 2],
+    /// The ends of the last records of the file that is fed now, by output.
+    ends: [u64; 2],
     /// The last time a line gave: what a line without one gets.
     time_ns: Option<i64>,
 }
@@ -119,6 +121,7 @@ impl Pipeline {
         for io in [Io::Stdout, Io::Stderr] {
             self.carried[io as usize] = self.join.pending_start(io).is_some();
             self.ends_here[io as usize] = false;
+            self.ends[io as usize] = 0;
         }
     }
 
@@ -126,8 +129,13 @@ impl Pipeline {
     /// ([`Pipeline::ends_here`]).
     pub fn flush(&mut self, io: Io, now: &Now<'_>, out: &mut impl Output) {
         if let Some(joined) = self.join.flush(io) {
-            self.record(joined, now, out);
+            self.record(joined, self.ends_here[io as usize], now, out);
         }
+    }
+
+    /// The unfinished record of `io`, to tell whether it is still as it was: where it begins, and how many bytes it has.
+    pub fn pending(&self, io: Io) -> Option<(u64, u64)> {
+        Some((self.join.pending_start(io)?, self.pending_bytes[io as usize]))
     }
 
     /// Where the unfinished record of `io` begins, in the file where its first part lies.
@@ -164,25 +172,38 @@ impl Pipeline {
                     if piece {
                         joined.flags = joined.flags | Flags::INCOMPLETE;
                     }
-                    self.record(joined, now, out);
+                    self.record(joined, true, now, out);
                 } else {
                     self.ends_here[parsed.io as usize] = true;
                 }
             }
             None => {
+                let mut kept = self.unparsed(line, start, end, piece, now);
+                kept.span.end = self.place(Io::Stdout, end);
                 if self.ends_here[Io::Stdout as usize] {
-                    self.join.passed(Io::Stdout, end);
+                    self.join.passed(Io::Stdout, kept.span.end);
                 }
-                out.kept(self.unparsed(line, start, end, piece, now));
+                out.kept(kept);
             }
         }
     }
 
+    /// The place of a record that ends at `end`: behind all before it. (A record that was sent unfinished may have taken the
+    /// place of an empty line behind it.)
     #[inline]
-    fn record(&mut self, joined: Joined<'_>, now: &Now<'_>, out: &mut impl Output) {
+    fn place(&mut self, io: Io, end: u64) -> u64 {
+        let last = &mut self.ends[io as usize];
+        *last = end.max(*last + 1);
+        *last
+    }
+
+    /// `here`: its last part lies in the file that is fed now.
+    #[inline]
+    fn record(&mut self, joined: Joined<'_>, here: bool, now: &Now<'_>, out: &mut impl Output) {
+        let end = if here { self.place(joined.io, joined.end) } else { joined.end };
         let bytes = std::mem::take(&mut self.pending_bytes[joined.io as usize]);
         let carried = std::mem::take(&mut self.carried[joined.io as usize]);
-        let span = Span { io: joined.io, start: joined.start, end: joined.end, bytes, carried };
+        let span = Span { io: joined.io, start: joined.start, end, bytes, carried };
         let quick = fields::quick(&joined.content);
         match now.gate.decide(quick.level, quick.audit, now.time_ns / 1_000_000, span.end) {
             Decision::Gated => out.gated(span),

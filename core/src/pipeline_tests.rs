@@ -183,3 +183,23 @@ proptest! {
         }
     }
 }
+
+/// The record that was sent unfinished lies behind the nonsense, where the empty lines lie too: a message with two records at
+/// one place was a dead letter.
+#[test]
+fn empty_lines_behind_a_record_that_went_unfinished_have_places_of_their_own() {
+    let gate = Gate::default();
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let now = now(Format::Cri, &gate);
+    let first = b"2026-11-21T02:24:31Z stdout P hel\nnonsense\n";
+    pipeline.feed(first, 0, &now, &mut seen);
+    assert_eq!(pipeline.pending(Io::Stdout), Some((0, 34)));
+    pipeline.flush(Io::Stdout, &now, &mut seen);
+    assert_eq!(pipeline.pending(Io::Stdout), None);
+    pipeline.feed(b"\n\n\nmore nonsense\n", first.len() as u64, &now, &mut seen);
+    let ends: Vec<u64> = seen.kept.iter().map(|kept| kept.0.end).collect();
+    assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "{ends:?}");
+    assert_eq!(ends.last(), Some(&(first.len() as u64 + 17)));
+    let bytes: u64 = seen.kept.iter().map(|kept| kept.0.bytes).sum();
+    assert_eq!(bytes, first.len() as u64 + 17, "every byte in exactly one record");
+}

@@ -80,6 +80,7 @@ const ROOM: Limits = Limits {
     memory_bytes_max: 16 << 20,
     held_removed_bytes_max: 1 << 30,
     scan_interval_ms: 100,
+    unfinished_wait_ms: 600_000,
 };
 
 /// The room is full and each acknowledgement frees one batch: the container that had just taken it was the first to have the

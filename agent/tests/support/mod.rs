@@ -237,6 +237,10 @@ struct Inner {
     broken: bool,
     sent: usize,
     lazy: bool,
+    /// It takes and does not say so.
+    mute: bool,
+    unsaid: Vec<Ack>,
+    incomplete: usize,
 }
 
 impl Store {
@@ -258,6 +262,16 @@ impl Store {
     /// The streams that something is stored of.
     pub fn streams(&self) -> BTreeSet<String> {
         self.0.lock().unwrap().watermarks.keys().map(|(stream, _)| stream.as_str().to_owned()).collect()
+    }
+
+    /// From now on what is stored is not acknowledged.
+    pub fn set_mute(&self, mute: bool) {
+        self.0.lock().unwrap().mute = mute;
+    }
+
+    /// Records that are flagged incomplete.
+    pub fn incomplete(&self) -> usize {
+        self.0.lock().unwrap().incomplete
     }
 
     pub fn set_full(&self, full: bool) {
@@ -344,6 +358,7 @@ impl Inner {
                 if record.flags.has(Flags::LOSS) {
                     self.losses.push(body);
                 } else {
+                    self.incomplete += usize::from(record.flags.has(Flags::INCOMPLETE));
                     if record.flags.has(Flags::TRUNCATED) {
                         self.cut.push(body.clone());
                     }
@@ -378,6 +393,10 @@ impl Sink for Store {
             return Ok(());
         }
         inner.take(key, &payload);
+        if inner.mute {
+            inner.unsaid.push(ack);
+            return Ok(());
+        }
         let lazy = inner.lazy && inner.sent.is_multiple_of(3);
         drop(inner);
         if lazy {
@@ -415,6 +434,7 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     pub held_removed_bytes_max: u64,
     pub scan_interval_ms: u64,
+    pub unfinished_wait_ms: u64,
 }
 
 impl Default for Limits {
@@ -424,6 +444,7 @@ impl Default for Limits {
             memory_bytes_max: 65536,
             held_removed_bytes_max: 1 << 30,
             scan_interval_ms: 100,
+            unfinished_wait_ms: 600_000,
         }
     }
 }
@@ -466,12 +487,18 @@ impl Agent {
         inputs: &str,
         limits: Limits,
     ) -> Agent {
-        let Limits { batch_bytes_max, memory_bytes_max, held_removed_bytes_max, scan_interval_ms } = limits;
+        let Limits {
+            batch_bytes_max,
+            memory_bytes_max,
+            held_removed_bytes_max,
+            scan_interval_ms,
+            unfinished_wait_ms,
+        } = limits;
         let yaml = format!(
             "{{node: {node}, {inputs}, state_dir: {state}, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
              bytes_max: {batch_bytes_max}, counters_ms: 100}}, read: {{memory_bytes_max: {memory_bytes_max}, poll_interval_ms: 3, \
              scan_interval_ms: {scan_interval_ms}, held_removed_bytes_max: {held_removed_bytes_max}, \
-             checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
+             unfinished_wait_ms: {unfinished_wait_ms}, checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
             state = state.display()
         );
         let config: Config = cordwood_service::parse_config(Path::new("test"), &yaml).unwrap();

@@ -1,0 +1,177 @@
+//! Records and lines whose end has not come: when it is not waited for any more, how they go then, and where that was.
+//! Promises: what goes unfinished is flagged; whoever reads the file again ends it at the same place, so that nothing of it
+//! is stored twice when its end comes after all. The place is on the disk before the record is sent.
+
+use cordwood_core::checkpoint::{Cut, CutOf};
+use cordwood_core::identity::Io;
+use cordwood_core::pipeline::Now;
+
+use crate::run::{Clock, IOS, Run, Settings};
+use crate::ship::Shipper;
+use crate::tail::LogFile;
+use crate::telemetry::Tally;
+
+/// An unfinished record as it was at the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waited {
+    pending: Option<(u64, u64)>,
+    since_ms: i64,
+}
+
+impl LogFile {
+    /// What of these bytes lies before the next cut, and whether that cut is where they end.
+    pub fn up_to_cut<'a>(&self, given: &'a [u8]) -> (&'a [u8], bool) {
+        let next = self.cuts.iter().map(|cut| cut.at).find(|at| *at > self.position);
+        let len = next.and_then(|at| usize::try_from(at - self.position).ok());
+        match len.filter(|len| *len <= given.len()) {
+            Some(len) => (&given[..len], true),
+            None => (given, false),
+        }
+    }
+
+    /// A place that holds for whoever reads the file again.
+    fn add_cut(&mut self, cut: Cut) {
+        if let Err(place) = self.cuts.binary_search(&cut) {
+            self.cuts.insert(place, cut);
+        }
+    }
+}
+
+impl Run {
+    /// The end of what has begun is not waited for: it goes as it is.
+    pub fn flush_unfinished(
+        &mut self,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        for io in IOS {
+            self.flush_unfinished_of(io, settings, ship, tally, clock);
+        }
+    }
+
+    fn flush_unfinished_of(
+        &mut self,
+        io: Io,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        if self.context.is_none() || self.unfinished_in(io).is_none() {
+            return;
+        }
+        let current = self.current;
+        if let Some(file) = self.files.iter_mut().find(|file| Some(file.seq) == current) {
+            file.add_cut(Cut { at: file.position, what: CutOf::Record(io) });
+            ship.wait_for_checkpoint = true;
+        }
+        self.end_record(io, settings, ship, tally, clock);
+    }
+
+    fn end_record(
+        &mut self,
+        io: Io,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let Some(context) = self.context.clone() else { return };
+        let Some(index) = self.unfinished_in(io) else { return };
+        let is_earlier = self.current != Some(self.files[index].seq);
+        if is_earlier {
+            self.cut_all(settings, ship, tally, clock);
+        }
+        let format = self.files[index].format;
+        let (pipeline, gate, mut collector) = self.collecting(index, &context, settings, ship, tally, clock);
+        pipeline.flush(io, &Now { format, gate, time_ns: clock.wall_ns }, &mut collector);
+        if is_earlier {
+            self.cut_all(settings, ship, tally, clock);
+        }
+    }
+
+    /// The file that the last part of the unfinished record of `io` lies in.
+    fn unfinished_in(&self, io: Io) -> Option<usize> {
+        self.pipeline.pending_start(io)?;
+        let seq =
+            if self.pipeline.ends_here(io) { self.current } else { self.streams[io as usize].last_part };
+        self.files.iter().position(|file| Some(file.seq) == seq)
+    }
+
+    /// Ends the records that went unfinished where the file is read to now, when it was read before.
+    pub fn end_at_cuts(
+        &mut self,
+        index: usize,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let file = &self.files[index];
+        if file.cuts.is_empty() {
+            return;
+        }
+        let here: Vec<CutOf> =
+            file.cuts.iter().filter(|cut| cut.at == file.position).map(|cut| cut.what).collect();
+        for what in here {
+            if let CutOf::Record(io) = what {
+                self.end_record(io, settings, ship, tally, clock);
+            }
+        }
+    }
+
+    /// The bytes behind the file's last newline go as a line: nothing is expected behind them.
+    pub fn end_line(
+        &mut self,
+        index: usize,
+        rest: &[u8],
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        if rest.is_empty() || self.context.is_none() {
+            return;
+        }
+        let file = &mut self.files[index];
+        file.add_cut(Cut { at: file.position + rest.len() as u64, what: CutOf::Line });
+        ship.wait_for_checkpoint = true;
+        self.feed(index, rest, true, settings, ship, tally, clock);
+    }
+
+    /// Sends what has waited for its end for `wait_ms`, with nothing more to read; at once where the container has run
+    /// again since, because its end cannot come any more.
+    pub fn flush_overdue(
+        &mut self,
+        wait_ms: i64,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        for io in IOS {
+            let pending = self.pipeline.pending(io);
+            let waited = &mut self.waited[io as usize];
+            if waited.pending != pending {
+                *waited = Waited { pending, since_ms: clock.mono_ms };
+            }
+            let is_over = self.is_succeeded || clock.mono_ms - waited.since_ms >= wait_ms;
+            if pending.is_some() && is_over && self.is_read_to_its_end() {
+                self.flush_unfinished_of(io, settings, ship, tally, clock);
+            }
+        }
+    }
+
+    /// Whether some record has begun and not ended.
+    pub fn has_unfinished(&self) -> bool {
+        IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some())
+    }
+
+    /// The last step found nothing more, and nothing was written since.
+    fn is_read_to_its_end(&self) -> bool {
+        let unchanged = |file: &LogFile| file.stat().is_ok_and(|stat| stat.size == file.size);
+        self.at_end && self.unnamed.is_none() && self.files.back().is_some_and(unchanged)
+    }
+}
