@@ -8,6 +8,7 @@ mod crds;
 mod database;
 mod embedded_postgres;
 mod filters;
+mod hint;
 mod logging;
 mod output;
 mod plan;

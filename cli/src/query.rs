@@ -11,7 +11,7 @@ use crate::args::QueryArgs;
 use crate::database::Database;
 use crate::output::columns::grouped;
 use crate::output::{ColorChoice, Printer, PrinterOptions, Style, TimeZoneChoice};
-use crate::{Outcome, now_us};
+use crate::{Outcome, hint, now_us};
 
 const LIMIT_DEFAULT: u64 = 100;
 /// Records fetched at once with --all and large limits.
@@ -74,7 +74,12 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
             ))
         ),
         Some(cursor) => eprintln!("{}", style.dim(&format!("-- more: --after {cursor}"))),
-        None if printed == 0 => eprintln!("{}", style.dim("-- no matching records")),
+        None if printed == 0 => {
+            eprintln!("{}", style.dim("-- no matching records"));
+            for hint in hint::of_empty(&database.store, &scope, &filter, range).await {
+                eprintln!("{}", style.dim(&format!("-- {hint}")));
+            }
+        }
         None => {}
     }
     Ok(Outcome::Done)

@@ -130,7 +130,8 @@ fn raw(json: String) -> Option<Box<RawValue>> {
 impl<'a> Entry<'a> {
     pub fn new(record: &Record<'a>, origin: &'a Origin) -> Entry<'a> {
         let mut fields = read(record.body);
-        let service = cluster_first(&mut fields, Field::Service, &origin.service);
+        let own_service = origin.service_is_a_guess().then(|| fields.take(Field::Service)).flatten();
+        let service = own_service.or_else(|| cluster_first(&mut fields, Field::Service, &origin.service));
         let plugin = cluster_first(&mut fields, Field::Plugin, &origin.plugin);
         let environment = cluster_first(&mut fields, Field::Environment, &origin.environment);
         let version = cluster_first(&mut fields, Field::Version, &origin.version);

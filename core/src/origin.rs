@@ -100,6 +100,12 @@ impl Origin {
         self
     }
 
+    /// Whether the service is but the container's name, because the cluster said nothing of it: then what a line says of itself
+    /// goes before it.
+    pub fn service_is_a_guess(&self) -> bool {
+        self.workload.is_empty() && !self.service.is_empty() && self.service == self.container
+    }
+
     /// All fields, in declaration order.
     pub fn fields(&self) -> [&String; 14] {
         [

@@ -14,3 +14,5 @@ mod mistakes;
 mod output;
 #[path = "standalone/resources.rs"]
 mod resources;
+#[path = "standalone/service.rs"]
+mod service;

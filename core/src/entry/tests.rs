@@ -67,6 +67,50 @@ fn a_record_with_everything() {
     assert_eq!(shown(&record, &origin), expected);
 }
 
+/// The line's own service, the container's name otherwise; what the cluster says goes before both.
+#[test]
+fn a_line_names_its_service_where_the_cluster_does_not() {
+    let body = br#"{"msg":"m","service":"payments"}"#;
+    let container = Origin {
+        container: "app".into(),
+        service: "app".into(),
+        namespace: "shop".into(),
+        ..Origin::default()
+    };
+    let labelled = Origin { service: "checkout".into(), ..container.clone() };
+    let deployed = Origin { workload: "Deployment/app".into(), ..container.clone() };
+    for (origin, body, service, data) in [
+        (&container, &body[..], "payments", Value::Null),
+        (&container, br#"{"msg":"m"}"#, "app", Value::Null),
+        (&container, b"web-1 | {\"svc\":\"payments\"}", "payments", Value::Null),
+        (&labelled, body, "checkout", json!({"service": "payments"})),
+        (&deployed, body, "app", json!({"service": "payments"})),
+    ] {
+        let shown = shown(&record(body), origin);
+        assert_eq!((&shown["service"], &shown["data"]), (&json!(service), &data), "{origin:?}");
+        let record = record(body);
+        for (expression, matches) in [
+            (format!("service={service}"), true),
+            (format!("service:{}", service.to_uppercase()), true),
+            ("service=nobody".to_owned(), false),
+            (format!("service!={service}"), false),
+            ("service:*".to_owned(), true),
+            ("data.service=payments".to_owned(), body.starts_with(b"{\"msg\":\"m\",\"service")),
+        ] {
+            let filter = crate::filter::parse(&expression).unwrap();
+            assert_eq!(filter.matches(&record, origin), matches, "{expression} of {origin:?}");
+            let mut bloom = crate::tokens::BloomBuilder::new();
+            crate::tokens::for_each_token(body, origin, record.flags, &mut |token| {
+                bloom.insert(token.hash);
+            });
+            assert!(
+                !matches || filter.plan().bloom_may_match(&bloom.finish()),
+                "no filter hides {expression}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_field_that_is_shown_is_listed_once() {
     let body = br#"{"msg":"m","metadata":1,"is_audit":true,"x":1}"#;

@@ -54,11 +54,19 @@ impl<'a> Subject<'a> {
             Field::Origin(field) => present(origin_value(self.origin, *field), each),
             Field::Either(field, own) => match origin_value(self.origin, *field) {
                 "" => body::any(self.fields(), *own, each),
+                _ if *field == OriginField::Service && self.names_its_service() => {
+                    body::any(self.fields(), *own, each)
+                }
                 value => each(value),
             },
             Field::Body(field) => body::any(self.fields(), *field, each),
             Field::Data(path) => body::any_data(self.fields(), path, each),
         }
+    }
+
+    /// As an entry shows it: where the cluster says nothing better than the container's name.
+    fn names_its_service(&self) -> bool {
+        self.origin.service_is_a_guess() && self.fields().get(fields::Field::Service).is_some()
     }
 
     fn fields(&self) -> &Fields<'a> {

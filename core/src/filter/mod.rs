@@ -14,6 +14,7 @@
 //! Laws: if a record matches, the bloom filter of its tokens satisfies [`Filter::plan`], and [`Filter::screen`] lets its body
 //! through.
 
+mod asked;
 mod body;
 mod eval;
 mod find;

@@ -1,0 +1,58 @@
+//! Why an answer may be empty: the service that was asked for stands elsewhere, or is spelled otherwise.
+
+use cordwood_core::filter::{self, Filter};
+use cordwood_core::origin::Origin;
+use cordwood_store::connect::Store;
+use cordwood_store::scope::TenantScope;
+use cordwood_store::search::{Page, TimeRange, search};
+
+use crate::filters::quoted;
+use crate::output::escape;
+
+/// The keys under which a line says its service and a search by `service` does not look.
+const KEYS: [&str; 4] = ["data.service", "data.service_name", "data.svc", "data.service.name"];
+/// An empty answer is not held up by its explanation.
+const BUDGET_MS: u64 = 500;
+const SERVICES_MAX: usize = 3;
+
+/// One line for each service that was asked for and is found otherwise.
+pub async fn of_empty(store: &Store, scope: &TenantScope, filter: &Filter, range: TimeRange) -> Vec<String> {
+    let mut hints = Vec::new();
+    for asked in filter.services_asked().into_iter().take(SERVICES_MAX) {
+        let value = quoted(asked);
+        let shown = escape::one_line(asked);
+        let in_lines: Vec<String> = KEYS.iter().map(|key| format!("{key}:{value}")).collect();
+        if let Some((key, origin)) = first(store, scope, range, &in_lines).await {
+            let service = escape::one_line(&origin.service);
+            hints.push(format!(
+                "lines say {key}, and the cluster calls their service {service:?}: search {key}"
+            ));
+        } else if let Some((_, origin)) = first(store, scope, range, &[format!("service:{value}")]).await
+            && origin.service != asked
+        {
+            hints.push(format!(
+                "the service is spelled {:?}: search service:{shown}",
+                escape::one_line(&origin.service)
+            ));
+        }
+    }
+    hints
+}
+
+/// The first of the expressions that some record matches, and where that is from.
+async fn first(
+    store: &Store,
+    scope: &TenantScope,
+    range: TimeRange,
+    expressions: &[String],
+) -> Option<(String, Origin)> {
+    let any = filter::parse(&expressions.join(" OR ")).ok()?;
+    let page = Page { limit: 1, after: None };
+    let found = search(store, scope, &any, range, page, BUDGET_MS).await.ok()?;
+    let record = found.records.first()?;
+    let origin = found.origins.get(&record.origin)?.clone();
+    let which = expressions.iter().find(|expression| {
+        filter::parse(expression).is_ok_and(|filter| filter.matches(&record.as_record(), &origin))
+    })?;
+    Some((which.clone(), origin))
+}
