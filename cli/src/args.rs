@@ -167,9 +167,10 @@ pub struct StandaloneArgs {
 #[command(after_help = "Filter expressions:
   timeout                     a word of the message or any value
   \"connection reset\"          these words in this order
-  service:api data.user.id=42 a field has this value (fields of the record, or data.<key>)
-  level>=warn                 compare
-  a b    a OR b    NOT a      AND is implicit; NOT binds before AND before OR; parentheses group
+  time*  *out*                a word that begins so, or has this in it (no index knows that)
+  service:api data.user.id=42 a field has this value (fields of the record, or data.<key>, data.\"any key\")
+  level>=warn  IN (a, b)  EXISTS  CONTAINS \"text\"  LIKE \"a%\"  REGEXP \"a.*b\"
+  a b    a OR b    NOT a  -a  AND is implicit; NOT binds before AND before OR; parentheses group
 
 Examples:
   cordwood query                                        the newest 100 records

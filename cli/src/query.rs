@@ -10,6 +10,7 @@ use crate::args::OutputArgs;
 use crate::args::QueryArgs;
 use crate::database::Database;
 use crate::output::columns::grouped;
+use crate::output::escape;
 use crate::output::{ColorChoice, Printer, PrinterOptions, Style, TimeZoneChoice};
 use crate::{Outcome, hint, now_us};
 
@@ -65,6 +66,10 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
         print(&mut printer, found, true)?;
     }
     let style = Style::stderr(color);
+    let unindexed = filter.plan().unindexed;
+    if !unindexed.is_empty() {
+        eprintln!("{}", style.dim(&unindexed_note(&unindexed)));
+    }
     match page.after {
         Some(cursor) if ended_by_budget => eprintln!(
             "{}",
@@ -83,6 +88,15 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
         None => {}
     }
     Ok(Outcome::Done)
+}
+
+/// Why the search may have read much.
+fn unindexed_note(unindexed: &[String]) -> String {
+    let terms: Vec<_> = unindexed.iter().map(|term| escape::one_line(term)).collect();
+    format!(
+        "-- not looked up in the index, but in every record that the rest of the filter and the time leave: {}",
+        terms.join(", ")
+    )
 }
 
 impl OutputArgs {

@@ -7,6 +7,7 @@
 
 mod embedded;
 mod names;
+mod path;
 mod quick;
 mod read;
 mod scan;
@@ -18,6 +19,7 @@ mod verdict;
 
 pub use embedded::object_in;
 pub use names::Field;
+pub use path::Path;
 pub use quick::{Quick, quick};
 pub use read::{Datum, Fields, message_of_bytes, read};
 pub use scan::{Kind, inside_object, unescape};

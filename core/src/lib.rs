@@ -8,6 +8,7 @@ pub mod batch;
 pub mod block;
 pub mod checkpoint;
 pub mod cri;
+pub mod decimal;
 pub mod docker;
 pub mod entry;
 pub mod fields;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cordwood_core::block::postings::{Postings, level_token};
 use cordwood_core::filter::Filter;
 use cordwood_core::level::Level;
-use cordwood_core::tokens::{Token, probes_of};
+use cordwood_core::tokens::{Token, TokenClauses, TokenVersion, probes_of};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
 
@@ -37,7 +37,7 @@ pub struct Wanted {
     /// Inclusive.
     to_us: i64,
     pub level_mask: u8,
-    tokens: Vec<Vec<Token>>,
+    tokens: TokenClauses,
     pub after: Option<Cursor>,
 }
 
@@ -103,7 +103,7 @@ impl Wanted {
 
     /// Whether postings can tell more than bloom filters: several things have to meet.
     pub fn has_to_meet(&self) -> bool {
-        self.tokens.len() + usize::from(self.levels().is_some()) >= 2
+        self.tokens.current.len() + usize::from(self.levels().is_some()) >= 2
     }
 
     /// The clause of the levels, unless any will do.
@@ -127,19 +127,36 @@ impl Wanted {
             // The first is for the planner, which then leaves out newer leaves.
             sql.push_str(" and time_to <= $5 and (time_to, id) < ($5, $6)");
         }
-        for any in &self.tokens {
-            let one = |token: &Token| {
-                let bits: Vec<String> = probes_of(token.hash)
-                    .iter()
-                    .map(|probe| format!("get_bit(bloom, {probe} % (8 * octet_length(bloom))::bigint) = 1"))
-                    .collect();
-                format!("({})", bits.join(" and "))
-            };
-            let alternatives: Vec<String> = any.iter().map(one).collect();
-            sql.push_str(&format!(" and ({})", alternatives.join(" or ")));
-        }
+        sql.push_str(&in_bloom(&self.tokens));
         sql
     }
+}
+
+/// What a block's filter must hold: other words where it was made by the first rules, which its length says
+/// ([`TokenVersion::of_bloom`]).
+fn in_bloom(tokens: &TokenClauses) -> String {
+    let (current, first) = (clauses(&tokens.current), clauses(&tokens.first));
+    match (current.is_empty(), tokens.current == tokens.first) {
+        (true, true) => String::new(),
+        (false, true) => format!(" and {current}"),
+        _ => {
+            let or_true = |sql: String| if sql.is_empty() { "true".to_owned() } else { sql };
+            let (current, first) = (or_true(current), or_true(first));
+            format!(" and case when octet_length(bloom) % 2 = 1 then {current} else {first} end")
+        }
+    }
+}
+
+fn clauses(all: &[Vec<Token>]) -> String {
+    let one = |token: &Token| {
+        let bits: Vec<String> = probes_of(token.hash)
+            .iter()
+            .map(|probe| format!("get_bit(bloom, {probe} % (8 * octet_length(bloom))::bigint) = 1"))
+            .collect();
+        format!("({})", bits.join(" and "))
+    };
+    let any = |tokens: &Vec<Token>| format!("({})", tokens.iter().map(one).collect::<Vec<_>>().join(" or "));
+    all.iter().map(any).collect::<Vec<_>>().join(" and ")
 }
 
 /// Which rows of a ring are not sealed yet. Rings hold rows that are waste long before they are emptied: unless the fresh ones
@@ -269,13 +286,19 @@ pub async fn postings(transaction: &Transaction<'_>, blocks: &[Candidate]) -> Re
 
 /// Those of these blocks, in their order, in which one record may have all that is wanted, as far as [`postings`] tell.
 pub fn meeting(wanted: &Wanted, blocks: Vec<Candidate>, postings: &[Row]) -> Vec<Candidate> {
-    let mut clauses = wanted.tokens.clone();
-    clauses.extend(wanted.levels());
+    let clauses = |version: TokenVersion| -> Vec<Vec<Token>> {
+        wanted.tokens.of(version).iter().cloned().chain(wanted.levels()).collect()
+    };
+    let (current, first) = (clauses(TokenVersion::Current), clauses(TokenVersion::First));
+    let may_meet = |postings: &Postings<'_>| match postings.token_version() {
+        TokenVersion::Current => postings.may_meet(&current),
+        TokenVersion::First => postings.may_meet(&first),
+    };
     let mut apart = HashSet::new();
     for row in postings {
         let id: i64 = row.get(0);
         match Postings::open(row.get(1)) {
-            Ok(Some(postings)) if !postings.may_meet(&clauses) => {
+            Ok(Some(postings)) if !may_meet(&postings) => {
                 apart.insert(id);
             }
             Ok(_) => {}

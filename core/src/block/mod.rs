@@ -23,7 +23,7 @@ mod tests;
 pub use decode::Block;
 pub use encode::{BlockBuilder, EncodedBlock};
 
-/// The format this build writes, and the newest it reads. The token hash and the probes belong to it.
+/// The format this build writes, and the newest it reads. Which words its filter knows is [`crate::tokens::TokenVersion`]'s.
 pub const VERSION: u8 = 1;
 
 const STORED: u8 = 0;

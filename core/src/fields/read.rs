@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::embedded::{embedded, without_mark};
 use super::names::{ERROR_MESSAGE_RANK, Field, Key, LevelKey, Place, lookup, lookup_in};
+use super::path::Path;
 use super::quick::{Quick, quick};
 use super::scan::{Kind, Member, Members, Value, is_whole};
 use super::shape::{is_inner_record, level_of_shape};
@@ -262,34 +263,22 @@ impl<'a> Fields<'a> {
     /// Any value of a JSON body by its own name or by a dotted path (`order.id`), whether it is a known field or data: strings
     /// unescaped, everything else as it is written. Of a name that comes twice, the first.
     pub fn at(&self, path: &str) -> Option<Cow<'a, str>> {
-        self.at_with_kind(path).map(|(_, text)| text)
+        self.at_path(&Path::dotted(path)?).map(|(_, text)| text)
     }
 
-    /// [`Fields::at`] and what kind of value it is.
-    pub fn at_with_kind(&self, path: &str) -> Option<(Kind, Cow<'a, str>)> {
-        let value = self.value_at(path)?;
+    /// The same of a path, and what kind of value it is.
+    pub fn at_path(&self, path: &Path) -> Option<(Kind, Cow<'a, str>)> {
+        let value = path.value_in(self)?;
         Some((value.kind, value.to_text()))
+    }
+
+    pub(super) fn members(&self) -> &[Member<'a>] {
+        &self.members
     }
 
     /// The field's value is an object or array, given as JSON (a message may be one).
     pub fn is_nested(&self, field: Field) -> bool {
         self.found[field as usize].as_ref().is_some_and(|found| found.nested)
-    }
-
-    fn value_at(&self, path: &str) -> Option<Value<'a>> {
-        let first = |name: &str| self.members.iter().find(|member| member.key.to_str() == name);
-        if let Some(member) = first(path) {
-            return Some(member.value);
-        }
-        let (head, mut rest) = path.split_once('.')?;
-        let mut value = first(head)?.value;
-        loop {
-            if let Some(found) = member_of(&value, rest) {
-                return Some(found);
-            }
-            let (head, tail) = rest.split_once('.')?;
-            (value, rest) = (member_of(&value, head)?, tail);
-        }
     }
 
     fn place_member(&mut self, index: usize, key: Key) {
@@ -509,16 +498,6 @@ impl<'a> Fields<'a> {
         out.push('}');
         Some(Cow::Owned(out))
     }
-}
-
-fn member_of<'a>(value: &Value<'a>, name: &str) -> Option<Value<'a>> {
-    let mut members = value.members()?;
-    while let Ok(Some(member)) = members.next_member() {
-        if member.key.to_str() == name {
-            return Some(member.value);
-        }
-    }
-    None
 }
 
 fn is_number(text: &str) -> bool {

@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 
+use crate::decimal::{self, Decimal};
 use crate::fields::{self, Fields};
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
 use crate::tokens::words;
 
-use super::body;
+use super::body::{self, Each};
 use super::names::{Field, OriginField};
 use super::{Expr, Is, Test};
 
@@ -39,17 +40,17 @@ fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
         Test::Id(id) => record.id == *id,
         Test::Audit(wanted) => record.flags.has(Flags::AUDIT) == *wanted,
         Test::Stderr(wanted) => record.flags.has(Flags::STDERR) == *wanted,
-        Test::Text(phrase) => phrase.is_in_body(record.body),
-        Test::Field { field, is, needle } => {
-            needle.as_ref().is_none_or(|needle| needle.may_be_a_word_of(record.body))
-                && subject.any(field, &mut |value| decide_value(is, value))
+        Test::Text { phrase, .. } => phrase.is_in_body(record.body),
+        Test::Field { field, is, needle, .. } => {
+            needle.as_ref().is_none_or(|needle| needle.may_be_in(record.body))
+                && subject.any(field, &mut |value, is_number| decide_value(is, value, is_number))
         }
     }
 }
 
 impl<'a> Subject<'a> {
     /// Calls `each` with the field's values, until one says yes.
-    fn any(&self, field: &Field, each: &mut dyn FnMut(&str) -> bool) -> bool {
+    fn any(&self, field: &Field, each: Each<'_>) -> bool {
         match field {
             Field::Origin(field) => present(origin_value(self.origin, *field), each),
             Field::Either(field, own) => match origin_value(self.origin, *field) {
@@ -57,7 +58,7 @@ impl<'a> Subject<'a> {
                 _ if *field == OriginField::Service && self.names_its_service() => {
                     body::any(self.fields(), *own, each)
                 }
-                value => each(value),
+                value => each(value, false),
             },
             Field::Body(field) => body::any(self.fields(), *field, each),
             Field::Data(path) => body::any_data(self.fields(), path, each),
@@ -74,8 +75,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn present(value: &str, each: &mut dyn FnMut(&str) -> bool) -> bool {
-    !value.is_empty() && each(value)
+fn present(value: &str, each: Each<'_>) -> bool {
+    !value.is_empty() && each(value, false)
 }
 
 pub(super) fn origin_value(origin: &Origin, field: OriginField) -> &str {
@@ -95,15 +96,23 @@ pub(super) fn origin_value(origin: &Origin, field: OriginField) -> &str {
     }
 }
 
-fn decide_value(is: &Is, value: &str) -> bool {
+/// `is_number`: of JSON.
+fn decide_value(is: &Is, value: &str, is_number: bool) -> bool {
     match is {
         Is::Equal(wanted) => value == wanted,
+        Is::Number { text, number } => {
+            value == text
+                || (is_number && decimal::is_plain(value) && Decimal::parse(value).as_ref() == Some(number))
+        }
         Is::EqualAnyCase(wanted) => words::lower(value.as_bytes()) == *wanted,
+        Is::Stars(stars) => stars.matches(words::lower(value.as_bytes()).as_bytes()),
         Is::Words(phrase) => phrase.is_in_text(value),
+        Is::Contains { lower, .. } => words::lower(value.as_bytes()).contains(lower.as_str()),
+        Is::Matches { regex, .. } => regex.is_match(value),
         Is::Present => true,
         Is::Order { value: limit, number, less, equal, greater } => {
             let order = match number {
-                Some(limit) => value.trim().parse::<f64>().ok().and_then(|value| value.partial_cmp(limit)),
+                Some(limit) => Decimal::parse(value.trim()).map(|value| value.cmp(limit)),
                 None => Some(value.cmp(limit)),
             };
             match order {

@@ -1,73 +1,8 @@
-//! Phrases: words that follow each other in a value.
+//! Letters to look for in a body before it is read.
 
-use crate::tokens::values::{self, Visit};
-use crate::tokens::words;
+use crate::tokens;
 
-/// One or more words, lower-cased.
-#[derive(Debug)]
-pub(super) struct Phrase {
-    pub words: Vec<Vec<u8>>,
-    needle: Option<Needle>,
-}
-
-impl Phrase {
-    /// `None`: there is no word in the text.
-    pub fn new(text: &str) -> Option<Phrase> {
-        let words = words::of(text.as_bytes());
-        let needle = Needle::longest(&words);
-        (!words.is_empty()).then_some(Phrase { words, needle })
-    }
-
-    /// A word that is in every body that holds the phrase.
-    pub fn needle(&self) -> Option<&Needle> {
-        self.needle.as_ref()
-    }
-
-    pub fn is_in_body(&self, body: &[u8]) -> bool {
-        if self.needle.as_ref().is_some_and(|needle| !needle.may_be_a_word_of(body)) {
-            return false;
-        }
-        let mut search = Search { phrase: self, found: false };
-        values::visit(body, &mut search);
-        search.found
-    }
-
-    pub fn is_in_text(&self, text: &str) -> bool {
-        let mut search = Search { phrase: self, found: false };
-        search.value(None, text.as_bytes());
-        search.found
-    }
-}
-
-struct Search<'a> {
-    phrase: &'a Phrase,
-    found: bool,
-}
-
-impl Visit for Search<'_> {
-    fn value(&mut self, _: Option<&[u8]>, text: &[u8]) {
-        if self.found {
-            return;
-        }
-        let wanted = &self.phrase.words;
-        if let [one] = wanted.as_slice() {
-            return words::for_each(text, &mut |word| self.found |= word == one.as_slice());
-        }
-        // How many words of the phrase precede, for each beginning that still holds.
-        let mut open: Vec<usize> = Vec::new();
-        words::for_each(text, &mut |word| {
-            open.push(0);
-            open.retain_mut(|matched| {
-                *matched += 1;
-                wanted[*matched - 1] == word
-            });
-            self.found |= open.contains(&wanted.len());
-            open.retain(|&matched| matched < wanted.len());
-        });
-    }
-}
-
-/// An ASCII word to look for in any case before a body is read.
+/// ASCII letters and digits, in any case, as a word or within one.
 #[derive(Debug)]
 pub(super) struct Needle {
     lower: Vec<u8>,
@@ -77,34 +12,39 @@ pub(super) struct Needle {
 }
 
 impl Needle {
-    /// Of the longest ASCII word; `None` when there is none.
-    pub fn longest(words: &[Vec<u8>]) -> Option<Needle> {
-        words
-            .iter()
-            .filter(|word| word.is_ascii())
-            .max_by_key(|word| word.len())
-            .map(|word| Needle::new(word))
+    /// Of the longest that is ASCII; `None` when there is none. All are lower-cased.
+    pub fn longest<'w>(words: impl IntoIterator<Item = &'w [u8]>) -> Option<Needle> {
+        let is_fit = |word: &&[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric);
+        words.into_iter().filter(is_fit).max_by_key(|word| word.len()).map(Needle::new)
     }
 
-    /// `false`: the word is in no value of the body. Only `\u` escapes can hide its letters.
-    pub fn may_be_a_word_of(&self, body: &[u8]) -> bool {
-        self.find_in(body).is_some() || memchr::memmem::find(body, b"\\u").is_some()
+    /// `false`: these letters are together in no value of the body. Only `\u` escapes, colours and letters that are written as
+    /// numbers can hide them.
+    pub fn may_be_in(&self, body: &[u8]) -> bool {
+        self.find_in(body).is_some()
+            || memchr::memmem::find(body, b"\\u").is_some()
+            || bytes_as_numbers(body, self.len()).is_some()
+            || (memchr::memchr(tokens::ESC, body).is_some()
+                && self.find_in(&tokens::without_colours(body)).is_some())
     }
 
     fn new(lower: &[u8]) -> Needle {
-        let rank =
-            |byte: &u8| b"zqxjkvbw_ypgfm0123456789uchdlrsniotae".iter().position(|known| known == byte);
+        let rank = |byte: &u8| b"zqxjkvbwypgfm0123456789uchdlrsniotae".iter().position(|known| known == byte);
         let rare = (0..lower.len()).min_by_key(|&place| rank(&lower[place])).unwrap_or(0);
         let byte = lower[rare];
         Needle { lower: lower.to_vec(), rare, cases: (byte, byte.to_ascii_uppercase()) }
     }
 
     /// Bytes.
+    pub fn letters(&self) -> &[u8] {
+        &self.lower
+    }
+
     pub fn len(&self) -> usize {
         self.lower.len()
     }
 
-    /// Where these letters first are, in any case, as a word or within one.
+    /// Where these letters first are.
     pub fn find_in(&self, bytes: &[u8]) -> Option<usize> {
         memchr::memchr2_iter(self.cases.0, self.cases.1, bytes).find_map(|hit| {
             let start = hit.checked_sub(self.rare)?;
@@ -112,4 +52,18 @@ impl Needle {
             found.eq_ignore_ascii_case(&self.lower).then_some(start)
         })
     }
+}
+
+/// Where an array of so many numbers of a byte's size may begin: a text may be written so (journald, Node's `Buffer`).
+pub(super) fn bytes_as_numbers(bytes: &[u8], count: usize) -> Option<usize> {
+    let skip_blanks =
+        |rest: &[u8]| -> usize { rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count() };
+    memchr::memchr_iter(b'[', bytes).find(|&at| {
+        let rest = &bytes[at + 1..];
+        let rest = &rest[skip_blanks(rest)..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let rest = &rest[digits..];
+        let next = rest.get(skip_blanks(rest));
+        (1..=3).contains(&digits) && (next == Some(&b',') || (count < 2 && next == Some(&b']')))
+    })
 }

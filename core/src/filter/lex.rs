@@ -1,26 +1,9 @@
-//! An expression's characters as tokens with their positions.
+//! An expression's characters: blanks, quotation marks, pieces without quotation marks, operators.
 
 use super::FilterError;
 
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
-    Open,
-    Close,
-    And,
-    Or,
-    Not,
-    /// A bare word.
-    Word(String),
-    Quoted(String),
-    Compare {
-        field: String,
-        op: Op,
-        value: String,
-        quoted: bool,
-        /// Characters before the value.
-        value_at: usize,
-    },
-}
+/// Expressions longer than this are refused.
+const CHARACTERS_MAX: usize = 16_384;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
@@ -33,69 +16,86 @@ pub(super) enum Op {
     GreaterOrEqual,
 }
 
-/// Expressions longer than this are refused.
-const CHARACTERS_MAX: usize = 16_384;
-
-pub(super) fn lex(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
-    let chars: Vec<char> = text.chars().collect();
-    if chars.len() > CHARACTERS_MAX {
-        return Err(error(CHARACTERS_MAX, format!("an expression has at most {CHARACTERS_MAX} characters")));
-    }
-    let mut lexer = Lexer { chars: &chars, at: 0 };
-    let mut tokens = Vec::new();
-    while let Some(token) = lexer.next()? {
-        tokens.push(token);
-    }
-    Ok(tokens)
-}
-
 pub(super) fn error(at: usize, message: impl Into<String>) -> FilterError {
     FilterError { at, message: message.into() }
 }
 
-struct Lexer<'a> {
-    chars: &'a [char],
-    at: usize,
+/// What to write so that `text` is looked for as it stands.
+pub(super) fn in_quotes(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-impl Lexer<'_> {
-    fn next(&mut self) -> Result<Option<(usize, Token)>, FilterError> {
-        self.skip_spaces();
-        let at = self.at;
-        let Some(&c) = self.chars.get(at) else { return Ok(None) };
-        let token = match c {
-            '(' => self.one(Token::Open),
-            ')' => self.one(Token::Close),
-            '"' => Token::Quoted(self.quoted()?),
-            ':' | '=' | '!' | '<' | '>' if self.peek_op().is_some() => {
-                return Err(error(at, "a comparison needs a field before it, as in service=checkout"));
-            }
-            _ => self.word_or_compare(at)?,
-        };
-        Ok(Some((at, token)))
+/// The characters, and how many of them were read.
+pub(super) struct Cursor {
+    chars: Vec<char>,
+    pub at: usize,
+}
+
+impl Cursor {
+    pub fn new(text: &str) -> Result<Cursor, FilterError> {
+        let chars: Vec<char> = text.chars().collect();
+        if chars.len() > CHARACTERS_MAX {
+            return Err(error(
+                CHARACTERS_MAX,
+                format!("an expression has at most {CHARACTERS_MAX} characters"),
+            ));
+        }
+        Ok(Cursor { chars, at: 0 })
     }
 
-    fn one(&mut self, token: Token) -> Token {
-        self.at += 1;
-        token
+    pub fn peek(&self) -> Option<char> {
+        self.peek_at(0)
     }
 
-    fn skip_spaces(&mut self) {
-        while self.chars.get(self.at).is_some_and(|c| c.is_whitespace()) {
+    pub fn peek_at(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    pub fn skip_spaces(&mut self) {
+        while self.peek().is_some_and(char::is_whitespace) {
             self.at += 1;
         }
     }
 
-    fn quoted(&mut self) -> Result<String, FilterError> {
+    pub fn since(&self, start: usize) -> String {
+        self.chars[start..self.at].iter().collect()
+    }
+
+    /// What stands next up to a blank, a parenthesis or a quotation mark; empty where there is nothing such.
+    pub fn bare(&self) -> String {
+        let rest = self.chars.get(self.at..).unwrap_or_default();
+        rest.iter().take_while(|&&c| !ends_bare(c)).collect()
+    }
+
+    /// The whole of a value without quotation marks: times and addresses need none. Up to a blank or a parenthesis.
+    pub fn bare_value(&mut self) -> String {
+        let start = self.at;
+        while self.peek().is_some_and(|c| !c.is_whitespace() && !matches!(c, '(' | ')')) {
+            self.at += 1;
+        }
+        self.since(start)
+    }
+
+    /// The quoted text that begins here, if one does; then it is read. Either kind of double marks, or single ones that end
+    /// before a blank.
+    pub fn quoted(&mut self) -> Result<Option<String>, FilterError> {
+        let close = match self.peek() {
+            Some('"') => '"',
+            Some('\u{201c}' | '\u{201d}' | '\u{201e}') => '\u{201d}',
+            Some('\'') if self.has_closing_single() => '\'',
+            _ => return Ok(None),
+        };
         let start = self.at;
         let mut text = String::new();
         self.at += 1;
-        while let Some(&c) = self.chars.get(self.at) {
+        while let Some(c) = self.peek() {
             self.at += 1;
             match c {
-                '"' => return Ok(text),
-                '\\' if matches!(self.chars.get(self.at), Some('"' | '\\')) => {
-                    text.push(self.chars[self.at]);
+                '\u{201c}' if close == '\u{201d}' => return Ok(Some(text)),
+                '\'' if close == '\'' && !self.peek().is_none_or(ends_single) => text.push(c),
+                c if c == close => return Ok(Some(text)),
+                '\\' if self.peek().is_some_and(|next| next == close || next == '\\') => {
+                    text.extend(self.peek());
                     self.at += 1;
                 }
                 c => text.push(c),
@@ -104,57 +104,53 @@ impl Lexer<'_> {
         Err(error(start, "this quotation mark is never closed"))
     }
 
-    fn peek_op(&self) -> Option<(Op, usize)> {
-        let second = self.chars.get(self.at + 1) == Some(&'=');
-        Some(match self.chars.get(self.at)? {
-            ':' => (Op::Has, 1),
-            '=' => (Op::Equal, if second { 2 } else { 1 }),
-            '!' if second => (Op::NotEqual, 2),
-            '<' if second => (Op::LessOrEqual, 2),
-            '<' => (Op::Less, 1),
-            '>' if second => (Op::GreaterOrEqual, 2),
-            '>' => (Op::Greater, 1),
-            _ => return None,
-        })
+    fn has_closing_single(&self) -> bool {
+        let rest = self.chars.get(self.at + 1..).unwrap_or_default();
+        rest.iter()
+            .enumerate()
+            .any(|(place, &c)| c == '\'' && place > 0 && rest.get(place + 1).copied().is_none_or(ends_single))
     }
 
-    fn word_or_compare(&mut self, start: usize) -> Result<Token, FilterError> {
-        while let Some(&c) = self.chars.get(self.at) {
-            if c.is_whitespace() || matches!(c, '(' | ')' | '"') || self.peek_op().is_some() {
-                break;
-            }
-            self.at += 1;
-        }
-        let word: String = self.chars[start..self.at].iter().collect();
-        match word.as_str() {
-            "AND" => return Ok(Token::And),
-            "OR" => return Ok(Token::Or),
-            "NOT" => return Ok(Token::Not),
-            _ => {}
-        }
-        let word_end = self.at;
-        self.skip_spaces();
-        let Some((op, width)) = self.peek_op() else {
-            self.at = word_end;
-            return Ok(Token::Word(word));
-        };
-        self.at += width;
-        self.skip_spaces();
-        let value_at = self.at;
-        let quoted = self.chars.get(self.at) == Some(&'"');
-        let value = if quoted { self.quoted()? } else { self.bare_value() };
-        if value.is_empty() && !quoted {
-            return Err(error(value_at, format!("{word} is compared with nothing: write a value, or \"\"")));
-        }
-        Ok(Token::Compare { field: word, op, value, quoted, value_at })
+    /// A word that is an operator stands next: it is not a part of a longer one.
+    pub fn is_at(&self, word: &str) -> bool {
+        self.bare() == word
     }
 
-    /// Up to a space or parenthesis: times and addresses need no quotes.
-    fn bare_value(&mut self) -> String {
-        let start = self.at;
-        while self.chars.get(self.at).is_some_and(|&c| !c.is_whitespace() && !matches!(c, '(' | ')')) {
-            self.at += 1;
+    pub fn skip(&mut self, word: &str) -> bool {
+        let is_there = self.is_at(word);
+        if is_there {
+            self.at += word.chars().count();
         }
-        self.chars[start..self.at].iter().collect()
+        is_there
     }
+
+    pub fn op(&self) -> Option<(Op, usize)> {
+        let two: String = self.chars.get(self.at..).unwrap_or_default().iter().take(2).collect();
+        op_at(&two)
+    }
+}
+
+fn ends_bare(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '(' | ')' | '"' | '\u{201c}' | '\u{201d}' | '\u{201e}')
+}
+
+fn ends_single(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ')' | ',')
+}
+
+/// The operator at the beginning, and its characters.
+pub(super) fn op_at(text: &str) -> Option<(Op, usize)> {
+    let mut chars = text.chars();
+    let first = chars.next()?;
+    let second = chars.next() == Some('=');
+    Some(match first {
+        ':' => (Op::Has, 1),
+        '=' => (Op::Equal, if second { 2 } else { 1 }),
+        '!' if second => (Op::NotEqual, 2),
+        '<' if second => (Op::LessOrEqual, 2),
+        '<' => (Op::Less, 1),
+        '>' if second => (Op::GreaterOrEqual, 2),
+        '>' => (Op::Greater, 1),
+        _ => return None,
+    })
 }

@@ -3,32 +3,41 @@
 //! ```text
 //! level>=warn service:checkout (taskId=42 OR data.order=A17) NOT "connection reset"
 //! ```
-//! - A bare word or a quoted phrase is text: its words must follow each other in one value of the body, whole and
-//!   without regard to case. Keys of JSON are not searched. A part of a word is not found.
-//! - `field=value` compares the whole value, exactly; `field:value` without regard to case, in `message` and `errorStack`
-//!   as words; `!=` is `NOT field=value` (true also where the field is absent). `<`, `<=`, `>`, `>=` compare numbers when
-//!   the value is one, else text; levels by rank; times.
-//! - `NOT` binds stronger than `AND`, `AND` than `OR`; what stands side by side is `AND`. These three are upper case.
-//! - Fields: those of `names`, in any case, with or without `_`; `data.<key>`, `data.<key>.<key>` for the rest.
+//! - A bare word or a quoted phrase is text: its words ([`crate::tokens::words`]) must follow each other in one value of the
+//!   body, whole and without regard to case. Keys of JSON are not searched. In a bare word `*` stands for any letters.
+//! - `field=value` compares the whole value, exactly (numbers of JSON by their value); `field:value` without regard to case, with
+//!   `*` for any text, in `message` and `errorStack` as words; `!=` is `NOT field=value` (true also where the field is absent).
+//!   `<`, `<=`, `>`, `>=` compare numbers when the value is one, else text; levels by rank; times.
+//! - `field IN (a, b)`, `field EXISTS`, `field CONTAINS "text"` (without regard to case), `field LIKE "a%b_c"`,
+//!   `field REGEXP "a.*b"`, each also with NOT before the operator.
+//! - `NOT` (or `-`, `!` directly before something) binds stronger than `AND` (`&&`), `AND` than `OR` (`||`); what stands side by
+//!   side is `AND`. What could mean another thing than it says is refused, with what to write instead: nothing is ever dropped.
+//! - Fields: those of `names`, in any case, with or without `_`; `data.<key>`, `data.<key>.<key>`, `data."any key"` for the rest.
 //!
-//! Laws: if a record matches, the bloom filter of its tokens satisfies [`Filter::plan`], and [`Filter::screen`] lets its body
-//! through.
+//! Laws: if a record matches, the bloom filter of its tokens satisfies [`Filter::plan`], in each version of the tokens, and
+//! [`Filter::screen`] lets its body through.
 
 mod asked;
+mod bare;
 mod body;
+mod compare;
 mod eval;
 mod find;
 mod lex;
+mod literal;
 mod names;
 mod parse;
+mod phrase;
 mod plan;
 mod screen;
+mod stars;
 #[cfg(test)]
 mod tests;
 mod time;
 
 use std::sync::Arc;
 
+use crate::decimal::Decimal;
 use crate::identity::RecordId;
 use crate::origin::Origin;
 use crate::record::Record;
@@ -98,12 +107,17 @@ enum Test {
     Id(RecordId),
     Audit(bool),
     Stderr(bool),
-    Text(find::Phrase),
+    Text {
+        phrase: phrase::Phrase,
+        /// As it was written.
+        written: String,
+    },
     Field {
         field: Field,
         is: Is,
-        /// A word that is in any body that answers yes; of fields that only a body has.
+        /// Letters that are in any body that answers yes; of fields that only a body has.
         needle: Option<find::Needle>,
+        written: String,
     },
 }
 
@@ -111,15 +125,31 @@ enum Test {
 #[derive(Debug)]
 enum Is {
     Equal(String),
+    /// A number of JSON equals it too if it is the same, however it is written.
+    Number {
+        text: String,
+        number: Decimal,
+    },
     /// Lower-cased.
     EqualAnyCase(String),
-    Words(find::Phrase),
+    /// Lower-cased.
+    Stars(stars::Stars),
+    Words(phrase::Phrase),
     Order {
         value: String,
-        number: Option<f64>,
+        number: Option<Decimal>,
         less: bool,
         equal: bool,
         greater: bool,
+    },
+    Contains {
+        lower: String,
+        /// Whole words that are in every such value.
+        words: Vec<Vec<u8>>,
+    },
+    Matches {
+        regex: regex::Regex,
+        words: Vec<Vec<u8>>,
     },
     Present,
 }

@@ -1,6 +1,6 @@
 //! Names of fields in expressions.
 
-use crate::fields;
+use crate::fields::{self, Path};
 
 /// A field whose value is text. Level, time, id, category and stream are tests of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub(super) enum Field {
     /// Of the origin; where it has none, of the body.
     Either(OriginField, fields::Field),
     Body(fields::Field),
-    /// What the application sent: the dotted path to it.
-    Data(String),
+    /// What the application sent: the path to it.
+    Data(Path),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,18 +98,20 @@ const NAMES: &[(&str, Name)] = {
 
 pub(super) fn find(name: &str) -> Option<Name> {
     if let Some(path) = name.strip_prefix("data.") {
-        return (!path.is_empty()).then(|| Name::Field(Field::Data(path.to_owned())));
+        return Path::dotted(path).filter(|_| !path.is_empty()).map(|path| Name::Field(Field::Data(path)));
     }
     let plain: String = name.chars().filter(|&c| c != '_').collect();
     NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(&plain)).map(|(_, name)| name.clone())
 }
 
-/// The message for a name that is none.
-pub(super) fn unknown(name: &str) -> String {
+/// The message for a name that is none; `rest`: what follows it without a blank.
+pub(super) fn unknown(name: &str, rest: &str) -> String {
     let known: Vec<&str> = NAMES.iter().map(|(known, _)| *known).collect();
+    let key = if name.contains(['/', '@']) { format!("\"{name}\"") } else { name.to_owned() };
+    let text = super::lex::in_quotes(&format!("{name}{rest}"));
     format!(
-        "there is no field {name:?}; write data.{name} for a key of the application's own, or put the text in \
-         quotation marks to search for it. Fields: {}",
+        "there is no field {name:?}; write data.{key}{rest} for a key of the application's own, or {text} in quotation marks to \
+         search for the text. Fields: {}",
         known.join(", ")
     )
 }

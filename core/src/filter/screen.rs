@@ -1,7 +1,9 @@
 //! A block's bodies at once: which records can match at all, before any is read. A pass over the block's bytes costs a
 //! fraction of a look at every record.
 
-use super::find::Needle;
+use crate::tokens;
+
+use super::find::{Needle, bytes_as_numbers};
 use super::{Expr, Test};
 
 /// More alternatives than this in one clause cost more than they spare.
@@ -38,8 +40,18 @@ impl<'f> Screen<'f> {
         found.retain(|&record| {
             others.iter().all(|clause| clause.iter().any(|needle| needle.find_in(body(record)).is_some()))
         });
-        // Letters may hide behind `\u` escapes: such a body is for the evaluator.
+        // Colours may lie within a word.
+        let mut coloured = Vec::new();
+        each_record(bodies, ends, |rest| memchr::memchr(tokens::ESC, rest), &mut coloured);
+        found.extend(coloured.into_iter().filter(|&record| {
+            let seen = tokens::without_colours(body(record));
+            self.clauses.iter().all(|clause| clause.iter().any(|needle| needle.find_in(&seen).is_some()))
+        }));
+        // Letters may hide behind `\u` escapes, or be written as numbers: such a body is for the evaluator.
         each_record(bodies, ends, |rest| memchr::memmem::find(rest, b"\\u"), &mut found);
+        let shortest =
+            first.iter().chain(others.iter().flatten()).map(|needle| needle.len()).min().unwrap_or(0);
+        each_record(bodies, ends, |rest| bytes_as_numbers(rest, shortest), &mut found);
         found.sort_unstable();
         found.dedup();
         Some(found)
@@ -73,7 +85,9 @@ fn clauses(expr: &Expr) -> Vec<Clause<'_>> {
                 _ => Vec::new(),
             }
         }
-        Expr::Test(Test::Text(phrase)) => phrase.needle().map(|needle| vec![needle]).into_iter().collect(),
+        Expr::Test(Test::Text { phrase, .. }) => {
+            phrase.needle().map(|needle| vec![needle]).into_iter().collect()
+        }
         Expr::Test(Test::Field { needle: Some(needle), .. }) => vec![vec![needle]],
         Expr::Test(_) | Expr::Not(_) => Vec::new(),
     }

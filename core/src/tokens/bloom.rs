@@ -1,5 +1,6 @@
 //! The bloom filter: 16 bits for each distinct token, 5 probes, about 1 in 700 falsely there.
 //!
+//! The bytes are two for each token and one more: an odd number of them says [`super::TokenVersion::Current`].
 //! A token is in the filter if for each of its probes the bit `probe % (8 * bytes)` is set, bit n being bit `n % 8` of
 //! byte `n / 8`: PostgreSQL's `get_bit(bloom, probe % (8 * octet_length(bloom)))`. A filter is never empty.
 
@@ -10,6 +11,8 @@ use super::hash::word_token;
 pub const PROBES: usize = 5;
 const BYTES_PER_TOKEN: usize = 2;
 const BYTES_MIN: usize = 8;
+/// Of the version.
+const BYTES_MORE: usize = 1;
 
 /// Non-negative, below 2^32.
 pub type Probes = [i64; PROBES];
@@ -107,7 +110,7 @@ impl BloomBuilder {
 
     fn grow(&mut self) {
         if self.distinct.len() >= BLOOM_TOKENS_MAX {
-            self.overflow = Some(filter(&self.distinct, BLOOM_TOKENS_MAX * BYTES_PER_TOKEN));
+            self.overflow = Some(filter(&self.distinct, BLOOM_TOKENS_MAX * BYTES_PER_TOKEN + BYTES_MORE));
             return;
         }
         let mask = self.table.len() * 2 - 1;
@@ -124,7 +127,7 @@ impl BloomBuilder {
 
     /// The filter of what was inserted; empties the builder.
     pub fn finish(&mut self) -> Vec<u8> {
-        let bytes = (self.distinct.len() * BYTES_PER_TOKEN).max(BYTES_MIN);
+        let bytes = (self.distinct.len() * BYTES_PER_TOKEN).max(BYTES_MIN) + BYTES_MORE;
         let bloom = self.overflow.take().unwrap_or_else(|| filter(&self.distinct, bytes));
         let table = (self.distinct.len() * 4).next_power_of_two().clamp(TABLE_MIN, self.table.len());
         self.distinct.clear();

@@ -7,7 +7,7 @@ use crate::record::Flags;
 
 use super::bloom::mix;
 use super::values::{self, Visit};
-use super::words;
+use super::words::{self, Kind};
 
 /// A token's hash, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,15 @@ pub enum TokenKind {
 impl Token {
     pub fn word(word: &[u8]) -> Token {
         Token { hash: word_token(word), kind: TokenKind::of_word(word) }
+    }
+
+    /// Two characters that are neighbours in a script without spaces.
+    pub fn neighbours(before: &[u8], after: &[u8]) -> Token {
+        let mut both = [0; 8];
+        let len = before.len() + after.len();
+        both[..before.len()].copy_from_slice(before);
+        both[before.len()..len].copy_from_slice(after);
+        Token { hash: word_token(&both[..len]), kind: TokenKind::Word }
     }
 
     pub fn pair(key: &[u8], value: &[u8]) -> Token {
@@ -172,10 +181,20 @@ impl<F: FnMut(Token)> Visit for Hashing<'_, F> {
     #[inline]
     fn value(&mut self, key: Option<&[u8]>, text: &[u8]) {
         let mut last = (0, 0);
-        words::for_each(text, &mut |word| {
-            let token = Token::word(word);
-            last = (token.hash, word.len());
-            (self.each)(token);
+        let mut before = ([0; 4], 0);
+        words::for_each(text, &mut |kind, word| match kind {
+            Kind::Word | Kind::Again => {
+                let token = Token::word(word);
+                last = (token.hash, word.len());
+                (self.each)(token);
+            }
+            Kind::First | Kind::Next => {
+                if kind == Kind::Next {
+                    (self.each)(Token::neighbours(&before.0[..before.1], word));
+                }
+                before.0[..word.len()].copy_from_slice(word);
+                before.1 = word.len();
+            }
         });
         let Some(key) = key else { return };
         let place = self.key_next;
@@ -188,6 +207,13 @@ impl<F: FnMut(Token)> Visit for Hashing<'_, F> {
             if last.1 == text.len() && text.is_ascii() && last.1 > 0 { last.0 } else { value_hash(text) };
         let key = self.key_hash(place, key);
         (self.each)(Token { hash: join(key, value), kind: TokenKind::Pair });
+    }
+
+    fn number(&mut self, key: Option<&[u8]>, canonical: &[u8]) {
+        words::for_each(canonical, &mut |_, word| (self.each)(Token::word(word)));
+        if let Some(key) = key.filter(|key| has_pair(key, canonical)) {
+            (self.each)(Token::pair(key, canonical));
+        }
     }
 }
 

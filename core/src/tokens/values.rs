@@ -5,6 +5,7 @@
 //! is shown cannot be found. Of a text that ends with an object the object's values are given too, and of a message that is
 //! written as bytes its text.
 
+use crate::decimal;
 use crate::fields;
 
 /// What [`visit`] finds.
@@ -12,6 +13,9 @@ pub trait Visit {
     /// A value's text: a string's content, a number or literal as written, or a whole text. `key`: the one that a scalar
     /// stands under, directly or as an element of the array there.
     fn value(&mut self, key: Option<&[u8]>, text: &[u8]);
+
+    /// After a number that can be written otherwise: how all that equal it are ([`crate::decimal`]).
+    fn number(&mut self, _key: Option<&[u8]>, _canonical: &[u8]) {}
 }
 
 pub fn visit(body: &[u8], visitor: &mut impl Visit) {
@@ -26,6 +30,15 @@ pub fn visit(body: &[u8], visitor: &mut impl Visit) {
     }
     if let Some(text) = fields::message_of_bytes(body) {
         visitor.value(None, text.as_bytes());
+    }
+}
+
+/// What programs read that wrote the first version of the tokens: nothing behind a prefix, no bytes.
+#[cfg(test)]
+pub fn visit_first(body: &[u8], visitor: &mut impl Visit) {
+    let start = body.iter().position(|&byte| !is_blank(byte)).unwrap_or(body.len());
+    if body.get(start) != Some(&b'{') || !json(&body[start..], visitor) {
+        visitor.value(None, body);
     }
 }
 
@@ -78,9 +91,9 @@ fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
                 } else {
                     step(next::VALUE, next::COMMA_OR_END);
                     if escaped {
-                        scalar(&mut key, depth, &fields::unescape(raw), visitor);
+                        scalar(&mut key, depth, &fields::unescape(raw), None, visitor);
                     } else {
-                        scalar(&mut key, depth, raw, visitor);
+                        scalar(&mut key, depth, raw, None, visitor);
                     }
                     after_colon = false;
                 }
@@ -123,7 +136,8 @@ fn json(bytes: &[u8], visitor: &mut impl Visit) -> bool {
                 let atom = &rest[..len];
                 whole &= matches!(byte, b'0'..=b'9' | b'-') || matches!(atom, b"true" | b"false" | b"null");
                 if len > 0 {
-                    scalar(&mut key, depth, atom, visitor);
+                    let canonical = decimal::canonical_unless_written_so(atom);
+                    scalar(&mut key, depth, atom, canonical.as_deref(), visitor);
                     after_colon = false;
                 }
                 at += len.max(1);
@@ -143,19 +157,31 @@ fn is_scalar(byte: u8) -> bool {
 }
 
 #[inline]
-fn scalar(key: &mut Option<Key<'_>>, depth: usize, value: &[u8], visitor: &mut impl Visit) {
+fn scalar(
+    key: &mut Option<Key<'_>>,
+    depth: usize,
+    value: &[u8],
+    canonical: Option<&str>,
+    visitor: &mut impl Visit,
+) {
+    let mut give = |key: Option<&[u8]>| {
+        visitor.value(key, value);
+        if let Some(canonical) = canonical {
+            visitor.number(key, canonical.as_bytes());
+        }
+    };
     match *key {
         Some(found) if found.array_depth.is_none_or(|at| at == depth) => {
             if found.escaped {
-                visitor.value(Some(&fields::unescape(found.raw)), value);
+                give(Some(&fields::unescape(found.raw)));
             } else {
-                visitor.value(Some(found.raw), value);
+                give(Some(found.raw));
             }
             if found.array_depth.is_none() {
                 *key = None;
             }
         }
-        _ => visitor.value(None, value),
+        _ => give(None),
     }
 }
 

@@ -2,7 +2,7 @@
 //! they say whether one record has: a search opens only blocks in which the words may meet.
 //!
 //! ```text
-//! postings = version u8 (1) | checksum u32 LE | rest           checksum: low half of XXH3-64 of the rest
+//! postings = version u8 (2) | checksum u32 LE | rest           checksum: low half of XXH3-64 of the rest
 //! rest     = records | lists | list... | bucket bits u8 | few | counts | few records
 //! list     = keys | key u24 LE... | code u8 | bytes | gaps      records of a token that many have, once for all that share it
 //! counts   = for each of 2^(bucket bits) buckets, as many 1 as it has records, then 0
@@ -30,8 +30,10 @@ pub use read::Postings;
 use crate::level::Level;
 use crate::tokens::{Token, TokenKind, pair_token};
 
-/// The format this build writes, and the only one it reads. The token hash and [`TokenKind`] belong to it.
-pub const VERSION: u8 = 1;
+/// The format this build writes. The token hash, [`TokenKind`] and the words ([`crate::tokens::TokenVersion`]) belong to it.
+pub const VERSION: u8 = 2;
+/// The same with the words of before, which it reads.
+const VERSION_FIRST: u8 = 1;
 
 /// Smaller blocks have none: opening them costs as little.
 pub const RECORDS_MIN: usize = 16;

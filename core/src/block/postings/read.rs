@@ -2,14 +2,15 @@
 
 use crate::block::{BlockError, checked};
 use crate::limits::{BLOCK_RECORDS_MAX, BLOOM_TOKENS_MAX};
-use crate::tokens::{Token, TokenKind};
+use crate::tokens::{Token, TokenKind, TokenVersion};
 
 use super::bits::{BitReader, RecordSet, rice};
-use super::{FEW_RECORDS_MAX, KEY_BITS, VERSION, WITHOUT, key, width};
+use super::{FEW_RECORDS_MAX, KEY_BITS, VERSION, VERSION_FIRST, WITHOUT, key, width};
 
 /// Opened postings.
 #[derive(Debug)]
 pub struct Postings<'p> {
+    version: TokenVersion,
     records: usize,
     lists: Vec<List<'p>>,
     bucket_bits: u32,
@@ -32,11 +33,12 @@ const TOKENS_MAX: usize = BLOOM_TOKENS_MAX + 64;
 impl<'p> Postings<'p> {
     /// Checks version and checksum. No bytes, or those of a newer version: `None`, anything may be.
     pub fn open(bytes: &'p [u8]) -> Result<Option<Postings<'p>>, BlockError> {
-        match bytes.first() {
-            Some(&VERSION) => {}
+        let version = match bytes.first() {
+            Some(&VERSION) => TokenVersion::Current,
+            Some(&VERSION_FIRST) => TokenVersion::First,
             Some(0) => return Err(BlockError::Invalid("version of postings")),
             _ => return Ok(None),
-        }
+        };
         let mut reader = checked(bytes)?;
         let records = reader.bounded("records of postings", BLOCK_RECORDS_MAX)?;
         let count = reader.bounded("lists of postings", TOKENS_MAX)?;
@@ -58,7 +60,12 @@ impl<'p> Postings<'p> {
         if !reader.is_empty() {
             return Err(BlockError::Invalid("end of postings"));
         }
-        Ok(Some(Postings { records, lists, bucket_bits, few, counts, few_records }))
+        Ok(Some(Postings { version, records, lists, bucket_bits, few, counts, few_records }))
+    }
+
+    /// Which words they know: a filter's clauses are to be those of this version.
+    pub fn token_version(&self) -> TokenVersion {
+        self.version
     }
 
     /// Whether one record may hold, of each clause, any of its tokens.
