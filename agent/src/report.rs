@@ -1,5 +1,7 @@
 //! The reader's picture of itself, once a second: what `/status` and the gauges show.
 
+use cordwood_core::gate::RuleScope;
+
 use crate::reader::Reader;
 use crate::run::{Clock, Run};
 use crate::telemetry::{Status, StreamStatus};
@@ -44,6 +46,7 @@ impl Reader {
 }
 
 fn stream(run: &Run, now_ms: i64) -> StreamStatus {
+    let rule = |scope| run.gate.in_force(scope, now_ms).map(|rule| rule.id.clone());
     let origin = run.context.as_ref().map(|context| context.origin.clone()).unwrap_or_default();
     StreamStatus {
         run: run.key.clone(),
@@ -56,7 +59,8 @@ fn stream(run: &Run, now_ms: i64) -> StreamStatus {
         read_bytes: run.bytes_read,
         lag_bytes: run.lag_bytes(),
         waiting: run.waiting_for.map(str::to_owned),
-        rule: run.gate.in_force(now_ms).map(|rule| rule.id.clone()),
+        rule: rule(RuleScope::Application),
+        task_rule: rule(RuleScope::Task),
     }
 }
 

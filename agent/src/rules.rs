@@ -70,7 +70,7 @@ pub async fn watch_rules(
                     if changed {
                         tracing::info!(
                             generation = next.generation,
-                            rules = next.rules.len(),
+                            rules = next.len(),
                             "level rules changed"
                         );
                         *current = Arc::new(next);
@@ -91,7 +91,7 @@ pub async fn watch_rules(
 fn parse(map: &ConfigMap) -> Result<LevelRules, String> {
     let text = map.data.as_ref().and_then(|data| data.get(RULES_KEY));
     let text = text.ok_or_else(|| format!("it has no key {RULES_KEY}"))?;
-    serde_json::from_str(text).map_err(|error| format!("{RULES_KEY}: {error}"))
+    LevelRules::from_json(text).map_err(|error| format!("{RULES_KEY}: {error}"))
 }
 
 #[cfg(test)]
@@ -118,5 +118,7 @@ mod tests {
         assert_eq!(parse(&map(Some(r#"{"generation": 3}"#))).unwrap().generation, 3);
         assert!(parse(&map(None)).unwrap_err().contains("has no key rules.json"));
         assert!(parse(&map(Some("{"))).unwrap_err().starts_with("rules.json: "));
+        let later = parse(&map(Some(r#"{"version": 99, "generation": 3}"#))).unwrap_err();
+        assert!(later.contains("upgrade it"), "{later}");
     }
 }

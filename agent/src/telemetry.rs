@@ -110,6 +110,9 @@ pub struct StreamStatus {
     /// The level rule in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// The one for records of tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_rule: Option<String>,
 }
 
 impl Telemetry {

@@ -113,7 +113,7 @@ pub struct OutputArgs {
   cordwood standalone --pods-dir /var/log/pods          read what pods on this machine print
   my-service | cordwood standalone - --service my-service
   cordwood standalone app.log --until-idle              read what is there, print a summary, end
-  cordwood standalone app.log --resources ./policies    with LogRetentionPolicy and LogLevelConfig files
+  cordwood standalone app.log --resources ./policies    with LogRetentionPolicy and (Cluster)LogLevelConfig files
 
 PostgreSQL 15 to 18 is started in the data folder (it need only be installed), or name one with --database-url.
 Ctrl-C stores what has been read and ends; a second one ends at once. What was stored is never read twice.")]
@@ -129,7 +129,7 @@ pub struct StandaloneArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
 
-    /// Folder with LogRetentionPolicy and LogLevelConfig files (*.yaml, *.yml), re-read when they change
+    /// Folder with LogRetentionPolicy and (Cluster)LogLevelConfig files (*.yaml, *.yml), re-read when they change
     #[arg(short, long, value_name = "DIR")]
     pub resources: Option<PathBuf>,
 
@@ -302,7 +302,7 @@ pub struct PlanArgs {
 /// Print the custom resource definitions, for `kubectl apply -f -`.
 #[derive(Args, Clone, Debug)]
 pub struct CrdsArgs {
-    /// Only this one: lrp (LogRetentionPolicy) or llc (LogLevelConfig)
+    /// Only this one: lrp (LogRetentionPolicy), llc (LogLevelConfig) or cllc (ClusterLogLevelConfig)
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
 }

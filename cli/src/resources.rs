@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use cordwood_core::levels::LevelRule;
+use cordwood_core::levels::{LevelRule, LevelRules};
+use cordwood_core::levels_compile::{Candidate, compile};
 use cordwood_core::retention::Policy;
 use cordwood_crds::levels::DURATION_MS_MAX;
 use cordwood_crds::{LogRetentionPolicy, Resources};
@@ -72,13 +73,19 @@ pub fn load(dir: &Path, now_us: i64) -> Result<Loaded, Vec<String>> {
         }
     }
     for (config, started_ms) in resources.level_configs.iter().zip(started_ms) {
-        // Without a namespace it is for everything that is read here.
-        let everywhere = config.metadata.namespace.as_deref().unwrap_or_default().is_empty();
-        match config.to_rule(everywhere, config.started_at_ms(started_ms), DURATION_MS_MAX) {
+        match config.to_rule(config.started_at_ms(started_ms), DURATION_MS_MAX) {
+            // Without a namespace it is for everything that is read here.
+            Ok(rule) if config.metadata.namespace.as_deref().unwrap_or_default().is_empty() => {
+                loaded.rules.push(LevelRule { namespace: None, ..rule });
+            }
             Ok(rule) => loaded.rules.push(rule),
             Err(found) => problems.push(cordwood_crds::describe(&found)),
         }
     }
+    let candidates =
+        loaded.rules.iter().map(|rule| Candidate { rule: rule.clone(), since_ms: rule.created_at_ms });
+    let left_out = compile(candidates, &LevelRules::default(), now_us / 1000).left_out;
+    problems.extend(left_out.iter().map(|(id, why)| format!("level config {id}: {why}")));
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }
 
@@ -150,5 +157,23 @@ mod tests {
         let problems = load(dir.path(), now_us).unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("c.yaml") && problems[0].contains("retention.info"), "{problems:?}");
+    }
+
+    #[test]
+    fn cluster_wide_configs_and_one_default_a_scope() {
+        const DEFAULT: &str = "apiVersion: cordwood.dev/v1alpha1\nkind: ClusterLogLevelConfig\nmetadata: {name: NAME}\n\
+                               spec: {level: INFO, default: true, scope: SCOPE}\n";
+        let default = |name: &str, scope: &str| DEFAULT.replace("NAME", name).replace("SCOPE", scope);
+        let dir = tempfile::tempdir().unwrap();
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        std::fs::write(dir.path().join("a.yaml"), default("app", "application")).unwrap();
+        std::fs::write(dir.path().join("b.yaml"), default("task", "task")).unwrap();
+        let rules = load(dir.path(), now_us).unwrap().rules;
+        let seen: Vec<_> =
+            rules.iter().map(|rule| (rule.id.as_str(), rule.default, rule.expires_at_ms)).collect();
+        assert_eq!(seen, [("app", true, None), ("task", true, None)]);
+        std::fs::write(dir.path().join("c.yaml"), default("other", "task")).unwrap();
+        let problems = load(dir.path(), now_us).unwrap_err();
+        assert!(problems[0].contains("one per scope"), "{problems:?}");
     }
 }

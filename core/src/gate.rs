@@ -1,14 +1,40 @@
 //! Drops what lies below the level in force for its container.
-//! Promises: audit records pass; expiry is absolute and decided here, so that a rule ends even when nobody is left to
-//! remove it; the same line at the same place gets the same answer again, so that a replay gates the same lines.
+//! Promises: audit records pass; a line whose level nobody knows passes unless the rule says otherwise; expiry is absolute
+//! and decided here, so that a rule ends even when nobody is left to remove it; the same line at the same place gets the
+//! same answer again, so that a replay gates the same lines.
+
+use serde::{Deserialize, Serialize};
 
 use crate::level::Level;
+
+/// Which records a rule is about. The two are apart: neither stands in for the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleScope {
+    /// Records without a `taskId`.
+    #[default]
+    Application,
+    /// Records with a `taskId`.
+    Task,
+}
+
+/// What becomes of a line whose level nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unleveled {
+    /// It passes: it may be an error in words that no one taught us.
+    #[default]
+    Keep,
+    /// It counts as below the rule's level, whatever that is.
+    Drop,
+}
 
 /// One rule as it applies to one container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateRule {
     pub id: String,
     pub level: Level,
+    pub unleveled: Unleveled,
     /// Part (0 to 1) of what lies below the level that is kept all the same.
     pub sample_below: f64,
     /// Milliseconds since the Unix epoch, UTC.
@@ -19,6 +45,23 @@ impl GateRule {
     fn in_force(&self, now_ms: i64) -> bool {
         self.expires_at_ms.is_none_or(|expires| now_ms < expires)
     }
+
+    fn is_below(&self, level: Option<Level>) -> bool {
+        match level {
+            Some(level) => level < self.level,
+            None => self.unleveled == Unleveled::Drop,
+        }
+    }
+}
+
+/// What a gate looks at of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// `None`: nobody knows it.
+    pub level: Option<Level>,
+    pub audit: bool,
+    /// It has a `taskId`.
+    pub task: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,33 +71,44 @@ pub enum Decision {
     Gated,
 }
 
-/// The rules of one container, the one in force first. The default gate keeps everything.
+/// The rules of one container by scope, in each the one in force first. The default gate keeps everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gate {
-    rules: Vec<GateRule>,
+    application: Vec<GateRule>,
+    task: Vec<GateRule>,
 }
 
 impl Gate {
-    /// `rules` in order of precedence ([`crate::levels::LevelRules::gate_for`] orders them).
-    pub fn new(rules: Vec<GateRule>) -> Gate {
-        Gate { rules }
+    /// Rules in order of precedence ([`crate::levels::LevelRules::gate_for`] orders them).
+    pub fn new(application: Vec<GateRule>, task: Vec<GateRule>) -> Gate {
+        Gate { application, task }
     }
 
-    /// The rule that decides at `now_ms`.
-    pub fn in_force(&self, now_ms: i64) -> Option<&GateRule> {
-        self.rules.iter().find(|rule| rule.in_force(now_ms))
+    /// The rule that decides about records of `scope` at `now_ms`.
+    pub fn in_force(&self, scope: RuleScope, now_ms: i64) -> Option<&GateRule> {
+        self.rules(scope).iter().find(|rule| rule.in_force(now_ms))
     }
 
     /// `position` is the line's end position in its file: what sampling draws its lot from. A LOSS record never comes
     /// here: it is not a line.
     #[inline]
-    pub fn decide(&self, level: Level, audit: bool, now_ms: i64, position: u64) -> Decision {
-        if self.rules.is_empty() || audit {
+    pub fn decide(&self, look: Look, now_ms: i64, position: u64) -> Decision {
+        let scope = if look.task { RuleScope::Task } else { RuleScope::Application };
+        if look.audit || self.rules(scope).is_empty() {
             return Decision::Keep;
         }
-        match self.in_force(now_ms) {
-            Some(rule) if level < rule.level && !sampled(rule.sample_below, position) => Decision::Gated,
+        match self.in_force(scope, now_ms) {
+            Some(rule) if rule.is_below(look.level) && !sampled(rule.sample_below, position) => {
+                Decision::Gated
+            }
             _ => Decision::Keep,
+        }
+    }
+
+    fn rules(&self, scope: RuleScope) -> &[GateRule] {
+        match scope {
+            RuleScope::Application => &self.application,
+            RuleScope::Task => &self.task,
         }
     }
 }

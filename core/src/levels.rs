@@ -1,11 +1,13 @@
 //! Level rules: which container is held to which level, and until when.
 //! One generation of rules is one JSON object that the operator compiles and every agent watches.
 
+pub mod rivals;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{Gate, GateRule};
+use crate::gate::{Gate, GateRule, RuleScope, Unleveled};
 use crate::level::Level;
 
 /// Name of the ConfigMap that the operator writes and every agent watches, unless the configuration says another.
@@ -20,21 +22,42 @@ pub fn generation_in_status(body: &[u8]) -> Option<u64> {
     serde_json::from_slice::<serde_json::Value>(body).ok()?.get(STATUS_GENERATION)?.as_u64()
 }
 
+/// The format of [`LevelRules`] as JSON. A new field that an older reader can leave out needs no new one: it is raised only
+/// when an older reader would drop what it must not. 1 had neither scopes nor defaults.
+pub const RULES_VERSION: u32 = 2;
+
 /// All rules in force, of one generation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LevelRules {
+    /// [`RULES_VERSION`] of whoever wrote them; absent: 1.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// Rises with each change; agents report which one they have.
     pub generation: u64,
+    /// Of scope application.
     #[serde(default)]
     pub rules: Vec<LevelRule>,
+    /// Of scope task. Apart, so that a reader of version 1, which knows of no scope, does not hold all records to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_rules: Vec<LevelRule>,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+impl Default for LevelRules {
+    fn default() -> LevelRules {
+        LevelRules::of(0, [])
+    }
 }
 
 /// One rule. A condition that is absent or empty holds for every container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LevelRule {
-    /// `<namespace>/<name>` of the resource that it was compiled from.
+    /// `<namespace>/<name>` of the LogLevelConfig that it was compiled from, `<name>` of a ClusterLogLevelConfig.
     pub id: String,
     /// The only namespace that it applies to; `None`: the whole cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,17 +71,32 @@ pub struct LevelRule {
     pub containers: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scope: RuleScope,
+    /// In force only where no other rule of its scope is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub default: bool,
     /// Lines below it are dropped...
     pub level: Level,
+    /// ...and lines of no known level, if this says so...
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unleveled: Unleveled,
     /// ...but for this part of them (0 to 1).
     #[serde(default)]
     pub sample_below: f64,
+    /// Whether the logger inside the application is to write the entries and exits of scopes; `None`: nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug_scopes: Option<bool>,
     /// Milliseconds since the Unix epoch at which it ends, by itself and for good; `None`: when it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<i64>,
     /// When it came into being; the newest of equals is in force.
     #[serde(default)]
     pub created_at_ms: i64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A Kubernetes `LabelSelectorRequirement`.
@@ -114,6 +152,22 @@ impl LevelRule {
             }
     }
 
+    /// The greatest of those that match is in force: a rule goes before a default, a rule of the container's own namespace before
+    /// a cluster-wide one, then the newest, then the greater id.
+    pub fn precedence(&self) -> impl Ord + use<'_> {
+        (!self.default, self.namespace.is_some(), self.created_at_ms, &self.id)
+    }
+
+    fn for_gate(&self) -> GateRule {
+        GateRule {
+            id: self.id.clone(),
+            level: self.level,
+            unleveled: self.unleveled,
+            sample_below: self.sample_below,
+            expires_at_ms: self.expires_at_ms,
+        }
+    }
+
     fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|expression| expression.matches(labels))
@@ -121,25 +175,58 @@ impl LevelRule {
 }
 
 impl LevelRules {
-    /// The gate of one container: its rules, the one in force first. A rule of the container's own namespace goes before
-    /// a cluster-wide one, then the newest, then the greater id. When the first expires the next takes over.
+    /// Puts each rule where its scope has it.
+    pub fn of(generation: u64, rules: impl IntoIterator<Item = LevelRule>) -> LevelRules {
+        let (task_rules, rules) = rules.into_iter().partition(|rule| rule.scope == RuleScope::Task);
+        LevelRules { version: RULES_VERSION, generation, rules, task_rules }
+    }
+
+    /// Reads what an operator of any version wrote.
+    ///
+    /// # Errors
+    /// What is no such JSON; and a version above [`RULES_VERSION`], of which nobody knows what it would drop here.
+    pub fn from_json(text: &str) -> Result<LevelRules, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default = "first_version")]
+            version: u32,
+        }
+        let head: Head = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if head.version > RULES_VERSION {
+            return Err(format!(
+                "they are of version {}, this program knows up to {RULES_VERSION}: upgrade it",
+                head.version
+            ));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Those of both scopes.
+    pub fn all(&self) -> impl Iterator<Item = &LevelRule> {
+        self.rules.iter().chain(&self.task_rules)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rules.len() + self.task_rules.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn get(&self, id: &str) -> Option<&LevelRule> {
+        self.all().find(|rule| rule.id == id)
+    }
+
+    /// The gate of one container: its rules of each scope, the one in force first. When the first expires the next takes over.
     pub fn gate_for(&self, target: &GateTarget<'_>) -> Gate {
-        let mut matching: Vec<&LevelRule> = self.rules.iter().filter(|rule| rule.matches(target)).collect();
-        matching.sort_by(|a, b| {
-            let rank = |rule: &LevelRule| (rule.namespace.is_some(), rule.created_at_ms);
-            rank(b).cmp(&rank(a)).then_with(|| b.id.cmp(&a.id))
-        });
-        Gate::new(
-            matching
-                .into_iter()
-                .map(|rule| GateRule {
-                    id: rule.id.clone(),
-                    level: rule.level,
-                    sample_below: rule.sample_below,
-                    expires_at_ms: rule.expires_at_ms,
-                })
-                .collect(),
-        )
+        let gate_rules = |rules: &[LevelRule]| {
+            let mut matching: Vec<&LevelRule> = rules.iter().filter(|rule| rule.matches(target)).collect();
+            matching.sort_by(|a, b| b.precedence().cmp(&a.precedence()));
+            matching.into_iter().map(LevelRule::for_gate).collect()
+        };
+        Gate::new(gate_rules(&self.rules), gate_rules(&self.task_rules))
     }
 }
 

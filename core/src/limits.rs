@@ -46,7 +46,20 @@ pub const KEY_HANDOVER_BYTES_MAX: u64 = 64 << 20;
 pub const WATERMARK_HOLES_MAX: usize = 64;
 /// Bytes of a file's path (Linux: `PATH_MAX`).
 pub const PATH_BYTES_MAX: usize = 4096;
+/// Level rules of one namespace at the most...
+pub const LEVEL_RULES_NAMESPACE_MAX: usize = 64;
+/// ...and their bytes as JSON: the largest valid level config (87 KiB of labels) finds room alone.
+pub const LEVEL_RULES_NAMESPACE_BYTES_MAX: usize = 96 << 10;
+/// Cluster-wide level rules at the most...
+pub const LEVEL_RULES_CLUSTER_MAX: usize = 128;
+/// ...and their bytes as JSON.
+pub const LEVEL_RULES_CLUSTER_BYTES_MAX: usize = 192 << 10;
+/// Bytes of all level rules as JSON: they travel in one ConfigMap, which the API server takes up to 1 MiB.
+pub const LEVEL_RULES_BYTES_MAX: usize = 768 << 10;
 
+const _: () =
+    assert!(LEVEL_RULES_CLUSTER_BYTES_MAX + 4 * LEVEL_RULES_NAMESPACE_BYTES_MAX <= LEVEL_RULES_BYTES_MAX);
+const _: () = assert!(LEVEL_RULES_BYTES_MAX + (64 << 10) <= 1 << 20);
 const _: () = assert!(RECORD_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_RECORDS_MAX < MESSAGE_RECORDS_MAX);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::gate::{Decision, Gate};
+use crate::gate::{Decision, Gate, Look};
 use crate::identity::Io;
 use crate::join::{Join, Joined};
 use crate::level::Level;
@@ -205,7 +205,8 @@ impl Pipeline {
         let carried = std::mem::take(&mut self.carried[joined.io as usize]);
         let span = Span { io: joined.io, start: joined.start, end, bytes, carried };
         let quick = fields::quick(&joined.content);
-        match now.gate.decide(quick.level, quick.audit, now.time_ns / 1_000_000, span.end) {
+        let look = Look { level: quick.named(), audit: quick.audit, task: quick.task };
+        match now.gate.decide(look, now.time_ns / 1_000_000, span.end) {
             Decision::Gated => out.gated(span),
             Decision::Keep => out.kept(Kept {
                 span,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::gate::GateRule;
+use crate::gate::{GateRule, Unleveled};
 
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
@@ -158,8 +158,14 @@ proptest! {
             bytes.extend_from_slice(&line);
             bytes.push(b'\n');
         }
-        let rules = GateRule { id: "r".into(), level: Level::Warn, sample_below: 0.5, expires_at_ms: None };
-        let gate = if gated { Gate::new(vec![rules]) } else { Gate::default() };
+        let rule = GateRule {
+            id: "r".into(),
+            level: Level::Warn,
+            unleveled: Unleveled::Keep,
+            sample_below: 0.5,
+            expires_at_ms: None,
+        };
+        let gate = if gated { Gate::new(vec![rule], Vec::new()) } else { Gate::default() };
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         cuts.sort_unstable();
         let whole = feed(format, &gate, &bytes, &[]);

@@ -7,7 +7,7 @@ use kube::Resource as _;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::levels::LogLevelConfig;
+use crate::levels::{ClusterLogLevelConfig, LevelObject, LogLevelConfig};
 use crate::manifest::manifests;
 use crate::retention::LogRetentionPolicy;
 
@@ -18,7 +18,8 @@ const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
     pub policies: Vec<LogRetentionPolicy>,
-    pub level_configs: Vec<LogLevelConfig>,
+    /// Of both kinds.
+    pub level_configs: Vec<LevelObject>,
     /// File (and document), and what to do.
     pub problems: Vec<(PathBuf, String)>,
 }
@@ -87,14 +88,28 @@ impl Resources {
             }
             "LogLevelConfig" => {
                 let config: LogLevelConfig = serde_json::from_value(value).map_err(decode)?;
-                config.to_rule(true, 0, i64::MAX).map_err(|problems| crate::describe(&problems))?;
-                if self.level_configs.iter().any(|other| other.id() == config.id()) {
-                    return Err(format!("a second LogLevelConfig {}", config.id()));
-                }
-                self.level_configs.push(config);
+                self.add_level_config(&kind, config.into())?;
             }
-            other => return Err(format!("kind {other:?}: must be LogRetentionPolicy or LogLevelConfig")),
+            "ClusterLogLevelConfig" => {
+                let config: ClusterLogLevelConfig = serde_json::from_value(value).map_err(decode)?;
+                self.add_level_config(&kind, config.into())?;
+            }
+            other => {
+                return Err(format!(
+                    "kind {other:?}: must be LogRetentionPolicy, LogLevelConfig or ClusterLogLevelConfig"
+                ));
+            }
         }
+        Ok(())
+    }
+
+    fn add_level_config(&mut self, kind: &str, config: LevelObject) -> Result<(), String> {
+        config.to_rule(0, i64::MAX).map_err(|problems| crate::describe(&problems))?;
+        let id = config.id();
+        if self.level_configs.iter().any(|other| other.id() == id) {
+            return Err(format!("a second {kind} {id}"));
+        }
+        self.level_configs.push(config);
         Ok(())
     }
 }
@@ -230,12 +245,22 @@ mod tests {
                 "{level: INFO, duration: 1h, push: {springBoot: {port: 1, logger: a b}}}",
                 "must match",
             ),
+            ("LogLevelConfig", "{level: INFO, default: true}", "unknown field spec.default"),
+            ("LogLevelConfig", "{level: INFO, duration: 1h, unleveled: hide}", "unknown variant `hide`"),
+            ("ClusterLogLevelConfig", "{level: INFO}", "give duration"),
+            ("ClusterLogLevelConfig", "{level: INFO, default: true, duration: 1h}", "a default has no end"),
+            (
+                "ClusterLogLevelConfig",
+                "{level: INFO, default: true, service: a}",
+                "a default is for everything",
+            ),
         ] {
             let message = refused(kind, spec).unwrap_or_default();
             assert!(message.contains(said), "{spec}: {message:?}");
         }
         assert_eq!(refused("LogRetentionPolicy", "{gracePeriod: 0s}"), None);
         assert_eq!(refused("LogLevelConfig", "{level: INFO, duration: 7d}"), None);
+        assert_eq!(refused("ClusterLogLevelConfig", "{level: INFO, default: true, scope: task}"), None);
     }
 
     /// The parser gives an error of syntax again and again: it was collected until memory ended.

@@ -1,4 +1,4 @@
-//! The two custom resources of Cordwood: their types, the YAML that is generated from them, and what they mean to the
+//! The custom resources of Cordwood: their types, the YAML that is generated from them, and what they mean to the
 //! planner and the agents. Nothing here talks to a cluster.
 
 // Each printer column names its type: the lint takes the arguments of one attribute for several attributes.
@@ -15,7 +15,10 @@ use std::fmt;
 
 pub use cordwood_core::retention::duration;
 pub use folder::Resources;
-pub use levels::{LogLevelConfig, LogLevelConfigSpec, LogLevelConfigStatus};
+pub use levels::{
+    ClusterLogLevelConfig, ClusterLogLevelConfigSpec, LevelObject, LogLevelConfig, LogLevelConfigSpec,
+    LogLevelConfigStatus,
+};
 pub use manifest::{Manifest, manifests};
 pub use read::{Kind, Read, read};
 pub use retention::{LogRetentionPolicy, LogRetentionPolicySpec, LogRetentionPolicyStatus};

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 
-use crate::levels::LogLevelConfig;
+use crate::levels::{ClusterLogLevelConfig, LogLevelConfig};
 use crate::retention::{DEFAULT_MATCHES_ALL, LogRetentionPolicy, NAME_TOO_LONG};
 
 /// One file.
@@ -18,7 +18,7 @@ pub struct Manifest {
     pub crd: CustomResourceDefinition,
 }
 
-/// Both resources.
+/// All resources.
 pub fn manifests() -> Vec<Manifest> {
     let mut retention = LogRetentionPolicy::crd();
     root_rules(
@@ -36,7 +36,7 @@ pub fn manifests() -> Vec<Manifest> {
             ("self.metadata.name.size() <= 200", NAME_TOO_LONG),
         ],
     );
-    [retention, LogLevelConfig::crd()].into_iter().map(manifest).collect()
+    [retention, LogLevelConfig::crd(), ClusterLogLevelConfig::crd()].into_iter().map(manifest).collect()
 }
 
 /// Rules on the whole object, where the name can be seen.

@@ -25,6 +25,11 @@ pub struct Read<K> {
 }
 
 impl<K> Read<K> {
+    /// The same, of another type.
+    pub fn map<T>(self, make: impl FnOnce(K) -> T) -> Read<T> {
+        Read { object: make(self.object), problem: self.problem }
+    }
+
     /// What follows from the object, or everything that is wrong with it.
     pub fn follow<T>(&self, make: impl FnOnce(&K) -> Result<T, Vec<Problem>>) -> Result<T, Vec<Problem>> {
         match &self.problem {

@@ -1,22 +1,25 @@
 //! What became of the level rules: which agents have them, which workloads they match, told in the statuses of the
-//! LogLevelConfigs. Beside the loop that writes the rules, which never waits for this one.
+//! level configs. Beside the loop that writes the rules, which never waits for this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cordwood_core::levels::LevelRules;
-use cordwood_crds::{LogLevelConfig, LogLevelConfigStatus};
+use cordwood_core::gate::{RuleScope, Unleveled};
+use cordwood_core::levels::{LevelRule, LevelRules};
+use cordwood_core::levels_compile::LeftOut;
+use cordwood_crds::LogLevelConfigStatus;
+use cordwood_crds::levels::{LevelObject, Reach};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use kube::runtime::events::EventType;
-use kube::{Api, ResourceExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::{self, Agent};
 use crate::leader::Standing;
-use crate::levels::{Compiled, Levels, Published, uid_of};
+use crate::levels::{Compiled, Levels, Published};
 use crate::publish::{REFRESH, is_away, time_of_ms};
 use crate::report::Conditions;
 use crate::watched::explain_call;
@@ -109,8 +112,8 @@ impl Levels {
     }
 
     async fn count(&self, rules: &LevelRules, known: &mut Known) {
-        known.workloads.retain(|id, _| rules.rules.iter().any(|rule| rule.id == *id));
-        for rule in &rules.rules {
+        known.workloads.retain(|id, _| rules.get(id).is_some());
+        for rule in rules.all() {
             match agents::workloads(&self.client, rule).await {
                 Ok(number) => {
                     known.workloads.insert(rule.id.clone(), number);
@@ -144,18 +147,16 @@ impl Levels {
             if newer() {
                 return;
             }
-            let uid = uid_of(&one.config).to_owned();
-            let namespace = one.config.namespace().unwrap_or_default();
-            let watched = self.configs.get(&namespace, &one.config.name_any());
+            let uid = one.config.uid().to_owned();
             // Gone, or made anew: that is another round's.
-            let Some(watched) = watched.filter(|watched| uid_of(watched) == uid) else { continue };
+            let Some(watched) = self.configs.current(&one.config) else { continue };
             // What we wrote last is newer than what the watch has brought back so far; after a while it is the other way.
             let before = match known.written.get(&uid) {
                 Some((status, at)) if at.elapsed() < REFRESH => status.clone(),
                 _ => watched.status.unwrap_or_default(),
             };
             let matched = known.workloads.get(&one.config.id()).copied();
-            let status = status(one, &before, &current.rules, &known.agents, matched, now_ms);
+            let status = status(one, &before, current, &known.agents, matched, now_ms);
             if status == before {
                 continue;
             }
@@ -165,24 +166,20 @@ impl Levels {
                     known.written.insert(uid, (status, Instant::now()));
                 }
                 Err(error) => {
-                    trouble = Err(explain_call("patch", "loglevelconfigs.cordwood.dev/status", &error));
+                    trouble = Err(explain_call("patch", status_of(&one.config), &error));
                     if is_away(&error) {
                         break;
                     }
                 }
             }
         }
-        known.written.retain(|uid, _| current.compiled.iter().any(|one| uid_of(&one.config) == uid));
+        let uids: BTreeSet<&str> = current.compiled.iter().map(|one| one.config.uid()).collect();
+        known.written.retain(|uid, _| uids.contains(uid.as_str()));
         self.health.set("level status", trouble);
     }
 
     /// An event for each condition that changed and matters.
-    async fn tell(
-        &self,
-        config: &LogLevelConfig,
-        before: &LogLevelConfigStatus,
-        after: &LogLevelConfigStatus,
-    ) {
+    async fn tell(&self, config: &LevelObject, before: &LogLevelConfigStatus, after: &LogLevelConfigStatus) {
         for condition in &after.conditions {
             let same = before
                 .conditions
@@ -193,8 +190,15 @@ impl Levels {
                 continue;
             }
             let type_ = if warn { EventType::Warning } else { EventType::Normal };
-            self.publisher.event(config, type_, &condition.reason, "Levels", &condition.message).await;
+            self.publisher.level_event(config, type_, &condition.reason, &condition.message).await;
         }
+    }
+}
+
+fn status_of(config: &LevelObject) -> &'static str {
+    match config.reach {
+        Reach::Namespace => "loglevelconfigs.cordwood.dev/status",
+        Reach::Cluster => "clusterloglevelconfigs.cordwood.dev/status",
     }
 }
 
@@ -207,21 +211,22 @@ fn applied(agents: &[Agent], rules: &LevelRules) -> usize {
 fn status(
     one: &Compiled,
     before: &LogLevelConfigStatus,
-    rules: &LevelRules,
+    published: &Published,
     agents: &[Agent],
     workloads_matched: Option<i64>,
     now_ms: i64,
 ) -> LogLevelConfigStatus {
-    let id = one.config.id();
-    let rule = rules.rules.iter().find(|rule| rule.id == id);
+    let (id, rules) = (one.config.id(), &published.rules);
+    let rule = rules.get(&id);
+    let left_out = published.left_out.get(&id);
     let generation = one.config.metadata.generation;
     let conditions =
         Conditions { before: &before.conditions, generation, now_us: now_ms.saturating_mul(1000) };
     let expires_at_ms = one.rule.as_ref().ok().or(rule).and_then(|rule| rule.expires_at_ms);
     let (applied, total) = (applied(agents, rules), agents.len());
     let mut told = vec![
-        conditions.of("Active", active(one, rules)),
-        conditions.of("Valid", valid(one)),
+        conditions.of("Active", active(one, rule, left_out)),
+        conditions.of("Valid", valid(one, left_out)),
         conditions.of(
             "Applied",
             match rule {
@@ -236,7 +241,18 @@ fn status(
             },
         ),
     ];
-    if one.config.spec.push.is_some() {
+    told.push(conditions.of(
+        "Conflict",
+        match published.rivals.get(&id) {
+            Some(rivals) => (true, "SameRecords", rivals.to_string()),
+            None => (false, "None", String::new()),
+        },
+    ));
+    if one.config.fields.debug_scopes.is_some() {
+        let message = "this version changes nothing inside applications; the level rules carry it";
+        told.push(conditions.of("DebugScopes", (false, "NotSupported", message.to_owned())));
+    }
+    if one.config.fields.push.is_some() {
         let message = "this version changes no level inside applications; lines are dropped on the node";
         told.push(conditions.of("Pushed", (false, "NotSupported", message.to_owned())));
     }
@@ -254,25 +270,44 @@ fn status(
         workloads_applied: before.workloads_applied,
         workloads_failed: before.workloads_failed,
         started_at: Some(time_of_ms(one.started_at_ms)),
-        started_duration: one.config.spec.duration.clone(),
+        started_duration: one.config.fields.duration.clone(),
         expires_at: expires_at_ms.map(time_of_ms),
     }
 }
 
 type Said = (bool, &'static str, String);
 
-fn active(one: &Compiled, rules: &LevelRules) -> Said {
-    let rule = rules.rules.iter().find(|rule| rule.id == one.config.id());
-    match (rule, &one.rule) {
-        (Some(rule), _) => (true, "InForce", format!("lines below {} are dropped", rule.level)),
-        (None, Ok(_)) => (false, "Expired", "it has ended; lines of every level pass again".to_owned()),
-        (None, Err(_)) => (false, "Invalid", "it was never in force".to_owned()),
+fn active(one: &Compiled, rule: Option<&LevelRule>, left_out: Option<&LeftOut>) -> Said {
+    match (rule, left_out, &one.rule) {
+        (Some(rule), ..) => (true, "InForce", what_is_dropped(rule)),
+        (None, Some(why), _) => (false, reason(why), why.to_string()),
+        (None, None, Ok(_)) => (false, "Expired", "it has ended; lines of every level pass again".to_owned()),
+        (None, None, Err(_)) => (false, "Invalid", "it was never in force".to_owned()),
     }
 }
 
-fn valid(one: &Compiled) -> Said {
-    match &one.rule {
-        Err(problems) => {
+fn what_is_dropped(rule: &LevelRule) -> String {
+    let lines = match rule.scope {
+        RuleScope::Application => "lines",
+        RuleScope::Task => "lines of tasks",
+    };
+    let unleveled = match rule.unleveled {
+        Unleveled::Keep => "",
+        Unleveled::Drop => " and of no known level",
+    };
+    format!("{lines} below {}{unleveled} are dropped", rule.level)
+}
+
+fn reason(why: &LeftOut) -> &'static str {
+    match why {
+        LeftOut::OwnBudget { .. } | LeftOut::Budget => "TooMany",
+        LeftOut::SecondDefault { .. } => "SecondDefault",
+    }
+}
+
+fn valid(one: &Compiled, left_out: Option<&LeftOut>) -> Said {
+    match (&one.rule, left_out) {
+        (Err(problems), _) => {
             let text = cordwood_crds::describe(problems);
             (
                 false,
@@ -280,15 +315,22 @@ fn valid(one: &Compiled) -> Said {
                 format!("{text}. The last good rule, if there was one, stays in force until its end."),
             )
         }
-        Ok(_) if one.capped => {
+        (Ok(_), Some(why)) => (false, reason(why), why.to_string()),
+        (Ok(_), None) if one.capped => {
             (true, "Capped", "it ends sooner than asked: the operator's levels.duration_ms_max".to_owned())
         }
-        Ok(_) => (true, "Accepted", String::new()),
+        (Ok(_), None) if one.in_release => {
+            let message = "it is for its own namespace, as everywhere; for the whole cluster make a ClusterLogLevelConfig";
+            (true, "OwnNamespaceOnly", message.to_owned())
+        }
+        (Ok(_), None) => (true, "Accepted", String::new()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cordwood_core::levels::rivals::rivals;
+    use cordwood_crds::LogLevelConfig;
     use serde_json::json;
 
     use super::*;
@@ -301,8 +343,14 @@ mod tests {
             "metadata": {"name": "quiet", "namespace": "shop", "uid": "u", "generation": 1}, "spec": spec,
         }))
         .unwrap();
-        let rule = config.to_rule(false, NOW_MS, i64::MAX);
-        Compiled { config, started_at_ms: NOW_MS, rule, capped: false }
+        let config = LevelObject::from(config);
+        let rule = config.to_rule(NOW_MS, i64::MAX);
+        Compiled { config, started_at_ms: NOW_MS, rule, capped: false, in_release: false }
+    }
+
+    fn published(rules: LevelRules) -> Published {
+        let rivals = rivals(&rules);
+        Published { rules, version: None, compiled: Vec::new(), left_out: BTreeMap::new(), rivals }
     }
 
     fn said(status: &LogLevelConfigStatus, kind: &str) -> Option<(String, String)> {
@@ -317,7 +365,7 @@ mod tests {
     #[test]
     fn applied_when_every_agent_has_the_generation_and_silent_after_the_end() {
         let one = compiled(json!({"level": "ERROR", "duration": "5m"}));
-        let rules = LevelRules { generation: 4, rules: vec![one.rule.clone().unwrap()] };
+        let rules = published(LevelRules::of(4, [one.rule.clone().unwrap()]));
         let agent = |pod: &str, generation| Agent { pod: pod.to_owned(), generation };
         let before = LogLevelConfigStatus::default();
         let behind = [agent("a", Some(4)), agent("b", None)];
@@ -329,7 +377,7 @@ mod tests {
         assert_eq!(said(&whole, "Applied"), is("True", "AllAgents"));
         assert_eq!((whole.agents.as_deref(), whole.workloads_matched), (Some("2/2"), Some(2)));
         // It ends; then other rules come, and agents that lag: nothing more is said of it.
-        let ended = |generation| LevelRules { generation, rules: Vec::new() };
+        let ended = |generation| published(LevelRules::of(generation, []));
         let over = status(&one, &whole, &ended(5), &all, None, NOW_MS);
         assert_eq!(said(&over, "Active"), is("False", "Expired"));
         assert_eq!(said(&over, "Applied"), is("False", "NotInForce"));
@@ -341,9 +389,45 @@ mod tests {
     fn a_push_is_said_not_to_be_done() {
         let plain = compiled(json!({"level": "ERROR", "duration": "5m"}));
         let push = compiled(json!({"level": "ERROR", "duration": "5m", "push": {"zap": {"port": 80}}}));
-        let tell = |one| status(one, &LogLevelConfigStatus::default(), &LevelRules::default(), &[], None, 0);
+        let none = published(LevelRules::default());
+        let tell = |one| status(one, &LogLevelConfigStatus::default(), &none, &[], None, 0);
         assert_eq!(said(&tell(&plain), "Pushed"), None);
         assert_eq!(said(&tell(&push), "Pushed"), is("False", "NotSupported"));
         assert_eq!(said(&tell(&push), "Valid"), is("True", "Accepted"));
+    }
+
+    #[test]
+    fn what_has_no_room_and_what_meets_another_says_so() {
+        let one = compiled(json!({"level": "ERROR", "duration": "5m", "debugScopes": true}));
+        let tell = |published: &Published| {
+            status(&one, &LogLevelConfigStatus::default(), published, &[], None, NOW_MS)
+        };
+        let mut full = published(LevelRules::default());
+        let why = LeftOut::OwnBudget { namespace: Some("shop".to_owned()) };
+        full.left_out.insert("shop/quiet".to_owned(), why);
+        let status = tell(&full);
+        assert_eq!(said(&status, "Valid"), is("False", "TooMany"));
+        assert_eq!(said(&status, "Active"), is("False", "TooMany"));
+        assert_eq!(said(&status, "Conflict"), is("False", "None"));
+        assert_eq!(said(&status, "DebugScopes"), is("False", "NotSupported"));
+
+        let mine = one.rule.clone().unwrap();
+        let wide = LevelRule { id: "wide".to_owned(), namespace: None, ..mine.clone() };
+        let status = tell(&published(LevelRules::of(1, [mine, wide])));
+        assert_eq!(said(&status, "Conflict"), is("True", "SameRecords"));
+        let message = &status.conditions.iter().find(|found| found.type_ == "Conflict").unwrap().message;
+        assert!(message.starts_with("it goes before wide"), "{message}");
+    }
+
+    #[test]
+    fn what_was_for_the_whole_cluster_says_that_it_is_no_more() {
+        let mut one =
+            compiled(json!({"level": "WARN", "duration": "5m", "unleveled": "drop", "scope": "task"}));
+        one.in_release = true;
+        let rules = published(LevelRules::of(1, [one.rule.clone().unwrap()]));
+        let status = status(&one, &LogLevelConfigStatus::default(), &rules, &[], None, NOW_MS);
+        assert_eq!(said(&status, "Valid"), is("True", "OwnNamespaceOnly"));
+        let active = &status.conditions[0].message;
+        assert_eq!(active, "lines of tasks below WARN and of no known level are dropped");
     }
 }

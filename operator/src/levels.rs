@@ -1,16 +1,18 @@
-//! LogLevelConfig -> level rules: compiled into one ConfigMap that all agents watch.
+//! LogLevelConfig and ClusterLogLevelConfig -> level rules: compiled into one ConfigMap that all agents watch.
 //!
 //! This loop compiles and writes and does nothing else: a rule waits for no agent, no count and no status ([`crate::applied`]
 //! does those). Each rule carries its absolute end, counted from when the resource was made or last edited (which the
 //! status then remembers), so neither a restart here nor the operator being away makes a rule last longer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cordwood_core::levels::rivals::{Rivals, rivals};
 use cordwood_core::levels::{LevelRule, LevelRules, RULES_KEY};
-use cordwood_core::levels_compile::{compile, next_expiry_ms};
-use cordwood_crds::{LogLevelConfig, Problem, Read};
+use cordwood_core::levels_compile::{Candidate, LeftOut, compile, next_expiry_ms};
+use cordwood_crds::levels::LevelObject;
+use cordwood_crds::{Problem, Read};
 use cordwood_service::Health;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -21,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::leader::Standing;
+use crate::level_configs::LevelConfigs;
 use crate::publish::Publisher;
 use crate::telemetry::Telemetry;
-use crate::watched::{Watched, explain_call};
+use crate::watched::explain_call;
 
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -40,7 +43,7 @@ pub struct Levels {
     pub health: Health,
     pub telemetry: Telemetry,
     pub publisher: Arc<Publisher>,
-    pub configs: Watched<LogLevelConfig>,
+    pub configs: LevelConfigs,
     pub standing: watch::Receiver<Standing>,
     /// What was written last; `None` while another replica leads.
     pub published: watch::Sender<Option<Arc<Published>>>,
@@ -55,16 +58,35 @@ pub struct Published {
     /// The ConfigMap's resource version.
     pub version: Option<String>,
     pub compiled: Vec<Compiled>,
+    /// By id: valid rules that are not among them, and why.
+    pub left_out: BTreeMap<String, LeftOut>,
+    /// By id: rules that can match the same records.
+    pub rivals: BTreeMap<String, Rivals>,
 }
 
 /// One resource with what follows from it.
 #[derive(Debug)]
 pub struct Compiled {
-    pub config: LogLevelConfig,
+    pub config: LevelObject,
     pub started_at_ms: i64,
     pub rule: Result<LevelRule, Vec<Problem>>,
     /// The rule asked for more than the configuration allows.
     pub capped: bool,
+    /// A LogLevelConfig in the namespace of the release: until the cluster-wide kind came it was for the whole cluster.
+    pub in_release: bool,
+}
+
+impl Compiled {
+    /// What it asks for. An invalid one: the last good rule, unless that was for more than its own namespace.
+    fn candidate(&self, previous: &LevelRules) -> Option<Candidate> {
+        let rule = match &self.rule {
+            Ok(rule) => Some(rule),
+            Err(_) => previous
+                .get(&self.config.id())
+                .filter(|rule| rule.namespace.as_deref() == self.config.namespace()),
+        };
+        rule.map(|rule| Candidate { rule: rule.clone(), since_ms: self.started_at_ms })
+    }
 }
 
 /// What the writing loop knows between two rounds.
@@ -119,52 +141,55 @@ impl Levels {
     /// Brings the ConfigMap up to date; when the first rule ends.
     async fn write(
         &self,
-        configs: Vec<Read<LogLevelConfig>>,
+        configs: Vec<Read<LevelObject>>,
         known: &mut Known,
     ) -> Result<Option<i64>, kube::Error> {
         let now_ms = Timestamp::now().as_millisecond();
         let compiled = self.compile(configs, known, now_ms);
-        let rules = self.put_rules(&compiled, known, now_ms).await?;
+        let (rules, left_out) = self.put_rules(&compiled, known, now_ms).await?;
         self.health.set("rules", Ok(()));
         self.telemetry.rules_generation.set(i64::try_from(rules.generation).unwrap_or(i64::MAX));
-        self.telemetry.rules.set(i64::try_from(rules.rules.len()).unwrap_or(i64::MAX));
+        self.telemetry.rules.set(i64::try_from(rules.len()).unwrap_or(i64::MAX));
+        self.telemetry.rules_left_out.set(i64::try_from(left_out.len()).unwrap_or(i64::MAX));
         let end_ms = next_expiry_ms(&rules);
         self.published.send_replace(Some(Arc::new(Published {
+            rivals: rivals(&rules),
             rules,
             version: known.version.clone(),
             compiled,
+            left_out,
         })));
         Ok(end_ms)
     }
 
-    fn compile(&self, configs: Vec<Read<LogLevelConfig>>, known: &mut Known, now_ms: i64) -> Vec<Compiled> {
+    fn compile(&self, configs: Vec<Read<LevelObject>>, known: &mut Known, now_ms: i64) -> Vec<Compiled> {
         let cap_ms = self.config.levels.duration_ms_max;
-        known.started.retain(|uid, _| configs.iter().any(|read| uid_of(&read.object) == uid));
+        let uids: BTreeSet<&str> = configs.iter().map(|read| read.object.uid()).collect();
+        known.started.retain(|uid, _| uids.contains(uid.as_str()));
         let started = &mut known.started;
         configs
             .into_iter()
             .map(|read| {
                 let started_at_ms = started_at_ms(&read.object, started, now_ms);
-                let cluster_wide = read.object.metadata.namespace.as_deref() == Some(&self.namespace);
-                let rule_within =
-                    |cap_ms| read.follow(|config| config.to_rule(cluster_wide, started_at_ms, cap_ms));
+                let in_release = read.object.namespace() == Some(&self.namespace);
+                let rule_within = |cap_ms| read.follow(|config| config.to_rule(started_at_ms, cap_ms));
                 let (rule, asked) = (rule_within(cap_ms), rule_within(i64::MAX));
                 let capped = match (&rule, &asked) {
                     (Ok(rule), Ok(asked)) => rule.expires_at_ms != asked.expires_at_ms,
                     _ => false,
                 };
-                Compiled { config: read.object, started_at_ms, rule, capped }
+                Compiled { config: read.object, started_at_ms, rule, capped, in_release }
             })
             .collect()
     }
 
-    /// Writes the ConfigMap if the rules are not what it has.
+    /// Writes the ConfigMap if the rules are not what it has. The rules, and what they leave out.
     async fn put_rules(
         &self,
         compiled: &[Compiled],
         known: &mut Known,
         now_ms: i64,
-    ) -> Result<LevelRules, kube::Error> {
+    ) -> Result<(LevelRules, BTreeMap<String, LeftOut>), kube::Error> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut conflicts = 0;
         loop {
@@ -172,12 +197,9 @@ impl Levels {
                 Some(rules) => (rules, true),
                 None => self.read_rules(&api, compiled, known).await?,
             };
-            let rules = compiled.iter().filter_map(|compiled| match &compiled.rule {
-                Ok(rule) => Some(rule.clone()),
-                // An invalid resource: the last good rule stays in force.
-                Err(_) => previous.rules.iter().find(|rule| rule.id == compiled.config.id()).cloned(),
-            });
-            let next = compile(rules, &previous, now_ms);
+            let candidates = compiled.iter().filter_map(|compiled| compiled.candidate(&previous));
+            let outcome = compile(candidates, &previous, now_ms);
+            let next = outcome.rules;
             if next != previous || !there {
                 // When it fails nothing is known: what is there is read before the next try.
                 match self.put(&api, &next, known.version.take()).await {
@@ -192,12 +214,13 @@ impl Levels {
                 }
                 tracing::info!(
                     generation = next.generation,
-                    rules = next.rules.len(),
+                    rules = next.len(),
+                    left_out = outcome.left_out.len(),
                     "level rules published"
                 );
             }
             known.rules = Some(next.clone());
-            return Ok(next);
+            return Ok((next, outcome.left_out));
         }
     }
 
@@ -213,7 +236,7 @@ impl Levels {
         Ok(match object.as_ref().and_then(read) {
             Some(rules) => (rules, true),
             // None, or not readable: begin above every generation that a status remembers.
-            None => (LevelRules { generation: highest(compiled), rules: Vec::new() }, false),
+            None => (LevelRules::of(highest(compiled), []), false),
         })
     }
 
@@ -249,7 +272,7 @@ impl Levels {
 }
 
 fn read(map: &ConfigMap) -> Option<LevelRules> {
-    serde_json::from_str(map.data.as_ref()?.get(RULES_KEY)?).ok()
+    LevelRules::from_json(map.data.as_ref()?.get(RULES_KEY)?).ok()
 }
 
 fn highest(compiled: &[Compiled]) -> u64 {
@@ -257,42 +280,45 @@ fn highest(compiled: &[Compiled]) -> u64 {
     generations.max().unwrap_or(0).max(0).unsigned_abs()
 }
 
-/// An object made anew under the same name has another.
-pub fn uid_of(config: &LogLevelConfig) -> &str {
-    config.metadata.uid.as_deref().unwrap_or_default()
-}
-
 /// From when the duration counts: as remembered here or in the status; of an object that is seen so for the first time
 /// from its last edit, which may lie in a time when the operator was away. Without a duration it is always the last edit: an
 /// end that was moved is bound to the longest time anew.
 fn started_at_ms(
-    config: &LogLevelConfig,
+    config: &LevelObject,
     started: &mut BTreeMap<String, (Option<String>, i64)>,
     now_ms: i64,
 ) -> i64 {
     let edited = || edited_at_ms(&config.metadata).unwrap_or(now_ms).min(now_ms);
-    let duration = &config.spec.duration;
+    let duration = &config.fields.duration;
+    if config.default {
+        // The oldest is the default: an edit does not make it younger.
+        return created_at_ms(&config.metadata).unwrap_or(now_ms).min(now_ms);
+    }
     if duration.is_none() {
         return edited();
     }
-    let remembered = started.get(uid_of(config)).filter(|(known, _)| known == duration);
+    let remembered = started.get(config.uid()).filter(|(known, _)| known == duration);
     let at_ms = match remembered {
         Some((_, at_ms)) => *at_ms,
         None => config.started_at_ms(edited()),
     };
-    started.insert(uid_of(config).to_owned(), (duration.clone(), at_ms));
+    started.insert(config.uid().to_owned(), (duration.clone(), at_ms));
     at_ms
 }
 
 /// When somebody last wrote the object itself, not its status; as it was made, when it was made.
 fn edited_at_ms(meta: &ObjectMeta) -> Option<i64> {
-    let created = meta.creation_timestamp.as_ref().map(|time| time.0.as_millisecond());
+    let created = created_at_ms(meta);
     if meta.generation == Some(1) {
         return created;
     }
     let writes = meta.managed_fields.iter().flatten().filter(|entry| entry.subresource.is_none());
     let edited = writes.filter_map(|entry| entry.time.as_ref()).map(|time| time.0.as_millisecond()).max();
     edited.max(created)
+}
+
+fn created_at_ms(meta: &ObjectMeta) -> Option<i64> {
+    meta.creation_timestamp.as_ref().map(|time| time.0.as_millisecond())
 }
 
 #[cfg(test)]
@@ -309,8 +335,8 @@ mod tests {
     }
 
     /// Made 100 s ago, edited 40 s ago, its status written 5 s ago.
-    fn config(uid: &str, generation: i64, duration: &str) -> LogLevelConfig {
-        serde_json::from_value(json!({
+    fn config(uid: &str, generation: i64, duration: &str) -> LevelObject {
+        let config: LogLevelConfig = serde_json::from_value(json!({
             "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogLevelConfig",
             "metadata": {
                 "name": "quiet", "namespace": "shop", "uid": uid, "generation": generation,
@@ -322,14 +348,15 @@ mod tests {
             },
             "spec": {"level": "ERROR", "duration": duration},
         }))
-        .unwrap()
+        .unwrap();
+        config.into()
     }
 
     #[test]
     fn a_duration_counts_from_the_last_edit_that_made_it() {
         let mut started = BTreeMap::new();
         let mut begun_s_ago =
-            |config: &LogLevelConfig, now_ms| (NOW_MS - started_at_ms(config, &mut started, now_ms)) / 1000;
+            |config: &LevelObject, now_ms| (NOW_MS - started_at_ms(config, &mut started, now_ms)) / 1000;
         assert_eq!(begun_s_ago(&config("a", 1, "5m"), NOW_MS), 100, "as it was made");
         assert_eq!(begun_s_ago(&config("b", 2, "5m"), NOW_MS), 40, "edited while nobody looked");
         assert_eq!(begun_s_ago(&config("b", 2, "5m"), NOW_MS + 60_000), 40, "as remembered");
@@ -346,9 +373,30 @@ mod tests {
         told.status = serde_json::from_value(status).unwrap();
         assert_eq!(started_at_ms(&told, &mut BTreeMap::new(), NOW_MS), NOW_MS - 90_000);
         let mut until = told.clone();
-        until.spec.duration = None;
+        until.fields.duration = None;
         assert_eq!(started_at_ms(&until, &mut BTreeMap::new(), NOW_MS), NOW_MS - 40_000, "its end was moved");
-        told.spec.duration = Some("10m".to_owned());
+        told.fields.duration = Some("10m".to_owned());
         assert_eq!(started_at_ms(&told, &mut BTreeMap::new(), NOW_MS), NOW_MS - 40_000);
+    }
+
+    /// Before the cluster-wide kind came, a config in the release's namespace was for the whole cluster: a last good rule of that
+    /// time must not stay so.
+    #[test]
+    fn the_last_good_rule_stays_within_its_namespace() {
+        let compiled = |rule| Compiled {
+            config: config("a", 1, "5m"),
+            started_at_ms: 7,
+            rule,
+            capped: false,
+            in_release: true,
+        };
+        let good = compiled(config("a", 1, "5m").to_rule(0, i64::MAX));
+        let own = good.candidate(&LevelRules::default()).unwrap();
+        assert_eq!((own.rule.namespace.as_deref(), own.since_ms), (Some("shop"), 7));
+        let bad = compiled(Err(Vec::new()));
+        assert_eq!(bad.candidate(&LevelRules::default()), None);
+        assert_eq!(bad.candidate(&LevelRules::of(1, [own.rule.clone()])), Some(own.clone()));
+        let wide = LevelRule { namespace: None, ..own.rule };
+        assert_eq!(bad.candidate(&LevelRules::of(1, [wide])), None);
     }
 }

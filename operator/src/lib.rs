@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LogRetentionPolicy -> watched -> loops -> core::retention::plan -> publish (status) -> store::ddl
-//! LogLevelConfig     -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> applied -> publish (status)
+//! (Cluster)LogLevelConfig -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> applied -> publish (status)
 //! ```
 //!
 //! Every replica watches; only the lease's holder acts, and PostgreSQL's advisory locks keep a second one out even so.
@@ -12,6 +12,7 @@ pub mod agents;
 pub mod applied;
 pub mod config;
 pub mod leader;
+pub mod level_configs;
 pub mod levels;
 pub mod loops;
 pub mod publish;
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
+use cordwood_crds::LogRetentionPolicy;
 use cordwood_service::{Health, serve};
 use cordwood_store::connect::Store;
 use kube::Client;
@@ -36,12 +37,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 use leader::Standing;
+use level_configs::LevelConfigs;
 use publish::Publisher;
 use telemetry::Telemetry;
 use watched::Watched;
 
 /// The conditions that readiness needs.
-const NEEDED: [&str; 4] = ["database create", "policies", "level configs", "lease"];
+const NEEDED: [&str; 5] = ["database create", "policies", "level configs", "cluster level configs", "lease"];
 
 /// An answer that takes longer does not come: a dead connection would keep a loop waiting for good.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
@@ -69,13 +71,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         health.clone(),
         shutdown.clone(),
     );
-    let configs: Watched<LogLevelConfig> = Watched::start(
-        watching,
-        "level configs",
-        "loglevelconfigs.cordwood.dev",
-        health.clone(),
-        shutdown.clone(),
-    );
+    let configs = LevelConfigs::start(watching, health.clone(), shutdown.clone());
     // The lease is given back when the work has stopped, not before.
     let campaign_end = CancellationToken::new();
     let (standing, campaign) = leader::campaign(

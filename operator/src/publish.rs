@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use cordwood_core::retention::ClassId;
+use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
-use cordwood_crds::{Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
+use cordwood_crds::{ClusterLogLevelConfig, Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
 use cordwood_service::Health;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -204,10 +206,26 @@ impl Publisher {
     }
 
     /// An event on a resource. That it could not be written is only logged.
-    pub async fn event<K>(&self, about: &K, type_: EventType, reason: &str, action: &str, note: &str)
+    async fn event<K>(&self, about: &K, type_: EventType, reason: &str, action: &str, note: &str)
     where
         K: Resource<DynamicType = ()>,
     {
+        self.event_on(&about.object_ref(&()), type_, reason, action, note).await;
+    }
+
+    /// An event on a level config.
+    pub async fn level_event(&self, about: &LevelObject, type_: EventType, reason: &str, note: &str) {
+        self.event_on(&about.reference(), type_, reason, "Levels", note).await;
+    }
+
+    async fn event_on(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let mut note = note.to_owned();
         if note.len() > 1000 {
             let cut = (0..=997).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
@@ -221,7 +239,7 @@ impl Publisher {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
+        if let Err(error) = self.recorder.publish(&event, about).await {
             tracing::debug!(%error, reason, "write an event");
         }
     }
@@ -229,14 +247,24 @@ impl Publisher {
     /// Writes the status of a level config.
     pub async fn level_config(
         &self,
-        config: &LogLevelConfig,
+        config: &LevelObject,
         status: &LogLevelConfigStatus,
     ) -> Result<(), kube::Error> {
-        let api: Api<PartialObjectMeta<LogLevelConfig>> =
-            Api::namespaced(self.client.clone(), &config.namespace().unwrap_or_else(|| "default".to_owned()));
-        match patch_status(&api, &config.name_any(), status).await {
+        let client = self.client.clone();
+        let outcome = match config.reach {
+            Reach::Namespace => {
+                let namespace = config.namespace().unwrap_or("default");
+                let api: Api<PartialObjectMeta<LogLevelConfig>> = Api::namespaced(client, namespace);
+                patch_status(&api, config.name(), status).await.map(drop)
+            }
+            Reach::Cluster => {
+                let api: Api<PartialObjectMeta<ClusterLogLevelConfig>> = Api::all(client);
+                patch_status(&api, config.name(), status).await.map(drop)
+            }
+        };
+        match outcome {
             Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
-            other => other.map(|_| ()),
+            other => other,
         }
     }
 }

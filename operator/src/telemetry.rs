@@ -19,6 +19,7 @@ pub struct Telemetry {
     pub leader: IntGauge,
     pub rules_generation: IntGauge,
     pub rules: IntGauge,
+    pub rules_left_out: IntGauge,
     pub agents: IntGaugeVec,
 }
 
@@ -59,6 +60,10 @@ impl Telemetry {
                 "Generation of the level rules.",
             )?,
             rules: IntGauge::new("cordwood_operator_rules", "Level rules in force.")?,
+            rules_left_out: IntGauge::new(
+                "cordwood_operator_rules_left_out",
+                "Valid level configs that have no room among the rules.",
+            )?,
             agents: gauges(
                 "cordwood_operator_agents",
                 "Agents by whether they have the latest level rules.",
@@ -75,6 +80,7 @@ impl Telemetry {
         registry.register(Box::new(telemetry.leader.clone()))?;
         registry.register(Box::new(telemetry.rules_generation.clone()))?;
         registry.register(Box::new(telemetry.rules.clone()))?;
+        registry.register(Box::new(telemetry.rules_left_out.clone()))?;
         registry.register(Box::new(telemetry.agents.clone()))?;
         Ok(telemetry)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,12 +52,18 @@ type Objects<K> = BTreeMap<(String, String), Read<K>>;
 #[derive(Debug)]
 pub struct Watched<K> {
     objects: Arc<Mutex<Option<Objects<K>>>>,
+    /// The API server knows of no such kind.
+    not_installed: Arc<AtomicBool>,
     changed: watch::Receiver<u64>,
 }
 
 impl<K> Clone for Watched<K> {
     fn clone(&self) -> Watched<K> {
-        Watched { objects: Arc::clone(&self.objects), changed: self.changed.clone() }
+        Watched {
+            objects: Arc::clone(&self.objects),
+            not_installed: Arc::clone(&self.not_installed),
+            changed: self.changed.clone(),
+        }
     }
 }
 
@@ -70,9 +77,17 @@ impl<K: Kind> Watched<K> {
         shutdown: CancellationToken,
     ) -> Watched<K> {
         let objects = Arc::new(Mutex::new(None));
+        let not_installed = Arc::new(AtomicBool::new(false));
         let (sender, changed) = watch::channel(0);
         let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<K>(&()));
-        let keep = Keep { objects: Arc::clone(&objects), sender, condition, what, health };
+        let keep = Keep {
+            objects: Arc::clone(&objects),
+            not_installed: Arc::clone(&not_installed),
+            sender,
+            condition,
+            what,
+            health,
+        };
         tokio::spawn(async move {
             let backoff = ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED);
             let stream = watcher(api, watcher::Config::default()).backoff(backoff);
@@ -94,7 +109,7 @@ impl<K: Kind> Watched<K> {
                 }
             }
         });
-        Watched { objects, changed }
+        Watched { objects, not_installed, changed }
     }
 
     /// All objects, those that cannot be read too; `None` before the first list.
@@ -107,6 +122,11 @@ impl<K: Kind> Watched<K> {
     pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         objects.as_ref()?.get(&(namespace.to_owned(), name.to_owned())).map(|read| read.object.clone())
+    }
+
+    /// Whether the API server said, asked last, that it knows of no such kind: then there are no objects of it.
+    pub fn is_not_installed(&self) -> bool {
+        self.not_installed.load(Ordering::Relaxed)
     }
 
     /// Whether anything changed since [`Watched::changed`] last resolved.
@@ -125,6 +145,7 @@ impl<K: Kind> Watched<K> {
 
 struct Keep<K> {
     objects: Arc<Mutex<Option<Objects<K>>>>,
+    not_installed: Arc<AtomicBool>,
     sender: watch::Sender<u64>,
     condition: &'static str,
     what: &'static str,
@@ -145,6 +166,7 @@ impl<K: Kind> Keep<K> {
             }
             Ok(Event::InitDone) => {
                 *objects = Some(std::mem::take(listing));
+                self.not_installed.store(false, Ordering::Relaxed);
                 self.health.set(self.condition, Ok(()));
             }
             Ok(Event::Apply(object)) => {
@@ -162,7 +184,11 @@ impl<K: Kind> Keep<K> {
             }
             Err(error) => {
                 self.health.set(self.condition, Err(explain(self.what, &error)));
-                return;
+                let missing = matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404);
+                // Whoever waits for the first list learns that there is none.
+                if !missing || self.not_installed.swap(true, Ordering::Relaxed) {
+                    return;
+                }
             }
         }
         drop(objects);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cordwood_crds::{LogLevelConfig, LogRetentionPolicy, Resources, manifests};
+use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, LogRetentionPolicy, Resources, manifests};
 use cordwood_tests::env::ApiServer;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DeleteParams, Patch, PatchParams};
@@ -117,10 +117,13 @@ async fn install(client: &Client) -> Result<()> {
             api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&manifest.crd)).await;
         applied.with_context(|| format!("apply {name}"))?;
     }
-    let (policies, configs): (Api<LogRetentionPolicy>, Api<LogLevelConfig>) =
-        (Api::all(client.clone()), Api::all(client.clone()));
+    let policies: Api<LogRetentionPolicy> = Api::all(client.clone());
+    let configs: Api<LogLevelConfig> = Api::all(client.clone());
+    let cluster: Api<ClusterLogLevelConfig> = Api::all(client.clone());
     for _ in 0..200 {
-        if policies.list(&Default::default()).await.is_ok() && configs.list(&Default::default()).await.is_ok()
+        if policies.list(&Default::default()).await.is_ok()
+            && configs.list(&Default::default()).await.is_ok()
+            && cluster.list(&Default::default()).await.is_ok()
         {
             break;
         }
@@ -146,6 +149,7 @@ async fn create(client: &Client, text: &str) -> Result<()> {
     let resource = match value["kind"].as_str() {
         Some("LogRetentionPolicy") => ApiResource::erase::<LogRetentionPolicy>(&()),
         Some("LogLevelConfig") => ApiResource::erase::<LogLevelConfig>(&()),
+        Some("ClusterLogLevelConfig") => ApiResource::erase::<ClusterLogLevelConfig>(&()),
         other => bail!("kind {other:?}"),
     };
     let namespace = match value["metadata"]["namespace"].as_str() {
@@ -174,6 +178,11 @@ async fn defaults(client: &Client) -> Result<()> {
     let read = policy.to_policy().map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     assert_eq!((read.retention_us, read.grace_us), (built_in.retention_us, built_in.grace_us));
     api.delete("default", &DeleteParams::default()).await?;
+    let configs: Api<LogLevelConfig> = Api::namespaced(client.clone(), "default");
+    let fields = serde_json::to_value(configs.get("quiet-checkout").await?.spec)?;
+    assert_eq!((&fields["unleveled"], &fields["scope"]), (&"keep".into(), &"application".into()));
+    let cluster: Api<ClusterLogLevelConfig> = Api::all(client.clone());
+    assert!(!cluster.get("quiet-everywhere").await?.spec.default);
     Ok(())
 }
 
@@ -197,5 +206,11 @@ fn explained(server: &ApiServer) -> Result<()> {
     assert!(text.contains("PRIORITY") && text.contains("NEXT-DROP") && text.contains("shops"), "{text}");
     let text = kubectl(&["get", "llc"])?;
     assert!(text.contains("AGENTS") && text.contains("quiet-checkout"), "{text}");
+    let text = kubectl(&["get", "cllc"])?;
+    assert!(text.contains("DEFAULT") && text.contains("task-default"), "{text}");
+    let text = kubectl(&["explain", "cllc.spec.default"])?;
+    assert!(text.contains("wherever no other level config of its scope is"), "{text}");
+    let text = kubectl(&["explain", "llc.spec.unleveled"])?;
+    assert!(text.contains("Lines of which nobody knows the level"), "{text}");
     Ok(())
 }

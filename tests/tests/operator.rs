@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout)]
 
+#[path = "operator/level_configs.rs"]
+mod level_configs;
 mod operator_world;
 
 use std::time::{Duration, Instant};
@@ -366,7 +368,8 @@ async fn levels_outages_and_a_second_operator() -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), "default");
     let rules = async || -> Result<LevelRules> {
         let map = maps.get("cordwood-level-rules").await?;
-        Ok(serde_json::from_str(map.data.context("data")?.get("rules.json").context("rules.json")?)?)
+        let text = map.data.context("data")?.remove("rules.json").context("rules.json")?;
+        LevelRules::from_json(&text).map_err(anyhow::Error::msg)
     };
     wait_for("the first rules", PATIENCE, rules).await?;
     let config: LogLevelConfig = serde_json::from_value(json!({

@@ -67,7 +67,7 @@ impl Policies {
     }
 
     pub fn rules(&self) -> Arc<LevelRules> {
-        Arc::new(LevelRules { generation: self.generation, rules: self.loaded.rules.clone() })
+        Arc::new(LevelRules::of(self.generation, self.loaded.rules.iter().cloned()))
     }
 
     pub fn policies(&self) -> Vec<Policy> {
