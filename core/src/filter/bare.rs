@@ -83,11 +83,20 @@ pub(super) fn doubt(bare: &str) -> Option<String> {
             "write {operator} in capitals for the operator, or {quoted} to search for the word"
         ));
     }
-    let inside = bare.len() > 2 && bare.starts_with('/') && bare.ends_with('/');
-    if inside && bare.contains(['*', '+', '[', '^', '$', '\\', '|', '?', '{']) {
+    if bare.starts_with("data[") {
+        return Some("write data.\"any key\" for a key of the application's own".to_owned());
+    }
+    if let Some(pattern) = as_regexp(bare) {
         return Some(format!(
-            "an expression between slashes is text here; write message REGEXP {}, or {quoted} to search for it as it stands",
-            super::lex::in_quotes(bare.trim_matches('/'))
+            "this is text here; write message REGEXP {} for a regular expression, or {quoted} to search for it as it stands",
+            super::lex::in_quotes(pattern)
+        ));
+    }
+    if bare.contains('|') && bare.contains(char::is_alphanumeric) {
+        let parts: Vec<&str> = bare.split('|').filter(|part| !part.is_empty()).collect();
+        return Some(format!(
+            "| is no operator here; write {} for any of them, or {quoted} to search for it as it stands",
+            parts.join(" OR ")
         ));
     }
     let chars: Vec<char> = bare.chars().collect();
@@ -101,6 +110,24 @@ pub(super) fn doubt(bare: &str) -> Option<String> {
         ));
     }
     None
+}
+
+/// What looks like a regular expression, without the slashes around it.
+fn as_regexp(bare: &str) -> Option<&str> {
+    let inside =
+        bare.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')).filter(|inside| !inside.is_empty());
+    if let Some(inside) = inside {
+        return inside.contains(['*', '+', '[', '^', '$', '\\', '|', '?', '{']).then_some(inside);
+    }
+    let goes_on = |(at, found): (usize, &str)| bare[at + found.len()..].starts_with(char::is_alphanumeric);
+    let is_expression = (bare.starts_with('^') && bare[1..].starts_with(char::is_alphanumeric))
+        || (bare.ends_with('$') && bare.starts_with(char::is_alphanumeric))
+        || bare.starts_with(".*")
+        || [".*", ".+"].iter().any(|any| bare.match_indices(any).any(goes_on))
+        || ["\\d+", "\\d{", "\\w+", "\\s+", "\\S+", "[0-9]", "[a-z]", "[A-Z]"]
+            .iter()
+            .any(|part| bare.contains(part));
+    is_expression.then_some(bare)
 }
 
 #[cfg(test)]
@@ -160,11 +187,40 @@ mod tests {
 
     #[test]
     fn what_is_doubted() {
-        for doubtful in ["and", "or", "not", "/conn.*reset/", "te?t"] {
+        for doubtful in [
+            "and",
+            "or",
+            "not",
+            "/conn.*reset/",
+            "te?t",
+            "a|b",
+            "^ERROR",
+            "done$",
+            "conn.*reset",
+            ".*timeout.*",
+            r"took\d+ms",
+            "[0-9]",
+            "data[",
+        ] {
             assert!(doubt(doubtful).is_some(), "{doubtful}");
         }
-        for plain in ["Or", "nor", "/api/v1/", "orders?id", "why?", "a/b?c", "?"] {
-            assert!(doubt(plain).is_none() || plain == "orders?id", "{plain}");
+        for plain in [
+            "Or",
+            "nor",
+            "/api/v1/",
+            "why?",
+            "a/b?c",
+            "?",
+            "10.4.*",
+            "*.example.org",
+            r"C:\data",
+            "$19.90",
+            "[billing]",
+            "x^2",
+            "/",
+            "//",
+        ] {
+            assert!(doubt(plain).is_none(), "{plain}");
         }
     }
 }

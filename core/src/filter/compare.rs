@@ -108,7 +108,6 @@ fn field_compare(subject: Subject<'_>, field: &Field, op: Op, value: &Value) -> 
     let text = value.text.as_str();
     let has_stars = !value.quoted && text.contains('*');
     let number = || Decimal::parse(text).filter(|_| !value.quoted);
-    let plain_number = || number().filter(|_| decimal::is_plain(text));
     let is = match op {
         Op::Has if has_stars && text == "*" => Is::Present,
         Op::Has if eval::is_prose(field) && has_stars => {
@@ -119,11 +118,11 @@ fn field_compare(subject: Subject<'_>, field: &Field, op: Op, value: &Value) -> 
                 .ok_or_else(|| error(value.at, format!("{text:?} has no letter or digit to search for")))?,
         ),
         Op::Has if has_stars => Is::Stars(Stars::new(&words::lower(text.as_bytes()))),
-        Op::Has => match (field, plain_number()) {
+        Op::Has => match (field, number()) {
             (Field::Data(_), Some(number)) => Is::Number { text: text.to_owned(), number },
             _ => Is::EqualAnyCase(words::lower(text.as_bytes())),
         },
-        Op::Equal | Op::NotEqual => match (field, plain_number()) {
+        Op::Equal | Op::NotEqual => match (field, number()) {
             (Field::Data(_), Some(number)) => Is::Number { text: text.to_owned(), number },
             _ => Is::Equal(text.to_owned()),
         },
@@ -277,12 +276,12 @@ fn needle(field: &Field, is: &Is) -> Option<Needle> {
         }
         Is::Contains { lower, .. } => literal::needle(std::slice::from_ref(lower)),
         // The whole part, which is in all that equal it.
-        Is::Number { number, .. } => {
+        Is::Number { text, number } if decimal::is_plain(text) => {
             let canonical = number.canonical();
             let whole = canonical.trim_start_matches('-').split(['.', 'e']).next().unwrap_or_default();
             Needle::longest([whole.as_bytes()]).filter(|_| decimal::is_plain(&canonical))
         }
-        Is::Matches { .. } | Is::Order { .. } | Is::Present => None,
+        Is::Number { .. } | Is::Matches { .. } | Is::Order { .. } | Is::Present => None,
     }
 }
 

@@ -142,7 +142,7 @@ impl Parser {
             }
             Bare::Text => {
                 self.cursor.at += bare.chars().count();
-                bare_text(at, &bare)
+                bare::doubt(&bare).map_or_else(|| bare_text(at, &bare), |message| Err(error(at, message)))
             }
             Bare::Word => self.word(at, &bare),
         }
@@ -204,6 +204,11 @@ impl Parser {
     }
 
     fn name(&self, at: usize, written: &str) -> Result<Name, FilterError> {
+        if written.starts_with("data.") && written.contains('*') {
+            let message = "a key has a whole name; write the text alone to search for it under any key, or data.\"a*b\" for a key \
+                           with a star";
+            return Err(error(at, message));
+        }
         names::find(written).ok_or_else(|| {
             let rest: String = self.cursor.bare();
             error(at, names::unknown(written, &rest))

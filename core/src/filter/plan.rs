@@ -97,7 +97,7 @@ fn unindexed(expr: &Expr) -> Vec<String> {
             None
         }
         Expr::Test(Test::Text { phrase, written }) if phrase.is_unindexed() => Some(written),
-        Expr::Test(Test::Field { field: Field::Body(_) | Field::Data(_), is, written, .. }) => {
+        Expr::Test(Test::Field { is, written, .. }) => {
             let is_looked_for = match is {
                 Is::Words(phrase) => phrase.is_unindexed(),
                 Is::Stars(_) => true,
@@ -219,7 +219,11 @@ fn need_field(field: &Field, is: &Is) -> Need {
             };
             // What equals it has the same whole part.
             let whole = canonical.trim_start_matches('-').split('.').next().unwrap_or_default();
-            let first = if decimal::is_plain(&canonical) { first_words(whole) } else { Vec::new() };
+            let first = if decimal::is_plain(&canonical) && decimal::is_plain(text) {
+                first_words(whole)
+            } else {
+                Vec::new()
+            };
             Need { current, first, ..ANYTHING }
         }
         Is::Words(phrase) => need_phrase(phrase),

@@ -256,7 +256,8 @@ fn plans() {
         ("\"支付\" 10.4.*", &[]),
         ("message CONTAINS reset", &["message CONTAINS \"reset\""]),
         ("data.a:x*", &["data.a:x*"]),
-        ("service:check*", &[]),
+        ("service:check*", &["service:check*"]),
+        ("service:check data.a>5 data.a EXISTS", &[]),
     ] {
         assert_eq!(plan(expression).unindexed, unindexed, "{expression}");
     }

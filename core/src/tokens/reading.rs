@@ -28,14 +28,18 @@ pub(super) fn for_each(text: &[u8], each: &mut impl FnMut(Kind, &[u8])) {
         at += len;
         match seen {
             Seen::Nothing => open.end(each),
-            Seen::Escape(letter) => {
+            Seen::Colour => {
+                open.end(each);
+                at += control(&text[at..]).0;
+            }
+            Seen::Escape(letters) => {
                 open.end(each);
                 // Behind it a word may begin, or go on.
-                if let (Seen::Char(next), _) = see(&text[at..])
-                    && class(next) == Class::Letter
-                {
-                    open.text.push(char::from(letter));
-                    open.escaped = true;
+                let goes_on =
+                    matches!(see(&text[at..]), (Seen::Char(next), _) if class(next) == Class::Letter);
+                if goes_on || letters.len() > 1 {
+                    open.text.extend(letters.iter().map(|&letter| char::from(letter)));
+                    open.escaped = if goes_on { letters.len() } else { 0 };
                 }
             }
             Seen::Char('\u{1b}') => {
@@ -55,19 +59,37 @@ pub(super) fn for_each(text: &[u8], each: &mut impl FnMut(Kind, &[u8])) {
     open.end(each);
 }
 
-enum Seen {
+/// Whether nothing but a separator stands here, though its byte may begin something.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    match text.first() {
+        Some(b'#') => !matches!(text, [_, b'0', b'0'..=b'3', b'0'..=b'7', ..]),
+        Some(b'^') => !text.starts_with(b"^[["),
+        _ => false,
+    }
+}
+
+enum Seen<'t> {
     Char(char),
-    /// A backslash and this letter: a line's end, a tab, ... if it was written by a program that quotes.
-    Escape(u8),
+    /// A sign and these letters: a line's end, a tab, ... if it was written by a program that quotes.
+    Escape(&'t [u8]),
+    /// ESC and `[`, written out.
+    Colour,
     /// Bytes that are not UTF-8, or the end.
     Nothing,
 }
 
 /// What stands at the beginning of `text`, and its bytes (0 only at the end).
-fn see(text: &[u8]) -> (Seen, usize) {
+fn see(text: &[u8]) -> (Seen<'_>, usize) {
     match text {
         [] => (Seen::Nothing, 0),
-        [b'\\', letter @ (b'b' | b'f' | b'n' | b'r' | b't'), ..] => (Seen::Escape(*letter), 2),
+        [b'\\', b'b' | b'f' | b'n' | b'r' | b't', ..] => (Seen::Escape(&text[1..2]), 2),
+        [b'\\', b'x', b'1', b'b' | b'B', b'[', ..] | [b'\\', b'0', b'3', b'3', b'[', ..] => (Seen::Colour, 5),
+        [b'\\', b'e', b'[', ..] | [b'^', b'[', b'[', ..] => (Seen::Colour, 3),
+        [b'#', b'0', b'3', b'3', b'[', ..] => (Seen::Colour, 5),
+        [b'\\', b'x', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+            (Seen::Escape(&text[1..4]), 4)
+        }
+        [b'#', b'0', b'0'..=b'3', b'0'..=b'7', ..] => (Seen::Escape(&text[1..4]), 4),
         [b'\\', b'u', ..] => match unicode_escape(text) {
             Some((c, len)) => (Seen::Char(c), len),
             None => (Seen::Char('\\'), 1),
@@ -162,9 +184,14 @@ fn class(c: char) -> Class {
     match c {
         '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => Class::Invisible,
         KELVIN => Class::Symbol,
-        _ if is_without_spaces(c) && (c.is_alphanumeric() || is_combining_mark(c)) => Class::Run,
-        _ if c.is_alphanumeric() => Class::Letter,
         _ if is_combining_mark(c) => Class::Mark,
+        _ if c.is_alphanumeric() => {
+            if is_without_spaces(c) {
+                Class::Run
+            } else {
+                Class::Letter
+            }
+        }
         _ if is_symbol(c) => Class::Symbol,
         _ => Class::Separator,
     }
@@ -199,8 +226,8 @@ struct Open {
     text: String,
     /// It is a run.
     run: bool,
-    /// Its first letter may be an escape's.
-    escaped: bool,
+    /// So many of its first letters may be an escape's.
+    escaped: usize,
     /// Reused.
     folded: String,
 }
@@ -226,7 +253,10 @@ impl Open {
                 self.text.push(c);
             }
             Class::Mark => {
-                if !self.text.is_empty() {
+                if self.text.is_empty() && is_without_spaces(c) {
+                    self.run = true;
+                }
+                if !self.text.is_empty() || self.run {
                     self.text.push(c);
                 }
             }
@@ -261,15 +291,15 @@ impl Open {
                 fold(&self.text, &mut self.folded);
             }
             each(Kind::Word, self.folded.as_bytes());
-            if self.escaped
-                && let Some(rest) = self.folded.get(1..)
+            if self.escaped > 0
+                && let Some(rest) = self.folded.get(self.escaped..)
             {
                 each(Kind::Again, rest.as_bytes());
             }
         }
         self.text.clear();
         self.run = false;
-        self.escaped = false;
+        self.escaped = 0;
     }
 }
 

@@ -92,6 +92,15 @@ fn words_of_texts() {
         (br"\u001b[31mred\u001b[0m", &["red"]),
         // What is written out.
         (br"failed\nCaused by:\r\n\tat x\n", &["failed", "ncaused", "caused", "by", "tat", "at", "x"]),
+        (
+            br"\x1b[31mred\x1b[0m \033[1mbold\e[0m ^[[32mok^[[0m #033[33mwarm#033[0m",
+            &["red", "bold", "ok", "warm"],
+        ),
+        (
+            b"failed#012Caused by#011at #0 #012abc #sale x^2",
+            &["failed", "012caused", "caused", "by", "011at", "at", "0", "012abc", "abc", "sale", "x", "2"],
+        ),
+        (br"a\x00b C:\x64", &["a", "x00b", "b", "c", "x64"]),
         (br"C:\new\table.txt", &["c", "new", "ew", "table", "able", "txt"]),
         (
             br"caf\u00e9 \ud83d\ude00 \u5e93\u5b58 \users \u00",

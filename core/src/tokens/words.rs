@@ -4,8 +4,8 @@
 //! - Letters and digits are Unicode's, in NFC; a mark belongs to the letter before it. An emoji or arrow is a word of its own.
 //! - A run in a script that is written without spaces comes as its characters, so that any part of it can be found.
 //! - Terminal colours are not read: `re` and `set` with a colour between them are one word.
-//! - `\n` that is written out ends a word; since it may be a folder's name behind a backslash too, the word with the letter is
-//!   there as well. `\u00e9` that is written out is the character.
+//! - `\n` (or rsyslog's `#012`) that is written out ends a word; since it may be a folder's name behind a backslash too, the word
+//!   with the letter is there as well. `\u00e9` that is written out is the character, and a colour that is written out none.
 //! - Bytes that are not UTF-8 separate. An ASCII word is in a text only if its ASCII letters are (the Kelvin sign is no K).
 //!
 //! Plain ASCII, which is nearly all there is, never leaves [`for_each`]; the rest of a text goes to [`super::reading`] from
@@ -33,7 +33,7 @@ const CLASS: [u8; 256] = {
         class[byte] = match byte as u8 {
             b'0'..=b'9' | b'a'..=b'z' => 1,
             b'A'..=b'Z' => 2,
-            b'\\' | reading::ESC | 0x80..=0xff => CLOSER,
+            b'\\' | b'#' | b'^' | reading::ESC | 0x80..=0xff => CLOSER,
             _ => 0,
         };
         byte += 1;
@@ -52,6 +52,10 @@ pub fn for_each(text: &[u8], each: &mut impl FnMut(Kind, &[u8])) {
                 at += 1;
                 continue;
             }
+            CLOSER if reading::is_plain(&text[at..]) => {
+                at += 1;
+                continue;
+            }
             CLOSER => return reading::for_each(&text[at..], each),
             _ => {}
         }
@@ -61,7 +65,7 @@ pub fn for_each(text: &[u8], each: &mut impl FnMut(Kind, &[u8])) {
             let class = CLASS[usize::from(text[at])];
             if class & 3 == 0 {
                 // The word may go on behind what has to be looked at.
-                if class == CLOSER {
+                if class == CLOSER && !reading::is_plain(&text[at..]) {
                     return reading::for_each(&text[start..], each);
                 }
                 break;
