@@ -73,8 +73,9 @@ impl Cluster {
         // All of the folder's name must be what the API says: another pod's UID would be a forgery.
         let folder = pod_folder(namespace, pod, uid);
         let mut index = self.index();
-        let remembered =
-            |origin: &Origin| Lookup::Ready(Arc::new(Context { origin: origin.clone(), labels: None }));
+        let remembered = |origin: &Origin| {
+            Lookup::Ready(Arc::new(Context { origin: origin.clone(), labels: None, zone: None }))
+        };
         let found = match index.find(&folder) {
             Some(Found::Owner(facts, owner)) => {
                 return Lookup::Ready(Arc::new(self.context(source, facts, owner)));

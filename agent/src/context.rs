@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cordwood_core::identity::{Io, NodeIdentity, StreamKey};
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::pipeline::Format;
+use jiff::tz::TimeZone;
 
 use crate::cluster::Cluster;
 use crate::config::{Config, FileInput, Tenants};
@@ -112,6 +113,8 @@ pub struct Context {
     pub origin: Origin,
     /// The pod's labels, which level rules select by; `None`: not known (it is gone, or not told of yet).
     pub labels: Option<BTreeMap<String, String>>,
+    /// Of times in plain files that name no zone; UTC when absent.
+    pub zone: Option<TimeZone>,
 }
 
 /// What is known beside the cluster.
@@ -142,7 +145,7 @@ impl ContextSource {
             // A path that no setting names any more keeps what the checkpoint remembers.
             (_, Source::File { input: usize::MAX, .. }) if asked.remembered.is_some() => {
                 let origin = asked.remembered.cloned().unwrap_or_default();
-                Lookup::Ready(Arc::new(Context { origin, labels: Some(BTreeMap::new()) }))
+                Lookup::Ready(Arc::new(Context { origin, labels: Some(BTreeMap::new()), zone: None }))
             }
             (ContextSource::Static(known), source) => Lookup::Ready(Arc::new(known.context(source))),
             (ContextSource::Kubernetes(cluster), Source::Container { .. }) => cluster.lookup(source, asked),
@@ -167,6 +170,7 @@ pub struct Static {
     node: String,
     environment: String,
     region: String,
+    time_zone: String,
     files: Vec<FileInput>,
     tenants: Vec<(globset::GlobMatcher, String, String)>,
     from_namespace_name: bool,
@@ -185,6 +189,7 @@ impl Static {
             node: config.node.clone(),
             environment: config.environment.clone(),
             region: config.region.clone(),
+            time_zone: config.time_zone.clone(),
             files: config.files.clone(),
             tenants: tenants.collect(),
             from_namespace_name: *from_namespace_name,
@@ -200,6 +205,14 @@ impl Static {
             return (namespace.to_owned(), namespace.to_owned());
         }
         (UNASSIGNED.to_owned(), UNASSIGNED.to_owned())
+    }
+
+    /// The zone of a plain file's times; a container's lines name theirs.
+    fn zone_of(&self, source: &Source) -> Option<TimeZone> {
+        let Source::File { input, .. } = source else { return None };
+        let input = self.files.get(*input).map(|input| input.time_zone.as_str());
+        let name = input.filter(|name| !name.is_empty()).unwrap_or(&self.time_zone);
+        crate::config::time_zone(name).ok().filter(|zone| *zone != TimeZone::UTC)
     }
 
     /// What is known without asking anybody.
@@ -236,7 +249,7 @@ impl Static {
                 }
             }
         }
-        Context { origin, labels: Some(BTreeMap::new()) }
+        Context { origin, labels: Some(BTreeMap::new()), zone: self.zone_of(source) }
     }
 }
 

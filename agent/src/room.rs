@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn feed(pipeline: &mut Pipeline, text: &str, at: u64) {
-        let now = Now { format: Format::Cri, gate: &Gate::default(), time_ns: 0 };
+        let now = Now { format: Format::Cri, gate: &Gate::default(), zone: None, time_ns: 0 };
         pipeline.feed(text.as_bytes(), at, &now, &mut Nobody);
     }
 

@@ -257,7 +257,7 @@ impl Run {
         let Some(context) = self.context.clone() else { return 0 };
         let (position, format) = (self.files[index].position, self.files[index].format);
         let (pipeline, gate, mut collector) = self.collecting(index, &context, settings, ship, tally, clock);
-        let now = Now { format, gate, time_ns: clock.wall_ns };
+        let now = Now { format, gate, zone: context.zone.as_ref(), time_ns: clock.wall_ns };
         let taken = if unended {
             pipeline.feed_unended(given, position, &now, &mut collector);
             given.len()

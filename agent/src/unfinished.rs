@@ -86,7 +86,11 @@ impl Run {
         }
         let format = self.files[index].format;
         let (pipeline, gate, mut collector) = self.collecting(index, &context, settings, ship, tally, clock);
-        pipeline.flush(io, &Now { format, gate, time_ns: clock.wall_ns }, &mut collector);
+        pipeline.flush(
+            io,
+            &Now { format, gate, zone: context.zone.as_ref(), time_ns: clock.wall_ns },
+            &mut collector,
+        );
         if is_earlier {
             self.cut_all(settings, ship, tally, clock);
         }

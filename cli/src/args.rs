@@ -141,6 +141,10 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "NAME")]
     pub service: Option<String>,
 
+    /// Zone of times in files and stdin that name none: UTC, a name like Europe/Berlin, an offset like +02:00, or local
+    #[arg(long, value_name = "ZONE", default_value = "local", value_parser = parse_time_zone)]
+    pub time_zone: String,
+
     /// End once everything that is there has been stored
     #[arg(long)]
     pub until_idle: bool,
@@ -319,6 +323,10 @@ fn parse_level(text: &str) -> Result<Level, String> {
         .find(|level| level.as_str().eq_ignore_ascii_case(text))
         .or_else(|| text.eq_ignore_ascii_case("warning").then_some(Level::Warn))
         .ok_or_else(|| "one of trace, debug, info, warn, error".to_owned())
+}
+
+fn parse_time_zone(text: &str) -> Result<String, String> {
+    cordwood_agent::config::time_zone(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod time;
 use crate::identity::Io;
 
 pub use time::parse_time;
+pub(crate) use time::{days_in, days_since_epoch};
 
 /// One physical line. `content` is everything after the tag's blank, unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

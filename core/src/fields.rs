@@ -23,6 +23,7 @@ pub use path::Path;
 pub use quick::{Quick, quick};
 pub use read::{Datum, Fields, message_of_bytes, read};
 pub use scan::{Kind, inside_object, unescape};
+pub(crate) use scan::{Members, Value};
 
 #[cfg(test)]
 mod tests;

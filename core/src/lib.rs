@@ -20,6 +20,7 @@ pub mod level;
 pub mod levels;
 pub mod levels_compile;
 pub mod limits;
+pub mod line_time;
 pub mod origin;
 pub mod pipeline;
 pub mod ranges;

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use memchr::memchr;
 
 use crate::gate::{Decision, Gate, Look};
@@ -12,14 +13,15 @@ use crate::join::{Join, Joined};
 use crate::level::Level;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::record::Flags;
-use crate::{cri, docker, fields};
+use crate::{cri, docker, fields, line_time};
 
 /// What the lines of a file look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Cri,
     Docker,
-    /// Each line is a record, all of them stdout; its time is the time of reading.
+    /// Each line is a record, all of them stdout; its time is what it says itself ([`crate::line_time`]), else the time of
+    /// reading.
     Plain,
 }
 
@@ -35,6 +37,8 @@ impl Format {
 pub struct Now<'a> {
     pub format: Format,
     pub gate: &'a Gate,
+    /// Of times in plain files that name no zone; UTC when absent.
+    pub zone: Option<&'a TimeZone>,
     /// Nanoseconds since the Unix epoch, UTC: when the chunk was read.
     pub time_ns: i64,
 }
@@ -161,7 +165,7 @@ impl Pipeline {
     /// One physical line: parse -> join -> level -> gate -> out. `piece`: not a whole line.
     #[inline]
     fn line(&mut self, line: &[u8], start: u64, end: u64, piece: bool, now: &Now<'_>, out: &mut impl Output) {
-        match parse(now.format, line) {
+        match parse(now, line) {
             Some(parsed) => {
                 let time_ns = parsed.time_ns.unwrap_or(now.time_ns);
                 self.time_ns = Some(time_ns);
@@ -242,8 +246,8 @@ struct Parsed<'a> {
 }
 
 #[inline]
-fn parse(format: Format, line: &[u8]) -> Option<Parsed<'_>> {
-    match format {
+fn parse<'a>(now: &Now<'_>, line: &'a [u8]) -> Option<Parsed<'a>> {
+    match now.format {
         Format::Cri => cri::parse(line).ok().map(|line| Parsed {
             time_ns: Some(line.time_ns),
             io: line.io,
@@ -257,7 +261,7 @@ fn parse(format: Format, line: &[u8]) -> Option<Parsed<'_>> {
             content: line.content,
         }),
         Format::Plain => Some(Parsed {
-            time_ns: None,
+            time_ns: line_time::of_line(line, now.zone, now.time_ns),
             io: Io::Stdout,
             partial: false,
             content: Cow::Borrowed(line.strip_suffix(b"\r").unwrap_or(line)),

@@ -22,7 +22,7 @@ impl Output for Seen {
 }
 
 fn now(format: Format, gate: &Gate) -> Now<'_> {
-    Now { format, gate, time_ns: 1_700_000_000_000_000_000 }
+    Now { format, gate, zone: None, time_ns: 1_700_000_000_000_000_000 }
 }
 
 /// Feeds `bytes` cut at `cuts`, as a reader does: what is left of a chunk begins the next one.
@@ -208,4 +208,14 @@ fn empty_lines_behind_a_record_that_went_unfinished_have_places_of_their_own() {
     assert_eq!(ends.last(), Some(&(first.len() as u64 + 17)));
     let bytes: u64 = seen.kept.iter().map(|kept| kept.0.bytes).sum();
     assert_eq!(bytes, first.len() as u64 + 17, "every byte in exactly one record");
+}
+
+#[test]
+fn a_plain_line_has_its_own_time_or_the_reading_s() {
+    let gate = Gate::default();
+    let lines = b"2023-11-01T00:00:00Z ERROR a\nno time\n{\"ts\":1698796800.5}\n";
+    let (seen, _) = feed(Format::Plain, &gate, lines, &[]);
+    let times: Vec<i64> = seen.kept.iter().map(|kept| kept.1).collect();
+    let read_at = now(Format::Plain, &gate).time_ns;
+    assert_eq!(times, [1_698_796_800_000_000_000, read_at, 1_698_796_800_500_000_000]);
 }

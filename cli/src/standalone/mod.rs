@@ -120,7 +120,7 @@ impl Run {
             paths: vec![pattern],
             service,
             tenant,
-            plugin: false,
+            ..FileInput::default()
         };
         let mut files = Vec::new();
         for left in spool::list(&self.spool)? {

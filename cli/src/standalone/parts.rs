@@ -155,6 +155,7 @@ fn agent_config(
         state_dir,
         pods_dir,
         files,
+        time_zone: args.time_zone.clone(),
         kubernetes: config::Kubernetes { enabled: false, ..config::Kubernetes::default() },
         tenants: config::Tenants { namespaces: vec![everywhere], ..config::Tenants::default() },
         ..Config::default()

@@ -88,7 +88,7 @@ fn offset(rest: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// 0 for a month that does not exist.
-fn days_in(year: u32, month: u32) -> u32 {
+pub(crate) fn days_in(year: u32, month: u32) -> u32 {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
@@ -99,7 +99,7 @@ fn days_in(year: u32, month: u32) -> u32 {
 }
 
 /// Proleptic Gregorian (H. Hinnant, `days_from_civil`).
-fn days_since_epoch(year: u32, month: u32, day: u32) -> i64 {
+pub(crate) fn days_since_epoch(year: u32, month: u32, day: u32) -> i64 {
     let year = i64::from(year) - i64::from(month <= 2);
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

@@ -113,6 +113,8 @@ impl<'a> Fields<'a> {
 
     fn of_text(body: &[u8], text: &'a [u8]) -> Fields<'a> {
         let mut fields = Fields::new(quick(body), false);
+        // (A line of Windows; the body keeps it.)
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
         fields.offer_text(Field::Message, 0, String::from_utf8_lossy(text), At::Copied);
         fields
     }

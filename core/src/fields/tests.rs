@@ -31,3 +31,12 @@ fn check(rows: &[(&str, &str)]) {
         assert_eq!(show(body), *expected, "body: {body}");
     }
 }
+
+/// A file of Windows, or a container's output with its line ends.
+#[test]
+fn a_carriage_return_at_the_end_is_not_of_the_message() {
+    let message = |body: &'static str| read(body.as_bytes()).get(Field::Message).map(str::to_owned);
+    assert_eq!(message("windows line\r").as_deref(), Some("windows line"));
+    assert_eq!(message("in\rside").as_deref(), Some("in\rside"));
+    assert_eq!(message("{\"msg\":\"windows json\"}\r").as_deref(), Some("windows json"));
+}
