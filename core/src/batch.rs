@@ -9,6 +9,8 @@ mod header;
 mod json;
 mod wire;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -80,8 +82,11 @@ impl Provenance {
 pub struct DecodedBatch {
     /// `None` for a foreign message.
     pub header: Option<BatchHeader>,
-    pub origin: Origin,
+    /// One for all batches of a resource.
+    pub origin: Arc<Origin>,
     pub records: Vec<DecodedRecord>,
+    /// Of them, those whose bodies were cut here.
+    pub cut_records: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

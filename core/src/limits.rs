@@ -14,6 +14,10 @@ pub const BATCH_BYTES_TARGET: usize = 512 << 10;
 pub const BATCH_RECORDS_MAX: usize = 4096;
 /// Records that one message may hold (a foreign one can pack millions of empty ones into its bytes).
 pub const MESSAGE_RECORDS_MAX: usize = 131_072;
+/// Batches (a resource and scope) that one message may hold: each has a header and counters of its own.
+pub const MESSAGE_BATCHES_MAX: usize = 4096;
+/// Bytes of the bodies that are written as JSON for one message of another producer; what is above is cut and flagged `TRUNCATED`.
+pub const MESSAGE_JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A topic that takes no message of this size is of no use: names and counts of a batch alone may need a part of it.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout)] // What was done and seen, for the person who runs it with --nocapture.
 
+#[path = "writer/memory.rs"]
+mod memory;
 #[path = "writer/raised.rs"]
 mod raised;
 #[path = "writer/stalls.rs"]

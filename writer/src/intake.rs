@@ -39,6 +39,8 @@ pub struct Prepared {
     pub duplicates: u64,
     /// Bytes that were told as lost and came after all.
     pub filled_bytes: u64,
+    /// Records whose bodies were cut here.
+    pub cut_records: u64,
     pub raw_bytes: u64,
 }
 
@@ -187,8 +189,8 @@ impl Intake {
         name
     }
 
-    fn intern_origin(&mut self, origin: Origin) -> (OriginId, Arc<Origin>) {
-        let origin = origin.cleaned();
+    fn intern_origin(&mut self, origin: &Origin) -> (OriginId, Arc<Origin>) {
+        let origin = origin.clone().cleaned();
         let id = origin.id();
         let origin = self.origins.entry(id).or_insert_with(|| Arc::new(origin)).clone();
         if self.stored_origins.insert(id) {

@@ -28,6 +28,7 @@ pub struct Metrics {
     pub lost_bytes: IntCounter,
     pub losses: IntCounter,
     pub recovered_bytes: IntCounter,
+    pub cut_records: IntCounter,
     pub commits: IntCounter,
     pub resets: IntCounterVec,
     pub commit_seconds: Histogram,
@@ -93,6 +94,10 @@ impl Metrics {
             dead_letters: counter("dead_letters_total", "Messages that could not be decoded.")?,
             lost_bytes: counter("lost_bytes_total", "Bytes that never arrived.")?,
             losses: counter("losses_total", "Ranges of bytes that never arrived.")?,
+            cut_records: counter(
+                "records_cut_total",
+                "Records whose bodies were longer than a record may be.",
+            )?,
             recovered_bytes: counter(
                 "recovered_bytes_total",
                 "Bytes that were told as lost and came after all.",
@@ -151,6 +156,7 @@ impl Metrics {
         let stored: usize = commit.blocks.iter().map(|block| block.payload.len() + block.bloom.len()).sum();
         self.stored_bytes.inc_by(stored as u64);
         self.dead_letters.inc_by(commit.dead_letters.len() as u64);
+        self.cut_records.inc_by(prepared.cut_records);
         self.recovered_bytes.inc_by(prepared.filled_bytes);
         self.losses.inc_by(commit.losses.len() as u64);
         self.lost_bytes.inc_by(commit.losses.iter().map(|loss| loss.bytes).sum());

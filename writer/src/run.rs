@@ -28,6 +28,9 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Messages that are decoded in one go, and bytes of all but the first.
+const DECODED_MESSAGES: usize = 64;
+const DECODED_PAYLOAD_BYTES: usize = 1 << 20;
 /// Room for the open blocks of one more message.
 const BLOCKS_MAX: usize = BLOCKS_PER_COMMIT_MAX - 1024;
 /// From here on messages are taken one by one, so that the last one finds its room.
@@ -177,7 +180,7 @@ impl<S: Source> Writer<S> {
                 continue;
             }
             let one = self.careful > 0 || self.intake.blocks() > BLOCKS_MANY;
-            let count = if one { 1 } else { self.waiting.len().min(64) };
+            let count = if one { 1 } else { at_once(&self.waiting) };
             let decoded = Intake::decode(self.waiting.drain(..count).collect());
             match self.take(decoded).await {
                 Ok(rest) => rest.into_iter().rev().for_each(|message| self.waiting.push_front(message)),
@@ -439,6 +442,16 @@ impl<S: Source> Writer<S> {
             *shared = status;
         }
     }
+}
+
+/// How many messages are decoded in one go: what they hold may be many times as large as they are.
+fn at_once(waiting: &VecDeque<Message>) -> usize {
+    let mut bytes = 0;
+    let more = waiting.iter().skip(1).take(DECODED_MESSAGES - 1).take_while(|message| {
+        bytes += message.payload.len();
+        bytes <= DECODED_PAYLOAD_BYTES
+    });
+    1 + more.count()
 }
 
 /// PostgreSQL's classes 22 (data exception) and 23 (constraint), 54 (a limit of its own): what was sent is at fault.

@@ -7,8 +7,11 @@ use super::wire::{Reader, Value, Wire, WireError, field};
 use super::{DecodedBatch, DecodedRecord, Provenance, foreign};
 use crate::identity::Io;
 use crate::level::Level;
-use crate::limits::MESSAGE_RECORDS_MAX;
+use crate::limits::{MESSAGE_BATCHES_MAX, MESSAGE_JSON_BYTES_MAX, MESSAGE_RECORDS_MAX, RECORD_BYTES_MAX};
 use crate::record::Flags;
+
+/// Room for a body that is written as JSON, also when its message has used up what it had: what it is can be seen.
+const JSON_BYTES_MIN: usize = 256;
 
 /// Why a message cannot be stored as records (it then goes to the dead letters, with its bytes).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,8 +78,44 @@ pub fn decode(message: &Bytes, provenance: Provenance) -> Result<Vec<DecodedBatc
 #[derive(Default)]
 struct Batches {
     batches: Vec<DecodedBatch>,
-    /// In all of them.
+    room: Room,
+}
+
+/// What a message has room for: its bytes may stand for many times as much.
+pub(super) struct Room {
     records: usize,
+    json_bytes: usize,
+    /// Bodies of the batch in the making that were cut.
+    cut_records: u32,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { records: MESSAGE_RECORDS_MAX, json_bytes: MESSAGE_JSON_BYTES_MAX, cut_records: 0 }
+    }
+}
+
+impl Room {
+    /// For the next body.
+    pub fn json_bytes(&self) -> usize {
+        self.json_bytes.clamp(JSON_BYTES_MIN, RECORD_BYTES_MAX)
+    }
+
+    /// Those of the batch that is complete.
+    pub fn take_cut_records(&mut self) -> u32 {
+        std::mem::take(&mut self.cut_records)
+    }
+
+    pub fn used(&mut self, json_bytes: usize) {
+        self.json_bytes = self.json_bytes.saturating_sub(json_bytes);
+    }
+}
+
+/// A body that is a slice of the message, and whether it had to be cut.
+pub(super) fn cut_body(mut body: Bytes) -> (Bytes, bool) {
+    let cut = body.len() > RECORD_BYTES_MAX;
+    body.truncate(RECORD_BYTES_MAX);
+    (body, cut)
 }
 
 fn resource_logs(
@@ -100,20 +139,18 @@ fn resource_logs(
         }
     }
     for scope_logs in scopes {
-        let room = MESSAGE_RECORDS_MAX - all.records;
         let batch = match provenance {
-            Provenance::Agent => agent_batch(message, scope_logs, &read, room)?,
-            Provenance::Foreign => foreign::batch(message, scope_logs, &read, room)?,
+            Provenance::Agent => agent_batch(message, scope_logs, &read, &mut all.room)?,
+            Provenance::Foreign => foreign::batch(message, scope_logs, &read, &mut all.room)?,
         };
         // An agent's batch without records says what became of its lines; a foreign one says nothing.
         if provenance == Provenance::Foreign && batch.records.is_empty() {
             continue;
         }
         // Two bytes on the wire can be a batch.
-        if all.batches.len() == MESSAGE_RECORDS_MAX {
-            return Err(DecodeError::Batches { batches_max: MESSAGE_RECORDS_MAX });
+        if all.batches.len() == MESSAGE_BATCHES_MAX {
+            return Err(DecodeError::Batches { batches_max: MESSAGE_BATCHES_MAX });
         }
-        all.records += batch.records.len();
         all.batches.push(batch);
     }
     Ok(())
@@ -123,11 +160,13 @@ fn resource_logs(
 pub(super) fn push_record(
     records: &mut Vec<DecodedRecord>,
     record: DecodedRecord,
-    room: usize,
+    room: &mut Room,
 ) -> Result<(), DecodeError> {
-    if records.len() == room {
+    if room.records == 0 {
         return Err(DecodeError::Records { records_max: MESSAGE_RECORDS_MAX });
     }
+    room.records -= 1;
+    room.cut_records += u32::from(record.flags.has(Flags::TRUNCATED));
     records.push(record);
     Ok(())
 }
@@ -190,7 +229,7 @@ fn agent_batch(
     message: &Bytes,
     bytes: &[u8],
     resource: &ResourceRead,
-    room: usize,
+    room: &mut Room,
 ) -> Result<DecodedBatch, DecodeError> {
     const WHAT: &str = "ScopeLogs";
     let mut scope = ScopeRead::default();
@@ -209,7 +248,12 @@ fn agent_batch(
     let header = scope.header(resource).map_err(DecodeError::Attribute)?;
     set_positions(&mut records, &scope, header.prev, header.end)?;
     set_flags(&mut records, &scope, header.io)?;
-    Ok(DecodedBatch { header: Some(header), origin: resource.origin.clone(), records })
+    Ok(DecodedBatch {
+        header: Some(header),
+        origin: resource.shared(),
+        records,
+        cut_records: room.take_cut_records(),
+    })
 }
 
 fn read_scope<'a>(bytes: &'a [u8], scope: &mut ScopeRead<'a>) -> Result<(), DecodeError> {
@@ -245,8 +289,9 @@ fn agent_record(message: &Bytes, bytes: &[u8], index: usize) -> Result<DecodedRe
         .ok()
         .and_then(Level::from_otel_severity)
         .ok_or(DecodeError::Severity { index, severity })?;
-    let body = body.ok_or(DecodeError::Body { index })?;
-    Ok(DecodedRecord { time_ns, level, flags: Flags::default(), position: 0, body })
+    let (body, cut) = cut_body(body.ok_or(DecodeError::Body { index })?);
+    let flags = if cut { Flags::TRUNCATED } else { Flags::default() };
+    Ok(DecodedRecord { time_ns, level, flags, position: 0, body })
 }
 
 /// The string or bytes of an `AnyValue` as a slice of the message. That a string is UTF-8 is not asked again: a body is bytes.
@@ -283,14 +328,14 @@ fn set_positions(
 fn set_flags(records: &mut [DecodedRecord], scope: &ScopeRead<'_>, io: Io) -> Result<(), DecodeError> {
     let common = if io == Io::Stderr { Flags::STDERR } else { Flags::default() };
     let Some(listed) = scope.flags else {
-        records.iter_mut().for_each(|record| record.flags = common);
+        records.iter_mut().for_each(|record| record.flags = record.flags | common);
         return Ok(());
     };
     let attribute = super::header::scope::FLAGS;
     let mut listed = Reader::new(listed);
     for record in records.iter_mut() {
         let flags = listed.varint().ok().and_then(|flags| u16::try_from(flags).ok());
-        record.flags = Flags(flags.ok_or(DecodeError::Attribute(attribute))?) | common;
+        record.flags = Flags(flags.ok_or(DecodeError::Attribute(attribute))?) | record.flags | common;
     }
     listed_all(&listed, attribute, records.len())
 }

@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 
-use super::decode::{DecodeError, delimited, push_record, wire};
+use super::decode::{DecodeError, Room, cut_body, delimited, push_record, wire};
 use super::header::ResourceRead;
-use super::json::{push_any_value, push_key, push_key_values, push_string};
+use super::json::Json;
 use super::wire::{Reader, Wire, field};
 use super::{DecodedBatch, DecodedRecord};
 use crate::identity::Io;
@@ -17,7 +17,7 @@ pub(super) fn batch(
     message: &Bytes,
     bytes: &[u8],
     resource: &ResourceRead,
-    room: usize,
+    room: &mut Room,
 ) -> Result<DecodedBatch, DecodeError> {
     const WHAT: &str = "ScopeLogs";
     let common = if resource.io == Some(Io::Stderr) { Flags::STDERR } else { Flags::default() };
@@ -25,21 +25,29 @@ pub(super) fn batch(
     let mut fields = Reader::new(bytes);
     while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {
         if number == field::SCOPE_LOGS_RECORDS {
-            push_record(&mut records, record(message, delimited(WHAT, number, value)?, common)?, room)?;
+            let record = record(message, delimited(WHAT, number, value)?, common, room)?;
+            push_record(&mut records, record, room)?;
         }
     }
-    Ok(DecodedBatch { header: None, origin: resource.origin.clone(), records })
+    Ok(DecodedBatch {
+        header: None,
+        origin: resource.shared(),
+        records,
+        cut_records: room.take_cut_records(),
+    })
 }
 
 /// A `LogRecord` as it lies on the wire.
 #[derive(Default)]
 struct Read<'a> {
+    /// All of it, for its attributes: there may be millions of them.
+    whole: &'a [u8],
     time: u64,
     observed: u64,
     severity: u64,
     severity_text: &'a [u8],
     body: Option<&'a [u8]>,
-    attributes: Vec<&'a [u8]>,
+    has_attributes: bool,
     trace_id: &'a [u8],
     span_id: &'a [u8],
     event_name: &'a [u8],
@@ -48,7 +56,7 @@ struct Read<'a> {
 impl<'a> Read<'a> {
     fn of(bytes: &'a [u8]) -> Result<Read<'a>, DecodeError> {
         const WHAT: &str = "LogRecord";
-        let mut read = Read::default();
+        let mut read = Read { whole: bytes, ..Read::default() };
         let mut fields = Reader::new(bytes);
         while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {
             match (number, value) {
@@ -57,7 +65,7 @@ impl<'a> Read<'a> {
                 (field::RECORD_SEVERITY, Wire::Varint(value)) => read.severity = value,
                 (field::RECORD_SEVERITY_TEXT, Wire::Delimited(value)) => read.severity_text = value,
                 (field::RECORD_BODY, Wire::Delimited(value)) => read.body = Some(value),
-                (field::RECORD_ATTRIBUTES, Wire::Delimited(value)) => read.attributes.push(value),
+                (field::RECORD_ATTRIBUTES, Wire::Delimited(_)) => read.has_attributes = true,
                 (field::RECORD_TRACE_ID, Wire::Delimited(value)) => read.trace_id = value,
                 (field::RECORD_SPAN_ID, Wire::Delimited(value)) => read.span_id = value,
                 (field::RECORD_EVENT_NAME, Wire::Delimited(value)) => read.event_name = value,
@@ -92,72 +100,100 @@ impl<'a> Read<'a> {
     }
 
     fn is_only_a_body(&self) -> bool {
-        self.attributes.is_empty()
+        !self.has_attributes
             && self.trace_id.is_empty()
             && self.span_id.is_empty()
             && self.event_name.is_empty()
             && self.odd_severity_text().is_none()
     }
 
-    fn body(&self, message: &Bytes) -> Result<Bytes, DecodeError> {
+    /// The body, and whether it was cut.
+    fn body(&self, message: &Bytes, room: &mut Room) -> Result<(Bytes, bool), DecodeError> {
         let plain = match self.body {
             Some(value) => plain(value)?,
             None => Some(&[][..]),
         };
         match plain {
-            Some([]) if self.is_only_a_body() => Ok(Bytes::new()),
-            Some(body) if self.is_only_a_body() => Ok(message.slice_ref(body)),
-            plain => Ok(Bytes::from(self.as_object(plain)?)),
+            Some([]) if self.is_only_a_body() => Ok((Bytes::new(), false)),
+            Some(body) if self.is_only_a_body() => Ok(cut_body(message.slice_ref(body))),
+            plain => {
+                let mut json = Json::new(room.json_bytes());
+                self.put_object(plain, &mut json)?;
+                let (json, cut) = json.finish();
+                room.used(json.len());
+                Ok((Bytes::from(json), cut))
+            }
         }
     }
 
     /// Everything as one JSON object; a body that is an object itself keeps its members at the top.
-    fn as_object(&self, plain: Option<&[u8]>) -> Result<String, DecodeError> {
-        let mut out = String::from("{");
+    fn put_object(&self, plain: Option<&[u8]>, json: &mut Json) -> Result<(), DecodeError> {
         match (plain, self.body) {
-            (Some([]), _) | (None, None) => {}
-            (Some(body), _) => match crate::fields::inside_object(body) {
-                Some(members) => out.push_str(members),
-                None => {
-                    push_key(&mut out, b"message");
-                    push_string(&mut out, body);
-                }
-            },
-            (None, Some(value)) => {
-                let mut json = String::new();
-                push_any_value(&mut json, value, 0)?;
-                match json.strip_prefix('{').and_then(|json| json.strip_suffix('}')) {
-                    Some(members) => out.push_str(members),
-                    None if self.is_only_a_body() => return Ok(json),
+            (Some([]), _) | (None, None) => json.push_raw("{"),
+            (Some(body), _) => {
+                json.push_raw("{");
+                let members = crate::fields::inside_object(body);
+                match members.filter(|members| members.len() < json.bytes_left()) {
+                    Some(members) => json.push_raw(members),
                     None => {
-                        push_key(&mut out, b"message");
-                        out.push_str(&json);
+                        if json.push_key(b"message") {
+                            json.push_string(body);
+                        }
                     }
                 }
             }
+            (None, Some(value)) => match members_of(value)? {
+                Some(list) => {
+                    json.push_raw("{");
+                    json.push_members(list, 1, 1)?;
+                }
+                None if self.is_only_a_body() => return json.push_any_value(value, 0),
+                None => {
+                    json.push_raw("{");
+                    if json.push_key(b"message") {
+                        json.push_any_value(value, 0)?;
+                    }
+                }
+            },
         }
         for (key, id) in [("trace_id", self.trace_id), ("span_id", self.span_id)] {
-            if !id.is_empty() {
-                push_key(&mut out, key.as_bytes());
-                let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                push_string(&mut out, hex.as_bytes());
+            if !id.is_empty() && json.push_key(key.as_bytes()) {
+                // Both have 16 bytes at the most, by OpenTelemetry's definition.
+                let hex: String = id.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
+                json.push_string(hex.as_bytes());
             }
         }
-        if let Some(text) = self.odd_severity_text() {
-            push_key(&mut out, b"severity_text");
-            push_string(&mut out, text);
+        if let Some(text) = self.odd_severity_text()
+            && json.push_key(b"severity_text")
+        {
+            json.push_string(text);
         }
-        if !self.event_name.is_empty() {
-            push_key(&mut out, b"event_name");
-            push_string(&mut out, self.event_name);
+        if !self.event_name.is_empty() && json.push_key(b"event_name") {
+            json.push_string(self.event_name);
         }
-        if !self.attributes.is_empty() {
-            push_key(&mut out, b"attributes");
-            push_key_values(&mut out, &self.attributes, 0)?;
+        if self.has_attributes && json.push_key(b"attributes") {
+            json.push_raw("{");
+            json.push_members(self.whole, field::RECORD_ATTRIBUTES, 0)?;
+            json.push_raw("}");
         }
-        out.push('}');
-        Ok(out)
+        json.push_raw("}");
+        Ok(())
     }
+}
+
+/// The list in an `AnyValue` that is an object.
+fn members_of(value: &[u8]) -> Result<Option<&[u8]>, DecodeError> {
+    let mut read = None;
+    let mut fields = Reader::new(value);
+    while let Some((number, value)) = fields.next_field().map_err(wire("AnyValue"))? {
+        if (field::VALUE_STRING..=field::VALUE_BYTES).contains(&number) {
+            read = match (number, value) {
+                (field::VALUE_KVLIST, Wire::Delimited(list)) => Some(list),
+                _ => None,
+            };
+        }
+    }
+    Ok(read)
 }
 
 /// The bytes of an `AnyValue` that is a string or bytes; `None` for another kind, an empty slice for none at all.
@@ -174,9 +210,15 @@ fn plain(value: &[u8]) -> Result<Option<&[u8]>, DecodeError> {
     Ok(read)
 }
 
-fn record(message: &Bytes, bytes: &[u8], common: Flags) -> Result<DecodedRecord, DecodeError> {
+fn record(
+    message: &Bytes,
+    bytes: &[u8],
+    common: Flags,
+    room: &mut Room,
+) -> Result<DecodedRecord, DecodeError> {
     let read = Read::of(bytes)?;
-    let body = read.body(message)?;
+    let (body, cut) = read.body(message, room)?;
+    let common = if cut { common | Flags::TRUNCATED } else { common };
     let quick = crate::fields::quick(&body);
     let flags = if quick.audit { common | Flags::AUDIT } else { common };
     let times = [read.time, read.observed].into_iter();

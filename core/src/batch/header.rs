@@ -1,6 +1,9 @@
 //! Header and origin as attributes, both ways. The names on the resource are OpenTelemetry's semantic conventions where it
 //! has one; what is Cordwood's own says so.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use super::wire::{Value, field, put_attribute};
 use super::{BatchHeader, LossRange};
 use crate::identity::{FileId, Io, StreamKey};
@@ -110,11 +113,17 @@ pub fn put_scope(out: &mut Vec<u8>, header: &BatchHeader, positions: &[u8], flag
 #[derive(Debug, Default)]
 pub struct ResourceRead {
     pub origin: Origin,
+    shared: OnceCell<Arc<Origin>>,
     pub restart: Option<u32>,
     pub io: Option<Io>,
 }
 
 impl ResourceRead {
+    /// The origin once it was read whole: one for all batches of the resource.
+    pub fn shared(&self) -> Arc<Origin> {
+        self.shared.get_or_init(|| Arc::new(self.origin.clone())).clone()
+    }
+
     /// One attribute with a text. `believed`: also what only an agent may say.
     pub fn set(&mut self, key: &str, text: &str, believed: bool) {
         let origin = &mut self.origin;

@@ -1,123 +1,198 @@
 //! OTLP values as JSON text: what a foreign record carries beside a plain text.
-
-use base64_alphabet::encode as base64;
+//! Promises: the text never grows beyond its room (but for the brackets that close it), whatever the values are; what did not fit
+//! is said. It is valid JSON also when it was cut.
 
 use super::decode::{DecodeError, delimited, wire};
-use super::wire::{Reader, Wire, field};
+use super::wire::{Reader, Wire, WireError, field};
 
 /// Nesting of values at the most; deeper ones are nobody's log.
 const DEPTH_MAX: usize = 64;
 
-/// A comma if something stands before, and the key.
-pub fn push_key(out: &mut String, key: &[u8]) {
-    if !out.ends_with(['{', '[']) {
-        out.push(',');
-    }
-    push_string(out, key);
-    out.push(':');
+/// A JSON text in the making.
+pub struct Json {
+    out: String,
+    bytes_max: usize,
+    cut: bool,
 }
 
-/// A JSON string; bytes that are not UTF-8 become U+FFFD.
-pub fn push_string(out: &mut String, text: &[u8]) {
-    let text = String::from_utf8_lossy(text).into_owned();
-    out.push_str(&serde_json::Value::String(text).to_string());
-}
+impl Json {
+    pub fn new(bytes_max: usize) -> Json {
+        Json { out: String::new(), bytes_max, cut: false }
+    }
 
-/// `KeyValue` messages as one object.
-pub fn push_key_values(out: &mut String, rows: &[&[u8]], depth: usize) -> Result<(), DecodeError> {
-    const WHAT: &str = "KeyValue";
-    out.push('{');
-    for row in rows {
-        let (mut key, mut value) = (&[][..], None);
-        let mut fields = Reader::new(row);
-        while let Some((number, read)) = fields.next_field().map_err(wire(WHAT))? {
-            match number {
-                field::KEY_VALUE_KEY => key = delimited(WHAT, number, read)?,
-                field::KEY_VALUE_VALUE => value = Some(delimited(WHAT, number, read)?),
-                _ => {}
-            }
-        }
-        push_key(out, key);
-        push_any_value(out, value.unwrap_or(&[]), depth)?;
+    /// The text, and whether something of it is missing.
+    pub fn finish(self) -> (String, bool) {
+        (self.out, self.cut)
     }
-    out.push('}');
-    Ok(())
-}
 
-/// An `AnyValue`: bytes in base64 and numbers that JSON does not have as strings, as OTLP's own JSON does it.
-pub fn push_any_value(out: &mut String, bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
-    const WHAT: &str = "AnyValue";
-    if depth > DEPTH_MAX {
-        return Err(DecodeError::Depth { depth_max: DEPTH_MAX });
+    pub fn bytes_left(&self) -> usize {
+        self.bytes_max.saturating_sub(self.out.len())
     }
-    let mut last = None;
-    let mut fields = Reader::new(bytes);
-    while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {
-        if (field::VALUE_STRING..=field::VALUE_BYTES).contains(&number) {
-            last = Some((number, value));
-        }
+
+    /// Brackets, and what is known to fit.
+    pub fn push_raw(&mut self, text: &str) {
+        self.out.push_str(text);
     }
-    match last {
-        None => out.push_str("null"),
-        Some((field::VALUE_STRING, Wire::Delimited(text))) => push_string(out, text),
-        Some((field::VALUE_BOOL, Wire::Varint(value))) => {
-            out.push_str(if value != 0 { "true" } else { "false" })
+
+    /// A comma if something stands before, and the key. False: there is no room for a member.
+    #[must_use]
+    pub fn push_key(&mut self, key: &[u8]) -> bool {
+        if self.bytes_left() < key.len() + 8 {
+            self.cut = true;
+            return false;
         }
-        Some((field::VALUE_INT, Wire::Varint(value))) => out.push_str(&(value as i64).to_string()),
-        Some((field::VALUE_DOUBLE, Wire::Fixed64(bits))) => push_double(out, f64::from_bits(bits)),
-        Some((field::VALUE_BYTES, Wire::Delimited(bytes))) => push_string(out, base64(bytes).as_bytes()),
-        Some((field::VALUE_ARRAY, Wire::Delimited(list))) => {
-            out.push('[');
-            for (index, value) in repeated(list)?.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
+        if !self.out.ends_with(['{', '[']) {
+            self.out.push(',');
+        }
+        self.push_string(key);
+        self.out.push(':');
+        true
+    }
+
+    /// A JSON string; bytes that are not UTF-8 become U+FFFD.
+    pub fn push_string(&mut self, text: &[u8]) {
+        self.out.push('"');
+        'all: for chunk in text.utf8_chunks() {
+            let broken = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+            for character in chunk.valid().chars().chain(broken.chars()) {
+                // An escape has six bytes, and the quote must fit.
+                if self.bytes_left() < 7 {
+                    self.cut = true;
+                    break 'all;
                 }
-                push_any_value(out, value, depth + 1)?;
+                self.push_character(character);
             }
-            out.push(']');
         }
-        Some((field::VALUE_KVLIST, Wire::Delimited(list))) => {
-            push_key_values(out, &repeated(list)?, depth + 1)?
-        }
-        Some((number, _)) => return Err(DecodeError::Type { what: WHAT, number }),
+        self.out.push('"');
     }
-    Ok(())
-}
 
-fn push_double(out: &mut String, value: f64) {
-    match serde_json::Number::from_f64(value) {
-        Some(number) => out.push_str(&number.to_string()),
-        None => push_string(out, value.to_string().as_bytes()),
-    }
-}
-
-/// Field 1 of an `ArrayValue` or `KeyValueList`, again and again.
-fn repeated(list: &[u8]) -> Result<Vec<&[u8]>, DecodeError> {
-    const WHAT: &str = "list of values";
-    let mut rows = Vec::new();
-    let mut fields = Reader::new(list);
-    while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {
-        if number == 1 {
-            rows.push(delimited(WHAT, number, value)?);
+    fn push_character(&mut self, character: char) {
+        match character {
+            '"' => self.out.push_str("\\\""),
+            '\\' => self.out.push_str("\\\\"),
+            '\n' => self.out.push_str("\\n"),
+            '\r' => self.out.push_str("\\r"),
+            '\t' => self.out.push_str("\\t"),
+            '\u{8}' => self.out.push_str("\\b"),
+            '\u{c}' => self.out.push_str("\\f"),
+            control if control < ' ' => self.out.push_str(&format!("\\u{:04x}", control as u32)),
+            other => self.out.push(other),
         }
     }
-    Ok(rows)
-}
 
-mod base64_alphabet {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    /// The `KeyValue` messages that are field `number` of `parent`, as members of an object that is open.
+    pub fn push_members(&mut self, parent: &[u8], number: u32, depth: usize) -> Result<(), DecodeError> {
+        const WHAT: &str = "KeyValue";
+        for row in repeated(parent, number) {
+            let (mut key, mut value) = (&[][..], None);
+            let mut fields = Reader::new(row?);
+            while let Some((number, read)) = fields.next_field().map_err(wire(WHAT))? {
+                match number {
+                    field::KEY_VALUE_KEY => key = delimited(WHAT, number, read)?,
+                    field::KEY_VALUE_VALUE => value = Some(delimited(WHAT, number, read)?),
+                    _ => {}
+                }
+            }
+            if !self.push_key(key) {
+                break;
+            }
+            self.push_any_value(value.unwrap_or(&[]), depth)?;
+        }
+        Ok(())
+    }
 
-    /// RFC 4648, section 4, padded.
-    pub fn encode(bytes: &[u8]) -> String {
-        let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    /// An `AnyValue`: bytes in base64 and numbers that JSON does not have as strings, as OTLP's own JSON does it.
+    pub fn push_any_value(&mut self, bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
+        const WHAT: &str = "AnyValue";
+        if depth > DEPTH_MAX {
+            return Err(DecodeError::Depth { depth_max: DEPTH_MAX });
+        }
+        let mut last = None;
+        let mut fields = Reader::new(bytes);
+        while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {
+            if (field::VALUE_STRING..=field::VALUE_BYTES).contains(&number) {
+                last = Some((number, value));
+            }
+        }
+        match last {
+            None => self.out.push_str("null"),
+            Some((field::VALUE_STRING, Wire::Delimited(text))) => self.push_string(text),
+            Some((field::VALUE_BOOL, Wire::Varint(value))) => {
+                self.out.push_str(if value != 0 { "true" } else { "false" })
+            }
+            Some((field::VALUE_INT, Wire::Varint(value))) => self.out.push_str(&(value as i64).to_string()),
+            Some((field::VALUE_DOUBLE, Wire::Fixed64(bits))) => self.push_double(f64::from_bits(bits)),
+            Some((field::VALUE_BYTES, Wire::Delimited(bytes))) => self.push_base64(bytes),
+            Some((field::VALUE_ARRAY, Wire::Delimited(list))) => {
+                self.out.push('[');
+                for (index, value) in repeated(list, 1).enumerate() {
+                    if self.bytes_left() < 8 {
+                        self.cut = true;
+                        break;
+                    }
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    self.push_any_value(value?, depth + 1)?;
+                }
+                self.out.push(']');
+            }
+            Some((field::VALUE_KVLIST, Wire::Delimited(list))) => {
+                self.out.push('{');
+                self.push_members(list, 1, depth + 1)?;
+                self.out.push('}');
+            }
+            Some((number, _)) => return Err(DecodeError::Type { what: WHAT, number }),
+        }
+        Ok(())
+    }
+
+    fn push_double(&mut self, value: f64) {
+        match serde_json::Number::from_f64(value) {
+            Some(number) => self.out.push_str(&number.to_string()),
+            None => self.push_string(value.to_string().as_bytes()),
+        }
+    }
+
+    /// RFC 4648, section 4, padded; cut at a whole group of three.
+    fn push_base64(&mut self, bytes: &[u8]) {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        self.out.push('"');
         for chunk in bytes.chunks(3) {
+            if self.bytes_left() < 5 {
+                self.cut = true;
+                break;
+            }
             let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
             let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
             for at in 0..4 {
                 let letter = LETTERS[(bits >> (18 - 6 * at)) as usize & 63];
-                out.push(if at <= chunk.len() { char::from(letter) } else { '=' });
+                self.out.push(if at <= chunk.len() { char::from(letter) } else { '=' });
             }
         }
-        out
+        self.out.push('"');
     }
+}
+
+/// A field that is there again and again, one after the other: a list of them would be eight times as long as what it lists.
+fn repeated(parent: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], DecodeError>> {
+    const WHAT: &str = "list of values";
+    let mut fields = Reader::new(parent);
+    let mut next = move || -> Result<Option<&[u8]>, WireError> {
+        while let Some((found, value)) = fields.next_field()? {
+            if let (true, Wire::Delimited(bytes)) = (found == number, value) {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    };
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let item = next().map_err(wire(WHAT)).transpose();
+        ended = !matches!(item, Some(Ok(_)));
+        item
+    })
 }

@@ -63,7 +63,7 @@ fn batches_of_nothing_cost_nothing() {
     let one = BatchBuilder::new().finish(&header(), &Origin::default(), 5);
     let many = Bytes::from(one.repeat(3));
     assert_eq!(decode(&many, Provenance::Agent).unwrap().len(), 3);
-    let endless = Bytes::from(one.repeat(crate::limits::MESSAGE_RECORDS_MAX + 1));
+    let endless = Bytes::from(one.repeat(crate::limits::MESSAGE_BATCHES_MAX + 1));
     assert!(matches!(decode(&endless, Provenance::Agent), Err(DecodeError::Batches { .. })));
 }
 

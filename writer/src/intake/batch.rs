@@ -41,10 +41,11 @@ impl Intake {
         index: &mut u32,
         now_us: i64,
     ) {
-        let (origin_id, origin) = self.intern_origin(batch.origin);
+        let (origin_id, origin) = self.intern_origin(&batch.origin);
         let (tenant, namespace) = (self.intern(&origin.tenant), self.intern(&origin.namespace));
         let service = self.intern(&origin.service);
         let shared = Shared { message, origin_id, origin: &origin, tenant, namespace, service };
+        self.pending.cut_records += u64::from(batch.cut_records);
         let first_index = *index;
         *index += batch.records.len() as u32;
         let Some(header) = batch.header else {

@@ -49,6 +49,8 @@ pub struct Pending {
     pub duplicates: u64,
     /// Bytes that were told as lost and came after all.
     pub filled_bytes: u64,
+    /// Records whose bodies were cut here.
+    pub cut_records: u64,
 }
 
 impl Pending {
@@ -159,10 +161,11 @@ impl Pending {
             messages: self.messages as u64,
             duplicates: self.duplicates,
             filled_bytes: self.filled_bytes,
+            cut_records: self.cut_records,
             raw_bytes: self.bytes as u64,
         };
         (self.records, self.bytes, self.messages) = (0, 0, 0);
-        (self.duplicates, self.filled_bytes) = (0, 0);
+        (self.duplicates, self.filled_bytes, self.cut_records) = (0, 0, 0);
         prepared
     }
 }

@@ -148,7 +148,7 @@ fn the_resource_is_believed_but_for_the_tenant() {
         node: "node-1".to_owned(),
         ..Origin::default()
     };
-    assert_eq!(batch.origin, expected);
+    assert_eq!(*batch.origin, expected);
     assert_eq!(batch.records[0].flags, Flags::STDERR);
 }
 
@@ -177,4 +177,51 @@ fn millions_of_empty_records_are_refused() {
     super::super::wire::put_bytes(&mut message, 1, &resource_logs);
     let error = decode(&Bytes::from(message), Provenance::Foreign).unwrap_err();
     assert_eq!(error.to_string(), "decode OTLP message: it holds more than 131072 records");
+}
+
+/// Two bytes each: eight times as many were kept as a list, and as many again as text.
+#[test]
+fn a_record_of_millions_of_attributes_stays_small_and_says_so() {
+    let many = 4_000_000_usize;
+    let mut record = Vec::new();
+    record.extend([0x32, 0x00].repeat(many));
+    // In a body of its own kind: a list of as many nothings.
+    let mut list = Vec::new();
+    super::super::wire::put_bytes(&mut list, 5, &[0x0a, 0x00].repeat(many));
+    let mut other = Vec::new();
+    super::super::wire::put_bytes(&mut other, 5, &list);
+    let mut scope = Vec::new();
+    for record in [&record, &other, &record] {
+        super::super::wire::put_bytes(&mut scope, 2, record);
+    }
+    let mut resource = Vec::new();
+    super::super::wire::put_bytes(&mut resource, 2, &scope);
+    let mut message = Vec::new();
+    super::super::wire::put_bytes(&mut message, 1, &resource);
+    let batches = decode(&Bytes::from(message), Provenance::Foreign).unwrap();
+    let total: usize = batches[0].records.iter().map(|record| record.body.len()).sum();
+    assert!(total <= crate::limits::MESSAGE_JSON_BYTES_MAX + 4096, "{total} bytes");
+    assert_eq!(batches[0].cut_records, 3);
+    for record in &batches[0].records {
+        assert!(record.flags.has(Flags::TRUNCATED));
+        assert!(serde_json::from_slice::<serde_json::Value>(&record.body).is_ok(), "valid although cut");
+    }
+}
+
+#[test]
+fn a_body_that_no_block_takes_is_cut_and_counted() {
+    let bytes = vec![b'x'; crate::limits::RECORD_BYTES_MAX + 1];
+    let record = LogRecord { body: any(Value::BytesValue(bytes)), ..LogRecord::default() };
+    let batch = decoded(vec![], vec![record]);
+    assert_eq!((batch.cut_records, batch.records[0].body.len()), (1, crate::limits::RECORD_BYTES_MAX));
+    assert!(batch.records[0].flags.has(Flags::TRUNCATED));
+    // What JSON must escape grows sixfold.
+    let record = LogRecord {
+        body: text("a"),
+        attributes: vec![attribute("k", text(&"\u{1}".repeat(3 << 20)))],
+        ..LogRecord::default()
+    };
+    let batch = decoded(vec![], vec![record]);
+    assert_eq!(batch.cut_records, 1);
+    assert!(batch.records[0].body.len() <= crate::limits::RECORD_BYTES_MAX + 8);
 }

@@ -120,7 +120,7 @@ proptest! {
         let batches = decode(&message, Provenance::Agent).unwrap();
         prop_assert_eq!(batches.len(), 1);
         prop_assert_eq!(batches[0].header.as_ref(), Some(&header));
-        prop_assert_eq!(&batches[0].origin, &origin);
+        prop_assert_eq!(&*batches[0].origin, &origin);
         let common = if header.io == Io::Stderr { Flags::STDERR } else { Flags::default() };
         let expected: Vec<DecodedRecord> = lines.iter().zip(positions).map(|(line, position)| DecodedRecord {
             time_ns: line.time_ns,
