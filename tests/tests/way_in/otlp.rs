@@ -75,7 +75,7 @@ fn a_foreign_message_becomes_records_of_nobodys_tenant() -> Result<()> {
     assert_eq!(batches.len(), 1);
     let batch = &batches[0];
     assert_eq!(batch.header, None);
-    let Origin { tenant, tenant_id, service, namespace, pod, .. } = &batch.origin;
+    let Origin { tenant, tenant_id, service, namespace, pod, .. } = &*batch.origin;
     assert_eq!((&**tenant, &**tenant_id), (UNASSIGNED, UNASSIGNED));
     assert_eq!((&**service, &**namespace, &**pod), ("foreign-shop", "foreign", "foreign-0"));
     assert_eq!(batch.records.len(), wrote.len());
