@@ -180,7 +180,10 @@ Examples:
   cordwood query                                        the newest 100 records
   cordwood query 'level>=warn \"connection reset\"' --since 1h
   cordwood query --service checkout --level error -o json | jq .message
-  cordwood query --after 1795240800000000.0-1f-3        the page after (printed below each page)
+  cordwood query --cursor 1795240800000000.0-1f-3       the page after (printed below each page)
+  cordwood query --cursor 1795240800000000.0-1f-3 --oldest-first
+                                                        what came next, oldest first
+  cordwood query --id 1795240800000000.0-1f-3           one record (its `id` in -o json)
   cordwood query 'service:api' --since 7d --into-table api_week
                                                         matching records as plain rows, for SQL")]
 pub struct QueryArgs {
@@ -203,16 +206,24 @@ pub struct QueryArgs {
     #[arg(long, conflicts_with = "limit", help_heading = "Output")]
     pub all: bool,
 
-    /// Go on after this cursor
-    #[arg(long, value_name = "CURSOR", help_heading = "Output")]
-    pub after: Option<String>,
+    /// Go on after this cursor, in either direction; a record's id is one
+    #[arg(long, alias = "after", value_name = "CURSOR", help_heading = "Output")]
+    pub cursor: Option<String>,
+
+    /// Begin with the oldest record (or right after the cursor) and go forward in time
+    #[arg(long, conflicts_with = "reverse", help_heading = "Output")]
+    pub oldest_first: bool,
 
     /// Print the oldest of the found records first
     #[arg(long, help_heading = "Output")]
     pub reverse: bool,
 
+    /// The one record with this id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["filter", "since", "until", "limit", "all", "cursor", "oldest_first", "into_table"], help_heading = "Filters")]
+    pub id: Option<String>,
+
     /// Write all matching records into a new table of the database instead of printing them
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["limit", "all", "after", "reverse"], help_heading = "Output")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["limit", "all", "cursor", "oldest_first", "reverse"], help_heading = "Output")]
     pub into_table: Option<String>,
 
     /// End the search of one page after this time with what was found
@@ -231,7 +242,8 @@ pub struct QueryArgs {
 #[command(after_help = "Examples:
   cordwood tail                                         everything, from now on
   cordwood tail 'level>=warn service:checkout'
-  cordwood tail --lines 50 -o raw")]
+  cordwood tail --lines 50 -o raw
+  cordwood tail --cursor 1795240800000000.0-1f-3        go on where another one ended (it says where)")]
 pub struct TailArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -239,6 +251,10 @@ pub struct TailArgs {
     /// First print this many of the newest records that are there
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=100_000), help_heading = "Output")]
     pub lines: u64,
+
+    /// First print everything after this cursor, oldest first
+    #[arg(long, alias = "after", value_name = "CURSOR", conflicts_with = "lines", help_heading = "Output")]
+    pub cursor: Option<String>,
 
     /// Milliseconds between looking for new records
     #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=60_000))]
@@ -346,7 +362,14 @@ mod tests {
             super::Cli::command().try_get_matches_from(arguments)
         };
         assert!(query(&[]).is_ok());
-        for more in [&["--limit", "10"][..], &["--all"], &["--after", "1.0-1f-3"], &["--reverse"]] {
+        for more in [
+            &["--limit", "10"][..],
+            &["--all"],
+            &["--cursor", "1.0-1f-3"],
+            &["--after", "1.0-1f-3"],
+            &["--oldest-first"],
+            &["--reverse"],
+        ] {
             assert!(query(more).is_err(), "{more:?}");
         }
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use cordwood_service::Failure;
 use cordwood_store::audit::{self, StreamAudit, WholeAudit};
 use cordwood_store::commit::StreamCounts;
-use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::scope::{AdminReason, Scope};
 use serde_json::json;
 
 use crate::args::{AuditArgs, TableOrJson};
@@ -17,7 +17,7 @@ use crate::{Outcome, query};
 
 pub async fn run(args: AuditArgs, color: ColorChoice) -> Result<Outcome, Failure> {
     let database = Database::open(&args.database, false).await?;
-    let mut streams = audit::streams(&database.store, &TenantScope::All(AdminReason::CommandLine))
+    let mut streams = audit::streams(&database.store, &Scope::all(AdminReason::CommandLine))
         .await
         .map_err(query::failure)?;
     let whole = audit::whole(&database.store).await.map_err(query::failure)?;

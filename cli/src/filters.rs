@@ -3,18 +3,18 @@
 use anyhow::anyhow;
 use cordwood_core::filter::{self, Filter};
 use cordwood_service::Failure;
-use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::scope::{AdminReason, Scope};
 
 use crate::args::FilterArgs;
 use crate::output::escape;
 
 impl FilterArgs {
     /// Whoever has the database's credentials may see all tenants; naming some narrows it.
-    pub fn scope(&self) -> TenantScope {
+    pub fn scope(&self) -> Scope {
         if self.tenant.is_empty() {
-            TenantScope::All(AdminReason::CommandLine)
+            Scope::all(AdminReason::CommandLine)
         } else {
-            TenantScope::Tenants(self.tenant.clone())
+            Scope::of_tenants(self.tenant.clone())
         }
     }
 

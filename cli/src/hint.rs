@@ -3,7 +3,7 @@
 use cordwood_core::filter::{self, Filter};
 use cordwood_core::origin::Origin;
 use cordwood_store::connect::Store;
-use cordwood_store::scope::TenantScope;
+use cordwood_store::scope::Scope;
 use cordwood_store::search::{Page, TimeRange, search};
 
 use crate::filters::quoted;
@@ -16,7 +16,7 @@ const BUDGET_MS: u64 = 500;
 const SERVICES_MAX: usize = 3;
 
 /// One line for each service that was asked for and is found otherwise.
-pub async fn of_empty(store: &Store, scope: &TenantScope, filter: &Filter, range: TimeRange) -> Vec<String> {
+pub async fn of_empty(store: &Store, scope: &Scope, filter: &Filter, range: TimeRange) -> Vec<String> {
     let mut hints = Vec::new();
     for asked in filter.services_asked().into_iter().take(SERVICES_MAX) {
         let value = quoted(asked);
@@ -42,12 +42,12 @@ pub async fn of_empty(store: &Store, scope: &TenantScope, filter: &Filter, range
 /// The first of the expressions that some record matches, and where that is from.
 async fn first(
     store: &Store,
-    scope: &TenantScope,
+    scope: &Scope,
     range: TimeRange,
     expressions: &[String],
 ) -> Option<(String, Origin)> {
     let any = filter::parse(&expressions.join(" OR ")).ok()?;
-    let page = Page { limit: 1, after: None };
+    let page = Page::first(1);
     let found = search(store, scope, &any, range, page, BUDGET_MS).await.ok()?;
     let record = found.records.first()?;
     let origin = found.origins.get(&record.origin)?.clone();

@@ -1,10 +1,10 @@
-//! `cordwood query`: pages of records, newest first.
+//! `cordwood query`: pages of records in either direction.
 
 use anyhow::Context;
+use cordwood_core::filter::{self, Filter};
 use cordwood_service::Failure;
 use cordwood_store::into_table;
-use cordwood_store::search::{Cursor, Found, Page, TimeRange, search};
-use jiff::tz::TimeZone;
+use cordwood_store::search::{Cursor, Direction, Found, Page, TimeRange, search};
 
 use crate::args::OutputArgs;
 use crate::args::QueryArgs;
@@ -19,12 +19,11 @@ const LIMIT_DEFAULT: u64 = 100;
 const PAGE_RECORDS_MAX: u64 = 5_000;
 
 pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure> {
-    let filter = args.filter.filter()?;
-    let range = range(&args)?;
-    let after = match &args.after {
-        Some(text) => Some(text.parse::<Cursor>().context("--after").map_err(Failure::Config)?),
-        None => None,
+    let (filter, range) = match &args.id {
+        Some(id) => (named(id)?, TimeRange::default()),
+        None => (args.filter.filter()?, range(&args)?),
     };
+    let after = args.cursor.as_deref().map(cursor).transpose()?;
     let database = Database::open(&args.database, false).await?;
     let scope = args.filter.scope();
     if let Some(table) = &args.into_table {
@@ -38,10 +37,11 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     }
     let mut printer = Printer::new(&args.output.printer(color));
     let mut wanted = if args.all { u64::MAX } else { args.limit.unwrap_or(LIMIT_DEFAULT) };
-    let mut page = Page { limit: 0, after };
+    let direction = if args.oldest_first { Direction::OldestFirst } else { Direction::NewestFirst };
+    let mut page = Page { limit: 0, after, direction };
     let mut kept: Vec<Found> = Vec::new();
     let mut printed = 0;
-    let mut ended_by_budget;
+    let (mut ended_by_budget, mut searched_to_us, mut unindexed) = (false, None, Vec::new());
     loop {
         page.limit = usize::try_from(wanted.min(PAGE_RECORDS_MAX)).unwrap_or(usize::MAX);
         let found =
@@ -51,6 +51,8 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
         wanted -= count.min(wanted);
         page.after = found.cursor;
         ended_by_budget = !found.complete;
+        searched_to_us = found.searched_to_us;
+        unindexed.clone_from(&found.unindexed);
         // The oldest first can only be said when all are there.
         if args.reverse {
             kept.push(found);
@@ -66,26 +68,16 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
         print(&mut printer, found, true)?;
     }
     let style = Style::stderr(color);
-    let unindexed = filter.plan().unindexed;
+    let say = |line: String| eprintln!("{}", style.dim(&line));
     if !unindexed.is_empty() {
-        eprintln!("{}", style.dim(&unindexed_note(&unindexed)));
+        say(unindexed_note(&unindexed));
     }
-    match page.after {
-        Some(cursor) if ended_by_budget => eprintln!(
-            "{}",
-            style.dim(&format!(
-                "-- searched for {} ms; go on with --after {cursor} (or a larger --budget-ms)",
-                args.budget_ms
-            ))
-        ),
-        Some(cursor) => eprintln!("{}", style.dim(&format!("-- more: --after {cursor}"))),
-        None if printed == 0 => {
-            eprintln!("{}", style.dim("-- no matching records"));
-            for hint in hint::of_empty(&database.store, &scope, &filter, range).await {
-                eprintln!("{}", style.dim(&format!("-- {hint}")));
-            }
+    let end = End { cursor: page.after, ended_by_budget, searched_to_us, printed };
+    end.line(&args).into_iter().for_each(say);
+    if printed == 0 && page.after.is_none() && args.id.is_none() {
+        for hint in hint::of_empty(&database.store, &scope, &filter, range).await {
+            say(format!("-- {hint}"));
         }
-        None => {}
     }
     Ok(Outcome::Done)
 }
@@ -99,12 +91,59 @@ fn unindexed_note(unindexed: &[String]) -> String {
     )
 }
 
+/// How a query ended, for the line below its records.
+struct End {
+    cursor: Option<Cursor>,
+    ended_by_budget: bool,
+    searched_to_us: Option<i64>,
+    printed: u64,
+}
+
+impl End {
+    fn line(&self, args: &QueryArgs) -> Option<String> {
+        Some(match self.cursor {
+            Some(cursor) if self.ended_by_budget => {
+                let direction = if args.oldest_first { "forward" } else { "back" };
+                let zone = args.output.zone();
+                let time = self.searched_to_us.map(|time_us| zone.show(time_us)).unwrap_or_default();
+                let none = if self.printed == 0 { "no matching records so far; " } else { "" };
+                format!(
+                    "-- {none}searched {direction} to {time} in {} ms; go on with --cursor {cursor} (or a larger --budget-ms)",
+                    args.budget_ms
+                )
+            }
+            Some(cursor) => format!("-- more: --cursor {cursor}"),
+            None if self.printed == 0 && args.id.is_some() => {
+                "-- no record has this id: it may have expired".to_owned()
+            }
+            None if self.printed == 0 => "-- no matching records".to_owned(),
+            None => return None,
+        })
+    }
+}
+
+/// The filter of one record.
+fn named(id: &str) -> Result<Filter, Failure> {
+    let id =
+        id.parse::<Cursor>().map_err(|_| anyhow::anyhow!("{id:?} is not of the form <time>.<record id>"));
+    let id = id.context("--id").map_err(Failure::Config)?;
+    filter::parse(&format!("id={id}")).context("--id").map_err(Failure::Config)
+}
+
+pub fn cursor(text: &str) -> Result<Cursor, Failure> {
+    text.parse::<Cursor>().context("--cursor").map_err(Failure::Config)
+}
+
 impl OutputArgs {
+    pub fn zone(&self) -> TimeZoneChoice {
+        if self.local { TimeZoneChoice::Local } else { TimeZoneChoice::Utc }
+    }
+
     pub fn printer(&self, color: ColorChoice) -> PrinterOptions {
         PrinterOptions {
             format: self.output,
             color,
-            zone: if self.local { TimeZoneChoice::Local } else { TimeZoneChoice::Utc },
+            zone: self.zone(),
             raw_control: self.raw_control,
             full: self.full,
         }
@@ -122,7 +161,7 @@ pub fn print(printer: &mut Printer, found: &Found, reverse: bool) -> Result<(), 
 
 fn range(args: &QueryArgs) -> Result<TimeRange, Failure> {
     let now_us = now_us();
-    let zone = if args.output.local { TimeZone::system() } else { TimeZone::UTC };
+    let zone = args.output.zone().zone();
     let resolve = |name: &'static str, when: &Option<crate::times::When>| {
         when.as_ref()
             .map(|when| when.resolve_us(now_us, &zone))

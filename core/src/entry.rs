@@ -21,6 +21,7 @@ pub enum Category {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry<'a> {
+    /// The record's permanent name, `<time in microseconds>.<record id>`: what cursors are, and what `id=` takes.
     pub id: String,
     /// RFC 3339, microseconds, UTC.
     pub timestamp: String,
@@ -140,7 +141,7 @@ impl<'a> Entry<'a> {
         let mut own = |field: Field| fields.take(field);
         let number = |text: Option<Cow<'_, str>>| text.and_then(|text| text.parse().ok());
         Entry {
-            id: record.id.to_string(),
+            id: format!("{}.{}", record.time_us, record.id),
             timestamp: timestamp(record.time_us),
             original_timestamp: record.original_time_us.map(timestamp),
             level: record.level,

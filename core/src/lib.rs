@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod ranges;
 pub mod record;
 pub mod retention;
+pub mod scope;
 pub mod seal;
 pub mod tokens;
 pub mod workload;

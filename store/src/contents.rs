@@ -12,7 +12,7 @@ use tokio_postgres::{Client, GenericClient};
 
 use crate::error::StoreError;
 use crate::ring::BlockRow;
-use crate::scope::TenantScope;
+use crate::scope::{self, Scope};
 
 /// A table partition by its class and lower bound, microseconds.
 pub type LeafKey = (i32, i64);
@@ -88,15 +88,12 @@ pub async fn is_complete(client: &impl GenericClient) -> Result<bool, StoreError
 
 /// The classes in which the tenants of `scope` have sealed records, ascending. `None`: not known, it may be any. Blocks that are listed
 /// by it must be listed in the same snapshot: what is sealed later may be of a class that is not among these.
-pub async fn classes_of(
-    client: &impl GenericClient,
-    scope: &TenantScope,
-) -> Result<Option<Vec<i32>>, StoreError> {
+pub async fn classes_of(client: &impl GenericClient, scope: &Scope) -> Result<Option<Vec<i32>>, StoreError> {
     let sql = format!(
         "select {COMPLETE}, array(select distinct class from leaf_tenants \
          where $1::text[] is null or tenant = any($1) order by class)"
     );
-    let row = client.query_one(&sql, &[&scope.parameter()]).await;
+    let row = client.query_one(&sql, &[&scope::tenants(scope)]).await;
     let row = row.map_err(StoreError::sql("read", "the classes of the tenants"))?;
     Ok(row.get::<_, bool>(0).then(|| row.get(1)))
 }

@@ -1,50 +1,124 @@
 //! New records in the order in which they are stored: fresh blocks above the last seen (lane, seq). For whoever watches and
 //! has no live feed. The sealer's own lane is left out: what it carries over was seen before.
+//!
+//! Who was cut off goes on [from a cursor](Follow::after): first the stored records beyond it, oldest first, then the new ones. Where the
+//! feed begins is fixed before the search, and a record's id says on which side of that place it was stored: each comes once.
 
 use std::collections::{HashMap, HashSet};
 
 use cordwood_core::block::Block;
 use cordwood_core::filter::Filter;
+use cordwood_core::identity::RecordId;
 use cordwood_core::origin::{Origin, OriginId};
 
 use crate::connect::Store;
 use crate::error::StoreError;
-use crate::scope::TenantScope;
-use crate::search::OwnedRecord;
+use crate::scope::{self, Scope};
+use crate::search::{Cursor, Direction, OwnedRecord, Page, TimeRange, search};
 
 /// Of each lane in one statement; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
+/// Of a look at what was stored before.
+const PAGE_RECORDS: usize = 1_000;
+const PAGE_BUDGET_MS: u64 = 2_000;
+/// Records that the search showed although they were stored after the feed began: the feed leaves them out. What is above is left to
+/// the feed.
+const AHEAD_MAX: usize = 1_000_000;
 
-/// Where somebody has got to. Starts at the end.
+/// Where somebody has got to. Starts at the end, or after a cursor.
 #[derive(Debug)]
 pub struct Follow {
     store: Store,
     /// By lane.
     seen: Vec<i64>,
     origins: HashMap<OriginId, Origin>,
+    catch_up: Option<CatchUp>,
+    /// Since the search ended the feed was not looked at: where the search began, and what was stored then.
+    caught_up: Option<(Cursor, Offsets)>,
+    /// Shown by the search, and still to come with the feed.
+    ahead: HashSet<Cursor>,
+}
+
+/// The next Kafka offset of each topic partition: what is stored, and what is not yet.
+#[derive(Clone, Debug, Default)]
+struct Offsets(HashMap<u32, u64>);
+
+impl Offsets {
+    fn has(&self, id: RecordId) -> bool {
+        self.0.get(&id.topic_partition).is_some_and(|next| id.kafka_offset < *next)
+    }
+}
+
+/// What was stored before the feed's place is shown first.
+#[derive(Debug)]
+struct CatchUp {
+    began: Cursor,
+    /// Everything up to here was shown.
+    after: Cursor,
+    /// What was shown before this catching up.
+    shown: Offsets,
+    /// At the feed's place, which has all the others.
+    stored: Offsets,
 }
 
 #[derive(Debug, Default)]
 pub struct News {
-    /// Oldest first within what was stored together.
+    /// Oldest first within what was stored together; while catching up, oldest first throughout.
     pub records: Vec<OwnedRecord>,
     /// Blocks were gone before they were looked at: something may have been missed, also of others' tenants.
     pub gap: bool,
     /// There is more already.
     pub more: bool,
+    /// Still among what was stored before.
+    pub catching_up: bool,
 }
 
 impl Follow {
     /// From here on.
     pub async fn from_now(store: &Store) -> Result<Follow, StoreError> {
-        let mut follow = Follow { store: store.clone(), seen: Vec::new(), origins: HashMap::new() };
-        let client = store.pooled().await?;
-        let sql = "select lane, max(seq) from batches group by lane";
-        let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the batches"))?;
-        for row in rows {
-            follow.see(row.get(0), row.get(1));
-        }
+        let mut follow = Follow {
+            store: store.clone(),
+            seen: Vec::new(),
+            origins: HashMap::new(),
+            catch_up: None,
+            caught_up: None,
+            ahead: HashSet::new(),
+        };
+        follow.take_place().await?;
         Ok(follow)
+    }
+
+    /// Everything beyond a cursor: what is stored, then what comes.
+    pub async fn after(store: &Store, cursor: Cursor) -> Result<Follow, StoreError> {
+        let mut follow = Follow::from_now(store).await?;
+        follow.catch_up(cursor, Offsets::default()).await?;
+        Ok(follow)
+    }
+
+    async fn catch_up(&mut self, began: Cursor, shown: Offsets) -> Result<(), StoreError> {
+        let stored = self.take_place().await?;
+        self.catch_up = Some(CatchUp { began, after: began, shown, stored });
+        Ok(())
+    }
+
+    /// The feed begins here. Returns what is stored up to here, of the same snapshot.
+    async fn take_place(&mut self) -> Result<Offsets, StoreError> {
+        let client = self.store.pooled().await?;
+        let sql = "select lane, max(seq), null, null from batches group by lane \
+                   union all select null, null, topic_partition, next_offset from positions";
+        let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the batches"))?;
+        drop(client);
+        let mut offsets = Offsets::default();
+        for row in rows {
+            match row.get::<_, Option<i16>>(0) {
+                Some(lane) => self.see(lane, row.get(1)),
+                None => {
+                    let (partition, next): (i32, i64) = (row.get(2), row.get(3));
+                    offsets.0.insert(partition.cast_unsigned(), next.max(0).unsigned_abs());
+                }
+            }
+        }
+        Ok(offsets)
     }
 
     fn see(&mut self, lane: i16, seq: i64) {
@@ -56,7 +130,66 @@ impl Follow {
     }
 
     /// What was stored since the last look, as the filter and the scope let through.
-    pub async fn next(&mut self, scope: &TenantScope, filter: &Filter) -> Result<News, StoreError> {
+    pub async fn next(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
+        match self.catch_up.take() {
+            Some(mut catch_up) => {
+                let news = self.next_stored(scope, filter, &mut catch_up).await;
+                match &news {
+                    Ok(News { catching_up: false, .. }) => {
+                        self.caught_up = Some((catch_up.began, catch_up.stored));
+                    }
+                    // Also after an error: the same page is asked for again.
+                    _ => self.catch_up = Some(catch_up),
+                }
+                news
+            }
+            None => {
+                let mut news = self.next_new(scope, filter).await?;
+                if let (Some((began, stored)), true) = (self.caught_up.take(), news.gap) {
+                    // The search took longer than fresh blocks stay: what is gone of them is searched for too.
+                    news.records.iter().for_each(|record| {
+                        self.ahead.insert(record.cursor());
+                    });
+                    self.catch_up(began, stored).await?;
+                    (news.gap, news.more, news.catching_up) = (false, true, true);
+                } else if !news.more {
+                    self.ahead.clear();
+                }
+                Ok(news)
+            }
+        }
+    }
+
+    async fn next_stored(
+        &mut self,
+        scope: &Scope,
+        filter: &Filter,
+        catch_up: &mut CatchUp,
+    ) -> Result<News, StoreError> {
+        let page =
+            Page { limit: PAGE_RECORDS, after: Some(catch_up.after), direction: Direction::OldestFirst };
+        let found = search(&self.store, scope, filter, TimeRange::default(), page, PAGE_BUDGET_MS).await?;
+        self.origins.extend(found.origins);
+        let mut records = Vec::with_capacity(found.records.len());
+        for record in found.records {
+            let was_shown = catch_up.shown.has(record.id) || self.ahead.contains(&record.cursor());
+            let is_ahead = !catch_up.stored.has(record.id);
+            if was_shown || (is_ahead && self.ahead.len() >= AHEAD_MAX) {
+                continue;
+            }
+            if is_ahead {
+                self.ahead.insert(record.cursor());
+            }
+            records.push(record);
+        }
+        let catching_up = found.cursor.is_some();
+        if let Some(cursor) = found.cursor {
+            catch_up.after = cursor;
+        }
+        Ok(News { records, gap: false, more: true, catching_up })
+    }
+
+    async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
         let client = self.store.pooled().await?;
         // The last transaction of a lane keeps its row in `batches`, so what has no blocks is seen too. The seals of the
         // same snapshot say what may have been truncated between two looks.
@@ -71,7 +204,7 @@ impl Follow {
                      from batches b join seals z using (lane) where b.lane > 0 group by b.lane
                    order by 2 nulls first, 1";
         let rows = client
-            .query(sql, &[&self.seen, &scope.parameter(), &TRANSACTIONS_MAX])
+            .query(sql, &[&self.seen, &scope::tenants(scope), &TRANSACTIONS_MAX])
             .await
             .map_err(StoreError::sql("read", "new blocks"))?;
         drop(client);
@@ -102,7 +235,10 @@ impl Follow {
                         break;
                     }
                 };
-                if self.origins.get(&record.origin).is_some_and(|origin| filter.matches(&record, origin)) {
+                let Some(origin) = self.origins.get(&record.origin) else { continue };
+                let key = Cursor { time_us: record.time_us, id: record.id };
+                let is_shown = !self.ahead.is_empty() && self.ahead.contains(&key);
+                if !is_shown && scope.sees(record.flags, origin) && filter.matches(&record, origin) {
                     news.records.push(OwnedRecord::of(&record));
                 }
             }

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::ring;
-use crate::scope::TenantScope;
+use crate::scope::Scope;
 use crate::search::{Page, TimeRange, search};
 
 const PAGE_RECORDS: usize = 2_000;
@@ -33,7 +33,7 @@ const NUMBER_EXPONENT_MAX: i32 = 1000;
 /// [`StoreError::Invalid`] when the name cannot be one or the table exists.
 pub async fn write(
     store: &Store,
-    scope: &TenantScope,
+    scope: &Scope,
     filter: &Filter,
     range: TimeRange,
     table: &str,

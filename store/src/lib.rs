@@ -1,10 +1,9 @@
 //! The only room that speaks SQL: the schema, the writer's transaction, sealing, queries, the operator's DDL.
 //!
 //! Promises: what the writer commits is all there or not at all; a reader sees every record exactly once, also while
-//! blocks are sealed; nothing of a tenant is read without a [`scope::TenantScope`].
+//! blocks are sealed; nothing of a tenant is read without a [`scope::Scope`].
 
 pub mod audit;
-mod candidates;
 pub mod catalogue;
 pub mod commit;
 pub mod connect;

@@ -1,33 +1,24 @@
 //! Whose records a query may see. Nothing that returns records or what is known of a tenant's streams can be asked without
-//! one, and there is no default. What has no tenant (sums over the whole store, the catalogue, sizes) needs none.
+//! a [`Scope`], and there is no default. What has no tenant (sums over the whole store, the catalogue, sizes) needs none.
+//!
+//! The statements of this crate leave out what a scope cannot see where that is cheap; the scope itself decides on every record.
 
-/// Why somebody sees all tenants; shown in logs of queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminReason {
-    /// The command line, with the database's own credentials.
-    CommandLine,
-    /// The owner of a laptop's own store.
-    Standalone,
-    /// A check of the whole store (audit, tests' reconciliation).
-    Audit,
-    /// The cluster said that this person may read every tenant.
-    Authorized,
+pub use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
+
+/// The value of the parameter that a statement binds: null for all tenants.
+pub(crate) fn tenants(scope: &Scope) -> Option<&[String]> {
+    match &scope.tenants {
+        Tenants::All(_) => None,
+        Tenants::Only(slugs) => Some(slugs),
+    }
 }
 
-/// The tenants (slugs) whose records may be seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TenantScope {
-    All(AdminReason),
-    /// None of them when empty.
-    Tenants(Vec<String>),
-}
-
-impl TenantScope {
-    /// The value of the parameter that every statement of this crate binds: null for all tenants.
-    pub(crate) fn parameter(&self) -> Option<&[String]> {
-        match self {
-            TenantScope::All(_) => None,
-            TenantScope::Tenants(tenants) => Some(tenants),
+/// The same of namespaces. An empty name is none.
+pub(crate) fn namespaces(scope: &Scope) -> Option<Vec<&str>> {
+    match &scope.namespaces {
+        Namespaces::All => None,
+        Namespaces::Only(names) => {
+            Some(names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect())
         }
     }
 }

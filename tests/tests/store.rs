@@ -2,6 +2,10 @@
 
 #![allow(clippy::print_stdout)] // What was done and seen, for the person who runs it with --nocapture.
 
+#[path = "store/both_ways.rs"]
+mod both_ways;
+#[path = "store/budget.rs"]
+mod budget;
 #[path = "store/carry_and_follow.rs"]
 mod carry_and_follow;
 #[path = "store/contents.rs"]
@@ -25,7 +29,7 @@ use anyhow::{Context, Result, ensure};
 use cordwood_core::filter;
 use cordwood_store::commit::{Commit, CommitError, PositionStep};
 use cordwood_store::lane::Lane;
-use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::seal::{Sealing, Step};
 use cordwood_store::search::{Page, TimeRange, search};
 use cordwood_store::{Settings, Store, StoreError, migrate};
@@ -35,7 +39,7 @@ use prometheus::Registry;
 use support::{Lines, check_exactly_once};
 use tokio_util::sync::CancellationToken;
 
-const ALL: TenantScope = TenantScope::All(AdminReason::Audit);
+const ALL: Scope = Scope::all(AdminReason::Audit);
 
 fn step(from: Option<u64>, to: u64) -> Commit {
     Commit {
@@ -313,7 +317,7 @@ async fn sealing_under_kills_18() -> Result<()> {
 /// Every page of a search, joined.
 async fn all_pages(
     store: &Store,
-    scope: &TenantScope,
+    scope: &Scope,
     text: &str,
     limit: usize,
     budget_ms: u64,
@@ -363,14 +367,14 @@ async fn searches(version: u32) -> Result<()> {
         let expected = (0..3000).step_by(50).filter(|seq| seq % 7 == 0).count() * 2;
         ensure!(errors.len() == expected, "{} of {expected}", errors.len());
     }
-    let scope = TenantScope::Tenants(vec!["tenant-2".into()]);
+    let scope = Scope::of_tenants(["tenant-2"]);
     for (text, expected) in
         [("", 6000), ("tenant:tenant-1", 0), ("tenant:tenant-1 OR s2", 3000), ("s5", 3000), ("s4", 0)]
     {
         let found = all_pages(&store, &scope, text, 1000, 20_000).await?.len();
         ensure!(found == expected, "{text:?} under a scope: {found}, not {expected}");
     }
-    let nobody = TenantScope::Tenants(Vec::new());
+    let nobody = Scope::of_tenants([""; 0]);
     ensure!(all_pages(&store, &nobody, "", 10, 1000).await?.is_empty(), "an empty scope sees nothing");
     running.stop.cancel();
     running.task.await??;

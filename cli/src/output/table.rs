@@ -46,11 +46,7 @@ const CELL_BYTES_MAX: usize = 16 << 10;
 
 impl Table {
     pub fn new(style: Style, zone: TimeZoneChoice, width: Option<usize>) -> Table {
-        let zone = match zone {
-            TimeZoneChoice::Utc => TimeZone::UTC,
-            TimeZoneChoice::Local => TimeZone::system(),
-        };
-        Table { style, zone, width, tenant_width: 0, service_width: 0 }
+        Table { style, zone: zone.zone(), width, tenant_width: 0, service_width: 0 }
     }
 
     pub fn row(&self, record: &OwnedRecord, origin: &Origin) -> Row {
@@ -62,7 +58,7 @@ impl Table {
             None => escape::body(head_bytes(&record.body)).replace('\n', "\\n").replace('\t', "\\t"),
         };
         Row {
-            time: self.time(record.time_us),
+            time: time(&self.zone, record.time_us),
             level: record.level,
             tenant: escape::one_line(entry.tenant_slug).into_owned(),
             service: escape::one_line(&place(&entry, origin)).into_owned(),
@@ -108,14 +104,27 @@ impl Table {
         }
         Ok(())
     }
+}
 
-    fn time(&self, time_us: i64) -> String {
-        let Ok(time) = Timestamp::from_microsecond(time_us) else { return format!("{time_us} us") };
-        let zoned = time.to_zoned(self.zone.clone());
-        let format =
-            if self.zone == TimeZone::UTC { "%Y-%m-%dT%H:%M:%S%.3fZ" } else { "%Y-%m-%d %H:%M:%S%.3f" };
-        zoned.strftime(format).to_string()
+impl TimeZoneChoice {
+    pub fn zone(self) -> TimeZone {
+        match self {
+            TimeZoneChoice::Utc => TimeZone::UTC,
+            TimeZoneChoice::Local => TimeZone::system(),
+        }
     }
+
+    pub fn show(self, time_us: i64) -> String {
+        time(&self.zone(), time_us)
+    }
+}
+
+/// A local time names its offset: an hour that a clock change repeats is two hours.
+fn time(zone: &TimeZone, time_us: i64) -> String {
+    let Ok(time) = Timestamp::from_microsecond(time_us) else { return format!("{time_us} us") };
+    let zoned = time.to_zoned(zone.clone());
+    let format = if *zone == TimeZone::UTC { "%Y-%m-%dT%H:%M:%S%.3fZ" } else { "%Y-%m-%d %H:%M:%S%.3f%:z" };
+    zoned.strftime(format).to_string()
 }
 
 /// The service and, where it says more, the container; else what names the place best.
@@ -204,4 +213,29 @@ fn head(text: &str) -> &str {
 
 fn head_bytes(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(CELL_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_hour_is_told_apart() {
+        let us = |text: &str| text.parse::<Timestamp>().unwrap().as_microsecond();
+        let cases = [
+            ("Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25 02:30:00.000+02:00"),
+            ("Europe/Berlin", "2026-10-25T01:30:00Z", "2026-10-25 02:30:00.000+01:00"),
+            ("America/New_York", "2026-11-01T05:30:00.25Z", "2026-11-01 01:30:00.250-04:00"),
+            ("America/New_York", "2026-11-01T06:30:00.25Z", "2026-11-01 01:30:00.250-05:00"),
+            // Half an hour, and zones that change without a summer.
+            ("Australia/Lord_Howe", "2026-04-04T14:45:00Z", "2026-04-05 01:45:00.000+11:00"),
+            ("Australia/Lord_Howe", "2026-04-04T15:15:00Z", "2026-04-05 01:45:00.000+10:30"),
+            ("Asia/Kathmandu", "2026-01-01T00:00:00Z", "2026-01-01 05:45:00.000+05:45"),
+        ];
+        for (zone, at, expected) in cases {
+            let zone = TimeZone::get(zone).expect("the zone's data");
+            assert_eq!(time(&zone, us(at)), expected);
+        }
+        assert_eq!(time(&TimeZone::UTC, us("2026-10-25T00:30:00Z")), "2026-10-25T00:30:00.000Z");
+    }
 }

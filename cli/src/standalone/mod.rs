@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use cordwood_agent::config::FileInput;
 use cordwood_service::{Failure, shutdown_signal};
-use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::{audit, migrate};
 use tokio_util::sync::CancellationToken;
 
@@ -79,7 +79,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     };
     let files = run.file_inputs(&inputs).map_err(Failure::Run)?;
     let state_dir = run.state_dir(&data_dir).await?;
-    let before = audit::streams(&run.database.store, &TenantScope::All(AdminReason::Standalone))
+    let before = audit::streams(&run.database.store, &Scope::all(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
@@ -199,8 +199,7 @@ impl Run {
         if files.is_empty() {
             return;
         }
-        let Ok(streams) =
-            audit::streams(&self.database.store, &TenantScope::All(AdminReason::Standalone)).await
+        let Ok(streams) = audit::streams(&self.database.store, &Scope::all(AdminReason::Standalone)).await
         else {
             return;
         };
@@ -218,7 +217,7 @@ impl Run {
     }
 
     async fn summary(&self, before: &[audit::StreamAudit]) -> Result<String, cordwood_store::StoreError> {
-        let after = audit::streams(&self.database.store, &TenantScope::All(AdminReason::Standalone)).await?;
+        let after = audit::streams(&self.database.store, &Scope::all(AdminReason::Standalone)).await?;
         let sum = |streams: &[audit::StreamAudit]| {
             let mut total = cordwood_store::commit::StreamCounts::default();
             streams.iter().for_each(|stream| total += stream.counts);

@@ -25,7 +25,7 @@ fn shown(record: &Record<'_>, origin: &Origin) -> Value {
 #[test]
 fn a_line_of_text_has_what_is_known_and_nothing_else() {
     let expected = json!({
-        "id": "2-ff-3", "timestamp": "2026-11-21T02:24:31.123456Z", "level": "INFO", "category": "system",
+        "id": "1795227871123456.2-ff-3", "timestamp": "2026-11-21T02:24:31.123456Z", "level": "INFO", "category": "system",
         "tenantId": "unassigned", "tenantSlug": "unassigned", "message": "hello", "stream": "stdout",
     });
     assert_eq!(shown(&record(b"hello"), &Origin::default()), expected);
@@ -54,7 +54,7 @@ fn a_record_with_everything() {
     record.flags = record.flags | Flags::STDERR | Flags::TRUNCATED;
     // What the cluster says otherwise stays visible, in data, as what the body said.
     let expected = r#"{
-        "id": "2-ff-3", "timestamp": "2026-11-21T02:24:31.123456Z", "originalTimestamp": "1970-01-01T00:00:00.000000Z",
+        "id": "1795227871123456.2-ff-3", "timestamp": "2026-11-21T02:24:31.123456Z", "originalTimestamp": "1970-01-01T00:00:00.000000Z",
         "level": "ERROR", "category": "audit", "tenantId": "42", "tenantSlug": "acme", "userId": "1", "sessionId": "s",
         "impersonatorId": "i", "requestId": "r", "traceId": "t", "spanId": "p", "service": "shop", "source": "api",
         "action": "pay", "file": "a.rs", "line": 7, "function": "f", "logger": "l", "taskId": "k", "plugin": "g", "pid": 12,

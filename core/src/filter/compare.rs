@@ -61,7 +61,7 @@ pub(super) fn compare(subject: Subject<'_>, op: Op, value: &Value) -> Result<Exp
         }
         Name::Id => {
             only_equal("id")?;
-            Test::Id(value.text.parse::<RecordId>().map_err(|e| error(value.at, e.to_string()))?)
+            return id_test(op, &value.text, value.at);
         }
         Name::Category => {
             only_equal("category")?;
@@ -302,6 +302,25 @@ fn choice(value: &Value, yes: &str, no: &str) -> Result<bool, FilterError> {
         text if text.eq_ignore_ascii_case(no) => Ok(false),
         text => Err(error(value.at, format!("{text:?} is neither {yes} nor {no}"))),
     }
+}
+
+/// `<time>.<record id>` is a record's permanent name, which says where it lies in time; the record id alone names it too.
+fn id_test(op: Op, value: &str, at: usize) -> Result<Expr, FilterError> {
+    let (time, id) = match value.split_once('.') {
+        Some((time, id)) => (Some(time), id),
+        None => (None, value),
+    };
+    let id = Expr::Test(Test::Id(id.parse::<RecordId>().map_err(|e| error(at, e.to_string()))?));
+    let test = match time {
+        Some(time) => {
+            let time_us = time.parse::<i64>().map_err(|_| {
+                error(at, format!("{time:?} before the record id is no time in microseconds since 1970"))
+            })?;
+            Expr::And(vec![Expr::Test(Test::Time { from_us: time_us, to_us: time_us }), id])
+        }
+        None => id,
+    };
+    Ok(if op == Op::NotEqual { not(test) } else { test })
 }
 
 /// A time stands for the whole of what it names: `time=2026-11-21` is that day, `time<=...T06:00` includes that minute.

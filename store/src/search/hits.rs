@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use cordwood_core::block::{Block, BlockError};
 use cordwood_core::filter::{Filter, Screen};
-use cordwood_core::identity::RecordId;
 use cordwood_core::origin::{Origin, OriginId};
 use tokio_postgres::Transaction;
 
+use super::fetch::Payload;
+use super::list::Candidate;
+use super::page::{Cursor, Direction, Found, OwnedRecord};
 use super::scan::Scanned;
-use super::{Cursor, Found, OwnedRecord};
-use crate::candidates::{Candidate, Payload, Wanted};
+use super::wanted::Wanted;
 use crate::error::StoreError;
 use crate::origins;
 
@@ -25,7 +26,7 @@ const PAGE_BYTES_MAX: usize = 32 << 20;
 /// Origins known at a time: a search over a long time meets those of every pod there was.
 const ORIGINS_MAX: usize = 10_000;
 
-/// A search under way: the best records so far, by (time, id).
+/// A search under way: the first records of its direction so far, by (time, id).
 pub(super) struct Hits {
     filter: Filter,
     pub wanted: Arc<Wanted>,
@@ -33,7 +34,7 @@ pub(super) struct Hits {
     best: BTreeMap<Cursor, OwnedRecord>,
     /// Of the bodies.
     bytes: usize,
-    /// Older records had to go for lack of room: from then on the page takes none below its last.
+    /// Records had to go for lack of room: from then on the page takes none beyond its last.
     overflowed: bool,
     origins: HashMap<OriginId, Origin>,
     pub blocks_read: usize,
@@ -59,11 +60,15 @@ impl Hits {
 
     /// The last record of a full page.
     fn last(&self) -> Option<Cursor> {
-        self.best.first_key_value().map(|(last, _)| *last).filter(|_| self.is_full())
+        let last = match self.wanted.direction {
+            Direction::NewestFirst => self.best.first_key_value(),
+            Direction::OldestFirst => self.best.last_key_value(),
+        };
+        last.map(|(last, _)| *last).filter(|_| self.is_full())
     }
 
-    /// Blocks that end below this cannot add to a full page.
-    fn floor_us(&self) -> Option<i64> {
+    /// Blocks that lie beyond this cannot add to a full page.
+    fn end_us(&self) -> Option<i64> {
         self.last().map(|last| last.time_us)
     }
 
@@ -73,29 +78,34 @@ impl Hits {
             self.bytes -= twin.body.len();
         }
         while self.best.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.best.len() > 1) {
-            let Some((_, oldest)) = self.best.pop_first() else { return };
-            self.bytes -= oldest.body.len();
+            let last = match self.wanted.direction {
+                Direction::NewestFirst => self.best.pop_first(),
+                Direction::OldestFirst => self.best.pop_last(),
+            };
+            let Some((_, last)) = last else { return };
+            self.bytes -= last.body.len();
             self.overflowed = true;
         }
     }
 
-    /// The first of these, few at first, but no further than the page can need: what lies below its last hit is not fetched.
+    /// The first of these, few at first, but no further than the page can need: what lies beyond its last hit is not fetched.
     pub fn needed<'b>(&self, blocks: &'b [Candidate]) -> &'b [Candidate] {
         let count = (self.blocks_read + FETCH_MIN).min(FETCH_MAX);
-        let floor = self.floor_us();
-        let above = |block: &&Candidate| floor.is_none_or(|floor| block.time_to_us >= floor);
+        let (direction, end) = (self.wanted.direction, self.end_us());
+        let within =
+            |block: &&Candidate| end.is_none_or(|end| !direction.is_before(end, block.edge_us(direction)));
         let mut bytes = 0;
         let fits = |block: &&Candidate| {
             let first = bytes == 0;
             bytes += block.raw_bytes;
             first || bytes <= FETCH_BYTES_MAX
         };
-        &blocks[..blocks.iter().take(count).take_while(above).take_while(fits).count()]
+        &blocks[..blocks.iter().take(count).take_while(within).take_while(fits).count()]
     }
 
-    /// The page is full and nothing at or below `time_us` can come before its last record.
-    pub fn is_final_above(&self, time_us: i64) -> bool {
-        self.floor_us().is_some_and(|floor| floor > time_us)
+    /// The page is full, and nothing from `time_us` on can come before its last record.
+    pub fn is_final_before(&self, time_us: i64) -> bool {
+        self.end_us().is_some_and(|end| self.wanted.direction.is_before(end, time_us))
     }
 
     /// Searches them on a thread of its own: unpacking is work, and what comes next is fetched meanwhile.
@@ -172,7 +182,9 @@ impl Hits {
             return false;
         }
         let key = Cursor { time_us, id: block.id(record) };
-        self.wanted.after.is_none_or(|after| key < after) && self.last().is_none_or(|last| key >= last)
+        let direction = self.wanted.direction;
+        self.wanted.after.is_none_or(|after| direction.is_before(after, key))
+            && self.last().is_none_or(|last| !direction.is_before(last, key))
     }
 
     fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
@@ -181,29 +193,37 @@ impl Hits {
         }
         let record = block.record(record)?;
         let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
-        if self.filter.matches(&record, origin) {
+        if self.wanted.scope.sees(record.flags, origin) && self.filter.matches(&record, origin) {
             self.insert(OwnedRecord::of(&record));
         }
         Ok(())
     }
 
     pub fn into_found(self, scanned: Scanned) -> Found {
-        let is_full = self.is_full();
-        let mut records: Vec<OwnedRecord> = self.best.into_values().rev().collect();
-        let mut cursor = None;
+        let (is_full, direction) = (self.is_full(), self.wanted.direction);
+        let mut records: Vec<OwnedRecord> = self.best.into_values().collect();
+        if direction == Direction::NewestFirst {
+            records.reverse();
+        }
+        let (mut cursor, mut searched_to_us) = (None, None);
         if is_full && scanned.complete {
             cursor = records.last().map(OwnedRecord::cursor);
-        } else if let (false, Some(above_us)) = (scanned.complete, scanned.stopped_above_us) {
-            // Records at or below where the scan stopped are not final: they come with the next page.
-            records.retain(|record| record.time_us > above_us);
-            let everything_at =
-                RecordId { topic_partition: u32::MAX, kafka_offset: u64::MAX, index: u32::MAX };
-            cursor = Some(Cursor { time_us: above_us, id: everything_at });
+            searched_to_us = cursor.map(|cursor| cursor.time_us);
+        } else if let (false, Some(at_us)) = (scanned.complete, scanned.stopped_at_us) {
+            // Records from where the scan stopped are not final: they come with the next page.
+            records.retain(|record| direction.is_before(record.time_us, at_us));
+            cursor = Some(match direction {
+                Direction::NewestFirst => Cursor::end_of(at_us),
+                Direction::OldestFirst => Cursor::end_of(at_us.saturating_sub(1)),
+            });
+            searched_to_us = Some(at_us);
         }
         let mut origins = self.origins;
         let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         origins.retain(|id, _| used.contains(id));
-        Found { records, origins, cursor, complete: scanned.complete, blocks_read: self.blocks_read }
+        let (complete, blocks_read) = (scanned.complete, self.blocks_read);
+        let unindexed = self.wanted.unindexed.clone();
+        Found { records, origins, cursor, complete, searched_to_us, unindexed, blocks_read }
     }
 }
 

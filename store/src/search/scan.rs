@@ -1,14 +1,18 @@
-//! In which order a search looks at blocks, and when it may stop.
+//! In which order a search reads blocks, and when it may stop.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join;
 use tokio_postgres::Transaction;
 
+use super::fetch::{meeting, payloads, postings};
+use super::ground;
 use super::hits::Hits;
-use crate::candidates::{self, Candidate, Lists};
+use super::list::Candidate;
+use super::order::{LEAVES_MAX, Order};
+use super::session::{Session, is_too_slow};
 use crate::error::StoreError;
 
 /// A search that has read so many blocks is likely to need more: the next are fetched while these are searched, and postings
@@ -20,33 +24,75 @@ const POSTINGS_MAX: usize = 1024;
 const POSTINGS_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a scan ended.
+#[derive(Debug)]
 pub(super) struct Scanned {
-    /// Nothing below was looked at: `None` when there is nothing below.
-    pub stopped_above_us: Option<i64>,
+    /// Nothing from here on in the direction was looked at: `None` when nothing is there.
+    pub stopped_at_us: Option<i64>,
     /// The time did not run out.
     pub complete: bool,
 }
 
-/// All candidate blocks, newest first, until the page is final or the time is over.
+/// All candidate blocks in the order of the search, until the page is final or the time is over.
 pub(super) async fn scan(
-    transaction: &Transaction<'_>,
+    session: &mut Session<'_>,
     mut hits: Hits,
     deadline: Instant,
 ) -> Result<(Hits, Scanned), StoreError> {
     let wanted = Arc::clone(&hits.wanted);
-    let scan = Scan { transaction, deadline };
-    let mut lists = Lists::new(&wanted);
-    while let Some(list) = lists.next(transaction).await? {
-        let mut ended;
-        (hits, ended) = scan.list(hits, list.into()).await?;
-        if let (None, Some(time_us)) = (&ended, lists.next_below_us()) {
-            ended = scan.ends_above(&hits, time_us);
+    let scan = Scan { transaction: session.transaction, deadline };
+    let mut order = Order::new(&wanted, ground::chunks(session.transaction, &wanted).await?);
+    loop {
+        let batch = match order.next(session).await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok((hits, Scanned { stopped_at_us: None, complete: true })),
+            Err(error) if is_too_slow(&error) => {
+                session.let_go().await?;
+                let next_at_us = order.next_at_us().filter(|time_us| wanted.is_past_begin(*time_us));
+                match next_at_us {
+                    _ if order.shrink() => Vec::new(),
+                    // What was found so far is not lost; the next page says what is wrong beyond.
+                    Some(time_us) => {
+                        return Ok((hits, Scanned { stopped_at_us: Some(time_us), complete: false }));
+                    }
+                    None => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        let mut ended = None;
+        for (tables, blocks) in by_tables(batch) {
+            session.make_room(tables).await?;
+            (hits, ended) = scan.blocks(hits, blocks).await?;
+            if ended.is_some() {
+                break;
+            }
+        }
+        if let (None, Some(time_us)) = (&ended, order.next_at_us()) {
+            ended = scan.ends_at(&hits, time_us);
         }
         if let Some(scanned) = ended {
             return Ok((hits, scanned));
         }
     }
-    Ok((hits, Scanned { stopped_above_us: None, complete: true }))
+}
+
+/// The same in parts that lie in a bounded number of tables, with that number.
+fn by_tables(blocks: Vec<Candidate>) -> Vec<(usize, VecDeque<Candidate>)> {
+    let mut parts: Vec<(usize, VecDeque<Candidate>)> = Vec::new();
+    let mut tables = HashSet::new();
+    for block in blocks {
+        let is_new = !tables.contains(&block.table);
+        if parts.is_empty() || (is_new && tables.len() >= LEAVES_MAX) {
+            tables.clear();
+            parts.push((0, VecDeque::new()));
+        }
+        tables.insert(block.table.clone());
+        if let Some((count, part)) = parts.last_mut() {
+            *count = tables.len();
+            part.push_back(block);
+        }
+    }
+    parts
 }
 
 struct Scan<'t> {
@@ -55,44 +101,49 @@ struct Scan<'t> {
 }
 
 impl Scan<'_> {
-    /// Whether what lies at `time_us` and below is not to be looked at.
-    fn ends_above(&self, hits: &Hits, time_us: i64) -> Option<Scanned> {
-        let complete = hits.is_final_above(time_us);
-        // Something is always read, however short the time, and below where this page began: blocks that reach across a
-        // cursor are read again with every page, and a cursor among them would not move.
-        let may_end = hits.blocks_read > 0 && time_us < hits.wanted.to_us();
-        let is_late = || may_end && Instant::now() >= self.deadline;
-        (complete || is_late()).then_some(Scanned { stopped_above_us: Some(time_us), complete })
+    /// Whether what lies from `time_us` on is not to be looked at. The time may run out as soon as the search has made way since
+    /// its page began, also where nothing was read: each statement is a bounded one. Blocks that reach across a cursor are read
+    /// again with every page, and a cursor among them would not move.
+    fn ends_at(&self, hits: &Hits, time_us: i64) -> Option<Scanned> {
+        let complete = hits.is_final_before(time_us);
+        let is_late = || hits.wanted.is_past_begin(time_us) && Instant::now() >= self.deadline;
+        (complete || is_late()).then_some(Scanned { stopped_at_us: Some(time_us), complete })
     }
 
-    /// The blocks of one list: the first as they are; when many have to be looked at, those that postings let through.
-    async fn list(
+    /// The same before blocks that were listed: something of them is read, however short the time.
+    fn ends_before(&self, hits: &Hits, block: &Candidate) -> Option<Scanned> {
+        let ended = self.ends_at(hits, block.edge_us(hits.wanted.direction))?;
+        (ended.complete || hits.blocks_read > 0).then_some(ended)
+    }
+
+    /// The first as they are; when many have to be looked at, those that postings let through.
+    async fn blocks(
         &self,
         hits: Hits,
-        mut list: VecDeque<Candidate>,
+        mut blocks: VecDeque<Candidate>,
     ) -> Result<(Hits, Option<Scanned>), StoreError> {
         let wanted = Arc::clone(&hits.wanted);
         let as_they_are =
             if wanted.has_to_meet() { AHEAD_FROM.saturating_sub(hits.blocks_read) } else { usize::MAX };
-        let first = list.drain(..as_they_are.min(list.len())).collect();
+        let first = blocks.drain(..as_they_are.min(blocks.len())).collect();
         let (mut hits, mut ended) = self.read(hits, first).await?;
         let mut looked_at = 0;
-        let mut next = to_look_at(&mut list, looked_at);
-        let mut postings = candidates::postings(self.transaction, &next).await?;
+        let mut next = to_look_at(&mut blocks, looked_at);
+        let mut told = postings(self.transaction, &next).await?;
         while let (None, Some(first)) = (&ended, next.first()) {
-            ended = self.ends_above(&hits, first.time_to_us);
+            ended = self.ends_before(&hits, first);
             if ended.is_some() {
                 break;
             }
             looked_at += next.len();
-            let these = std::mem::replace(&mut next, to_look_at(&mut list, looked_at));
+            let these = std::mem::replace(&mut next, to_look_at(&mut blocks, looked_at));
             // The postings of the next are on their way while these are read.
-            let (ahead, read) = join(candidates::postings(self.transaction, &next), async {
-                self.read(hits, candidates::meeting(&wanted, these, &postings)).await
+            let (ahead, read) = join(postings(self.transaction, &next), async {
+                self.read(hits, meeting(&wanted, these, &told)).await
             })
             .await;
             (hits, ended) = read?;
-            postings = ahead?;
+            told = ahead?;
         }
         Ok((hits, ended))
     }
@@ -105,20 +156,19 @@ impl Scan<'_> {
         let mut rest = &blocks[..];
         let mut fetched = None;
         while let Some(next) = rest.first() {
-            let ended = self.ends_above(&hits, next.time_to_us);
+            let ended = self.ends_before(&hits, next);
             if ended.is_some() {
                 return Ok((hits, ended));
             }
-            let payloads = match fetched.take() {
+            let these = match fetched.take() {
                 Some(payloads) => payloads,
-                None => candidates::payloads(self.transaction, hits.needed(rest)).await?,
+                None => payloads(self.transaction, hits.needed(rest)).await?,
             };
-            rest = &rest[payloads.len()..];
-            let many = hits.blocks_read + payloads.len() >= AHEAD_FROM;
+            rest = &rest[these.len()..];
+            let many = hits.blocks_read + these.len() >= AHEAD_FROM;
             let ahead = if many { hits.needed(rest) } else { &[] };
             let (searched, next) =
-                join(hits.take(self.transaction, payloads), candidates::payloads(self.transaction, ahead))
-                    .await;
+                join(hits.take(self.transaction, these), payloads(self.transaction, ahead)).await;
             hits = searched?;
             fetched = Some(next?).filter(|next| !next.is_empty());
         }

@@ -11,7 +11,7 @@ use cordwood_core::filter;
 use cordwood_generator::Stream;
 use cordwood_store::Store;
 use cordwood_store::connect::Settings;
-use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::search::{OwnedRecord, Page, TimeRange, search};
 use cordwood_tests::env::{NodeOptions, image, wait_for};
 use cordwood_tests::http::metric;
@@ -245,7 +245,7 @@ async fn quiet_a_service(release: &Release, store: &Store) -> Result<()> {
 /// Records below ERROR of the noisy service, newest first; of `range` (microseconds) all, else the newest.
 async fn below_error(store: &Store, range: Option<(i64, i64)>) -> Result<Vec<OwnedRecord>> {
     let filter = filter::parse("namespace:noisy level<error").map_err(|error| anyhow::anyhow!("{error}"))?;
-    let scope = TenantScope::All(AdminReason::Audit);
+    let scope = Scope::all(AdminReason::Audit);
     let page = Page::first(if range.is_some() { 10_000 } else { 1 });
     let range =
         range.map_or(TimeRange::default(), |(from, to)| TimeRange { from_us: Some(from), to_us: Some(to) });
@@ -323,7 +323,7 @@ async fn round(
     highest: &mut BTreeMap<String, u64>,
 ) -> Result<()> {
     let filter = filter::parse("namespace:shop").map_err(|error| anyhow::anyhow!("{error}"))?;
-    let scope = TenantScope::All(AdminReason::Audit);
+    let scope = Scope::all(AdminReason::Audit);
     let mut streams = BTreeMap::<String, BTreeMap<u64, i64>>::new();
     let mut page = Page::first(5_000);
     loop {

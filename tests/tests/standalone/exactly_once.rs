@@ -149,7 +149,7 @@ fn pages_follow_each_other_without_gap_or_overlap() -> Result<()> {
         bodies.extend(page.iter().map(|line| line[..line.len() - 1].to_vec()));
         cursor = ran
             .stderr
-            .split("--after ")
+            .split("--cursor ")
             .nth(1)
             .map(|rest| rest.split_whitespace().next().unwrap_or_default().to_owned());
         if cursor.is_none() {

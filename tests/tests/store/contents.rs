@@ -5,7 +5,7 @@ use cordwood_core::retention::ClassId;
 use cordwood_core::retention::step::{LeafRef, Planned, Step};
 use cordwood_store::contents;
 use cordwood_store::ddl::{self, DdlSession, Loop};
-use cordwood_store::scope::TenantScope;
+use cordwood_store::scope::Scope;
 use cordwood_tests::env::Postgres;
 use tokio_postgres::Client;
 
@@ -50,7 +50,7 @@ async fn what_is_noted_of_a_partition_is_what_it_holds() -> Result<()> {
     running.task.await??;
     let all = contents::classes_of(&client, &ALL).await?.context("not known")?;
     ensure!(!all.is_empty());
-    let nobody = TenantScope::Tenants(vec!["nobody".to_owned()]);
+    let nobody = Scope::of_tenants(["nobody".to_owned()]);
     ensure!(contents::classes_of(&client, &nobody).await? == Some(Vec::new()));
 
     // A sealer of an older version notes nothing: what is noted is not all, and says so.

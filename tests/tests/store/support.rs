@@ -104,8 +104,13 @@ pub async fn classes(client: &Client) -> Result<()> {
 /// Hourly leaves of all classes around now.
 pub async fn leaves(client: &Client, hours_back: i64, hours_ahead: i64) -> Result<()> {
     let this_hour = now_us().div_euclid(HOUR_US);
+    leaves_between(client, this_hour - hours_back, this_hour + hours_ahead).await
+}
+
+/// The same from one hour since 1970 up to another.
+pub async fn leaves_between(client: &Client, from_hour: i64, to_hour: i64) -> Result<()> {
     for class in 1..=4 {
-        for hour in this_hour - hours_back..this_hour + hours_ahead {
+        for hour in from_hour..to_hour {
             let (from, to) = (hour * HOUR_US, (hour + 1) * HOUR_US);
             let (parent, table) = (class_table(ClassId(class)), leaf_table(ClassId(class), from));
             let bound = |us| jiff::Timestamp::from_microsecond(us).map(|t| t.to_string());

@@ -5,7 +5,7 @@ use super::{Figure, figure};
 use anyhow::{Context, Result};
 use cordwood_core::filter;
 use cordwood_store::Store;
-use cordwood_store::scope::{AdminReason, TenantScope};
+use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::search::{Page, TimeRange, search};
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ pub async fn measure(store: &Store, records: u64) -> Result<Vec<Figure>> {
             let began = Instant::now();
             let found = search(
                 store,
-                &TenantScope::All(AdminReason::Audit),
+                &Scope::all(AdminReason::Audit),
                 &filter,
                 TimeRange::default(),
                 Page::first(100),

@@ -1,0 +1,173 @@
+//! One statement that lists blocks without their payloads, in the order of time, under tenant scope, time, levels and the bloom
+//! filters. It looks at a bounded number of blocks, whatever it finds among them.
+
+use tokio_postgres::Transaction;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::page::Direction;
+use super::wanted::{Wanted, timestamp};
+use crate::error::StoreError;
+
+/// For the transaction of a search. Blocks come in the order of the indexes, so that a list ends with its limit.
+pub(super) const SETTINGS: &str =
+    "set local enable_sort = off; set local max_parallel_workers_per_gather = 0; set local jit = off";
+/// Fresh blocks of a ring that are looked for one by one.
+const FRESH_MAX: usize = 512;
+
+/// A block that may hold hits.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub id: i64,
+    pub time_from_us: i64,
+    pub time_to_us: i64,
+    /// Unpacked.
+    pub raw_bytes: u64,
+    /// 0: it has none.
+    pub postings_bytes: u64,
+    /// The table that it lies in, quoted, and the place there.
+    pub table: String,
+    pub ctid: String,
+}
+
+impl Candidate {
+    /// None of its records comes before this in the direction.
+    pub fn edge_us(&self, direction: Direction) -> i64 {
+        match direction {
+            Direction::NewestFirst => self.time_to_us,
+            Direction::OldestFirst => self.time_from_us,
+        }
+    }
+}
+
+/// Which blocks a statement looks at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    /// The classes of sealed ones; `None`: fresh ones.
+    pub classes: Option<&'a [i32]>,
+    /// They end between these times, inclusive.
+    pub ends_from_us: i64,
+    pub ends_to_us: i64,
+    /// And begin at this time or before.
+    pub begins_to_us: i64,
+    /// Beyond this (time to, id) in the direction.
+    pub beyond: Option<(i64, i64)>,
+    /// So many of them.
+    pub rows: usize,
+}
+
+/// What a statement saw.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub candidates: Vec<Candidate>,
+    /// Where it stopped because it had looked at as many as it may; `None`: it saw all.
+    pub stopped_at: Option<(i64, i64)>,
+}
+
+/// Which rows of a ring can be fresh. Rings hold rows that are waste long before they are emptied: unless the fresh ones are many,
+/// nothing older than the oldest of them is looked at.
+fn not_older_than_fresh(ring: i16) -> String {
+    format!(
+        "time_to >= (select case when count(*) < {FRESH_MAX} then coalesce(min(time_to), 'infinity') else '-infinity' end \
+                     from (select few.time_to from seals s cross join lateral ( \
+                             select time_to from ring_{ring} where lane = s.lane and seq > s.upto \
+                             order by seq limit {FRESH_MAX}) few \
+                           limit {FRESH_MAX}) few)"
+    )
+}
+
+/// The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
+const IS_FRESH: &str = "seq > ((select array_agg(upto order by lane) from seals))[lane + 1]";
+
+fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
+    let (order, beyond) = match wanted.direction {
+        Direction::NewestFirst => ("time_to desc, id desc", "time_to <= $5 and (time_to, id) < ($5, $6)"),
+        Direction::OldestFirst => ("time_to, id", "time_to >= $5 and (time_to, id) > ($5, $6)"),
+    };
+    let mut place = "time_to >= $1 and time_to <= $7".to_owned();
+    if look.beyond.is_some() {
+        // The first half is for the planner, which then leaves out table partitions.
+        place.push_str(&format!(" and {beyond}"));
+    }
+    if wanted.one_tenant() {
+        place.push_str(" and tenant = ($4::text[])[1]");
+    }
+    let (rows, conditions) = (look.rows, wanted.conditions());
+    // Whether a block is a hit is asked of each that the limit lets through, in the place where the limit counts: so much is read
+    // and no more, also when nothing is hit.
+    let branch = |table: &str, place: &str, postings: &str, hit: &str| {
+        format!(
+            "(select id, time_from, time_to, tableoid as relation, ctid as place, raw_bytes, {postings} as postings_bytes, \
+             ({hit}) as hit from {table} where {place} order by {order} limit {rows})"
+        )
+    };
+    let branches: Vec<String> = match look.classes {
+        // As constants: the planner leaves out table partitions before it locks them.
+        Some(classes) => vec![branch(
+            "blocks",
+            &format!("class in ({}) and {place}", numbers(classes)),
+            "coalesce(octet_length(postings), 0)",
+            &conditions,
+        )],
+        None => (0..crate::ring::RINGS)
+            .map(|ring| {
+                let place = format!("{} and {place}", not_older_than_fresh(ring));
+                branch(&format!("ring_{ring}"), &place, "0", &format!("{IS_FRESH} and {conditions}"))
+            })
+            .collect(),
+    };
+    format!(
+        "select id, time_from, time_to, relation::regclass::text, place::text, raw_bytes, postings_bytes, hit, n \
+         from (select *, row_number() over () as n from ({}) looked_at order by {order} limit {rows}) numbered \
+         where hit or n = {rows}",
+        match &branches[..] {
+            [one] => format!("select * from {one} one"),
+            all =>
+                format!("select * from ({}) together order by {order} limit {rows}", all.join(" union all ")),
+        }
+    )
+}
+
+fn numbers(classes: &[i32]) -> String {
+    classes.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn list(
+    transaction: &Transaction<'_>,
+    wanted: &Wanted,
+    look: Look<'_>,
+) -> Result<Listed, StoreError> {
+    let sql = statement(wanted, &look);
+    let (from, to) = (timestamp(look.ends_from_us)?, timestamp(look.ends_to_us)?);
+    let begins_to = timestamp(look.begins_to_us)?;
+    let mask = i16::from(wanted.level_mask);
+    let tenants = wanted.tenants.clone().unwrap_or_default();
+    let (time, id) = look.beyond.unwrap_or_default();
+    let time = timestamp(time)?;
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&from, Type::TIMESTAMPTZ),
+        (&begins_to, Type::TIMESTAMPTZ),
+        (&mask, Type::INT2),
+        (&tenants, Type::TEXT_ARRAY),
+        (&time, Type::TIMESTAMPTZ),
+        (&id, Type::INT8),
+        (&to, Type::TIMESTAMPTZ),
+    ];
+    let rows = transaction
+        .query_typed(&sql, &parameters)
+        .await
+        .map_err(StoreError::sql("list", "candidate blocks"))?;
+    let time = |row: &tokio_postgres::Row, column| row.get::<_, jiff::Timestamp>(column).as_microsecond();
+    let last = rows.last().filter(|row| row.get::<_, i64>(8) == look.rows as i64);
+    let stopped_at = last.map(|row| (time(row, 2), row.get(0)));
+    let hits = rows.iter().filter(|row| row.get::<_, bool>(7));
+    let candidates = hits.map(|row| Candidate {
+        id: row.get(0),
+        time_from_us: time(row, 1),
+        time_to_us: time(row, 2),
+        table: row.get(3),
+        ctid: row.get(4),
+        raw_bytes: row.get::<_, i64>(5).max(0).unsigned_abs(),
+        postings_bytes: row.get::<_, i32>(6).max(0).unsigned_abs().into(),
+    });
+    Ok(Listed { candidates: candidates.collect(), stopped_at })
+}

@@ -1,0 +1,285 @@
+//! All candidates in the order of a search. Fresh blocks and the sealed ones of each chunk of classes are streams of their own, listed
+//! by bounded statements; what the stream that has come least far may still bring keeps the others' blocks waiting.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::ground::{Chunk, end_above};
+use super::list::{Candidate, Listed, Look, list};
+use super::page::Direction;
+use super::session::Session;
+use super::wanted::{TIME_MAX_US, Wanted};
+use crate::error::StoreError;
+
+/// Blocks that a statement looks at: few first, more while it is quick.
+const ROWS_FIRST: usize = 256;
+const ROWS_MIN: usize = 16;
+const ROWS_MAX: usize = 32_768;
+const QUICK: Duration = Duration::from_millis(100);
+const SLOW: Duration = Duration::from_millis(500);
+/// Table partitions of a window: few first, because planning a statement over many costs more than running it.
+const LEAVES_FIRST: usize = 32;
+pub(super) const LEAVES_MAX: usize = 128;
+/// Blocks of a window upwards that are kept; more of them make it a shorter one.
+const WINDOW_BLOCKS_MAX: usize = 2_048;
+
+pub(super) struct Order<'w> {
+    wanted: &'w Wanted,
+    streams: Vec<Stream>,
+    /// Listed, but blocks that come before them may still be.
+    held: Vec<Candidate>,
+}
+
+impl<'w> Order<'w> {
+    pub fn new(wanted: &'w Wanted, chunks: Vec<Chunk>) -> Order<'w> {
+        let sources = std::iter::once(None).chain(chunks.into_iter().map(Some));
+        let streams = sources.map(|chunk| Stream::new(chunk, wanted)).collect();
+        Order { wanted, streams, held: Vec::new() }
+    }
+
+    /// What came with the next statement, perhaps nothing; `None` when there is nothing beyond.
+    pub async fn next(&mut self, session: &mut Session<'_>) -> Result<Option<Vec<Candidate>>, StoreError> {
+        let Some(stream) = self.behind() else { return Ok(None) };
+        let listed = self.streams[stream].list(session, self.wanted).await?;
+        self.held.extend(listed);
+        Ok(Some(self.ready()))
+    }
+
+    /// None of the blocks that are still to come has a record before this; `None` when there are none.
+    pub fn next_at_us(&self) -> Option<i64> {
+        self.behind().map(|stream| self.streams[stream].frontier_us)
+    }
+
+    /// After a statement took too long: the next is to do less. False: it cannot.
+    pub fn shrink(&mut self) -> bool {
+        self.behind().is_some_and(|stream| self.streams[stream].shrink(self.wanted.direction))
+    }
+
+    /// The stream that has come least far.
+    fn behind(&self) -> Option<usize> {
+        let direction = self.wanted.direction;
+        let left = self.streams.iter().enumerate().filter(|(_, stream)| !stream.is_done);
+        let first = left.reduce(|first, other| {
+            if direction.is_before(other.1.frontier_us, first.1.frontier_us) { other } else { first }
+        });
+        first.map(|(place, _)| place)
+    }
+
+    fn ready(&mut self) -> Vec<Candidate> {
+        let (direction, limit) = (self.wanted.direction, self.next_at_us());
+        let is_ready = |block: &Candidate| {
+            limit.is_none_or(|limit| direction.is_before(block.edge_us(direction), limit))
+        };
+        let (mut ready, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(is_ready);
+        self.held = held;
+        ready.sort_by_key(|block| block.edge_us(direction));
+        if direction == Direction::NewestFirst {
+            ready.reverse();
+        }
+        ready
+    }
+}
+
+/// The fresh blocks, or the sealed ones of some classes.
+struct Stream {
+    /// `None`: the fresh ones.
+    chunk: Option<Chunk>,
+    rows: usize,
+    leaves_max: usize,
+    /// Blocks not listed yet have no record before this.
+    frontier_us: i64,
+    is_done: bool,
+    /// Where the next window begins: downwards its upper end, inclusive.
+    next_us: i64,
+    window: Option<Window>,
+    /// In the window nothing before this (time to, id) is left to be looked at.
+    beyond: Option<(i64, i64)>,
+    /// Blocks that were given out and reach into later windows upwards, and where they end.
+    crossing: HashMap<i64, i64>,
+}
+
+/// A window of time that is being listed.
+#[derive(Debug)]
+struct Window {
+    /// Blocks are looked for by their ends, inclusive.
+    ends_from_us: i64,
+    ends_to_us: i64,
+    begins_to_us: i64,
+    /// Upwards: the blocks so far, and where the window ends, without that.
+    found: Vec<Candidate>,
+    end_us: i64,
+}
+
+impl Stream {
+    fn new(chunk: Option<Chunk>, wanted: &Wanted) -> Stream {
+        let (frontier_us, next_us, leaves_max) = match wanted.direction {
+            Direction::NewestFirst => {
+                let above = |chunk: &Chunk| end_above(&chunk.leaves, wanted.to_us).saturating_sub(1);
+                (i64::MAX, chunk.as_ref().map_or(TIME_MAX_US, above), LEAVES_FIRST)
+            }
+            // Nothing is known before a window has been listed whole.
+            Direction::OldestFirst => (i64::MIN, wanted.from_us, 1),
+        };
+        Stream {
+            chunk,
+            rows: ROWS_FIRST,
+            leaves_max,
+            frontier_us,
+            is_done: false,
+            next_us,
+            window: None,
+            beyond: None,
+            crossing: HashMap::new(),
+        }
+    }
+
+    async fn list(
+        &mut self,
+        session: &mut Session<'_>,
+        wanted: &Wanted,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let (look, leaves) = self.look(wanted);
+        session.make_room(leaves).await?;
+        let began = Instant::now();
+        let listed = list(session.transaction, wanted, look).await?;
+        match began.elapsed() {
+            took if took < QUICK => self.rows = (self.rows * 4).min(ROWS_MAX),
+            took if took > SLOW => self.rows = (self.rows / 2).max(ROWS_MIN),
+            _ => {}
+        }
+        Ok(self.saw(wanted, listed))
+    }
+
+    /// The next statement, and how many table partitions it is over.
+    fn look(&mut self, wanted: &Wanted) -> (Look<'_>, usize) {
+        let window = match self.window.take() {
+            Some(window) => window,
+            None => self.open(wanted),
+        };
+        let window = &*self.window.insert(window);
+        let leaves = |chunk: &Chunk| chunk.leaves_between(window.ends_from_us, window.ends_to_us);
+        let look = Look {
+            classes: self.chunk.as_ref().map(|chunk| &chunk.classes[..]),
+            ends_from_us: window.ends_from_us,
+            ends_to_us: window.ends_to_us,
+            begins_to_us: window.begins_to_us,
+            beyond: self.beyond,
+            rows: self.rows,
+        };
+        (look, self.chunk.as_ref().map_or(0, leaves))
+    }
+
+    /// What the statement saw. Returns the blocks that nothing of this stream comes before.
+    fn saw(&mut self, wanted: &Wanted, listed: Listed) -> Vec<Candidate> {
+        match wanted.direction {
+            Direction::NewestFirst => self.down(wanted, listed),
+            Direction::OldestFirst => self.up(wanted, listed),
+        }
+    }
+
+    fn open(&self, wanted: &Wanted) -> Window {
+        match wanted.direction {
+            Direction::NewestFirst => {
+                let to_us = self.next_us;
+                let from_us = match &self.chunk {
+                    Some(chunk) => chunk.window_down(to_us, wanted.from_us, self.leaves(chunk)),
+                    None => wanted.from_us,
+                };
+                Window {
+                    ends_from_us: from_us,
+                    ends_to_us: to_us,
+                    begins_to_us: wanted.to_us,
+                    found: Vec::new(),
+                    end_us: from_us,
+                }
+            }
+            Direction::OldestFirst => {
+                let end_us = match &self.chunk {
+                    Some(chunk) => chunk.window_up(self.next_us, wanted.to_us, self.leaves(chunk)),
+                    None => wanted.to_us.saturating_add(1),
+                };
+                // Blocks that begin in this window may end after it, but not beyond their table partition.
+                let above = |chunk: &Chunk| end_above(&chunk.leaves, end_us - 1).saturating_sub(1);
+                Window {
+                    ends_from_us: self.next_us,
+                    ends_to_us: self.chunk.as_ref().map_or(TIME_MAX_US, above),
+                    begins_to_us: end_us - 1,
+                    found: Vec::new(),
+                    end_us,
+                }
+            }
+        }
+    }
+
+    /// At least one table partition of each class, which all exist at any time.
+    fn leaves(&self, chunk: &Chunk) -> usize {
+        self.leaves_max.max(chunk.classes.len())
+    }
+
+    fn down(&mut self, wanted: &Wanted, listed: Listed) -> Vec<Candidate> {
+        let Some(window) = &mut self.window else { return listed.candidates };
+        match listed.stopped_at {
+            Some(last) => {
+                self.beyond = Some(last);
+                self.frontier_us = last.0;
+            }
+            None if window.ends_from_us <= wanted.from_us => self.is_done = true,
+            None => {
+                self.next_us = window.ends_from_us - 1;
+                self.frontier_us = self.next_us;
+                self.end_window();
+            }
+        }
+        listed.candidates
+    }
+
+    fn up(&mut self, wanted: &Wanted, listed: Listed) -> Vec<Candidate> {
+        let Some(window) = &mut self.window else { return Vec::new() };
+        let new =
+            |block: &Candidate| block.time_from_us < window.end_us && !self.crossing.contains_key(&block.id);
+        window.found.extend(listed.candidates.into_iter().filter(new));
+        self.beyond = listed.stopped_at;
+        if window.found.len() > WINDOW_BLOCKS_MAX {
+            window.found.sort_by_key(|block| block.time_from_us);
+            let end_us = window.found[WINDOW_BLOCKS_MAX].time_from_us.max(self.next_us + 1);
+            window.end_us = window.end_us.min(end_us);
+            window.begins_to_us = window.end_us - 1;
+            window.found.retain(|block| block.time_from_us < window.end_us);
+        }
+        if listed.stopped_at.is_some() {
+            return Vec::new();
+        }
+        let (found, end_us) = (std::mem::take(&mut window.found), window.end_us);
+        self.crossing.retain(|_, ends_us| *ends_us >= end_us);
+        let crossing = found.iter().filter(|block| block.time_to_us >= end_us);
+        self.crossing.extend(crossing.map(|block| (block.id, block.time_to_us)));
+        (self.next_us, self.frontier_us) = (end_us, end_us);
+        self.is_done = end_us > wanted.to_us;
+        self.end_window();
+        found
+    }
+
+    fn end_window(&mut self) {
+        (self.window, self.beyond) = (None, None);
+        self.leaves_max = (self.leaves_max * 2).min(LEAVES_MAX);
+    }
+
+    fn shrink(&mut self, direction: Direction) -> bool {
+        if self.rows <= ROWS_MIN && self.leaves_max <= 1 {
+            return false;
+        }
+        self.rows = (self.rows / 8).max(ROWS_MIN);
+        self.leaves_max = (self.leaves_max / 8).max(1);
+        self.window = None;
+        match (direction, self.beyond) {
+            // A shorter window goes on where the last list stopped.
+            (Direction::NewestFirst, Some((time_us, _))) => self.next_us = time_us,
+            // Upwards the window begins anew.
+            _ => self.beyond = None,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! What a search asks of a block and of a record before the filter is asked.
+
+use cordwood_core::block::postings::level_token;
+use cordwood_core::filter::Filter;
+use cordwood_core::level::Level;
+use cordwood_core::retention::class::PolicyLevel;
+use cordwood_core::tokens::{Token, TokenClauses, probes_of};
+
+use super::page::{Cursor, Direction, Page, TimeRange};
+use crate::error::StoreError;
+use crate::scope::{self, Scope};
+
+/// PostgreSQL's timestamps reach from 4713 BC to 294276; ours stay well within.
+pub(super) const TIME_MIN_US: i64 = -62_135_596_800_000_000;
+pub(super) const TIME_MAX_US: i64 = 253_402_207_200_000_000;
+/// More namespaces than this in one clause ask too much of SQL; the records are asked all the same.
+const NAMESPACES_MAX: usize = 16;
+
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub scope: Scope,
+    /// `None`: every tenant.
+    pub tenants: Option<Vec<String>>,
+    pub from_us: i64,
+    /// Inclusive.
+    pub to_us: i64,
+    pub level_mask: u8,
+    pub tokens: TokenClauses,
+    /// What is asked for and no index knows.
+    pub unindexed: Vec<String>,
+    pub after: Option<Cursor>,
+    pub direction: Direction,
+}
+
+impl Wanted {
+    /// `None`: nothing can match.
+    pub fn new(scope: &Scope, filter: &Filter, range: TimeRange, page: Page) -> Option<Wanted> {
+        let plan = filter.plan();
+        let mut from_us = range.from_us.unwrap_or(i64::MIN).max(plan.time_from_us).max(TIME_MIN_US);
+        let mut to_us =
+            range.to_us.map_or(i64::MAX, |to| to.saturating_sub(1)).min(plan.time_to_us).min(TIME_MAX_US);
+        if let Some(after) = page.after {
+            match page.direction {
+                Direction::NewestFirst => to_us = to_us.min(after.time_us),
+                Direction::OldestFirst => {
+                    from_us = from_us.max(after.time_us.saturating_add(i64::from(after.is_end())));
+                }
+            }
+        }
+        let tenants = match (scope::tenants(scope), plan.tenants) {
+            (None, tenants) => tenants,
+            (Some(allowed), None) => Some(allowed.to_vec()),
+            (Some(allowed), Some(asked)) => Some(asked.into_iter().filter(|t| allowed.contains(t)).collect()),
+        };
+        let mut tokens = plan.tokens;
+        if let Some(namespaces) = scope::namespaces(scope) {
+            if namespaces.is_empty() {
+                return None;
+            }
+            if namespaces.len() <= NAMESPACES_MAX {
+                let any: Vec<Token> = namespaces.iter().map(|name| Token::origin("namespace", name)).collect();
+                // Both versions of the tokens agree on the names of origins.
+                tokens.current.push(any.clone());
+                tokens.first.push(any);
+            }
+        }
+        if from_us > to_us || plan.level_mask == 0 || tenants.as_ref().is_some_and(Vec::is_empty) {
+            return None;
+        }
+        Some(Wanted {
+            scope: scope.clone(),
+            tenants,
+            from_us,
+            to_us,
+            level_mask: plan.level_mask,
+            tokens,
+            unindexed: plan.unindexed,
+            after: page.after,
+            direction: page.direction,
+        })
+    }
+
+    pub fn has_time(&self, time_us: i64) -> bool {
+        (self.from_us..=self.to_us).contains(&time_us)
+    }
+
+    /// Whether a search that has come to `time_us` has made way since the page began.
+    pub fn is_past_begin(&self, time_us: i64) -> bool {
+        match self.direction {
+            Direction::NewestFirst => time_us < self.to_us,
+            Direction::OldestFirst => time_us > self.from_us,
+        }
+    }
+
+    /// Whether postings can tell more than bloom filters: several things have to meet.
+    pub fn has_to_meet(&self) -> bool {
+        self.tokens.current.len() + usize::from(self.levels().is_some()) >= 2
+    }
+
+    /// The clause of the levels, unless any will do.
+    pub fn levels(&self) -> Option<Vec<Token>> {
+        let asked = || Level::ALL.into_iter().filter(|level| self.level_mask & level.bit() != 0);
+        (asked().count() < Level::ALL.len()).then(|| asked().map(level_token).collect())
+    }
+
+    /// `classes.level` of the retention classes that such records fall into.
+    pub fn class_levels(&self) -> Vec<i16> {
+        let asked = Level::ALL.into_iter().filter(|level| self.level_mask & level.bit() != 0);
+        let mut levels: Vec<i16> = asked.map(|level| PolicyLevel::of(level) as i16).collect();
+        levels.dedup();
+        levels
+    }
+
+    /// One tenant, as an equality: the index on (tenant, time) then gives the order too.
+    pub fn one_tenant(&self) -> bool {
+        self.tenants.as_ref().is_some_and(|tenants| tenants.len() == 1)
+    }
+
+    /// What a block that may hold records satisfies, besides its place in time; `$n` are those of a list's statement.
+    pub fn conditions(&self) -> String {
+        let mut sql = "time_from <= $2 and level_mask & $3 <> 0".to_owned();
+        if self.tenants.is_some() && !self.one_tenant() {
+            sql.push_str(" and tenant = any($4)");
+        }
+        sql.push_str(&in_bloom(&self.tokens));
+        sql
+    }
+}
+
+/// What a block's filter must hold: other words where it was made by the first rules, which its length says
+/// ([`cordwood_core::tokens::TokenVersion::of_bloom`]).
+fn in_bloom(tokens: &TokenClauses) -> String {
+    let (current, first) = (clauses(&tokens.current), clauses(&tokens.first));
+    match (current.is_empty(), tokens.current == tokens.first) {
+        (true, true) => String::new(),
+        (false, true) => format!(" and {current}"),
+        _ => {
+            let or_true = |sql: String| if sql.is_empty() { "true".to_owned() } else { sql };
+            let (current, first) = (or_true(current), or_true(first));
+            format!(" and case when octet_length(bloom) % 2 = 1 then {current} else {first} end")
+        }
+    }
+}
+
+fn clauses(all: &[Vec<Token>]) -> String {
+    let one = |token: &Token| {
+        let bits: Vec<String> = probes_of(token.hash)
+            .iter()
+            .map(|probe| format!("get_bit(bloom, {probe} % (8 * octet_length(bloom))::bigint) = 1"))
+            .collect();
+        format!("({})", bits.join(" and "))
+    };
+    let any = |tokens: &Vec<Token>| format!("({})", tokens.iter().map(one).collect::<Vec<_>>().join(" or "));
+    all.iter().map(any).collect::<Vec<_>>().join(" and ")
+}
+
+pub(super) fn timestamp(time_us: i64) -> Result<jiff::Timestamp, StoreError> {
+    jiff::Timestamp::from_microsecond(time_us.clamp(TIME_MIN_US, TIME_MAX_US))
+        .map_err(|error| StoreError::Invalid(format!("time {time_us}: {error}")))
+}
