@@ -41,7 +41,7 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
     let mut page = Page { limit: 0, after, direction };
     let mut kept: Vec<Found> = Vec::new();
     let mut printed = 0;
-    let (mut ended_by_budget, mut searched_to_us, mut unindexed) = (false, None, Vec::new());
+    let (mut ended_by_budget, mut searched_to_us, mut unindexed): (bool, Option<i64>, Vec<String>);
     loop {
         page.limit = usize::try_from(wanted.min(PAGE_RECORDS_MAX)).unwrap_or(usize::MAX);
         let found =
@@ -52,7 +52,7 @@ pub async fn run(args: QueryArgs, color: ColorChoice) -> Result<Outcome, Failure
         page.after = found.cursor;
         ended_by_budget = !found.complete;
         searched_to_us = found.searched_to_us;
-        unindexed.clone_from(&found.unindexed);
+        unindexed = found.unindexed.clone();
         // The oldest first can only be said when all are there.
         if args.reverse {
             kept.push(found);

@@ -143,7 +143,11 @@ impl Stream {
         let began = Instant::now();
         let listed = list(session.transaction, wanted, look).await?;
         match began.elapsed() {
-            took if took < QUICK => self.rows = (self.rows * 4).min(ROWS_MAX),
+            // What is rare is looked for in larger steps.
+            took if took < QUICK => {
+                let steps = if listed.candidates.is_empty() { 16 } else { 4 };
+                self.rows = (self.rows * steps).min(ROWS_MAX);
+            }
             took if took > SLOW => self.rows = (self.rows / 2).max(ROWS_MIN),
             _ => {}
         }

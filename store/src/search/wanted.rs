@@ -58,7 +58,8 @@ impl Wanted {
                 return None;
             }
             if namespaces.len() <= NAMESPACES_MAX {
-                let any: Vec<Token> = namespaces.iter().map(|name| Token::origin("namespace", name)).collect();
+                let any: Vec<Token> =
+                    namespaces.iter().map(|name| Token::origin("namespace", name)).collect();
                 // Both versions of the tokens agree on the names of origins.
                 tokens.current.push(any.clone());
                 tokens.first.push(any);

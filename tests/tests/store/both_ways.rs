@@ -232,7 +232,7 @@ async fn pages(version: u32) -> Result<()> {
                 anyhow::Ok(())
             }
         });
-        for _ in 0..25 {
+        for _ in 0..10 {
             walk(&store, &all, &mut random).await.with_context(|| format!("generation {generation}"))?;
         }
         stop.store(true, Ordering::Relaxed);

@@ -57,7 +57,7 @@ async fn a_rare_word_in_a_large_store_ends_at_the_budget() -> Result<()> {
     client
         .execute(
             "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
-             select n, 2, 'x', 1, at, at, 4, 1, decode(repeat('00', 64), 'hex'), ''
+             select n, 2, 'x', 1, at, at, 4, 1, decode(repeat('00', 65), 'hex'), ''
                from (select n, now() - interval '2 hours' + n * interval '10 milliseconds' as at
                      from generate_series(1::bigint, $1) n) n",
             &[&BLOCKS],
