@@ -9,7 +9,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-pub use head::{Head, head_of, is_header, level_of_text};
+pub use head::{head_of, is_header, level_of_text};
 pub(crate) use value::level_of_word;
 
 /// Severity of a record. The discriminants are part of the block format and of `level_mask` in PostgreSQL.

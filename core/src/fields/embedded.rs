@@ -17,6 +17,18 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
+/// Without the sequences that end a coloured line.
+fn without_reset(mut text: &[u8]) -> &[u8] {
+    while let Some(front) = text.strip_suffix(b"m")
+        && let Some(escape) = front.iter().rev().take(8).position(|byte| *byte == 0x1b)
+        && let Some(parameters) = front[front.len() - escape..].strip_prefix(b"[")
+        && parameters.iter().all(|byte| matches!(byte, b'0'..=b'9' | b';'))
+    {
+        text = front[..front.len() - escape - 1].trim_ascii_end();
+    }
+    text
+}
+
 /// The object in a body that does not begin with one: behind a mark, a prefix, or in an array.
 pub fn object_in(body: &[u8]) -> Option<&[u8]> {
     let text = without_mark(body);
@@ -25,7 +37,7 @@ pub fn object_in(body: &[u8]) -> Option<&[u8]> {
 
 /// The object that a text ends with; `None` when there is none. `text` itself does not begin with one.
 pub fn embedded(text: &[u8]) -> Option<Embedded<'_>> {
-    let text = text.trim_ascii_end();
+let text = without_reset(text.trim_ascii_end());
     match text.last()? {
         b'}' => {}
         b']' => {

@@ -232,6 +232,7 @@ pub fn lookup_in(place: Place, key: Text<'_>) -> Option<Key> {
         Place::Error => match table::Normal::of(key)?.bytes() {
             b"type" | b"name" | b"class" | b"kind" | b"exceptiontype" | b"errortype" | b"classname"
             | b"exceptionclass" => field(ErrorType, 1),
+            b"error" | b"err" | b"exception" | b"values" => Some(Key::Place(Place::Error, None)),
             b"code" | b"errorcode" => field(ErrorCode, 1),
             b"stack" | b"stacktrace" | b"errorstack" | b"traceback" | b"backtrace" | b"stacktracestring" => {
                 field(ErrorStack, 1)

@@ -6,7 +6,7 @@ use super::names::lookup_quick;
 use super::scan::Members;
 use super::shape::level_of_shape;
 use super::verdict::Verdict;
-use crate::level::{Head, Level, head_of, level_of_text};
+use crate::level::{Level, head_of, is_header, level_of_text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quick {
@@ -29,7 +29,7 @@ impl Quick {
     /// What an object says whose level is `own`, with what stands before it.
     pub(super) fn of_object(own: Option<Level>, verdict: &Verdict, prefix: Option<&[u8]>) -> Quick {
         let prefix = prefix.unwrap_or_default();
-        let level = if prefix.is_empty() { own } else { level_behind(head_of(prefix), own, verdict.message) };
+        let level = if prefix.is_empty() { own } else { level_behind(prefix, own, verdict.message) };
         Quick::new(level, verdict.audit || prefix.starts_with(b"[AUDIT]"), verdict.task)
     }
 
@@ -94,10 +94,11 @@ fn of_text(body: &[u8]) -> Quick {
 }
 
 /// The level of a line that ends with an object: what its beginning says; what the object says where the beginning is but
-/// a header; the higher one where the object is a record of its own.
-fn level_behind(head: Head, own: Option<Level>, is_record: bool) -> Option<Level> {
+/// a header; the higher one where it is that and names a level, or where the object is a record of its own.
+fn level_behind(prefix: &[u8], own: Option<Level>, is_record: bool) -> Option<Level> {
+    let head = head_of(prefix);
     match head.level {
-        Some(level) if is_record => own.max(Some(level)),
+        Some(level) if is_record || is_header(prefix) => own.max(Some(level)),
         Some(level) => Some(level),
         None if head.only_items => own,
         None => own.filter(|level| is_record && *level >= Level::Warn),

@@ -405,6 +405,9 @@ impl<'a> Fields<'a> {
         if first.kind == Kind::Object {
             return self.place_nested(Place::Error, &first, None);
         }
+        if first.kind == Kind::Array {
+            return elements().for_each(|pair| self.offer_error_pair(&pair));
+        }
         let texts: Vec<String> =
             elements().filter(|one| one.kind == Kind::String).map(|one| one.to_text().into_owned()).collect();
         let mut rest = texts.as_slice();
@@ -424,6 +427,18 @@ impl<'a> Fields<'a> {
         }
         if !rest.is_empty() {
             self.offer_text(Field::ErrorStack, 5, Cow::Owned(rest.join("\n")), At::Copied);
+        }
+    }
+
+    /// `["type", "KeyError"]`.
+    fn offer_error_pair(&mut self, pair: &Value<'a>) {
+        let mut pair = pair.elements().into_iter().flatten().flatten();
+        if let (Some(name), Some(value)) = (pair.next(), pair.next())
+            && let Some(name) = name.text()
+            && let Some(Key::Field(field, rank)) = lookup_in(Place::Error, name)
+        {
+            let rank = if field == Field::Message { ERROR_MESSAGE_RANK } else { rank + NESTED_RANK };
+            self.offer(field, rank, &value, At::Copied);
         }
     }
 

@@ -4,6 +4,7 @@
 //! - `s` (MongoDB) and `l`, beside a message, hold a level's letter or word;
 //! - a message that is JSON in a text has its own level;
 //! - a time, a message and `v` are klog's information, a time, a message and `err` without `v` its error;
+//! - `type`, `label` (MySQL) and `status`, beside a message, may say that it is a warning or an error;
 //! - a type of error with its message or its stack is an error.
 
 use super::names::{ERROR_MESSAGE_RANK, Field, Key, Place, lookup, lookup_in};
@@ -44,6 +45,7 @@ struct Shape {
     inner: Option<Level>,
     letter: Option<Level>,
     text: Option<Level>,
+    said: Option<Level>,
     time: bool,
     verbosity: bool,
     error: bool,
@@ -57,6 +59,7 @@ impl Shape {
         match key.raw {
             b"s" | b"l" | b"S" | b"L" => self.letter = self.letter.or_else(|| letter(value)),
             b"v" => self.verbosity |= value.kind == Kind::Scalar && value.raw.iter().all(u8::is_ascii_digit),
+            b"type" | b"label" | b"status" => self.said = self.said.or_else(|| said(value)),
             b"ts" | b"time" | b"timestamp" | b"@timestamp" | b"t" | b"datetime" => self.time = true,
             _ => {}
         }
@@ -103,7 +106,8 @@ impl Shape {
             if self.time && message && (self.verbosity || self.error) {
                 return Some(if self.verbosity { Level::Info } else { Level::Error });
             }
-            (self.error_type && self.error_said).then_some(Level::Error)
+            let thrown = self.error_type && self.error_said;
+            if thrown { Some(Level::Error) } else { self.said.filter(|_| message) }
         })
     }
 }
@@ -111,6 +115,12 @@ impl Shape {
 /// Not null, not empty, not false, not zero.
 fn says(value: &Value<'_>) -> bool {
     !matches!(value.raw, b"null" | b"\"\"" | b"{}" | b"[]" | b"false" | b"0")
+}
+
+/// A level of WARN and above in a field that may say something else.
+fn said(value: &Value<'_>) -> Option<Level> {
+    let word = value.text()?.raw;
+    Level::from_word(word).filter(|level| word.len() > 3 && *level >= Level::Warn)
 }
 
 fn letter(value: &Value<'_>) -> Option<Level> {

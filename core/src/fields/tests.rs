@@ -1,6 +1,7 @@
 mod agree;
 mod bad;
 mod cases;
+mod kinds;
 mod loggers;
 
 use super::*;

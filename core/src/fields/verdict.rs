@@ -169,22 +169,25 @@ pub fn level_of(kind: LevelKey, value: &Value<'_>) -> Option<Level> {
         (LevelKey::OtelNumber, _) => Level::from_otel_severity(i32::try_from(number(value)?).ok()?),
         (LevelKey::Syslog, _) => number(value).and_then(Level::from_syslog).or_else(|| word(value)),
         (LevelKey::Python, _) => Level::from_python(number(value)?),
-        (LevelKey::Word | LevelKey::Severity, Kind::Array) => None,
+(LevelKey::Word | LevelKey::Severity, Kind::Array) => word(&value.elements()?.next()?.ok()?),
     }
 }
 
 /// Loguru's `{"name": "INFO", "no": 20, "icon": ..}` and its like.
 fn level_of_object(value: &Value<'_>) -> Option<Level> {
-    const NAMES: [&[u8]; 5] = [b"name", b"text", b"label", b"level", b"levelStr"];
+const NAMES: [&[u8]; 7] = [b"name", b"text", b"label", b"level", b"levelStr", b"severity", b"value"];
     let mut members = value.members()?;
+    let mut of_number = None;
     while let Ok(Some(member)) = members.next_member() {
-        if NAMES.contains(&member.key.raw)
-            && let Some(level) = word(&member.value)
-        {
+        if !NAMES.contains(&member.key.raw) {
+            continue;
+        }
+        if let Some(level) = word(&member.value) {
             return Some(level);
         }
+        of_number = of_number.or_else(|| Level::from_number(number(&member.value)?));
     }
-    None
+    of_number
 }
 
 fn word(value: &Value<'_>) -> Option<Level> {

@@ -281,9 +281,10 @@ impl<'a> Reader<'a> {
     /// The level of an item that stands like one.
     fn level(&self, item: &[u8], after: After) -> Option<Level> {
         if is_level_key_colon(item) {
-            let rest = &self.line[after.next..];
+let rest = &self.line[after.next..];
             let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());
-            return Level::from_word(&rest[..end]);
+            // Alone it is a setting.
+            return Level::from_word(&rest[..end]).filter(|_| !rest[end..].trim_ascii().is_empty());
         }
         self.letter(item, after)
             .or_else(|| self.word(item, after))
@@ -302,8 +303,7 @@ impl<'a> Reader<'a> {
         let capitals = name.iter().all(|byte| !byte.is_ascii_lowercase());
         let common = words::is_common(name);
         let colon = tail == b":" || (capitals && tail.starts_with(b":"));
-        let closed =
-            colon || matches!(tail, [b']' | b')' | b'>' | b',' | b';' | b'!' | b'-'] | [b'[' | b'(', ..]);
+        let closed = colon || matches!(tail, [b']' | b')' | b'>' | b'!' | b'-'] | [b'[' | b'(' | b',' | b';', ..]);
         let stands = if capitals {
             // A number before it may count what follows: `3 ERROR lines`.
             let counted = self.last == Last::Number && !self.seen_time;
@@ -317,7 +317,8 @@ impl<'a> Reader<'a> {
         } else if colon {
             let logs = !common
                 || [&b"fail"[..], b"failure", b"note"].iter().any(|word| name.eq_ignore_ascii_case(word));
-            logs && (self.words == 0 || level >= Level::Warn)
+let setting = is_nothing(&self.line[after.next..]);
+            logs && !setting && (self.words == 0 || level >= Level::Warn)
         } else {
             let before_time = is_timestamp(&self.line[after.next..]);
             let divided = after.hard && after.next < self.line.len() && self.last != Last::Number;
@@ -332,15 +333,17 @@ impl<'a> Reader<'a> {
         if self.words > 0 {
             return None;
         }
-        let colon = memchr::memchr(b':', item)?;
+let is_end = |byte: &u8| matches!(byte, b':' | b',' | b';');
+        let colon = item.iter().position(is_end)?;
         let capitals = |part: &[u8]| part.len() >= 3 && part.iter().all(u8::is_ascii_uppercase);
         if let Some(dot) = item[..colon].iter().rposition(|byte| *byte == b'.')
+&& item.ends_with(b":")
             && colon + 1 == item.len()
             && capitals(&item[dot + 1..colon])
         {
             return Level::from_word(&item[dot + 1..colon]);
         }
-        let mut parts = item[colon + 1..].split(|byte| *byte == b':').peekable();
+let mut parts = item[colon + 1..].split(is_end).peekable();
         while let Some(part) = parts.next() {
             let last = parts.peek().is_none();
             if part.len() >= 3
@@ -360,8 +363,10 @@ impl<'a> Reader<'a> {
         let stands = match &item[1..] {
             [] => {
                 let next = rest.iter().copied().position(is_gap).unwrap_or(rest.len());
-                let named = rest[..next].iter().any(|byte| matches!(byte, b'.' | b':' | b'/' | b'[' | b'('));
-                self.words == 0 && self.seen_time && (after.hard || named)
+let next = &rest[..next];
+                let named = next.iter().any(|byte| matches!(byte, b'.' | b':' | b'/' | b'[' | b'('));
+                let component = next.len() > 2 && next.iter().all(u8::is_ascii_uppercase);
+                self.words == 0 && self.seen_time && (after.hard || named || component)
             }
             b"!" => self.words == 0 && self.seen_time,
             b"," => self.last == Last::Start && rest.starts_with(b"["),
@@ -388,10 +393,11 @@ impl<'a> Reader<'a> {
         if !is_type {
             return None;
         }
-        if last.ends_with(b"Exception") || last.ends_with(b"Error") {
+let ends = |suffix: &[u8]| last.ends_with(suffix) && (item.ends_with(b":") || last.len() > suffix.len());
+        if ends(b"Exception") || ends(b"Error") {
             return Some(Level::Error);
         }
-        last.ends_with(b"Warning").then_some(Level::Warn)
+        ends(b"Warning").then_some(Level::Warn)
     }
 
     /// Any other item: a name, or a word of which only few may come.
@@ -416,8 +422,8 @@ impl<'a> Reader<'a> {
         if ends_a_phrase || address || memchr::memchr3(b'"', b'\'', b'{', item).is_some() {
             return Err(Text);
         }
-        if item.ends_with(b"]:") {
-            // A program and its process: what stood before was the host.
+if item.ends_with(b"]:") || (last == b':' && self.seen_time && self.words == 1) {
+            // A program: what stood before was the host.
             self.words = 0;
         }
         Ok(None)
@@ -507,5 +513,22 @@ pub(super) fn is_time_word(item: &[u8]) -> bool {
         b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun", b"am", b"pm", b"utc", b"gmt", b"z", b"cet",
         b"cest", b"est", b"pst",
     ];
-    name.len() <= 4 && WORDS.iter().any(|word| name.eq_ignore_ascii_case(word))
+WORDS.iter().any(|word| name.eq_ignore_ascii_case(word)) || is_long_time_word(name)
+}
+
+/// A month or a day of the week, in full.
+fn is_long_time_word(name: &[u8]) -> bool {
+    const WORDS: [&[u8]; 19] = [
+        b"january", b"february", b"march", b"april", b"june", b"july", b"august", b"sept", b"september", b"october",
+        b"november", b"december", b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday",
+    ];
+    WORDS.iter().any(|word| name.eq_ignore_ascii_case(word))
+}
+
+/// The value of a setting or of a counter: `debug: false`, `error: none`.
+fn is_nothing(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 14] = [
+        b"true", b"false", b"on", b"off", b"yes", b"no", b"none", b"null", b"nil", b"n/a", b"-", b"0", b"1", b"\"\"",
+    ];
+    WORDS.iter().any(|word| text.trim_ascii().eq_ignore_ascii_case(word))
 }
