@@ -272,3 +272,7 @@ fn parse<'a>(now: &Now<'_>, line: &'a [u8]) -> Option<Parsed<'a>> {
 #[cfg(test)]
 #[path = "pipeline_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "pipeline_cases.rs"]
+mod cases;

@@ -37,7 +37,7 @@ pub fn object_in(body: &[u8]) -> Option<&[u8]> {
 
 /// The object that a text ends with; `None` when there is none. `text` itself does not begin with one.
 pub fn embedded(text: &[u8]) -> Option<Embedded<'_>> {
-let text = without_reset(text.trim_ascii_end());
+    let text = without_reset(text.trim_ascii_end());
     match text.last()? {
         b'}' => {}
         b']' => {

@@ -169,13 +169,13 @@ pub fn level_of(kind: LevelKey, value: &Value<'_>) -> Option<Level> {
         (LevelKey::OtelNumber, _) => Level::from_otel_severity(i32::try_from(number(value)?).ok()?),
         (LevelKey::Syslog, _) => number(value).and_then(Level::from_syslog).or_else(|| word(value)),
         (LevelKey::Python, _) => Level::from_python(number(value)?),
-(LevelKey::Word | LevelKey::Severity, Kind::Array) => word(&value.elements()?.next()?.ok()?),
+        (LevelKey::Word | LevelKey::Severity, Kind::Array) => word(&value.elements()?.next()?.ok()?),
     }
 }
 
 /// Loguru's `{"name": "INFO", "no": 20, "icon": ..}` and its like.
 fn level_of_object(value: &Value<'_>) -> Option<Level> {
-const NAMES: [&[u8]; 7] = [b"name", b"text", b"label", b"level", b"levelStr", b"severity", b"value"];
+    const NAMES: [&[u8]; 7] = [b"name", b"text", b"label", b"level", b"levelStr", b"severity", b"value"];
     let mut members = value.members()?;
     let mut of_number = None;
     while let Ok(Some(member)) = members.next_member() {

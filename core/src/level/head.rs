@@ -281,7 +281,7 @@ impl<'a> Reader<'a> {
     /// The level of an item that stands like one.
     fn level(&self, item: &[u8], after: After) -> Option<Level> {
         if is_level_key_colon(item) {
-let rest = &self.line[after.next..];
+            let rest = &self.line[after.next..];
             let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(rest.len());
             // Alone it is a setting.
             return Level::from_word(&rest[..end]).filter(|_| !rest[end..].trim_ascii().is_empty());
@@ -303,7 +303,8 @@ let rest = &self.line[after.next..];
         let capitals = name.iter().all(|byte| !byte.is_ascii_lowercase());
         let common = words::is_common(name);
         let colon = tail == b":" || (capitals && tail.starts_with(b":"));
-        let closed = colon || matches!(tail, [b']' | b')' | b'>' | b'!' | b'-'] | [b'[' | b'(' | b',' | b';', ..]);
+        let closed =
+            colon || matches!(tail, [b']' | b')' | b'>' | b'!' | b'-'] | [b'[' | b'(' | b',' | b';', ..]);
         let stands = if capitals {
             // A number before it may count what follows: `3 ERROR lines`.
             let counted = self.last == Last::Number && !self.seen_time;
@@ -317,7 +318,7 @@ let rest = &self.line[after.next..];
         } else if colon {
             let logs = !common
                 || [&b"fail"[..], b"failure", b"note"].iter().any(|word| name.eq_ignore_ascii_case(word));
-let setting = is_nothing(&self.line[after.next..]);
+            let setting = is_nothing(&self.line[after.next..]);
             logs && !setting && (self.words == 0 || level >= Level::Warn)
         } else {
             let before_time = is_timestamp(&self.line[after.next..]);
@@ -333,17 +334,17 @@ let setting = is_nothing(&self.line[after.next..]);
         if self.words > 0 {
             return None;
         }
-let is_end = |byte: &u8| matches!(byte, b':' | b',' | b';');
+        let is_end = |byte: &u8| matches!(byte, b':' | b',' | b';');
         let colon = item.iter().position(is_end)?;
         let capitals = |part: &[u8]| part.len() >= 3 && part.iter().all(u8::is_ascii_uppercase);
         if let Some(dot) = item[..colon].iter().rposition(|byte| *byte == b'.')
-&& item.ends_with(b":")
+            && item.ends_with(b":")
             && colon + 1 == item.len()
             && capitals(&item[dot + 1..colon])
         {
             return Level::from_word(&item[dot + 1..colon]);
         }
-let mut parts = item[colon + 1..].split(is_end).peekable();
+        let mut parts = item[colon + 1..].split(is_end).peekable();
         while let Some(part) = parts.next() {
             let last = parts.peek().is_none();
             if part.len() >= 3
@@ -363,7 +364,7 @@ let mut parts = item[colon + 1..].split(is_end).peekable();
         let stands = match &item[1..] {
             [] => {
                 let next = rest.iter().copied().position(is_gap).unwrap_or(rest.len());
-let next = &rest[..next];
+                let next = &rest[..next];
                 let named = next.iter().any(|byte| matches!(byte, b'.' | b':' | b'/' | b'[' | b'('));
                 let component = next.len() > 2 && next.iter().all(u8::is_ascii_uppercase);
                 self.words == 0 && self.seen_time && (after.hard || named || component)
@@ -393,7 +394,8 @@ let next = &rest[..next];
         if !is_type {
             return None;
         }
-let ends = |suffix: &[u8]| last.ends_with(suffix) && (item.ends_with(b":") || last.len() > suffix.len());
+        let ends =
+            |suffix: &[u8]| last.ends_with(suffix) && (item.ends_with(b":") || last.len() > suffix.len());
         if ends(b"Exception") || ends(b"Error") {
             return Some(Level::Error);
         }
@@ -422,7 +424,7 @@ let ends = |suffix: &[u8]| last.ends_with(suffix) && (item.ends_with(b":") || la
         if ends_a_phrase || address || memchr::memchr3(b'"', b'\'', b'{', item).is_some() {
             return Err(Text);
         }
-if item.ends_with(b"]:") || (last == b':' && self.seen_time && self.words == 1) {
+        if item.ends_with(b"]:") || (last == b':' && self.seen_time && self.words == 1) {
             // A program: what stood before was the host.
             self.words = 0;
         }
@@ -513,14 +515,31 @@ pub(super) fn is_time_word(item: &[u8]) -> bool {
         b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun", b"am", b"pm", b"utc", b"gmt", b"z", b"cet",
         b"cest", b"est", b"pst",
     ];
-WORDS.iter().any(|word| name.eq_ignore_ascii_case(word)) || is_long_time_word(name)
+    WORDS.iter().any(|word| name.eq_ignore_ascii_case(word)) || is_long_time_word(name)
 }
 
 /// A month or a day of the week, in full.
 fn is_long_time_word(name: &[u8]) -> bool {
     const WORDS: [&[u8]; 19] = [
-        b"january", b"february", b"march", b"april", b"june", b"july", b"august", b"sept", b"september", b"october",
-        b"november", b"december", b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday",
+        b"january",
+        b"february",
+        b"march",
+        b"april",
+        b"june",
+        b"july",
+        b"august",
+        b"sept",
+        b"september",
+        b"october",
+        b"november",
+        b"december",
+        b"monday",
+        b"tuesday",
+        b"wednesday",
+        b"thursday",
+        b"friday",
+        b"saturday",
+        b"sunday",
     ];
     WORDS.iter().any(|word| name.eq_ignore_ascii_case(word))
 }
@@ -528,7 +547,8 @@ fn is_long_time_word(name: &[u8]) -> bool {
 /// The value of a setting or of a counter: `debug: false`, `error: none`.
 fn is_nothing(text: &[u8]) -> bool {
     const WORDS: [&[u8]; 14] = [
-        b"true", b"false", b"on", b"off", b"yes", b"no", b"none", b"null", b"nil", b"n/a", b"-", b"0", b"1", b"\"\"",
+        b"true", b"false", b"on", b"off", b"yes", b"no", b"none", b"null", b"nil", b"n/a", b"-", b"0", b"1",
+        b"\"\"",
     ];
     WORDS.iter().any(|word| text.trim_ascii().eq_ignore_ascii_case(word))
 }

@@ -121,7 +121,10 @@ fn json_wherever_it_stands() {
         ("the answer was {\"level\":\"error\",\"msg\":\"x\"}", "ERROR"),
         ("the answer was {\"level\":\"debug\",\"msg\":\"x\"}", "-"),
         ("{\"level\":\"error\"} and more", "ERROR"),
-        ("{\"log\":\"{\\\"level\\\":\\\"error\\\",\\\"msg\\\":\\\"x\\\"}\\n\",\"stream\":\"stderr\"}", "ERROR"),
+        (
+            "{\"log\":\"{\\\"level\\\":\\\"error\\\",\\\"msg\\\":\\\"x\\\"}\\n\",\"stream\":\"stderr\"}",
+            "ERROR",
+        ),
         ("{\"data\":{\"severity\":\"warning\",\"message\":\"x\"}}", "WARN"),
         ("{\"level\":\"info\",\"msg\":\"x\",\"record\":{\"level\":\"error\",\"message\":\"y\"}}", "ERROR"),
         ("{\"level\":\"error\",\"msg\":\"x\",\"record\":{\"level\":\"info\",\"message\":\"y\"}}", "ERROR"),
@@ -157,10 +160,7 @@ fn errors_in_every_form() {
             r#"{"level":"error","exception":{"values":[{"type":"E","value":"x"}]}}"#,
             r#"ERROR message=x errorType=E | {"exception":{"values":[{"type":"E","value":"x"}]}}"#,
         ),
-        (
-            r#"{"level":"warn","msg":{"type":"Buffer","data":[104,105]}}"#,
-            "WARN message=hi",
-        ),
+        (r#"{"level":"warn","msg":{"type":"Buffer","data":[104,105]}}"#, "WARN message=hi"),
         (
             r#"{"level":"warn","message":"{\"trace_id\":\"t\",\"msg\":\"inner\"}"}"#,
             r#"WARN traceId=t message={"trace_id":"t","msg":"inner"}"#,

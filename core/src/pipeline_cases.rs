@@ -1,0 +1,93 @@
+//! A level rule over lines of many programs: what it drops is below it and known to be.
+
+use super::*;
+use crate::gate::{GateRule, Unleveled};
+
+/// Each line of a file by the level that it means: its first letter, `-` where it names none.
+const FILES: [(&str, &[u8], &str); 13] = [
+    ("01-k8s-json.log", include_bytes!("level/cases/01-k8s-json.log"), "IEI"),
+    ("03-postgres-json.log", include_bytes!("level/cases/03-postgres-json.log"), "EIEI"),
+    ("04-lambda.log", include_bytes!("level/cases/04-lambda.log"), "EE-"),
+    ("06-journald.json", include_bytes!("level/cases/06-journald.json"), "EWI"),
+    ("08-bom.json", include_bytes!("level/cases/08-bom.json"), "EI"),
+    ("09-not-an-error.log", include_bytes!("level/cases/09-not-an-error.log"), "--IIW"),
+    ("10-bigint.log", include_bytes!("level/cases/10-bigint.log"), "I"),
+    ("11-prefixed-json.log", include_bytes!("level/cases/11-prefixed-json.log"), "EW-EE"),
+    ("12-daemons.log", include_bytes!("level/cases/12-daemons.log"), "EWETWEDEEEEEEWEEEWEEWEEEEWEEEEWE---"),
+    ("13-ansi.log", include_bytes!("level/cases/13-ansi.log"), "D-E"),
+    ("14-cjk.log", include_bytes!("level/cases/14-cjk.log"), "EWEWEWII"),
+    ("15-search.log", include_bytes!("level/cases/15-search.log"), "EWWIIEIIIIEIE"),
+    ("17-levels.jsonl", include_bytes!("level/cases/17-levels.jsonl"), "WEEEEWEEEEEEWEEW-EEE-EEEETE"),
+];
+
+fn lines() -> Vec<(char, Vec<u8>)> {
+    let mut lines = Vec::new();
+    for (file, text, levels) in FILES {
+        let each: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+        assert_eq!(each.len(), levels.chars().count(), "{file}: a letter for each line");
+        lines.extend(levels.chars().zip(each).map(|(level, line)| (level, line.to_vec())));
+    }
+    let escaped = include_bytes!("level/cases/16-escaped.log");
+    lines.extend(
+        escaped.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| ('E', line.to_vec())),
+    );
+    for row in include_str!("level/cases/projects.jsonl").lines() {
+        let case: serde_json::Value = serde_json::from_str(row).expect("a case");
+        let (level, line) =
+            (case["level"].as_str().expect("a level"), case["line"].as_str().expect("a line"));
+        lines.push((level.chars().next().expect("a letter"), line.as_bytes().to_vec()));
+    }
+    lines
+}
+
+#[derive(Default)]
+struct Ends {
+    kept: Vec<u64>,
+    gated: Vec<u64>,
+}
+
+impl Output for Ends {
+    fn kept(&mut self, record: Kept<'_>) {
+        self.kept.push(record.span.end);
+    }
+
+    fn gated(&mut self, span: Span) {
+        self.gated.push(span.end);
+    }
+}
+
+#[test]
+fn a_rule_of_warn_drops_no_warning_and_no_error_of_any_program() {
+    let rule = GateRule {
+        id: "quiet".into(),
+        level: Level::Warn,
+        unleveled: Unleveled::Keep,
+        sample_below: 0.0,
+        expires_at_ms: None,
+    };
+    let gate = Gate::new(vec![rule], Vec::new());
+    let now = Now { format: Format::Cri, gate: &gate, time_ns: 1_795_227_871_000_000_000 };
+    let (mut pipeline, mut ends) = (Pipeline::new(), Ends::default());
+    let (mut file, mut at) = (Vec::new(), Vec::new());
+    let lines = lines();
+    for (_, line) in &lines {
+        file.extend_from_slice(b"2026-11-27T09:45:00Z stdout F ");
+        file.extend_from_slice(line);
+        file.push(b'\n');
+        at.push(file.len() as u64);
+    }
+    pipeline.feed(&file, 0, &now, &mut ends);
+    let mut wrong = Vec::new();
+    for ((level, line), end) in lines.iter().zip(at) {
+        let is_gated = ends.gated.contains(&end);
+        assert_ne!(is_gated, ends.kept.contains(&end), "one outcome");
+        if is_gated != matches!(level, 'T' | 'D' | 'I') {
+            wrong.push(format!(
+                "{level}, {}: {}",
+                if is_gated { "dropped" } else { "kept" },
+                String::from_utf8_lossy(line)
+            ));
+        }
+    }
+    assert!(lines.len() > 250 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
