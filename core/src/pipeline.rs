@@ -274,5 +274,5 @@ fn parse<'a>(now: &Now<'_>, line: &'a [u8]) -> Option<Parsed<'a>> {
 mod tests;
 
 #[cfg(test)]
-#[path = "pipeline_cases.rs"]
+#[path = "pipeline_cases_tests.rs"]
 mod cases;

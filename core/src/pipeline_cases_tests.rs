@@ -66,7 +66,7 @@ fn a_rule_of_warn_drops_no_warning_and_no_error_of_any_program() {
         expires_at_ms: None,
     };
     let gate = Gate::new(vec![rule], Vec::new());
-    let now = Now { format: Format::Cri, gate: &gate, time_ns: 1_795_227_871_000_000_000 };
+    let now = Now { format: Format::Cri, gate: &gate, zone: None, time_ns: 1_795_227_871_000_000_000 };
     let (mut pipeline, mut ends) = (Pipeline::new(), Ends::default());
     let (mut file, mut at) = (Vec::new(), Vec::new());
     let lines = lines();
