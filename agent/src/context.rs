@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cordwood_core::checkpoint::RunCheckpoint;
 use cordwood_core::identity::{Io, NodeIdentity, StreamKey};
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::pipeline::Format;
@@ -49,17 +50,31 @@ impl Source {
         }
     }
 
-    /// The source of a run that is only in the checkpoint any more; `origin` is what the checkpoint says of it.
-    pub fn of_key(key: &str, origin: Option<&Origin>) -> Option<Source> {
+    /// Namespace and name of a container's pod.
+    pub fn pod(&self) -> (&str, &str) {
+        match self {
+            Source::Container { namespace, pod, .. } => (namespace, pod),
+            Source::File { .. } => ("", ""),
+        }
+    }
+
+    /// The source of a run that is only in the checkpoint any more. (Version 1 knew the pod's name only together with whose
+    /// it was.)
+    pub fn of_checkpoint(run: &RunCheckpoint) -> Option<Source> {
+        let key = &run.key;
         if let Some(path) = key.strip_prefix("file:") {
             return Some(Source::File { path: path.to_owned(), input: usize::MAX });
         }
         let mut parts = key.rsplitn(3, '/');
         let (restart, container, uid) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
-        let origin = origin?;
+        let (namespace, pod) = match &run.origin {
+            _ if !run.namespace.is_empty() => (&run.namespace, &run.pod),
+            Some(origin) => (&origin.namespace, &origin.pod),
+            None => return None,
+        };
         Some(Source::Container {
-            namespace: origin.namespace.clone(),
-            pod: origin.pod.clone(),
+            namespace: namespace.clone(),
+            pod: pod.clone(),
             uid: uid.to_owned(),
             container: container.to_owned(),
             restart,
@@ -281,8 +296,16 @@ mod tests {
             container: "c".into(),
             restart: 3,
         };
-        assert_eq!(Source::of_key(&source.key(), Some(&origin)), Some(source));
-        assert_eq!(Source::of_key("nonsense", Some(&origin)), None);
+        let of = |key: &str, origin: Option<&Origin>, namespace: &str, pod: &str| {
+            let (namespace, pod, origin) = (namespace.to_owned(), pod.to_owned(), origin.cloned());
+            let (files, generations) = (Vec::new(), Vec::new());
+            let key = key.to_owned();
+            Source::of_checkpoint(&RunCheckpoint { key, origin, namespace, pod, files, generations })
+        };
+        assert_eq!(of(&source.key(), Some(&origin), "", ""), Some(source.clone()), "version 1");
+        assert_eq!(of(&source.key(), None, "shop", "p"), Some(source.clone()), "nobody said whose it is");
+        assert_eq!(of(&source.key(), None, "", ""), None);
+        assert_eq!(of("nonsense", Some(&origin), "", ""), None);
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Discover {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
+    /// The pods' folder is open, so that it is known what is in it; or none is read.
+    pub fn has_root(&self) -> bool {
+        self.root.is_none() || self.root_folder.is_some()
+    }
+
     pub fn open(&self, key: &FolderKey) -> io::Result<Folder> {
         match key {
             FolderKey::Container { pod_folder, container } => self

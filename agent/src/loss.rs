@@ -40,10 +40,14 @@ impl Run {
         tally.lost_bytes += loss.bytes;
         tally.losses += 1;
         let mut batch = ship.open(file.seq, clock.mono_ms);
+        let message = match loss.bytes {
+            0 if !loss.exact => format!("bytes of {} may be lost: {}", file.name, loss.reason),
+            bytes => format!("{bytes} bytes of {} were lost: {}", file.name, loss.reason),
+        };
         let body = serde_json::json!({
             "cordwood": "loss", "stream": key.as_str(), "file": file.id.to_string(),
             "from": loss.from, "bytes": loss.bytes, "exact": loss.exact, "reason": loss.reason,
-            "level": "ERROR", "message": format!("{} bytes of {} were lost: {}", loss.bytes, file.name, loss.reason),
+            "level": "ERROR", "message": message,
         })
         .to_string();
         batch.builder.push(clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());

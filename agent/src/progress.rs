@@ -134,7 +134,15 @@ impl Run {
         files.extend(self.files.iter().map(|file| self.checkpoint_of(file)));
         let origin =
             self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
-        RunCheckpoint { key: self.key.clone(), origin, files, generations: self.generations.clone() }
+        let (namespace, pod) = self.source.pod();
+        RunCheckpoint {
+            key: self.key.clone(),
+            origin,
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            files,
+            generations: self.generations.clone(),
+        }
     }
 
     pub fn checkpoint_of(&self, file: &LogFile) -> FileCheckpoint {

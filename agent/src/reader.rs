@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
-use cordwood_core::identity::{FileId, NodeIdentity};
+use cordwood_core::identity::NodeIdentity;
 use cordwood_core::levels::{GateTarget, LevelRules};
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,8 +33,6 @@ const HOUSEKEEPING_MS: i64 = 1_000;
 const CHECKPOINT_WAIT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 const RESTART_PAUSE_MS: i64 = 1_000;
-/// Paths whose files are all gone, and of which it is remembered what they began with.
-const GONE_PATHS_MAX: usize = 1_000;
 
 pub(crate) struct Reader {
     pub config: Config,
@@ -81,20 +79,16 @@ pub(crate) struct Reader {
 impl Reader {
     pub fn run(mut self) -> anyhow::Result<()> {
         let (mut scan_at, mut keep_at, mut house_at, mut ask_at) = (0, 0, 0, 0);
-        let (mut first, mut orphans) = (true, true);
+        let mut first = true;
         self.take_rules();
         while !self.shutdown.is_cancelled() {
             let clock = self.clock();
             self.heartbeat.beat();
             if clock.mono_ms >= scan_at {
                 scan_at = clock.mono_ms + self.config.read.scan_interval_ms as i64;
-                // Only after a look at everything it is known what is not there.
                 let complete = self.scan(first, clock);
                 first = false;
-                if orphans && complete {
-                    orphans = false;
-                    self.adopt_orphans(clock);
-                }
+                self.adopt_orphans(complete, clock);
             }
             self.take_events(clock);
             let generation = self.context.generation();
@@ -263,7 +257,7 @@ impl Reader {
         }
     }
 
-    fn run_of(&mut self, source: Source, clock: Clock) -> u64 {
+    pub fn run_of(&mut self, source: Source, clock: Clock) -> u64 {
         let key = source.key();
         if let Some(id) = self.by_key.get(&key).copied() {
             if let Some(run) = self.runs.get_mut(&id)
@@ -290,32 +284,6 @@ impl Reader {
         self.waiting.insert(id);
         self.ask_context(id, clock);
         id
-    }
-
-    /// Runs of the checkpoint whose folders are gone: what was not read of them is a loss.
-    fn adopt_orphans(&mut self, clock: Clock) {
-        for (key, resume) in std::mem::take(&mut self.resume) {
-            let unread = resume.files.iter().any(|file| !file.done && file.size > file.position);
-            let Some(source) = Source::of_key(&key, resume.origin.as_ref()).filter(|_| unread) else {
-                self.tally.files_vanished += resume.files.iter().filter(|file| !file.done).count() as u64;
-                self.remember_gone(key, resume.generations);
-                continue;
-            };
-            self.resume.insert(key, resume);
-            let id = self.run_of(source, clock);
-            if let Some(run) = self.runs.get_mut(&id) {
-                let settings = Settings::new(&self.config, &self.ship);
-                let _ = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
-                self.active.insert(id);
-            }
-        }
-    }
-
-    fn remember_gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
-        if !generations.is_empty() {
-            self.gone.push_back(RunCheckpoint { key, origin: None, files: Vec::new(), generations });
-            self.gone.drain(..self.gone.len().saturating_sub(GONE_PATHS_MAX));
-        }
     }
 
     /// Asks for the contexts of runs that have none, and of the others when something has changed.

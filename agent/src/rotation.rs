@@ -12,6 +12,7 @@ use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::identity::FileId;
 
 use crate::folder::{Folder, Stat};
+use crate::gone::is_broken;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
@@ -29,11 +30,11 @@ pub struct Known {
 }
 
 /// One name of a run's files.
-struct Entry {
-    name: String,
-    stat: Stat,
-    gzip: bool,
-    live: bool,
+pub struct Entry {
+    pub name: String,
+    pub stat: Stat,
+    pub gzip: bool,
+    pub live: bool,
 }
 
 /// The same name for the same file: its size may have changed.
@@ -44,7 +45,7 @@ impl PartialEq for Entry {
 }
 
 impl Entry {
-    fn inode(&self) -> (u64, u64) {
+    pub fn inode(&self) -> (u64, u64) {
         (self.stat.dev, self.stat.ino)
     }
 }
@@ -125,6 +126,17 @@ impl Run {
                 // Renamed or removed between listing and opening, or its first line is still being written.
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
                     complete = false;
+                }
+                Err(error) if entry.gzip && is_broken(&error) => {
+                    if clock.wall_ns - entry.stat.mtime_ns < settings.gone_grace_ms() * 1_000_000 {
+                        // It may still be written.
+                        complete = false;
+                        continue;
+                    }
+                    let of_others = !self.is_archive_of_ours(entry, &entries, after_ours);
+                    let id = self.broken_archive(entry, &error, of_others, settings, ship, tally, clock);
+                    let Stat { size, mtime_ns, .. } = entry.stat;
+                    known.insert(inode, Known { id, size, mtime_ns });
                 }
                 Err(error) => {
                     complete = false;
@@ -221,16 +233,7 @@ impl Run {
             // It may be the one that waits for its first line (under the name that it had then): it is looked at anew here.
             self.unnamed = None;
         }
-        let head = match read_head(&handle, entry.gzip) {
-            Ok(head) => head,
-            Err(error) if entry.gzip => {
-                // A broken archive: nothing of it can be read. It is said once; its bytes are a loss of unknown size.
-                tally.file_errors += 1;
-                tracing::warn!(run = self.key, file = entry.name, %error, "read packed log file");
-                return Ok(Some(FileId::of_whole(entry.name.as_bytes())));
-            }
-            Err(error) => return Err(error),
-        };
+        let head = read_head(&handle, entry.gzip)?;
         let id = match FileId::of_head(&head) {
             Some(id) => id,
             None if entry.live => {
@@ -412,46 +415,6 @@ impl Run {
             self.lose(index, loss, settings, ship, tally, clock);
         }
         Ok(())
-    }
-
-    /// What the checkpoint knows and the disk does not hold any more.
-    fn missing(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
-        for resume in std::mem::take(&mut self.resume) {
-            if resume.done {
-                continue;
-            }
-            tally.files_vanished += 1;
-            let unread = resume.size.saturating_sub(resume.position);
-            // A live file that has successors now was written to after we saw it last, else it had not been rotated.
-            if unread == 0 && self.files.is_empty() {
-                continue;
-            }
-            let seq = self.take_seq();
-            let stat = Stat {
-                dev: resume.dev,
-                ino: resume.ino,
-                size: resume.size,
-                mtime_ns: 0,
-                regular: true,
-                link: false,
-            };
-            let format = self.format_of(b"");
-            let mut ghost = LogFile::new(seq, resume.file, &resume.name, stat, Bytes::Gone, format);
-            ghost.position = resume.size;
-            ghost.size = resume.size;
-            ghost.ends = resume.ends;
-            ghost.acked_ends = resume.ends;
-            ghost.key_before = resume.key_before;
-            ghost.finished_at_ms = Some(clock.mono_ms);
-            self.files.push_front(ghost);
-            let loss = LossRange {
-                from: resume.position,
-                bytes: unread,
-                exact: false,
-                reason: "rotated away or deleted while the agent was away".to_owned(),
-            };
-            self.lose(0, loss, settings, ship, tally, clock);
-        }
     }
 
     /// Every file but the newest has a successor: it ends soon.

@@ -534,7 +534,7 @@ impl<'a> Settings<'a> {
     }
 
     /// How long a file that was removed while we hold it open is still watched for more.
-    fn gone_grace_ms(&self) -> i64 {
+    pub fn gone_grace_ms(&self) -> i64 {
         10 * self.grace_ms
     }
 }

@@ -6,6 +6,8 @@
 mod fairness;
 #[path = "files/limits.rs"]
 mod limits;
+#[path = "files/losses.rs"]
+mod losses;
 #[path = "files/nodes.rs"]
 mod nodes;
 #[path = "files/plain.rs"]

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::LossRange;
 use crate::identity::{FileId, Io, NodeIdentity};
 use crate::limits::KEY_HANDOVER_BYTES_MAX;
 use crate::origin::Origin;
@@ -62,6 +63,11 @@ pub struct RunCheckpoint {
     /// Whose it is, as it was last known: holds when the pod is gone or the cluster cannot be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// Of a container's: what its path says. It holds also where nobody ever said whose the pod is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pod: String,
     /// Oldest first.
     pub files: Vec<FileCheckpoint>,
     /// Of files that began with the same line, one after the other: the id of that line, the id of the last such file.
@@ -69,7 +75,7 @@ pub struct RunCheckpoint {
     pub generations: Vec<(FileId, FileId)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileCheckpoint {
     pub file: FileId,
     /// The name it had; a hint for people, not its identity.
@@ -123,6 +129,20 @@ pub enum CheckpointError {
     Torn(&'static str),
     #[error("decode checkpoint: {0}")]
     Content(String),
+}
+
+impl FileCheckpoint {
+    /// What is lost of a file that is not there any more. Also where all was read that it was known to hold: it was not at
+    /// its end, so more may have been written to it, and nobody can say how much.
+    pub fn lost_when_gone(&self, reason: &str) -> Option<LossRange> {
+        let bytes = self.size.saturating_sub(self.position);
+        (!self.done).then(|| LossRange {
+            from: self.position,
+            bytes,
+            exact: false,
+            reason: reason.to_owned(),
+        })
+    }
 }
 
 impl RunCheckpoint {
@@ -196,6 +216,8 @@ mod tests {
             runs: vec![RunCheckpoint {
                 key: "uid/app/0".to_owned(),
                 origin: Some(Origin { namespace: "shop".to_owned(), ..Origin::default() }),
+                namespace: "shop".to_owned(),
+                pod: "web-1".to_owned(),
                 files: vec![FileCheckpoint {
                     file: FileId(u64::MAX),
                     name: "0.log".to_owned(),
@@ -252,6 +274,19 @@ mod tests {
             before(&taken, 0),
             "the key is the one that the file was begun under"
         );
+    }
+
+    #[test]
+    fn what_is_lost_of_a_file_that_is_gone() {
+        let file =
+            |position, size, done| FileCheckpoint { size, done, ..sample(position).runs[0].files[0].clone() };
+        let lost = |file: FileCheckpoint| {
+            file.lost_when_gone("gone").map(|loss| (loss.from, loss.bytes, loss.exact))
+        };
+        assert_eq!(lost(file(40, 100, false)), Some((40, 60, false)));
+        assert_eq!(lost(file(100, 100, false)), Some((100, 0, false)), "its process may have written on");
+        assert_eq!(lost(file(100, 90, false)), Some((100, 0, false)));
+        assert_eq!(lost(file(100, 100, true)), None, "nothing more could come");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl fmt::Display for StreamKey {
 /// Fingerprint of a file, from its content alone: XXH3-64 of its first line (newline included), or of its first
 /// [`crate::limits::FINGERPRINT_BYTES_MAX`] bytes when the first line is longer. A file without a whole first line and
 /// shorter than that has none yet. The same after a lost checkpoint, on another agent, and for a gunzipped copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FileId(pub u64);
 

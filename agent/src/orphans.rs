@@ -1,0 +1,134 @@
+//! What the checkpoint knows and no folder shows: pods and files that went while the agent was away. Each is looked for by
+//! itself, so a folder that cannot be read keeps nothing of the others waiting.
+//! Promises: what was not read of them, or may not have been, becomes a loss.
+
+use std::io;
+use std::path::Path;
+
+use cordwood_core::checkpoint::RunCheckpoint;
+use cordwood_core::identity::FileId;
+
+use crate::context::{Source, pod_folder};
+use crate::discover::FolderKey;
+use crate::folder::Folder;
+use crate::reader::Reader;
+use crate::rotation::rotated_suffix;
+use crate::run::{Clock, Settings};
+
+/// Paths whose files are all gone, and of which it is remembered what they began with.
+const GONE_PATHS_MAX: usize = 1_000;
+
+/// Where a run of the checkpoint is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// None of its files has a name any more.
+    Gone,
+    /// It is there, or nobody can say: the next scan looks again.
+    Unknown,
+}
+
+impl Place {
+    /// By a look at its folder: the names in it, or why there are none.
+    fn of(names: io::Result<Vec<String>>, live: &str) -> Place {
+        match names {
+            Ok(names) => {
+                let has = names.iter().any(|name| name == live || rotated_suffix(live, name).is_some());
+                if has { Place::Unknown } else { Place::Gone }
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Place::Gone,
+                _ => Place::Unknown,
+            },
+        }
+    }
+}
+
+impl Reader {
+    /// Runs of the checkpoint that are gone: what was not read of them is a loss. `complete`: everything that there is was
+    /// looked at.
+    pub fn adopt_orphans(&mut self, complete: bool, clock: Clock) {
+        let keys: Vec<String> = self.resume.keys().cloned().collect();
+        for key in keys {
+            let Some(resume) = self.resume.get(&key) else { continue };
+            let source = Source::of_checkpoint(resume);
+            let is_gone =
+                complete || source.as_ref().is_some_and(|source| self.place_of(source) == Place::Gone);
+            if !is_gone {
+                continue;
+            }
+            let unread = resume.files.iter().any(|file| !file.done);
+            let Some(source) = source.filter(|_| unread) else {
+                if let Some(resume) = self.resume.remove(&key) {
+                    self.forget(resume);
+                }
+                continue;
+            };
+            let id = self.run_of(source, clock);
+            if let Some(run) = self.runs.get_mut(&id) {
+                let settings = Settings::new(&self.config, &self.ship);
+                let _ = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
+                self.active.insert(id);
+            }
+            self.dirty = true;
+        }
+    }
+
+    fn place_of(&self, source: &Source) -> Place {
+        let live = source.live_name();
+        match source {
+            Source::Container { namespace, pod, uid, container, .. } => {
+                if !self.discover.has_root() {
+                    return Place::Unknown;
+                }
+                let pod_folder = pod_folder(namespace, pod, uid);
+                let key = FolderKey::Container { pod_folder, container: container.clone() };
+                Place::of(self.discover.open(&key).and_then(|folder| folder.names()), &live)
+            }
+            Source::File { path, .. } => {
+                let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+                Place::of(Folder::open_root(folder).and_then(|folder| folder.names()), &live)
+            }
+        }
+    }
+
+    /// Nothing can be told of it: all of it was read, or (in a checkpoint of version 1) nobody knows which pod it was of.
+    fn forget(&mut self, run: RunCheckpoint) {
+        let lost = run.files.iter().filter(|file| !file.done).count();
+        if lost > 0 {
+            tracing::error!(run = run.key, files = lost, "gone before they were read to their ends");
+        }
+        self.tally.files_vanished += lost as u64;
+        self.remember_gone(run.key, run.generations);
+    }
+
+    pub fn remember_gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
+        if !generations.is_empty() {
+            let (namespace, pod) = (String::new(), String::new());
+            self.gone.push_back(RunCheckpoint {
+                key,
+                origin: None,
+                namespace,
+                pod,
+                files: Vec::new(),
+                generations,
+            });
+            self.gone.drain(..self.gone.len().saturating_sub(GONE_PATHS_MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_run_is_by_a_look_at_its_folder() {
+        let names = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(Place::of(names(&["0.log"]), "0.log"), Place::Unknown);
+        assert_eq!(Place::of(names(&["0.log.20261121-022431"]), "0.log"), Place::Unknown);
+        assert_eq!(Place::of(names(&["1.log", "10.log"]), "0.log"), Place::Gone);
+        assert_eq!(Place::of(names(&[]), "0.log"), Place::Gone);
+        assert_eq!(Place::of(Err(io::ErrorKind::NotFound.into()), "0.log"), Place::Gone);
+        assert_eq!(Place::of(Err(io::ErrorKind::PermissionDenied.into()), "0.log"), Place::Unknown);
+    }
+}
