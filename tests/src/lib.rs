@@ -1,5 +1,5 @@
 //! Whole-system tests: the real parts they run against (`env`), container log files without a node (`generated`), agent
-//! and writer as processes (`pipeline`), all of it on a node (`release`), what parts say of themselves (`http`), and the reconciler that says whether every line
+//! and writer as processes (`pipeline`), all of it on a node (`release`), what an older version left (`upgrade`), what parts say of themselves (`http`), and the reconciler that says whether every line
 //! arrived exactly once (`reconcile`).
 
 pub mod bin;
@@ -10,6 +10,7 @@ pub mod otlp;
 pub mod pipeline;
 pub mod reconcile;
 pub mod release;
+pub mod upgrade;
 
 pub use bin::bin;
 use serde_json::Value;

@@ -25,6 +25,8 @@ pub struct PipelineOptions {
     pub tenants: Vec<(String, String)>,
     pub agent: Value,
     pub writer: Value,
+    /// Folder of an older version's programs, which run until [`Pipeline::upgrade_agent`] and [`Pipeline::upgrade_writer`].
+    pub older: Option<PathBuf>,
 }
 
 impl Default for PipelineOptions {
@@ -35,6 +37,7 @@ impl Default for PipelineOptions {
             tenants: Vec::new(),
             agent: json!({}),
             writer: json!({}),
+            older: None,
         }
     }
 }
@@ -47,6 +50,8 @@ pub struct Pipeline {
     pub postgres: Postgres,
     agent_program: Program,
     writer_program: Program,
+    next_agent: Program,
+    next_writer: Program,
     agent_port: Port,
     writer_port: Port,
     home: Home,
@@ -94,11 +99,17 @@ impl Pipeline {
                 .arg(config)
                 .stop_by(Signal::TERM, Duration::from_secs(30))
         };
+        let first = |name: &str, now: &PathBuf| match &options.older {
+            Some(folder) => folder.join(name),
+            None => now.clone(),
+        };
         Ok(Pipeline {
             agent: None,
             writer: None,
-            agent_program: program("agent", agent, &agent_file),
-            writer_program: program("writer", writer, &writer_file),
+            agent_program: program("agent", first("cordwood-agent", &agent), &agent_file),
+            writer_program: program("writer", first("cordwood-writer", &writer), &writer_file),
+            next_agent: program("agent", agent, &agent_file),
+            next_writer: program("writer", writer, &writer_file),
             kafka,
             postgres,
             agent_port,
@@ -137,6 +148,18 @@ impl Pipeline {
     pub fn kill_writer(&mut self) -> Result<()> {
         kill_running(self.writer.as_mut(), "writer")?;
         self.start_writer()
+    }
+
+    /// SIGKILL, and at once one of this version.
+    pub fn upgrade_agent(&mut self) -> Result<()> {
+        self.agent_program = self.next_agent.clone();
+        self.kill_agent()
+    }
+
+    /// SIGKILL, and at once one of this version.
+    pub fn upgrade_writer(&mut self) -> Result<()> {
+        self.writer_program = self.next_writer.clone();
+        self.kill_writer()
     }
 
     /// An error with the end of its log, if one of the two has ended by itself.

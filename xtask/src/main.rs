@@ -1,9 +1,10 @@
 //! `cargo xtask`: what the project does for its own developers. `generate` writes what is generated, `env` keeps one of each
-//! real part running, `bench` measures.
+//! real part running, `bench` measures, `upgrade` has programs of an older version hand over.
 
 mod bench;
 mod env;
 mod generate;
+mod upgrade;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,9 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// What only programs of an older version can show.
+    #[command(subcommand)]
+    Upgrade(upgrade::Upgrade),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,5 +37,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Env(env) => env::run(env),
         Chore::Bench(bench) => bench::run(&bench),
         Chore::Generate { check } => generate::run(check),
+        Chore::Upgrade(upgrade) => upgrade::run(upgrade),
     }
 }
