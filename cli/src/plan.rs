@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
+use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::{Catalogue, ClassId, Held, LeafState, Plan, Planned, Step, Tuning, duration};
 use cordwood_operator::retention::{Report, preview};
 use cordwood_service::Failure;
@@ -64,6 +65,12 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
     if !catalogue.classes.is_empty() {
         out.push_str(&classes(report, now_us).render(style));
         out.push('\n');
+    }
+    if let Some(limit) = catalogue.lock_slots.map(tables_max) {
+        let tables = catalogue.tables();
+        out.push_str(&format!(
+            "{tables} of {limit} tables of partitions that the server's lock table bears\n\n"
+        ));
     }
     if planned.steps.is_empty() && planned.held.is_empty() {
         out.push_str("nothing to do: the partitions are as the policies want them\n");
@@ -261,5 +268,6 @@ fn as_json(report: &Report, now_us: i64) -> Value {
             })
         })
         .collect();
-    json!({"plan": planned.hash(), "at": duration::time(now_us), "classes": classes, "steps": steps, "held": held})
+    let (tables, tables_max) = (catalogue.tables(), catalogue.lock_slots.map(tables_max));
+    json!({"plan": planned.hash(), "at": duration::time(now_us), "tables": tables, "tables_max": tables_max, "classes": classes, "steps": steps, "held": held})
 }

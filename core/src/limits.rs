@@ -24,6 +24,11 @@ pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 pub const MESSAGE_BYTES_MIN: usize = 64 << 10;
 /// Records in a sealed block, at the most.
 pub const SEALED_BLOCK_RECORDS: usize = 1024;
+/// Records that one round of sealing takes of what is fresh (and as many of what waits for a table partition), and their bytes.
+pub const SEAL_ROUND_RECORDS_MAX: i64 = 2_000_000;
+pub const SEAL_ROUND_BYTES_MAX: i64 = 1 << 30;
+/// Table partitions that the records of one round of sealing may be said to wait for; the next rounds say the rest.
+pub const SEAL_WANTED_LEAVES_MAX: usize = 10_000;
 /// Records that a reader accepts in a block, so that a damaged count allocates little.
 pub const BLOCK_RECORDS_MAX: usize = 65_536;
 /// Distinct tokens that a block's bloom filter has room for (2 bytes each); with more it says "perhaps" more often.
@@ -33,7 +38,7 @@ pub const BLOOM_TOKENS_MAX: usize = 65_536;
 pub const BLOCK_TOKENS_TARGET: usize = 3_840;
 /// Unpacked bytes of bodies in a block at the most (one larger record is a block of its own).
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
-/// A record's time may lie this far before the moment of storing...
+/// A record's time may lie this far before the moment of storing, or as far as its class keeps records (known when it is sealed)...
 pub const TIME_PAST_US_MAX: i64 = 30 * 86_400 * 1_000_000;
 /// ...and this far after it; else it is replaced by that moment and flagged.
 pub const TIME_FUTURE_US_MAX: i64 = 600 * 1_000_000;

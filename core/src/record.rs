@@ -33,6 +33,11 @@ impl Flags {
     pub fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }
+
+    #[must_use]
+    pub fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
 }
 
 impl std::ops::BitOr for Flags {
@@ -55,4 +60,52 @@ pub struct Record<'a> {
     pub id: RecordId,
     /// The bytes that the application wrote, without the line's end.
     pub body: &'a [u8],
+}
+
+impl Record<'_> {
+    /// Gives a record its own time back that was replaced because it was so old, where it is not older than what its class keeps.
+    /// The way in does not know the class.
+    pub fn restore_time(&mut self, now_us: i64, retention_us: i64) {
+        if let Some(own_us) = self.original_time_us
+            && own_us < self.time_us
+            && own_us >= now_us.saturating_sub(retention_us)
+        {
+            self.time_us = own_us;
+            self.original_time_us = None;
+            self.flags = self.flags.without(Flags::TIME_ADJUSTED);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::RecordId;
+    use crate::origin::Origin;
+
+    #[test]
+    fn a_record_as_old_as_its_class_keeps_records_keeps_its_time() {
+        let id = RecordId { topic_partition: 0, kafka_offset: 0, index: 0 };
+        let flags = Flags::TIME_ADJUSTED | Flags::STDERR;
+        let origin = Origin::default().id();
+        let rows = [
+            // Own time, time of arrival, now, retention; the time that it gets.
+            (Some(600), 1_000, 1_100, 500, 600),
+            (Some(599), 1_000, 1_100, 500, 1_000),
+            // From the future: never believed.
+            (Some(5_000), 1_000, 1_100, 500, 1_000),
+            (Some(i64::MIN), 1_000, 1_100, i64::MAX, 1_000),
+            (None, 1_000, 1_100, 500, 1_000),
+        ];
+        for (original_time_us, time_us, now_us, retention_us, expected) in rows {
+            let mut record =
+                Record { time_us, original_time_us, level: Level::Info, flags, origin, id, body: b"" };
+            record.restore_time(now_us, retention_us);
+            assert_eq!(record.time_us, expected);
+            let restored = expected != time_us;
+            assert_eq!(record.original_time_us.is_none(), restored || original_time_us.is_none());
+            assert_eq!(record.flags.has(Flags::TIME_ADJUSTED), !restored);
+            assert!(record.flags.has(Flags::STDERR));
+        }
+    }
 }

@@ -234,7 +234,7 @@ impl Retention {
         for finding in &report.findings {
             tracing::error!(subject = finding.subject, fatal = finding.fatal, "{}", finding.message);
         }
-        let shown = self.publisher.policies(&picture.seen, &mut report, now).await;
+        let shown = self.publisher.policies(&picture.seen, &report, now).await;
         self.show(&report);
         let skewed = skew_us
             > i64::try_from(self.config.retention.clock_skew_ms_max).unwrap_or(i64::MAX / 1000) * 1000;

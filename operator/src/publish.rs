@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use cordwood_core::retention::ClassId;
 use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
 use cordwood_crds::{ClusterLogLevelConfig, Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
@@ -37,7 +36,6 @@ pub struct Publisher {
 struct Written {
     /// By UID: an object made anew under the same name has no status yet.
     policies: BTreeMap<String, (LogRetentionPolicyStatus, Instant)>,
-    oldest: Vec<(ClassId, i64)>,
     held: BTreeMap<String, String>,
 }
 
@@ -51,13 +49,8 @@ impl Publisher {
 
     /// Brings the statuses up to date. Returns the names of the policies whose status shows this report's plan, and whose
     /// spec the API server still has as it was seen.
-    pub async fn policies(&self, seen: &[Seen], report: &mut Report, now_us: i64) -> HashSet<String> {
+    pub async fn policies(&self, seen: &[Seen], report: &Report, now_us: i64) -> HashSet<String> {
         let mut written = self.written.lock().await;
-        if report.oldest.is_empty() {
-            report.oldest.clone_from(&written.oldest);
-        } else {
-            written.oldest.clone_from(&report.oldest);
-        }
         let mut shown = HashSet::new();
         let mut trouble = Ok(());
         let rivals = report::rivals(&report.policies);

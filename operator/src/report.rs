@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
 use cordwood_core::retention::{Catalogue, Class, Leaf, LeafState, Policy, duration, routes};
 use cordwood_crds::Problem;
@@ -33,8 +34,10 @@ pub fn policy_status(
     let rows: Vec<ClassStatus> = classes.iter().map(|class| class_status(class, report)).collect();
     let generation = resource.metadata.generation;
     let conditions = Conditions { before: &before.conditions, generation, now_us };
-    let ready = readiness(&name, &classes, report, now_us);
+    let ready = readiness(&name, &classes, report);
     let held = plan.held.iter().find(|held| !matches!(held.waits, Waits::NextRun) && !in_grace(held));
+    let tables = catalogue.tables();
+    let crowded = catalogue.lock_slots.map(tables_max).filter(|limit| is_near(tables, *limit));
     let conflict = rivals.get(&name).map(|rivals| conflict(rivals));
     let announced =
         classes.iter().filter_map(|class| class.wanted).map(|wanted| wanted.effective_from_us).max();
@@ -77,6 +80,13 @@ pub fn policy_status(
                 match conflict {
                     Some(message) => (true, "SamePriority", message),
                     None => (false, "None", String::new()),
+                },
+            ),
+            conditions.of(
+                "PartitionsNearLimit",
+                match crowded {
+                    Some(limit) => (true, "LockTable", near_limit(limit)),
+                    None => (false, "Room", String::new()),
                 },
             ),
         ],
@@ -130,11 +140,25 @@ fn reason(waits: &Waits) -> &'static str {
         Waits::Suspended => "Suspended",
         Waits::LegalHold => "LegalHold",
         Waits::NextRun => "NextRun",
+        Waits::TooManyPartitions { .. } => "TooManyPartitions",
     }
 }
 
-/// Ready: every class has its table and a leaf for now, and records are routed to it.
-fn readiness(name: &str, classes: &[&Class], report: &Report, now_us: i64) -> (bool, &'static str, String) {
+/// From which share of what the server bears it is said: there is time to act before records wait.
+fn is_near(tables: usize, limit: usize) -> bool {
+    tables > limit / 5 * 4
+}
+
+/// The same at every pass: a number that moves would be a status written each time.
+fn near_limit(limit: usize) -> String {
+    format!(
+        "all policies together have more than 80 % of the {limit} tables of partitions that the server's lock table bears; use fewer policies, or raise max_locks_per_transaction"
+    )
+}
+
+/// Ready: it has its classes, records are routed to them, and no record waits for a table partition that the server does not bear.
+/// Table partitions come into being with the first records.
+fn readiness(name: &str, classes: &[&Class], report: &Report) -> (bool, &'static str, String) {
     if let Some((planned, error)) = report.failed.iter().find(|(planned, _)| planned.policy == name) {
         return (false, "StepFailed", format!("{}: {error}", planned.step));
     }
@@ -145,23 +169,19 @@ fn readiness(name: &str, classes: &[&Class], report: &Report, now_us: i64) -> (b
             format!("{} {}: nothing is dropped", finding.subject, finding.message),
         );
     }
-    let has_leaf = |class: &&Class| {
-        report.catalogue.leaves.iter().any(|leaf| {
-            leaf.class == class.id
-                && leaf.state == LeafState::Attached
-                && leaf.from_us <= now_us
-                && leaf.to_us > now_us
-        })
-    };
     let routed = report
         .catalogue
         .routes
         .as_ref()
         .is_some_and(|routes| routes.routes().iter().any(|route| route.policy == name));
-    if classes.len() == 4 && classes.iter().all(has_leaf) && routed {
+    let refused = |held: &&Held| held.policy == name && matches!(held.waits, Waits::TooManyPartitions { .. });
+    if let Some(held) = report.plan.held.iter().find(refused) {
+        return (false, "TooManyPartitions", format!("{held}; its records wait and can be queried"));
+    }
+    if classes.len() == 4 && routed {
         (true, "PartitionsReady", String::new())
     } else {
-        (false, "PartitionsMissing", "its table partitions are being made".to_owned())
+        (false, "PartitionsMissing", "its classes and routes are being made".to_owned())
     }
 }
 
@@ -333,6 +353,40 @@ mod tests {
         assert_eq!(next(true), None);
     }
 
+    /// A class without records has no table, and that is no fault; one whose records wait for room says so, and how to make it.
+    #[test]
+    fn a_policy_says_when_the_server_bears_no_more_partitions() {
+        let mut report = report(false);
+        let levels = PolicyLevel::ALL.map(|level| Class { level, ..report.catalogue.classes[0].clone() });
+        report.catalogue.classes = levels.to_vec();
+        report.catalogue.leaves.clear();
+        report.catalogue.routes = Some(routes::Routes::compile(&report.policies, &report.catalogue.classes));
+        let conditions = |report: &Report| -> Vec<(String, String, String)> {
+            let status = policy_status(&resource(), &[], report, &Rivals::new(), NOW_US);
+            let told = |c: Condition| (c.type_, c.status, c.reason);
+            status.conditions.into_iter().map(told).collect()
+        };
+        let has = |report: &Report, kind: &str, status: &str, reason: &str| {
+            let wanted = (kind.to_owned(), status.to_owned(), reason.to_owned());
+            assert!(conditions(report).contains(&wanted), "{wanted:?} in {:?}", conditions(report));
+        };
+        has(&report, "Ready", "True", "PartitionsReady");
+        report.catalogue.lock_slots = Some(15);
+        has(&report, "PartitionsNearLimit", "False", "Room");
+        report.catalogue.lock_slots = Some(12);
+        has(&report, "PartitionsNearLimit", "True", "LockTable");
+        report.plan.held.push(Held {
+            policy: "shop".to_owned(),
+            class: Some(ClassId(1)),
+            what: "create-class blocks_c1".to_owned(),
+            waits: Waits::TooManyPartitions { limit: 4 },
+            partitions: 0,
+            bytes: 0,
+        });
+        has(&report, "Ready", "False", "TooManyPartitions");
+        has(&report, "Held", "True", "TooManyPartitions");
+    }
+
     #[test]
     fn rivals_are_those_of_the_same_priority_that_can_meet() {
         let policy = |name: &str, tenants: &[&str], priority| Policy {
@@ -390,7 +444,7 @@ mod tests {
         let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
         let ready = &away.conditions[0];
         assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
-        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (4, &before.plan, &before.bytes));
+        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (5, &before.plan, &before.bytes));
         assert_eq!(unavailable(&resource(), &away, "no answer", NOW_US), None);
         let fresh = unavailable(&resource(), &LogRetentionPolicyStatus::default(), "away", NOW_US).unwrap();
         assert_eq!(fresh.conditions.len(), 1);

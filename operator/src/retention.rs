@@ -87,13 +87,9 @@ impl Passes {
         now_us: i64,
         tuning: &Tuning,
     ) -> Result<Report, PassError> {
-        let which = self.which;
         let session = self.session().await?;
         let catalogue = catalogue::read(session.client()).await?;
-        let oldest = match which {
-            Loop::Create => Vec::new(),
-            Loop::Drop => catalogue::oldest_records(session.client(), &catalogue).await?,
-        };
+        let oldest = catalogue.oldest();
         let policies = complete(policies, &catalogue);
         let plan = plan(&policies, &catalogue, now_us, tuning);
         let findings = lint(&plan, &policies, &catalogue, now_us);
@@ -266,7 +262,7 @@ pub async fn preview(
 ) -> Result<Report, StoreError> {
     let client = store.pooled().await?;
     let catalogue = catalogue::read(&*client).await?;
-    let oldest = catalogue::oldest_records(&*client, &catalogue).await?;
+    let oldest = catalogue.oldest();
     let policies = complete(policies, &catalogue);
     let plan = plan(&policies, &catalogue, now_us, tuning);
     let findings = lint(&plan, &policies, &catalogue, now_us);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use cordwood_core::retention::LeafState;
+use cordwood_core::retention::class::tables_max;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::retention::Report;
@@ -14,6 +15,8 @@ pub struct Telemetry {
     pass_seconds: HistogramVec,
     pass_failures: IntCounterVec,
     partitions: IntGaugeVec,
+    tables: IntGauge,
+    tables_max: IntGauge,
     bytes: IntGauge,
     held: IntGauge,
     pub leader: IntGauge,
@@ -49,6 +52,14 @@ impl Telemetry {
                 "loop",
             )?,
             partitions: gauges("cordwood_operator_partitions", "Table partitions by state.", "state")?,
+            tables: IntGauge::new(
+                "cordwood_operator_partition_tables",
+                "Tables of partitions and classes: what counts against the limit.",
+            )?,
+            tables_max: IntGauge::new(
+                "cordwood_operator_partition_tables_max",
+                "Tables of partitions and classes that the server's lock table bears.",
+            )?,
             bytes: IntGauge::new(
                 "cordwood_operator_sealed_bytes",
                 "Bytes of all table partitions, indexes included.",
@@ -75,6 +86,8 @@ impl Telemetry {
         registry.register(Box::new(telemetry.pass_seconds.clone()))?;
         registry.register(Box::new(telemetry.pass_failures.clone()))?;
         registry.register(Box::new(telemetry.partitions.clone()))?;
+        registry.register(Box::new(telemetry.tables.clone()))?;
+        registry.register(Box::new(telemetry.tables_max.clone()))?;
         registry.register(Box::new(telemetry.bytes.clone()))?;
         registry.register(Box::new(telemetry.held.clone()))?;
         registry.register(Box::new(telemetry.leader.clone()))?;
@@ -108,6 +121,9 @@ impl Telemetry {
             let count = leaves.iter().filter(|leaf| holds(&leaf.state)).count();
             self.partitions.with_label_values(&[*name]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.tables.set(gauge(report.catalogue.tables()));
+        self.tables_max.set(report.catalogue.lock_slots.map(tables_max).map_or(0, gauge));
         self.bytes.set(leaves.iter().map(|leaf| leaf.bytes).sum());
         self.held.set(i64::try_from(report.plan.held.len()).unwrap_or(i64::MAX));
     }

@@ -2,10 +2,11 @@
 //! Reading takes no lock that a COPY or a query would notice.
 
 use cordwood_core::retention::catalogue::{Catalogue, Leaf, LeafState};
-use cordwood_core::retention::class::{Class, ClassId, PolicyLevel, Wanted, class_table, leaf_table};
+use cordwood_core::retention::class::{Class, ClassId, PolicyLevel, Wanted, leaf_table};
 use cordwood_core::retention::routes::Routes;
+use cordwood_core::retention::step::LeafRef;
 use jiff::Timestamp;
-use tokio_postgres::GenericClient;
+use tokio_postgres::{GenericClient, Row};
 
 use crate::error::StoreError;
 
@@ -25,14 +26,15 @@ pub async fn routes(client: &impl GenericClient) -> Result<Option<Routes>, Store
     serde_json::from_str(body).map(Some).map_err(decode)
 }
 
-/// Everything the planner looks at, and the sealer. The size of every leaf is asked, also of empty ones: a few hundred stat
-/// calls.
+/// Everything the planner looks at, and the sealer. What records wait for is read before the leaves: one that is sealed meanwhile then
+/// counts as both, never as neither.
 pub async fn read(client: &impl GenericClient) -> Result<Catalogue, StoreError> {
     Ok(Catalogue {
+        wanted: wanted(client).await?,
         classes: classes(client).await?,
         leaves: leaves(client).await?,
         routes: routes(client).await?,
-        oldest_fresh_us: oldest_carried(client).await?,
+        lock_slots: Some(lock_slots(client).await?),
     })
 }
 
@@ -76,18 +78,25 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
 
 async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {
     // Only leaves of our books: a table that somebody else attached is never ours to drop. The name follows from class
-    // and bound, so the table is found by it; pg_inherits says how it hangs. The size of a leaf that is being detached
-    // is estimated: asking for it would queue behind the detach.
+    // and bound, so the table is found by it; pg_inherits says how it hangs. What it holds is as sealing noted it; PostgreSQL is asked
+    // for the size of the few of which nothing is noted, and of all while not everything is. The size of a leaf that is being
+    // detached is estimated: asking for it would queue behind the detach.
     let sql = "select l.class, l.time_from, l.time_to, l.detached, t.oid is not null as exists,
                       i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending,
                       coalesce(case when i.inhdetachpending then t.relpages::bigint * 8192
+                                    when s.class is not null then s.bytes
+                                    when complete then pg_relation_size(t.oid)
                                     else pg_total_relation_size(t.oid) end, 0) as bytes,
-                      not coalesce(i.inhdetachpending, false) and coalesce(pg_relation_size(t.oid), 0) = 0 as empty,
-                      greatest(coalesce(t.reltuples, 0), 0)::bigint as blocks
+                      s.class is null and not coalesce(i.inhdetachpending, false)
+                        and coalesce(pg_relation_size(t.oid), 0) = 0 as empty,
+                      coalesce(s.blocks, greatest(coalesce(t.reltuples, 0), 0)::bigint) as blocks,
+                      s.oldest
                from leaves l
                left join pg_class t on t.oid = to_regclass(
                  'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI'))
                left join pg_inherits i on i.inhrelid = t.oid and i.inhparent = to_regclass('blocks_c' || l.class)
+               left join sealed_leaves s on s.class = l.class and s.time_from = l.time_from
+               cross join (select c.round = r.round from contents_of c, ring_ctl r) as noted (complete)
                order by l.class, l.time_from";
     let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the table partitions"))?;
     Ok(rows
@@ -110,37 +119,30 @@ async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {
                 bytes: row.get("bytes"),
                 empty: row.get("empty"),
                 blocks: row.get("blocks"),
-                oldest_us: None,
+                oldest_us: row.get::<_, Option<Timestamp>>("oldest").map(Timestamp::as_microsecond),
                 state,
             }
         })
         .collect())
 }
 
-/// Lane 0 holds records for which no table partition existed: leaves are made back to the oldest of them.
-async fn oldest_carried(client: &impl GenericClient) -> Result<Option<i64>, StoreError> {
-    let sql = "select min(f.time_from) from fresh f
-               where f.lane = 0 and f.seq > (select upto from seals where lane = 0)";
-    let row = client.query_one(sql, &[]).await.map_err(StoreError::sql("read", "the carried records"))?;
-    Ok(row.get::<_, Option<Timestamp>>(0).map(Timestamp::as_microsecond))
+/// Where records wait for a table partition, as the sealer noted it.
+async fn wanted(client: &impl GenericClient) -> Result<Vec<LeafRef>, StoreError> {
+    let sql = "select class, time_from, time_to from wanted_leaves order by class, time_from";
+    let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "wanted_leaves"))?;
+    let time = |row: &Row, at: usize| row.get::<_, Timestamp>(at).as_microsecond();
+    let leaf = |row: &Row| LeafRef { class: ClassId(row.get(0)), from_us: time(row, 1), to_us: time(row, 2) };
+    Ok(rows.iter().map(leaf).collect())
 }
 
-/// Begin of the oldest block of each class, microseconds; classes without records are left out. One index probe per class:
-/// asked for the status, not for the plan.
-pub async fn oldest_records(
-    client: &impl GenericClient,
-    catalogue: &Catalogue,
-) -> Result<Vec<(ClassId, i64)>, StoreError> {
-    let mut oldest = Vec::new();
-    for class in catalogue.classes.iter().filter(|class| class.has_table) {
-        let sql = format!("select time_from from {} order by time_to, id limit 1", class_table(class.id));
-        let row =
-            client.query_opt(&sql, &[]).await.map_err(StoreError::sql("read", class_table(class.id)))?;
-        if let Some(row) = row {
-            oldest.push((class.id, row.get::<_, Timestamp>(0).as_microsecond()));
-        }
-    }
-    Ok(oldest)
+/// Entries of the server's lock table, for all sessions together (PostgreSQL's documentation of `max_locks_per_transaction`).
+async fn lock_slots(client: &impl GenericClient) -> Result<i64, StoreError> {
+    let sql = "select (max(setting::bigint) filter (where name = 'max_locks_per_transaction')
+                       * sum(setting::bigint) filter (where name <> 'max_locks_per_transaction'))::bigint
+               from pg_settings where name in ('max_locks_per_transaction', 'max_connections', 'max_prepared_transactions',
+                 'max_worker_processes', 'max_wal_senders', 'autovacuum_max_workers')";
+    let row = client.query_one(sql, &[]).await.map_err(StoreError::sql("read", "the server's settings"))?;
+    Ok(row.get(0))
 }
 
 /// PostgreSQL's clock, microseconds: a second opinion on the operator's.

@@ -23,6 +23,10 @@ pub const LOCK_TIMEOUTS_MS: [u64; 5] = [100, 100, 200, 400, 700];
 /// Between two attempts, so that what queued behind the last one gets through.
 const PAUSE: Duration = Duration::from_millis(150);
 
+/// A leaf's only dead rows are those of a round of sealing that was cut off: they are taken away soon, and later rounds use their room.
+const AUTOVACUUM: &str = "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, \
+    toast.autovacuum_vacuum_threshold = 0, toast.autovacuum_vacuum_scale_factor = 0";
+
 /// Which of the operator's two loops a session serves. Each has its own connection and its own advisory lock, so that
 /// creating never waits behind dropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +196,9 @@ async fn create_leaf(
         Box::pin(async move {
             let Target { table, parent, leaf, from, to, .. } = target;
             let check = check_clause(*leaf, *from, *to);
-            let create = format!("create table if not exists {table} (like {parent} including all, {check})");
+            let create = format!(
+                "create table if not exists {table} (like {parent} including all, {check}) with ({AUTOVACUUM})"
+            );
             let book = format!(
                 "insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')
                  on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null;

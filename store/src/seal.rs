@@ -1,15 +1,19 @@
-//! Sealing: one transaction that turns what is fresh in its snapshot into blocks of the table partitions, and moves the
-//! marks. The statements are here; what becomes of each record is the [`Sorter`]'s business.
+//! Sealing: one transaction that turns fresh blocks of its snapshot, the oldest up to a bound, into blocks of the table partitions,
+//! and moves the marks. The statements are here; what becomes of each record is the [`Sorter`]'s business.
 //!
 //! Killed at any point, nothing has happened, or all of it. Readers see each record once at every moment, because marks
 //! and blocks change in one commit. The writer is never waited for and never waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+mod bounds;
+mod carry;
+
 use bytes::Bytes;
+use cordwood_core::limits::{SEAL_ROUND_BYTES_MAX, SEAL_ROUND_RECORDS_MAX};
 use cordwood_core::origin::{Origin, OriginId};
-use cordwood_core::retention::catalogue::{Catalogue, LeafState};
+use cordwood_core::retention::catalogue::Catalogue;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalogue;
@@ -18,13 +22,16 @@ use crate::contents::{self, Noted};
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
-use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, copy_ring, fill};
+use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, fill};
+
+pub use carry::WantedLeaf;
+
+use bounds::{Limit, Range, Taken, rows_of};
+use carry::{Carry, Places, Walk};
 
 /// Fresh blocks fetched at a time. Most are small, but one can hold a record of 12 MiB, and these are all in memory at once.
 const PORTAL_ROWS: i32 = 16;
 const COPY_BYTES: usize = 4 << 20;
-/// Waste that carried blocks may keep in the rings, as a multiple of their own size: they are written anew to let it go.
-const WASTE_FACTOR: i64 = 3;
 /// How long emptying a ring may keep others waiting for it.
 const TRUNCATE_LOCK_TIMEOUT: &str = "set local lock_timeout = '50ms'";
 
@@ -50,6 +57,10 @@ pub struct Sorted {
     pub sealed: Vec<(i64, BlockRow)>,
     /// With their level group: no leaf for them yet.
     pub carried: Vec<BlockRow>,
+    /// The table partitions that the carried records need.
+    pub wanted: BTreeSet<WantedLeaf>,
+    /// Some are carried because the round fills enough table partitions without theirs: they have a turn in the next one.
+    pub postponed: bool,
     /// Records and bytes by class whose retention had passed.
     pub expired: HashMap<i32, (u64, u64)>,
 }
@@ -62,6 +73,10 @@ pub struct Round {
     /// All that wait for their table partition now, of this and of earlier rounds.
     pub carried: u64,
     pub expired: u64,
+    /// There is more to seal at once: this round reached its bound.
+    pub more: bool,
+    /// How long a record has waited for its table partition, microseconds.
+    pub waits_us: i64,
     /// The transaction's id, low 32 bits: no ring may be emptied while a snapshot as old as it lives.
     pub xid: u32,
 }
@@ -86,6 +101,10 @@ pub struct Sealing {
     client: Client,
     /// What carried records were last held against: as long as it stays the same they stay where they are.
     carried_under: Option<Places>,
+    walk: Option<Walk>,
+    limit: Limit,
+    /// PostgreSQL's clock at the beginning of the last round.
+    last_round: Option<jiff::Timestamp>,
     /// The last look found no empty ring to go on in.
     rings_full: bool,
     /// Ends the session at this step, as a kill would (fault injection of the tests).
@@ -104,7 +123,31 @@ impl Sealing {
             return Ok(None);
         }
         contents::complete(&client).await?;
-        Ok(Some(Sealing { client, carried_under: None, rings_full: false, kill_at: None }))
+        let limit = Limit { records: SEAL_ROUND_RECORDS_MAX, bytes: SEAL_ROUND_BYTES_MAX };
+        Ok(Some(Sealing {
+            client,
+            carried_under: None,
+            walk: None,
+            limit,
+            last_round: None,
+            rings_full: false,
+            kill_at: None,
+        }))
+    }
+
+    /// Another bound of a round than [`SEAL_ROUND_RECORDS_MAX`].
+    pub fn set_round_records_max(&mut self, records: i64) {
+        self.limit.records = records;
+    }
+
+    /// Whether a table partition that records wait for was created since the last round (or a moment before it).
+    pub async fn room_was_made(&self) -> Result<bool, StoreError> {
+        let sql = "select exists (select from wanted_leaves w join leaves l on l.class = w.class and l.time_from < w.time_to \
+                     and l.time_to > w.time_from and l.detached is null \
+                   where l.created > w.since and l.created > $1::timestamptz - interval '2 seconds')";
+        let Some(last) = self.last_round else { return Ok(false) };
+        let row = self.client.query_one(sql, &[&last]).await;
+        Ok(row.map_err(StoreError::sql("look for", "new table partitions"))?.get(0))
     }
 
     /// Records that are not sealed, from the transactions' own counts (the carried ones apart).
@@ -140,7 +183,7 @@ impl Sealing {
         Ok(())
     }
 
-    /// Seals everything that is fresh now.
+    /// Seals what is fresh now, the oldest first, up to the bound of a round.
     pub async fn round(&mut self, sorter: &mut impl Sorter) -> Result<Round, StoreError> {
         let kill_at = self.kill_at;
         let transaction = self
@@ -160,14 +203,27 @@ impl Sealing {
         let now_us = catalogue::clock(&transaction).await?;
         let places = Places::of(&catalogue);
         // What no leaf or route is new for needs no look: hours of it would be read and written again in every round.
-        let all = self.carried_under.as_ref() != Some(&places)
-            || (self.rings_full && carried_hold_waste(&transaction).await?);
+        let anew = self.carried_under.as_ref() != Some(&places)
+            || (self.rings_full && carry::hold_waste(&transaction).await?);
+        let mut walk = match self.walk.take() {
+            Some(walk) if walk.places == places => Some(walk),
+            _ if anew => {
+                let until = carry::last_batch(&transaction).await?;
+                Some(Walk { places, until, wanted: BTreeSet::new(), postponed: false })
+            }
+            _ => None,
+        };
+        let fresh = bounds::fresh(&transaction, self.limit).await?;
+        let carried = match &walk {
+            Some(walk) => bounds::carried(&transaction, self.limit, walk.until).await?,
+            None => Taken::default(),
+        };
         let mut work = Work {
             round: number.get(0),
             cur: number.get(1),
             index: 0,
-            all,
-            carry: None,
+            ranges: [fresh.ranges, carried.ranges].concat(),
+            carry: Carry::default(),
             noted: Noted::default(),
             done: Round::default(),
             kill_at,
@@ -175,16 +231,13 @@ impl Sealing {
         sorter.begin(catalogue, now_us);
         kill(&transaction, kill_at, Step::Begun).await?;
         let mut sorted = Sorted::default();
-        let select = transaction
-            .prepare(
-                "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload \
-                 from fresh f join seals z using (lane) where f.seq > z.upto and (f.lane <> $1 or $2) \
-                 order by f.tenant, f.lane, f.seq",
-            )
-            .await
-            .map_err(sql("prepare", "fresh blocks"))?;
-        let portal =
-            transaction.bind(&select, &[&CARRY_LANE, &all]).await.map_err(sql("open", "fresh blocks"))?;
+        let select = format!(
+            "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload \
+             from {} f order by f.tenant, f.lane, f.seq",
+            rows_of("fresh", &work.ranges)
+        );
+        let select = transaction.prepare(&select).await.map_err(sql("prepare", "fresh blocks"))?;
+        let portal = transaction.bind(&select, &[]).await.map_err(sql("open", "fresh blocks"))?;
         loop {
             let rows = transaction.query_portal(&portal, PORTAL_ROWS).await;
             let rows = rows.map_err(sql("read", "fresh blocks"))?;
@@ -199,7 +252,8 @@ impl Sealing {
                 sorter.finish(&mut sorted);
             }
             work.copy(&transaction, &mut sorted, last).await?;
-            work.copy_carried(&transaction, &mut sorted, last).await?;
+            let place = (work.round, work.cur);
+            work.carry.copy(&transaction, &mut sorted, place, last).await?;
             if last {
                 break;
             }
@@ -208,13 +262,35 @@ impl Sealing {
         work.mark(&transaction).await?;
         work.count(&transaction, &sorted).await?;
         work.noted.write(&transaction, work.round).await?;
+        let walked = match &mut walk {
+            Some(walk) => {
+                walk.wanted.append(&mut sorted.wanted);
+                walk.postponed |= sorted.postponed;
+                carry::note_wanted(&transaction, &walk.wanted, !carried.more).await?;
+                !carried.more
+            }
+            None => {
+                carry::note_wanted(&transaction, &sorted.wanted, false).await?;
+                false
+            }
+        };
+        work.done.more = fresh.more || carried.more || sorted.postponed;
+        let waits = "select coalesce((extract(epoch from clock_timestamp() - min(since)) * 1000000)::bigint, 0) from wanted_leaves";
+        let row = transaction.query_one(waits, &[]).await.map_err(sql("read", "wanted_leaves"))?;
+        work.done.waits_us = row.get(0);
         kill(&transaction, kill_at, Step::Moved).await?;
         let row =
             transaction.query_one("select (pg_current_xact_id()::text::numeric % 4294967296)::bigint", &[]);
         work.done.xid = row.await.map_err(sql("read", "the transaction's id"))?.get::<_, i64>(0) as u32;
         kill(&transaction, kill_at, Step::Committing).await?;
         transaction.commit().await.map_err(sql("commit", "sealing"))?;
-        self.carried_under = Some(places);
+        match walk {
+            Some(walk) if !walked => self.walk = Some(walk),
+            Some(walk) => self.carried_under = (!walk.postponed).then_some(walk.places),
+            None if sorted.postponed => self.carried_under = None,
+            None => {}
+        }
+        self.last_round = jiff::Timestamp::from_microsecond(now_us).ok();
         kill(&self.client, kill_at, Step::Committed).await?;
         Ok(work.done)
     }
@@ -293,57 +369,15 @@ impl Sealing {
     }
 }
 
-/// What decides where a record goes: a round under the same places would carry the same records again.
-#[derive(PartialEq, Eq)]
-struct Places {
-    leaves: Vec<(i32, i64, i64)>,
-    /// Id, retention, legal hold.
-    classes: Vec<(i32, i64, bool)>,
-    routes: Option<String>,
-}
-
-impl Places {
-    fn of(catalogue: &Catalogue) -> Places {
-        let attached = catalogue.leaves.iter().filter(|leaf| leaf.state == LeafState::Attached);
-        Places {
-            leaves: attached.map(|leaf| (leaf.class.0, leaf.from_us, leaf.to_us)).collect(),
-            classes: catalogue.classes.iter().map(|c| (c.id.0, c.retention_us, c.legal_hold)).collect(),
-            routes: catalogue.routes.as_ref().and_then(|routes| serde_json::to_string(routes).ok()),
-        }
-    }
-}
-
-/// Carried blocks keep the rings they lie in from being emptied: whether much more than themselves lies there.
-async fn carried_hold_waste(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-    let rings: Vec<String> =
-        (0..RINGS).map(|ring| format!("pg_total_relation_size('ring_{ring}')")).collect();
-    let sql = format!(
-        "select {} > $2 * (select coalesce(sum(octet_length(f.payload) + octet_length(f.bloom)), 0)::bigint \
-         from fresh f join seals z using (lane) where f.lane = $1 and f.seq > z.upto)",
-        rings.join(" + ")
-    );
-    let row = transaction.query_one(&sql, &[&CARRY_LANE, &WASTE_FACTOR]).await;
-    Ok(row.map_err(StoreError::sql("read", "the size of the rings"))?.get(0))
-}
-
 struct Work {
     round: i64,
     cur: i16,
     index: u32,
-    /// The carried records of earlier rounds too.
-    all: bool,
-    carry: Option<Carry>,
+    ranges: Vec<Range>,
+    carry: Carry,
     noted: Noted,
     done: Round,
     kill_at: Option<Step>,
-}
-
-/// The carry lane's transaction of this round.
-struct Carry {
-    seq: i64,
-    blocks: u32,
-    records: u64,
-    raw_bytes: u64,
 }
 
 impl Work {
@@ -371,61 +405,31 @@ impl Work {
         kill(transaction, self.kill_at, Step::MidCopy).await
     }
 
-    /// Writes what is carried so far, under a number above the marks. The round's own snapshot does not see it.
-    async fn copy_carried(
-        &mut self,
-        transaction: &Transaction<'_>,
-        sorted: &mut Sorted,
-        last: bool,
-    ) -> Result<(), StoreError> {
-        let bytes: usize =
-            sorted.carried.iter().map(|block| block.payload.len() + block.bloom.len() + 256).sum();
-        if sorted.carried.is_empty() || (bytes < COPY_BYTES && !last) {
-            return Ok(());
-        }
-        let mut carry = match self.carry.take() {
-            Some(carry) => carry,
-            None => {
-                let number = "select 1 + coalesce((select max(seq) from batches where lane = $1), upto) from seals \
-                              where lane = $1";
-                let row = transaction.query_one(number, &[&CARRY_LANE]).await;
-                let seq = row.map_err(StoreError::sql("number the batch of", "the carry lane"))?.get(0);
-                Carry { seq, blocks: 0, records: 0, raw_bytes: 0 }
-            }
-        };
-        let mut buffer = CopyBuffer::with_capacity(bytes);
-        for block in sorted.carried.drain(..) {
-            buffer.carried_block(carry.seq, self.round, carry.blocks, &block);
-            carry.blocks += 1;
-            carry.records += u64::from(block.count);
-            carry.raw_bytes += block.raw_bytes;
-        }
-        self.carry = Some(carry);
-        fill(transaction.copy_in(&copy_ring(self.cur)).await, buffer.finish(), "carried blocks")
-            .await
-            .map(drop)
-    }
-
     /// Rollup, marks, pruning; then the carried blocks' own batch, above the marks.
     async fn mark(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let sql = StoreError::sql;
         transaction
             .execute(
-                "insert into rollup as r (minute, tenant, namespace, service, source, level, count, bytes) \
+                &format!(
+                    "insert into rollup as r (minute, tenant, namespace, service, source, level, count, bytes) \
                  select minute, tenant, namespace, service, source, level, sum(count)::bigint, sum(bytes)::bigint \
-                 from rollup_fresh f join seals z using (lane) where f.seq > z.upto \
+                 from {} f \
                  group by minute, tenant, namespace, service, source, level order by 1, 2, 3, 4, 5, 6 \
                  on conflict (minute, tenant, namespace, service, source, level) do update \
                  set count = r.count + excluded.count, bytes = r.bytes + excluded.bytes",
+                    rows_of("rollup_fresh", &self.ranges)
+                ),
                 &[],
             )
             .await
             .map_err(sql("fold", "rollup"))?;
+        let lanes: Vec<i16> = self.ranges.iter().map(|range| range.lane).collect();
+        let upto: Vec<i64> = self.ranges.iter().map(|range| range.upto).collect();
         transaction
             .execute(
-                "update seals z set upto = b.m from (select lane, max(seq) m from batches group by lane) b \
-                 where b.lane = z.lane and b.m > z.upto and (z.lane <> $1 or $2)",
-                &[&CARRY_LANE, &self.all],
+                "update seals z set upto = b.upto from unnest($1::smallint[], $2::bigint[]) as b (lane, upto) \
+                 where b.lane = z.lane and b.upto > z.upto",
+                &[&lanes, &upto],
             )
             .await
             .map_err(sql("move", "seals"))?;
@@ -433,16 +437,7 @@ impl Work {
             .execute("delete from batches b using seals z where z.lane = b.lane and b.seq < z.upto", &[])
             .await
             .map_err(sql("prune", "batches"))?;
-        if let Some(carry) = &self.carry {
-            let counts = (carry.blocks as i32, carry.records as i64, carry.raw_bytes as i64);
-            transaction
-                .execute(
-                    "insert into batches (lane, seq, blocks, records, raw_bytes) values ($1, $2, $3, $4, $5)",
-                    &[&CARRY_LANE, &carry.seq, &counts.0, &counts.1, &counts.2],
-                )
-                .await
-                .map_err(sql("add batch of", "the carry lane"))?;
-        }
+        self.carry.mark(transaction).await?;
         let row = transaction
             .query_one(
                 "select coalesce(sum(b.records), 0)::bigint from batches b join seals z using (lane) \

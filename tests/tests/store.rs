@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout)] // What was done and seen, for the person who runs it with --nocapture.
 
+#[path = "store/backlog.rs"]
+mod backlog;
 #[path = "store/both_ways.rs"]
 mod both_ways;
 #[path = "store/budget.rs"]

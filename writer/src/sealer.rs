@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use cordwood_store::seal::Sealing;
+use cordwood_store::seal::{Round, Sealing};
 use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +20,10 @@ const ALARM_AFTER_FAILURES: u32 = 3;
 
 /// A server (or what stands before it) that takes bytes and never answers: the session is given up, and with it the lock.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// A round seals half a million records a second, and what piled up in an outage of hours is one round.
+/// A round is bounded (`SEAL_ROUND_RECORDS_MAX`) and seals half a million records a second; a slow disk may need a hundred times that.
 const ROUND_MAX: Duration = Duration::from_secs(1800);
+/// A table partition is created within seconds of being noted; an operator that starts anew needs longer.
+const WAITS_MAX_US: i64 = 120_000_000;
 
 /// Until `shutdown`. Every failure is rolled back by PostgreSQL and tried again.
 pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdown: CancellationToken) {
@@ -57,12 +59,16 @@ async fn seal_while_ours(
     metrics: &Metrics,
     failures: &mut u32,
 ) -> Result<(), StoreError> {
-    let Some(mut sealing) = in_time(store, ANSWER_MAX, Sealing::claim(store)).await? else { return Ok(()) };
+    // After an older version's sealer it first reads what the table partitions hold.
+    let Some(mut sealing) = in_time(store, ROUND_MAX, Sealing::claim(store)).await? else { return Ok(()) };
+    let mut more = false;
     let mut last_round = Instant::now();
     // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
     let mut past: Option<u32> = None;
     loop {
-        tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
+        if !more {
+            tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
+        }
         if let Some(xid) = past
             && in_time(store, ANSWER_MAX, sealing.is_past(xid)).await?
         {
@@ -72,13 +78,16 @@ async fn seal_while_ours(
                 past = None;
             }
         }
-        let due = last_round.elapsed() >= settings.interval()
-            || in_time(store, ANSWER_MAX, sealing.unsealed()).await? >= settings.records_max;
+        let due = more
+            || last_round.elapsed() >= settings.interval()
+            || in_time(store, ANSWER_MAX, sealing.unsealed()).await? >= settings.records_max
+            || in_time(store, ANSWER_MAX, sealing.room_was_made()).await?;
         if !due {
             continue;
         }
         last_round = Instant::now();
-        past = Some(in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?);
+        let round = in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+        (past, more) = (Some(round.xid), round.more);
         *failures = 0;
     }
 }
@@ -91,8 +100,8 @@ async fn in_time<T>(
     tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(store.no_answer(limit)))
 }
 
-/// One round; gives the transaction's id, for [`Sealing::is_past`].
-pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<u32, StoreError> {
+/// One round.
+pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<Round, StoreError> {
     sealing.switch_ring().await?;
     let started = Instant::now();
     let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond());
@@ -102,16 +111,21 @@ pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<u32, 
     metrics.sealed_blocks.inc_by(round.blocks);
     metrics.expired_records.inc_by(round.expired);
     metrics.carried_records.set(round.carried as i64);
-    if round.carried > 0 {
-        tracing::error!(
-            records = round.carried,
-            why = sorter.why_carried().unwrap_or("as in the rounds before"),
-            "no table partition for these records yet: carried over to the next round; is the operator running?"
-        );
+    if round.carried > 0 && !round.more {
+        let why = sorter.why_carried().unwrap_or("as in the rounds before");
+        if round.waits_us > WAITS_MAX_US || !sorter.has_routes() {
+            tracing::error!(
+                records = round.carried,
+                why,
+                "no table partition for these records yet: they wait and can be queried; is the operator running?"
+            );
+        } else {
+            tracing::debug!(records = round.carried, why, "wait until their table partition is created");
+        }
     }
     if sorter.damaged() > 0 {
         tracing::error!(blocks = sorter.damaged(), "fresh blocks do not open: kept as they are");
     }
     tracing::debug!(?round, took_ms = started.elapsed().as_millis() as u64, "sealed");
-    Ok(round.xid)
+    Ok(round)
 }

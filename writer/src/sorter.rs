@@ -1,20 +1,21 @@
 //! What becomes of each record when it is sealed: into its class and leaf, carried over, or expired. Decisions by the
 //! round's snapshot of routes and leaves; packing by `core::seal`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cordwood_core::block::{Block, BlockBuilder};
 use cordwood_core::level::LevelGroup;
+use cordwood_core::limits::SEAL_WANTED_LEAVES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::retention::catalogue::{Catalogue, LeafState};
-use cordwood_core::retention::class::{ClassId, PolicyLevel};
+use cordwood_core::retention::class::{ClassId, PolicyLevel, bucket_us, leaves_per_round_max};
 use cordwood_core::retention::policy::PerLevel;
 use cordwood_core::retention::routes::{RouteKey, Routes, Target};
 use cordwood_core::seal::{Leaf, SealedBlock, Sealer};
 use cordwood_store::commit::BlockRow;
-use cordwood_store::seal::{Sorted, Sorter};
+use cordwood_store::seal::{Sorted, Sorter, WantedLeaf};
 
 /// zstd's level for sealed blocks: they live for weeks, so a third of the encoder's speed for a sixth of the bytes is worth it.
 /// Above it is little more to gain.
@@ -37,6 +38,11 @@ pub struct RecordSorter {
     expired: HashMap<i32, (u64, u64)>,
     damaged: u64,
     why_carried: Option<String>,
+    /// Leaves that get records of this round, and how many it may be.
+    filled: HashSet<Leaf>,
+    filled_max: usize,
+    wanted: BTreeSet<WantedLeaf>,
+    postponed: bool,
 }
 
 struct Known {
@@ -48,6 +54,10 @@ struct Known {
 enum Place {
     Leaf(Leaf),
     Expired(i32),
+    /// It needs a leaf that is not there.
+    Missing(WantedLeaf),
+    /// Its leaf has a turn in a later round.
+    Later,
     Carry(String),
 }
 
@@ -67,7 +77,18 @@ impl RecordSorter {
             expired: HashMap::new(),
             damaged: 0,
             why_carried: None,
+            filled: HashSet::new(),
+            filled_max: usize::MAX,
+            wanted: BTreeSet::new(),
+            postponed: false,
         }
+    }
+
+    /// At most so many table partitions get records, whatever the server bears.
+    #[must_use]
+    pub fn with_leaves_max(mut self, leaves: usize) -> RecordSorter {
+        self.filled_max = leaves;
+        self
     }
 
     /// Why the first of the carried records was carried.
@@ -75,9 +96,25 @@ impl RecordSorter {
         self.why_carried.as_deref()
     }
 
+    /// Whether the operator has said which record falls into which class.
+    pub fn has_routes(&self) -> bool {
+        self.routes.is_some()
+    }
+
     /// Blocks that did not open.
     pub fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// What was taken for too old on the way in and is not, by what its class keeps.
+    fn restore_time(&self, known: &Known, record: &mut Record<'_>) {
+        let (audit, level) = (record.flags.has(Flags::AUDIT), PolicyLevel::of(record.level));
+        if record.original_time_us.is_some()
+            && let Some(target) = known.targets[usize::from(audit)].get(level)
+        {
+            let of_class = self.held.get(&target.class).copied().flatten().unwrap_or(0);
+            record.restore_time(self.now_us, target.retention_us.max(of_class));
+        }
     }
 
     fn place(&self, known: &Known, record: &Record<'_>) -> Place {
@@ -101,12 +138,14 @@ impl RecordSorter {
         });
         match leaf {
             _ if record.time_us < self.now_us.saturating_sub(retention_us) => Place::Expired(target.class.0),
-            Some(leaf) => Place::Leaf(leaf),
-            None => Place::Carry(format!(
-                "class {} has no table partition at {}",
-                target.class.0,
-                jiff::Timestamp::from_microsecond(record.time_us).unwrap_or_default()
-            )),
+            Some(leaf) if self.filled.len() < self.filled_max || self.filled.contains(&leaf) => {
+                Place::Leaf(leaf)
+            }
+            Some(_) => Place::Later,
+            None => {
+                let (from_us, to_us) = bucket_us(retention_us, record.time_us);
+                Place::Missing((target.class.0, from_us, to_us))
+            }
         }
     }
 
@@ -141,6 +180,7 @@ impl Sorter for RecordSorter {
         for class in &catalogue.classes {
             self.held.insert(class.id, (!class.legal_hold).then_some(class.retention_us));
         }
+        self.filled_max = self.filled_max.min(catalogue.lock_slots.map_or(usize::MAX, leaves_per_round_max));
         self.routes = catalogue.routes;
     }
 
@@ -170,13 +210,15 @@ impl Sorter for RecordSorter {
         // Out of `self`, so that its origins can be borrowed while the rest changes.
         let origins = std::mem::take(&mut self.origins);
         for index in 0..opened.len() {
-            let (Ok(record), Some(known)) =
+            let (Ok(mut record), Some(known)) =
                 (opened.record(index), origins.get(&opened.origins()[opened.origin_place(index)]))
             else {
                 continue;
             };
+            self.restore_time(known, &mut record);
             match self.place(known, &record) {
                 Place::Leaf(leaf) => {
+                    self.filled.insert(leaf);
                     let mut emit = |block| output.sealed.push(sealed(block));
                     self.sealer.push(&tenant, leaf, &record, &known.origin, &mut emit);
                 }
@@ -184,6 +226,17 @@ impl Sorter for RecordSorter {
                     let counters = self.expired.entry(class).or_default();
                     counters.0 += 1;
                     counters.1 += record.body.len() as u64;
+                }
+                Place::Missing(leaf) => {
+                    if self.wanted.len() < SEAL_WANTED_LEAVES_MAX {
+                        self.wanted.insert(leaf);
+                    }
+                    self.why_carried.get_or_insert_with(|| why_missing(leaf));
+                    self.carry(&record, &known.origin, output);
+                }
+                Place::Later => {
+                    self.postponed = true;
+                    self.carry(&record, &known.origin, output);
                 }
                 Place::Carry(why) => {
                     self.why_carried.get_or_insert(why);
@@ -215,9 +268,16 @@ impl Sorter for RecordSorter {
         self.flush_carried(output);
         self.sealer.finish(&mut |block| output.sealed.push(sealed(block)));
         output.expired = std::mem::take(&mut self.expired);
+        output.wanted = std::mem::take(&mut self.wanted);
+        output.postponed = self.postponed;
     }
 }
 
 fn sealed(block: SealedBlock) -> (i64, BlockRow) {
     (block.leaf.from_us, BlockRow::of(block.leaf.class, block.tenant.into(), block.block))
+}
+
+fn why_missing((class, from_us, _): WantedLeaf) -> String {
+    let from = jiff::Timestamp::from_microsecond(from_us).unwrap_or_default();
+    format!("class {class} has no table partition from {from} on")
 }

@@ -31,7 +31,6 @@ impl Retention {
             retention: Standalone::new(store, Tuning { notice_us: NOTICE_US }),
             told: Told::default(),
             waits: Vec::new(),
-            first: true,
         };
         let task = tokio::spawn(async move {
             loop {
@@ -71,9 +70,8 @@ fn interval(policies: &[Policy], wanted: Duration) -> Duration {
 struct Passes {
     retention: Standalone,
     told: Told,
-    /// What was last told to wait for approval.
+    /// What was last told to wait for approval or room.
     waits: Vec<String>,
-    first: bool,
 }
 
 impl Passes {
@@ -100,13 +98,9 @@ impl Passes {
         }
     }
 
-    /// What a person wants to know of: that room was made, and each thing that went or came back.
+    /// What a person wants to know of: each thing with records that went or came back.
     fn say_done(&mut self, report: &Report) {
-        let made = report.done.iter().filter(|planned| matches!(planned.step, Step::CreateLeaf(_))).count();
-        if made > 0 && std::mem::take(&mut self.first) {
-            logging::say(&format!("retention: {made} table partitions made"));
-        }
-        for planned in &report.done {
+        for planned in report.done.iter().filter(|planned| planned.bytes > 0) {
             if matches!(planned.step, Step::Detach(_) | Step::Drop(_) | Step::Reattach(_)) {
                 logging::say(&format!("retention: {}: {} ({})", planned.policy, planned.step, planned.why));
             }
@@ -115,7 +109,7 @@ impl Passes {
             .plan
             .held
             .iter()
-            .filter(|held| matches!(held.waits, Waits::Approval { .. }))
+            .filter(|held| matches!(held.waits, Waits::Approval { .. } | Waits::TooManyPartitions { .. }))
             .map(ToString::to_string)
             .collect();
         if waits != self.waits {

@@ -11,8 +11,10 @@ pub struct Catalogue {
     /// Every table that is or was a leaf, in any order.
     pub leaves: Vec<Leaf>,
     pub routes: Option<Routes>,
-    /// Time of the oldest record that is not sealed yet: leaves are made back to it.
-    pub oldest_fresh_us: Option<i64>,
+    /// Where records wait for a leaf, as the sealer noted it: the bucket that the class's retention gave at the time.
+    pub wanted: Vec<LeafRef>,
+    /// Entries of the server's lock table, which all sessions share. `None`: not known, nothing is bounded by it.
+    pub lock_slots: Option<i64>,
 }
 
 /// One table partition: the records of a class with a time in `[from_us, to_us)`.
@@ -22,13 +24,13 @@ pub struct Leaf {
     pub class: ClassId,
     pub from_us: i64,
     pub to_us: i64,
-    /// With indexes and out-of-line storage.
+    /// With indexes and out-of-line storage, when records were last sealed into it.
     pub bytes: i64,
-    /// It surely holds no record (its heap has no page).
+    /// It surely holds no record (nothing was sealed into it, and its heap has no page).
     pub empty: bool,
     /// Blocks, as the statistics say; an estimate.
     pub blocks: i64,
-    /// Begin of the oldest block, where it was asked.
+    /// Begin of the oldest block, where it is known.
     pub oldest_us: Option<i64>,
     pub state: LeafState,
 }
@@ -71,6 +73,24 @@ impl Catalogue {
         let mut leaves: Vec<&Leaf> = self.leaves.iter().filter(|leaf| leaf.class == class).collect();
         leaves.sort_by_key(|leaf| (leaf.from_us, leaf.to_us));
         leaves
+    }
+
+    /// Begin of the oldest block of each class that holds records one can query.
+    pub fn oldest(&self) -> Vec<(ClassId, i64)> {
+        let mut oldest = std::collections::BTreeMap::new();
+        for leaf in self.leaves.iter().filter(|leaf| leaf.state == LeafState::Attached) {
+            if let Some(at_us) = leaf.oldest_us {
+                let known = oldest.entry(leaf.class).or_insert(at_us);
+                *known = at_us.min(*known);
+            }
+        }
+        oldest.into_iter().collect()
+    }
+
+    /// Tables of leaves and classes: each costs locks wherever all of them are touched.
+    pub fn tables(&self) -> usize {
+        let leaves = self.leaves.iter().filter(|leaf| leaf.state != LeafState::Missing).count();
+        leaves + self.classes.iter().filter(|class| class.has_table).count()
     }
 
     pub fn leaf(&self, key: LeafRef) -> Option<&Leaf> {

@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::level::Level;
-use crate::limits::TIME_FUTURE_US_MAX;
-
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 const DAY_US: i64 = 24 * HOUR_US;
@@ -90,32 +88,61 @@ impl Wanted {
     }
 }
 
-/// Width of a leaf for a retention: a class has about 10 to 32 leaves and overshoots by at most one. Hourly for a day,
-/// daily for a month, weekly for a year. Always whole minutes.
+/// Leaves that a retention spans, at the least: the last of them overshoots it by at most its own width.
+const LEAVES_MIN: i64 = 8;
+
+/// Width of a leaf for a retention: the widest that is at most an eighth of it, so that a class has 8 to 16 leaves and keeps a
+/// record at most an eighth longer. 3 h for a day, 12 h for a week, 2 days for a month. Always whole minutes.
 pub fn interval_us(retention_us: i64) -> i64 {
-    const LADDER: [(i64, i64); 14] = [
-        (30 * MINUTE_US, MINUTE_US),
-        (HOUR_US, 2 * MINUTE_US),
-        (150 * MINUTE_US, 5 * MINUTE_US),
-        (5 * HOUR_US, 10 * MINUTE_US),
-        (8 * HOUR_US, 15 * MINUTE_US),
-        (16 * HOUR_US, 30 * MINUTE_US),
-        (32 * HOUR_US, HOUR_US),
-        (4 * DAY_US, 3 * HOUR_US),
-        (8 * DAY_US, 6 * HOUR_US),
-        (16 * DAY_US, 12 * HOUR_US),
-        (32 * DAY_US, DAY_US),
-        (64 * DAY_US, 2 * DAY_US),
-        (128 * DAY_US, 4 * DAY_US),
-        (2 * 366 * DAY_US, 7 * DAY_US),
+    const WIDTHS: [i64; 20] = [
+        MINUTE_US,
+        2 * MINUTE_US,
+        4 * MINUTE_US,
+        8 * MINUTE_US,
+        15 * MINUTE_US,
+        30 * MINUTE_US,
+        HOUR_US,
+        2 * HOUR_US,
+        3 * HOUR_US,
+        6 * HOUR_US,
+        12 * HOUR_US,
+        DAY_US,
+        2 * DAY_US,
+        4 * DAY_US,
+        7 * DAY_US,
+        14 * DAY_US,
+        28 * DAY_US,
+        56 * DAY_US,
+        112 * DAY_US,
+        224 * DAY_US,
     ];
-    LADDER.iter().find(|(upto, _)| retention_us <= *upto).map_or(28 * DAY_US, |(_, interval)| *interval)
+    let fits = |width: &&i64| **width <= retention_us / LEAVES_MIN;
+    WIDTHS.iter().rev().find(fits).copied().unwrap_or(MINUTE_US)
 }
 
-/// How far ahead of now leaves are made: a day, but at least 4 and at most 12 intervals, and always further than the
-/// latest time that a record may carry. So long can the operator be away before the sealer has to carry records over.
+/// How far ahead of now leaves are made for a class that gets records: 6 hours, but at most 4 intervals. So long can the operator
+/// be away before the sealer has to carry records over.
 pub fn ahead_us(interval_us: i64) -> i64 {
-    DAY_US.clamp(4 * interval_us, 12 * interval_us).max(TIME_FUTURE_US_MAX + 5 * MINUTE_US)
+    (6 * HOUR_US).min(4 * interval_us)
+}
+
+/// The leaf's bounds that a record of this time asks for in a class of this retention.
+pub fn bucket_us(retention_us: i64, time_us: i64) -> (i64, i64) {
+    let interval_us = interval_us(retention_us);
+    let from_us = align_down(time_us, interval_us);
+    (from_us, from_us.saturating_add(interval_us))
+}
+
+/// Tables of leaves and classes that a server with this many entries in its lock table bears: whoever touches them all (`pg_dump`)
+/// takes a third of it.
+pub fn tables_max(lock_slots: i64) -> usize {
+    usize::try_from(lock_slots / 3).unwrap_or(0)
+}
+
+/// Leaves that one round of sealing fills: each costs six locks until the round ends (its table, its out-of-line storage, their
+/// indexes).
+pub fn leaves_per_round_max(lock_slots: i64) -> usize {
+    usize::try_from(lock_slots / 16).unwrap_or(0).max(16)
 }
 
 /// The multiple of `interval_us` at or below `time_us` (also before 1970).
@@ -152,15 +179,15 @@ mod tests {
         let rows = [
             (MINUTE_US, MINUTE_US),
             (10 * MINUTE_US, MINUTE_US),
-            (HOUR_US, 2 * MINUTE_US),
-            (12 * HOUR_US, 30 * MINUTE_US),
-            (DAY_US, HOUR_US),
-            (7 * DAY_US, 6 * HOUR_US),
-            (14 * DAY_US, 12 * HOUR_US),
-            (30 * DAY_US, DAY_US),
-            (90 * DAY_US, 4 * DAY_US),
-            (365 * DAY_US, 7 * DAY_US),
-            (3650 * DAY_US, 28 * DAY_US),
+            (HOUR_US, 4 * MINUTE_US),
+            (12 * HOUR_US, HOUR_US),
+            (DAY_US, 3 * HOUR_US),
+            (7 * DAY_US, 12 * HOUR_US),
+            (14 * DAY_US, DAY_US),
+            (30 * DAY_US, 2 * DAY_US),
+            (90 * DAY_US, 7 * DAY_US),
+            (365 * DAY_US, 28 * DAY_US),
+            (3650 * DAY_US, 224 * DAY_US),
         ];
         for (retention, interval) in rows {
             assert_eq!(interval_us(retention), interval, "retention of {} min", retention / MINUTE_US);
@@ -169,18 +196,27 @@ mod tests {
 
     #[test]
     fn a_class_has_few_leaves() {
-        for hours in 1..24 * 128 {
-            let retention = hours * HOUR_US;
+        for minutes in (8..60 * 24 * 40).chain((40 * 24 * 60..3650 * 24 * 60).step_by(61)) {
+            let retention = minutes * MINUTE_US;
             let leaves = (retention + interval_us(retention) - 1) / interval_us(retention);
-            assert!((10..=32).contains(&leaves), "{hours} h: {leaves} leaves");
+            assert!((8..=17).contains(&leaves), "{minutes} min: {leaves} leaves");
         }
     }
 
     #[test]
-    fn ahead_is_further_than_a_record_may_lie() {
+    fn at_most_four_leaves_are_ahead_and_always_one_in_time() {
         for minutes in 1..60 * 24 * 40 {
             let interval = interval_us(minutes * MINUTE_US);
-            assert!(ahead_us(interval) > TIME_FUTURE_US_MAX && ahead_us(interval) >= 4 * interval);
+            assert!(ahead_us(interval) <= 4 * interval);
+            assert!(ahead_us(interval) >= interval.min(HOUR_US));
+        }
+    }
+
+    #[test]
+    fn a_bucket_holds_the_time_that_asks_for_it() {
+        for (retention, time) in [(DAY_US, 0), (DAY_US, -1), (30 * DAY_US, 1_795_003_200_123_456), (1, 59)] {
+            let (from, to) = bucket_us(retention, time);
+            assert!(from <= time && time < to && to - from == interval_us(retention));
         }
     }
 

@@ -1,16 +1,18 @@
 //! Doubts a plan: says what must never happen. Written apart from the planner, from the laws and not from its code.
 //!
 //! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
-//! by what the policy says, whichever is longer; (2) a leaf that holds records is dropped only when it was detached and its grace
+//! by what the policy says, whichever is longer; or empty ones for which no record waits; (2) a leaf that holds records is dropped only when it was detached and its grace
 //! period, the longer of the two likewise, is over; (3) nothing goes under a suspended policy or a legal hold; (4) no more goes at once than the policy's
-//! limit; (5) after the plan every class that records are routed to has leaves without a hole from the oldest record it
-//! can get to well after now; (6) leaves of a class do not overlap.
+//! limit; (5) after the plan every unexpired record that waits for a leaf of a class that records are routed to has one, and
+//! a class that got records lately has leaves from now until well after now, unless the plan says that the server bears no more;
+//! (6) leaves of a class do not overlap; (7) no more tables are created than the server bears.
 
-use super::catalogue::{Catalogue, LeafState};
-use super::class::{Class, ClassId, PolicyLevel};
+use super::catalogue::{Catalogue, Leaf, LeafState};
+use super::class::{Class, ClassId, PolicyLevel, interval_us};
 use super::policy::Policy;
-use super::step::{LeafRef, Plan, Step};
-use crate::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX};
+use super::step::{LeafRef, Plan, Planned, Step, Waits};
+
+const HOUR_US: i64 = 3_600_000_000;
 
 /// A law that a plan would break. `fatal`: nothing of the plan that detaches or drops may be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,8 @@ pub fn lint(plan: &Plan, policies: &[Policy], catalogue: &Catalogue, now_us: i64
     for planned in &plan.steps {
         after.apply(&planned.step, now_us);
     }
-    lint.coverage(&after);
+    lint.coverage(plan, &after);
+    lint.room(plan, &after);
     lint.overlaps(&after);
     lint.findings
 }
@@ -71,7 +74,10 @@ impl Lint<'_> {
         };
         let youngest_possible_us = leaf.to_us - 1;
         let (empty, orphan, state) = (leaf.empty, self.policy_of(class).is_none(), leaf.state);
-        if self.now_us - youngest_possible_us <= promised_us && !(empty && orphan) {
+        let wanted = self.catalogue.wanted.iter().any(|wanted| {
+            wanted.class == key.class && wanted.from_us < key.to_us && wanted.to_us > key.from_us
+        });
+        if self.now_us - youngest_possible_us <= promised_us && !(empty && (orphan || !wanted)) {
             self.fatal(&table, "goes, but can hold records that are not expired");
         }
         let grace_us = self.policy_of(class).map_or(0, |policy| policy.grace_us).max(class.grace_us);
@@ -111,7 +117,7 @@ impl Lint<'_> {
     }
 
     /// Law 5.
-    fn coverage(&mut self, after: &Catalogue) {
+    fn coverage(&mut self, plan: &Plan, after: &Catalogue) {
         let routed: Vec<(ClassId, i64)> = after
             .routes
             .iter()
@@ -121,21 +127,54 @@ impl Lint<'_> {
             })
             .collect();
         for (class, retention_us) in routed {
-            let mut at_us = self.now_us - retention_us.min(TIME_PAST_US_MAX);
-            let until_us = self.now_us + TIME_FUTURE_US_MAX;
-            for leaf in after.leaves_of(class) {
-                if leaf.state == LeafState::Attached && leaf.from_us <= at_us && leaf.to_us > at_us {
-                    at_us = leaf.to_us;
+            let waits = |waits: &Waits| matches!(waits, Waits::TooManyPartitions { .. });
+            if plan.held.iter().any(|held| held.class == Some(class) && waits(&held.waits)) {
+                continue;
+            }
+            let mut ranges: Vec<(i64, i64)> = Vec::new();
+            for wanted in after.wanted.iter().filter(|wanted| wanted.class == class) {
+                ranges.push((wanted.from_us.max(self.now_us - retention_us), wanted.to_us));
+            }
+            let width_us = interval_us(retention_us);
+            let lately = |leaf: &&Leaf| {
+                leaf.state == LeafState::Attached && !leaf.empty && leaf.to_us > self.now_us - 2 * width_us
+            };
+            let leaves = after.leaves_of(class);
+            if leaves.iter().any(lately) {
+                ranges.push((self.now_us, self.now_us + width_us.min(HOUR_US)));
+            }
+            for (from_us, to_us) in ranges {
+                let mut at_us = from_us;
+                for leaf in &leaves {
+                    if leaf.state == LeafState::Attached && leaf.from_us <= at_us && leaf.to_us > at_us {
+                        at_us = leaf.to_us;
+                    }
+                }
+                if at_us < to_us {
+                    let hole = super::duration::time(at_us);
+                    self.findings.push(Finding {
+                        fatal: false,
+                        subject: super::class::class_table(class),
+                        message: format!(
+                            "has no partition for records of {hole}: they would be carried over"
+                        ),
+                    });
                 }
             }
-            if at_us <= until_us {
-                let hole = super::duration::time(at_us);
-                self.findings.push(Finding {
-                    fatal: false,
-                    subject: super::class::class_table(class),
-                    message: format!("has no partition for records of {hole}: they would be carried over"),
-                });
-            }
+        }
+    }
+
+    /// Law 7.
+    fn room(&mut self, plan: &Plan, after: &Catalogue) {
+        let Some(slots) = self.catalogue.lock_slots else { return };
+        let creates =
+            |planned: &Planned| matches!(planned.step, Step::CreateLeaf(_) | Step::CreateClassTable { .. });
+        let (before, created) =
+            (self.catalogue.tables(), plan.steps.iter().filter(|step| creates(step)).count());
+        // Half of the lock table stays for whoever else works there.
+        if created > 0 && i64::try_from(before + created).unwrap_or(i64::MAX) > slots / 2 {
+            let tables = after.tables();
+            self.fatal("tables", format!("{tables} tables are more than the server's lock table bears"));
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Everything here is a pure function of (policies, catalogue, clock). [`plan()`] decides, [`lint()`] doubts it with code
 //! written apart, `store::ddl` applies one step at a time and chooses nothing. What is promised: no record goes before its
-//! retention (a whole partition goes, and only when its upper bound lies before now - retention), there is always a
-//! partition ahead, and a plan that was applied yields an empty plan.
+//! retention (a whole partition goes, and only when its upper bound lies before now - retention), what records wait for is created
+//! in the next pass, and a plan that was applied yields an empty plan.
 //!
 //! ```text
 //! LogRetentionPolicy -> Policy -> classes (policy x level) -> leaves (class x time range) -> detached -> dropped
@@ -18,6 +18,7 @@ mod laws;
 pub mod lint;
 pub mod plan;
 pub mod policy;
+pub mod room;
 pub mod routes;
 pub mod simulate;
 pub mod step;

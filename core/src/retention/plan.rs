@@ -1,17 +1,19 @@
 //! The planner: (policies, catalogue, clock) -> steps and what is held. Chooses; does nothing.
 //!
-//! Order of the steps: classes, the leaves that now and the near future need, what comes back, routes, older leaves, and
-//! only then what goes. Promises: nothing unexpired is detached or dropped; a policy's shorter retention or grace period is announced
+//! Order of the steps: classes, the leaves for which records wait, those ahead, what comes back, routes, and only then what goes.
+//! Promises: nothing unexpired is detached or dropped but what is empty; a policy's shorter retention or grace period is announced
 //! first and held when it would take away more than its limit; after the plan is applied, the next plan is empty but for
 //! what time brings.
 
+use std::collections::{HashMap, HashSet};
+
 use super::catalogue::{Catalogue, Leaf, LeafState};
-use super::class::{self, Class, ClassId, PolicyLevel, Wanted};
+use super::class::{Class, ClassId, PolicyLevel, Wanted, tables_max};
 use super::duration;
 use super::policy::{DEFAULT, Policy};
+use super::room::{RECORDS_WAIT, Room};
 use super::routes::Routes;
 use super::step::{Held, LeafRef, Plan, Planned, Step, Waits};
-use crate::limits::TIME_PAST_US_MAX;
 
 /// What the operator's configuration adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +27,6 @@ impl Default for Tuning {
         Tuning { notice_us: 30_000_000 }
     }
 }
-
-/// New leaves of one class in one plan, as a bound; the next plan goes on.
-const CREATE_LEAVES_MAX: usize = 500;
 
 /// The policies and, unless one is called `default`, the built-in default. Of two with one name the first counts.
 pub fn in_force(policies: &[Policy]) -> Vec<Policy> {
@@ -49,17 +48,30 @@ pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
     let policies = in_force(policies);
     let mut planner = Planner { catalogue, now_us, tuning, parts: Parts::default(), held: Vec::new() };
     let classes = planner.classes(&policies);
+    let by_name: HashMap<&str, &Policy> =
+        policies.iter().map(|policy| (policy.name.as_str(), policy)).collect();
+    let mut leaves: HashMap<ClassId, Vec<&Leaf>> = HashMap::new();
+    for leaf in &catalogue.leaves {
+        leaves.entry(leaf.class).or_default().push(leaf);
+    }
+    leaves.values_mut().for_each(|leaves| leaves.sort_by_key(|leaf| (leaf.from_us, leaf.to_us)));
+    let mut wanted: HashMap<ClassId, Vec<LeafRef>> = HashMap::new();
+    for leaf in &catalogue.wanted {
+        wanted.entry(leaf.class).or_default().push(*leaf);
+    }
     for class in &classes {
-        let policy = policies.iter().find(|policy| policy.name == class.policy);
-        planner.table(class);
-        if policy.is_some() {
-            planner.premake(class);
-        }
-        planner.comings_and_goings(class, policy);
+        let policy = by_name.get(class.policy.as_str()).copied();
+        let leaves = leaves.get(&class.id).map_or(&[][..], Vec::as_slice);
+        let wanted = wanted.get(&class.id).map_or(&[][..], Vec::as_slice);
+        let room = Room { class, leaves, wanted, now_us };
+        planner.comings_and_goings(class, policy, &room);
+        planner.make_room(class, policy, &room);
     }
     planner.routes(&policies, &classes);
+    planner.parts.sort(now_us);
     planner.parts.limit_runs(&policies, &mut planner.held);
-    Plan { steps: planner.parts.in_order(now_us), held: planner.held }
+    planner.parts.limit_tables(catalogue, &mut planner.held);
+    Plan { steps: planner.parts.in_order(), held: planner.held }
 }
 
 struct Planner<'a> {
@@ -74,25 +86,57 @@ struct Planner<'a> {
 #[derive(Default)]
 struct Parts {
     classes: Vec<Planned>,
+    tables: Vec<Planned>,
     near: Vec<Planned>,
     back: Vec<Planned>,
     routes: Vec<Planned>,
-    past: Vec<Planned>,
     finish: Vec<Planned>,
     drop: Vec<Planned>,
     detach: Vec<Planned>,
 }
 
 impl Parts {
-    /// What takes records now comes first for all classes, then the nearest future; of the past the latest.
-    fn in_order(mut self, now_us: i64) -> Vec<Planned> {
-        let from = |planned: &Planned| planned.step.leaf().map_or(0, |leaf| leaf.from_us);
-        self.near.sort_by_key(|planned| from(planned).max(now_us));
-        self.past.sort_by_key(|planned| std::cmp::Reverse(from(planned)));
-        [self.classes, self.near, self.back, self.routes, self.past, self.finish, self.drop, self.detach]
-            .into_iter()
-            .flatten()
-            .collect()
+    fn in_order(self) -> Vec<Planned> {
+        let Parts { classes, tables, near, back, routes, finish, drop, detach } = self;
+        [classes, tables, near, back, routes, finish, drop, detach].into_iter().flatten().collect()
+    }
+
+    /// What records wait for comes first for all classes, then what is nearest to now.
+    fn sort(&mut self, now_us: i64) {
+        self.near.sort_by_key(|planned| {
+            let from_us = planned.step.leaf().map_or(0, |leaf| leaf.from_us);
+            (planned.why != RECORDS_WAIT, (from_us - now_us).abs())
+        });
+    }
+
+    /// What the server does not bear waits, and so do its records. A class that has a table already gets a quarter more: its records
+    /// are the ones that come every day.
+    fn limit_tables(&mut self, catalogue: &Catalogue, held: &mut Vec<Held>) {
+        let Some(limit) = catalogue.lock_slots.map(tables_max) else { return };
+        let mut tables = catalogue.tables();
+        let mut refused: HashSet<ClassId> = HashSet::new();
+        let mut fits = |planned: &Planned, limit_here: usize| {
+            let class = planned.step.class();
+            if class.is_some_and(|class| refused.contains(&class)) {
+                return false;
+            }
+            if tables < limit_here {
+                tables += 1;
+                return true;
+            }
+            refused.extend(class);
+            held.push(Held {
+                policy: planned.policy.clone(),
+                class,
+                what: planned.step.to_string(),
+                waits: Waits::TooManyPartitions { limit },
+                partitions: 0,
+                bytes: 0,
+            });
+            false
+        };
+        self.tables.retain(|planned| fits(planned, limit));
+        self.near.retain(|planned| fits(planned, limit + limit / 4));
     }
 
     /// One run detaches at most `dropLimit.partitions` of a policy (at least one); the rest waits for the next run. What is
@@ -118,7 +162,7 @@ impl Parts {
                     class: planned.step.class(),
                     what: planned.step.to_string(),
                     waits: Waits::NextRun,
-                    partitions: 1,
+                    partitions: u32::from(planned.bytes > 0),
                     bytes: planned.bytes,
                 });
             }
@@ -254,47 +298,25 @@ impl Planner<'_> {
         gone
     }
 
-    /// The class's own table, if it is not there (a new class, or drift).
-    fn table(&mut self, class: &Class) {
-        if !class.has_table {
-            let why = "its table is missing";
-            self.parts.classes.push(planned(Step::CreateClassTable { class: class.id }, class, why));
+    /// The leaves that the class needs and has not, and its own table when it has none and is to have leaves.
+    fn make_room(&mut self, class: &Class, policy: Option<&Policy>, room: &Room<'_>) {
+        if policy.is_some() {
+            for (leaf, why) in room.missing() {
+                self.parts.near.push(planned(Step::CreateLeaf(leaf), class, why));
+            }
         }
-    }
-
-    /// Leaves for every time that a record can have: from the horizon, or as far back as records can come, to some
-    /// intervals ahead. Nearest to now first.
-    fn premake(&mut self, class: &Class) {
-        let interval_us = class::interval_us(class.retention_us);
-        let current_us = class::align_down(self.now_us, interval_us);
-        let horizon_us = self.now_us.saturating_sub(class.retention_us);
-        let reach_us = (self.now_us - TIME_PAST_US_MAX - interval_us)
-            .min(self.catalogue.oldest_fresh_us.unwrap_or(i64::MAX))
-            .max(horizon_us);
-        let from_us = class::align_down(reach_us, interval_us);
-        let ahead_us = self.now_us + class::ahead_us(interval_us);
-        let to_us = class::align_down(ahead_us, interval_us) + interval_us;
-        let leaves = self.catalogue.leaves_of(class.id);
-        let taken: Vec<(i64, i64)> = leaves.iter().map(|leaf| (leaf.from_us, leaf.to_us)).collect();
-        let mut wanted: Vec<LeafRef> = gaps(&taken, from_us, to_us)
-            .into_iter()
-            .flat_map(|(from, to)| cut(from, to, interval_us))
-            .filter(|(_, to)| *to > horizon_us)
-            .map(|(from_us, to_us)| LeafRef { class: class.id, from_us, to_us })
-            .collect();
-        wanted.sort_by_key(|leaf| (leaf.from_us - current_us).abs());
-        wanted.truncate(CREATE_LEAVES_MAX);
-        for leaf in wanted {
-            let (part, why) = match leaf.to_us <= self.now_us {
-                true => (&mut self.parts.past, "late records"),
-                false => (&mut self.parts.near, "ahead"),
-            };
-            part.push(planned(Step::CreateLeaf(leaf), class, why));
+        let creates = |planned: &Planned| planned.step.class() == Some(class.id);
+        // Its leaves come last: these are the last ones.
+        let needs = self.parts.near.last().is_some_and(creates)
+            || room.leaves.iter().any(|leaf| leaf.state != LeafState::Missing);
+        if needs && !class.has_table {
+            let why = "its table is missing";
+            self.parts.tables.push(planned(Step::CreateClassTable { class: class.id }, class, why));
         }
     }
 
     /// What an existing leaf needs: finalized, attached again, detached, dropped, or nothing.
-    fn comings_and_goings(&mut self, class: &Class, policy: Option<&Policy>) {
+    fn comings_and_goings(&mut self, class: &Class, policy: Option<&Policy>, room: &Room<'_>) {
         let hold = match policy {
             Some(policy) => held_by(policy),
             None => class.legal_hold.then_some(Waits::LegalHold),
@@ -305,12 +327,12 @@ impl Planner<'_> {
         let retention_us = class.retention_us.max(before.map_or(0, |class| class.retention_us));
         let grace_us = class.grace_us.max(before.map_or(0, |class| class.grace_us));
         let class = &Class { retention_us, grace_us, ..class.clone() };
-        for leaf in self.catalogue.leaves_of(class.id) {
+        for leaf in room.leaves.iter().copied() {
             let expired = leaf.expired(retention_us, self.now_us);
-            // A class without a policy gets no more records: its empty leaves are of no use.
-            let useless = policy.is_none() && leaf.empty;
+            // A class without a policy gets no more records. Under a hold not even what is empty goes.
+            let useless = leaf.empty && (policy.is_none() || (hold.is_none() && room.is_useless(leaf)));
             match leaf.state {
-                LeafState::Missing if policy.is_none() || expired => {
+                LeafState::Missing if useless || policy.is_none() || expired => {
                     self.parts.finish.push(planned(Step::Forget(leaf.key()), class, "its table is gone"));
                 }
                 // Made again with the bounds it had.
@@ -340,7 +362,7 @@ impl Planner<'_> {
         let why = if expired {
             format!("expired since {}", duration::time(leaf.to_us + class.retention_us))
         } else {
-            "empty, and its policy is gone".to_owned()
+            "empty, and no record waits for it".to_owned()
         };
         let mut step = planned(Step::Detach(leaf.key()), class, &why);
         step.bytes = leaf.bytes;
@@ -426,37 +448,6 @@ fn newly_ended<'a>(catalogue: &'a Catalogue, class: &Class, grace_us: i64, now_u
     };
     let leaves = catalogue.leaves_of(class.id).into_iter().filter(|leaf| !leaf.empty);
     leaves.filter(|leaf| over(leaf, grace_us) && !over(leaf, class.grace_us)).collect()
-}
-
-/// What of `[from, to)` no range in `taken` (sorted by lower bound) covers.
-fn gaps(taken: &[(i64, i64)], from: i64, to: i64) -> Vec<(i64, i64)> {
-    let mut gaps = Vec::new();
-    let mut at = from;
-    for &(taken_from, taken_to) in taken {
-        if taken_to <= at || taken_from >= to {
-            continue;
-        }
-        if taken_from > at {
-            gaps.push((at, taken_from));
-        }
-        at = at.max(taken_to);
-    }
-    if at < to {
-        gaps.push((at, to));
-    }
-    gaps
-}
-
-/// `[from, to)` cut at the multiples of `interval`.
-fn cut(from: i64, to: i64, interval: i64) -> impl Iterator<Item = (i64, i64)> {
-    let mut at = from;
-    std::iter::from_fn(move || {
-        (at < to).then(|| {
-            let piece = (at, to.min(class::align_down(at, interval) + interval));
-            at = piece.1;
-            piece
-        })
-    })
 }
 
 #[cfg(test)]

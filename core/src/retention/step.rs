@@ -172,6 +172,10 @@ pub struct Held {
 /// What a held step waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waits {
+    /// Until there are fewer table partitions, or the server bears more.
+    TooManyPartitions {
+        limit: usize,
+    },
     /// For this moment (a notice, a grace period, the next run).
     Until(i64),
     /// It would take away more than `dropLimit` allows: for approval, or for a larger limit.
@@ -197,6 +201,10 @@ impl fmt::Display for Waits {
             Waits::Suspended => f.write_str("while the policy is suspended"),
             Waits::LegalHold => f.write_str("while the legal hold lasts"),
             Waits::NextRun => f.write_str("for the next run"),
+            Waits::TooManyPartitions { limit } => write!(
+                f,
+                "for room: the server's lock table bears {limit} tables of partitions; use fewer policies, or raise max_locks_per_transaction"
+            ),
         }
     }
 }

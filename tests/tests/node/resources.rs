@@ -70,18 +70,18 @@ async fn tell(release: &Release) -> Result<()> {
         release.node.kubectl(&["label", "namespace", namespace, &format!("cordwood.dev/tenant={tenant}")])?;
     }
 
-    // D: class and partitions.
+    // D: classes, and with the first records partitions.
     let began = Instant::now();
     apply(release, POLICY)?;
-    let now = "select count(*) from classes c join leaves l on l.class = c.id
-               where c.policy = 'shops' and l.detached is null and l.time_from <= now() and l.time_to > now()";
-    wait_for("class and partitions of the policy", Duration::from_secs(5), || async {
-        let leaves = count(release, now).await?;
-        ensure!(leaves == 4, "{leaves} of 4 classes have a partition for this moment");
+    let made = "select count(*) from classes c where c.policy = 'shops'
+                and exists (select from routes, jsonb_array_elements(body) r where r->>'policy' = c.policy)";
+    wait_for("classes and routes of the policy", Duration::from_secs(5), || async {
+        let classes = count(release, made).await?;
+        ensure!(classes == 4, "{classes} of 4 classes are routed to");
         Ok(())
     })
     .await?;
-    println!("D: policy applied -> classes and partitions: {:?}", began.elapsed());
+    println!("D: policy applied -> classes and routes: {:?}", began.elapsed());
 
     generate(release, "shop", "web")?;
     generate(release, "noisy", "noisy")?;

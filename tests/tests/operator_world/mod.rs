@@ -221,8 +221,9 @@ impl World {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// All four classes have an attached leaf for this moment, and routes.
+    /// All four classes have an attached leaf for this moment: records of each wait for one, as the sealer would note it.
     pub async fn has_leaf_now(&self, policy: &str) -> Result<()> {
+        self.want(policy, 0).await?;
         let sql = "select count(*) from classes c join leaves l on l.class = c.id
                    join pg_inherits i on i.inhrelid = to_regclass('blocks_c' || c.id || '_' ||
                      to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI'))
@@ -230,6 +231,17 @@ impl World {
         let leaves: i64 = self.sql().await?.query_one(sql, &[&policy]).await?.get(0);
         ensure!(leaves == 4, "{leaves} of 4 classes have a leaf");
         Ok(())
+    }
+
+    /// Notes that records of this and of so many earlier minutes wait for table partitions in the classes of a policy.
+    pub async fn want(&self, policy: &str, minutes: i32) -> Result<()> {
+        self.execute(&format!(
+            "insert into wanted_leaves (class, time_from, time_to)
+             select c.id, t, t + interval '1 minute' from classes c, generate_series(
+               date_trunc('minute', now()) - interval '{minutes} minutes', date_trunc('minute', now()), interval '1 minute') t
+             where c.policy = '{policy}' on conflict do nothing"
+        ))
+        .await
     }
 
     /// Waits until the operator has nothing more to do for a second.
@@ -258,16 +270,17 @@ impl World {
 
     /// Stores a block per class and minute of the last `minutes`, and one for now; how many in all.
     pub async fn fill(&self, classes: &[i32], minutes: i32) -> Result<i64> {
+        let policies = "select distinct policy from classes where id = any($1)";
+        for row in self.sql().await?.query(policies, &[&classes]).await? {
+            self.want(row.get(0), minutes).await?;
+        }
+        wait_for("leaves for what is to be stored", Duration::from_secs(60), || async {
+            let missing = self.sql_count(WANTED_WITHOUT_LEAF).await?;
+            ensure!(missing == 0, "{missing} minutes of classes have no leaf");
+            Ok(())
+        })
+        .await?;
         for class in classes {
-            // Leaves for late records are made last.
-            let covered = format!(
-                "select count(*) from leaves where class = {class} and time_from <= now() - interval '{minutes} minutes'"
-            );
-            wait_for("leaves for late records", Duration::from_secs(60), || async {
-                ensure!(self.sql_count(&covered).await? > 0);
-                Ok(())
-            })
-            .await?;
             let sql = format!(
                 "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
                  select n, {class}, 'shop-eu', 1, now() - make_interval(mins => n), now() - make_interval(mins => n), 1, 100,
@@ -275,6 +288,7 @@ impl World {
             );
             self.execute(&sql).await?;
         }
+        self.execute("delete from wanted_leaves").await?;
         self.visible(classes).await
     }
 
@@ -327,8 +341,7 @@ impl World {
         Ok(self.sql().await?.query_one(&sql, &[]).await?.get(0))
     }
 
-    /// Every leaf table is in the books, every book entry has its table, nothing is half detached, and every class covers
-    /// the time from now to ten minutes ahead.
+    /// Every leaf table is in the books, every book entry has its table, nothing is half detached, and what records wait for is there.
     pub async fn books_are_right(&self) -> Result<()> {
         let name =
             "'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI')";
@@ -352,17 +365,18 @@ impl World {
             ))
             .await?;
         ensure!(apart == 0, "{apart} leaves are neither attached nor marked as detached");
-        let uncovered = self
-            .sql_count(
-                "select count(*) from classes c, generate_series(now(), now() + interval '10 minutes', interval '1 minute') t
-                 where exists (select from routes, jsonb_array_elements(body) r where r->>'policy' = c.policy)
-                 and not exists (select from leaves l where l.class = c.id and l.time_from <= t and l.time_to > t and l.detached is null)",
-            )
-            .await?;
+        let uncovered = self.sql_count(WANTED_WITHOUT_LEAF).await?;
         ensure!(uncovered == 0, "{uncovered} minutes of classes have no leaf");
         Ok(())
     }
 }
+
+/// Minutes for which records wait, that have not expired, in classes that records are routed to.
+const WANTED_WITHOUT_LEAF: &str = "select count(*) from wanted_leaves w join classes c on c.id = w.class
+    where exists (select from routes, jsonb_array_elements(body) r where r->>'policy' = c.policy)
+    and w.time_from > now() - c.retention_us * interval '1 microsecond'
+    and not exists (select from leaves l where l.class = c.id and l.time_from <= w.time_from and l.time_to > w.time_from
+                    and l.detached is null)";
 
 async fn define(client: &Client, changed: impl Fn(&str, &mut Value)) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());

@@ -1,0 +1,121 @@
+//! Which leaves a class needs: where its records wait for one, and a few ahead while it gets records. What is empty and needed for
+//! neither is of no use. A class without records has no tables.
+
+use super::catalogue::{Leaf, LeafState};
+use super::class::{self, Class};
+use super::step::LeafRef;
+
+/// A class gets leaves ahead until its latest record is so many intervals old...
+const WARM_INTERVALS: i64 = 2;
+/// ...and loses those that are empty when it is so many: one that gets a record now and then keeps its leaves.
+const COLD_INTERVALS: i64 = 4;
+/// New leaves of one class in one plan, as a bound; the next plan goes on.
+const CREATE_LEAVES_MAX: usize = 500;
+
+pub const RECORDS_WAIT: &str = "records wait for it";
+pub const AHEAD: &str = "ahead";
+
+/// A class, its leaves in the order of their lower bounds, and where its records wait.
+pub struct Room<'a> {
+    pub class: &'a Class,
+    pub leaves: &'a [&'a Leaf],
+    pub wanted: &'a [LeafRef],
+    pub now_us: i64,
+}
+
+impl Room<'_> {
+    /// Leaves that are to be created, with the reason; never one that overlaps another. What has expired needs none, unless a legal
+    /// hold keeps it.
+    pub fn missing(&self) -> Vec<(LeafRef, &'static str)> {
+        let interval_us = class::interval_us(self.class.retention_us);
+        let align_up = |time_us| class::align_down(time_us - 1, interval_us) + interval_us;
+        let horizon_us = match self.class.legal_hold {
+            true => i64::MIN,
+            false => self.now_us.saturating_sub(self.class.retention_us),
+        };
+        let mut ranges: Vec<(i64, i64, &'static str)> = self
+            .wanted
+            .iter()
+            .map(|wanted| {
+                (class::align_down(wanted.from_us, interval_us), align_up(wanted.to_us), RECORDS_WAIT)
+            })
+            .collect();
+        if self.has_records_since(WARM_INTERVALS) {
+            let (from_us, to_us) = self.ahead();
+            ranges.push((from_us, to_us, AHEAD));
+        }
+        let mut taken: Vec<(i64, i64)> = self.leaves.iter().map(|leaf| (leaf.from_us, leaf.to_us)).collect();
+        let mut missing = Vec::new();
+        for (from_us, to_us, why) in ranges {
+            let pieces: Vec<(i64, i64)> = gaps(&taken, from_us, to_us)
+                .into_iter()
+                .flat_map(|(from, to)| cut(from, to, interval_us))
+                .filter(|(_, to)| *to > horizon_us)
+                .collect();
+            for (from_us, to_us) in pieces {
+                missing.push((LeafRef { class: self.class.id, from_us, to_us }, why));
+                taken.push((from_us, to_us));
+            }
+            taken.sort_unstable();
+        }
+        missing.truncate(CREATE_LEAVES_MAX);
+        missing
+    }
+
+    /// Whether `leaf` may be let go of before it expires: it is empty, no record waits for it, and it lies neither about now nor ahead
+    /// of a class that gets records.
+    pub fn is_useless(&self, leaf: &Leaf) -> bool {
+        let meets = |from_us: i64, to_us: i64| leaf.from_us < to_us && leaf.to_us > from_us;
+        if !leaf.empty || self.wanted.iter().any(|wanted| meets(wanted.from_us, wanted.to_us)) {
+            return false;
+        }
+        let around_us = COLD_INTERVALS * class::interval_us(self.class.retention_us);
+        let (from_us, to_us) = self.ahead();
+        let is_near = meets(from_us - around_us, to_us + around_us);
+        !(is_near && self.has_records_since(COLD_INTERVALS))
+    }
+
+    /// From the leaf of now to the one in which [`class::ahead_us`] ends.
+    fn ahead(&self) -> (i64, i64) {
+        let interval_us = class::interval_us(self.class.retention_us);
+        let last_us = self.now_us + class::ahead_us(interval_us);
+        (class::align_down(self.now_us, interval_us), class::align_down(last_us, interval_us) + interval_us)
+    }
+
+    fn has_records_since(&self, intervals: i64) -> bool {
+        let since_us = self.now_us - intervals * class::interval_us(self.class.retention_us);
+        let mut attached = self.leaves.iter().filter(|leaf| leaf.state == LeafState::Attached);
+        attached.any(|leaf| !leaf.empty && leaf.to_us > since_us)
+    }
+}
+
+/// What of `[from, to)` no range in `taken` (sorted by lower bound) covers.
+fn gaps(taken: &[(i64, i64)], from: i64, to: i64) -> Vec<(i64, i64)> {
+    let mut gaps = Vec::new();
+    let mut at = from;
+    for &(taken_from, taken_to) in taken {
+        if taken_to <= at || taken_from >= to {
+            continue;
+        }
+        if taken_from > at {
+            gaps.push((at, taken_from));
+        }
+        at = at.max(taken_to);
+    }
+    if at < to {
+        gaps.push((at, to));
+    }
+    gaps
+}
+
+/// `[from, to)` cut at the multiples of `interval`.
+fn cut(from: i64, to: i64, interval: i64) -> impl Iterator<Item = (i64, i64)> {
+    let mut at = from;
+    std::iter::from_fn(move || {
+        (at < to).then(|| {
+            let piece = (at, to.min(class::align_down(at, interval) + interval));
+            at = piece.1;
+            piece
+        })
+    })
+}
