@@ -8,6 +8,7 @@ pub mod generated;
 pub mod http;
 pub mod otlp;
 pub mod pipeline;
+pub mod policies;
 pub mod reconcile;
 pub mod release;
 pub mod upgrade;

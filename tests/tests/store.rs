@@ -14,6 +14,8 @@ mod carry_and_follow;
 mod contents;
 #[path = "store/pages.rs"]
 mod pages;
+#[path = "store/policies.rs"]
+mod policies;
 #[path = "store/postings.rs"]
 mod postings;
 #[path = "store/prune.rs"]

@@ -2,6 +2,7 @@
 //! size, memory, queries. Prints a table; asserts nothing (a figure is for a person to judge).
 
 mod corpus;
+mod policies;
 mod process;
 mod query;
 mod reading;
@@ -17,7 +18,7 @@ pub struct Bench {
     /// Generated lines for reading, storing and queries.
     #[arg(long, default_value_t = 5_000_000)]
     lines: u64,
-    /// Only these: reading, idle, storing, logs.
+    /// Only these: reading, idle, storing, logs, policies.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// At most so many bytes of this machine's own logs.
@@ -62,6 +63,9 @@ async fn measure(bench: &Bench) -> Result<()> {
     }
     if wanted("reading") || wanted("storing") {
         figures.extend(storing::measure("generated", &Corpus::Generated { lines: bench.lines }, true).await?);
+    }
+    if wanted("policies") {
+        figures.extend(policies::measure().await?);
     }
     if wanted("logs") {
         for (name, folders) in log_folders(bench) {
