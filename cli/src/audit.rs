@@ -41,7 +41,8 @@ pub async fn run(args: AuditArgs, color: ColorChoice) -> Result<Outcome, Failure
         TableOrJson::Json => json_lines(&streams, &total, &whole),
     };
     std::io::stdout().write_all(text.as_bytes()).context("write to stdout").map_err(Failure::Run)?;
-    Ok(if total.lost_bytes > 0 { Outcome::Bad } else { Outcome::Done })
+    let lost = total.lost_bytes > 0 || whole.messages_missing > 0;
+    Ok(if lost { Outcome::Bad } else { Outcome::Done })
 }
 
 fn table(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit, style: Style) -> String {
@@ -80,6 +81,9 @@ fn table(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit, styl
     if whole.losses > 0 {
         notes.push(format!("{} recorded losses", grouped(whole.losses)));
     }
+    if whole.messages_missing > 0 {
+        notes.push(format!("{} messages that Kafka did not give", grouped(whole.messages_missing)));
+    }
     if whole.carried_records > 0 {
         notes.push(format!("{} records wait for their table partition", grouped(whole.carried_records)));
     }
@@ -91,8 +95,10 @@ fn table(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit, styl
     }
     out.push_str(&style.dim(&notes.join(", ")));
     out.push('\n');
-    let verdict = if total.lost_bytes == 0 {
+    let verdict = if total.lost_bytes == 0 && whole.messages_missing == 0 {
         style.good("nothing lost")
+    } else if total.lost_bytes == 0 {
+        style.bad("LOST messages of Kafka: table offset_gaps names the topic partitions and the offsets")
     } else {
         style.bad(&format!(
             "LOST {}: `cordwood query data.cordwood=loss` shows where and why",
@@ -139,7 +145,7 @@ fn json_lines(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit)
         out.push('\n');
     }
     let mut line = json!({
-        "total": true, "deadLetters": whole.dead_letters, "losses": whole.losses,
+        "total": true, "deadLetters": whole.dead_letters, "losses": whole.losses, "messagesMissing": whole.messages_missing,
         "expiredRecords": whole.expired_records, "carriedRecords": whole.carried_records,
     });
     merge(&mut line, counts(total));

@@ -20,3 +20,11 @@ update watermarks w set shared = true, position_begin = case
     when w.first_seen = f.first_seen then 0 else greatest(0, w.position_end - w.bytes) end
 from (select stream, file, min(first_seen) as first_seen from watermarks group by 1, 2 having count(*) > 1) f
 where w.stream = f.stream and w.file = f.file;
+
+-- Messages offset_from..offset_to - 1 of a topic partition that Kafka did not give.
+create table offset_gaps (
+  topic_partition integer not null, offset_from bigint not null, offset_to bigint not null check (offset_to > offset_from),
+  seen timestamptz not null default now(),
+  reason text not null,
+  primary key (topic_partition, offset_from, seen)
+);

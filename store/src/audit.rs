@@ -34,6 +34,8 @@ pub struct WholeAudit {
     pub dead_letters: u64,
     /// Ranges of lost bytes, of all streams.
     pub losses: u64,
+    /// Messages that Kafka did not give.
+    pub messages_missing: u64,
     /// Records that were past their retention when they were sealed.
     pub expired_records: u64,
     /// Records that wait for their table partition.
@@ -87,7 +89,8 @@ pub async fn whole(store: &Store) -> Result<WholeAudit, StoreError> {
     let sql = "select (select count(*) from dead_letters), (select count(*) from losses),
                       (select coalesce(sum(expired), 0)::bigint from sealed_counts),
                       (select coalesce(sum(f.count), 0)::bigint from fresh f join seals z using (lane)
-                       where f.lane = 0 and f.seq > z.upto)";
+                       where f.lane = 0 and f.seq > z.upto),
+                      (select coalesce(sum(offset_to - offset_from), 0)::bigint from offset_gaps)";
     let row = client.query_one(sql, &[]).await.map_err(StoreError::sql("read", "the counters"))?;
     let number = |column: usize| row.get::<_, i64>(column).max(0).unsigned_abs();
     Ok(WholeAudit {
@@ -95,6 +98,7 @@ pub async fn whole(store: &Store) -> Result<WholeAudit, StoreError> {
         losses: number(1),
         expired_records: number(2),
         carried_records: number(3),
+        messages_missing: number(4),
     })
 }
 

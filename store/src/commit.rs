@@ -28,6 +28,7 @@ pub struct Commit {
     pub origins: Vec<Arc<Origin>>,
     pub rollup: Vec<RollupRow>,
     pub losses: Vec<LossRow>,
+    pub gaps: Vec<OffsetGap>,
     pub dead_letters: Vec<DeadLetter>,
 }
 
@@ -161,6 +162,26 @@ pub struct LossRow {
     pub bytes: u64,
     pub exact: bool,
     pub reason: String,
+}
+
+/// Messages `from..to` of a topic partition that Kafka did not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetGap {
+    pub topic_partition: u32,
+    pub from: u64,
+    pub to: u64,
+    /// Reading began behind them: what of them was stored under a position that was deleted is not known.
+    pub begun: bool,
+}
+
+impl OffsetGap {
+    pub fn reason(&self) -> &'static str {
+        if self.begun {
+            "reading began here: Kafka no longer had them, and whether they were stored before is not known"
+        } else {
+            "Kafka did not give them, asked twice: damaged, deleted or expired"
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

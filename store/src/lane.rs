@@ -38,6 +38,7 @@ struct Statements {
     origins: Statement,
     losses: Statement,
     dead_letters: Statement,
+    gaps: Statement,
 }
 
 const CLAIM: &str = "insert into batches (lane, seq, blocks, records, raw_bytes) \
@@ -65,6 +66,9 @@ const ORIGINS: &str = "insert into origins (id, tenant, tenant_id, namespace, po
 const LOSSES: &str = "insert into losses (tenant, stream, file, topic_partition, position_from, bytes, exact, reason) \
     select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::bigint[], $7::bool[], \
       $8::text[]) on conflict do nothing";
+
+const GAPS: &str = "insert into offset_gaps (topic_partition, offset_from, offset_to, reason) \
+    select * from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) on conflict do nothing";
 
 const DEAD_LETTERS: &str = "insert into dead_letters (topic_partition, kafka_offset, reason, payload) \
     select * from unnest($1::int[], $2::bigint[], $3::text[], $4::bytea[]) on conflict do nothing";
@@ -156,7 +160,7 @@ impl Lane {
             steps.carry_out(client, &statements.watermarks),
             self.origins(commit),
             future::try_join(self.losses(commit), steps.take_back(client, &statements.watermarks)),
-            self.dead_letters(commit),
+            future::try_join(self.dead_letters(commit), self.gaps(commit)),
         );
         let ((begin, ring, locked, claim, positions), (blocks, rollup, rest)) = future::join(
             future::join5(begin, ring, locked, claim, positions),
@@ -322,6 +326,21 @@ impl Lane {
         Ok(())
     }
 
+    async fn gaps(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.gaps.is_empty() {
+            return Ok(());
+        }
+        let rows = &commit.gaps;
+        let partition: Vec<i32> = rows.iter().map(|r| r.topic_partition as i32).collect();
+        let from: Vec<i64> = rows.iter().map(|r| r.from as i64).collect();
+        let to: Vec<i64> = rows.iter().map(|r| r.to as i64).collect();
+        let reason: Vec<&str> = rows.iter().map(|r| r.reason()).collect();
+        let parameters: [&(dyn ToSql + Sync); 4] = [&partition, &from, &to, &reason];
+        let execute = self.client.execute(&self.statements.gaps, &parameters);
+        execute.await.map_err(StoreError::sql("add", "offset gaps"))?;
+        Ok(())
+    }
+
     /// The positions of a topic. Another topic's positions in this database are an error: one database, one topic.
     pub async fn read_positions(&self, topic: &str) -> Result<HashMap<u32, Position>, StoreError> {
         read_positions(&self.client, topic).await
@@ -397,7 +416,7 @@ impl Statements {
         let (copy_ring, copy_rollup) =
             future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
         let watermarks = watermarks::Statements::prepare(client).await?;
-        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, ORIGINS, LOSSES, DEAD_LETTERS];
+        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, ORIGINS, LOSSES, DEAD_LETTERS, GAPS];
         let mut rest = future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
         let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
         Ok(Statements {
@@ -410,6 +429,7 @@ impl Statements {
             origins: next()?,
             losses: next()?,
             dead_letters: next()?,
+            gaps: next()?,
         })
     }
 }

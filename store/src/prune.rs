@@ -13,7 +13,8 @@ const ROWS_AT_ONCE: i64 = 5_000;
 const STATEMENTS_MAX: u32 = 100;
 
 /// The tables, and when each row was written. What was written when belongs to records of that time or of a time before.
-const TABLES: [(&str, &str); 3] = [("rollup", "minute"), ("losses", "seen"), ("dead_letters", "seen")];
+const TABLES: [(&str, &str); 4] =
+    [("rollup", "minute"), ("losses", "seen"), ("offset_gaps", "seen"), ("dead_letters", "seen")];
 
 /// Before the begin of every table partition that is still there (held, detached), and before what any class may still keep.
 /// Null while there is no class.

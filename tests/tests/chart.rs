@@ -246,7 +246,7 @@ fn values_and_schema_name_the_same_keys() -> Result<()> {
 fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
     let objects = render(FULL)?;
     assert!(of_kind(&objects, "Secret").is_empty());
-    let kinds = ["DaemonSet", "Deployment"];
+    let kinds = ["DaemonSet", "Deployment", "StatefulSet"];
     let workloads: Vec<_> =
         objects.iter().filter(|o| kinds.contains(&o["kind"].as_str().unwrap_or_default())).collect();
     assert_eq!(workloads.len(), 3);
@@ -264,7 +264,7 @@ fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
         assert!(container["resources"]["limits"]["memory"].is_string(), "{}", name(workload));
         let host: Vec<_> =
             pod["volumes"].as_array().into_iter().flatten().filter(|v| v["hostPath"].is_object()).collect();
-        assert_eq!(host.is_empty(), workload["kind"] == "Deployment", "{}", name(workload));
+        assert_eq!(host.is_empty(), workload["kind"] != "DaemonSet", "{}", name(workload));
         for mount in
             container["volumeMounts"].as_array().into_iter().flatten().filter(|m| m["name"] != "state")
         {

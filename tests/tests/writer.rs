@@ -3,6 +3,10 @@
 
 #![allow(clippy::print_stdout)] // What was done and seen, for the person who runs it with --nocapture.
 
+#[path = "writer/dies.rs"]
+mod dies;
+#[path = "writer/holes.rs"]
+mod holes;
 #[path = "writer/memory.rs"]
 mod memory;
 #[path = "writer/raised.rs"]

@@ -14,6 +14,9 @@ pub struct Config {
     pub kafka: KafkaSettings,
     /// The consumer group that the writers share.
     pub group: String,
+    /// This writer's name in the group, another one for each writer and the same after a restart. Absent: `$POD_NAME`; without that
+    /// none, and a writer that was killed reads on only when Kafka has given up the session of the dead one.
+    pub member: Option<String>,
     pub database: Settings,
     /// Bring the schema up to date at the start; needs the right to create tables. The operator does it otherwise.
     pub migrate: bool,
@@ -57,6 +60,7 @@ impl Default for Config {
         Config {
             kafka: KafkaSettings::default(),
             group: "cordwood-writer".to_owned(),
+            member: None,
             database: Settings::default(),
             migrate: false,
             redis: None,
@@ -86,6 +90,11 @@ impl SealSettings {
 }
 
 impl Config {
+    pub fn member(&self) -> Option<String> {
+        let pod = || std::env::var("POD_NAME").ok();
+        self.member.clone().or_else(pod).filter(|member| !member.is_empty())
+    }
+
     /// What no type can say. The message names the key.
     pub fn check(&self) -> Result<(), String> {
         if self.commit.records_max == 0 || self.commit.records_max > 1_000_000 {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cordwood_core::batch::{DecodedBatch, decode};
 use cordwood_core::limits::STREAM_BYTES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
-use cordwood_store::commit::{Commit, FileKey, Position, Watermarks};
+use cordwood_store::commit::{Commit, FileKey, OffsetGap, Position, Watermarks};
 
 use crate::feed::FeedRecord;
 use crate::source::{Message, message_hash};
@@ -124,6 +124,12 @@ impl Intake {
         let known = self.next_offsets.get(&message.topic_partition).copied();
         if known.is_some_and(|next| message.kafka_offset < next) {
             return;
+        }
+        // Without a row reading begins where Kafka begins.
+        let next = known.unwrap_or(0);
+        if message.kafka_offset > next {
+            let (topic_partition, to) = (message.topic_partition, message.kafka_offset);
+            self.pending.gaps.push(OffsetGap { topic_partition, from: next, to, begun: known.is_none() });
         }
         match batches {
             Ok(batches) => {

@@ -22,6 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use crate::gaps::Gaps;
 use crate::source::{Event, Message, Source, SourceStatus, message_hash};
 
 /// A batch of messages goes on when it has this much, or when nothing more is at hand.
@@ -42,6 +43,9 @@ const NO_BROKER: &str = "no Kafka broker answers at kafka.brokers";
 const REMEDY: &str = "if the messages are gone for good, delete the topic partition's row of table positions: reading \
                       then goes on at the beginning within a minute";
 
+const UNREADABLE: &str = "it is tried again every minute; to pass over them, set next_offset of that row of table positions behind \
+                          them, and last_hash to null";
+
 enum Command {
     Start { epoch: u64, positions: HashMap<u32, Position> },
     Committed(Vec<(u32, u64)>),
@@ -50,6 +54,7 @@ enum Command {
 enum Output {
     Messages(u64, Vec<Message>),
     Reassigned,
+    Broken(String),
 }
 
 pub struct KafkaSource {
@@ -63,7 +68,16 @@ pub struct KafkaSource {
 impl KafkaSource {
     /// Joins the group. The topic must exist.
     pub fn new(settings: &KafkaSettings, group: &str) -> anyhow::Result<KafkaSource> {
+        KafkaSource::join(settings, group, None)
+    }
+
+    /// As a member that keeps its name: one that was killed and is back has its topic partitions again at once, where Kafka
+    /// otherwise waits for the session of the dead one to end. Whoever joins under a name drives its former bearer out.
+    pub fn join(settings: &KafkaSettings, group: &str, member: Option<&str>) -> anyhow::Result<KafkaSource> {
         let mut config = settings.client_config("cordwood-writer")?;
+        if let Some(member) = member {
+            config.set("group.instance.id", member);
+        }
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -85,6 +99,7 @@ impl KafkaSource {
             assigned: Mutex::new(None),
             changed: AtomicBool::new(false),
             forbidden: AtomicBool::new(false),
+            fetched: Mutex::default(),
             status: status.clone(),
         };
         let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
@@ -108,6 +123,7 @@ impl KafkaSource {
             stopped: BTreeMap::new(),
             doubted: BTreeMap::new(),
             stopped_at: Instant::now(),
+            gaps: Gaps::default(),
         };
         std::thread::Builder::new().name("kafka-source".to_owned()).spawn(move || reader.run())?;
         Ok(KafkaSource { topic: settings.topic.clone(), commands, output, epoch: 0, status })
@@ -128,6 +144,7 @@ impl Source for KafkaSource {
                 // Read before the last start: comes again.
                 Some(Output::Messages(..)) => {}
                 Some(Output::Reassigned) => return Event::Reassigned,
+                Some(Output::Broken(why)) => return Event::Broken(why),
                 // It ends only when this end is dropped, or by a panic.
                 None => return Event::Broken("the thread that reads Kafka ended".to_owned()),
             }
@@ -155,6 +172,8 @@ struct Context {
     changed: AtomicBool,
     /// Kafka refused us; said once by librdkafka, true until a message comes.
     forbidden: AtomicBool,
+    /// Topic partitions of which nothing that was fetched waits, and the next Kafka offset to fetch.
+    fetched: Mutex<HashMap<u32, u64>>,
     status: Arc<Mutex<SourceStatus>>,
 }
 
@@ -170,6 +189,10 @@ impl ClientContext for Context {
             let lag =
                 read.map(|p| (p.partition as u32, p.hi_offset.saturating_sub(p.app_offset).max(0) as u64));
             status.lag = lag.collect();
+            let idle = topic.partitions.values().filter(|p| p.partition >= 0 && p.desired);
+            let idle = idle.filter(|p| p.fetchq_cnt == 0 && p.next_offset >= 0);
+            let fetched = idle.map(|p| (p.partition as u32, p.next_offset as u64));
+            *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = fetched.collect();
         }
         let up = statistics.brokers.values().any(|broker| broker.state == "UP");
         if !up {
@@ -227,6 +250,7 @@ struct Reader {
     doubted: BTreeMap<u32, String>,
     /// When something was stopped last.
     stopped_at: Instant,
+    gaps: Gaps,
 }
 
 impl Reader {
@@ -290,9 +314,37 @@ impl Reader {
                 }
                 Some(Err(error)) => self.failed(&error),
                 None if !self.buffer.is_empty() && !full && !self.hand_over(false) => return,
-                None => {}
+                None => self.look_for_holes(),
+            }
+            if let Some(why) = self.consumer.client().fatal_error().map(|(_, why)| why) {
+                // Another process has joined as the same member, for one.
+                let why =
+                    format!("Kafka's client has ended: {why}; `member` must be another one for each writer");
+                let _ = self.output.blocking_send(Output::Broken(why));
+                return;
             }
         }
+    }
+
+    /// Nothing is at hand: what was fetched and never arrived was passed over by the client.
+    fn look_for_holes(&mut self) {
+        if self.announce || self.wanted.is_some() || self.paused || !self.buffer.is_empty() {
+            return;
+        }
+        let fetched = std::mem::take(
+            &mut *self.consumer.context().fetched.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for (partition, fetched_to) in fetched {
+            if !self.stopped.contains_key(&partition) && self.gaps.is_hole_at_the_end(partition, fetched_to) {
+                self.ask_again(partition);
+            }
+        }
+    }
+
+    /// The writer begins at its positions once more.
+    fn ask_again(&mut self, partition: u32) {
+        tracing::warn!(topic = self.topic, partition, "a message did not arrive: it is fetched again");
+        self.consumer.context().changed.store(true, Ordering::SeqCst);
     }
 
     fn take_commands(&mut self) -> Result<bool, ()> {
@@ -349,6 +401,7 @@ impl Reader {
         let (Some(assigned), Some(positions)) = (assigned, self.wanted.take()) else { return };
         let mut list = TopicPartitionList::with_capacity(assigned.len());
         self.verify.clear();
+        self.gaps.forget();
         self.doubted.append(&mut self.stopped);
         for partition in assigned {
             let Some(position) = positions.get(&partition) else {
@@ -374,6 +427,7 @@ impl Reader {
                 self.stopped_at = Instant::now();
                 continue;
             }
+            self.gaps.begin(partition, next);
             // One before, to see that it is the message that we know.
             let from = match position.last_hash {
                 Some(hash) if next > low => {
@@ -412,6 +466,10 @@ impl Reader {
             } else if self.doubted.remove(&partition).is_some() {
                 self.publish_stopped();
             }
+            return;
+        }
+        if self.gaps.is_hole_before(partition, message.kafka_offset) {
+            self.ask_again(partition);
             return;
         }
         self.buffer_bytes += message.payload.len();
@@ -486,6 +544,23 @@ impl Reader {
                     "{error}: the user needs READ on topic {} and on the group",
                     self.topic
                 ));
+            }
+            Some(
+                RDKafkaErrorCode::BadMessage
+                | RDKafkaErrorCode::BadCompression
+                | RDKafkaErrorCode::NotImplemented,
+            ) => {
+                self.note_trouble(error.to_string());
+                let lag = self.status.lock().unwrap_or_else(PoisonError::into_inner).lag.clone();
+                let due = lag.iter().filter(|(_, lag)| **lag > 0).map(|(partition, _)| *partition);
+                let due: Vec<u32> = due.filter(|partition| !self.stopped.contains_key(partition)).collect();
+                for (partition, at) in self.gaps.unreadable(due.into_iter()) {
+                    let at = at.map_or_else(|| "its beginning".to_owned(), |at| at.to_string());
+                    self.stop(
+                        partition,
+                        format!("the messages from {at} on cannot be unpacked ({error}); {UNREADABLE}"),
+                    );
+                }
             }
             _ => self.note_trouble(error.to_string()),
         }

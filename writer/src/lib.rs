@@ -6,6 +6,7 @@
 mod clock;
 pub mod config;
 pub mod feed;
+mod gaps;
 mod intake;
 pub mod kafka_source;
 pub mod metrics;

@@ -63,7 +63,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     if shutdown.is_cancelled() {
         return Ok(());
     }
-    let source = KafkaSource::new(&config.kafka, &config.group).context("join the consumer group")?;
+    let member = config.member();
+    let source = KafkaSource::join(&config.kafka, &config.group, member.as_deref());
+    let source = source.context("join the consumer group")?;
     let parts = Parts { store, health, metrics, commit: config.commit, seal: config.seal, shutdown };
     cordwood_writer::run(parts, source, feed, source_status).await?;
     Ok(())

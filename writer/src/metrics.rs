@@ -28,6 +28,7 @@ pub struct Metrics {
     pub lost_bytes: IntCounter,
     pub losses: IntCounter,
     pub recovered_bytes: IntCounter,
+    pub missing_messages: IntCounter,
     pub cut_records: IntCounter,
     pub commits: IntCounter,
     pub resets: IntCounterVec,
@@ -98,6 +99,7 @@ impl Metrics {
                 "records_cut_total",
                 "Records whose bodies were longer than a record may be.",
             )?,
+            missing_messages: counter("missing_messages_total", "Messages that Kafka did not give.")?,
             recovered_bytes: counter(
                 "recovered_bytes_total",
                 "Bytes that were told as lost and came after all.",
@@ -157,6 +159,16 @@ impl Metrics {
         self.stored_bytes.inc_by(stored as u64);
         self.dead_letters.inc_by(commit.dead_letters.len() as u64);
         self.cut_records.inc_by(prepared.cut_records);
+        for gap in &commit.gaps {
+            self.missing_messages.inc_by(gap.to - gap.from);
+            tracing::error!(
+                gap.topic_partition,
+                gap.from,
+                gap.to,
+                reason = gap.reason(),
+                "messages of Kafka are missing; recorded in offset_gaps"
+            );
+        }
         self.recovered_bytes.inc_by(prepared.filled_bytes);
         self.losses.inc_by(commit.losses.len() as u64);
         self.lost_bytes.inc_by(commit.losses.iter().map(|loss| loss.bytes).sum());
@@ -186,6 +198,7 @@ impl Metrics {
             "duplicates_skipped": self.duplicates.get(),
             "dead_letters": self.dead_letters.get(),
             "losses": self.losses.get(),
+            "missing_messages": self.missing_messages.get(),
             "lag_messages": lag,
             "topic_partitions_stopped": source.stopped.iter().map(|(p, why)| (p.to_string(), why)).collect::<BTreeMap<_, _>>(),
             "sealed_records": self.sealed_records.get(),

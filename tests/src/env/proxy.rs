@@ -34,6 +34,8 @@ pub enum Fault {
     /// When a request holds these bytes it is passed on whole; its answer is swallowed and the connection reset once the
     /// server began to answer. Then the proxy is back at [`Fault::None`]. (`COMMIT` arrived, but who knows?)
     DropAnswerTo(Vec<u8>),
+    /// In the next piece of an answer that holds these bytes one bit of them is another. Then the proxy is back at [`Fault::None`].
+    FlipBit(Vec<u8>),
 }
 
 /// What went through so far.
@@ -48,6 +50,8 @@ pub struct Counts {
     pub cut: AtomicU64,
     /// Requests that met [`Fault::DropAnswerTo`].
     pub answers_dropped: AtomicU64,
+    /// Answers that met [`Fault::FlipBit`].
+    pub bits_flipped: AtomicU64,
 }
 
 /// A running proxy.
@@ -97,7 +101,7 @@ impl Proxy {
         self.fault.send_replace(fault);
     }
 
-    /// The fault in force; [`Fault::DropAnswerTo`] ends by itself.
+    /// The fault in force; [`Fault::DropAnswerTo`] and [`Fault::FlipBit`] end by themselves.
     pub fn fault(&self) -> Fault {
         self.fault.borrow().clone()
     }
@@ -217,6 +221,14 @@ async fn pump_answers(
         if closed || *seen.borrow() == Fault::DropAnswers {
             shared.counts.bytes_dropped.fetch_add(count as u64, Ordering::Relaxed);
             continue;
+        }
+        let fault = seen.borrow().clone();
+        if let Fault::FlipBit(wanted) = fault
+            && let Some(at) = buffer[..count].windows(wanted.len()).position(|window| window == wanted)
+        {
+            buffer[at] ^= 1;
+            shared.counts.bits_flipped.fetch_add(1, Ordering::Relaxed);
+            shared.fault.send_replace(Fault::None);
         }
         shared.counts.bytes_to_client.fetch_add(count as u64, Ordering::Relaxed);
         to.write_all(&buffer[..count]).await.map_err(|_| Reset)?;

@@ -8,7 +8,7 @@ use cordwood_core::level::{Level, LevelGroup};
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Record;
 use cordwood_store::commit::{
-    BlockRow, Commit, DeadLetter, FileKey, LossRow, Others, PositionStep, RollupRow, WatermarkStep,
+    BlockRow, Commit, DeadLetter, FileKey, LossRow, OffsetGap, Others, PositionStep, RollupRow, WatermarkStep,
 };
 
 use super::Prepared;
@@ -42,6 +42,7 @@ pub struct Pending {
     rollup: HashMap<RollupKey, (u64, u64)>,
     dead_letters: Vec<DeadLetter>,
     pub losses: Vec<LossRow>,
+    pub gaps: Vec<OffsetGap>,
     pub feed: Vec<FeedRecord>,
     pub records: usize,
     pub bytes: usize,
@@ -153,6 +154,7 @@ impl Pending {
             origins: std::mem::take(&mut self.origins),
             rollup: rollup.collect(),
             losses: std::mem::take(&mut self.losses),
+            gaps: std::mem::take(&mut self.gaps),
             dead_letters: std::mem::take(&mut self.dead_letters),
         };
         let prepared = Prepared {

@@ -1,0 +1,121 @@
+//! Holes in Kafka's offsets: messages that Kafka has, or had, and that did not arrive. librdkafka passes over a set of messages whose
+//! checksum is wrong, and goes on behind it.
+//!
+//! Decides when to ask again: once for each place. What is missing the second time is not to be had; the intake sees the jump and
+//! records it as a loss. A topic partition of which nothing can be unpacked is given up after some tries, alone.
+
+use std::collections::HashMap;
+
+/// Answers of Kafka in a row that could not be read while nothing of a topic partition arrived.
+const TRIES_MAX: u32 = 20;
+
+#[derive(Debug, Default)]
+pub struct Gaps {
+    /// The next Kafka offset of each topic partition; none before the first message of one that begins at its beginning.
+    expected: HashMap<u32, u64>,
+    /// Where it was asked again.
+    asked: HashMap<u32, u64>,
+    /// Answers that could not be read since the last message of each.
+    tries: HashMap<u32, u32>,
+}
+
+impl Gaps {
+    /// Another assignment: places follow by [`Gaps::begin`].
+    pub fn forget(&mut self) {
+        self.expected.clear();
+        self.tries.clear();
+    }
+
+    pub fn begin(&mut self, topic_partition: u32, kafka_offset: u64) {
+        self.expected.insert(topic_partition, kafka_offset);
+    }
+
+    /// A message has arrived. True: there is a hole before it, to be asked for again.
+    #[must_use]
+    pub fn is_hole_before(&mut self, topic_partition: u32, kafka_offset: u64) -> bool {
+        if let Some(&expected) = self.expected.get(&topic_partition)
+            && kafka_offset > expected
+            && self.ask(topic_partition, expected)
+        {
+            return true;
+        }
+        self.tries.remove(&topic_partition);
+        self.expected.insert(topic_partition, kafka_offset + 1);
+        false
+    }
+
+    /// Everything below `fetched_to` was fetched, and nothing of it waits any more. True: something never arrived, to be asked for again.
+    #[must_use]
+    pub fn is_hole_at_the_end(&mut self, topic_partition: u32, fetched_to: u64) -> bool {
+        match self.expected.get(&topic_partition) {
+            Some(&expected) => fetched_to > expected && self.ask(topic_partition, expected),
+            None => false,
+        }
+    }
+
+    fn ask(&mut self, topic_partition: u32, kafka_offset: u64) -> bool {
+        self.asked.insert(topic_partition, kafka_offset) != Some(kafka_offset)
+    }
+
+    /// An answer could not be read (a checksum, a compression): of which topic partition is not said. `lags` names those of which
+    /// something is due. Returns those to give up.
+    pub fn unreadable(&mut self, lags: impl Iterator<Item = u32>) -> Vec<(u32, Option<u64>)> {
+        let mut over = Vec::new();
+        for topic_partition in lags {
+            let tries = self.tries.entry(topic_partition).or_default();
+            *tries += 1;
+            if *tries > TRIES_MAX {
+                *tries = 0;
+                over.push((topic_partition, self.expected.get(&topic_partition).copied()));
+            }
+        }
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_is_asked_for_once() {
+        let mut gaps = Gaps::default();
+        gaps.begin(1, 10);
+        assert!(!gaps.is_hole_before(1, 10));
+        assert!(gaps.is_hole_before(1, 14), "11 to 13 did not come");
+        gaps.forget();
+        gaps.begin(1, 11);
+        assert!(!gaps.is_hole_before(1, 14), "nor the second time");
+        assert!(!gaps.is_hole_before(1, 15));
+        assert!(gaps.is_hole_before(1, 17), "another hole");
+        gaps.begin(1, 16);
+        assert!(!gaps.is_hole_before(1, 16), "it came the second time");
+        // A topic partition that begins where Kafka begins.
+        assert!(!gaps.is_hole_before(2, 500));
+        assert!(gaps.is_hole_before(2, 502));
+    }
+
+    #[test]
+    fn a_hole_with_nothing_behind_it() {
+        let mut gaps = Gaps::default();
+        assert!(!gaps.is_hole_at_the_end(1, 20), "not begun");
+        gaps.begin(1, 10);
+        assert!(!gaps.is_hole_at_the_end(1, 10));
+        assert!(gaps.is_hole_at_the_end(1, 13));
+        assert!(!gaps.is_hole_at_the_end(1, 13), "asked for already");
+        assert!(!gaps.is_hole_before(1, 13), "and then told before the next message");
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_given_up_alone() {
+        let mut gaps = Gaps::default();
+        gaps.begin(1, 10);
+        gaps.begin(2, 0);
+        for offset in 0..u64::from(TRIES_MAX) {
+            assert!(gaps.unreadable([1, 2].into_iter()).is_empty());
+            assert!(!gaps.is_hole_before(2, offset), "the other one goes on");
+        }
+        assert_eq!(gaps.unreadable([1, 2].into_iter()), [(1, Some(10))]);
+        assert!(gaps.unreadable([1].into_iter()).is_empty(), "looked at again later, it has as many tries");
+    }
+}
