@@ -216,7 +216,7 @@ impl Pipeline {
                 span,
                 time_ns: joined.time_ns,
                 level: quick.level,
-                flags: if quick.audit { joined.flags | Flags::AUDIT } else { joined.flags },
+                flags: flags_of(&quick, joined.flags),
                 body: joined.content,
                 bytes_cut: joined.bytes_cut,
             }),
@@ -226,7 +226,8 @@ impl Pipeline {
     /// A line that is not what it should be: kept as it is, at the time of the line before it. No gate: what its level
     /// is nobody knows.
     fn unparsed<'a>(&self, line: &'a [u8], start: u64, end: u64, piece: bool, now: &Now<'_>) -> Kept<'a> {
-        let flags = if piece { Flags::PARSE_ERROR | Flags::INCOMPLETE } else { Flags::PARSE_ERROR };
+        let flags = Flags::PARSE_ERROR | Flags::UNLEVELED;
+        let flags = if piece { flags | Flags::INCOMPLETE } else { flags };
         Kept {
             span: Span { io: Io::Stdout, start, end, bytes: end - start, carried: false },
             time_ns: self.time_ns.unwrap_or(now.time_ns),
@@ -236,6 +237,17 @@ impl Pipeline {
             bytes_cut: 0,
         }
     }
+}
+
+#[inline]
+fn flags_of(quick: &fields::Quick, mut flags: Flags) -> Flags {
+    if quick.audit {
+        flags = flags | Flags::AUDIT;
+    }
+    if !quick.level_given {
+        flags = flags | Flags::UNLEVELED;
+    }
+    flags
 }
 
 struct Parsed<'a> {

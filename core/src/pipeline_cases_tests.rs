@@ -56,6 +56,47 @@ impl Output for Ends {
     }
 }
 
+/// A record whose level nobody knows says so, and is found by it.
+#[test]
+fn an_unknown_level_is_told_from_info() {
+    let gate = Gate::default();
+    let now = Now { format: Format::Plain, gate: &gate, zone: None, time_ns: 1_795_227_871_000_000_000 };
+    let asked = |expression: &str| crate::filter::parse(expression).expect("a filter");
+    let (unknown, known) = (asked("level:unknown"), asked("level!=unknown"));
+    // Of these two no rule tells the level that they mean.
+    for (level, line) in lines().into_iter().filter(|(_, line)| !line.starts_with(b"npm ")) {
+        let mut all = Records::default();
+        Pipeline::new().feed(&[&line[..], b"\n"].concat(), 0, &now, &mut all);
+        let [(of, flags, body)] = &all.0[..] else { panic!("one record of one line") };
+        assert_eq!(flags.has(Flags::UNLEVELED), level == '-', "{}", String::from_utf8_lossy(&line));
+        assert_eq!(of.as_str().starts_with(level), level != '-', "{of} is shown");
+        let record = crate::record::Record {
+            time_us: 1,
+            original_time_us: None,
+            level: *of,
+            flags: *flags,
+            origin: crate::origin::OriginId(1),
+            id: crate::identity::RecordId { topic_partition: 0, kafka_offset: 1, index: 0 },
+            body,
+        };
+        let origin = crate::origin::Origin::default();
+        assert_eq!(unknown.matches(&record, &origin), level == '-');
+        assert_eq!(known.matches(&record, &origin), level != '-');
+        assert!(level != '-' || unknown.plan().level_mask & of.bit() != 0, "its block is read");
+    }
+}
+
+#[derive(Default)]
+struct Records(Vec<(Level, Flags, Vec<u8>)>);
+
+impl Output for Records {
+    fn kept(&mut self, record: Kept<'_>) {
+        self.0.push((record.level, record.flags, record.body.into_owned()));
+    }
+
+    fn gated(&mut self, _: Span) {}
+}
+
 #[test]
 fn a_rule_of_warn_drops_no_warning_and_no_error_of_any_program() {
     let rule = GateRule {

@@ -25,6 +25,9 @@ impl Flags {
     /// Written by Cordwood itself to say that bytes were lost; the body is a JSON object that says which.
     pub const LOSS: Flags = Flags(1 << 6);
 
+    /// The body names no level: the record's is INFO because it has to be something. Records that older builds wrote do not say so.
+    pub const UNLEVELED: Flags = Flags(1 << 7);
+
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }

@@ -10,7 +10,7 @@ use super::json::Json;
 use super::wire::{Reader, Wire, field};
 use super::{DecodedBatch, DecodedRecord};
 use crate::identity::Io;
-use crate::level::Level;
+use crate::level::{Level, level_of_word};
 use crate::record::Flags;
 
 pub(super) fn batch(
@@ -88,7 +88,7 @@ impl<'a> Read<'a> {
 
     fn level(&self) -> Option<Level> {
         let number = i32::try_from(self.severity).ok().and_then(Level::from_otel_severity);
-        number.or_else(|| Level::from_word(self.severity_text))
+        number.or_else(|| level_of_word(self.severity_text))
     }
 
     /// The severity's text when it says more than the level does.
@@ -220,8 +220,10 @@ fn record(
     let (body, cut) = read.body(message, room)?;
     let common = if cut { common | Flags::TRUNCATED } else { common };
     let quick = crate::fields::quick(&body);
+    let level = read.level().or(quick.named());
     let flags = if quick.audit { common | Flags::AUDIT } else { common };
+    let flags = if level.is_none() { flags | Flags::UNLEVELED } else { flags };
     let times = [read.time, read.observed].into_iter();
     let time_ns = times.filter_map(|time| i64::try_from(time).ok()).find(|time| *time > 0).unwrap_or(0);
-    Ok(DecodedRecord { time_ns, level: read.level().unwrap_or(quick.level), flags, position: 0, body })
+    Ok(DecodedRecord { time_ns, level: level.unwrap_or(Level::Info), flags, position: 0, body })
 }

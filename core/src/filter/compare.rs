@@ -50,10 +50,17 @@ pub(super) fn compare(subject: Subject<'_>, op: Op, value: &Value) -> Result<Exp
         Name::Field(field) => return field_compare(subject, field, op, value),
         _ if is_any => return exists(subject),
         Name::Time => return time_test(op, &value.text, value.at),
+        Name::Level if value.text.eq_ignore_ascii_case("unknown") => {
+            only_equal("level unknown")?;
+            Test::Unleveled(true)
+        }
         Name::Level => {
             let level = Level::from_word(value.text.as_bytes()).ok_or_else(|| {
                 let text = &value.text;
-                error(value.at, format!("{text:?} is not a level; write trace, debug, info, warn or error"))
+                error(
+                    value.at,
+                    format!("{text:?} is not a level; write trace, debug, info, warn, error or unknown"),
+                )
             })?;
             Test::Level(
                 Level::ALL.iter().filter(|l| holds(op, **l as u8, level as u8)).fold(0, |m, l| m | l.bit()),

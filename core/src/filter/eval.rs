@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use crate::decimal::{self, Decimal};
 use crate::fields::{self, Fields};
+use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
 use crate::tokens::words;
@@ -39,6 +40,7 @@ fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
         Test::Time { from_us, to_us } => (*from_us..=*to_us).contains(&record.time_us),
         Test::Id(id) => record.id == *id,
         Test::Audit(wanted) => record.flags.has(Flags::AUDIT) == *wanted,
+        Test::Unleveled(wanted) => is_unleveled(record) == *wanted,
         Test::Stderr(wanted) => record.flags.has(Flags::STDERR) == *wanted,
         Test::Text { phrase, .. } => phrase.is_in_body(record.body),
         Test::Field { field, is, needle, .. } => {
@@ -73,6 +75,10 @@ impl<'a> Subject<'a> {
     fn fields(&self) -> &Fields<'a> {
         self.fields.get_or_init(|| fields::read(self.record.body))
     }
+}
+
+fn is_unleveled(record: &Record<'_>) -> bool {
+    record.flags.has(Flags::UNLEVELED) && record.level == Level::Info
 }
 
 fn present(value: &str, each: Each<'_>) -> bool {

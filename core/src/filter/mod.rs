@@ -99,6 +99,8 @@ enum Expr {
 enum Test {
     /// The bits of the levels that are wanted.
     Level(u8),
+    /// Nobody knows the level (it is shown as INFO), or somebody does.
+    Unleveled(bool),
     /// `from..=to`, microseconds.
     Time {
         from_us: i64,

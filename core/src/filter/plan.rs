@@ -1,6 +1,7 @@
 //! What can be asked of a block before it is opened, by SQL and of its postings: a necessary condition, drawn from the syntax tree.
 
 use crate::decimal;
+use crate::level::Level;
 use crate::tokens::{Token, TokenClauses, TokenVersion, hash, may_contain, probes_of};
 
 use super::names::{Field, OriginField};
@@ -188,7 +189,8 @@ fn need_test(test: &Test) -> Need {
         Test::Level(mask) => Need { level_mask: *mask, ..ANYTHING },
         Test::Time { from_us, to_us } => Need { time: (*from_us, *to_us), ..ANYTHING },
         Test::Audit(true) => need_both(vec![vec![Token::audit()]]),
-        Test::Audit(false) | Test::Id(_) | Test::Stderr(_) => ANYTHING,
+        Test::Unleveled(true) => Need { level_mask: Level::Info.bit(), ..ANYTHING },
+        Test::Unleveled(false) | Test::Audit(false) | Test::Id(_) | Test::Stderr(_) => ANYTHING,
         Test::Text { phrase, .. } => need_phrase(phrase),
         Test::Field { field, is, .. } => need_field(field, is),
     }

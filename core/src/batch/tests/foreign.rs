@@ -149,7 +149,7 @@ fn the_resource_is_believed_but_for_the_tenant() {
         ..Origin::default()
     };
     assert_eq!(*batch.origin, expected);
-    assert_eq!(batch.records[0].flags, Flags::STDERR);
+    assert_eq!(batch.records[0].flags, Flags::STDERR | Flags::UNLEVELED);
 }
 
 #[test]
