@@ -19,7 +19,7 @@ use crate::search::{Cursor, Direction, OwnedRecord, Page, TimeRange, search};
 /// Of each lane in one statement; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
 /// Of a look at what was stored before.
-const PAGE_RECORDS: usize = 1_000;
+const PAGE_RECORDS: usize = 10_000;
 const PAGE_BUDGET_MS: u64 = 2_000;
 /// Records that the search showed although they were stored after the feed began: the feed leaves them out. What is above is left to
 /// the feed.
