@@ -203,6 +203,34 @@ fn mistakes_say_where_and_what() {
     assert!(parse(&"NOT ".repeat(4_000)).is_err());
 }
 
+/// The time in a record's name spares a search all other times.
+#[test]
+fn a_records_name_says_where_it_lies() {
+    let origin = Origin::default();
+    let this = record(&origin, Level::Info, "x");
+    let name = format!("{}.{}", this.time_us, this.id);
+    let other_time = format!("{}.{}", this.time_us + 1, this.id);
+    let other_id = format!("{}.1-1f-3", this.time_us);
+    let cases = [
+        (format!("id={name}"), true, Some(this.time_us)),
+        (format!("id:{name}"), true, Some(this.time_us)),
+        (format!("id={}", this.id), true, None),
+        (format!("id={other_time}"), false, Some(this.time_us + 1)),
+        (format!("id={other_id}"), false, Some(this.time_us)),
+        (format!("id!={name}"), false, None),
+        (format!("NOT id={other_id}"), true, None),
+    ];
+    for (text, expected, time_us) in cases {
+        let filter = parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(filter.matches(&this, &origin), expected, "{text}");
+        let plan = filter.plan();
+        assert_eq!(Some(plan.time_from_us).filter(|from| *from == plan.time_to_us), time_us, "{text}");
+    }
+    for bad in ["id=1.2.1-1f-2", "id=x.1-1f-2", "id=5.1-1f", "id>5.1-1f-2"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn plans() {
     let plan = |expression: &str| parse(expression).expect(expression).plan();

@@ -152,6 +152,32 @@ fn tail_shows_records_as_they_are_stored() -> Result<()> {
 }
 
 #[test]
+fn a_records_name_opens_it_and_goes_on_both_ways() -> Result<()> {
+    let folder = Folder::new()?;
+    let path = folder.write("app.log", (0..40).map(|n| format!("line {n}\n")).collect::<String>())?;
+    folder.ok(&["standalone", text(&path), "--until-idle"])?;
+    let shown = |arguments: &[&str]| -> Result<Vec<serde_json::Value>> {
+        let ran = folder.ok(&[&["query", "-o", "json"], arguments].concat())?;
+        let lines = String::from_utf8(ran.stdout)?;
+        lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    };
+    let newest = shown(&["--limit", "10"])?;
+    let id = newest[4]["id"].as_str().context("no id")?;
+    ensure!(shown(&["--id", id])? == newest[4..5]);
+    ensure!(shown(&["--limit", "5", "--cursor", id])? == newest[5..10]);
+    let mut newer = shown(&["--cursor", id, "--oldest-first"])?;
+    newer.reverse();
+    ensure!(newer == newest[..4], "{newer:?}");
+    let oldest = shown(&["--limit", "1", "--oldest-first"])?;
+    ensure!(oldest[0]["message"] == "line 0", "{oldest:?}");
+    let nobodys = format!("{id}0");
+    let ran = folder.ok(&["query", "--id", &nobodys])?;
+    ensure!(ran.stdout.is_empty() && ran.stderr.contains("no record has this id"), "{}", ran.stderr);
+    ensure!(folder.run(&["query", "--id", "nonsense"])?.code == 2);
+    Ok(())
+}
+
+#[test]
 fn audit_fails_when_something_is_lost() -> Result<()> {
     let folder = Folder::new()?;
     let path = folder.write("app.log", "a line\n".repeat(100))?;

@@ -154,3 +154,30 @@ async fn a_search_to_the_end_locks_few_tables_at_once() -> Result<()> {
     }
     Ok(())
 }
+
+/// What a search relies on: the snapshot is the transaction's, also when its first statement came after the savepoint.
+#[tokio::test]
+async fn a_savepoint_lets_go_of_locks_and_keeps_the_snapshot() -> Result<()> {
+    for version in [15, 18] {
+        let postgres = Postgres::start(version).await?;
+        let (reader, writer) = (postgres.client().await?, postgres.client().await?);
+        writer.batch_execute("create table t (n int primary key); insert into t values (1)").await?;
+        reader.batch_execute("begin isolation level repeatable read read only; savepoint searched").await?;
+        let locked = "select count(*) from pg_locks where relation = 't'::regclass";
+        for round in 0..3 {
+            let seen: i64 = reader.query_one("select count(*) from t", &[]).await?.get(0);
+            ensure!(seen == 1, "PostgreSQL {version}, round {round}: {seen} rows");
+            ensure!(writer.query_one(locked, &[]).await?.get::<_, i64>(0) == 1);
+            if round == 1 {
+                ensure!(reader.batch_execute("select 1/0").await.is_err());
+            }
+            reader.batch_execute("rollback to savepoint searched").await?;
+            ensure!(
+                writer.query_one(locked, &[]).await?.get::<_, i64>(0) == 0,
+                "PostgreSQL {version} keeps locks"
+            );
+            writer.execute("insert into t values ($1)", &[&(round + 2)]).await?;
+        }
+    }
+    Ok(())
+}
