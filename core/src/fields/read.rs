@@ -7,7 +7,7 @@ use super::names::{ERROR_MESSAGE_RANK, Field, Key, LevelKey, Place, lookup, look
 use super::path::Path;
 use super::quick::{Quick, quick};
 use super::scan::{Kind, Member, Members, Value, is_whole};
-use super::shape::{is_inner_record, level_of_shape};
+use super::shape::{is_inner_record, is_record, level_of_shape};
 use super::texts;
 use super::verdict::Verdict;
 use crate::level::{Level, is_header};
@@ -141,14 +141,17 @@ impl<'a> Fields<'a> {
         for (index, key) in keys.iter().enumerate() {
             match key {
                 Some(key) => fields.place_member(index, *key),
-                None if named.is_none() && is_inner_record(&fields.members[index]) => {
+                None => {
                     let value = fields.members[index].value;
-                    fields.place_nested(Place::Fields, &value, Some(index));
+                    if named.is_none() && is_inner_record(&fields.members[index]) {
+                        fields.place_nested(Place::Fields, &value, Some(index));
+                    } else {
+                        fields.place_unknown(&value);
+                    }
                 }
-                None => {}
             }
         }
-        fields.unwrap_message(&keys);
+        fields.unwrap_message(&keys, verdict.inner_is_worse());
         fields.look_into_message();
         fields.settle();
         if let Some(prefix) = prefix {
@@ -157,13 +160,14 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
-    /// A message that only names the object beside it is that object's message.
-    fn unwrap_message(&mut self, keys: &[Option<Key>]) {
+    /// A message that only names the object beside it is that object's message; and so it is where the object's level counts.
+    fn unwrap_message(&mut self, keys: &[Option<Key>], inner_is_worse: bool) {
         let Some(Found { text, at: At::Top(_), .. }) = &self.found[Field::Message as usize] else { return };
         let is_place = |index: usize| matches!(keys[index], Some(Key::Place(Place::Fields, _)));
-        let Some(index) = (0..self.members.len())
-            .find(|&index| is_place(index) && self.members[index].key.to_str() == *text)
-        else {
+        let Some(index) = (0..self.members.len()).find(|&index| {
+            let member = &self.members[index];
+            is_place(index) && (member.key.to_str() == *text || (inner_is_worse && is_record(&member.value)))
+        }) else {
             return;
         };
         let Some(mut members) = self.members[index].value.members() else { return };
@@ -366,6 +370,29 @@ impl<'a> Fields<'a> {
                 Some(Key::Place(Place::Error, _)) if member.value.kind == Kind::Array => {
                     self.offer_error_array(&member.value)
                 }
+                _ => {}
+            }
+        }
+    }
+
+    /// An object that nobody knows: errors in it and the ids of requests, which stay where they are, too.
+    fn place_unknown(&mut self, value: &Value<'a>) {
+        let Some(mut members) = value.members() else { return };
+        while let Ok(Some(member)) = members.next_member() {
+            use Field::{ErrorCode, ErrorStack, ErrorType, RequestId, SpanId, TraceId};
+            if member.value.is_null() || member.value.raw == b"\"\"" {
+                continue;
+            }
+            match lookup(member.key) {
+                Some(Key::Field(
+                    field @ (ErrorCode | ErrorStack | ErrorType | RequestId | SpanId | TraceId),
+                    rank,
+                )) => self.offer(field, rank + 2 * NESTED_RANK, &member.value, At::Copied),
+                Some(Key::Place(Place::Error, _)) => match member.value.kind {
+                    Kind::Object => self.place_nested(Place::Error, &member.value, None),
+                    Kind::Array => self.offer_error_array(&member.value),
+                    Kind::String | Kind::Scalar => {}
+                },
                 _ => {}
             }
         }

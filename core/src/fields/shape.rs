@@ -3,7 +3,7 @@
 //! - an object in it that has a level and a message is the record (whatever wraps it);
 //! - `s` (MongoDB) and `l`, beside a message, hold a level's letter or word;
 //! - a message that is JSON in a text has its own level;
-//! - a time, a message and `v` are klog's information, a time, a message and `err` without `v` its error;
+//! - a time, a message and `v` are klog's information, a time, a message and `err` (or a stack) without `v` its error;
 //! - `type`, `label` (MySQL) and `status`, beside a message, may say that it is a warning or an error;
 //! - a type of error with its message or its stack is an error.
 
@@ -68,7 +68,10 @@ impl Shape {
             Some(Key::Place(Place::Log, _)) => self.see_text(value),
             Some(Key::Field(Field::Message, _)) => self.error_said |= says(value),
             Some(Key::Field(Field::ErrorType, _)) => self.error_type |= says(value),
-            Some(Key::Field(Field::ErrorStack, _)) => self.error_said |= says(value),
+            Some(Key::Field(Field::ErrorStack, _)) => {
+                self.error_said |= says(value);
+                self.error |= says(value);
+            }
             Some(Key::Place(Place::Error, _)) => self.error |= says(value),
             None if is_inner_record(member) => {
                 let mut inner = Verdict::new();

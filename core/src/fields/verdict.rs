@@ -45,12 +45,20 @@ impl Verdict {
 
     /// The level that the members named.
     pub fn level(&self) -> Option<Level> {
-        let top = match self.rank {
+        self.outer().max(self.inner)
+    }
+
+    /// A record inside of the record is worse than what wraps it says.
+    pub fn inner_is_worse(&self) -> bool {
+        self.inner > self.outer()
+    }
+
+    fn outer(&self) -> Option<Level> {
+        match self.rank {
             NO_RANK if self.gelf => self.gelf_level,
             NO_RANK => None,
             _ => Some(self.level),
-        };
-        top.max(self.inner)
+        }
     }
 
     /// A member of the body's top.

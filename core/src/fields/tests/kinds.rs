@@ -133,6 +133,7 @@ fn json_wherever_it_stands() {
         ("{\"level\":300,\"level_name\":\"ERROR\"}", "ERROR"),
         ("{\"prio\":1,\"err_code\":10735,\"msg\":\"x\",\"label\":\"Error\"}", "ERROR"),
         ("{\"time\":\"t\",\"msg\":\"x\",\"error\":\"\"}", "-"),
+        ("{\"time\":\"t\",\"msg\":\"x\",\"stack\":\"E: x\\n at y\"}", "ERROR"),
         ("{\"time\":\"t\",\"msg\":\"x\",\"error\":{\"message\":\"y\"}}", "ERROR"),
     ]);
 }
@@ -159,6 +160,14 @@ fn errors_in_every_form() {
         (
             r#"{"level":"error","exception":{"values":[{"type":"E","value":"x"}]}}"#,
             r#"ERROR message=x errorType=E | {"exception":{"values":[{"type":"E","value":"x"}]}}"#,
+        ),
+        (
+            r#"{"level":"error","msg":"m","details":{"error":{"type":"E","code":7},"trace_id":"t"}}"#,
+            r#"ERROR traceId=t message=m errorType=E errorCode=7 | {"details":{"error":{"type":"E","code":7},"trace_id":"t"}}"#,
+        ),
+        (
+            r#"{"level":"info","msg":"from postgres","record":{"error_severity":"ERROR","message":"boom","state_code":"42P01"}}"#,
+            r#"ERROR message=boom errorCode=42P01 | {"level":"info","msg":"from postgres","record":{"error_severity":"ERROR"}}"#,
         ),
         (r#"{"level":"warn","msg":{"type":"Buffer","data":[104,105]}}"#, "WARN message=hi"),
         (
