@@ -100,13 +100,31 @@ pub fn is_plain(number: &str) -> bool {
 
 /// The canonical text of a plain number that is written otherwise (`1.50`, `-0`); `None` for what is canonical or no number.
 pub fn canonical_unless_written_so(number: &[u8]) -> Option<String> {
-    let digits = number.strip_prefix(b"-").unwrap_or(number);
-    if digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0') {
+    if is_canonical_at_a_glance(number) {
         return None;
     }
     let text = std::str::from_utf8(number).ok().filter(|text| is_plain(text))?;
     let canonical = Decimal::parse(text)?.canonical();
     (canonical != text).then_some(canonical)
+}
+
+/// Nearly all numbers are written so: no zero at the beginning but that of `0.`, none at the end of a fraction.
+fn is_canonical_at_a_glance(number: &[u8]) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    let (whole, fraction) = match digits.iter().position(|&byte| byte == b'.') {
+        Some(point) => (&digits[..point], Some(&digits[point + 1..])),
+        None => (digits, None),
+    };
+    let is_whole = match whole {
+        [b'0'] => fraction.is_some(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let is_fraction = |fraction: &[u8]| match fraction {
+        [rest @ .., b'1'..=b'9'] => rest.iter().all(u8::is_ascii_digit) && fraction.len() as i64 <= ZEROS_MAX,
+        _ => false,
+    };
+    is_whole && fraction.is_none_or(is_fraction)
 }
 
 impl PartialOrd for Decimal {
@@ -145,6 +163,10 @@ mod tests {
             ("+7", "7"),
             ("007", "7"),
             ("1.50", "1.5"),
+            ("0.25", "0.25"),
+            ("-0.5", "-0.5"),
+            ("00.5", "0.5"),
+            ("0.0", "0"),
             (".5", "0.5"),
             ("5.", "5"),
             ("5e2", "500"),

@@ -8,7 +8,7 @@ use crate::fields::{self, Fields};
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
-use crate::tokens::words;
+use crate::tokens::{self, words};
 
 use super::body::{self, Each};
 use super::names::{Field, OriginField};
@@ -113,8 +113,10 @@ fn decide_value(is: &Is, value: &str, is_number: bool) -> bool {
         Is::EqualAnyCase(wanted) => words::lower(value.as_bytes()) == *wanted,
         Is::Stars(stars) => stars.matches(words::lower(value.as_bytes()).as_bytes()),
         Is::Words(phrase) => phrase.is_in_text(value),
-        Is::Contains { lower, .. } => words::lower(value.as_bytes()).contains(lower.as_str()),
-        Is::Matches { regex, .. } => regex.is_match(value),
+        Is::Contains { lower, .. } => {
+            as_written_or_seen(value, &|text| words::lower(text.as_bytes()).contains(lower.as_str()))
+        }
+        Is::Matches { regex, .. } => as_written_or_seen(value, &|text| regex.is_match(text)),
         Is::Present => true,
         Is::Order { value: limit, number, less, equal, greater } => {
             let order = match number {
@@ -129,6 +131,13 @@ fn decide_value(is: &Is, value: &str, is_number: bool) -> bool {
             }
         }
     }
+}
+
+/// Whether a text is so as it stands, or without its terminal colours.
+fn as_written_or_seen(value: &str, is: &dyn Fn(&str) -> bool) -> bool {
+    is(value)
+        || (value.as_bytes().contains(&tokens::ESC)
+            && is(&String::from_utf8_lossy(&tokens::without_colours(value.as_bytes()))))
 }
 
 /// Fields that are text to read: `:` asks for words in them.
