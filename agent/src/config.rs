@@ -56,7 +56,7 @@ impl Default for Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileInput {
-    /// Absolute paths, `*`, `?`, `[...]` and `{a,b}` allowed in the last part; a file is of the first entry that it matches.
+    /// Absolute paths, `*`, `?`, `[...]` and `{a,b}` allowed in the last part (behind a `\` they are themselves); a file is of the first entry that it matches.
     /// Files are followed through rename rotation.
     pub paths: Vec<String>,
     pub service: String,
@@ -170,6 +170,36 @@ impl Default for Read {
     }
 }
 
+/// What means something else than itself in a pattern.
+const SPECIAL: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+
+/// A path as a pattern that matches it alone.
+pub fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if SPECIAL.contains(&c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// The folder in which a pattern's names are; `None` when a wildcard is in it.
+pub(crate) fn folder_of(pattern: &str) -> Option<PathBuf> {
+    let (folder, _) = pattern.rsplit_once('/')?;
+    let mut path = String::with_capacity(folder.len() + 1);
+    let mut chars = folder.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => path.push(chars.next()?),
+            '*' | '?' | '[' | '{' => return None,
+            c => path.push(c),
+        }
+    }
+    Some(PathBuf::from(if path.is_empty() { "/".to_owned() } else { path }))
+}
+
 /// A zone by its name: `UTC`, `Europe/Berlin`, `+02:00`, `local`. (The agent's image has no zones of its own.)
 ///
 /// # Errors
@@ -253,8 +283,7 @@ impl Config {
                 if !path.starts_with('/') {
                     return invalid("files.paths", &format!("{path:?} is not an absolute path"));
                 }
-                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                if folder.contains(['*', '?', '[', '{']) {
+                if folder_of(path).is_none() {
                     return invalid("files.paths", &format!("{path:?}: wildcards only after the last /"));
                 }
                 if let Err(error) = globset::Glob::new(path) {
@@ -283,6 +312,19 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_literal_path_is_matched_by_its_pattern_alone() {
+        for path in
+            ["/a/x.log", "/a/{3f25}.log", "/a/back\\slash.log", "/x {1} [a]/y*?.log", "/[!a].log", "/a,b.log"]
+        {
+            let pattern = literal(path);
+            assert!(globset::Glob::new(&pattern).unwrap().compile_matcher().is_match(path), "{path}");
+            let folder = folder_of(&pattern).unwrap();
+            assert_eq!(Some(folder.as_path()), std::path::Path::new(path).parent(), "{path}");
+        }
+        assert_eq!(folder_of("/a*/x.log"), None);
+    }
 
     fn resolve(yaml: &str) -> Result<Config, String> {
         let config: Config = cordwood_service::parse_config(std::path::Path::new("agent.yaml"), yaml)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use globset::GlobMatcher;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -93,7 +93,7 @@ impl Discover {
                 let Some(matcher) = globset::Glob::new(path).ok().map(|glob| glob.compile_matcher()) else {
                     continue;
                 };
-                let folder = Path::new(path).parent().unwrap_or(Path::new("/")).to_owned();
+                let Some(folder) = crate::config::folder_of(path) else { continue };
                 patterns.push(Pattern { folder, matcher, input, seen: Seen::default() });
             }
         }

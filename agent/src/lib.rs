@@ -11,6 +11,7 @@ mod collect;
 pub mod config;
 pub mod context;
 mod discover;
+mod ending;
 mod folder;
 mod gone;
 mod kafka_sink;
@@ -41,10 +42,10 @@ use anyhow::Context as _;
 use cordwood_core::levels::LevelRules;
 use cordwood_service::Health;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use context::{ContextSource, Static};
+pub use ending::Ending;
 pub use kafka_sink::KafkaSink;
 pub use sink::{Ack, Refused, Sink};
 pub use telemetry::{Status, Telemetry};
@@ -53,7 +54,7 @@ pub use wake::Waker;
 /// The conditions that the reader sets; `kafka`, `pods`, `namespaces` and `rules` come from whoever provides them.
 pub const CONDITIONS: &[&str] = &["files"];
 
-/// Reads until `shutdown`, then sends what it has read and writes the checkpoint.
+/// Reads until its end (a token that is cancelled, or an [`Ending`]), then sends what it has read and writes the checkpoint.
 ///
 /// `context` and `rules` come from the cluster or are [`Static`]; whoever changes them wakes the reader by `waker`.
 ///
@@ -67,8 +68,10 @@ pub async fn run(
     telemetry: Telemetry,
     waker: Waker,
     health: Health,
-    shutdown: CancellationToken,
+    ending: impl Into<Ending>,
 ) -> anyhow::Result<()> {
+    let ending = ending.into();
+    let shutdown = ending.shutdown.clone();
     let folder = config.state_dir.clone();
     let loaded = checkpoint::load(&folder)
         .with_context(|| format!("use the state folder {} (setting state_dir)", folder.display()))?;
@@ -111,7 +114,7 @@ pub async fn run(
         telemetry,
         health,
         heartbeat,
-        shutdown: shutdown.clone(),
+        ending,
         waker: waker.clone(),
     };
     let (done, ended) = tokio::sync::oneshot::channel();

@@ -13,12 +13,12 @@ use cordwood_core::levels::{GateTarget, LevelRules};
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Writer;
 use crate::config::Config;
 use crate::context::{Asked, ContextSource, Lookup, Source, parse_pod_folder};
 use crate::discover::{Changes, Discover, FolderKey};
+use crate::ending::Ending;
 use crate::folder::Folder;
 use crate::room::Unfinished;
 use crate::run::{Clock, Run, Settings};
@@ -41,7 +41,7 @@ pub(crate) struct Reader {
     pub telemetry: Telemetry,
     pub health: Health,
     pub heartbeat: Heartbeat,
-    pub shutdown: CancellationToken,
+    pub ending: Ending,
     pub waker: Waker,
     pub ship: Shipper,
     pub discover: Discover,
@@ -81,7 +81,7 @@ impl Reader {
         let (mut scan_at, mut keep_at, mut house_at, mut ask_at) = (0, 0, 0, 0);
         let mut first = true;
         self.take_rules();
-        while !self.shutdown.is_cancelled() {
+        while !self.ending.shutdown.is_cancelled() {
             let clock = self.clock();
             self.heartbeat.beat();
             if clock.mono_ms >= scan_at {
@@ -465,6 +465,7 @@ impl Reader {
     fn finish(mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_millis(self.config.read.drain_ms);
         let clock = self.clock();
+        self.take_unended(clock);
         let settings = Settings::new(&self.config, &self.ship);
         for run in self.runs.values_mut() {
             run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);

@@ -17,6 +17,7 @@ impl Reader {
             rules_generation: self.telemetry.rules_generation(),
             runs: self.runs.len(),
             held_bytes: self.held_bytes(),
+            unfinished_bytes: self.unfinished.bytes(),
             stalled: self.ship.is_stalled(),
             ..Status::default()
         };

@@ -85,6 +85,8 @@ pub struct Status {
     /// How old the oldest unread byte is, as far as this process saw it.
     pub lag_seconds: f64,
     pub held_bytes: usize,
+    /// Of them those of records whose ends were not read yet.
+    pub unfinished_bytes: usize,
     /// Whether reading stands still because Kafka takes nothing.
     pub stalled: bool,
     /// The soonest that an unread byte may rotate away, if it goes on like now.

@@ -8,6 +8,8 @@ mod harness;
 mod bad_input;
 #[path = "standalone/exactly_once.rs"]
 mod exactly_once;
+#[path = "standalone/inputs.rs"]
+mod inputs;
 #[path = "standalone/mistakes.rs"]
 mod mistakes;
 #[path = "standalone/output.rs"]

@@ -92,6 +92,26 @@ async fn seal_while_ours(
     }
 }
 
+/// Seals what there is, for who ends and leaves nothing behind. False: another process seals.
+///
+/// # Errors
+/// When PostgreSQL does not do it; nothing has changed then.
+pub async fn seal_now(store: &Store, metrics: &Metrics) -> Result<bool, StoreError> {
+    let Some(mut sealing) = in_time(store, ANSWER_MAX, Sealing::claim(store)).await? else {
+        return Ok(false);
+    };
+    let mut before = in_time(store, ANSWER_MAX, sealing.unsealed()).await?;
+    while before > 0 {
+        in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+        let left = in_time(store, ANSWER_MAX, sealing.unsealed()).await?;
+        if left >= before {
+            break;
+        }
+        before = left;
+    }
+    Ok(true)
+}
+
 async fn in_time<T>(
     store: &Store,
     limit: Duration,

@@ -3,21 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cordwood_agent::config::literal;
 
 /// One input of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Absolute; wildcards only in the last part.
+    /// Absolute; wildcards only in the last part, what is none behind a backslash.
     pub pattern: String,
     /// Whether it names one file.
     pub is_file: bool,
 }
 
-const WILDCARDS: [char; 3] = ['*', '?', '['];
+const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 
+/// `now`: only what is there now will be read.
+///
 /// # Errors
-/// A path that is not there, not a regular file, not readable, or not text.
-pub fn resolve(arguments: &[String]) -> Result<Vec<Input>> {
+/// A path that is not there, not a regular file, not readable, or not text; a pattern that nothing can match.
+pub fn resolve(arguments: &[String], now: bool) -> Result<Vec<Input>> {
     let here = std::env::current_dir().context("find the current folder")?;
     let mut inputs = Vec::new();
     for argument in arguments.iter().filter(|argument| *argument != "-") {
@@ -33,12 +36,20 @@ pub fn resolve(arguments: &[String]) -> Result<Vec<Input>> {
         if folders.is_empty() {
             bail!("{argument}: there is no such folder");
         }
+        let name = name.to_str().context("not a UTF-8 name")?;
+        let matcher = globset::Glob::new(name).with_context(|| format!("{argument}: not a pattern"))?;
+        let matcher = matcher.compile_matcher();
+        let mut found = !now;
         for folder in folders {
-            let Some(pattern) = folder.join(name).to_str().map(str::to_owned) else {
-                bail!("{argument}: not a UTF-8 name")
-            };
-            globset::Glob::new(&pattern).with_context(|| format!("{argument}: not a pattern"))?;
+            let Some(text) = folder.to_str() else { bail!("{argument}: not a UTF-8 name") };
+            let pattern = format!("{}/{name}", literal(text.trim_end_matches('/')));
+            let mut entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            found =
+                found || entries.any(|entry| matcher.is_match(entry.file_name()) && entry.path().is_file());
             inputs.push(Input { pattern, is_file: false });
+        }
+        if !found {
+            bail!("{argument}: no file matches it");
         }
     }
     inputs.dedup();
@@ -65,21 +76,7 @@ fn file(path: &Path, argument: &str) -> Result<Input> {
         bail!("{argument} is compressed: `zcat {argument} | cordwood standalone -`");
     }
     let Some(text) = path.to_str() else { bail!("{argument}: not a UTF-8 name") };
-    Ok(Input { pattern: escape(text), is_file: true })
-}
-
-/// A path as a pattern that matches only itself.
-pub fn escape(path: &str) -> String {
-    match path.rsplit_once('/') {
-        Some((folder, name)) if name.contains(WILDCARDS) => {
-            let name: String = name
-                .chars()
-                .map(|c| if WILDCARDS.contains(&c) { format!("[{c}]") } else { c.to_string() })
-                .collect();
-            format!("{folder}/{name}")
-        }
-        _ => path.to_owned(),
-    }
+    Ok(Input { pattern: literal(text), is_file: true })
 }
 
 /// Folders that exist now for a pattern of folders. (New files in them are found later too; new folders are not.)
@@ -87,7 +84,8 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
     let mut found = vec![PathBuf::from("/")];
     for part in pattern.components().skip(1) {
         let part = part.as_os_str().to_str().context("not a UTF-8 name")?;
-        if !part.contains(WILDCARDS) {
+        // A folder that is called so is meant, also when its name has a wildcard in it.
+        if !part.contains(WILDCARDS) || found.iter().any(|folder| folder.join(part).is_dir()) {
             found.iter_mut().for_each(|folder| folder.push(part));
             continue;
         }
@@ -124,17 +122,30 @@ mod tests {
         std::fs::write(root.join("z.gz"), [0x1f, 0x8b, 8]).unwrap();
         let at = |name: &str| root.join(name).display().to_string();
         let patterns = |arguments: &[String]| {
-            resolve(arguments).map(|inputs| inputs.into_iter().map(|input| input.pattern).collect::<Vec<_>>())
+            resolve(arguments, true)
+                .map(|inputs| inputs.into_iter().map(|input| input.pattern).collect::<Vec<_>>())
         };
         assert_eq!(patterns(&[at("a1/x.log"), "-".into()]).unwrap(), [at("a1/x.log")]);
         assert_eq!(patterns(&[at("*.log")]).unwrap(), [at("*.log")]);
         assert_eq!(patterns(&[at("a?/*.log")]).unwrap(), [at("a1/*.log"), at("a2/*.log")]);
-        assert_eq!(patterns(&[at("odd[1].log")]).unwrap(), [at("odd[[]1].log")]);
+        assert_eq!(patterns(&[at("odd[1].log")]).unwrap(), [at("odd\\[1\\].log")]);
+        for name in ["{3f25}.log", "back\\slash.log", "x {1} [a]/y.log"] {
+            std::fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            std::fs::write(root.join(name), "line\n").unwrap();
+            assert_eq!(patterns(&[at(name)]).unwrap(), [literal(&at(name))]);
+        }
+        let odd_folder = literal(&at("x {1} [a]"));
+        assert_eq!(patterns(&[at("x {1} [a]/*.log")]).unwrap(), [format!("{odd_folder}/*.log")]);
+        assert_eq!(patterns(&[at("a1/{x,y}.log")]).unwrap(), [at("a1/{x,y}.log")]);
+        // It may come yet, where files are followed.
+        assert!(resolve(&[at("*.txt")], false).is_ok());
         for (argument, expected) in [
             ("none.log", "No such file"),
             ("a1", "is a folder: name its files"),
             ("z.gz", "is compressed: `zcat"),
             ("b*/x", "there is no such folder"),
+            ("*.txt", "no file matches it"),
+            ("{a,b}.txt", "no file matches it"),
         ] {
             let message = format!("{:#}", patterns(&[at(argument)]).unwrap_err());
             assert!(message.contains(expected), "{argument}: {message}");

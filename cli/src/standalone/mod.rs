@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use cordwood_agent::config::FileInput;
+use cordwood_agent::config::{FileInput, literal};
 use cordwood_service::{Failure, shutdown_signal};
 use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::{audit, migrate};
@@ -30,7 +30,7 @@ use crate::database::Database;
 use crate::output::columns::{bytes, counted, grouped};
 use crate::output::{ColorChoice, Style, escape};
 use crate::{Outcome, logging, now_us, query};
-use parts::Parts;
+use parts::{End, Parts};
 use policies::Policies;
 use retention::Retention;
 use status::{Idle, StatusLine};
@@ -41,7 +41,7 @@ const CARE_EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Failure> {
     logging::init(args.quiet);
-    let inputs = inputs::resolve(&args.inputs).map_err(Failure::Config)?;
+    let inputs = inputs::resolve(&args.inputs, args.until_idle).map_err(Failure::Config)?;
     let reads_stdin = args.inputs.iter().any(|input| input == "-");
     if inputs.is_empty() && !reads_stdin && args.pods_dir.is_none() {
         return Err(Failure::Config(anyhow!(
@@ -88,15 +88,24 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let every = Duration::from_secs(run.args.retention_every);
     let retention = Retention::start(&run.database.store, policies.policies(), every);
     let result = run.follow(&parts, &mut policies, &retention, &shutdown).await;
-    retention.stop().await;
-    let ended = parts.stop().await;
+    let end = *result.as_ref().unwrap_or(&End::Interrupted);
+    let metrics = parts.metrics();
+    let ended = parts.stop(end).await;
+    if end == End::Idle {
+        // The records say which table partitions there must be: what had none is sealed after the last pass.
+        Parts::seal(&run.database.store, &metrics).await;
+        retention.finish().await;
+        Parts::seal(&run.database.store, &metrics).await;
+    } else {
+        retention.stop().await;
+    }
     run.clean_spool().await;
     let summary = run.summary(&before).await;
     run.database.close().await;
     if let (Ok(text), false) = (&summary, run.args.quiet) {
         logging::say(text);
     }
-    result.and(ended).map_err(Failure::Run)?;
+    result.and_then(|_| ended).map_err(Failure::Run)?;
     summary.map_err(query::failure)?;
     Ok(Outcome::Done)
 }
@@ -124,13 +133,13 @@ impl Run {
         };
         let mut files = Vec::new();
         for left in spool::list(&self.spool)? {
-            let path = inputs::escape(&left.path.display().to_string());
+            let path = literal(&left.path.display().to_string());
             files.push(input(path, left.label.service, left.label.tenant));
         }
         if let Some(run) = &self.stdin_run {
             let label = spool::Label { tenant: self.args.tenant.clone(), service: service.clone() };
             spool::start(&self.spool, run, &label, Arc::clone(&self.stdin_ended))?;
-            let pattern = spool::pattern(&self.spool, run).display().to_string();
+            let pattern = spool::pattern(&self.spool, run);
             files.push(input(pattern, service.clone(), self.args.tenant.clone()));
         }
         for one in inputs {
@@ -156,17 +165,17 @@ impl Run {
         policies: &mut Policies,
         retention: &Retention,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<End> {
         let mut line = StatusLine::new(self.style, self.quiet);
         let mut idle = Idle::default();
         let idle_after = Duration::from_secs(self.args.idle_after);
         let mut last_care = Instant::now();
         let result = loop {
             if shutdown.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
-                break Ok(());
+                break Ok(End::Interrupted);
             }
             if parts.has_broken() {
-                break Ok(());
+                break Ok(End::Interrupted);
             }
             let now = Instant::now();
             let moment = parts.moment();
@@ -186,7 +195,7 @@ impl Run {
             let patience =
                 if moment.lag_bytes > 0 { idle_after.max(Duration::from_secs(2)) } else { idle_after };
             if self.args.until_idle && at_end && quiet_for >= patience {
-                break Ok(());
+                break Ok(End::Idle);
             }
         };
         line.clear();

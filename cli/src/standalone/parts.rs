@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use cordwood_agent::config::{self, Config, FileInput};
-use cordwood_agent::{ContextSource, Static, Telemetry, Waker};
+use cordwood_agent::{ContextSource, Ending, Static, Telemetry, Waker};
 use cordwood_core::levels::LevelRules;
 use cordwood_service::Health;
 use cordwood_store::Store;
@@ -25,9 +25,19 @@ const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// After the agent has let go, what the writer may take for its last transactions.
 const WRITER_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Why it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By a signal, or because a part broke: files may still be written to.
+    Interrupted,
+    /// Everything is stored, and nobody writes any more.
+    Idle,
+}
+
 pub struct Parts {
     agent: JoinHandle<Result<()>>,
     writer: JoinHandle<Result<()>>,
+    agent_end: Ending,
     agent_stop: CancellationToken,
     writer_stop: CancellationToken,
     rules: watch::Sender<Arc<LevelRules>>,
@@ -63,6 +73,7 @@ impl Parts {
 
         let config = agent_config(args, state_dir, pods_dir, files)?;
         let agent_stop = CancellationToken::new();
+        let agent_end = Ending::from(agent_stop.clone());
         let agent_health = Health::new(cordwood_agent::CONDITIONS);
         let telemetry = Telemetry::new(&registry).context("register the agent's metrics")?;
         let waker = Waker::new().context("make an eventfd")?;
@@ -77,11 +88,12 @@ impl Parts {
             telemetry.clone(),
             waker.clone(),
             agent_health.clone(),
-            agent_stop.clone(),
+            agent_end.clone(),
         ));
         Ok(Parts {
             agent,
             writer,
+            agent_end,
             agent_stop,
             writer_stop,
             rules,
@@ -107,10 +119,24 @@ impl Parts {
         Moment {
             files: status.files,
             lag_bytes: status.lag_bytes,
-            held_bytes: status.held_bytes,
+            held_bytes: status.held_bytes - status.unfinished_bytes,
+            unfinished_bytes: status.unfinished_bytes,
             stored: self.metrics.records.get(),
             duplicates: self.metrics.duplicates.get(),
         }
+    }
+
+    /// What is stored goes to its table partitions now. A trouble is told: the next start seals it.
+    pub async fn seal(store: &Store, metrics: &Metrics) {
+        match cordwood_writer::sealer::seal_now(store, metrics).await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("another process seals"),
+            Err(error) => tracing::warn!(%error, "not sealed before the end; the next start does it"),
+        }
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     pub fn set_rules(&self, rules: Arc<LevelRules>) {
@@ -122,8 +148,11 @@ impl Parts {
     ///
     /// # Errors
     /// What broke a part.
-    pub async fn stop(self) -> Result<()> {
-        self.agent_stop.cancel();
+    pub async fn stop(self, end: End) -> Result<()> {
+        match end {
+            End::Interrupted => self.agent_stop.cancel(),
+            End::Idle => self.agent_end.end_with_all(),
+        }
         self.waker.wake();
         let agent = self.agent.await.context("the agent").and_then(|result| result);
         let mut writer = self.writer;

@@ -1,5 +1,7 @@
 //! What the operator does in a cluster, by a task of its own: level rules and the way in do not wait for table partitions.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cordwood_core::retention::{Policy, Step, Tuning, Waits};
@@ -18,6 +20,7 @@ pub const NOTICE_US: i64 = 5_000_000;
 pub struct Retention {
     policies: watch::Sender<Vec<Policy>>,
     stop: CancellationToken,
+    last_pass: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -27,6 +30,8 @@ impl Retention {
         let (sender, mut policies) = watch::channel(policies);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let last_pass = Arc::<AtomicBool>::default();
+        let once_more = Arc::clone(&last_pass);
         let mut passes = Passes {
             retention: Standalone::new(store, Tuning { notice_us: NOTICE_US }),
             told: Told::default(),
@@ -38,16 +43,28 @@ impl Retention {
                 passes.pass(&now).await;
                 let pause = tokio::time::timeout(interval(&now, every), policies.changed());
                 match stopped.run_until_cancelled(pause).await {
-                    None | Some(Ok(Err(_))) => return,
+                    None => {
+                        if once_more.load(Ordering::SeqCst) {
+                            passes.pass(&now).await;
+                        }
+                        return;
+                    }
+                    Some(Ok(Err(_))) => return,
                     Some(Ok(Ok(())) | Err(_)) => {}
                 }
             }
         });
-        Retention { policies: sender, stop, task }
+        Retention { policies: sender, stop, last_pass, task }
     }
 
     pub fn set(&self, policies: Vec<Policy>) {
         self.policies.send_replace(policies);
+    }
+
+    /// Makes one more pass and ends.
+    pub async fn finish(self) {
+        self.last_pass.store(true, Ordering::SeqCst);
+        self.stop().await;
     }
 
     /// Ends when the pass that is under way has.

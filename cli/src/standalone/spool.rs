@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use cordwood_agent::config::literal;
 use serde::{Deserialize, Serialize};
 
 /// A file is closed after the line that fills it, and the next begins.
@@ -54,8 +55,8 @@ pub fn list(data_dir: &Path) -> Result<Vec<Spooled>> {
 }
 
 /// Where this run's stdin goes: a pattern for the agent that matches no other run's files. `run` must never come again.
-pub fn pattern(data_dir: &Path, run: &str) -> PathBuf {
-    data_dir.join(FOLDER).join(format!("stdin-{run}-*.log"))
+pub fn pattern(data_dir: &Path, run: &str) -> String {
+    format!("{}/stdin-{run}-*.log", literal(&data_dir.join(FOLDER).display().to_string()))
 }
 
 /// Removes what is stored. A label goes with its file.

@@ -16,6 +16,8 @@ pub struct Moment {
     pub lag_bytes: u64,
     /// Read, not yet stored.
     pub held_bytes: usize,
+    /// Of records whose ends have not come: nobody can say whether they will.
+    pub unfinished_bytes: usize,
     /// Since the start.
     pub stored: u64,
     pub duplicates: u64,
@@ -111,6 +113,9 @@ mod tests {
         assert_eq!(idle.for_how_long(at(9), &held), Duration::ZERO, "held bytes are never idle");
         assert_eq!(idle.for_how_long(at(10), &still), Duration::ZERO);
         assert_eq!(idle.for_how_long(at(12), &still), Duration::from_secs(2));
+        let unfinished = Moment { unfinished_bytes: 9, ..still };
+        assert_eq!(idle.for_how_long(at(13), &unfinished), Duration::ZERO, "it has moved");
+        assert_eq!(idle.for_how_long(at(15), &unfinished), Duration::from_secs(2), "its end may never come");
     }
 
     #[test]
@@ -118,7 +123,8 @@ mod tests {
         let mut status = StatusLine { style: Style::plain(), shown: false, history: VecDeque::new() };
         let start = Instant::now();
         status.show(start, &Moment::default());
-        let moment = Moment { files: 2, stored: 10_000, lag_bytes: 2048, held_bytes: 10, duplicates: 0 };
+        let moment =
+            Moment { files: 2, stored: 10_000, lag_bytes: 2048, held_bytes: 10, ..Moment::default() };
         status.show(start + Duration::from_secs(2), &moment);
         assert_eq!(
             status.text(&moment),
