@@ -18,6 +18,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The kubelet's log folder; `null` reads no pods.
     pub pods_dir: Option<PathBuf>,
+    /// Docker's folder of containers: links in `pods_dir` are followed into it. Without it no link is followed.
+    pub docker_dir: Option<PathBuf>,
     /// Other files, one entry per kind.
     pub files: Vec<FileInput>,
     pub kafka: KafkaSettings,
@@ -39,6 +41,7 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 9301)),
             state_dir: PathBuf::from("/var/lib/cordwood"),
             pods_dir: Some(PathBuf::from("/var/log/pods")),
+            docker_dir: None,
             files: Vec::new(),
             kafka: KafkaSettings::default(),
             kubernetes: Kubernetes::default(),
@@ -259,6 +262,11 @@ impl Config {
             && !dir.is_absolute()
         {
             return invalid("pods_dir", "must be an absolute path");
+        }
+        if let Some(dir) = &self.docker_dir
+            && !dir.is_absolute()
+        {
+            return invalid("docker_dir", "must be an absolute path");
         }
         if self.batch.bytes_max < 1024 || self.batch.bytes_max > cordwood_core::limits::MESSAGE_BYTES_MAX / 2
         {

@@ -13,7 +13,7 @@ use globset::GlobMatcher;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use crate::config::FileInput;
-use crate::folder::Folder;
+use crate::folder::{Folder, Links};
 
 /// A folder whose files are read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,8 @@ pub struct Discover {
     inotify: Option<OwnedFd>,
     watched: HashMap<i32, Watched>,
     root: Option<PathBuf>,
+    /// Where links below the root may lead.
+    docker: Option<PathBuf>,
     root_folder: Option<Folder>,
     root_seen: Seen,
     pods: BTreeMap<String, PodFolder>,
@@ -79,7 +81,7 @@ pub struct Discover {
 
 impl Discover {
     /// `files` has been checked by [`crate::config::Config::resolve`].
-    pub fn new(root: Option<PathBuf>, files: &[FileInput]) -> Discover {
+    pub fn new(root: Option<PathBuf>, docker: Option<PathBuf>, files: &[FileInput]) -> Discover {
         let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(fd) => Some(fd),
             Err(error) => {
@@ -101,6 +103,7 @@ impl Discover {
             inotify,
             watched: HashMap::new(),
             root,
+            docker,
             root_folder: None,
             root_seen: Seen::default(),
             pods: BTreeMap::new(),
@@ -219,6 +222,11 @@ impl Discover {
             self.root_folder = None;
             let folder = Folder::open_root(root)
                 .map_err(|error| io::Error::new(error.kind(), format!("open {}: {error}", root.display())))?;
+            let links = self.docker.as_deref().map(Links::open).transpose().map_err(|error| {
+                let docker = self.docker.as_deref().unwrap_or(root);
+                io::Error::new(error.kind(), format!("open {} (docker_dir): {error}", docker.display()))
+            })?;
+            let folder = folder.with_links(links);
             self.root_seen = Seen { wd: self.watch_folder(&folder, Watched::Root), mtime_ns: 0 };
             self.root_folder = Some(folder);
         }
@@ -315,7 +323,8 @@ impl Discover {
                 Some(wd) => Some(wd),
                 None => self.watch_folder(&inner, Watched::Folder(key.clone())),
             };
-            let mtime_ns = mtime_of(&inner);
+            // (A number to compare: the folder's own time, and what its links lead to.)
+            let mtime_ns = mtime_of(&inner).wrapping_add(inner.linked_inodes().cast_signed());
             let Some(pod) = self.pods.get_mut(name) else { return };
             let seen = pod.containers.entry(container).or_default();
             seen.wd = wd;

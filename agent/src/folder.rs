@@ -1,15 +1,48 @@
 //! Opening files below a folder without ever being led out of it: no symbolic links, regular files only.
+//! Docker keeps the logs of containers elsewhere and puts links to them: such a link is followed where that folder is named,
+//! into it and nowhere else.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, ResolveFlags};
+use rustix::io::Errno;
 
 /// A folder that log files lie in, held open.
 #[derive(Debug)]
-pub struct Folder(OwnedFd);
+pub struct Folder {
+    fd: OwnedFd,
+    links: Option<Arc<Links>>,
+}
+
+/// The folder that links may lead into.
+#[derive(Debug)]
+pub struct Links {
+    /// As links name it.
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Links {
+    pub fn open(path: &Path) -> io::Result<Arc<Links>> {
+        Ok(Arc::new(Links { path: path.to_owned(), fd: open_folder_at(path)? }))
+    }
+
+    /// What a link's target is below the folder. (That nothing leads out of it is for the kernel to see to.)
+    fn below<'a>(&self, target: &'a [u8]) -> Option<&'a [u8]> {
+        let below = target.strip_prefix(self.path.as_os_str().as_bytes())?.strip_prefix(b"/")?;
+        (!below.is_empty()).then_some(below)
+    }
+}
+
+fn open_folder_at(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
 
 /// What a name stands for right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +62,27 @@ const INSIDE: ResolveFlags =
 impl Folder {
     /// The configured folder itself may be reached over symbolic links: whoever configured it meant it.
     pub fn open_root(path: &Path) -> io::Result<Folder> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Folder(rustix::fs::open(path, flags, Mode::empty())?))
+        Ok(Folder { fd: open_folder_at(path)?, links: None })
+    }
+
+    /// Links in it and below it may lead there.
+    pub fn with_links(self, links: Option<Arc<Links>>) -> Folder {
+        Folder { links, ..self }
     }
 
     pub fn open_folder(&self, below: &str) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Folder(rustix::fs::openat2(&self.0, below, flags, Mode::empty(), INSIDE)?))
+        let fd = rustix::fs::openat2(&self.fd, below, flags, Mode::empty(), INSIDE)?;
+        Ok(Folder { fd, links: self.links.clone() })
     }
 
     /// A regular file. (A pipe is opened without waiting for its writer, and refused.)
     pub fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let fd = rustix::fs::openat2(&self.0, name, flags, Mode::empty(), INSIDE)?;
+        let fd = match rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), INSIDE) {
+            Err(Errno::LOOP) if self.links.is_some() => self.follow(name, flags)?,
+            opened => opened?,
+        };
         let file = File::from(fd);
         if stat_of(&file)?.regular {
             Ok(file)
@@ -50,14 +91,40 @@ impl Folder {
         }
     }
 
+    /// What a link in this folder leads to, if that lies in the folder for it.
+    fn follow(&self, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+        let links = self.links.as_ref().ok_or(Errno::LOOP)?;
+        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())?;
+        let below = links.below(target.as_bytes()).ok_or(Errno::LOOP)?;
+        Ok(rustix::fs::openat2(&links.fd, below, flags, Mode::empty(), INSIDE)?)
+    }
+
+    /// Of a link that may be followed what it leads to.
     pub fn stat(&self, name: &str) -> io::Result<Stat> {
-        Ok(stat(&rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?))
+        let own = stat(&rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?);
+        if own.link
+            && self.links.is_some()
+            && let Ok(led_to) = self.follow(name, OFlags::PATH | OFlags::CLOEXEC)
+        {
+            return Ok(stat(&rustix::fs::fstat(&led_to)?));
+        }
+        Ok(own)
+    }
+
+    /// Changes when a link in it leads to another file than before: the folder itself tells nothing of that.
+    pub fn linked_inodes(&self) -> u64 {
+        if self.links.is_none() {
+            return 0;
+        }
+        let names = self.names().unwrap_or_default();
+        let inodes = names.iter().filter_map(|name| self.stat(name).ok()).map(|stat| stat.ino);
+        inodes.fold(0, |sum, ino| sum.wrapping_mul(31).wrapping_add(ino))
     }
 
     /// Names of what lies in it, that are UTF-8 (no runtime and no kubelet makes others).
     pub fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.0)? {
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
             if let Ok(name) = entry.file_name().to_str()
                 && name != "."
@@ -71,13 +138,13 @@ impl Folder {
 
     /// A folder that was removed while it is held open has no links left.
     pub fn is_removed(&self) -> bool {
-        rustix::fs::fstat(&self.0).is_ok_and(|stat| stat.st_nlink == 0)
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 }
 
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -124,5 +191,61 @@ mod tests {
         assert!(root.open_folder("..").is_err(), "the parent");
         assert!(pod.open_file("../../secret").is_err());
         assert!(pod.open_file(outside.path().join("secret").to_str().unwrap()).is_err());
+    }
+
+    /// Docker's layout, and links that somebody put beside it.
+    #[test]
+    fn a_link_leads_into_the_folder_for_it_and_nowhere_else() {
+        use std::os::unix::fs::symlink;
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for folder in ["pods/pod/app", "docker/containers/id", "docker/containers-of-another", "docker/other"]
+        {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::write(at("docker/containers/id/id-json.log"), "{}\n").unwrap();
+        for secret in ["docker/other/secret", "docker/containers-of-another/secret"] {
+            std::fs::write(at(secret), "s").unwrap();
+        }
+        symlink(at("docker/other/secret"), at("docker/containers/id/link")).unwrap();
+        symlink(at("docker/other"), at("docker/containers/out")).unwrap();
+        let link =
+            |target: &str, name: &str| symlink(at(target), at(&format!("pods/pod/app/{name}"))).unwrap();
+        link("docker/containers/id/id-json.log", "0.log");
+        let elsewhere = [
+            ("docker/other/secret", "another folder"),
+            ("docker/containers/../other/secret", "through the parent"),
+            ("docker/containers-of-another/secret", "a folder whose name begins alike"),
+            ("docker/containers/id/link", "over a second link"),
+            ("docker/containers/out/secret", "over a linked folder"),
+            ("docker/containers/id", "a folder"),
+            ("docker/containers/none", "nothing"),
+        ];
+        for (place, (target, _)) in elsewhere.iter().enumerate() {
+            link(target, &format!("{}.log", place + 1));
+        }
+        symlink("../../../docker/containers/id/id-json.log", at("pods/pod/app/relative.log")).unwrap();
+
+        let links = Links::open(&at("docker/containers")).unwrap();
+        let app = |links: Option<Arc<Links>>| {
+            Folder::open_root(&at("pods")).unwrap().with_links(links).open_folder("pod/app").unwrap()
+        };
+        let followed = app(Some(links));
+        assert!(followed.open_file("0.log").is_ok() && followed.stat("0.log").unwrap().regular);
+        for (place, (_, what)) in elsewhere.iter().enumerate() {
+            let name = format!("{}.log", place + 1);
+            assert!(followed.open_file(&name).is_err(), "{what}");
+            assert!(!followed.stat(&name).unwrap().regular, "{what}");
+        }
+        assert!(followed.open_file("relative.log").is_err(), "no runtime writes such links");
+        let not_followed = app(None);
+        assert!(not_followed.open_file("0.log").is_err(), "nobody asked for it");
+        // Docker rotates behind the link.
+        let before = followed.linked_inodes();
+        assert_eq!(before, followed.linked_inodes());
+        let log = at("docker/containers/id/id-json.log");
+        std::fs::rename(&log, at("docker/containers/id/id-json.log.1")).unwrap();
+        std::fs::write(&log, "{}\n").unwrap();
+        assert_ne!(before, followed.linked_inodes());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cordwood_core::identity::StreamKey;
 use cordwood_core::limits::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
-use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, ensure_topic, reason};
+use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, TopicClient, reason};
 use cordwood_service::Health;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -19,8 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sink::{Ack, Refused, Sink};
 use crate::wake::Waker;
+use crate::watching::Pauses;
 
 const CONDITION: &str = "kafka";
+/// Between two looks at the topic while something is wrong.
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(15);
+/// Between two looks at what deliveries say.
+const WELL: Duration = Duration::from_secs(5);
 
 pub struct KafkaSink {
     settings: KafkaSettings,
@@ -277,7 +283,8 @@ fn message_bytes_max(before: usize, told: Option<usize>, too_large: bool) -> usi
     }
 }
 
-/// Looks for the topic until it is there, and again whenever something is wrong.
+/// Looks for the topic until it is there, and again while something is wrong: less often the longer that lasts, and not at the
+/// same time as all other agents. One client does it; it goes when all is well.
 async fn look_after_topic(
     settings: KafkaSettings,
     client_id: String,
@@ -285,10 +292,23 @@ async fn look_after_topic(
     waker: Waker,
     shutdown: CancellationToken,
 ) {
+    let mut pauses = Pauses::new(LOOK_AGAIN_MIN, LOOK_AGAIN_MAX);
+    let mut client = None;
     loop {
         let ready = state.ready.load(Ordering::Acquire);
-        if !ready || state.troubled.load(Ordering::SeqCst) {
-            match shutdown.run_until_cancelled(ensure_topic(&settings, &client_id)).await {
+        let mut pause = WELL;
+        if ready && !state.troubled.load(Ordering::SeqCst) {
+            client = None;
+            pauses.reset();
+        } else {
+            let looking = async {
+                let known = match client.take() {
+                    Some(known) => known,
+                    None => TopicClient::new(&settings, &client_id)?,
+                };
+                client.insert(known).ensure().await
+            };
+            match shutdown.run_until_cancelled(looking).await {
                 None => return,
                 Some(Ok(topic)) => {
                     if !ready {
@@ -303,9 +323,11 @@ async fn look_after_topic(
                 }
                 Some(Err(error)) => state.trouble(error.to_string()),
             }
+            if state.troubled.load(Ordering::SeqCst) {
+                pause = pauses.pause();
+            }
         }
-        let pause = if state.ready.load(Ordering::Acquire) { 5 } else { 2 };
-        if shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(pause))).await.is_none() {
+        if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }

@@ -82,7 +82,7 @@ pub async fn run(
     tally.checkpoints_torn += u64::from(loaded.torn);
     let reader = reader::Reader {
         ship: ship::Shipper::new(Box::new(sink), waker.clone()),
-        discover: discover::Discover::new(config.pods_dir.clone(), &config.files),
+        discover: discover::Discover::new(config.pods_dir.clone(), config.docker_dir.clone(), &config.files),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
         resume: loaded
             .checkpoint

@@ -439,10 +439,14 @@ impl Reader {
         let poll_ms = self.config.read.poll_interval_ms as i64;
         let blocked = !self.has_room();
         let timeout_ms = if blocked {
-            self.ship.await_answer(true);
+            if self.ship.await_answer(true) {
+                return;
+            }
             4 * poll_ms
         } else if self.active.is_empty() && self.waiting.is_empty() {
-            self.ship.await_answer(self.ship.unanswered() > 0);
+            if self.ship.await_answer(self.ship.unanswered() > 0) {
+                return;
+            }
             due_ms - clock.mono_ms
         } else {
             self.ship.await_answer(false);
@@ -488,7 +492,9 @@ impl Reader {
             }
             if self.ship.unanswered() > 0 {
                 self.heartbeat.beat();
-                self.ship.await_answer(true);
+                if self.ship.await_answer(true) {
+                    continue;
+                }
                 let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                 let _ =
                     poll(&mut [PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)], Some(&timeout));

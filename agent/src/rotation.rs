@@ -58,6 +58,12 @@ pub fn rotated_suffix<'a>(live: &str, name: &'a str) -> Option<&'a str> {
     (!suffix.is_empty() && !suffix.ends_with(".tmp")).then(|| suffix.strip_suffix(".gz").unwrap_or(suffix))
 }
 
+/// Whether the file was known before its first line had an end: by all that was in it.
+fn is_beginning(known: &FileCheckpoint, head: &[u8]) -> bool {
+    let whole = usize::try_from(known.position).ok().and_then(|position| head.get(..position));
+    whole.is_some_and(|whole| !whole.is_empty() && FileId::of_whole(whole) == known.file)
+}
+
 impl Run {
     /// Looks at the folder anew. `None`: the folder is gone. `Ok(false)`: not everything could be looked at (it was renamed
     /// or packed meanwhile, or could not be opened), and what was not found is not missing yet: look again.
@@ -180,7 +186,7 @@ impl Run {
                 tracing::warn!(
                     run = self.key,
                     file = name,
-                    "not read: it is a symbolic link (Docker keeps a container's log elsewhere), and links are not followed"
+                    "not read: it is a symbolic link; only links into docker_dir are followed, where that is set (the chart: agent.docker)"
                 );
             }
         }
@@ -250,7 +256,7 @@ impl Run {
         };
         let same = |known: &FileCheckpoint| {
             (known.dev, known.ino) == entry.inode()
-                && (known.file == id || self.is_generation(id, known.file))
+                && (known.file == id || self.is_generation(id, known.file) || is_beginning(known, &head))
         };
         // One inode may have been several files, one after the other: the last counts.
         let resumed = self.resume.iter().rposition(same);

@@ -226,8 +226,8 @@ impl Shipper {
         self.unanswered.len()
     }
 
-    /// Whether the next answer is to wake the reader.
-    pub fn await_answer(&self, awaited: bool) {
-        self.answers.await_next(awaited);
+    /// Whether the next answer is to wake the reader. True: one is here already, and nobody need sleep.
+    pub fn await_answer(&self, awaited: bool) -> bool {
+        self.answers.await_next(awaited)
     }
 }

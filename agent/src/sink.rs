@@ -96,9 +96,10 @@ impl Answers {
         std::mem::swap(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner), into);
     }
 
-    /// Wake the reader at the next answer (or not). Set before the last look at the queue.
-    pub(crate) fn await_next(&self, awaited: bool) {
+    /// Wake the reader at the next answer (or not). True: one is here already, which nobody will be woken for.
+    pub(crate) fn await_next(&self, awaited: bool) -> bool {
         self.awaited.store(awaited, Ordering::SeqCst);
+        awaited && !self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn push(&self, ticket: u64, answer: Result<(), String>) {
@@ -107,5 +108,24 @@ impl Answers {
         if failed || self.awaited.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It came after the reader's last look and before it went to sleep: it slept on.
+    #[test]
+    fn an_answer_that_is_here_already_is_told_to_whoever_waits_for_one() {
+        let answers = Answers::new(Waker::new().unwrap());
+        assert!(!answers.await_next(true), "there is none");
+        answers.await_next(false);
+        answers.ack(7).acknowledge();
+        assert!(answers.await_next(true), "it is here");
+        let mut taken = Vec::new();
+        answers.take_into(&mut taken);
+        assert_eq!(taken, [(7, Ok(()))]);
+        assert!(!answers.await_next(true));
     }
 }

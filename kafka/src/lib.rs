@@ -6,7 +6,7 @@ mod settings;
 mod topic;
 
 pub use settings::{Compression, KafkaError, KafkaSettings, Sasl, SaslMechanism, Tls, reason};
-pub use topic::{TopicInfo, ensure_topic};
+pub use topic::{TopicClient, TopicInfo, ensure_topic};
 
 /// The header that marks a message as written by a Cordwood agent; its value is the version of the batch format.
 pub use cordwood_core::batch::{KAFKA_HEADER as HEADER, KAFKA_HEADER_VALUE as HEADER_VALUE};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cordwood_core::limits;
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
@@ -22,23 +23,56 @@ pub struct TopicInfo {
     pub message_bytes_max: Option<usize>,
 }
 
+/// One client for all looks at the topic, as long as it is kept.
+pub struct TopicClient {
+    settings: KafkaSettings,
+    config: ClientConfig,
+    admin: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl TopicClient {
+    /// # Errors
+    /// When the settings cannot be right.
+    pub fn new(settings: &KafkaSettings, client_id: &str) -> Result<TopicClient, KafkaError> {
+        let mut config = settings.client_config(client_id)?;
+        // Asking for a topic by its name would create it with the broker's defaults.
+        config.set("allow.auto.create.topics", "false");
+        let admin = Arc::new(config.create().map_err(KafkaError::Client)?);
+        Ok(TopicClient { settings: settings.clone(), config, admin })
+    }
+
+    /// As [`ensure_topic`].
+    ///
+    /// # Errors
+    /// As [`ensure_topic`].
+    pub async fn ensure(&self) -> Result<TopicInfo, KafkaError> {
+        ensure(&self.admin, &self.config, &self.settings).await
+    }
+}
+
 /// Looks for the topic and makes it when it is missing, with room for our largest message. Several may do so at once.
 ///
 /// # Errors
 /// No broker answers; the topic cannot be created (the message names the topic and the right or setting that is missing).
 pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<TopicInfo, KafkaError> {
-    let config = settings.client_config(client_id)?;
-    let admin: AdminClient<DefaultClientContext> = config.create().map_err(KafkaError::Client)?;
-    let admin = Arc::new(admin);
-    let found = match partitions_of(&admin, settings).await {
+    TopicClient::new(settings, client_id)?.ensure().await
+}
+
+async fn ensure(
+    admin: &Arc<AdminClient<DefaultClientContext>>,
+    config: &ClientConfig,
+    settings: &KafkaSettings,
+) -> Result<TopicInfo, KafkaError> {
+    let found = match partitions_of(admin, settings).await {
         Err(KafkaError::Unreachable { brokers, why }) => {
+            let config = config.clone();
             let refusal = tokio::task::spawn_blocking(move || refusal::find(&config)).await.ok().flatten();
             return Err(KafkaError::Unreachable { brokers, why: refusal.unwrap_or(why) });
         }
         found => found?,
     };
     if let Some(partitions) = found {
-        let message_bytes_max = message_bytes_max_of(&admin, settings).await;
+        let message_bytes_max = message_bytes_max_of(admin, settings).await;
         return Ok(TopicInfo { partitions, created: false, message_bytes_max });
     }
     let max = limits::MESSAGE_BYTES_MAX.to_string();
@@ -70,8 +104,8 @@ pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<T
     }
     // The brokers take a moment to agree on a new topic.
     for _ in 0..50 {
-        if let Some(partitions) = partitions_of(&admin, settings).await? {
-            let message_bytes_max = message_bytes_max_of(&admin, settings).await;
+        if let Some(partitions) = partitions_of(admin, settings).await? {
+            let message_bytes_max = message_bytes_max_of(admin, settings).await;
             return Ok(TopicInfo { partitions, created: true, message_bytes_max });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -79,13 +113,13 @@ pub async fn ensure_topic(settings: &KafkaSettings, client_id: &str) -> Result<T
     Err(cannot("it was created but is not there".to_owned()))
 }
 
-/// `None`: no such topic. Asks for all topics, because asking for one by name may create it with the broker's defaults.
+/// `None`: no such topic. (Asks for this one alone: a cluster may have thousands, and every agent asks.)
 async fn partitions_of(
     admin: &Arc<AdminClient<DefaultClientContext>>,
     settings: &KafkaSettings,
 ) -> Result<Option<u32>, KafkaError> {
-    let asked = Arc::clone(admin);
-    let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, TIMEOUT))
+    let (asked, topic) = (Arc::clone(admin), settings.topic.clone());
+    let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(Some(&topic), TIMEOUT))
         .await
         .map_err(|error| KafkaError::Unreachable {
             brokers: settings.brokers.clone(),

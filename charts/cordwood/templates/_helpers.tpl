@@ -165,6 +165,7 @@ priorityClassName: {{ . | quote }}
 {{/* The three configuration files: what `<part>.config` says, and what the chart decides. */}}
 {{- define "cordwood.agentConfig" -}}
 {{- $chart := dict "listen" "0.0.0.0:9600" "pods_dir" .Values.agent.logPath "state_dir" .Values.agent.statePath "kafka" (include "cordwood.kafka" . | fromYaml) }}
+{{- if .Values.agent.docker }}{{ $_ := set $chart "docker_dir" "/var/lib/docker/containers" }}{{ end }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.agent.config) $chart) }}
 {{- end }}
 
