@@ -85,7 +85,8 @@ async fn a_file_is_taken_over_from_the_key_that_all_nodes_shared() {
     let id = FileId::of_head(lines[0].as_bytes().iter().chain(b"\n").copied().collect::<Vec<_>>().as_slice());
     store.put(shared.clone(), id.unwrap().0, end(400), &lines[..400]);
     fs::create_dir(root.path().join("state")).unwrap();
-    put_checkpoint(root.path(), Some(&version_1(&path, end(300))), false);
+    let first = version_1(&path, end(300));
+    put_checkpoint(root.path(), Some(&first), false);
     let mut checkpoints = Vec::new();
     for upto in [500, 600, 800, 1_000] {
         let agent = Agent::start_plain(root.path(), &store);
@@ -96,6 +97,9 @@ async fn a_file_is_taken_over_from_the_key_that_all_nodes_shared() {
         }
         let done = wait_until(PATIENCE, || store.count() == upto).await;
         assert!(done, "{} of {upto}", store.count());
+        // (It is written by a thread of its own; the version before's is no state of this life.)
+        let is_ours = || agent.checkpoint().is_some_and(|now| now != first);
+        assert!(wait_until(PATIENCE, is_ours).await, "no checkpoint of its own");
         checkpoints.extend(agent.checkpoint());
         agent.stop().await;
         if upto == 600 {
