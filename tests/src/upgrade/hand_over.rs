@@ -4,6 +4,8 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,6 +13,7 @@ use cordwood_core::identity::Io;
 use cordwood_generator::Format;
 use serde_json::json;
 
+use crate::env::wait_for;
 use crate::generated::{Container, ContainerLog, Rotation};
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::reconcile::{Ledger, reconcile};
@@ -30,9 +33,17 @@ pub async fn hand_over(older: PathBuf, agent_first: bool) -> Result<()> {
     pipeline.start_agent()?;
     pipeline.start_writer()?;
     let pods = pipeline.pods();
-    let writing = tokio::task::spawn_blocking(move || write_for(Duration::from_secs(20), &pods, &path));
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    let before = pipeline.accounted().await?;
+    let enough = Arc::new(AtomicBool::new(false));
+    let writing = tokio::task::spawn_blocking({
+        let enough = Arc::clone(&enough);
+        move || write(&enough, &pods, &path)
+    });
+    let before = wait_for("lines stored by the older version", Duration::from_secs(60), || async {
+        let stored = pipeline.accounted().await?;
+        ensure!(stored >= 5_000, "{stored}");
+        Ok(stored)
+    })
+    .await?;
     for agent in [agent_first, !agent_first] {
         if agent {
             pipeline.upgrade_agent()?;
@@ -41,8 +52,9 @@ pub async fn hand_over(older: PathBuf, agent_first: bool) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_secs(6)).await;
     }
+    enough.store(true, Ordering::Relaxed);
     let (ledger, lines) = writing.await??;
-    ensure!(before > 0 && before < ledger.lines(), "{before} lines were stored by the older version");
+    ensure!(before < ledger.lines(), "nothing was left for this version");
     pipeline.drained(ledger.lines() + lines, Duration::from_secs(120)).await?;
     let report = reconcile(&pipeline.postgres.url(), ledger).await?;
     println!("agent first: {agent_first}; {before} lines by the older version\n{report}");
@@ -53,8 +65,8 @@ pub async fn hand_over(older: PathBuf, agent_first: bool) -> Result<()> {
     Ok(())
 }
 
-/// Eight containers and a plain file; the ledger of the containers, and the lines of the plain file.
-fn write_for(time: Duration, pods: &Path, plain: &Path) -> Result<(Ledger, u64)> {
+/// Eight containers and a plain file, until it is enough; the ledger of the containers, and the lines of the plain file.
+fn write(enough: &AtomicBool, pods: &Path, plain: &Path) -> Result<(Ledger, u64)> {
     let container = |number: usize| Container {
         namespace: "shop".to_owned(),
         pod: format!("app-{number}"),
@@ -68,8 +80,8 @@ fn write_for(time: Duration, pods: &Path, plain: &Path) -> Result<(Ledger, u64)>
         |number| ContainerLog::create(pods, "upgrade", &container(number), 0, Format::Json, rotation);
     let mut logs = (0..8).map(create).collect::<Result<Vec<_>>>()?;
     let mut file = std::fs::File::create(plain)?;
-    let (began, mut lines) = (std::time::Instant::now(), 0);
-    while began.elapsed() < time {
+    let mut lines = 0;
+    while !enough.load(Ordering::Relaxed) {
         for log in &mut logs {
             for line in 0..10 {
                 log.write(if line == 0 { Io::Stderr } else { Io::Stdout })?;
