@@ -1,7 +1,7 @@
 //! Why an answer may be empty: the service that was asked for stands elsewhere, or is spelled otherwise.
 
+use cordwood_core::entry::Entry;
 use cordwood_core::filter::{self, Filter};
-use cordwood_core::origin::Origin;
 use cordwood_store::connect::Store;
 use cordwood_store::scope::Scope;
 use cordwood_store::search::{Page, TimeRange, search};
@@ -22,37 +22,38 @@ pub async fn of_empty(store: &Store, scope: &Scope, filter: &Filter, range: Time
         let value = quoted(asked);
         let shown = escape::one_line(asked);
         let in_lines: Vec<String> = KEYS.iter().map(|key| format!("{key}:{value}")).collect();
-        if let Some((key, origin)) = first(store, scope, range, &in_lines).await {
-            let service = escape::one_line(&origin.service);
+        if let Some((key, service)) = first(store, scope, range, &in_lines).await {
+            let service = escape::one_line(&service);
             hints.push(format!(
                 "lines say {key}, and the cluster calls their service {service:?}: search {key}"
             ));
-        } else if let Some((_, origin)) = first(store, scope, range, &[format!("service:{value}")]).await
-            && origin.service != asked
+        } else if let Some((_, service)) = first(store, scope, range, &[format!("service:{value}")]).await
+            && service != asked
         {
             hints.push(format!(
                 "the service is spelled {:?}: search service:{shown}",
-                escape::one_line(&origin.service)
+                escape::one_line(&service)
             ));
         }
     }
     hints
 }
 
-/// The first of the expressions that some record matches, and where that is from.
+/// The first of the expressions that some record matches, and whose service that is shown with.
 async fn first(
     store: &Store,
     scope: &Scope,
     range: TimeRange,
     expressions: &[String],
-) -> Option<(String, Origin)> {
+) -> Option<(String, String)> {
     let any = filter::parse(&expressions.join(" OR ")).ok()?;
     let page = Page::first(1);
     let found = search(store, scope, &any, range, page, BUDGET_MS).await.ok()?;
     let record = found.records.first()?;
-    let origin = found.origins.get(&record.origin)?.clone();
-    let which = expressions.iter().find(|expression| {
-        filter::parse(expression).is_ok_and(|filter| filter.matches(&record.as_record(), &origin))
-    })?;
-    Some((which.clone(), origin))
+    let (record, origin) = (record.as_record(), found.origins.get(&record.origin)?);
+    let which = expressions
+        .iter()
+        .find(|expression| filter::parse(expression).is_ok_and(|filter| filter.matches(&record, origin)))?;
+    let service = Entry::new(&record, origin).service.unwrap_or_default().into_owned();
+    Some((which.clone(), service))
 }

@@ -28,6 +28,8 @@ fn a_lines_own_service_is_found_and_an_empty_answer_says_where_it_is() -> Result
     ensure!(empty.stderr.contains("\"checkout\""), "{}", empty.stderr);
     let empty = folder.ok(&["query", "service=CHECKOUT"])?;
     ensure!(empty.stderr.contains("spelled \"checkout\""), "{}", empty.stderr);
+    let empty = folder.ok(&["query", "service=PAYMENTS"])?;
+    ensure!(empty.stderr.contains("spelled \"payments\""), "{}", empty.stderr);
     let empty = folder.ok(&["query", "service:nobody"])?;
     ensure!(!empty.stderr.contains("search"), "{}", empty.stderr);
     Ok(())
