@@ -179,7 +179,7 @@ pub struct LogRetentionPolicyStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: classes and partitions are there. Valid: the spec can be followed. Held: something waits, see plan.held.
+    /// Ready: its classes are there, and records are routed to them. Valid: the spec can be followed. Held: something waits, see plan.held.
     /// Conflict: another policy with the same priority can match the same records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]

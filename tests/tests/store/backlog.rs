@@ -36,11 +36,16 @@ async fn one(sealing: &mut Sealing) -> Result<Round, StoreError> {
     sealing.round(&mut RecordSorter::new(support::now_us())).await
 }
 
-/// Until a round says that there is no more; a kill in between. How many rounds.
-async fn seal_all(store: &Store, client: &Client, streams: &[Lines], kill_at: Step) -> Result<u32> {
+/// Until a round says that there is no more; one of them is killed at this step first. How many rounds.
+async fn seal_all(
+    store: &Store,
+    client: &Client,
+    streams: &[Lines],
+    (kill_round, kill_at): (u32, Step),
+) -> Result<u32> {
     let (mut sealing, mut rounds, mut killed) = (claim(store).await?, 0, false);
     loop {
-        if rounds == 2 && !killed {
+        if rounds == kill_round && !killed {
             killed = true;
             sealing.kill_at = Some(kill_at);
             let error = one(&mut sealing).await.err().context("it was not killed")?;
@@ -53,6 +58,7 @@ async fn seal_all(store: &Store, client: &Client, streams: &[Lines], kill_at: St
         ensure!(done.records + done.expired <= ROUND_BOUND, "round {rounds}: {done:?}");
         check_exactly_once(&support::stored(client).await?, streams)?;
         if !done.more {
+            ensure!(killed, "it ended after {rounds} rounds, before the kill");
             return Ok(rounds);
         }
         ensure!(rounds < 500, "it does not end");
@@ -82,7 +88,7 @@ async fn backlog(version: u32) -> Result<()> {
     let tables = "select count(*) from pg_class where relname like 'blocks\\_c%' and relkind in ('r', 'p')";
 
     // The operator has never been there: everything is carried, round by round.
-    let rounds = seal_all(&store, &client, &streams, Step::Copied).await?;
+    let rounds = seal_all(&store, &client, &streams, (2, Step::Copied)).await?;
     ensure!(rounds >= 3, "{rounds} rounds");
     ensure!(count(carried).await? == 3_600);
 
@@ -92,7 +98,7 @@ async fn backlog(version: u32) -> Result<()> {
     ensure!(report.failed.is_empty(), "{:?}", report.failed);
     ensure!(count(tables).await? == 0);
     ensure!(count("select count(*) from classes").await? == 4);
-    seal_all(&store, &client, &streams, Step::Moved).await?;
+    seal_all(&store, &client, &streams, (1, Step::Moved)).await?;
     ensure!(count(carried).await? == 3_600);
     let wanted = count("select count(*) from wanted_leaves").await?;
     ensure!((4..=16).contains(&wanted), "{wanted} wanted");
@@ -102,7 +108,7 @@ async fn backlog(version: u32) -> Result<()> {
     ensure!(report.failed.is_empty(), "{:?}", report.failed);
     ensure!(report.refused().is_none(), "{:?}", report.findings);
     ensure!(count(tables).await? == wanted + 4, "as many as records wait for, and the classes'");
-    seal_all(&store, &client, &streams, Step::MidCopy).await?;
+    seal_all(&store, &client, &streams, (0, Step::MidCopy)).await?;
     ensure!(count(carried).await? == 0);
     ensure!(count("select count(*) from wanted_leaves").await? == 0, "what is there is wanted no more");
     ensure!(count("select coalesce(sum(count), 0)::bigint from blocks").await? == 3_600);
