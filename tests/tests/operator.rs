@@ -269,6 +269,7 @@ async fn a_silent_api_server_keeps_nothing_waiting() -> Result<()> {
     world.api().delete("gone", &DeleteParams::default()).await?;
     world.settled().await?;
     let classes = world.classes("shop").await?;
+    wait_for("partitions of the other policy", PATIENCE, || world.has_leaf_now("shop")).await?;
     proxy.set(Fault::Silence);
     // As time does: what a deleted policy keeps expires. It may be there again by now, with a legal hold, and nobody can tell.
     world.execute("update classes set retention_us = retention_us / 2 where policy = 'gone'").await?;

@@ -5,6 +5,7 @@ use super::process::{cpu, memory, mib, thousands};
 use super::{Figure, figure, note, query, reading, rows};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention;
+use cordwood_core::retention::class::bucket_us;
 use cordwood_store::ddl::{self, DdlSession, Loop};
 use cordwood_store::{Settings, Store, catalogue};
 use cordwood_tests::http::metric;
@@ -96,7 +97,9 @@ pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Fig
     // Fresh -> sealed.
     let store = Store::connect(&Settings::url(pipeline.postgres.url())).await?;
     make_table_partitions(&store).await?;
-    // A hundred and more tables with nothing in them have a size too; it is not that of these lines.
+    want_what_is_fresh(&client).await?;
+    make_table_partitions(&store).await?;
+    // Tables with nothing in them have a size too; it is not that of these lines.
     let empty = relation_bytes(&client, "blocks%").await?;
     let file = pipeline.pods().parent().context("the pipeline's folder")?.join("writer.yaml");
     let config = std::fs::read_to_string(&file)?;
@@ -138,6 +141,23 @@ pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Fig
         figures.extend(query::measure(&store, written.lines).await?);
     }
     Ok(figures)
+}
+
+/// Notes the table partitions that the records need, as a round of sealing does that finds none: what is measured is sealing alone.
+async fn want_what_is_fresh(client: &tokio_postgres::Client) -> Result<()> {
+    let span = client.query_one("select min(time_from), max(time_to) from fresh", &[]).await?;
+    let (from, to): (jiff::Timestamp, jiff::Timestamp) = (span.get(0), span.get(1));
+    for row in client.query("select id, retention_us from classes", &[]).await? {
+        let mut at_us = from.as_microsecond();
+        while at_us <= to.as_microsecond() {
+            let (from_us, to_us) = bucket_us(row.get(1), at_us);
+            let time = jiff::Timestamp::from_microsecond;
+            let sql = "insert into wanted_leaves (class, time_from, time_to) values ($1, $2, $3) on conflict do nothing";
+            client.execute(sql, &[&row.get::<_, i32>(0), &time(from_us)?, &time(to_us)?]).await?;
+            at_us = to_us;
+        }
+    }
+    Ok(())
 }
 
 /// What the operator does where there is no policy: the built-in one's classes, routes and table partitions.
