@@ -123,6 +123,11 @@ impl Folder {
 
     /// Names of what lies in it, that are UTF-8 (no runtime and no kubelet makes others).
     pub fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.list()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Names and inodes, by name.
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd)? {
             let entry = entry?;
@@ -130,10 +135,16 @@ impl Folder {
                 && name != "."
                 && name != ".."
             {
-                names.push(name.to_owned());
+                names.push((name.to_owned(), entry.ino()));
             }
         }
+        names.sort_unstable();
         Ok(names)
+    }
+
+    /// Lists it, once for all who ask for names in it.
+    pub fn look(&self) -> io::Result<Look> {
+        Ok(Look { names: self.list()? })
     }
 
     /// A folder that was removed while it is held open has no links left.
@@ -166,6 +177,42 @@ fn stat(stat: &rustix::fs::Stat) -> Stat {
         mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64),
         regular: kind == FileType::RegularFile,
         link: kind == FileType::Symlink,
+    }
+}
+
+/// What a folder held at one moment.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// By name.
+    names: Vec<(String, u64)>,
+}
+
+impl Look {
+    pub fn names(&self) -> Vec<String> {
+        self.names.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Names among which are all files of the one that is called `live`: older ones begin as it does.
+    pub fn names_like(&self, live: &str) -> impl Iterator<Item = &str> {
+        self.like(live).iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Another one when any of these names stands for another file.
+    pub fn mark_of(&self, live: &str) -> u64 {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        for (name, ino) in self.like(live) {
+            hash.update(name.as_bytes());
+            hash.update(&[0]);
+            hash.update(&ino.to_le_bytes());
+        }
+        hash.digest()
+    }
+
+    fn like(&self, live: &str) -> &[(String, u64)] {
+        let stem = live.rsplit_once('.').map_or(live, |(stem, _)| stem);
+        let from = self.names.partition_point(|(name, _)| name.as_str() < stem);
+        let rest = &self.names[from..];
+        &rest[..rest.partition_point(|(name, _)| name.starts_with(stem))]
     }
 }
 
@@ -247,5 +294,30 @@ mod tests {
         std::fs::rename(&log, at("docker/containers/id/id-json.log.1")).unwrap();
         std::fs::write(&log, "{}\n").unwrap();
         assert_ne!(before, followed.linked_inodes());
+    }
+
+    /// Each of 10,000 files was compared with each of 10,000 names, and the folder was listed for each of them.
+    #[test]
+    fn a_look_gives_each_file_its_own_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["app.log", "app.log.1", "app-20251230.log", "ap.log", "b.log", "b.log.1.gz", "c"] {
+            std::fs::write(folder.path().join(name), "line\n").unwrap();
+        }
+        let root = Folder::open_root(folder.path()).unwrap();
+        let look = root.look().unwrap();
+        let like = |live: &str| look.names_like(live).collect::<Vec<_>>();
+        assert_eq!(like("app.log"), ["app-20251230.log", "app.log", "app.log.1"]);
+        assert_eq!(like("b.log"), ["b.log", "b.log.1.gz"]);
+        assert_eq!(like("c"), ["c"]);
+        assert_eq!(like("d.log"), [""; 0]);
+        std::fs::write(folder.path().join("b.log.2"), "line\n").unwrap();
+        let later = root.look().unwrap();
+        assert_eq!(later.mark_of("app.log"), look.mark_of("app.log"));
+        assert_ne!(later.mark_of("b.log"), look.mark_of("b.log"));
+
+        let names: Vec<(String, u64)> = (0..10_000).map(|n| (format!("request-{n:05}.log"), n)).collect();
+        let look = Look { names };
+        let compared: usize = look.names.iter().map(|(live, _)| look.names_like(live).count()).sum();
+        assert_eq!(compared, 10_000, "each file with itself alone");
     }
 }

@@ -5,6 +5,7 @@
 //! acknowledged. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
 
 mod binding;
+mod bound;
 mod checkpoint;
 pub mod cluster;
 mod collect;
@@ -99,6 +100,7 @@ pub async fn run(
         active: BTreeSet::new(),
         waiting: BTreeSet::new(),
         again: BTreeSet::new(),
+        left_out: BTreeMap::new(),
         next_run: 0,
         turn: 0,
         tally,

@@ -21,6 +21,7 @@ use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::Folder;
 use crate::room::Unfinished;
+use crate::rotation::Looks;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
 use crate::telemetry::{Tally, Telemetry};
@@ -62,6 +63,8 @@ pub(crate) struct Reader {
     pub waiting: BTreeSet<u64>,
     /// Folders that could not be looked at in whole: looked at again at the next scan.
     pub again: BTreeSet<FolderKey>,
+    /// Files of a pattern that are not read, because it names too many.
+    pub left_out: BTreeMap<FolderKey, usize>,
     pub next_run: u64,
     /// Where the next round begins.
     pub turn: u64,
@@ -177,11 +180,14 @@ impl Reader {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return self.look_again(key, &error),
         };
-        let names = match folder.as_ref().map(Folder::names).transpose() {
-            Ok(names) => names.unwrap_or_default(),
+        // Listed once for all of its runs.
+        let look = match folder.as_ref().map(Folder::look).transpose() {
+            Ok(look) => look.unwrap_or_default(),
             Err(error) => return self.look_again(key, &error),
         };
-        for source in self.sources(key, &names) {
+        let (names, looks) = (look.names(), Looks::new(&look));
+        let sources = self.sources(key, &names);
+        for source in self.within_bound(key, sources) {
             let id = self.run_of(source, clock);
             self.folders.entry(key.clone()).or_default().insert(id);
         }
@@ -191,12 +197,18 @@ impl Reader {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.is_succeeded = last.is_some_and(|last| run.source.restart() < last);
             let settings = Settings::new(&self.config, &self.ship);
-            let refreshed = run.refresh(folder.as_ref(), &settings, &mut self.ship, &mut self.tally, clock);
+            let mark = look.mark_of(&run.live_name);
+            if run.is_as_marked(mark) && folder.is_some() {
+                continue;
+            }
+            let looked_at = folder.as_ref().map(|folder| (folder, &looks));
+            let refreshed = run.refresh(looked_at, &settings, &mut self.ship, &mut self.tally, clock);
             let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
                 tracing::warn!(run = run.key, %error, "list log folder");
                 false
             });
+            run.mark = Some(mark).filter(|_| complete);
             if !complete {
                 self.again.insert(key.clone());
             }
@@ -289,7 +301,9 @@ impl Reader {
     /// Asks for the contexts of runs that have none, and of the others when something has changed.
     fn ask_contexts(&mut self, changed: bool, clock: Clock) {
         let ids: Vec<u64> = if changed {
-            self.runs.keys().copied().collect()
+            // (What is known of a plain file does not change.)
+            let asks = |run: &Run| run.context.is_none() || !run.source.is_plain();
+            self.runs.values().filter(|run| asks(run)).map(|run| run.id).collect()
         } else {
             self.waiting.iter().copied().collect()
         };
@@ -388,6 +402,7 @@ impl Reader {
                     runs.remove(&id);
                 });
                 self.folders.retain(|_, runs| !runs.is_empty());
+                self.look_for_left_out();
                 self.dirty = true;
             }
         }

@@ -17,6 +17,7 @@ impl Reader {
             rules_generation: self.telemetry.rules_generation(),
             runs: self.runs.len(),
             held_bytes: self.held_bytes(),
+            files_left_out: self.left_out.values().sum(),
             unfinished_bytes: self.unfinished.bytes(),
             stalled: self.ship.is_stalled(),
             ..Status::default()
@@ -39,9 +40,14 @@ impl Reader {
             }
         }
         let now_ms = clock.wall_ns / 1_000_000;
-        let mut runs: Vec<&Run> = self.runs.values().collect();
-        runs.sort_by_key(|run| (run.waiting_for.is_none(), std::cmp::Reverse(run.lag_bytes()), run.id));
-        status.streams = runs.into_iter().take(STREAMS_MAX).map(|run| stream(run, now_ms)).collect();
+        let key = |run: &Run| (run.waiting_for.is_none(), std::cmp::Reverse(run.lag_bytes()), run.id);
+        let mut runs: Vec<_> = self.runs.values().map(|run| (key(run), run)).collect();
+        if runs.len() > STREAMS_MAX {
+            runs.select_nth_unstable_by_key(STREAMS_MAX, |(key, _)| *key);
+            runs.truncate(STREAMS_MAX);
+        }
+        runs.sort_unstable_by_key(|(key, _)| *key);
+        status.streams = runs.into_iter().map(|(_, run)| stream(run, now_ms)).collect();
         self.telemetry.set_status(status);
     }
 }

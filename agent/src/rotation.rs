@@ -4,6 +4,7 @@
 //! Promises: what is still on disk is read once, whatever happened to its name while we were away, because a file is known
 //! by its inode while we hold it and by its first line always. What is gone unread becomes a loss.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 
@@ -11,7 +12,7 @@ use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::identity::FileId;
 
-use crate::folder::{Folder, Stat};
+use crate::folder::{Folder, Look, Stat};
 use crate::gone::is_broken;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
@@ -58,6 +59,27 @@ pub fn rotated_suffix<'a>(live: &str, name: &'a str) -> Option<&'a str> {
     (!suffix.is_empty() && !suffix.ends_with(".tmp")).then(|| suffix.strip_suffix(".gz").unwrap_or(suffix))
 }
 
+/// The looks at a folder of which all of its runs speak.
+pub struct Looks<'a> {
+    pub first: &'a Look,
+    second: OnceCell<Look>,
+}
+
+impl<'a> Looks<'a> {
+    pub fn new(first: &'a Look) -> Looks<'a> {
+        Looks { first, second: OnceCell::new() }
+    }
+
+    /// Made when somebody asks for it: what differs from the first moved meanwhile.
+    fn second(&self, folder: &Folder) -> io::Result<&Look> {
+        if let Some(second) = self.second.get() {
+            return Ok(second);
+        }
+        let second = folder.look()?;
+        Ok(self.second.get_or_init(|| second))
+    }
+}
+
 /// Whether the file was known before its first line had an end: by all that was in it.
 fn is_beginning(known: &FileCheckpoint, head: &[u8]) -> bool {
     let whole = usize::try_from(known.position).ok().and_then(|position| head.get(..position));
@@ -72,13 +94,13 @@ impl Run {
     /// When the folder cannot be listed.
     pub fn refresh(
         &mut self,
-        folder: Option<&Folder>,
+        folder: Option<(&Folder, &Looks<'_>)>,
         settings: &Settings<'_>,
         ship: &mut Shipper,
         tally: &mut Tally,
         clock: Clock,
     ) -> io::Result<bool> {
-        let Some(folder) = folder else {
+        let Some((folder, looks)) = folder else {
             if self.gone_at_ms.is_none() {
                 self.gone_at_ms = Some(clock.mono_ms);
             }
@@ -88,7 +110,7 @@ impl Run {
             self.missing(settings, ship, tally, clock);
             return Ok(true);
         };
-        let (entries, mut complete) = self.entries(folder)?;
+        let (entries, mut complete) = self.entries(folder, looks.first);
         let had_files = match &self.unnamed {
             Some((_, handle)) => crate::folder::is_unlinked(handle),
             None => !self.files.is_empty() || self.gone_at_ms.is_some(),
@@ -154,7 +176,7 @@ impl Run {
         self.known = known;
         if !self.resume.is_empty() && complete {
             // What was renamed while we looked may have been passed over under both of its names.
-            let (now, all) = self.entries(folder)?;
+            let (now, all) = self.entries(folder, looks.second(folder)?);
             complete = all && now.len() == entries.len() && now.iter().all(|entry| entries.contains(entry));
         }
         if complete {
@@ -167,20 +189,20 @@ impl Run {
     }
 
     /// The run's names, older first, the live one last; and whether each could be looked at.
-    fn entries(&mut self, folder: &Folder) -> io::Result<(Vec<Entry>, bool)> {
+    fn entries(&mut self, folder: &Folder, look: &Look) -> (Vec<Entry>, bool) {
         let (mut entries, mut complete) = (Vec::new(), true);
-        for name in folder.names()? {
+        for name in look.names_like(&self.live_name) {
             let live = name == self.live_name;
-            if !live && rotated_suffix(&self.live_name, &name).is_none() {
+            if !live && rotated_suffix(&self.live_name, name).is_none() {
                 continue;
             }
-            let Ok(stat) = folder.stat(&name) else {
+            let Ok(stat) = folder.stat(name) else {
                 complete = false;
                 continue;
             };
             if stat.regular {
                 let gzip = name.ends_with(".gz") && !live;
-                entries.push(Entry { name, stat, gzip, live });
+                entries.push(Entry { name: name.to_owned(), stat, gzip, live });
             } else if stat.link && live && !std::mem::replace(&mut self.told_link, true) {
                 // (Whoever may make links below /var/log would have us read and publish any file of the node.)
                 tracing::warn!(
@@ -207,7 +229,7 @@ impl Run {
             let first = entries.iter().position(|entry| entry.live || away || self.is_ours(entry));
             entries.drain(..first.unwrap_or(entries.len()));
         }
-        Ok((entries, complete))
+        (entries, complete)
     }
 
     fn held(&mut self, inode: (u64, u64)) -> Option<&mut LogFile> {

@@ -55,6 +55,8 @@ pub struct Run {
     pub resume: Vec<FileCheckpoint>,
     /// Of files that began with the same line, one after the other: (the id of that line, the id of the last such file).
     pub generations: Vec<(FileId, FileId)>,
+    /// What its names stood for when all of them had been looked at.
+    pub mark: Option<u64>,
     /// It was said that its live file is a link.
     pub told_link: bool,
     /// A live file whose first line is not whole yet.
@@ -118,6 +120,7 @@ impl Run {
             done: Vec::new(),
             resume: Vec::new(),
             generations: Vec::new(),
+            mark: None,
             told_link: false,
             unnamed: None,
             next_seq: 0,
@@ -469,6 +472,18 @@ impl Run {
     pub fn lag_bytes(&self) -> u64 {
         let readable = self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone));
         readable.map(|file| file.known_size().saturating_sub(file.position)).sum()
+    }
+
+    /// Whether a look at its names can bring nothing new: they are the same, and stand for the one file that is held open
+    /// (so that no other can have its inode).
+    pub fn is_as_marked(&self, mark: u64) -> bool {
+        self.mark == Some(mark)
+            && self.source.is_plain()
+            && self.files.len() == 1
+            && self.files.iter().all(|file| matches!(file.bytes, Bytes::File(_)) && !file.is_removed())
+            && self.resume.is_empty()
+            && self.unnamed.is_none()
+            && self.gone_at_ms.is_none()
     }
 
     /// Whether inotify alone can tell when there is something to do again.

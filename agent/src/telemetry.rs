@@ -39,6 +39,7 @@ struct Inner {
     files: IntGauge,
     lag_bytes: IntGauge,
     held_bytes: IntGauge,
+    files_left_out: IntGauge,
     rules_generation: IntGauge,
     status: Mutex<Status>,
 }
@@ -85,6 +86,8 @@ pub struct Status {
     /// How old the oldest unread byte is, as far as this process saw it.
     pub lag_seconds: f64,
     pub held_bytes: usize,
+    /// Files that patterns name and that are not read, because they are too many.
+    pub files_left_out: usize,
     /// Of them those of records whose ends were not read yet.
     pub unfinished_bytes: usize,
     /// Whether reading stands still because Kafka takes nothing.
@@ -134,6 +137,7 @@ impl Telemetry {
             counters,
             files: gauge("files", "Files being read.")?,
             lag_bytes: gauge("lag_bytes", "Bytes on disk that are not read yet.")?,
+            files_left_out: gauge("files_left_out", "Files of patterns that name too many.")?,
             held_bytes: gauge("held_bytes", "Bytes read and not acknowledged yet.")?,
             rules_generation: gauge("rules_generation", "Generation of the level rules in force.")?,
             status: Mutex::default(),
@@ -158,6 +162,7 @@ impl Telemetry {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.0.files.set(gauge(status.files as u64));
         self.0.lag_bytes.set(gauge(status.lag_bytes));
+        self.0.files_left_out.set(gauge(status.files_left_out as u64));
         self.0.held_bytes.set(gauge(status.held_bytes as u64));
         *self.0.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }

@@ -18,6 +18,8 @@ pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 pub const MESSAGE_BATCHES_MAX: usize = 4096;
 /// Bytes of the bodies that are written as JSON for one message of another producer; what is above is cut and flagged `TRUNCATED`.
 pub const MESSAGE_JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+/// Files that one pattern of other programs' files may name; the others are told and wait.
+pub const FILES_PER_PATTERN_MAX: usize = 16_384;
 /// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A topic that takes no message of this size is of no use: names and counts of a batch alone may need a part of it.
