@@ -88,7 +88,7 @@ fn each_means_what_its_writer_means() {
         ("quokka", &[13]),
         ("dispatcher DEBUG", &[13]),
         ("\"User Load\"", &[14]),
-        ("SELECT users", &[14]),
+        ("users SELECT", &[14]),
         ("\"connection reset by wombat\"", &[15]),
         ("31m", &[]),
         ("0m", &[]),
