@@ -33,10 +33,12 @@ pub async fn run(args: AuditArgs, color: ColorChoice) -> Result<Outcome, Failure
         total += stream.counts;
     }
     let text = match args.output {
-        TableOrJson::Table if streams.is_empty() => match &args.stream {
-            Some(part) => format!("no stream whose name contains {part:?}\n"),
-            None => "no streams yet: nothing has been stored\n".to_owned(),
-        },
+        TableOrJson::Table if streams.is_empty() && (args.stream.is_some() || whole.is_empty()) => {
+            match &args.stream {
+                Some(part) => format!("no stream whose name contains {part:?}\n"),
+                None => "no streams yet: nothing has been stored\n".to_owned(),
+            }
+        }
         TableOrJson::Table => table(&streams, &total, &whole, Style::stdout(color)),
         TableOrJson::Json => json_lines(&streams, &total, &whole),
     };
@@ -74,6 +76,14 @@ fn table(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit, styl
         count += 1;
         let name = if files > 1 { format!("{} ({files} files)", name(first)) } else { name(first) };
         columns.row(cells(name, first.tenant.clone(), &counts));
+    }
+    if whole.foreign_records > 0 {
+        let counts = StreamCounts {
+            records: whole.foreign_records,
+            bytes: whole.foreign_bytes,
+            ..StreamCounts::default()
+        };
+        columns.row(cells("other producers".to_owned(), String::new(), &counts));
     }
     columns.row(cells(format!("total of {}", counted(count, "stream")), String::new(), total));
     let mut out = columns.render(style);
@@ -146,6 +156,7 @@ fn json_lines(streams: &[StreamAudit], total: &StreamCounts, whole: &WholeAudit)
     }
     let mut line = json!({
         "total": true, "deadLetters": whole.dead_letters, "losses": whole.losses, "messagesMissing": whole.messages_missing,
+        "foreignRecords": whole.foreign_records, "foreignBytes": whole.foreign_bytes,
         "expiredRecords": whole.expired_records, "carriedRecords": whole.carried_records,
     });
     merge(&mut line, counts(total));

@@ -20,6 +20,17 @@ pub const MESSAGE_BATCHES_MAX: usize = 4096;
 pub const MESSAGE_JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Files that one pattern of other programs' files may name; the others are told and wait.
 pub const FILES_PER_PATTERN_MAX: usize = 16_384;
+/// Dead letters that a writer keeps apart within a minute; more are counted in the last one's row.
+pub const DEAD_LETTERS_PER_MINUTE_MAX: usize = 100;
+/// Bytes of their payloads that it keeps whole within a minute; of others the first [`DEAD_LETTER_HEAD_BYTES`].
+pub const DEAD_LETTER_BYTES_PER_MINUTE_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+pub const DEAD_LETTER_HEAD_BYTES: usize = 4096;
+/// Bytes of dead letters' payloads in the database; above it the oldest are cut to [`DEAD_LETTER_HEAD_BYTES`].
+pub const DEAD_LETTERS_BYTES_MAX: usize = 1 << 30;
+/// Bytes of a body in the live feed; a longer one is cut there, and its entry says how long it is.
+pub const FEED_BODY_BYTES_MAX: usize = 16 << 10;
+/// How long a tenant's live feed stays in Redis after its last record.
+pub const FEED_SECONDS_MAX: usize = 3600;
 /// Kafka's `max.message.bytes` for a topic we create, and the producer's `message.max.bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A topic that takes no message of this size is of no use: names and counts of a batch alone may need a part of it.

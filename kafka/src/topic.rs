@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cordwood_core::limits;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
 
@@ -21,6 +23,29 @@ pub struct TopicInfo {
     pub created: bool,
     /// Its `max.message.bytes`; `None` when Kafka does not tell us (the right DESCRIBE_CONFIGS on the topic).
     pub message_bytes_max: Option<usize>,
+    /// Replicas of the topic partition that has the fewest.
+    pub replication: u32,
+    /// Its `min.insync.replicas`; `None` when Kafka does not tell us.
+    pub in_sync_min: Option<u32>,
+}
+
+impl TopicInfo {
+    /// A message may be acknowledged that only one broker has, although there are several to have it: its disk fails, and the
+    /// message is gone without a trace.
+    pub fn acknowledged_by_one(&self) -> bool {
+        self.replication > 1 && self.in_sync_min.is_some_and(|replicas| replicas < 2)
+    }
+}
+
+/// Replicas that must have a message before it is acknowledged, of a topic that we make with so many.
+fn in_sync_min(replication: i32) -> Option<&'static str> {
+    (replication >= 3).then_some("2")
+}
+
+/// What a topic says beside its settings.
+struct Found {
+    partitions: u32,
+    replication: u32,
 }
 
 /// One client for all looks at the topic, as long as it is kept.
@@ -71,14 +96,20 @@ async fn ensure(
         }
         found => found?,
     };
-    if let Some(partitions) = found {
-        let message_bytes_max = message_bytes_max_of(admin, settings).await;
-        return Ok(TopicInfo { partitions, created: false, message_bytes_max });
+    if let Some(found) = found {
+        return Ok(info(admin, settings, &found, false).await);
     }
     let max = limits::MESSAGE_BYTES_MAX.to_string();
-    let topic =
+    let mut topic =
         NewTopic::new(&settings.topic, settings.partitions, TopicReplication::Fixed(settings.replication))
             .set("max.message.bytes", &max);
+    let replication = match settings.replication {
+        -1 => default_replication(admin).await.unwrap_or(-1),
+        given => given,
+    };
+    if let Some(replicas) = in_sync_min(replication) {
+        topic = topic.set("min.insync.replicas", replicas);
+    }
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
     let cannot = |why: String| KafkaError::CreateTopic { topic: settings.topic.clone(), why };
     let answers = admin
@@ -104,9 +135,8 @@ async fn ensure(
     }
     // The brokers take a moment to agree on a new topic.
     for _ in 0..50 {
-        if let Some(partitions) = partitions_of(admin, settings).await? {
-            let message_bytes_max = message_bytes_max_of(admin, settings).await;
-            return Ok(TopicInfo { partitions, created: true, message_bytes_max });
+        if let Some(found) = partitions_of(admin, settings).await? {
+            return Ok(info(admin, settings, &found, true).await);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -138,29 +168,81 @@ async fn partitions_of(
             Err(KafkaError::Topic { topic: settings.topic.clone(), why: reason(code, &settings.topic) })
         }
         None if topic.partitions().is_empty() => Ok(None),
-        None => Ok(Some(u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX))),
+        None => {
+            let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+            let fewest = topic.partitions().iter().map(|partition| partition.replicas().len()).min();
+            let partitions = count(topic.partitions().len());
+            Ok(Some(Found { partitions, replication: count(fewest.unwrap_or(0)) }))
+        }
     }
 }
 
-async fn message_bytes_max_of(
+async fn info(
     admin: &AdminClient<DefaultClientContext>,
     settings: &KafkaSettings,
-) -> Option<usize> {
-    let asked = [ResourceSpecifier::Topic(&settings.topic)];
+    found: &Found,
+    created: bool,
+) -> TopicInfo {
+    let asked = ResourceSpecifier::Topic(&settings.topic);
+    let config = config_of(admin, &asked).await;
+    if let Err(why) = &config {
+        tracing::debug!(topic = settings.topic, why, "ask for the topic's settings");
+    }
+    let number = |key: &str| config.as_ref().ok()?.get(key)?.value.as_ref()?.parse::<u32>().ok();
+    TopicInfo {
+        partitions: found.partitions,
+        created,
+        message_bytes_max: number("max.message.bytes").map(|bytes| bytes as usize),
+        replication: found.replication,
+        in_sync_min: number("min.insync.replicas"),
+    }
+}
+
+/// How many replicas the brokers give a topic that asks for their default.
+async fn default_replication(admin: &Arc<AdminClient<DefaultClientContext>>) -> Option<i32> {
+    let asked = Arc::clone(admin);
+    let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, TIMEOUT));
+    let broker = metadata.await.ok()?.ok()?.brokers().first()?.id();
+    let config = config_of(admin, &ResourceSpecifier::Broker(broker)).await.ok()?;
+    config.get("default.replication.factor")?.value.as_ref()?.parse().ok()
+}
+
+async fn config_of(
+    admin: &AdminClient<DefaultClientContext>,
+    asked: &ResourceSpecifier<'_>,
+) -> Result<ConfigResource, String> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let answer = match admin.describe_configs(&asked, &options).await {
-        Ok(answers) => answers.into_iter().next()?.map_err(|code| reason(code, &settings.topic)),
-        Err(error) => Err(library_reason(&error, settings)),
-    };
-    match answer {
-        Ok(config) => config.get("max.message.bytes")?.value.as_ref()?.parse().ok(),
-        Err(why) => {
-            tracing::debug!(topic = settings.topic, why, "ask for the topic's max.message.bytes");
-            None
-        }
+    match admin.describe_configs(std::iter::once(asked), &options).await {
+        Ok(answers) => match answers.into_iter().next() {
+            Some(Ok(config)) => Ok(config),
+            Some(Err(code)) => Err(reason(code, "")),
+            None => Err("no answer".to_owned()),
+        },
+        Err(error) => Err(error.to_string()),
     }
 }
 
 fn library_reason(error: &Library, settings: &KafkaSettings) -> String {
     error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| reason(code, &settings.topic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_replicas_acknowledge_where_there_are_three() {
+        let made = [-1, 1, 2, 3, 5].map(in_sync_min);
+        assert_eq!(made, [None, None, None, Some("2"), Some("2")]);
+        let topic = |replication, in_sync_min| TopicInfo {
+            partitions: 12,
+            created: false,
+            message_bytes_max: None,
+            replication,
+            in_sync_min,
+        };
+        let cases = [(1, Some(1)), (3, Some(2)), (3, None), (3, Some(1)), (2, Some(1))];
+        let said = cases.map(|(replication, in_sync)| topic(replication, in_sync).acknowledged_by_one());
+        assert_eq!(said, [false, false, false, true, true]);
+    }
 }

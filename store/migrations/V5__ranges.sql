@@ -28,3 +28,12 @@ create table offset_gaps (
   reason text not null,
   primary key (topic_partition, offset_from, seen)
 );
+
+-- What other producers than agents wrote: they have no streams to be counted under.
+create table foreign_counts (
+  topic_partition integer primary key,
+  records bigint not null, bytes bigint not null
+) with (fillfactor = 20);
+
+-- Payloads may be cut (`bytes`: how long it was), and a row may stand for several messages.
+alter table dead_letters add column bytes bigint, add column messages bigint not null default 1;

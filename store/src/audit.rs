@@ -34,12 +34,22 @@ pub struct WholeAudit {
     pub dead_letters: u64,
     /// Ranges of lost bytes, of all streams.
     pub losses: u64,
+    /// Records of other producers than agents: they belong to no stream.
+    pub foreign_records: u64,
+    pub foreign_bytes: u64,
     /// Messages that Kafka did not give.
     pub messages_missing: u64,
     /// Records that were past their retention when they were sealed.
     pub expired_records: u64,
     /// Records that wait for their table partition.
     pub carried_records: u64,
+}
+
+impl WholeAudit {
+    /// Nothing has come in at all.
+    pub fn is_empty(&self) -> bool {
+        *self == WholeAudit::default()
+    }
 }
 
 /// The streams of these tenants and namespaces, by name.
@@ -83,14 +93,23 @@ pub async fn streams(store: &Store, scope: &Scope) -> Result<Vec<StreamAudit>, S
     Ok(rows.iter().map(audit).collect())
 }
 
+/// How many streams these files are of.
+pub fn count_streams(files: &[StreamAudit]) -> u64 {
+    let streams: std::collections::HashSet<&StreamKey> = files.iter().map(|file| &file.stream).collect();
+    streams.len() as u64
+}
+
 /// What concerns the store as a whole: sums that name no tenant.
 pub async fn whole(store: &Store) -> Result<WholeAudit, StoreError> {
     let client = store.pooled().await?;
-    let sql = "select (select count(*) from dead_letters), (select count(*) from losses),
+    let sql =
+        "select (select coalesce(sum(messages), 0)::bigint from dead_letters), (select count(*) from losses),
                       (select coalesce(sum(expired), 0)::bigint from sealed_counts),
                       (select coalesce(sum(f.count), 0)::bigint from fresh f join seals z using (lane)
                        where f.lane = 0 and f.seq > z.upto),
-                      (select coalesce(sum(offset_to - offset_from), 0)::bigint from offset_gaps)";
+                      (select coalesce(sum(offset_to - offset_from), 0)::bigint from offset_gaps),
+                      (select coalesce(sum(records), 0)::bigint from foreign_counts),
+                      (select coalesce(sum(bytes), 0)::bigint from foreign_counts)";
     let row = client.query_one(sql, &[]).await.map_err(StoreError::sql("read", "the counters"))?;
     let number = |column: usize| row.get::<_, i64>(column).max(0).unsigned_abs();
     Ok(WholeAudit {
@@ -99,6 +118,8 @@ pub async fn whole(store: &Store) -> Result<WholeAudit, StoreError> {
         expired_records: number(2),
         carried_records: number(3),
         messages_missing: number(4),
+        foreign_records: number(5),
+        foreign_bytes: number(6),
     })
 }
 
@@ -113,4 +134,28 @@ pub async fn size(store: &Store) -> Result<Size, StoreError> {
     let sql = "select pg_database_size(current_database())";
     let row = client.query_one(sql, &[]).await.map_err(StoreError::sql("read", "the database's size"))?;
     Ok(Size { database_bytes: row.get::<_, i64>(0).max(0).unsigned_abs() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_many_files_is_one() {
+        let file = |stream: &str, file: u64| StreamAudit {
+            stream: StreamKey(stream.to_owned()),
+            file: FileId(file),
+            topic_partition: 0,
+            position_end: 0,
+            counts: StreamCounts::default(),
+            tenant: String::new(),
+            namespace: String::new(),
+            pod: String::new(),
+            container: String::new(),
+            service: String::new(),
+            path: String::new(),
+            updated_us: 0,
+        };
+        assert_eq!(count_streams(&[file("a", 1), file("b", 1), file("a", 2), file("a", 3)]), 2);
+    }
 }

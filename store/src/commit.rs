@@ -30,6 +30,8 @@ pub struct Commit {
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
     pub dead_letters: Vec<DeadLetter>,
+    /// By topic partition: records of other producers than agents, and their bytes.
+    pub foreign: BTreeMap<u32, (u64, u64)>,
 }
 
 /// A topic partition's position moves from what the writer knew to what it has consumed.
@@ -189,7 +191,12 @@ pub struct DeadLetter {
     pub topic_partition: u32,
     pub kafka_offset: u64,
     pub reason: String,
+    /// All of the message, or its beginning.
     pub payload: Bytes,
+    /// How long it was.
+    pub bytes: u64,
+    /// How many messages this stands for: this one, and others whose payloads are not kept.
+    pub messages: u64,
 }
 
 /// A topic partition's position as PostgreSQL has it.

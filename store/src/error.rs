@@ -23,6 +23,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The server's `statement_timeout` (or somebody) ended a statement.
+    pub const STATEMENT_TIMEOUT: SqlState = SqlState::QUERY_CANCELED;
+
     /// For `map_err`: names what was done to what.
     pub fn sql(
         operation: &'static str,

@@ -39,6 +39,7 @@ struct Statements {
     losses: Statement,
     dead_letters: Statement,
     gaps: Statement,
+    foreign: Statement,
 }
 
 const CLAIM: &str = "insert into batches (lane, seq, blocks, records, raw_bytes) \
@@ -70,8 +71,12 @@ const LOSSES: &str = "insert into losses (tenant, stream, file, topic_partition,
 const GAPS: &str = "insert into offset_gaps (topic_partition, offset_from, offset_to, reason) \
     select * from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) on conflict do nothing";
 
-const DEAD_LETTERS: &str = "insert into dead_letters (topic_partition, kafka_offset, reason, payload) \
-    select * from unnest($1::int[], $2::bigint[], $3::text[], $4::bytea[]) on conflict do nothing";
+const FOREIGN: &str = "insert into foreign_counts as f (topic_partition, records, bytes) \
+    select * from unnest($1::int[], $2::bigint[], $3::bigint[]) on conflict (topic_partition) do update set \
+      records = f.records + excluded.records, bytes = f.bytes + excluded.bytes";
+
+const DEAD_LETTERS: &str = "insert into dead_letters (topic_partition, kafka_offset, reason, payload, bytes, messages) \
+    select * from unnest($1::int[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[]) on conflict do nothing";
 
 impl Lane {
     /// Opens a session and takes a lane in it. The session's end gives the lane back.
@@ -160,7 +165,7 @@ impl Lane {
             steps.carry_out(client, &statements.watermarks),
             self.origins(commit),
             future::try_join(self.losses(commit), steps.take_back(client, &statements.watermarks)),
-            future::try_join(self.dead_letters(commit), self.gaps(commit)),
+            future::try_join3(self.dead_letters(commit), self.gaps(commit), self.foreign(commit)),
         );
         let ((begin, ring, locked, claim, positions), (blocks, rollup, rest)) = future::join(
             future::join5(begin, ring, locked, claim, positions),
@@ -320,7 +325,10 @@ impl Lane {
         let offset: Vec<i64> = rows.iter().map(|r| r.kafka_offset as i64).collect();
         let reason: Vec<String> = rows.iter().map(|r| r.reason.replace('\0', "\u{fffd}")).collect();
         let payload: Vec<&[u8]> = rows.iter().map(|r| &r.payload[..]).collect();
-        let parameters: [&(dyn ToSql + Sync); 4] = [&partition, &offset, &reason, &payload];
+        let bytes: Vec<i64> = rows.iter().map(|r| r.bytes as i64).collect();
+        let messages: Vec<i64> = rows.iter().map(|r| r.messages as i64).collect();
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&partition, &offset, &reason, &payload, &bytes, &messages];
         let execute = self.client.execute(&self.statements.dead_letters, &parameters);
         execute.await.map_err(StoreError::sql("add", "dead letters"))?;
         Ok(())
@@ -338,6 +346,19 @@ impl Lane {
         let parameters: [&(dyn ToSql + Sync); 4] = [&partition, &from, &to, &reason];
         let execute = self.client.execute(&self.statements.gaps, &parameters);
         execute.await.map_err(StoreError::sql("add", "offset gaps"))?;
+        Ok(())
+    }
+
+    async fn foreign(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.foreign.is_empty() {
+            return Ok(());
+        }
+        let partition: Vec<i32> = commit.foreign.keys().map(|partition| *partition as i32).collect();
+        let records: Vec<i64> = commit.foreign.values().map(|counts| counts.0 as i64).collect();
+        let bytes: Vec<i64> = commit.foreign.values().map(|counts| counts.1 as i64).collect();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&partition, &records, &bytes];
+        let execute = self.client.execute(&self.statements.foreign, &parameters);
+        execute.await.map_err(StoreError::sql("count", "other producers' records"))?;
         Ok(())
     }
 
@@ -416,7 +437,8 @@ impl Statements {
         let (copy_ring, copy_rollup) =
             future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
         let watermarks = watermarks::Statements::prepare(client).await?;
-        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, ORIGINS, LOSSES, DEAD_LETTERS, GAPS];
+        let texts =
+            [CLAIM, "select cur from ring_ctl", POSITIONS, ORIGINS, LOSSES, DEAD_LETTERS, GAPS, FOREIGN];
         let mut rest = future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
         let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
         Ok(Statements {
@@ -430,6 +452,7 @@ impl Statements {
             losses: next()?,
             dead_letters: next()?,
             gaps: next()?,
+            foreign: next()?,
         })
     }
 }

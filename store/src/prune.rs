@@ -4,6 +4,8 @@
 //! Watermarks stay, however old: a file that is still on its node could be sent again, and would then be stored again. So do
 //! origins, which blocks name, and the ledger.
 
+use cordwood_core::limits;
+
 use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
 use crate::error::StoreError;
 
@@ -16,6 +18,12 @@ const STATEMENTS_MAX: u32 = 100;
 const TABLES: [(&str, &str); 4] =
     [("rollup", "minute"), ("losses", "seen"), ("offset_gaps", "seen"), ("dead_letters", "seen")];
 
+/// Of the dead letters only the newest keep their payloads whole.
+const CUT_LETTERS: &str = "with sizes as (\
+      select ctid, sum(octet_length(payload)) over (order by seen desc, topic_partition, kafka_offset desc) as sum \
+      from dead_letters where octet_length(payload) > $1::int) \
+    update dead_letters d set payload = substr(d.payload, 1, $1::int) from sizes s where d.ctid = s.ctid and s.sum > $2::bigint";
+
 /// Before the begin of every table partition that is still there (held, detached), and before what any class may still keep.
 /// Null while there is no class.
 const LIMIT: &str = "select least((select min(time_from) from leaves), \
@@ -26,6 +34,8 @@ pub async fn prune(session: &mut DdlSession) -> Result<u64, StoreError> {
     let client = session.client();
     let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
     set_lock_timeout(client, timeout_ms).await.map_err(StoreError::sql("prepare", "pruning"))?;
+    let (head, most) = (limits::DEAD_LETTER_HEAD_BYTES as i32, limits::DEAD_LETTERS_BYTES_MAX as i64);
+    client.execute(CUT_LETTERS, &[&head, &most]).await.map_err(StoreError::sql("cut", "old dead letters"))?;
     let row =
         client.query_one(LIMIT, &[]).await.map_err(StoreError::sql("read", "how far back records go"))?;
     let Some(limit) = row.get::<_, Option<jiff::Timestamp>>(0) else { return Ok(0) };

@@ -43,7 +43,7 @@ fn grants() -> Vec<String> {
             .to_owned(),
         "alter default privileges in schema public grant insert on tables to cordwood_writer".to_owned(),
         "grant insert on blocks, dead_letters, losses, offset_gaps, origins to cordwood_writer".to_owned(),
-        "grant insert, update on positions, watermarks, rollup, seals, sealed_counts to cordwood_writer".to_owned(),
+        "grant insert, update on positions, watermarks, rollup, seals, sealed_counts, foreign_counts to cordwood_writer".to_owned(),
         "grant insert, delete on batches to cordwood_writer".to_owned(),
         "grant update on ring_ctl, contents_of to cordwood_writer".to_owned(),
         "grant insert, update on sealed_leaves to cordwood_writer".to_owned(),

@@ -176,6 +176,8 @@ async fn strange_messages_and_a_strange_topic() -> Result<()> {
         count(&client, "select coalesce(sum(count), 0)::bigint from fresh where tenant = 'unassigned'")
             .await?;
     ensure!(unassigned == 3, "{unassigned} foreign records of nobody's tenant");
+    let whole = cordwood_store::audit::whole(&store).await?;
+    ensure!((whole.foreign_records, whole.dead_letters) == (3, 1), "{whole:?}");
     writer.end().await?;
 
     // The same name, other messages, at least as many: only their content tells.

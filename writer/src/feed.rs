@@ -2,7 +2,8 @@
 //! queue, and what does not fit is dropped and counted (a watcher sees the gap and fills it from PostgreSQL).
 //!
 //! Redis: stream `cordwood:live:<tenant slug>`, about 10,000 entries, one per record, with fields `id`, `t` (microseconds),
-//! `l` (level), `f` (flags), `o` (origin as JSON) and `b` (body, bytes); after each write `PUBLISH cordwood:wake:<tenant
+//! `l` (level), `f` (flags), `o` (origin as JSON) and `b` (body, bytes: its first 16 KiB; then `n` says how long it is); a stream
+//! goes an hour after its last entry; after each write `PUBLISH cordwood:wake:<tenant
 //! slug>` with the number of entries. An entry with field `gap` says how many of the tenant's records were dropped before
 //! it (or, after a commit whose answer was lost, perhaps were).
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
-use cordwood_core::limits::FEED_ENTRIES_MAX;
+use cordwood_core::limits::{FEED_BODY_BYTES_MAX, FEED_ENTRIES_MAX, FEED_SECONDS_MAX};
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use prometheus::IntCounter;
@@ -25,7 +26,7 @@ const QUEUE_RECORDS_MAX: usize = 2 * FEED_ENTRIES_MAX;
 const QUEUE_BYTES_MAX: usize = 32 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A committed record. The body is a slice of its Kafka message.
+/// A committed record.
 #[derive(Clone, Debug)]
 pub struct FeedRecord {
     pub id: RecordId,
@@ -34,7 +35,17 @@ pub struct FeedRecord {
     pub level: Level,
     pub flags: Flags,
     pub origin: Arc<Origin>,
+    /// At most [`FEED_BODY_BYTES_MAX`] of it, and not a slice of its message, which would stay as a whole.
     pub body: Bytes,
+    /// How long it is.
+    pub body_bytes: usize,
+}
+
+impl FeedRecord {
+    /// As much of a body as the feed carries, of its own.
+    pub fn body_of(body: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(&body[..body.len().min(FEED_BODY_BYTES_MAX)])
+    }
 }
 
 pub trait Feed: Send + Sync + 'static {
@@ -225,9 +236,15 @@ fn pipeline(records: &[FeedRecord], gaps: &Gaps) -> redis::Pipeline {
         let command = add(&mut pipeline, &key);
         command.arg("id").arg(record.id.to_string()).arg("t").arg(record.time_us);
         command.arg("l").arg(record.level.as_str()).arg("f").arg(record.flags.0);
-        command.arg("o").arg(&origins[place].1).arg("b").arg(&record.body[..]).ignore();
+        command.arg("o").arg(&origins[place].1).arg("b").arg(&record.body[..]);
+        if record.body.len() < record.body_bytes {
+            command.arg("n").arg(record.body_bytes);
+        }
+        command.ignore();
     }
     for (tenant, entries) in tenants {
+        let key = format!("cordwood:live:{tenant}");
+        pipeline.cmd("EXPIRE").arg(key).arg(FEED_SECONDS_MAX).ignore();
         pipeline.cmd("PUBLISH").arg(format!("cordwood:wake:{tenant}")).arg(entries).ignore();
     }
     pipeline
@@ -251,6 +268,7 @@ mod tests {
             flags: Flags::default(),
             origin: Arc::new(origin),
             body: Bytes::from_static(b"line"),
+            body_bytes: 4,
         }
     }
 
@@ -267,6 +285,21 @@ mod tests {
             .filter(|words| words.get(6).is_some_and(|field| field == "gap"))
             .map(|words| (words[1].clone(), words[7].clone()))
             .collect()
+    }
+
+    #[test]
+    fn a_long_body_is_cut_and_a_stream_goes_after_its_tenant() {
+        let long = vec![b'x'; FEED_BODY_BYTES_MAX + 5];
+        let record = FeedRecord { body: FeedRecord::body_of(&long), body_bytes: long.len(), ..of("a") };
+        let packed = pipeline(&[record, of("a")], &Gaps::default()).get_packed_pipeline();
+        let text = String::from_utf8_lossy(&packed);
+        assert!(packed.len() < FEED_BODY_BYTES_MAX + 2048);
+        assert_eq!(text.matches("\r\n16389\r\n").count(), 1, "its length is said");
+        assert!(
+            text.contains("EXPIRE\r\n$15\r\ncordwood:live:a\r\n$4\r\n3600"),
+            "{}",
+            &text[text.len() - 200..]
+        );
     }
 
     #[test]

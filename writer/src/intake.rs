@@ -2,7 +2,9 @@
 //! watermarks that are not known yet are asked for and handed in.
 
 mod batch;
+mod letters;
 mod pending;
+mod sources;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +18,7 @@ use cordwood_store::commit::{Commit, FileKey, OffsetGap, Position, Watermarks};
 use crate::feed::FeedRecord;
 use crate::source::{Message, message_hash};
 use pending::Pending;
+use sources::Sources;
 
 /// Streams and origins remembered at the most; beyond it both caches begin anew.
 const CACHE_MAX: usize = 200_000;
@@ -55,6 +58,7 @@ pub struct Intake {
     /// The next Kafka offset of each topic partition after everything taken so far.
     next_offsets: HashMap<u32, u64>,
     pending: Pending,
+    sources: Sources,
     /// Number of the transaction in the making.
     transaction: u64,
     with_feed: bool,
@@ -138,16 +142,16 @@ impl Intake {
                     self.take_batch(&message, batch, &mut index, now_us);
                 }
             }
-            Err(reason) => self.pending.dead_letter(&message, reason),
+            Err(reason) => self.pending.dead_letter(&message, reason, now_us),
         }
         self.pending.advance(&message, known, message_hash(&message.payload));
         self.next_offsets.insert(message.topic_partition, message.kafka_offset + 1);
     }
 
     /// Takes a message as a dead letter, whatever it says: it was found to break a transaction.
-    pub fn take_poisonous(&mut self, mut decoded: Decoded, reason: String) {
+    pub fn take_poisonous(&mut self, mut decoded: Decoded, reason: String, now_us: i64) {
         decoded.batches = Err(reason);
-        self.take_one(decoded, 0);
+        self.take_one(decoded, now_us);
     }
 
     pub fn records(&self) -> usize {

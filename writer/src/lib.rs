@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod queue;
 mod run;
 pub mod sealer;
+mod size;
 mod sorter;
 pub mod source;
 

@@ -59,7 +59,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         None => Arc::new(NoFeed),
     };
-    topic(&config, &health, &shutdown).await?;
+    topic(&config, &metrics, &health, &shutdown).await?;
     if shutdown.is_cancelled() {
         return Ok(());
     }
@@ -100,10 +100,26 @@ async fn schema(
     }
 }
 
-async fn topic(config: &Config, health: &Health, shutdown: &CancellationToken) -> anyhow::Result<()> {
+async fn topic(
+    config: &Config,
+    metrics: &Metrics,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         match cordwood_kafka::ensure_topic(&config.kafka, "cordwood-writer").await {
-            Ok(_) => return Ok(()),
+            Ok(found) => {
+                if found.acknowledged_by_one() {
+                    tracing::warn!(
+                        topic = config.kafka.topic,
+                        replication = found.replication,
+                        "Kafka acknowledges a message that only one broker has: set the topic's min.insync.replicas to 2, or \
+                         a failing disk takes what agents count as delivered"
+                    );
+                }
+                metrics.single_acknowledgement.set(i64::from(found.acknowledged_by_one()));
+                return Ok(());
+            }
             Err(error) if error.is_configuration() => return Err(error.into()),
             Err(error) => health.set("source", Err(error.to_string())),
         }

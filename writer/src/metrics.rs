@@ -36,6 +36,7 @@ pub struct Metrics {
     pub commit_seconds_max: Gauge,
     pub lag: IntGaugeVec,
     pub stopped: IntGauge,
+    pub single_acknowledgement: IntGauge,
     pub ready: IntGauge,
     pub feed: FeedCounters,
     pub sealed_records: IntCounter,
@@ -117,6 +118,10 @@ impl Metrics {
                 "topic_partitions_stopped",
                 "Topic partitions whose position Kafka does not have.",
             )?,
+            single_acknowledgement: gauge(
+                "single_acknowledgement",
+                "1 while Kafka acknowledges what only one of several brokers has.",
+            )?,
             ready: gauge("postgres_up", "1 while the writer has a session.")?,
             feed: FeedCounters {
                 published: counter("feed_published_total", "Records published to Redis.")?,
@@ -157,7 +162,7 @@ impl Metrics {
         self.raw_bytes.inc_by(prepared.raw_bytes);
         let stored: usize = commit.blocks.iter().map(|block| block.payload.len() + block.bloom.len()).sum();
         self.stored_bytes.inc_by(stored as u64);
-        self.dead_letters.inc_by(commit.dead_letters.len() as u64);
+        self.dead_letters.inc_by(commit.dead_letters.iter().map(|letter| letter.messages).sum());
         self.cut_records.inc_by(prepared.cut_records);
         for gap in &commit.gaps {
             self.missing_messages.inc_by(gap.to - gap.from);
@@ -200,6 +205,7 @@ impl Metrics {
             "losses": self.losses.get(),
             "missing_messages": self.missing_messages.get(),
             "lag_messages": lag,
+            "single_acknowledgement": self.single_acknowledgement.get() == 1,
             "topic_partitions_stopped": source.stopped.iter().map(|(p, why)| (p.to_string(), why)).collect::<BTreeMap<_, _>>(),
             "sealed_records": self.sealed_records.get(),
             "carried_records": self.carried_records.get(),

@@ -19,6 +19,7 @@ use crate::config::CommitSettings;
 use crate::feed::Feed;
 use crate::intake::{Decoded, Intake, Prepared};
 use crate::metrics::Metrics;
+use crate::size::Size;
 use crate::source::{Event, Message, Source, SourceStatus};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -35,6 +36,8 @@ const DECODED_PAYLOAD_BYTES: usize = 1 << 20;
 const BLOCKS_MAX: usize = BLOCKS_PER_COMMIT_MAX - 1024;
 /// From here on messages are taken one by one, so that the last one finds its room.
 const BLOCKS_MANY: usize = BLOCKS_MAX / 2;
+/// Messages of a transaction before it is halved: each can touch a file of its own.
+const MESSAGES_HALVED: usize = 4096;
 /// After a transaction that PostgreSQL refused for what it holds: this many messages travel one by one.
 const CAREFUL_MESSAGES: usize = 4096;
 
@@ -43,6 +46,8 @@ struct Done {
     prepared: Prepared,
     result: Result<(), CommitError>,
     took: Duration,
+    /// No answer came in time.
+    late: bool,
 }
 
 pub(crate) struct Writer<S: Source> {
@@ -70,6 +75,7 @@ pub(crate) struct Writer<S: Source> {
     /// The message that was refused when it travelled alone, and why.
     refused: Option<((u32, u64), String)>,
     waiting: VecDeque<Message>,
+    size: Size,
     /// In a row, since the last transaction that was committed.
     failures: u32,
     last_error: String,
@@ -105,6 +111,7 @@ impl<S: Source> Writer<S> {
             careful: 0,
             refused: None,
             waiting: VecDeque::new(),
+            size: Size::default(),
             failures: 0,
             last_error: String::new(),
         }
@@ -163,8 +170,9 @@ impl<S: Source> Writer<S> {
     fn is_full(&self) -> bool {
         let careful = self.careful > 0 && self.intake.messages() > 0;
         careful
-            || self.intake.records() >= self.settings.records_max
-            || self.intake.bytes() >= self.settings.bytes_max
+            || self.intake.records() >= self.size.of(self.settings.records_max)
+            || self.intake.bytes() >= self.size.of(self.settings.bytes_max)
+            || !self.size.is_whole() && self.intake.messages() >= self.size.of(MESSAGES_HALVED)
             || self.intake.blocks() >= BLOCKS_MAX
     }
 
@@ -180,7 +188,8 @@ impl<S: Source> Writer<S> {
                 continue;
             }
             let one = self.careful > 0 || self.intake.blocks() > BLOCKS_MANY;
-            let count = if one { 1 } else { at_once(&self.waiting) };
+            let most = if self.size.is_whole() { DECODED_MESSAGES } else { self.size.of(DECODED_MESSAGES) };
+            let count = if one { 1 } else { at_once(&self.waiting, most) };
             let decoded = Intake::decode(self.waiting.drain(..count).collect());
             match self.take(decoded).await {
                 Ok(rest) => rest.into_iter().rev().for_each(|message| self.waiting.push_front(message)),
@@ -208,7 +217,7 @@ impl<S: Source> Writer<S> {
                 && only.at() == *poison
             {
                 let reason = reason.clone();
-                decoded.into_iter().for_each(|item| self.intake.take_poisonous(item, reason.clone()));
+                decoded.into_iter().for_each(|item| self.intake.take_poisonous(item, reason.clone(), now_us));
                 self.refused = None;
                 self.opened.get_or_insert_with(Instant::now);
                 return Ok(Vec::new());
@@ -256,18 +265,19 @@ impl<S: Source> Writer<S> {
         self.in_flight = Some(tokio::spawn(async move {
             let started = Instant::now();
             let commit = tokio::time::timeout(ANSWER_TIMEOUT, lane.commit(&topic, &prepared.commit));
-            let result = match commit.await {
-                Ok(committed) => committed.map(|_| ()),
-                Err(_) => Err(CommitError::Unknown(late)),
+            let (result, late) = match commit.await {
+                Ok(committed) => (committed.map(|_| ()), false),
+                Err(_) => (Err(CommitError::Unknown(late)), true),
             };
-            Done { lane, prepared, result, took: started.elapsed() }
+            Done { lane, prepared, result, took: started.elapsed(), late }
         }));
     }
 
     fn settle(&mut self, done: Done) {
-        let Done { lane, mut prepared, result, took } = done;
+        let Done { lane, mut prepared, result, took, late } = done;
         match result {
             Ok(()) => {
+                self.size.was_in_time();
                 self.metrics.committed(&prepared, took);
                 let steps: Vec<_> =
                     prepared.commit.positions.iter().map(|step| (step.topic_partition, step.to)).collect();
@@ -282,6 +292,10 @@ impl<S: Source> Writer<S> {
                 }
             }
             Err(error) => {
+                // The same again would take as long again.
+                if late || is_timeout(&error) {
+                    self.size.took_too_long();
+                }
                 let reason = match &error {
                     CommitError::Fenced { .. } => "fenced",
                     CommitError::Overlap { .. } => "overlap",
@@ -445,13 +459,19 @@ impl<S: Source> Writer<S> {
 }
 
 /// How many messages are decoded in one go: what they hold may be many times as large as they are.
-fn at_once(waiting: &VecDeque<Message>) -> usize {
+fn at_once(waiting: &VecDeque<Message>, most: usize) -> usize {
     let mut bytes = 0;
-    let more = waiting.iter().skip(1).take(DECODED_MESSAGES - 1).take_while(|message| {
+    let more = waiting.iter().skip(1).take(most - 1).take_while(|message| {
         bytes += message.payload.len();
         bytes <= DECODED_PAYLOAD_BYTES
     });
     1 + more.count()
+}
+
+/// PostgreSQL ended the statement by its own limit.
+fn is_timeout(error: &CommitError) -> bool {
+    matches!(error, CommitError::Store(store) | CommitError::Unknown(store)
+        if store.code() == Some(&StoreError::STATEMENT_TIMEOUT))
 }
 
 /// PostgreSQL's classes 22 (data exception) and 23 (constraint), 54 (a limit of its own): what was sent is at fault.

@@ -239,14 +239,14 @@ impl Run {
             bytes(is.bytes - was.bytes),
             grouped(is.gated - was.gated),
             grouped(is.duplicates - was.duplicates),
-            bytes(is.lost_bytes - was.lost_bytes),
+            bytes(is.lost_bytes.saturating_sub(was.lost_bytes)),
         );
         let size = audit::size(&self.database.store).await?;
         out.push_str(&format!(
             "\nin the store: {} records of {} in {}; the database takes {}",
             grouped(is.records),
             bytes(is.bytes),
-            counted(after.len() as u64, "stream"),
+            counted(audit::count_streams(&after), "stream"),
             bytes(size.database_bytes),
         ));
         if let Some(hint) = self.database.psql_hint() {

@@ -30,11 +30,27 @@ async fn counts_go_with_the_last_record_of_their_time() -> Result<()> {
              insert into rollup select now() - n * interval '1 day', 't', 's', 'x', 2, 1, 1 from unnest(array[33, 30]) n;
              insert into losses select now() - n * interval '1 day', 't', 's', n, 0, 0, 1, true, 'gone'
                from unnest(array[60, 33, 30]) n;
-             insert into dead_letters select 0, n, now() - n * interval '1 day', 'no batch', '' from unnest(array[60, 33, 30]) n;
+             insert into dead_letters (topic_partition, kafka_offset, seen, reason, payload) select 0, n, now() - n * interval '1 day', 'no batch', '' from unnest(array[60, 33, 30]) n;
              insert into watermarks (stream, file, topic_partition, position_end, origin, updated)
                values ('s', 1, 0, 10, 1, now() - interval '60 days')",
         )
         .await?;
+    // Of the payloads that are more than the database may hold the oldest are cut.
+    client
+        .batch_execute(
+            "insert into dead_letters (topic_partition, kafka_offset, seen, reason, payload, bytes)
+               select 7, n, now() - n * interval '1 hour', 'no batch', decode(repeat('00', 150 << 20), 'hex'), 150 << 20
+               from generate_series(1, 9) n",
+        )
+        .await?;
+    prune(&mut session).await?;
+    let sql = "select array_agg(octet_length(payload) order by kafka_offset) from dead_letters where topic_partition = 7";
+    let sizes: Vec<i32> = client.query_one(sql, &[]).await?.get(0);
+    ensure!(
+        sizes.iter().filter(|size| **size == 150 << 20).count() == 6 && sizes[6..] == [4096; 3],
+        "{sizes:?}"
+    );
+    client.batch_execute("delete from dead_letters where topic_partition = 7").await?;
     // Nobody has said yet what is kept how long.
     ensure!(prune(&mut session).await? == 0);
     // ERROR is kept for 30 days and one of grace. A partition that something holds is older.

@@ -49,6 +49,10 @@ impl Intake {
         let first_index = *index;
         *index += batch.records.len() as u32;
         let Some(header) = batch.header else {
+            let bytes: usize = batch.records.iter().map(|record| record.body.len()).sum();
+            let counts = self.pending.foreign.entry(message.topic_partition).or_default();
+            counts.0 += batch.records.len() as u64;
+            counts.1 += bytes as u64;
             self.take_records(&shared, &batch.records, first_index, now_us);
             return;
         };
@@ -156,12 +160,20 @@ impl Intake {
                     level,
                     flags,
                     origin: shared.origin.clone(),
-                    body: decoded.body.clone(),
+                    body: FeedRecord::body_of(&decoded.body),
+                    body_bytes: decoded.body.len(),
                 };
                 self.pending.feed.push(record);
             }
         }
-        let sources: Vec<Arc<str>> = minutes.sources.iter().map(|source| self.intern(source)).collect();
+        let sources: Vec<Arc<str>> = std::mem::take(&mut minutes.sources)
+            .iter()
+            .map(|source| {
+                let apart =
+                    self.sources.counts_apart(now_us / MINUTE_US, &shared.tenant, &shared.service, source);
+                self.intern(if apart { source } else { "" })
+            })
+            .collect();
         for ((minute, level, source), (count, bytes)) in minutes.into_counts() {
             let key = RollupKey {
                 minute_us: minute * MINUTE_US,

@@ -1,6 +1,6 @@
 //! The transaction in the making: open blocks by tenant and level group, and the counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cordwood_core::block::{BlockBuilder, EncodedBlock};
@@ -12,6 +12,7 @@ use cordwood_store::commit::{
 };
 
 use super::Prepared;
+use super::letters::Letters;
 use crate::feed::FeedRecord;
 use crate::source::Message;
 
@@ -41,6 +42,8 @@ pub struct Pending {
     origins: Vec<Arc<Origin>>,
     rollup: HashMap<RollupKey, (u64, u64)>,
     dead_letters: Vec<DeadLetter>,
+    letters: Letters,
+    pub foreign: BTreeMap<u32, (u64, u64)>,
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
     pub feed: Vec<FeedRecord>,
@@ -120,13 +123,16 @@ impl Pending {
         counters.1 += bytes;
     }
 
-    pub fn dead_letter(&mut self, message: &Message, reason: String) {
-        self.dead_letters.push(DeadLetter {
+    pub fn dead_letter(&mut self, message: &Message, reason: String, now_us: i64) {
+        let letter = DeadLetter {
             topic_partition: message.topic_partition,
             kafka_offset: message.kafka_offset,
             reason,
             payload: message.payload.clone(),
-        });
+            bytes: message.payload.len() as u64,
+            messages: 1,
+        };
+        self.letters.add(letter, now_us, &mut self.dead_letters);
         self.bytes += message.payload.len();
     }
 
@@ -156,6 +162,7 @@ impl Pending {
             losses: std::mem::take(&mut self.losses),
             gaps: std::mem::take(&mut self.gaps),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            foreign: std::mem::take(&mut self.foreign),
         };
         let prepared = Prepared {
             commit,
