@@ -147,7 +147,7 @@ async fn ensure(
 async fn partitions_of(
     admin: &Arc<AdminClient<DefaultClientContext>>,
     settings: &KafkaSettings,
-) -> Result<Option<u32>, KafkaError> {
+) -> Result<Option<Found>, KafkaError> {
     let (asked, topic) = (Arc::clone(admin), settings.topic.clone());
     let metadata = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(Some(&topic), TIMEOUT))
         .await
