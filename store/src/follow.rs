@@ -14,7 +14,7 @@ use cordwood_core::origin::{Origin, OriginId};
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::scope::{self, Scope};
-use crate::search::{Cursor, Direction, OwnedRecord, Page, TimeRange, search};
+use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 
 /// Of each lane in one statement; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
@@ -32,8 +32,10 @@ pub struct Follow {
     /// By lane.
     seen: Vec<i64>,
     origins: HashMap<OriginId, Origin>,
+    /// To be searched for from this cursor on, but for what was shown.
+    wanted: Option<(Cursor, Offsets)>,
     catch_up: Option<CatchUp>,
-    /// Since the search ended the feed was not looked at: where the search began, and what was stored then.
+    /// The feed has not come to its end since the search: where that began, and what was stored then.
     caught_up: Option<(Cursor, Offsets)>,
     /// Shown by the search, and still to come with the feed.
     ahead: HashSet<Cursor>,
@@ -80,6 +82,7 @@ impl Follow {
             store: store.clone(),
             seen: Vec::new(),
             origins: HashMap::new(),
+            wanted: None,
             catch_up: None,
             caught_up: None,
             ahead: HashSet::new(),
@@ -91,14 +94,8 @@ impl Follow {
     /// Everything beyond a cursor: what is stored, then what comes.
     pub async fn after(store: &Store, cursor: Cursor) -> Result<Follow, StoreError> {
         let mut follow = Follow::from_now(store).await?;
-        follow.catch_up(cursor, Offsets::default()).await?;
+        follow.wanted = Some((cursor, Offsets::default()));
         Ok(follow)
-    }
-
-    async fn catch_up(&mut self, began: Cursor, shown: Offsets) -> Result<(), StoreError> {
-        let stored = self.take_place().await?;
-        self.catch_up = Some(CatchUp { began, after: began, shown, stored });
-        Ok(())
     }
 
     /// The feed begins here. Returns what is stored up to here, of the same snapshot.
@@ -129,47 +126,41 @@ impl Follow {
         self.seen[lane] = self.seen[lane].max(seq);
     }
 
-    /// What was stored since the last look, as the filter and the scope let through.
+    /// What was stored since the last look, as the filter and the scope let through. Dropped before its end, it has done nothing.
     pub async fn next(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
-        match self.catch_up.take() {
-            Some(mut catch_up) => {
-                let news = self.next_stored(scope, filter, &mut catch_up).await;
-                match &news {
-                    Ok(News { catching_up: false, .. }) => {
-                        self.caught_up = Some((catch_up.began, catch_up.stored));
-                    }
-                    // Also after an error: the same page is asked for again.
-                    _ => self.catch_up = Some(catch_up),
-                }
-                news
+        if let Some((began, shown)) = self.wanted.clone() {
+            let stored = self.take_place().await?;
+            self.catch_up = Some(CatchUp { began, after: began, shown, stored });
+            self.wanted = None;
+        }
+        if let Some(after) = self.catch_up.as_ref().map(|catch_up| catch_up.after) {
+            let page = Page { limit: PAGE_RECORDS, after: Some(after), direction: Direction::OldestFirst };
+            let range = TimeRange::default();
+            let found = search(&self.store, scope, filter, range, page, PAGE_BUDGET_MS).await?;
+            return Ok(self.stored(found));
+        }
+        let mut news = self.next_new(scope, filter).await?;
+        match &self.caught_up {
+            // The search took longer than fresh blocks stay: what is gone of them is searched for, and with it what is not.
+            Some((began, _)) if news.gap => {
+                news.records.retain(|record| record.cursor() <= *began);
+                (news.gap, news.more, news.catching_up) = (false, true, true);
+                self.wanted = self.caught_up.take();
             }
-            None => {
-                let mut news = self.next_new(scope, filter).await?;
-                if let (Some((began, stored)), true) = (self.caught_up.take(), news.gap) {
-                    // The search took longer than fresh blocks stay: what is gone of them is searched for too.
-                    news.records.iter().for_each(|record| {
-                        self.ahead.insert(record.cursor());
-                    });
-                    self.catch_up(began, stored).await?;
-                    (news.gap, news.more, news.catching_up) = (false, true, true);
-                } else if !news.more {
-                    self.ahead.clear();
-                }
-                Ok(news)
+            Some(_) if news.more => self.ahead.extend(news.records.iter().map(OwnedRecord::cursor)),
+            _ if news.more => {}
+            _ => {
+                self.ahead.clear();
+                self.caught_up = None;
             }
         }
+        Ok(news)
     }
 
-    async fn next_stored(
-        &mut self,
-        scope: &Scope,
-        filter: &Filter,
-        catch_up: &mut CatchUp,
-    ) -> Result<News, StoreError> {
-        let page =
-            Page { limit: PAGE_RECORDS, after: Some(catch_up.after), direction: Direction::OldestFirst };
-        let found = search(&self.store, scope, filter, TimeRange::default(), page, PAGE_BUDGET_MS).await?;
+    /// What a page of the search brings.
+    fn stored(&mut self, found: Found) -> News {
         self.origins.extend(found.origins);
+        let Some(mut catch_up) = self.catch_up.take() else { return News::default() };
         let mut records = Vec::with_capacity(found.records.len());
         for record in found.records {
             let was_shown = catch_up.shown.has(record.id) || self.ahead.contains(&record.cursor());
@@ -183,10 +174,14 @@ impl Follow {
             records.push(record);
         }
         let catching_up = found.cursor.is_some();
-        if let Some(cursor) = found.cursor {
-            catch_up.after = cursor;
+        match found.cursor {
+            Some(cursor) => {
+                catch_up.after = cursor;
+                self.catch_up = Some(catch_up);
+            }
+            None => self.caught_up = Some((catch_up.began, catch_up.stored)),
         }
-        Ok(News { records, gap: false, more: true, catching_up })
+        News { records, gap: false, more: true, catching_up }
     }
 
     async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {

@@ -30,7 +30,7 @@ fn each_mistake_is_one_line_with_its_exit_code() -> Result<()> {
         (
             &["standalone", "app.log", "--resources", "kind"],
             2,
-            "must be LogRetentionPolicy or LogLevelConfig",
+            "must be LogRetentionPolicy, LogLevelConfig or ClusterLogLevelConfig",
         ),
         (&["standalone", "app.log", "--resources", "yaml"], 2, "yaml/policy.yaml: document 1"),
         (&["standalone", "app.log", "--resources", "level"], 2, "QUIET"),
