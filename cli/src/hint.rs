@@ -22,17 +22,17 @@ pub async fn of_empty(store: &Store, scope: &Scope, filter: &Filter, range: Time
         let value = quoted(asked);
         let shown = escape::one_line(asked);
         let in_lines: Vec<String> = KEYS.iter().map(|key| format!("{key}:{value}")).collect();
-        if let Some((key, service)) = first(store, scope, range, &in_lines).await {
-            let service = escape::one_line(&service);
-            hints.push(format!(
-                "lines say {key}, and the cluster calls their service {service:?}: search {key}"
-            ));
-        } else if let Some((_, service)) = first(store, scope, range, &[format!("service:{value}")]).await
+        if let Some((_, service)) = first(store, scope, range, &[format!("service:{value}")]).await
             && service != asked
         {
             hints.push(format!(
                 "the service is spelled {:?}: search service:{shown}",
                 escape::one_line(&service)
+            ));
+        } else if let Some((key, service)) = first(store, scope, range, &in_lines).await {
+            let service = escape::one_line(&service);
+            hints.push(format!(
+                "lines say {key}, and the cluster calls their service {service:?}: search {key}"
             ));
         }
     }

@@ -18,7 +18,7 @@ fn a_lines_own_service_is_found_and_an_empty_answer_says_where_it_is() -> Result
 
     let found = folder.json(&["query", "-o", "json", "service:payments"])?;
     ensure!(found.len() == 1 && found[0]["service"] == "payments", "{found:?}");
-    ensure!(folder.json(&["query", "-o", "json", "service:app"])?.is_empty(), "it has another service");
+    ensure!(folder.json(&["query", "-o", "json", "service:app paid"])?.is_empty(), "it has another service");
     let found = folder.json(&["query", "-o", "json", "service=checkout"])?;
     ensure!(found.len() == 1 && found[0]["data"]["service"] == "billing", "{found:?}");
 
