@@ -409,6 +409,8 @@ impl Run {
         let file = &mut self.files[index];
         file.ends = resume.ends;
         file.acked_ends = resume.ends;
+        // How far the key before goes is decided once: it is on the disk before anything is sent.
+        ship.wait_for_checkpoint |= resume.key_before.as_ref().is_some_and(|before| before.until == u64::MAX);
         file.key_before = resume.key_before.map(|before| {
             // (How long it is unpacked nobody knows yet.)
             before.decided(resume.position, if entry.gzip { u64::MAX } else { stat.size })
