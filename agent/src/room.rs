@@ -8,7 +8,7 @@ use cordwood_core::identity::Io;
 use cordwood_core::pipeline::Pipeline;
 
 use crate::reader::Reader;
-use crate::round::{End, Turn};
+use crate::round::{Outcome, Turn};
 use crate::run::{Clock, Settings};
 
 /// Bytes that a run is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
@@ -143,15 +143,15 @@ impl Reader {
     /// first is read on. It has one turn for this in each round, as everybody has one. An end that does not come is not
     /// waited for.
     pub(crate) fn read_on_unfinished(&mut self, clock: Clock) -> Turn {
-        let mut turn = Turn { end: End::AtEnd, took: false };
+        let mut turn = Turn { end: Outcome::AtEnd, took: false };
         for id in self.unfinished.oldest_first() {
             if !self.is_crowded() {
                 return turn;
             }
             turn = self.take_turn(id, clock);
             match turn.end {
-                End::More | End::NoRoom => return turn,
-                End::AtEnd | End::Waits | End::Failed => {}
+                Outcome::More | Outcome::NoRoom => return turn,
+                Outcome::AtEnd | Outcome::Waits | Outcome::Failed => {}
             }
             let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.last_data_ms);
             if idle_ms > UNFINISHED_MS {
@@ -164,10 +164,10 @@ impl Reader {
     /// A turn in the crowded room: a few lines, of whoever has no long record begun. (Those are read on one after the other.)
     pub(crate) fn take_crowded_turn(&mut self, id: u64, clock: Clock) -> Turn {
         if self.unfinished.of(id) >= self.crowded_turn_bytes() {
-            return Turn { end: End::Waits, took: false };
+            return Turn { end: Outcome::Waits, took: false };
         }
         if self.is_overcrowded() {
-            return Turn { end: End::NoRoom, took: false };
+            return Turn { end: Outcome::NoRoom, took: false };
         }
         self.read_chunks(id, 1, self.crowded_turn_bytes(), clock)
     }

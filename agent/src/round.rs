@@ -14,7 +14,7 @@ const READ_ON: u64 = 0;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Outcome {
     /// There is more to read.
     More,
     AtEnd,
@@ -27,7 +27,7 @@ pub(crate) enum End {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
-    pub end: End,
+    pub end: Outcome,
     /// Something was read: whoever found no room after that has had its turn.
     pub took: bool,
 }
@@ -39,7 +39,7 @@ impl Reader {
     }
 
     pub(crate) fn read_chunks(&mut self, id: u64, chunks: usize, chunk_bytes: usize, clock: Clock) -> Turn {
-        let mut turn = Turn { end: End::AtEnd, took: false };
+        let mut turn = Turn { end: Outcome::AtEnd, took: false };
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.context.is_some()) else {
             return turn;
         };
@@ -50,7 +50,7 @@ impl Reader {
         for _ in 0..chunks {
             let held_bytes = self.ship.held_bytes() + self.unfinished.bytes();
             if paused || self.ship.is_stalled() || held_bytes >= self.config.read.memory_bytes_max {
-                return Turn { end: End::NoRoom, ..turn };
+                return Turn { end: Outcome::NoRoom, ..turn };
             }
             let read_before = run.bytes_read;
             let step = run.step(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock);
@@ -62,12 +62,12 @@ impl Reader {
                 Err(error) => {
                     self.tally.file_errors += 1;
                     tracing::warn!(run = run.key, %error, "read log file");
-                    return Turn { end: End::Failed, ..turn };
+                    return Turn { end: Outcome::Failed, ..turn };
                 }
             }
             self.ship.send(&mut self.tally);
         }
-        Turn { end: End::More, ..turn }
+        Turn { end: Outcome::More, ..turn }
     }
 
     /// Who has a turn in this round, from where the last one ended.
@@ -89,8 +89,8 @@ impl Reader {
         let (mut more, mut blocked_at, mut cut_short) = (false, None, false);
         for id in self.order() {
             let turn = if id == READ_ON { self.read_on_unfinished(clock) } else { self.turn_of(id, clock) };
-            more |= turn.end == End::More;
-            if turn.end == End::NoRoom && blocked_at.is_none() {
+            more |= turn.end == Outcome::More;
+            if turn.end == Outcome::NoRoom && blocked_at.is_none() {
                 // Whoever found no room at all is the first to have some; whoever had some is the last.
                 blocked_at = Some(if turn.took { id + 1 } else { id });
             }
@@ -116,7 +116,7 @@ impl Reader {
 
     /// One run's turn, and what is due of it.
     fn turn_of(&mut self, id: u64, clock: Clock) -> Turn {
-        let nothing = Turn { end: End::Waits, took: false };
+        let nothing = Turn { end: Outcome::Waits, took: false };
         let settings = Settings::new(&self.config, &self.ship);
         let Some(run) = self.runs.get_mut(&id) else {
             self.active.remove(&id);
@@ -136,7 +136,7 @@ impl Reader {
         let turn =
             if self.is_crowded() { self.take_crowded_turn(id, clock) } else { self.take_turn(id, clock) };
         // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
-        let Some(run) = self.runs.get_mut(&id).filter(|_| turn.end == End::AtEnd) else { return turn };
+        let Some(run) = self.runs.get_mut(&id).filter(|_| turn.end == Outcome::AtEnd) else { return turn };
         if clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
             self.active.remove(&id);
             if let Some(file) = run.resting_handle() {
