@@ -1,20 +1,24 @@
 //! Holes in Kafka's offsets: messages that Kafka has, or had, and that did not arrive. librdkafka passes over a set of messages whose
 //! checksum is wrong, and goes on behind it.
 //!
-//! Decides when to ask again: once for each place. What is missing the second time is not to be had; the intake sees the jump and
-//! records it as a loss. A topic partition of which nothing can be unpacked is given up after some tries, alone.
+//! Decides when to ask again: once for each place, until the position has passed it. What is missing the second time is not to be
+//! had; the intake sees the jump and records it as a loss. A topic partition of which nothing can be unpacked is given up after some
+//! tries, alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Answers of Kafka in a row that could not be read while nothing of a topic partition arrived.
 const TRIES_MAX: u32 = 20;
+/// Places of one topic partition that were asked for since its position last moved over them. Above it holes pass unasked, and are
+/// recorded: each of them costs a reading from the position on.
+const ASKED_MAX: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// The next Kafka offset of each topic partition; none before the first message of one that begins at its beginning.
     expected: HashMap<u32, u64>,
-    /// Where it was asked again.
-    asked: HashMap<u32, u64>,
+    /// Where it was asked again. Several of one topic partition: reading begins before all of them.
+    asked: HashMap<u32, BTreeSet<u64>>,
     /// Answers that could not be read since the last message of each.
     tries: HashMap<u32, u32>,
 }
@@ -26,7 +30,11 @@ impl Gaps {
         self.tries.clear();
     }
 
+    /// Reading begins here; what lies before does not come again.
     pub fn begin(&mut self, topic_partition: u32, kafka_offset: u64) {
+        if let Some(asked) = self.asked.get_mut(&topic_partition) {
+            *asked = asked.split_off(&kafka_offset);
+        }
         self.expected.insert(topic_partition, kafka_offset);
     }
 
@@ -54,7 +62,8 @@ impl Gaps {
     }
 
     fn ask(&mut self, topic_partition: u32, kafka_offset: u64) -> bool {
-        self.asked.insert(topic_partition, kafka_offset) != Some(kafka_offset)
+        let asked = self.asked.entry(topic_partition).or_default();
+        asked.len() < ASKED_MAX && asked.insert(kafka_offset)
     }
 
     /// An answer could not be read (a checksum, a compression): of which topic partition is not said. `lags` names those of which
@@ -93,6 +102,58 @@ mod tests {
         // A topic partition that begins where Kafka begins.
         assert!(!gaps.is_hole_before(2, 500));
         assert!(gaps.is_hole_before(2, 502));
+    }
+
+    /// How often Kafka is read from the position on until a reading comes to its end. `arrives`: the offsets of each reading, the last
+    /// one for all that follow. The position stays, as it does while nothing of a reading is stored.
+    fn readings(position: u64, arrives: &[Vec<u64>]) -> Option<usize> {
+        let mut gaps = Gaps::default();
+        'again: for reading in 0..5_000 {
+            gaps.forget();
+            gaps.begin(1, position);
+            for offset in &arrives[reading.min(arrives.len() - 1)] {
+                if gaps.is_hole_before(1, *offset) {
+                    continue 'again;
+                }
+            }
+            return Some(reading + 1);
+        }
+        None
+    }
+
+    #[test]
+    fn holes_close_together_are_passed_after_one_more_reading_each() {
+        let every_second: Vec<u64> = (0..3_000).map(|n| 12 + 2 * n).collect();
+        for (name, arrives, wanted) in [
+            ("none", vec![vec![11, 12, 13]], 1),
+            ("one", vec![vec![14, 15]], 2),
+            ("two", vec![vec![14, 15, 17]], 3),
+            ("two, side by side but for one message", vec![vec![12, 14]], 3),
+            ("three", vec![vec![11, 13, 14, 16, 20]], 4),
+            ("the second one came the second time", vec![vec![14, 15, 17], vec![14, 15, 16, 17]], 2),
+            (
+                "the first one goes on the way, then the second one",
+                vec![vec![12, 13], vec![11, 13], vec![11, 12, 13]],
+                3,
+            ),
+            ("a control record after each message", vec![every_second], ASKED_MAX + 1),
+        ] {
+            assert_eq!(readings(11, &arrives), Some(wanted), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_place_behind_the_position_is_not_kept() {
+        let mut gaps = Gaps::default();
+        gaps.begin(1, 0);
+        for offset in (1..).step_by(2).take(3 * ASKED_MAX) {
+            assert!(gaps.is_hole_before(1, offset), "{offset}: the position moves, so there is room");
+            gaps.forget();
+            gaps.begin(1, offset - 1);
+            assert!(!gaps.is_hole_before(1, offset));
+            gaps.begin(1, offset + 1);
+            assert!(gaps.asked[&1].is_empty());
+        }
     }
 
     #[test]
