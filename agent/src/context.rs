@@ -300,7 +300,15 @@ mod tests {
             let (namespace, pod, origin) = (namespace.to_owned(), pod.to_owned(), origin.cloned());
             let (files, generations) = (Vec::new(), Vec::new());
             let key = key.to_owned();
-            Source::of_checkpoint(&RunCheckpoint { key, origin, namespace, pod, files, generations })
+            Source::of_checkpoint(&RunCheckpoint {
+                key,
+                origin,
+                namespace,
+                pod,
+                files,
+                generations,
+                since_ns: None,
+            })
         };
         assert_eq!(of(&source.key(), Some(&origin), "", ""), Some(source.clone()), "version 1");
         assert_eq!(of(&source.key(), None, "shop", "p"), Some(source.clone()), "nobody said whose it is");

@@ -2,6 +2,7 @@
 //! Docker keeps the logs of containers elsewhere and puts links to them: such a link is followed where that folder is named,
 //! into it and nowhere else.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cordwood_core::log_names::older_suffix;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, ResolveFlags};
 use rustix::io::Errno;
 
@@ -192,9 +194,13 @@ impl Look {
         self.names.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Names among which are all files of the one that is called `live`: older ones begin as it does.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|(other, _)| other.as_str().cmp(name)).is_ok()
+    }
+
+    /// The name `live` and those of its older files.
     pub fn names_like(&self, live: &str) -> impl Iterator<Item = &str> {
-        self.like(live).iter().map(|(name, _)| name.as_str())
+        self.like(live).map(|(name, _)| name.as_str())
     }
 
     /// Another one when any of these names stands for another file.
@@ -208,11 +214,33 @@ impl Look {
         hash.digest()
     }
 
-    fn like(&self, live: &str) -> &[(String, u64)] {
+    fn like(&self, live: &str) -> impl Iterator<Item = &(String, u64)> {
+        // All of them begin as the live one does before its extension: a date may stand there.
         let stem = live.rsplit_once('.').map_or(live, |(stem, _)| stem);
         let from = self.names.partition_point(|(name, _)| name.as_str() < stem);
-        let rest = &self.names[from..];
-        &rest[..rest.partition_point(|(name, _)| name.starts_with(stem))]
+        let rest = self.names[from..].iter().take_while(move |(name, _)| name.starts_with(stem));
+        rest.filter(move |(name, _)| name == live || older_suffix(live, name).is_some())
+    }
+}
+
+/// The looks at a folder of which all of its runs speak.
+pub struct Looks<'a> {
+    pub first: &'a Look,
+    second: OnceCell<Look>,
+}
+
+impl<'a> Looks<'a> {
+    pub fn new(first: &'a Look) -> Looks<'a> {
+        Looks { first, second: OnceCell::new() }
+    }
+
+    /// Made when somebody asks for it: what differs from the first moved meanwhile.
+    pub fn second(&self, folder: &Folder) -> io::Result<&Look> {
+        if let Some(second) = self.second.get() {
+            return Ok(second);
+        }
+        let second = folder.look()?;
+        Ok(self.second.get_or_init(|| second))
     }
 }
 
@@ -300,7 +328,10 @@ mod tests {
     #[test]
     fn a_look_gives_each_file_its_own_names() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["app.log", "app.log.1", "app-20251230.log", "ap.log", "b.log", "b.log.1.gz", "c"] {
+        let others = ["ap.log", "app.log.offset", "app-1.log", "b.logs"];
+        for name in
+            ["app.log", "app.log.1", "app-20251230.log", "b.log", "b.log.1.gz", "c"].iter().chain(&others)
+        {
             std::fs::write(folder.path().join(name), "line\n").unwrap();
         }
         let root = Folder::open_root(folder.path()).unwrap();
@@ -309,6 +340,7 @@ mod tests {
         assert_eq!(like("app.log"), ["app-20251230.log", "app.log", "app.log.1"]);
         assert_eq!(like("b.log"), ["b.log", "b.log.1.gz"]);
         assert_eq!(like("c"), ["c"]);
+        assert!(look.has("c") && !look.has("ca"));
         assert_eq!(like("d.log"), [""; 0]);
         std::fs::write(folder.path().join("b.log.2"), "line\n").unwrap();
         let later = root.look().unwrap();

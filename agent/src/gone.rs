@@ -6,9 +6,10 @@ use std::io;
 use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::identity::FileId;
+use cordwood_core::log_names::older_suffix;
 
 use crate::folder::Stat;
-use crate::rotation::{Entry, rotated_suffix};
+use crate::rotation::Entry;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile};
@@ -73,8 +74,8 @@ impl Run {
                 || known().any(|file| !is_here((file.dev, file.ino)))
                 || self.files.iter().any(|file| !is_here((file.dev, file.ino)));
         }
-        let suffix = rotated_suffix(&self.live_name, &entry.name);
-        let same = |name: &str| rotated_suffix(&self.live_name, name) == suffix;
+        let suffix = older_suffix(&self.live_name, &entry.name);
+        let same = |name: &str| older_suffix(&self.live_name, name) == suffix;
         known().any(|file| same(&file.name)) || self.files.iter().any(|file| same(&file.name))
     }
 

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use cordwood_core::checkpoint::RunCheckpoint;
 use cordwood_core::identity::FileId;
+use cordwood_core::log_names::older_suffix;
 
 use crate::context::{Source, pod_folder};
 use crate::discover::FolderKey;
 use crate::folder::Folder;
 use crate::reader::Reader;
-use crate::rotation::rotated_suffix;
 use crate::run::{Clock, Settings};
 
 /// Paths whose files are all gone, and of which it is remembered what they began with.
@@ -32,7 +32,7 @@ impl Place {
     fn of(names: io::Result<Vec<String>>, live: &str) -> Place {
         match names {
             Ok(names) => {
-                let has = names.iter().any(|name| name == live || rotated_suffix(live, name).is_some());
+                let has = names.iter().any(|name| name == live || older_suffix(live, name).is_some());
                 if has { Place::Unknown } else { Place::Gone }
             }
             Err(error) => match error.kind() {
@@ -102,7 +102,7 @@ impl Reader {
     }
 
     pub fn remember_gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
-        if !generations.is_empty() {
+        if !generations.is_empty() && key.starts_with("file:") {
             let (namespace, pod) = (String::new(), String::new());
             self.gone.push_back(RunCheckpoint {
                 key,
@@ -111,6 +111,7 @@ impl Reader {
                 pod,
                 files: Vec::new(),
                 generations,
+                since_ns: None,
             });
             self.gone.drain(..self.gone.len().saturating_sub(GONE_PATHS_MAX));
         }

@@ -142,6 +142,7 @@ impl Run {
             pod: pod.to_owned(),
             files,
             generations: self.generations.clone(),
+            since_ns: self.since_ns,
         }
     }
 

@@ -2,7 +2,7 @@
 //! Promises: it sleeps when there is nothing to do and stops reading when nothing is taken; memory has a bound; every
 //! file gets its turn.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,12 +16,11 @@ use tokio::sync::watch;
 
 use crate::checkpoint::Writer;
 use crate::config::Config;
-use crate::context::{Asked, ContextSource, Lookup, Source, parse_pod_folder};
+use crate::context::{Asked, ContextSource, Lookup, Source};
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
-use crate::folder::Folder;
+use crate::folder::{Folder, Looks};
 use crate::room::Unfinished;
-use crate::rotation::Looks;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
 use crate::telemetry::{Tally, Telemetry};
@@ -186,7 +185,8 @@ impl Reader {
             Err(error) => return self.look_again(key, &error),
         };
         let (names, looks) = (look.names(), Looks::new(&look));
-        let sources = self.sources(key, &names);
+        let sources = self.sources(key, &names, folder.as_ref());
+        let live: HashSet<String> = sources.iter().map(Source::key).collect();
         for source in self.within_bound(key, sources) {
             let id = self.run_of(source, clock);
             self.folders.entry(key.clone()).or_default().insert(id);
@@ -197,11 +197,13 @@ impl Reader {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.is_succeeded = last.is_some_and(|last| run.source.restart() < last);
             let settings = Settings::new(&self.config, &self.ship);
+            // (What another file stands for now is an older file of that one: it is only read to its end.)
+            let is_older = run.source.is_plain() && look.has(&run.live_name) && !live.contains(&run.key);
             let mark = look.mark_of(&run.live_name);
-            if run.is_as_marked(mark) && folder.is_some() {
+            if folder.is_some() && !is_older && run.is_as_marked(mark) {
                 continue;
             }
-            let looked_at = folder.as_ref().map(|folder| (folder, &looks));
+            let looked_at = folder.as_ref().filter(|_| !is_older).map(|folder| (folder, &looks));
             let refreshed = run.refresh(looked_at, &settings, &mut self.ship, &mut self.tally, clock);
             let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
@@ -225,50 +227,6 @@ impl Reader {
         self.again.insert(key.clone());
     }
 
-    /// The runs that a folder's names belong to.
-    fn sources(&self, key: &FolderKey, names: &[String]) -> Vec<Source> {
-        match key {
-            FolderKey::Container { pod_folder, container } => {
-                let Some((namespace, pod, uid)) = parse_pod_folder(pod_folder) else { return Vec::new() };
-                let restarts: BTreeSet<u32> = names
-                    .iter()
-                    .filter_map(|name| {
-                        let (number, rest) = name.split_once('.')?;
-                        (rest == "log" || rest.starts_with("log.")).then(|| number.parse().ok())?
-                    })
-                    .collect();
-                let source = |restart| Source::Container {
-                    namespace: namespace.to_owned(),
-                    pod: pod.to_owned(),
-                    uid: uid.to_owned(),
-                    container: container.clone(),
-                    restart,
-                };
-                restarts.into_iter().map(source).collect()
-            }
-            FolderKey::Plain(index) => {
-                let pattern = &self.discover.patterns[*index];
-                let earlier = &self.discover.patterns[..*index];
-                let path = |name: &str| format!("{}/{name}", pattern.folder.display()).replace("//", "/");
-                // (A folder `x` beside `x.log` is nobody's live file.)
-                let is_older = |name: &str| {
-                    names.iter().any(|live| {
-                        crate::rotation::rotated_suffix(live, name).is_some()
-                            && pattern.matcher.is_match(path(live))
-                    })
-                };
-                let mut paths: Vec<String> = names
-                    .iter()
-                    .filter(|name| pattern.matcher.is_match(path(name)) && !is_older(name))
-                    .filter(|name| !earlier.iter().any(|other| other.matcher.is_match(path(name))))
-                    .map(|name| path(name))
-                    .collect();
-                paths.sort();
-                paths.into_iter().map(|path| Source::File { path, input: pattern.input }).collect()
-            }
-        }
-    }
-
     pub fn run_of(&mut self, source: Source, clock: Clock) -> u64 {
         let key = source.key();
         if let Some(id) = self.by_key.get(&key).copied() {
@@ -290,6 +248,7 @@ impl Reader {
             run.remembered = resume.origin;
             run.resume = resume.files;
             run.generations = resume.generations;
+            run.since_ns = resume.since_ns;
         }
         self.runs.insert(id, run);
         self.by_key.insert(key, id);

@@ -4,23 +4,27 @@
 //! Promises: what is still on disk is read once, whatever happened to its name while we were away, because a file is known
 //! by its inode while we hold it and by its first line always. What is gone unread becomes a loss.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 
 use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::identity::FileId;
+use cordwood_core::log_names::{has_date_inside, older_suffix};
 
-use crate::folder::{Folder, Look, Stat};
+use crate::folder::{Folder, Look, Looks, Stat};
 use crate::gone::is_broken;
 use crate::run::{Clock, Run, Settings};
+use crate::same_file::{Appeared, Same};
 use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
 use crate::telemetry::Tally;
 
 /// First lines that are remembered of a path: of files that begin with a header it is one, else one per file.
 const GENERATIONS_MAX: usize = 256;
+
+/// Finished files of a path that are remembered though they are gone.
+const DONE_MAX: usize = 32;
 
 /// What an inode was seen to hold.
 #[derive(Clone, Copy, Debug)]
@@ -48,35 +52,6 @@ impl PartialEq for Entry {
 impl Entry {
     pub fn inode(&self) -> (u64, u64) {
         (self.stat.dev, self.stat.ino)
-    }
-}
-
-/// Whether `name` is an older file of the run whose live file is `live`, and what it is sorted by (older first).
-/// `.tmp` is a copy that the kubelet is still packing.
-pub fn rotated_suffix<'a>(live: &str, name: &'a str) -> Option<&'a str> {
-    let rest = name.strip_prefix(live)?;
-    let suffix = rest.strip_prefix('.').or_else(|| rest.strip_prefix('-'))?;
-    (!suffix.is_empty() && !suffix.ends_with(".tmp")).then(|| suffix.strip_suffix(".gz").unwrap_or(suffix))
-}
-
-/// The looks at a folder of which all of its runs speak.
-pub struct Looks<'a> {
-    pub first: &'a Look,
-    second: OnceCell<Look>,
-}
-
-impl<'a> Looks<'a> {
-    pub fn new(first: &'a Look) -> Looks<'a> {
-        Looks { first, second: OnceCell::new() }
-    }
-
-    /// Made when somebody asks for it: what differs from the first moved meanwhile.
-    fn second(&self, folder: &Folder) -> io::Result<&Look> {
-        if let Some(second) = self.second.get() {
-            return Ok(second);
-        }
-        let second = folder.look()?;
-        Ok(self.second.get_or_init(|| second))
     }
 }
 
@@ -144,7 +119,7 @@ impl Run {
                 known.insert(inode, *before);
                 continue;
             }
-            match self.appear(folder, entry, after_ours, settings, ship, tally, clock) {
+            match self.appear(folder, entry, settings, ship, tally, clock) {
                 Ok(Some(id)) => {
                     after_ours |= self.has(id);
                     let Stat { size, mtime_ns, .. } = entry.stat;
@@ -180,8 +155,15 @@ impl Run {
             complete = all && now.len() == entries.len() && now.iter().all(|entry| entries.contains(entry));
         }
         if complete {
+            let is_plain = self.source.is_plain();
             let on_disk: Vec<FileId> = self.known.values().map(|known| known.id).collect();
-            self.done.retain(|done| on_disk.contains(&done.file));
+            let over = self.done.len().saturating_sub(DONE_MAX);
+            let mut place = 0;
+            self.done.retain(|done| {
+                place += 1;
+                // (A packed copy may come a while after its file has gone.)
+                on_disk.contains(&done.file) || (is_plain && place > over)
+            });
             self.missing(settings, ship, tally, clock);
         }
         self.supersede(clock);
@@ -193,9 +175,6 @@ impl Run {
         let (mut entries, mut complete) = (Vec::new(), true);
         for name in look.names_like(&self.live_name) {
             let live = name == self.live_name;
-            if !live && rotated_suffix(&self.live_name, name).is_none() {
-                continue;
-            }
             let Ok(stat) = folder.stat(name) else {
                 complete = false;
                 continue;
@@ -218,16 +197,18 @@ impl Run {
                 if by_time_of_writing {
                     a.stat.mtime_ns.cmp(&b.stat.mtime_ns)
                 } else {
-                    rotated_suffix(&self.live_name, &a.name).cmp(&rotated_suffix(&self.live_name, &b.name))
+                    older_suffix(&self.live_name, &a.name).cmp(&older_suffix(&self.live_name, &b.name))
                 }
             })
         });
         if by_time_of_writing {
-            // Of other programs' files only those count that we began to read: nobody asked for the older ones. What we
-            // began and do not find by its inode may have been copied or packed while we were away.
+            // Of other programs' files only those count that are younger than what was there when we began: nobody asked for
+            // the older ones. What we began and do not find by its inode may have been copied or packed while we were away.
+            let since_ns = self.since_of(&entries);
+            self.since_ns = Some(since_ns);
             let away = self.resume.iter().any(|file| !file.done);
-            let first = entries.iter().position(|entry| entry.live || away || self.is_ours(entry));
-            entries.drain(..first.unwrap_or(entries.len()));
+            entries
+                .retain(|entry| entry.live || away || entry.stat.mtime_ns > since_ns || self.is_ours(entry));
         }
         (entries, complete)
     }
@@ -242,7 +223,6 @@ impl Run {
         &mut self,
         folder: &Folder,
         entry: &Entry,
-        after_ours: bool,
         settings: &Settings<'_>,
         ship: &mut Shipper,
         tally: &mut Tally,
@@ -257,9 +237,15 @@ impl Run {
         let waits = |handle: &File| {
             crate::folder::stat_of(handle).is_ok_and(|other| (other.dev, other.ino) == entry.inode())
         };
-        if entry.live || self.unnamed.as_ref().is_some_and(|(_, handle)| waits(handle)) {
-            // It may be the one that waits for its first line (under the name that it had then): it is looked at anew here.
+        let waited = self.unnamed.as_ref().is_some_and(|(_, handle)| waits(handle));
+        if waited {
+            // It waits for its first line (under the name that it had then): it is looked at anew here.
             self.unnamed = None;
+        } else if entry.live
+            && let Some((name, before)) = self.unnamed.take()
+            && crate::folder::is_unlinked(&before)
+        {
+            self.end_unnamed(name, before)?;
         }
         let head = read_head(&handle, entry.gzip)?;
         let id = match FileId::of_head(&head) {
@@ -292,28 +278,46 @@ impl Run {
             self.resume_at(entry, stat, handle, grown, &head, settings, ship, tally, clock)?;
             return Ok(Some(id));
         }
-        if self.has(id) && resumed.is_none() {
-            // The first line of a container's file has a time in it: this is the file that we know, under another name. Of
-            // other files, the live one that begins as one that we know was written anew.
-            if !entry.live || !self.source.is_plain() {
-                return Ok(Some(id));
-            }
-            let id = self.unused_id(id);
-            self.begin(entry, stat, handle, id, &head);
+        if resumed.is_none() && !self.source.is_plain() && self.has(id) {
+            // The first line of a container's file has a time in it: this is the file that we know, under another name.
             return Ok(Some(id));
         }
-        if let Some(at) = resumed.or_else(|| self.resume.iter().position(|resume| resume.file == id)) {
+        let by_line = |resume: &FileCheckpoint| !self.source.is_plain() && resume.file == id;
+        let mut resumed = resumed.or_else(|| self.resume.iter().position(by_line));
+        if resumed.is_none() && self.source.is_plain() {
+            let line_bytes =
+                head.iter().position(|byte| *byte == b'\n').map_or(head.len(), |at| at + 1) as u64;
+            let appeared = Appeared { handle: &handle, entry, size: stat.size, of_line: id, line_bytes };
+            match self.find_same(&appeared) {
+                Some(Same::Resume(at)) => resumed = Some(at),
+                Some(Same::Held(id)) if !entry.live => return Ok(Some(id)),
+                Some(Same::Done(at)) if !entry.live => {
+                    if entry.gzip || stat.size <= self.done[at].size {
+                        return Ok(Some(self.done[at].file));
+                    }
+                    // A copy that has more than what was read.
+                    self.resume.push(FileCheckpoint { done: false, ..self.done.remove(at) });
+                    resumed = Some(self.resume.len() - 1);
+                }
+                // (A live file that only begins as one that is known was written anew.)
+                _ => {}
+            }
+        }
+        if let Some(at) = resumed {
             let resume = self.resume.remove(at);
             let id = resume.file;
             self.resume_at(entry, stat, handle, resume, &head, settings, ship, tally, clock)?;
             return Ok(Some(id));
         }
-        if self.source.is_plain() && !entry.live && !self.is_ours(entry) {
-            // Nobody asked for what is older than ours: it was only looked at because a part of it may have been ours. And
-            // what begins as one that we read, and is packed, is that one.
-            let is_packed = entry.gzip && self.generations.iter().any(|(line, _)| *line == id);
-            if !after_ours || is_packed {
+        if self.source.is_plain() && !entry.live {
+            // Nobody asked for what is older than ours: it was only looked at because a part of it may have been ours.
+            if !waited && self.since_ns.is_some_and(|since| entry.stat.mtime_ns <= since) {
                 return Ok(None);
+            }
+            // What begins as one that is known may be a copy that is being made.
+            let begins_as_known = self.generations.iter().any(|(line, _)| *line == id);
+            if begins_as_known && clock.wall_ns - stat.mtime_ns < settings.grace_ms * 1_000_000 {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         let id = self.unused_id(id);
@@ -332,7 +336,7 @@ impl Run {
         {
             id = id.successor();
         }
-        if self.source.is_plain() {
+        if self.source.is_plain() || id != of_line {
             // The ones that were used last stay.
             self.generations.push((of_line, id));
             let over = self.generations.len().saturating_sub(GENERATIONS_MAX);
@@ -342,7 +346,7 @@ impl Run {
     }
 
     /// Whether `id` is of a file that begins with the line of `of_line`, as [`Run::unused_id`] gave it.
-    fn is_generation(&self, of_line: FileId, id: FileId) -> bool {
+    pub fn is_generation(&self, of_line: FileId, id: FileId) -> bool {
         let Some((_, last)) = self.generations.iter().find(|(line, _)| *line == of_line) else {
             return false;
         };
@@ -355,10 +359,50 @@ impl Run {
         self.files.iter().any(|file| file.id == id) || self.done.iter().any(|done| done.file == id)
     }
 
-    /// Of other programs' files: whether we began to read it.
+    /// Of other programs' files: whether we began to read it, or to wait for its first line.
     fn is_ours(&self, entry: &Entry) -> bool {
-        self.files.iter().any(|file| (file.dev, file.ino) == entry.inode())
-            || self.resume.iter().any(|file| !file.done && (file.dev, file.ino) == entry.inode())
+        let inode = entry.inode();
+        let waits =
+            |handle: &File| crate::folder::stat_of(handle).is_ok_and(|stat| (stat.dev, stat.ino) == inode);
+        self.files.iter().any(|file| (file.dev, file.ino) == inode)
+            || self.resume.iter().chain(&self.done).any(|file| (file.dev, file.ino) == inode)
+            || self.unnamed.as_ref().is_some_and(|(_, handle)| waits(handle))
+    }
+
+    /// The time of writing up to which other programs' files are older than ours: decided at the first look. What comes after
+    /// the file that is live then is written to later than that one was.
+    fn since_of(&self, entries: &[Entry]) -> i64 {
+        if let Some(since_ns) = self.since_ns {
+            return since_ns;
+        }
+        // (A name with the date before its extension was asked for as the live one was.)
+        let is_new = self.resume.is_empty() && self.generations.is_empty();
+        let was_asked_for = |entry: &Entry| is_new && has_date_inside(&self.live_name, &entry.name);
+        let live = entries.iter().find(|entry| entry.live).map(|entry| entry.stat.mtime_ns - 1);
+        if is_new && let Some(live) = live.filter(|_| !entries.iter().any(was_asked_for)) {
+            return live;
+        }
+        let ours = entries.iter().position(|entry| entry.live || self.is_ours(entry));
+        let older = entries[..ours.unwrap_or(entries.len())].iter().filter(|entry| !was_asked_for(entry));
+        older.map(|entry| entry.stat.mtime_ns).max().unwrap_or(i64::MIN)
+    }
+
+    /// A file lost its name before its first line was whole, and another has the name now.
+    fn end_unnamed(&mut self, name: String, handle: File) -> io::Result<()> {
+        let head = read_head(&handle, false)?;
+        if head.is_empty() {
+            return Ok(());
+        }
+        let stat = crate::folder::stat_of(&handle)?;
+        let id = FileId::of_head(&head).unwrap_or_else(|| FileId::of_whole(&head));
+        if self.has(id) || self.resume.iter().any(|resume| resume.file == id) {
+            // It was packed meanwhile, and is known by its new name already.
+            return Ok(());
+        }
+        let id = self.unused_id(id);
+        let index = self.begin(&Entry { name, stat, gzip: false, live: true }, stat, handle, id, &head);
+        self.files[index].removed = true;
+        Ok(())
     }
 
     /// A file that is read from its first byte. Gives its index.
@@ -376,9 +420,9 @@ impl Run {
         tracing::debug!(run = self.key, file = entry.name, id = %file.id, "new log file");
         // Before the first that is younger; a file that was live and lost its name since is older than all that appear.
         let live_at = self.files.iter().position(|other| other.name == self.live_name && !other.removed);
-        let at = match rotated_suffix(&self.live_name, &entry.name).filter(|_| !entry.live) {
+        let at = match older_suffix(&self.live_name, &entry.name).filter(|_| !entry.live) {
             Some(suffix) if !self.source.is_plain() => self.files.iter().position(|other| {
-                let others = rotated_suffix(&self.live_name, &other.name);
+                let others = older_suffix(&self.live_name, &other.name);
                 others.is_some_and(|others| others > suffix)
             }),
             _ => None,
@@ -527,7 +571,7 @@ impl Run {
                     dev,
                     ino,
                     position: file.position,
-                    marker: 0,
+                    marker: file.marker_at(file.position),
                     ends: file.acked_ends,
                     size: file.size.max(file.position),
                     done: true,
@@ -535,28 +579,6 @@ impl Run {
                     cuts: Vec::new(),
                 });
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_older_files() {
-        let cases = [
-            ("0.log.20261121-022431", Some("20261121-022431")),
-            ("0.log.20261121-022431.gz", Some("20261121-022431")),
-            ("0.log.20261121-022431.tmp", None),
-            ("0.log.20261121-022431.gz.tmp", None),
-            ("0.log", None),
-            ("10.log", None),
-            ("1.log.20261121-022431", None),
-            ("0.log.", None),
-        ];
-        for (name, expected) in cases {
-            assert_eq!(rotated_suffix("0.log", name), expected, "{name}");
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct Run {
     pub generations: Vec<(FileId, FileId)>,
     /// What its names stood for when all of them had been looked at.
     pub mark: Option<u64>,
+    /// Other programs' files that were written to later than this are ours to read.
+    pub since_ns: Option<i64>,
     /// It was said that its live file is a link.
     pub told_link: bool,
     /// A live file whose first line is not whole yet.
@@ -121,6 +123,7 @@ impl Run {
             resume: Vec::new(),
             generations: Vec::new(),
             mark: None,
+            since_ns: None,
             told_link: false,
             unnamed: None,
             next_seq: 0,

@@ -297,6 +297,11 @@ impl LogFile {
         }
     }
 
+    /// Of the last bytes before the position, as they were when they were read.
+    pub fn last_marker(&self) -> u64 {
+        xxh3_64(&self.marker)
+    }
+
     /// The file as the system sees it now.
     pub fn stat(&self) -> io::Result<Stat> {
         match &self.bytes {
@@ -336,7 +341,7 @@ pub fn gzip_reader(file: File) -> GzipReader {
     MultiGzDecoder::new(io::BufReader::with_capacity(64 << 10, file))
 }
 
-fn marker_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
+pub fn marker_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
     let len = position.min(MARKER_BYTES as u64);
     let mut marker = vec![0; usize::try_from(len).unwrap_or(MARKER_BYTES)];
     let got = read_once_at(file, &mut marker, position - len)?;

@@ -8,6 +8,8 @@ mod fairness;
 mod limits;
 #[path = "files/losses.rs"]
 mod losses;
+#[path = "files/names.rs"]
+mod names;
 #[path = "files/nodes.rs"]
 mod nodes;
 #[path = "files/plain.rs"]

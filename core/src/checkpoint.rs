@@ -73,6 +73,9 @@ pub struct RunCheckpoint {
     /// Of files that began with the same line, one after the other: the id of that line, the id of the last such file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<(FileId, FileId)>,
+    /// Of a plain path: older files that were last written to later than this are to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ns: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +235,7 @@ mod tests {
                     cuts: vec![Cut { at: position, what: CutOf::Record(Io::Stderr) }],
                 }],
                 generations: vec![(FileId(1), FileId(2))],
+                since_ns: Some(5),
             }],
         }
     }

@@ -89,6 +89,7 @@ async fn a_pod_of_which_nobody_said_whose_it_is_is_a_loss_of_nobody() {
         pod: "web-1".to_owned(),
         files: vec![file],
         generations: Vec::new(),
+        since_ns: None,
     };
     fs::create_dir_all(folder.path().join("state")).unwrap();
     fs::create_dir_all(folder.path().join("pods")).unwrap();

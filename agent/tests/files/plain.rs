@@ -10,67 +10,67 @@ use crate::support::{Agent, Limits, Store, wait_until};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A folder, a store, and what was written so far.
-struct Scene {
-    folder: tempfile::TempDir,
-    store: Store,
-    written: Vec<String>,
+pub struct Scene {
+    pub folder: tempfile::TempDir,
+    pub store: Store,
+    pub written: Vec<String>,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub fn new() -> Scene {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         Scene { folder, store: Store::new(1), written: Vec::new() }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join("logs").join(name)
     }
 
     /// Appends lines; none may be in the store twice, so each has a number.
-    fn write(&mut self, name: &str, count: usize) {
+    pub fn write(&mut self, name: &str, count: usize) {
         let lines: Vec<String> = (0..count).map(|n| format!("line {}", self.written.len() + n)).collect();
         self.put(name, &lines);
     }
 
-    fn put(&mut self, name: &str, lines: &[String]) {
+    pub fn put(&mut self, name: &str, lines: &[String]) {
         let mut text = lines.join("\n");
         text.push('\n');
         append(&self.path(name), text.as_bytes());
         self.written.extend_from_slice(lines);
     }
 
-    fn agent(&self) -> Agent {
+    pub fn agent(&self) -> Agent {
         Agent::start_plain(self.folder.path(), &self.store)
     }
 
-    async fn all_stored(&self, ctx: &str) {
+    pub async fn all_stored(&self, ctx: &str) {
         let all = self.written.len();
         let done = wait_until(PATIENCE, || self.store.count() >= all).await;
         assert!(done, "{ctx}: {} of {all}", self.store.count());
     }
 
-    fn compare(&self, ctx: &str) {
+    pub fn compare(&self, ctx: &str) {
         let written: Vec<(usize, String)> = self.written.iter().map(|line| (0, line.clone())).collect();
         self.store.compare(&written, ctx);
         assert_eq!(self.store.losses(), Vec::<String>::new(), "{ctx}");
     }
 }
 
-fn append(path: &Path, bytes: &[u8]) {
+pub fn append(path: &Path, bytes: &[u8]) {
     use std::io::Write;
     let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(bytes).unwrap();
 }
 
 /// A rotated file that nobody asked for.
-fn leave_an_old_one(path: &Path) {
+pub fn leave_an_old_one(path: &Path) {
     append(path, b"from long ago\n");
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
 }
 
-fn pack(from: &Path, to: &Path) {
+pub fn pack(from: &Path, to: &Path) {
     let mut packer =
         flate2::write::GzEncoder::new(fs::File::create(to).unwrap(), flate2::Compression::fast());
     std::io::copy(&mut fs::File::open(from).unwrap(), &mut packer).unwrap();
