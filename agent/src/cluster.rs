@@ -3,6 +3,7 @@
 //! Promises: a pod is matched by its UID, and its namespace by its own (see [`crate::binding`]); while the API is away what
 //! was known stays.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::{Notify, SetOnce};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::binding::{Found, Index, NamespaceFacts, PodFacts, Question, folder_of};
@@ -28,6 +30,8 @@ const NAMESPACES_FIRST: Duration = Duration::from_secs(5);
 /// Between two tries of a question that the API did not answer.
 const ASK_AGAIN_MIN: Duration = Duration::from_millis(500);
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// A question that the API did not answer within this time is given up and asked again later.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 pub struct Cluster {
     pub known: Static,
@@ -221,60 +225,71 @@ impl Cluster {
     /// Asks the API which namespaces the pods lie in that were not seen before, until `shutdown`. What is not answered is
     /// asked again.
     pub async fn ask_owners(self: Arc<Self>, client: Client, health: Health, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.ask_each(&client, &health, ANSWER_MAX)).await;
+    }
+
+    /// A question that is not answered waits for its next turn; the others are asked meanwhile.
+    async fn ask_each(&self, client: &Client, health: &Health, answer_max: Duration) {
         let mut pauses = Pauses::new(ASK_AGAIN_MIN, ASK_AGAIN_MAX);
-        let mut failed = false;
+        let mut failed: BTreeSet<Question> = BTreeSet::new();
+        let mut again_at = Instant::now();
+        let mut is_told = false;
         loop {
-            let questions = self.index().questions();
+            let mut questions = self.index().questions();
+            questions.retain(|question| !failed.contains(question));
             if questions.is_empty() {
-                if shutdown.run_until_cancelled(self.to_ask.notified()).await.is_none() {
-                    return;
+                if failed.is_empty() {
+                    pauses.reset();
+                    if std::mem::take(&mut is_told) {
+                        health.set("namespaces", Ok(()));
+                    }
+                    self.to_ask.notified().await;
+                } else if tokio::time::timeout_at(again_at, self.to_ask.notified()).await.is_err() {
+                    failed.clear();
                 }
                 continue;
             }
-            match shutdown.run_until_cancelled(self.ask(&client, questions)).await {
-                None => return,
-                Some(Ok(())) => {
-                    pauses.reset();
-                    if std::mem::take(&mut failed) {
-                        health.set("namespaces", Ok(()));
-                    }
+            for question in questions {
+                let Err(why) = self.ask(client, &question, answer_max).await else { continue };
+                tracing::warn!(why, "ask the Kubernetes API whose a pod is");
+                is_told = true;
+                health.set("namespaces", Err(why));
+                if failed.is_empty() {
+                    again_at = Instant::now() + pauses.pause();
                 }
-                Some(Err(why)) => {
-                    failed = true;
-                    tracing::warn!(why, "ask the Kubernetes API whose a pod is");
-                    health.set("namespaces", Err(why));
-                    if shutdown.run_until_cancelled(tokio::time::sleep(pauses.pause())).await.is_none() {
-                        return;
-                    }
-                }
+                failed.insert(question);
             }
         }
     }
 
-    async fn ask(&self, client: &Client, questions: Vec<Question>) -> Result<(), String> {
-        for question in questions {
-            let (kind, answered) = match &question {
+    async fn ask(&self, client: &Client, question: &Question, answer_max: Duration) -> Result<(), String> {
+        let answer = async {
+            match question {
                 Question::Namespace { name, .. } => {
                     let api: Api<Namespace> = Api::all(client.clone());
-                    (
-                        "namespaces",
-                        api.get_metadata_opt(name).await.map(|found| found.map(|found| found.metadata)),
-                    )
+                    api.get_metadata_opt(name).await.map(|found| found.map(|found| found.metadata))
                 }
                 Question::Pod { namespace, name, .. } => {
                     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-                    ("pods", api.get_metadata_opt(name).await.map(|found| found.map(|found| found.metadata)))
+                    api.get_metadata_opt(name).await.map(|found| found.map(|found| found.metadata))
                 }
-            };
-            let meta = answered.map_err(|error| match &error {
-                kube::Error::Api(status) if status.code == 403 => {
-                    format!("not allowed: give the agent's service account the right get on {kind}")
-                }
-                _ => format!("get {kind}: {error}"),
-            })?;
-            self.index().answer(&question, meta.as_ref());
-            self.changed();
-        }
+            }
+        };
+        let kind = match question {
+            Question::Namespace { .. } => "namespaces",
+            Question::Pod { .. } => "pods",
+        };
+        let answered = tokio::time::timeout(answer_max, answer)
+            .await
+            .map_err(|_| format!("get {kind}: no answer within {answer_max:?}"))?;
+        let meta = answered.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 403 => {
+                format!("not allowed: give the agent's service account the right get on {kind}")
+            }
+            _ => format!("get {kind}: {error}"),
+        })?;
+        self.index().answer(question, meta.as_ref());
+        self.changed();
         Ok(())
     }
 }

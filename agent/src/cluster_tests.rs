@@ -287,3 +287,62 @@ fn an_annotation_may_be_long_and_a_name_may_not() {
     let service = ask(&cluster, &source("shop", UID), 0).unwrap().service;
     assert_eq!(service.len(), cordwood_core::limits::NAME_BYTES_MAX);
 }
+
+/// An API server that tells of every namespace, and that answers nothing about pods, on whatever connection it is asked.
+async fn api_that_is_silent_about_pods() -> Client {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    if connection.read_buf(&mut request).await.unwrap() == 0 {
+                        return;
+                    }
+                }
+                if String::from_utf8_lossy(&request).contains("/pods/") {
+                    std::future::pending::<()>().await;
+                }
+                let meta = namespace_meta("shop", json!({"labels": {TENANT: "acme"}}));
+                let body = json!({
+                    "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": meta,
+                })
+                .to_string();
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+                let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap()
+}
+
+/// The questions were asked one after the other without a limit: one that nobody answered kept all pods waiting.
+#[tokio::test]
+async fn a_question_that_is_not_answered_keeps_no_other_waiting() {
+    let cluster = cluster();
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}}));
+    pod(&cluster, json!({}));
+    let unknown = ask(&cluster, &source("other", "unknown"), 2_000);
+    assert_eq!(unknown, Err("the metadata of its pod"));
+    let questions = cluster.index().questions();
+    assert_eq!(questions.len(), 2);
+    assert!(matches!(questions[0], Question::Pod { .. }), "it is asked first: {questions:?}");
+    let client = api_that_is_silent_about_pods().await;
+    let health = Health::new(&["namespaces"]);
+    let says = || health.ready().err().unwrap_or_default();
+    let is_done = async {
+        while tenant(&cluster) != Ok("acme".into()) || !says().contains("get pods: no answer within") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = cluster.ask_each(&client, &health, Duration::from_secs(1)) => panic!("it goes on"),
+        done = tokio::time::timeout(Duration::from_secs(20), is_done) => {
+            assert!(done.is_ok(), "{:?}, {}", tenant(&cluster), says());
+        }
+    }
+    assert_eq!(cluster.index().questions().len(), 1, "it is asked again");
+}
