@@ -141,6 +141,27 @@ async fn files_that_came_after_one_that_was_deleted_are_read() {
     scene.store.compare(&written, "deleted");
 }
 
+/// A file whose first line never had an end was waited for by nobody any more when its name was gone: its bytes were stored
+/// nowhere and told to nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_file_whose_first_line_was_never_whole_is_read() {
+    for has_successor in [false, true] {
+        let mut scene = Scene::new();
+        let agent = scene.agent();
+        append(&scene.path("app.log"), b"line 0");
+        scene.written.push("line 0".to_owned());
+        assert!(wait_until(PATIENCE, || agent.runs() == 1).await);
+        tick().await;
+        fs::remove_file(scene.path("app.log")).unwrap();
+        if has_successor {
+            scene.write("app.log", 10);
+        }
+        scene.all_stored("without an end").await;
+        agent.stop().await;
+        scene.compare(if has_successor { "with a successor" } else { "alone" });
+    }
+}
+
 /// All begin with one line. A file that nobody saw live was taken for the first of them; a packed one for another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_share_a_first_line_are_told_apart_after_a_restart() {
