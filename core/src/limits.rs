@@ -66,6 +66,13 @@ pub const KEY_HANDOVER_BYTES_MAX: u64 = 64 << 20;
 /// Holes that are remembered in what one topic partition brought of a file. Above it the lowest count as brought: what was told as a
 /// loss there stays lost, even if it comes after all.
 pub const WATERMARK_HOLES_MAX: usize = 64;
+/// Days for which the watermark of a container's file has not moved before it may go.
+pub const WATERMARK_QUIET_DAYS_MIN: u32 = 60;
+/// Days after which a pod of which nothing came counts as gone.
+pub const POD_QUIET_DAYS_MIN: u32 = 400;
+/// Files of one container run that a node keeps (kubelet's `containerLogMaxFiles`, 5 where nobody set it): of one that has as many
+/// newer ones nothing can come.
+pub const LOG_FILES_MAX: u32 = 32;
 /// Bytes of a file's path (Linux: `PATH_MAX`).
 pub const PATH_BYTES_MAX: usize = 4096;
 /// Level rules of one namespace at the most...

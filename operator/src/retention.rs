@@ -160,7 +160,10 @@ impl Passes {
         match prune(self.session().await?).await {
             Ok(0) => {}
             Ok(rows) => {
-                tracing::info!(rows, "counts, losses and dead letters of records that are gone: pruned")
+                tracing::info!(
+                    rows,
+                    "pruned: counts, losses and dead letters of records that are gone, watermarks of files that are gone"
+                )
             }
             Err(error) => {
                 tracing::warn!(%error, "prune what was counted of records that are gone; tried again")

@@ -9,6 +9,7 @@ pub mod commit;
 pub mod connect;
 pub mod contents;
 pub mod ddl;
+mod dead_streams;
 pub mod error;
 pub mod follow;
 pub mod into_table;

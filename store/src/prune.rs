@@ -1,12 +1,13 @@
 //! What was written beside the records (counts per minute, losses, dead letters) goes when no record of its time is left. Records
 //! themselves are never deleted: they go with their table partitions.
 //!
-//! Watermarks stay, however old: a file that is still on its node could be sent again, and would then be stored again. So do
-//! origins, which blocks name, and the ledger.
+//! Watermarks go only where [`dead_streams`] says so: a file that is still on its node could be sent again, and would then be stored
+//! again. Origins, which blocks name, and the ledger stay.
 
 use cordwood_core::limits;
 
 use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
+use crate::dead_streams;
 use crate::error::StoreError;
 
 /// Rows of one statement: the sealer, who adds to the rollup, waits for no more of them.
@@ -53,5 +54,7 @@ pub async fn prune(session: &mut DdlSession) -> Result<u64, StoreError> {
             }
         }
     }
+    // One look at all of them; the next call goes on.
+    gone += dead_streams::delete(client, limit, ROWS_AT_ONCE).await?;
     Ok(gone)
 }

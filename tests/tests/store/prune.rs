@@ -55,3 +55,83 @@ async fn counts_go_with_the_last_record_of_their_time() -> Result<()> {
     ensure!(prune(&mut session).await? == 0);
     Ok(())
 }
+
+/// Watermarks of a container's file go when no agent has it any more, and no message of it can be unread; all others stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watermarks_go_when_their_file_cannot_come_again() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "dead_streams").await?;
+    let client = postgres.client_of("dead_streams").await?;
+    let mut session = DdlSession::open(&store, Loop::Drop).await?.context("the drop loop's session")?;
+    support::classes(&client).await?;
+    // Topic partition 0 is read on; nothing was read of 1 since its streams ended. Of 2 nobody knows.
+    client
+        .batch_execute(
+            "insert into positions (topic_partition, topic, next_offset, updated) values
+               (0, 't', 10, now()), (1, 't', 10, now() - interval '490 days');
+             create function put(s text, f bigint, p int, days int) returns void language sql as $$
+               insert into watermarks (stream, file, topic_partition, position_end, origin, first_seen, updated)
+               values (s, f, p, 10, 1, now() - days * interval '1 day', now() - days * interval '1 day') $$;
+             -- A pod that is gone, in two outputs; the last also came by another topic partition.
+             select put('gone/app/0/stdout', 1, 0, 500), put('gone/app/0/stderr', 1, 0, 450), put('gone/app/0/stdout', 2, 0, 450);
+             -- The same with what may be unread.
+             select put('unread/app/0/stdout', 1, 1, 500);
+             select put('unknown/app/0/stdout', 1, 2, 500);
+             select put('moved/app/0/stdout', 1, 0, 500), put('moved/app/0/stdout', 1, 1, 480);
+             -- Silent, but for a container of it; silent for a year.
+             select put('silent/app/0/stdout', 1, 0, 500), put('silent/side/0/stdout', 1, 0, 20);
+             select put('year/app/0/stdout', 1, 0, 365);
+             -- Runs of one container: those before the last two are off the node. One moved of late.
+             select put('runs/app/' || n || '/stdout', 1, 0, 110 - n) from generate_series(0, 3) n;
+             select put('runs/other/0/stdout', 1, 0, 110);
+             select put('late/app/' || n || '/stdout', 1, 0, 59) from generate_series(0, 3) n;
+             -- Files of one run: of the oldest two there are 32 newer ones.
+             select put('files/app/0/stdout', n, 0, 200 - n) from generate_series(1, 34) n;
+             -- Plain files, of whichever age.
+             select put('file:node@0000000000000001/var/log/x/0/stdout', 1, 0, 900), put('file:/a/0/stdout', 1, 0, 900), put('x', 1, 0, 900)",
+        )
+        .await?;
+    let left = async || -> Result<Vec<String>> {
+        let sql =
+            "select stream || ' ' || count(*) from watermarks group by stream order by stream collate \"C\"";
+        Ok(client.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+    };
+    let stays = [
+        "file:/a/0/stdout 1",
+        "file:node@0000000000000001/var/log/x/0/stdout 1",
+        "files/app/0/stdout 32",
+        "late/app/0/stdout 1",
+        "late/app/1/stdout 1",
+        "late/app/2/stdout 1",
+        "late/app/3/stdout 1",
+        "moved/app/0/stdout 2",
+        "runs/app/2/stdout 1",
+        "runs/app/3/stdout 1",
+        "runs/other/0/stdout 1",
+        "silent/app/0/stdout 1",
+        "silent/side/0/stdout 1",
+        "unknown/app/0/stdout 1",
+        "unread/app/0/stdout 1",
+        "x 1",
+        "year/app/0/stdout 1",
+    ];
+    // A class keeps records for longer than any of it.
+    client
+        .batch_execute(
+            "update classes set retention_us = retention_us + 86400000000::bigint * 1000 where id = 1",
+        )
+        .await?;
+    ensure!(prune(&mut session).await? == 0, "{:?}", left().await?);
+    client
+        .batch_execute(
+            "update classes set retention_us = retention_us - 86400000000::bigint * 1000 where id = 1",
+        )
+        .await?;
+    let gone = prune(&mut session).await?;
+    ensure!(gone == 7 && left().await? == stays, "{gone}: {:?}", left().await?);
+    ensure!(prune(&mut session).await? == 0);
+    // Its topic partition is read on.
+    client.batch_execute("update positions set updated = now() where topic_partition = 1").await?;
+    ensure!(prune(&mut session).await? == 3, "{:?}", left().await?);
+    Ok(())
+}
