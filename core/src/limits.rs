@@ -40,6 +40,11 @@ pub const SEALED_BLOCK_RECORDS: usize = 1024;
 /// Records that one round of sealing takes of what is fresh (and as many of what waits for a table partition), and their bytes.
 pub const SEAL_ROUND_RECORDS_MAX: i64 = 2_000_000;
 pub const SEAL_ROUND_BYTES_MAX: i64 = 1 << 30;
+/// Memory that the buffers of a round's emptied leaves keep for the next leaves, and the bodies' part of one such buffer.
+pub const SEAL_SPARE_BYTES_MAX: usize = 32 << 20;
+pub const SEAL_SPARE_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// Unpacked bytes of bodies that one look of who follows takes (and one transaction above it); the next look goes on.
+pub const FOLLOW_LOOK_BYTES_MAX: i64 = 32 << 20;
 /// Table partitions that the records of one round of sealing may be said to wait for; the next rounds say the rest.
 pub const SEAL_WANTED_LEAVES_MAX: usize = 10_000;
 /// Records that a reader accepts in a block, so that a damaged count allocates little.

@@ -2,7 +2,7 @@
 //!
 //! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. So records are gathered per class and leaf,
 //! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. The bodies that wait are bounded by [`SEAL_BYTES_MAX`];
-//! buffers that were emptied keep their capacity for the next leaf. A block never mixes tenants, classes or leaves. Nothing
+//! buffers that were emptied keep their capacity for the next leaf, [`SEAL_SPARE_BYTES_MAX`] in all. A block never mixes tenants, classes or leaves. Nothing
 //! is decided here about which class or leaf: that is `retention`.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::block::{BlockBuilder, EncodedBlock};
 use crate::identity::RecordId;
 use crate::level::Level;
-use crate::limits::SEALED_BLOCK_RECORDS;
+use crate::limits::{SEAL_SPARE_BUFFER_BYTES_MAX, SEAL_SPARE_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
 
@@ -45,13 +45,45 @@ pub struct Sealer {
     waiting_bytes: usize,
     builder: BlockBuilder,
     origins: HashMap<OriginId, Origin>,
-    spare: Vec<Waiting>,
+    spare: Spare,
 }
 
 #[derive(Default)]
 struct Waiting {
     records: Vec<Slim>,
     bodies: Vec<u8>,
+}
+
+impl Waiting {
+    fn capacity_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<Slim>() + self.bodies.capacity()
+    }
+}
+
+/// Buffers that wait for a leaf. One large leaf, or many leaves, leave no more behind than the limits say.
+#[derive(Default)]
+struct Spare {
+    buffers: Vec<Waiting>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Waiting {
+        let waiting = self.buffers.pop().unwrap_or_default();
+        self.bytes -= waiting.capacity_bytes();
+        waiting
+    }
+
+    fn keep(&mut self, mut waiting: Waiting) {
+        waiting.records.clear();
+        waiting.bodies.clear();
+        waiting.bodies.shrink_to(SEAL_SPARE_BUFFER_BYTES_MAX);
+        let bytes = waiting.capacity_bytes();
+        if self.bytes + bytes <= SEAL_SPARE_BYTES_MAX {
+            self.bytes += bytes;
+            self.buffers.push(waiting);
+        }
+    }
 }
 
 /// A record whose body lies in [`Waiting::bodies`].
@@ -77,7 +109,7 @@ impl Sealer {
             waiting_bytes: 0,
             builder: BlockBuilder::with_postings(),
             origins: HashMap::new(),
-            spare: Vec::new(),
+            spare: Spare::default(),
         }
     }
 
@@ -98,7 +130,7 @@ impl Sealer {
             tenant.clone_into(&mut self.tenant);
         }
         self.origins.entry(record.origin).or_insert_with(|| origin.clone());
-        let waiting = self.waiting.entry(leaf).or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let waiting = self.waiting.entry(leaf).or_insert_with(|| self.spare.take());
         waiting.records.push(Slim {
             time_us: record.time_us,
             original_time_us: record.original_time_us,
@@ -145,9 +177,7 @@ impl Sealer {
         }
         self.cut(leaf, emit);
         self.waiting_bytes -= waiting.bodies.len();
-        waiting.records.clear();
-        waiting.bodies.clear();
-        self.spare.push(waiting);
+        self.spare.keep(waiting);
     }
 
     fn add(&mut self, record: &Slim, bodies: &[u8]) -> bool {
@@ -274,5 +304,34 @@ mod tests {
         sealer.finish(&mut |block| out.push(block));
         assert_eq!(sealer.waiting_bytes, 0);
         check(&out, 200);
+    }
+
+    #[test]
+    fn what_is_kept_for_the_next_leaf_is_bounded() {
+        let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+        let kept = |sealer: &Sealer| {
+            let bytes: usize = sealer.spare.buffers.iter().map(Waiting::capacity_bytes).sum();
+            assert_eq!(bytes, sealer.spare.bytes);
+            bytes
+        };
+        // One leaf with large bodies leaves a small buffer.
+        let large = [b"tenant-0 1 ".as_slice(), &vec![b'x'; 1 << 20]].concat();
+        (0..40).for_each(|n| push(&mut sealer, 0, 1, 0, n, &large, &mut out));
+        sealer.finish(&mut |block| out.push(block));
+        let one = kept(&sealer);
+        assert!((1..=SEAL_SPARE_BUFFER_BYTES_MAX + (1 << 20)).contains(&one), "{one}");
+        // One that is small takes it, and gives it back.
+        push(&mut sealer, 0, 1, 0, 40, b"tenant-0 1 line", &mut out);
+        assert_eq!(kept(&sealer), 0);
+        sealer.finish(&mut |block| out.push(block));
+        assert_eq!(kept(&sealer), one);
+        // Many leaves with 512 KiB each.
+        let half = &large[..512 << 10];
+        for n in 0..120 {
+            push(&mut sealer, 0, 1, n as i64 * HOUR_US, 41 + n, half, &mut out);
+        }
+        sealer.finish(&mut |block| out.push(block));
+        assert!((one..=SEAL_SPARE_BYTES_MAX).contains(&kept(&sealer)), "{}", kept(&sealer));
+        check(&out, 161);
     }
 }
