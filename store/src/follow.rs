@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use cordwood_core::block::Block;
 use cordwood_core::filter::Filter;
 use cordwood_core::identity::RecordId;
+use cordwood_core::limits;
 use cordwood_core::origin::{Origin, OriginId};
 
 use crate::connect::Store;
@@ -16,7 +17,7 @@ use crate::error::StoreError;
 use crate::scope::{self, Scope};
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 
-/// Of each lane in one statement; the next look goes on.
+/// Of each lane in one statement, and [`limits::FOLLOW_LOOK_BYTES_MAX`] of all; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
 /// Of a look at what was stored before.
 const PAGE_RECORDS: usize = 10_000;
@@ -187,27 +188,42 @@ impl Follow {
     async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
         let client = self.store.pooled().await?;
         // The last transaction of a lane keeps its row in `batches`, so what has no blocks is seen too. The seals of the
-        // same snapshot say what may have been truncated between two looks.
-        let sql = "with seen as (select $1::bigint[] as seq)
-                   select f.lane, f.seq, f.payload, null::bigint as newest, null::bigint as emptied_to
-                     from fresh f, seen
-                    where f.lane > 0 and f.seq > coalesce(seen.seq[f.lane + 1], 0)
-                      and f.seq <= coalesce(seen.seq[f.lane + 1], 0) + $3
-                      and ($2::text[] is null or f.tenant = any($2))
+        // same snapshot say what may have been truncated between two looks. The oldest transactions of all lanes come first (those
+        // without a row in `batches` are older than the others), up to so many bytes; what is cut of a lane, the next look takes.
+        let sql = "with seen as (select $1::bigint[] as seq),
+                   news as materialized (
+                     select f.lane, f.seq, f.payload, f.raw_bytes from fresh f, seen
+                      where f.lane > 0 and f.seq > coalesce(seen.seq[f.lane + 1], 0)
+                        and f.seq <= coalesce(seen.seq[f.lane + 1], 0) + $3
+                        and ($2::text[] is null or f.tenant = any($2))),
+                   transactions as (
+                     select n.lane, n.seq, n.bytes, max(coalesce(b.committed_at, '-infinity'))
+                         over (partition by n.lane order by n.seq) as at
+                       from (select lane, seq, sum(raw_bytes)::bigint as bytes from news group by 1, 2) n
+                       left join batches b using (lane, seq)),
+                   cut as (
+                     select lane, min(seq) as seq from (
+                       select lane, seq, sum(bytes) over (order by at, seq, lane) - bytes as before from transactions) t
+                      where before >= $4::bigint group by lane)
+                   select n.lane, n.seq, n.payload, null::bigint as newest, null::bigint as emptied_to, null::bigint as cut
+                     from news n left join cut c using (lane) where c.seq is null or n.seq < c.seq
                    union all
-                   select b.lane, null, null, max(b.seq), max(z.emptied_to)
-                     from batches b join seals z using (lane) where b.lane > 0 group by b.lane
+                   select b.lane, null, null, max(b.seq), max(z.emptied_to), max(c.seq)
+                     from batches b join seals z using (lane) left join cut c using (lane) where b.lane > 0 group by b.lane
                    order by 2 nulls first, 1";
         let rows = client
-            .query(sql, &[&self.seen, &scope::tenants(scope), &TRANSACTIONS_MAX])
+            .query(
+                sql,
+                &[&self.seen, &scope::tenants(scope), &TRANSACTIONS_MAX, &limits::FOLLOW_LOOK_BYTES_MAX],
+            )
             .await
             .map_err(StoreError::sql("read", "new blocks"))?;
         drop(client);
-        let mut lanes: Vec<(i16, i64, i64)> = Vec::new();
+        let mut lanes: Vec<(i16, i64, i64, Option<i64>)> = Vec::new();
         let mut blocks = Vec::new();
         for row in &rows {
             match row.get::<_, Option<i64>>(1) {
-                None => lanes.push((row.get(0), row.get(3), row.get(4))),
+                None => lanes.push((row.get(0), row.get(3), row.get(4), row.get(5))),
                 Some(seq) => blocks.push((row.get::<_, i16>(0), seq, row.get::<_, &[u8]>(2))),
             }
         }
@@ -239,9 +255,9 @@ impl Follow {
             }
         }
         news.records.sort_by_key(OwnedRecord::cursor);
-        for (lane, newest, emptied_to) in lanes {
+        for (lane, newest, emptied_to, cut) in lanes {
             let seen = usize::try_from(lane).ok().and_then(|lane| self.seen.get(lane)).copied().unwrap_or(0);
-            let upto = newest.min(seen + TRANSACTIONS_MAX);
+            let upto = newest.min(seen + TRANSACTIONS_MAX).min(cut.map_or(i64::MAX, |cut| cut - 1));
             // Perhaps nothing of what is gone was wanted: a gap too many, never one too few.
             news.gap |= emptied_to > seen;
             news.more |= upto < newest;

@@ -1,7 +1,10 @@
 //! Carried records wait where they are; who follows is told of what is gone, and of nothing else.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, ensure};
 use cordwood_core::filter;
+use cordwood_core::limits::FOLLOW_LOOK_BYTES_MAX;
 use cordwood_store::follow::Follow;
 use cordwood_store::lane::Lane;
 use cordwood_store::seal::{Round, Sealing};
@@ -117,5 +120,58 @@ async fn who_follows_is_told_of_gaps_and_outlives_damage() -> Result<()> {
     }
     seal_once(&store, None).await?;
     ensure!(!follow.next(&ALL, &filter).await?.gap, "a gap where nothing was");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_and_is_behind_takes_so_many_bytes_at_a_time() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "follow_bytes").await?;
+    let client = postgres.client_of("follow_bytes").await?;
+    let filter = filter::parse("")?;
+    let running = start_writer(&store)?;
+    let mut follow = Follow::from_now(&store).await?;
+    let mut lines = Lines::new(1);
+    lines.padding = 1 << 20;
+    for _ in 0..8 {
+        put(&running, &mut lines, 10).await?;
+    }
+    running.stop.cancel();
+    running.task.await??;
+    // A second lane with as much, stored at the same times; and one transaction more.
+    for ring in 0..4 {
+        client
+            .batch_execute(&format!(
+                "insert into ring_{ring} select 2, seq, id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload
+                   from ring_{ring} where lane = 1"
+            ))
+            .await?;
+    }
+    client
+        .batch_execute(
+            "insert into seals (lane, upto) values (2, 0);
+             insert into batches select 2, seq, committed_at, blocks, records, raw_bytes from batches where lane = 1;
+             insert into batches select 2, max(seq) + 1, now(), 0, 0, 0 from batches where lane = 1",
+        )
+        .await?;
+    let (mut seen, mut looks) = (HashMap::new(), 0);
+    loop {
+        let news = follow.next(&ALL, &filter).await?;
+        let bytes: usize = news.records.iter().map(|record| record.body.len()).sum();
+        ensure!(bytes as i64 <= FOLLOW_LOOK_BYTES_MAX + (11 << 20), "{bytes} bytes in one look");
+        ensure!(!news.gap && !(news.more && news.records.is_empty()), "no step ahead");
+        looks += 1;
+        news.records.iter().for_each(|record| *seen.entry(record.id).or_insert(0) += 1);
+        if looks == 2 {
+            // Neither lane waits for the other.
+            ensure!(seen.values().filter(|times| **times == 2).count() >= 20, "{seen:?}");
+        }
+        if !news.more {
+            break;
+        }
+    }
+    ensure!(seen.len() == 80 && seen.values().all(|times| *times == 2), "{seen:?}");
+    ensure!(looks >= 4, "{looks} looks");
+    ensure!(follow.next(&ALL, &filter).await?.records.is_empty(), "nothing new");
     Ok(())
 }
