@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cordwood_core::identity::StreamKey;
 use cordwood_core::limits::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
-use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, TopicClient, reason};
+use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, TopicClient, TopicInfo, reason};
 use cordwood_service::Health;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -18,6 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::sink::{Ack, Refused, Sink};
+use crate::telemetry::Telemetry;
 use crate::wake::Waker;
 use crate::watching::Pauses;
 
@@ -46,6 +47,7 @@ struct State {
     /// It took less than that: it is looked at before anything more is sent.
     too_large: AtomicBool,
     health: Health,
+    telemetry: Telemetry,
     topic: String,
 }
 
@@ -61,8 +63,17 @@ impl State {
         self.too_large.store(true, Ordering::SeqCst);
     }
 
-    /// The topic is there. `told`: its own word for its largest message.
-    fn found(&self, told: Option<usize>) {
+    /// The topic is there. Its message size is its own word for it, as is what it says of its replicas.
+    fn found(&self, found: &TopicInfo) {
+        if self.telemetry.acknowledged_by_one(found.acknowledged_by_one()) && found.acknowledged_by_one() {
+            tracing::warn!(
+                topic = self.topic,
+                replication = found.replication,
+                "Kafka acknowledges a message that only one broker has: set the topic's min.insync.replicas to 2, or a failing disk \
+                 takes what this agent counts as delivered"
+            );
+        }
+        let told = found.message_bytes_max;
         let before = self.message_bytes_max.load(Ordering::SeqCst);
         let too_large = self.too_large.swap(false, Ordering::SeqCst);
         let bytes_max = message_bytes_max(before, told, too_large);
@@ -185,6 +196,7 @@ impl KafkaSink {
         client_id: &str,
         queue_bytes_max: usize,
         health: Health,
+        telemetry: Telemetry,
         waker: Waker,
         shutdown: CancellationToken,
     ) -> Result<KafkaSink, KafkaError> {
@@ -199,6 +211,7 @@ impl KafkaSink {
             message_bytes_max: AtomicUsize::new(MESSAGE_BYTES_MAX),
             too_large: AtomicBool::new(false),
             health,
+            telemetry,
             topic: settings.topic.clone(),
         });
         let looking =
@@ -318,7 +331,7 @@ async fn look_after_topic(
                             "topic found"
                         );
                     }
-                    state.found(topic.message_bytes_max);
+                    state.found(&topic);
                     waker.wake();
                 }
                 Some(Err(error)) => state.trouble(error.to_string()),
@@ -336,6 +349,48 @@ async fn look_after_topic(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_that_one_replica_acknowledges_is_told() {
+        let registry = prometheus::Registry::new();
+        let state = State {
+            ready: AtomicBool::new(false),
+            troubled: AtomicBool::new(true),
+            message_bytes_max: AtomicUsize::new(MESSAGE_BYTES_MAX),
+            too_large: AtomicBool::new(false),
+            health: Health::new(&[CONDITION]),
+            telemetry: Telemetry::new(&registry).expect("names are new"),
+            topic: "logs".to_owned(),
+        };
+        let gauge = || {
+            let families = registry.gather();
+            let named = |name: &str| name == "cordwood_agent_single_acknowledgement";
+            families
+                .iter()
+                .find(|family| named(family.name()))
+                .map(|family| family.get_metric()[0].get_gauge().get_value())
+        };
+        // Altered, and back; a topic of one replica, or one that does not tell, is no case of it.
+        for (replication, in_sync_min, told) in [
+            (3, Some(2), 0.0),
+            (3, Some(1), 1.0),
+            (2, Some(1), 1.0),
+            (3, None, 0.0),
+            (1, Some(1), 0.0),
+            (2, Some(1), 1.0),
+        ] {
+            let info = TopicInfo {
+                partitions: 12,
+                created: false,
+                message_bytes_max: None,
+                replication,
+                in_sync_min,
+            };
+            state.found(&info);
+            assert_eq!(gauge(), Some(told), "{replication} {in_sync_min:?}");
+            assert!(state.ready.load(Ordering::SeqCst), "it is a warning: lines go on");
+        }
+    }
 
     #[test]
     fn the_topics_largest_message() {

@@ -72,6 +72,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         &client_id,
         config.read.memory_bytes_max,
         health.clone(),
+        telemetry.clone(),
         waker.clone(),
         shutdown.clone(),
     )

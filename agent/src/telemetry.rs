@@ -41,6 +41,7 @@ struct Inner {
     held_bytes: IntGauge,
     files_left_out: IntGauge,
     rules_generation: IntGauge,
+    single_acknowledgement: IntGauge,
     status: Mutex<Status>,
 }
 
@@ -140,6 +141,10 @@ impl Telemetry {
             files_left_out: gauge("files_left_out", "Files of patterns that name too many.")?,
             held_bytes: gauge("held_bytes", "Bytes read and not acknowledged yet.")?,
             rules_generation: gauge("rules_generation", "Generation of the level rules in force.")?,
+            single_acknowledgement: gauge(
+                "single_acknowledgement",
+                "1: the topic has several replicas and acknowledges what one of them has.",
+            )?,
             status: Mutex::default(),
         })))
     }
@@ -174,6 +179,13 @@ impl Telemetry {
 
     pub fn rules_generation(&self) -> u64 {
         self.0.rules_generation.get().max(0).unsigned_abs()
+    }
+
+    /// What the topic said last of its replicas. Returns whether it is news.
+    pub fn acknowledged_by_one(&self, is_one: bool) -> bool {
+        let before = self.0.single_acknowledgement.get();
+        self.0.single_acknowledgement.set(i64::from(is_one));
+        before != i64::from(is_one)
     }
 
     pub fn status(&self) -> Status {
