@@ -66,16 +66,23 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Gives a record its own time back that was replaced because it was so old, where it is not older than what its class keeps.
-    /// The way in does not know the class.
-    pub fn restore_time(&mut self, now_us: i64, retention_us: i64) {
-        if let Some(own_us) = self.original_time_us
-            && own_us < self.time_us
-            && own_us >= now_us.saturating_sub(retention_us)
-        {
-            self.time_us = own_us;
-            self.original_time_us = None;
-            self.flags = self.flags.without(Flags::TIME_ADJUSTED);
+    /// Judges a record's own time by what its class keeps, which the way in does not know. A record keeps the time that it came
+    /// with where its class still keeps records of that time, also where the way in took it for too old. A record that was older
+    /// than its class keeps records when it was stored gets the moment of storing: it is new to whoever sent it, and would
+    /// go unseen. `stored_us`: that moment; `None` where nobody knows it any more.
+    pub fn settle_time(&mut self, now_us: i64, stored_us: Option<i64>, retention_us: i64) {
+        match (self.original_time_us, stored_us) {
+            (Some(own_us), _) if own_us < self.time_us && own_us >= now_us.saturating_sub(retention_us) => {
+                self.time_us = own_us;
+                self.original_time_us = None;
+                self.flags = self.flags.without(Flags::TIME_ADJUSTED);
+            }
+            (None, Some(stored_us)) if self.time_us < stored_us.saturating_sub(retention_us) => {
+                self.original_time_us = Some(self.time_us);
+                self.time_us = stored_us;
+                self.flags = self.flags.with(Flags::TIME_ADJUSTED);
+            }
+            _ => {}
         }
     }
 }
@@ -89,26 +96,34 @@ mod tests {
     #[test]
     fn a_record_as_old_as_its_class_keeps_records_keeps_its_time() {
         let id = RecordId { topic_partition: 0, kafka_offset: 0, index: 0 };
-        let flags = Flags::TIME_ADJUSTED | Flags::STDERR;
         let origin = Origin::default().id();
         let rows = [
-            // Own time, time of arrival, now, retention; the time that it gets.
-            (Some(600), 1_000, 1_100, 500, 600),
-            (Some(599), 1_000, 1_100, 500, 1_000),
+            // Time, what it came with if the way in replaced that, when it was stored, now, retention; both times that it gets.
+            (1_000, Some(600), Some(1_000), 1_100, 500, (600, None)),
+            (1_000, Some(600), None, 1_100, 500, (600, None)),
+            (1_000, Some(599), Some(1_000), 1_100, 500, (1_000, Some(599))),
             // From the future: never believed.
-            (Some(5_000), 1_000, 1_100, 500, 1_000),
-            (Some(i64::MIN), 1_000, 1_100, i64::MAX, 1_000),
-            (None, 1_000, 1_100, 500, 1_000),
+            (1_000, Some(5_000), Some(1_000), 1_100, 500, (1_000, Some(5_000))),
+            (1_000, Some(i64::MIN), Some(1_000), 1_100, i64::MAX, (1_000, Some(i64::MIN))),
+            (1_000, None, Some(1_000), 1_100, 500, (1_000, None)),
+            // Older than its class keeps records when it was stored.
+            (499, None, Some(1_000), 1_100, 500, (1_000, Some(499))),
+            (499, None, None, 1_100, 500, (499, None)),
+            // It expired while it waited.
+            (500, None, Some(1_000), 1_100, 500, (500, None)),
+            (500, None, Some(1_000), 9_000, 500, (500, None)),
         ];
-        for (original_time_us, time_us, now_us, retention_us, expected) in rows {
+        for (time_us, original_time_us, stored_us, now_us, retention_us, expected) in rows {
+            let adjusted = |original: Option<i64>| match original {
+                Some(_) => Flags::TIME_ADJUSTED | Flags::STDERR,
+                None => Flags::STDERR,
+            };
+            let flags = adjusted(original_time_us);
             let mut record =
                 Record { time_us, original_time_us, level: Level::Info, flags, origin, id, body: b"" };
-            record.restore_time(now_us, retention_us);
-            assert_eq!(record.time_us, expected);
-            let restored = expected != time_us;
-            assert_eq!(record.original_time_us.is_none(), restored || original_time_us.is_none());
-            assert_eq!(record.flags.has(Flags::TIME_ADJUSTED), !restored);
-            assert!(record.flags.has(Flags::STDERR));
+            record.settle_time(now_us, stored_us, retention_us);
+            assert_eq!((record.time_us, record.original_time_us), expected);
+            assert_eq!(record.flags, adjusted(expected.1));
         }
     }
 }

@@ -40,9 +40,14 @@ pub trait Sorter: Send {
     /// The round's snapshot of classes, leaves and routes; `now_us`: PostgreSQL's clock.
     fn begin(&mut self, catalogue: Catalogue, now_us: i64);
 
-    /// A fresh block; blocks come ordered by tenant. `Err`: these origins must be [learned](Sorter::learn) first, then
-    /// the same block comes again.
-    fn block(&mut self, block: &BlockRow, output: &mut Sorted) -> Result<(), Vec<OriginId>>;
+    /// A fresh block; blocks come ordered by tenant. `stored_us`: when the writer stored it, by PostgreSQL's clock; `None` for a
+    /// block that was carried. `Err`: these origins must be [learned](Sorter::learn) first, then the same block comes again.
+    fn block(
+        &mut self,
+        block: &BlockRow,
+        stored_us: Option<i64>,
+        output: &mut Sorted,
+    ) -> Result<(), Vec<OriginId>>;
 
     fn learn(&mut self, origins: HashMap<OriginId, Origin>);
 
@@ -232,8 +237,9 @@ impl Sealing {
         kill(&transaction, kill_at, Step::Begun).await?;
         let mut sorted = Sorted::default();
         let select = format!(
-            "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload \
-             from {} f order by f.tenant, f.lane, f.seq",
+            "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload, \
+               case when f.lane <> {CARRY_LANE} then b.committed_at end \
+             from {} f left join batches b using (lane, seq) order by f.tenant, f.lane, f.seq",
             rows_of("fresh", &work.ranges)
         );
         let select = transaction.prepare(&select).await.map_err(sql("prepare", "fresh blocks"))?;
@@ -244,7 +250,8 @@ impl Sealing {
             let last = rows.is_empty();
             for row in &rows {
                 let block = fresh_block(row);
-                while let Err(wanted) = sorter.block(&block, &mut sorted) {
+                let stored_us = row.get::<_, Option<jiff::Timestamp>>(9).map(jiff::Timestamp::as_microsecond);
+                while let Err(wanted) = sorter.block(&block, stored_us, &mut sorted) {
                     sorter.learn(origins::read_or_default(&transaction, &wanted, &block.tenant).await?);
                 }
             }

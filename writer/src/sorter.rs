@@ -106,14 +106,12 @@ impl RecordSorter {
         self.damaged
     }
 
-    /// What was taken for too old on the way in and is not, by what its class keeps.
-    fn restore_time(&self, known: &Known, record: &mut Record<'_>) {
+    /// Judges a record's own time by the longer of what its route and its class promise.
+    fn settle_time(&self, known: &Known, record: &mut Record<'_>, stored_us: Option<i64>) {
         let (audit, level) = (record.flags.has(Flags::AUDIT), PolicyLevel::of(record.level));
-        if record.original_time_us.is_some()
-            && let Some(target) = known.targets[usize::from(audit)].get(level)
-        {
+        if let Some(target) = known.targets[usize::from(audit)].get(level) {
             let of_class = self.held.get(&target.class).copied().flatten().unwrap_or(0);
-            record.restore_time(self.now_us, target.retention_us.max(of_class));
+            record.settle_time(self.now_us, stored_us, target.retention_us.max(of_class));
         }
     }
 
@@ -184,7 +182,12 @@ impl Sorter for RecordSorter {
         self.routes = catalogue.routes;
     }
 
-    fn block(&mut self, block: &BlockRow, output: &mut Sorted) -> Result<(), Vec<OriginId>> {
+    fn block(
+        &mut self,
+        block: &BlockRow,
+        stored_us: Option<i64>,
+        output: &mut Sorted,
+    ) -> Result<(), Vec<OriginId>> {
         if self.tenant != block.tenant {
             self.flush_carried(output);
             self.tenant = block.tenant.clone();
@@ -215,7 +218,7 @@ impl Sorter for RecordSorter {
             else {
                 continue;
             };
-            self.restore_time(known, &mut record);
+            self.settle_time(known, &mut record, stored_us);
             match self.place(known, &record) {
                 Place::Leaf(leaf) => {
                     self.filled.insert(leaf);
