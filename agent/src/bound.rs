@@ -1,7 +1,6 @@
 //! How many files one pattern may name: an application that makes a file for each request must not use up what all others need.
-//! Promises: files that are being read go on; what is left out is counted and told, and has its turn when others have gone.
-
-use cordwood_core::limits::FILES_PER_PATTERN_MAX;
+//! Promises: files that are being read go on, also after a restart; what is left out is counted and told, and has its turn
+//! when others have gone.
 
 use crate::context::Source;
 use crate::discover::FolderKey;
@@ -10,8 +9,12 @@ use crate::reader::Reader;
 impl Reader {
     /// The sources of a pattern that are read.
     pub(crate) fn within_bound(&mut self, key: &FolderKey, sources: Vec<Source>) -> Vec<Source> {
-        let (kept, left_out) =
-            bound(sources, FILES_PER_PATTERN_MAX, |source| self.by_key.contains_key(&source.key()));
+        let max = self.config.read.files_per_pattern_max;
+        let (kept, left_out) = bound(sources, max, |source| {
+            let key = source.key();
+            // (After a start the checkpoint says which were read.)
+            self.by_key.contains_key(&key) || self.resume.contains_key(&key)
+        });
         let before = match left_out.len() {
             0 => self.left_out.remove(key).unwrap_or(0),
             count => self.left_out.insert(key.clone(), count).unwrap_or(0),
@@ -22,7 +25,7 @@ impl Reader {
             tracing::warn!(
                 files = left_out.len(),
                 for_example = path,
-                at_most = FILES_PER_PATTERN_MAX,
+                at_most = max,
                 "a pattern names more files than are read: the others wait until some of these are gone"
             );
         }
@@ -48,7 +51,17 @@ fn bound(sources: Vec<Source>, max: usize, is_known: impl Fn(&Source) -> bool) -
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use cordwood_core::batch::{Provenance, decode};
+    use cordwood_core::identity::StreamKey;
+    use cordwood_service::Health;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::{Ack, Config, ContextSource, Refused, Sink, Static, Telemetry, Waker};
 
     #[test]
     fn what_is_read_stays_and_the_rest_waits() {
@@ -62,5 +75,68 @@ mod tests {
         let (kept, left_out) = bound(files(0..5), 1, is_known);
         assert_eq!((kept, left_out), (known.to_vec(), files(0..3)), "none that is read is given up");
         assert_eq!(bound(vec![], 0, is_known), (vec![], vec![]));
+    }
+
+    /// Takes all; holds the bodies.
+    #[derive(Clone, Default)]
+    struct Bodies(Arc<Mutex<Vec<String>>>);
+
+    impl Sink for Bodies {
+        fn send(&mut self, _: &StreamKey, payload: Vec<u8>, ack: Ack) -> Result<(), Refused> {
+            for batch in decode(&payload.into(), Provenance::Agent).unwrap() {
+                let bodies =
+                    batch.records.iter().map(|record| String::from_utf8_lossy(&record.body).into_owned());
+                self.0.lock().unwrap().extend(bodies);
+            }
+            ack.acknowledge();
+            Ok(())
+        }
+
+        fn restart(&mut self) {}
+    }
+
+    /// One life of an agent that reads one file at the most: until `last` was sent. Gives all that was sent.
+    async fn life(folder: &Path, last: &str) -> Vec<String> {
+        let yaml = format!(
+            "{{node: n, pods_dir: null, files: [{{paths: ['{0}/*.log']}}], state_dir: {0}/state, kubernetes: {{enabled: false}}, \
+             batch: {{linger_ms: 5}}, read: {{poll_interval_ms: 3, scan_interval_ms: 50}}}}",
+            folder.display()
+        );
+        let config: Config = cordwood_service::parse_config(Path::new("test"), &yaml).unwrap();
+        let mut config = config.resolve(|_| None).unwrap();
+        config.read.files_per_pattern_max = 1;
+        let telemetry = Telemetry::new(&prometheus::Registry::new()).unwrap();
+        let (_rules, rules) = tokio::sync::watch::channel(Arc::default());
+        let context = ContextSource::Static(Arc::new(Static::new(&config)));
+        let (waker, shutdown) = (Waker::new().unwrap(), CancellationToken::new());
+        let (sink, health) = (Bodies::default(), Health::new(&[]));
+        let running =
+            crate::run(config, sink.clone(), context, rules, telemetry, waker, health, shutdown.clone());
+        let running = tokio::spawn(running);
+        let began = Instant::now();
+        while !sink.0.lock().unwrap().iter().any(|body| body == last) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{last}: {:?}", sink.0.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        shutdown.cancel();
+        running.await.unwrap().unwrap();
+        let sent = sink.0.lock().unwrap().clone();
+        sent
+    }
+
+    /// After a start the first ones by name were read; those of the checkpoint counted as lost, and were sent again when they
+    /// had their turn.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_read_before_a_restart_is_read_on_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("b.log"), "one\n").unwrap();
+        assert_eq!(life(folder.path(), "one").await, ["one"]);
+        std::fs::write(path("a.log"), "of another\n").unwrap();
+        std::fs::write(path("b.log"), "one\ntwo\n").unwrap();
+        assert_eq!(life(folder.path(), "two").await, ["two"]);
+        std::fs::remove_file(path("b.log")).unwrap();
+        let sent = life(folder.path(), "of another").await;
+        assert!(sent.iter().all(|body| body != "one" && body != "two"), "{sent:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use cordwood_core::limits::FILES_PER_PATTERN_MAX;
 use cordwood_kafka::KafkaSettings;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -154,6 +155,9 @@ pub struct Read {
     /// The kubelet's `containerLogMaxSize` and `containerLogMaxFiles`: how much may wait before it is lost.
     pub rotation_file_bytes: u64,
     pub rotation_files: u64,
+    /// A limit, and no setting: tests have a smaller one.
+    #[serde(skip)]
+    pub(crate) files_per_pattern_max: usize,
 }
 
 impl Default for Read {
@@ -169,6 +173,7 @@ impl Default for Read {
             drain_ms: 10_000,
             rotation_file_bytes: 10 << 20,
             rotation_files: 5,
+            files_per_pattern_max: FILES_PER_PATTERN_MAX,
         }
     }
 }
