@@ -178,6 +178,8 @@ fn values_that_must_not_pass_are_refused_by_their_key() -> Result<()> {
             "kafka: {brokers: [\"k:9092\"]}\nwriter: {config: {commit: {records_max: 0}}}",
             "/writer/config/commit/records_max",
         ),
+        // One name for all replicas: each would drive the others out.
+        ("kafka: {brokers: [\"k:9092\"]}\nwriter: {config: {member: writer-0}}", "'member' not allowed"),
         ("kafka: {brokers: [\"k:9092\"], partitions: many}", "/kafka/partitions"),
         (
             "kafka: {brokers: [\"k:9092\"]}\nwriter: {resources: {limits: {memory: lots}}}",
@@ -246,7 +248,7 @@ fn values_and_schema_name_the_same_keys() -> Result<()> {
 fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
     let objects = render(FULL)?;
     assert!(of_kind(&objects, "Secret").is_empty());
-    let kinds = ["DaemonSet", "Deployment", "StatefulSet"];
+    let kinds = ["DaemonSet", "Deployment"];
     let workloads: Vec<_> =
         objects.iter().filter(|o| kinds.contains(&o["kind"].as_str().unwrap_or_default())).collect();
     assert_eq!(workloads.len(), 3);
@@ -277,6 +279,36 @@ fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
             .filter(|e| e["name"].as_str().is_some_and(|n| n.contains("URL")))
         {
             assert!(env["valueFrom"]["secretKeyRef"].is_object(), "{env}");
+        }
+    }
+    Ok(())
+}
+
+/// Its name in Kafka's consumer group is its pod's. A Deployment's pods have names that no other pod has, of another release neither, and
+/// a pod on a dead node does not hold up the one that replaces it: a StatefulSet's does both.
+#[test]
+fn a_writer_is_named_by_a_pod_that_can_be_replaced() -> Result<()> {
+    for values in [LEAST, FULL] {
+        let objects = render(values)?;
+        assert!(of_kind(&objects, "StatefulSet").is_empty());
+        let writer = of_kind(&objects, "Deployment")
+            .into_iter()
+            .find(|o| name(o) == format!("{RELEASE}-cordwood-writer"))
+            .context("the writer's Deployment")?;
+        let env = &writer["spec"]["template"]["spec"]["containers"][0]["env"];
+        let env = env.as_array().context("its environment")?;
+        let pod = env.iter().find(|e| e["name"] == "POD_NAME").context("POD_NAME")?;
+        assert_eq!(pod["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+        let budgets = of_kind(&objects, "PodDisruptionBudget");
+        let labels = &writer["spec"]["template"]["metadata"]["labels"];
+        let selects = |budget: &&&Value| {
+            let wanted = budget["spec"]["selector"]["matchLabels"].as_object();
+            wanted.is_some_and(|wanted| wanted.iter().all(|(key, value)| labels[key] == *value))
+        };
+        assert_eq!(budgets.iter().filter(selects).count(), usize::from(!budgets.is_empty()));
+        for map in of_kind(&objects, "ConfigMap").into_iter().filter(|m| name(m).ends_with("-writer")) {
+            let file: Value = serde_yaml::from_str(map["data"]["writer.yaml"].as_str().context("its file")?)?;
+            assert!(file["member"].is_null(), "{file}");
         }
     }
     Ok(())
