@@ -120,8 +120,7 @@ mod tests {
         }
         shutdown.cancel();
         running.await.unwrap().unwrap();
-        let sent = sink.0.lock().unwrap().clone();
-        sent
+        sink.0.lock().unwrap().clone()
     }
 
     /// After a start the first ones by name were read; those of the checkpoint counted as lost, and were sent again when they
