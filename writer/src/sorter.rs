@@ -10,7 +10,7 @@ use cordwood_core::limits::SEAL_WANTED_LEAVES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::retention::catalogue::{Catalogue, LeafState};
-use cordwood_core::retention::class::{ClassId, PolicyLevel, bucket_us, leaves_per_round_max};
+use cordwood_core::retention::class::{ClassId, Keeps, PolicyLevel, leaves_per_round_max};
 use cordwood_core::retention::policy::PerLevel;
 use cordwood_core::retention::routes::{RouteKey, Routes, Target};
 use cordwood_core::seal::{Leaf, SealedBlock, Sealer};
@@ -29,8 +29,7 @@ pub struct RecordSorter {
     routes: Option<Routes>,
     /// Attached leaves by class: beginning -> end.
     leaves: HashMap<ClassId, BTreeMap<i64, i64>>,
-    /// Of classes under legal hold nothing expires; of the others the longer of what route and class say counts.
-    held: HashMap<ClassId, Option<i64>>,
+    keeps: HashMap<ClassId, Keeps>,
     origins: HashMap<OriginId, Known>,
     sealer: Sealer,
     tenant: Arc<str>,
@@ -69,7 +68,7 @@ impl RecordSorter {
             now_us,
             routes: None,
             leaves: HashMap::new(),
-            held: HashMap::new(),
+            keeps: HashMap::new(),
             origins: HashMap::new(),
             sealer: Sealer::new(SEALED_LEVEL),
             tenant: "".into(),
@@ -106,26 +105,31 @@ impl RecordSorter {
         self.damaged
     }
 
+    /// The longer of what the route and the class say counts.
+    fn keeps(&self, target: Target) -> Keeps {
+        let of_class = self.keeps.get(&target.class);
+        let of_route = Keeps { retention_us: target.retention_us, held: false };
+        of_class.map_or(of_route, |of_class| Keeps {
+            retention_us: of_class.retention_us.max(target.retention_us),
+            held: of_class.held,
+        })
+    }
+
     /// Judges a record's own time by the longer of what its route and its class promise.
     fn settle_time(&self, known: &Known, record: &mut Record<'_>, stored_us: Option<i64>) {
         let (audit, level) = (record.flags.has(Flags::AUDIT), PolicyLevel::of(record.level));
         if let Some(target) = known.targets[usize::from(audit)].get(level) {
-            let of_class = self.held.get(&target.class).copied().flatten().unwrap_or(0);
-            record.settle_time(self.now_us, stored_us, target.retention_us.max(of_class));
+            record.settle_time(self.now_us, stored_us, self.keeps(*target).retention_us);
         }
     }
 
     fn place(&self, known: &Known, record: &Record<'_>) -> Place {
         let audit = record.flags.has(Flags::AUDIT);
         let level = PolicyLevel::of(record.level);
-        let Some(target) = known.targets[usize::from(audit)].get(level) else {
+        let Some(target) = *known.targets[usize::from(audit)].get(level) else {
             return Place::Carry(format!("no retention class for tenant {}", known.origin.tenant));
         };
-        let retention_us = match self.held.get(&target.class) {
-            Some(None) => i64::MAX,
-            Some(Some(of_class)) => target.retention_us.max(*of_class),
-            None => target.retention_us,
-        };
+        let keeps = self.keeps(target);
         let leaf = self.leaves.get(&target.class).and_then(|leaves| {
             let (from_us, to_us) = leaves.range(..=record.time_us).next_back()?;
             (record.time_us < *to_us).then_some(Leaf {
@@ -135,13 +139,13 @@ impl RecordSorter {
             })
         });
         match leaf {
-            _ if record.time_us < self.now_us.saturating_sub(retention_us) => Place::Expired(target.class.0),
+            _ if keeps.is_expired(record.time_us, self.now_us) => Place::Expired(target.class.0),
             Some(leaf) if self.filled.len() < self.filled_max || self.filled.contains(&leaf) => {
                 Place::Leaf(leaf)
             }
             Some(_) => Place::Later,
             None => {
-                let (from_us, to_us) = bucket_us(retention_us, record.time_us);
+                let (from_us, to_us) = keeps.bucket_us(record.time_us);
                 Place::Missing((target.class.0, from_us, to_us))
             }
         }
@@ -176,7 +180,7 @@ impl Sorter for RecordSorter {
             self.leaves.entry(leaf.class).or_default().insert(leaf.from_us, leaf.to_us);
         }
         for class in &catalogue.classes {
-            self.held.insert(class.id, (!class.legal_hold).then_some(class.retention_us));
+            self.keeps.insert(class.id, class.keeps());
         }
         self.filled_max = self.filled_max.min(catalogue.lock_slots.map_or(usize::MAX, leaves_per_round_max));
         self.routes = catalogue.routes;
@@ -283,4 +287,75 @@ fn sealed(block: SealedBlock) -> (i64, BlockRow) {
 fn why_missing((class, from_us, _): WantedLeaf) -> String {
     let from = jiff::Timestamp::from_microsecond(from_us).unwrap_or_default();
     format!("class {class} has no table partition from {from} on")
+}
+
+#[cfg(test)]
+mod tests {
+    use cordwood_core::identity::RecordId;
+    use cordwood_core::level::Level;
+
+    use cordwood_core::retention::class::Class;
+
+    use super::*;
+
+    const HOUR_US: i64 = 3_600_000_000;
+    const NOW_US: i64 = 1_795_000_000_000_000;
+
+    /// A sorter that knows one class of 7 days, and one origin whose records go there by routes of `routed_us`.
+    fn sorter(legal_hold: bool, routed_us: i64) -> (RecordSorter, Known) {
+        let class = Class {
+            id: ClassId(5),
+            policy: "p".to_owned(),
+            policy_uid: String::new(),
+            level: PolicyLevel::Info,
+            retention_us: 7 * 24 * HOUR_US,
+            grace_us: 0,
+            legal_hold,
+            wanted: None,
+            has_table: true,
+        };
+        let mut sorter = RecordSorter::new(NOW_US);
+        sorter.begin(Catalogue { classes: vec![class], ..Catalogue::default() }, NOW_US);
+        let target = Some(Target { class: ClassId(5), retention_us: routed_us });
+        let targets = [PerLevel::of(|_| target), PerLevel::of(|_| target)];
+        (sorter, Known { origin: Origin::default(), targets })
+    }
+
+    fn record(time_us: i64) -> Record<'static> {
+        Record {
+            time_us,
+            original_time_us: None,
+            level: Level::Info,
+            flags: Flags::default(),
+            origin: OriginId(1),
+            id: RecordId { topic_partition: 0, kafka_offset: 1, index: 0 },
+            body: b"a line",
+        }
+    }
+
+    #[test]
+    fn a_record_under_a_legal_hold_asks_for_a_leaf_of_its_classs_width() {
+        let ages_us = [0, HOUR_US, 6 * 24 * HOUR_US, 90 * 24 * HOUR_US, 3650 * 24 * HOUR_US];
+        for (routed_us, age_us) in
+            [HOUR_US, 7 * 24 * HOUR_US].into_iter().flat_map(|us| ages_us.map(|age| (us, age)))
+        {
+            let (sorter, known) = sorter(true, routed_us);
+            let time_us = NOW_US - age_us;
+            let Place::Missing((5, from_us, to_us)) = sorter.place(&known, &record(time_us)) else {
+                panic!("{age_us}: a record under a hold never expires, and there is no leaf");
+            };
+            assert_eq!((to_us - from_us) / HOUR_US, 12, "of a record {age_us} us old");
+            assert!(from_us <= time_us && time_us < to_us);
+        }
+    }
+
+    #[test]
+    fn without_a_hold_the_longer_of_what_class_and_route_say_counts() {
+        let (sorter, known) = sorter(false, HOUR_US);
+        let place = |age_us| sorter.place(&known, &record(NOW_US - age_us));
+        assert!(
+            matches!(place(6 * 24 * HOUR_US), Place::Missing((5, from_us, to_us)) if to_us - from_us == 12 * HOUR_US)
+        );
+        assert!(matches!(place(8 * 24 * HOUR_US), Place::Expired(5)));
+    }
 }

@@ -73,6 +73,30 @@ pub struct Class {
     pub has_table: bool,
 }
 
+/// How long records are kept. Under a legal hold none expires; the retention still says how wide a leaf is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeps {
+    pub retention_us: i64,
+    pub held: bool,
+}
+
+impl Keeps {
+    pub fn is_expired(self, time_us: i64, now_us: i64) -> bool {
+        !self.held && time_us < now_us.saturating_sub(self.retention_us)
+    }
+
+    /// The leaf's bounds that a record of this time asks for.
+    pub fn bucket_us(self, time_us: i64) -> (i64, i64) {
+        bucket_us(self.retention_us, time_us)
+    }
+}
+
+impl Class {
+    pub fn keeps(&self) -> Keeps {
+        Keeps { retention_us: self.retention_us, held: self.legal_hold }
+    }
+}
+
 /// An announced shortening: both as they will be, one of them perhaps as it is, and from when they are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
