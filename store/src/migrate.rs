@@ -69,7 +69,7 @@ async fn apply(client: &mut Client) -> Result<refinery::Report, StoreError> {
     client.batch_execute(&set_timeout(LOCK_TIMEOUT)).await.map_err(sql)?;
     let began = Instant::now();
     let report = loop {
-        // A newer build's migrations are no reason to stop: going back to this one must stay possible.
+        // A newer build's migrations are no reason to stop: `run` warns of them. What an older build can do then: docs/operations.md.
         match embedded::migrations::runner().set_abort_missing(false).run_async(client).await {
             Ok(report) => break report,
             Err(error) if is_locked(&error) && began.elapsed() < LOCKED_MAX => {
