@@ -1,12 +1,13 @@
 //! Months of simulated operation with random edits, crashes and clock steps: the laws of retention as properties.
 //! No record is gone before its retention; what waits for a leaf has one after the next pass, unless the server bears no more tables;
+//! no leaf is made but those, and those of now and ahead;
 //! a class without records has no tables; a plan that is applied
 //! again and again ends in an empty plan; the lint never objects to the planner.
 
 use proptest::prelude::*;
 
 use super::catalogue::{Catalogue, Leaf, LeafState};
-use super::class::{ClassId, PolicyLevel, bucket_us, interval_us};
+use super::class::{ClassId, PolicyLevel, align_down, interval_us};
 use super::policy::{DropLimit, Match, PerLevel, Policy};
 use super::step::{LeafRef, Step};
 use super::{Tuning, in_force, lint, plan};
@@ -166,7 +167,9 @@ impl World {
             }
         }
         self.seal();
+        let before: Vec<LeafRef> = self.catalogue.leaves.iter().map(Leaf::key).collect();
         self.settle()?;
+        self.check_made(&before)?;
         self.seal();
         if self.catalogue.lock_slots.is_none() {
             prop_assert_eq!(&self.waiting, &[], "wait although their leaves can be created");
@@ -192,8 +195,7 @@ impl World {
         let mut waiting = Vec::new();
         for (id, time_us) in std::mem::take(&mut self.waiting) {
             let Some(class) = catalogue.class_by_id(id).cloned() else { continue };
-            let expired = !class.legal_hold && time_us < now_us - class.retention_us;
-            if expired || !routed.contains(&id) {
+            if class.keeps().is_expired(time_us, now_us) || !routed.contains(&id) {
                 continue;
             }
             let found = catalogue.leaves.iter_mut().find(|leaf| {
@@ -203,7 +205,7 @@ impl World {
                     && leaf.state == LeafState::Attached
             });
             let Some(leaf) = found else {
-                let (from_us, to_us) = bucket_us(class.retention_us, time_us);
+                let (from_us, to_us) = class.keeps().bucket_us(time_us);
                 catalogue.wanted.push(LeafRef { class: id, from_us, to_us });
                 waiting.push((id, time_us));
                 continue;
@@ -215,6 +217,22 @@ impl World {
         catalogue.wanted.sort_unstable();
         catalogue.wanted.dedup();
         self.waiting = waiting;
+    }
+
+    /// Each leaf that was made lies about a record that waits for it, or about now, or ahead: also under a legal hold.
+    fn check_made(&self, before: &[LeafRef]) -> Result<(), TestCaseError> {
+        for leaf in self.catalogue.leaves.iter().map(Leaf::key).filter(|leaf| !before.contains(leaf)) {
+            let class =
+                self.catalogue.class_by_id(leaf.class).ok_or_else(|| TestCaseError::fail("no class"))?;
+            let width_us = interval_us(class.retention_us);
+            let waits = self.waiting.iter().any(|(id, time_us)| {
+                let from_us = align_down(*time_us, width_us);
+                *id == leaf.class && leaf.from_us < from_us + width_us && leaf.to_us > from_us
+            });
+            let ahead = leaf.to_us > align_down(self.now_us, width_us);
+            prop_assert!(waits || ahead, "{:?} was made for no record: {:?}", leaf, class);
+        }
+        Ok(())
     }
 
     /// Tables follow records: what is empty is premade for a class that gets some.

@@ -490,3 +490,19 @@ fn the_higher_priority_then_the_longer_retention_wins_in_the_plan_too() {
     assert_eq!(catalogue.class_by_id(winner).unwrap().policy, "b");
     assert_eq!(crate::retention::routes::conflicts(&policies).len(), 1);
 }
+
+#[test]
+fn of_more_leaves_than_one_plan_creates_those_nearest_to_now_come_first() {
+    let mut policies = [policy("shop", HOUR)];
+    policies[0].legal_hold = true;
+    let mut catalogue = settled(&policies);
+    let width_us = class::interval_us(HOUR);
+    let to_us = class::align_down(NOON, width_us) + width_us;
+    want(&mut catalogue, to_us - 1000 * width_us, to_us);
+    let plan = plan(&policies, &catalogue, NOON, &NO_NOTICE);
+    let made: Vec<i64> =
+        plan.steps.iter().filter_map(|planned| planned.step.leaf()).map(|leaf| leaf.from_us).collect();
+    assert_eq!(made.len(), 500);
+    assert_eq!(made.iter().max(), Some(&(to_us - width_us)));
+    assert_eq!(made.iter().min(), Some(&(to_us - 500 * width_us)));
+}

@@ -9,7 +9,7 @@ use super::step::LeafRef;
 const WARM_INTERVALS: i64 = 2;
 /// ...and loses those that are empty when it is so many: one that gets a record now and then keeps its leaves.
 const COLD_INTERVALS: i64 = 4;
-/// New leaves of one class in one plan, as a bound; the next plan goes on.
+/// New leaves of one class in one plan, as a bound: those nearest to now. The next plan goes on.
 const CREATE_LEAVES_MAX: usize = 500;
 
 pub const RECORDS_WAIT: &str = "records wait for it";
@@ -58,6 +58,7 @@ impl Room<'_> {
             }
             taken.sort_unstable();
         }
+        missing.sort_by_key(|(leaf, _)| (leaf.from_us - self.now_us).abs());
         missing.truncate(CREATE_LEAVES_MAX);
         missing
     }
