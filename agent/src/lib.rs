@@ -6,7 +6,7 @@
 
 mod binding;
 mod bound;
-mod checkpoint;
+pub mod checkpoint;
 pub mod cluster;
 mod collect;
 pub mod config;

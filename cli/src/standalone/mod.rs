@@ -79,6 +79,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     };
     let files = run.file_inputs(&inputs).map_err(Failure::Run)?;
     let state_dir = run.state_dir(&data_dir).await?;
+    spool::forget_removed(&data_dir, &state_dir).map_err(Failure::Run)?;
     let before = audit::streams(&run.database.store, &Scope::all(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;

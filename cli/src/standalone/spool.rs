@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use cordwood_agent::checkpoint;
 use cordwood_agent::config::literal;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,25 @@ pub fn pattern(data_dir: &Path, run: &str) -> String {
 pub fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
     let _ = std::fs::remove_file(path.with_extension("json"));
+}
+
+/// Takes spool files that were removed out of the agent's checkpoint: they went because PostgreSQL has all of them, and the agent
+/// would tell a file that is gone as a loss. One that was not read to its end stays.
+///
+/// # Errors
+/// When the checkpoint cannot be read or written.
+pub fn forget_removed(data_dir: &Path, state_dir: &Path) -> Result<()> {
+    let folder = format!("file:{}/", data_dir.join(FOLDER).display());
+    let mut checkpoint = checkpoint::load(state_dir).context("read the agent's checkpoint")?.checkpoint;
+    let before = checkpoint.runs.len();
+    checkpoint.runs.retain(|run| {
+        let is_there = run.key.strip_prefix("file:").is_some_and(|path| Path::new(path).exists());
+        !run.key.starts_with(&folder) || is_there || run.files.iter().any(|file| file.position < file.size)
+    });
+    if checkpoint.runs.len() < before {
+        checkpoint::store(state_dir, &checkpoint.encode()).context("write the agent's checkpoint")?;
+    }
+    Ok(())
 }
 
 /// Copies stdin on a thread of its own (a read of a pipe cannot be cancelled). `ended` is set at its end.
