@@ -51,8 +51,12 @@ impl Reader {
         for key in keys {
             let Some(resume) = self.resume.get(&key) else { continue };
             let source = Source::of_checkpoint(resume);
-            let is_gone =
-                complete || source.as_ref().is_some_and(|source| self.place_of(source) == Place::Gone);
+            let is_gone = match &source {
+                // One that no setting names any more, or that a crowded pattern leaves out, is still there.
+                Some(source) if source.is_plain() => self.place_of(source) == Place::Gone,
+                Some(source) => complete || self.place_of(source) == Place::Gone,
+                None => complete,
+            };
             if !is_gone {
                 continue;
             }

@@ -445,7 +445,8 @@ pub async fn write_loop(client: Sql) -> Result<()> {
     let sql = "insert into ring_0 (lane, seq, id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
                values (1, 1, 1, 0, 'shop-eu', 1, now(), now(), 1, 100, '\\x00', '\\x00')";
     let sealed = "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
-                  select 1, id, 'shop-eu', 1, now(), now(), 1, 100, '\\x00', '\\x00' from classes where policy = 'default'";
+                  select 1, class, 'shop-eu', 1, now(), now(), 1, 100, '\\x00', '\\x00' from leaves join classes on id = class
+                  where policy = 'shop' and detached is null and time_from <= now() and time_to > now()";
     loop {
         for statement in [sql, sealed] {
             let began = Instant::now();
