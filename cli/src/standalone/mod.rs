@@ -106,7 +106,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     if let (Ok(text), false) = (&summary, run.args.quiet) {
         logging::say(text);
     }
-    result.and_then(|_| ended).map_err(Failure::Run)?;
+    result.and(ended).map_err(Failure::Run)?;
     summary.map_err(query::failure)?;
     Ok(Outcome::Done)
 }
