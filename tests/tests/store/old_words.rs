@@ -41,11 +41,12 @@ async fn blocks_with_the_words_of_before_are_searched() -> Result<()> {
     let store = support::store(&postgres, "old_words").await?;
     let client = postgres.client_of("old_words").await?;
     support::classes(&client).await?;
-    let (table, parent) = ("blocks_old_words", class_table(ClassId(1)));
+    let (table, parent) = ("blocks_c1_20261121t0000", class_table(ClassId(1)));
     client
         .batch_execute(&format!(
             "create table {table} (like blocks including all); \
-             alter table {parent} attach partition {table} for values from ('2026-11-21') to ('2026-11-22')"
+             alter table {parent} attach partition {table} for values from ('2026-11-21 00:00:00Z') to ('2026-11-22 00:00:00Z'); \
+             insert into leaves (class, time_from, time_to) values (1, '2026-11-21 00:00:00Z', '2026-11-22 00:00:00Z')"
         ))
         .await?;
     insert(&client, "ring_0 (lane, seq, id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)", "0, 1, 1, 0", &old(), false).await?;
