@@ -14,13 +14,12 @@ mod wanted;
 use std::time::{Duration, Instant};
 
 use cordwood_core::filter::Filter;
-use futures::future::join;
 use tokio_postgres::IsolationLevel;
 
 use self::hits::Hits;
 pub use self::page::{Cursor, CursorError, Direction, Found, OwnedRecord, Page, TimeRange};
 use self::scan::scan;
-use self::session::{Session, is_gone};
+use self::session::{Session, both, is_gone};
 use self::wanted::Wanted;
 use crate::connect::Store;
 use crate::error::StoreError;
@@ -74,11 +73,12 @@ async fn search_once(
     let settings = Session::settings(budget);
     let mut session = Session::new(&transaction);
     // Sent ahead of the first statement, not waited for.
-    let (set, found) = join(transaction.batch_execute(&settings), scan(&mut session, hits, deadline)).await;
+    let set =
+        async { transaction.batch_execute(&settings).await.map_err(StoreError::sql("set up", "a search")) };
+    let found = both(set, scan(&mut session, hits, deadline)).await;
     // Nothing was written; an error of the search is the one to tell.
     let ended = transaction.commit().await.map_err(StoreError::sql("end", "a search"));
-    let (hits, scanned) = found?;
-    set.map_err(StoreError::sql("set up", "a search"))?;
+    let ((), (hits, scanned)) = found?;
     ended?;
     client.finish();
     Ok(hits.into_found(scanned))

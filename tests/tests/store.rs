@@ -12,6 +12,8 @@ mod budget;
 mod carry_and_follow;
 #[path = "store/contents.rs"]
 mod contents;
+#[path = "store/dropped.rs"]
+mod dropped;
 #[path = "store/old_words.rs"]
 mod old_words;
 #[path = "store/pages.rs"]

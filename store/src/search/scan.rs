@@ -4,7 +4,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::future::join;
 use tokio_postgres::Transaction;
 
 use super::fetch::{meeting, payloads, postings};
@@ -12,7 +11,7 @@ use super::ground;
 use super::hits::Hits;
 use super::list::Candidate;
 use super::order::{LEAVES_MAX, Order};
-use super::session::{Session, is_too_slow};
+use super::session::{Session, both, is_too_slow};
 use crate::error::StoreError;
 
 /// A search that has read so many blocks is likely to need more: the next are fetched while these are searched, and postings
@@ -138,12 +137,9 @@ impl Scan<'_> {
             looked_at += next.len();
             let these = std::mem::replace(&mut next, to_look_at(&mut blocks, looked_at));
             // The postings of the next are on their way while these are read.
-            let (ahead, read) = join(postings(self.transaction, &next), async {
-                self.read(hits, meeting(&wanted, these, &told)).await
-            })
-            .await;
-            (hits, ended) = read?;
-            told = ahead?;
+            let ahead = postings(self.transaction, &next);
+            ((hits, ended), told) =
+                both(async { self.read(hits, meeting(&wanted, these, &told)).await }, ahead).await?;
         }
         Ok((hits, ended))
     }
@@ -168,9 +164,9 @@ impl Scan<'_> {
             let many = hits.blocks_read + these.len() >= AHEAD_FROM;
             let ahead = if many { hits.needed(rest) } else { &[] };
             let (searched, next) =
-                join(hits.take(self.transaction, these), payloads(self.transaction, ahead)).await;
-            hits = searched?;
-            fetched = Some(next?).filter(|next| !next.is_empty());
+                both(hits.take(self.transaction, these), payloads(self.transaction, ahead)).await?;
+            hits = searched;
+            fetched = Some(next).filter(|next| !next.is_empty());
         }
         Ok((hits, None))
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
@@ -58,6 +59,23 @@ impl<'t> Session<'t> {
             .await
             .map_err(StoreError::sql("let go of the locks of", "a search"))
     }
+}
+
+/// Two that were sent together. Of two errors the one that is no consequence of the other: what comes after a statement that failed
+/// is refused in the same transaction.
+pub(super) async fn both<A, B>(
+    a: impl Future<Output = Result<A, StoreError>>,
+    b: impl Future<Output = Result<B, StoreError>>,
+) -> Result<(A, B), StoreError> {
+    match join(a, b).await {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(error), Err(other)) if is_refused(&error) => Err(other),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+fn is_refused(error: &StoreError) -> bool {
+    error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
 /// The statement took too long, or waited too long for a table.
