@@ -141,6 +141,8 @@ pub struct Read {
     /// Files that the node has removed and that are held open because they are not read yet; above it the oldest are let go,
     /// which is a loss.
     pub held_removed_bytes_max: u64,
+    /// Files that may be open at once; by default what the process may open, without a reserve. Others wait for their turn.
+    pub open_files_max: Option<usize>,
     /// Between two looks at files that are being written to.
     pub poll_interval_ms: u64,
     /// Between two walks over all folders, in case an event was lost.
@@ -165,6 +167,7 @@ impl Default for Read {
         Read {
             memory_bytes_max: 16 << 20,
             held_removed_bytes_max: 1 << 30,
+            open_files_max: None,
             poll_interval_ms: 50,
             scan_interval_ms: 5_000,
             checkpoint_interval_ms: 1_000,

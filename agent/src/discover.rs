@@ -32,6 +32,8 @@ pub struct Changes {
     pub folders: BTreeSet<FolderKey>,
     /// Runs whose idle file was written to.
     pub runs: Vec<u64>,
+    /// Runs whose idle file is not watched any more: it was written to, or is gone.
+    pub unwatched: Vec<u64>,
     pub overflowed: bool,
     /// Something that is there could not be looked at.
     pub incomplete: bool,
@@ -133,9 +135,9 @@ impl Discover {
         }
     }
 
-    /// Asks to be told once when the file is written to.
-    pub fn watch_file(&mut self, file: &std::fs::File, run: u64) {
-        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Run(run));
+    /// Asks to be told once when the file is written to. False: nobody will tell.
+    pub fn watch_file(&mut self, file: &std::fs::File, run: u64) -> bool {
+        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Run(run)).is_some()
     }
 
     /// Takes what inotify has to tell.
@@ -148,7 +150,9 @@ impl Discover {
                 if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                     changes.overflowed = true;
                 } else if event.events().contains(ReadFlags::IGNORED) {
-                    self.watched.remove(&event.wd());
+                    if let Some(Watched::Run(run)) = self.watched.remove(&event.wd()) {
+                        changes.unwatched.push(run);
+                    }
                 } else if let Some(watched) = self.watched.get(&event.wd()) {
                     match watched {
                         Watched::Run(run) => changes.runs.push(*run),

@@ -25,7 +25,13 @@ impl Run {
     /// What the checkpoint knows and the disk does not hold any more.
     pub fn missing(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
         for resume in std::mem::take(&mut self.resume) {
-            let reason = "rotated away or deleted while the agent was away";
+            if self.is_missing_without_loss() {
+                continue;
+            }
+            let reason = match self.parked {
+                Some(_) => "rotated away or deleted while no file descriptor was left for it",
+                None => "rotated away or deleted while the agent was away",
+            };
             let Some(loss) = resume.lost_when_gone(reason) else { continue };
             tally.files_vanished += 1;
             self.lose_whole(resume, loss, settings, ship, tally, clock);

@@ -19,6 +19,7 @@ mod kafka_sink;
 mod loss;
 mod node_id;
 mod orphans;
+mod parked;
 mod progress;
 mod reader;
 mod report;
@@ -102,6 +103,8 @@ pub async fn run(
         active: BTreeSet::new(),
         waiting: BTreeSet::new(),
         again: BTreeSet::new(),
+        open_files_max: parked::open_files_max(config.read.open_files_max),
+        wanting: VecDeque::new(),
         left_out: BTreeMap::new(),
         next_run: 0,
         turn: 0,

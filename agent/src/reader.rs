@@ -62,6 +62,9 @@ pub(crate) struct Reader {
     pub waiting: BTreeSet<u64>,
     /// Folders that could not be looked at in whole: looked at again at the next scan.
     pub again: BTreeSet<FolderKey>,
+    pub open_files_max: usize,
+    /// Runs that wait for descriptors, longest first.
+    pub wanting: VecDeque<u64>,
     /// Files of a pattern that are not read, because it names too many.
     pub left_out: BTreeMap<FolderKey, usize>,
     pub next_run: u64,
@@ -104,6 +107,7 @@ impl Reader {
                 self.take_rules();
             }
             self.take_answers(clock);
+            self.open_wanting(clock);
             let more = self.read_round(clock);
             self.keep_cuts();
             self.ship.send(&mut self.tally);
@@ -147,6 +151,7 @@ impl Reader {
                 self.active.insert(run.id);
             }
         }
+        self.scan_parked();
         complete && self.again.is_empty()
     }
 
@@ -156,8 +161,16 @@ impl Reader {
         if changes.overflowed {
             self.tally.overflows += 1;
             self.active.extend(self.runs.keys());
+            self.all_may_be_written();
+        }
+        for run in &changes.unwatched {
+            if let Some(run) = self.runs.get_mut(run) {
+                // Its name may stand for another file with the same inode.
+                run.mark = run.mark.filter(|_| !run.is_parked());
+            }
         }
         for run in &changes.runs {
+            self.written_while_parked(*run);
             if let Some(run) = self.runs.get_mut(run) {
                 run.last_data_ms = clock.mono_ms;
                 self.active.insert(run.id);
@@ -174,6 +187,11 @@ impl Reader {
 
     /// Looks at a folder anew: which runs it has, which files they have.
     fn refresh_folder(&mut self, key: &FolderKey, clock: Clock) {
+        self.refresh_runs_of(key, None, clock);
+    }
+
+    /// The same for one of its runs alone.
+    pub(crate) fn refresh_runs_of(&mut self, key: &FolderKey, only: Option<u64>, clock: Clock) {
         let folder = match self.discover.open(key) {
             Ok(folder) => Some(folder).filter(|folder| !folder.is_removed()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -193,15 +211,26 @@ impl Reader {
         }
         let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
         let last = ids.iter().filter_map(|id| Some(self.runs.get(id)?.source.restart())).max();
+        let mut spare = self.open_files_max.saturating_sub(self.open_files());
         for id in ids {
+            if only.is_some_and(|only| only != id) {
+                continue;
+            }
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.is_succeeded = last.is_some_and(|last| run.source.restart() < last);
-            let settings = Settings::new(&self.config, &self.ship);
             // (What another file stands for now is an older file of that one: it is only read to its end.)
             let is_older = run.source.is_plain() && look.has(&run.live_name) && !live.contains(&run.key);
             let mark = look.mark_of(&run.live_name);
             if folder.is_some() && !is_older && run.is_as_marked(mark) {
                 continue;
+            }
+            if folder.is_some() && !is_older && spare == 0 && !self.has_descriptor_for(id, clock) {
+                continue;
+            }
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let settings = Settings::new(&self.config, &self.ship);
+            if run.open_files() == 0 {
+                run.opened_at_ms = clock.mono_ms;
             }
             let looked_at = folder.as_ref().filter(|_| !is_older).map(|folder| (folder, &looks));
             let refreshed = run.refresh(looked_at, &settings, &mut self.ship, &mut self.tally, clock);
@@ -211,6 +240,7 @@ impl Reader {
                 false
             });
             run.mark = Some(mark).filter(|_| complete);
+            spare = spare.saturating_sub(run.open_files());
             if !complete {
                 self.again.insert(key.clone());
             }

@@ -83,12 +83,13 @@ impl Run {
             self.known.clear();
             self.done.clear();
             self.missing(settings, ship, tally, clock);
+            self.parked = None;
             return Ok(true);
         };
         let (entries, mut complete) = self.entries(folder, looks.first);
         let had_files = match &self.unnamed {
             Some((_, handle)) => crate::folder::is_unlinked(handle),
-            None => !self.files.is_empty() || self.gone_at_ms.is_some(),
+            None => !self.files.is_empty() || self.gone_at_ms.is_some() || self.parked.is_some(),
         };
         if entries.is_empty() && had_files {
             // Removed although its folder is still there: the kubelet clears away what a dead container left.
@@ -165,6 +166,7 @@ impl Run {
                 on_disk.contains(&done.file) || (is_plain && place > over)
             });
             self.missing(settings, ship, tally, clock);
+            self.parked = None;
         }
         self.supersede(clock);
         Ok(complete)

@@ -40,7 +40,7 @@ impl Reader {
 
     pub(crate) fn read_chunks(&mut self, id: u64, chunks: usize, chunk_bytes: usize, clock: Clock) -> Turn {
         let mut turn = Turn { end: Outcome::AtEnd, took: false };
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.context.is_some()) else {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.context.is_some() && !run.yields) else {
             return turn;
         };
         // What was cut before, of this run or the last, is no reason to find no room.
@@ -133,6 +133,11 @@ impl Reader {
         if run.context.is_none() {
             return nothing;
         }
+        run.yields &= !run.must_read_on();
+        if run.yields {
+            run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
+            return nothing;
+        }
         let turn =
             if self.is_crowded() { self.take_crowded_turn(id, clock) } else { self.take_turn(id, clock) };
         // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
@@ -140,7 +145,7 @@ impl Reader {
         if clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
             self.active.remove(&id);
             if let Some(file) = run.resting_handle() {
-                self.discover.watch_file(file, id);
+                let _ = self.discover.watch_file(file, id);
             }
             if run.grew_meanwhile() {
                 run.last_data_ms = clock.mono_ms;

@@ -16,6 +16,7 @@ use cordwood_core::pipeline::{Format, Now, Pipeline};
 use crate::collect::{Collector, Pin, Stream};
 use crate::config::{Batch, Config};
 use crate::context::{Context, Source};
+use crate::parked::Parked;
 use crate::rotation::Known;
 use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{Bytes, Chunk, LogFile};
@@ -92,6 +93,11 @@ pub struct Run {
     pub at_end: bool,
     /// The container has run again since.
     pub is_succeeded: bool,
+    /// Its files were closed, or never opened, because others needed the descriptors; until it was looked at in whole again.
+    pub parked: Option<Parked>,
+    /// Nothing more is read of it until its files are closed: others wait for descriptors.
+    pub yields: bool,
+    pub opened_at_ms: i64,
 }
 
 /// What one step of reading came to.
@@ -147,6 +153,9 @@ impl Run {
             waited: [Waited::default(); 2],
             at_end: false,
             is_succeeded: false,
+            parked: None,
+            yields: false,
+            opened_at_ms: mono_ms,
             source,
         }
     }
@@ -474,12 +483,16 @@ impl Run {
     /// Bytes on disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
         let readable = self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone));
-        readable.map(|file| file.known_size().saturating_sub(file.position)).sum()
+        let closed = u64::from(self.is_parked() && !self.is_missing_without_loss());
+        readable.map(|file| file.known_size().saturating_sub(file.position)).sum::<u64>() + closed
     }
 
     /// Whether a look at its names can bring nothing new: they are the same, and stand for the one file that is held open
     /// (so that no other can have its inode).
     pub fn is_as_marked(&self, mark: u64) -> bool {
+        if self.is_parked() && self.is_missing_without_loss() {
+            return self.mark == Some(mark) && self.source.is_plain();
+        }
         self.mark == Some(mark)
             && self.source.is_plain()
             && self.files.len() == 1

@@ -258,6 +258,11 @@ impl LogFile {
         self.ends = self.acked_ends;
     }
 
+    /// It no longer holds what was read from it.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     /// The largest size that is known of it.
     pub fn known_size(&self) -> u64 {
         self.size.max(self.size_on_disk)

@@ -2,6 +2,8 @@
 //! answers late. Whatever happens, each line is admitted exactly once, whole and in order. (Idea: Vector's file watcher
 //! tests.) A failing script prints its seed; `CORDWOOD_SEED` runs that one alone.
 
+#[path = "files/descriptors.rs"]
+mod descriptors;
 #[path = "files/fairness.rs"]
 mod fairness;
 #[path = "files/limits.rs"]

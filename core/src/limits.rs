@@ -18,6 +18,8 @@ pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 pub const MESSAGE_BATCHES_MAX: usize = 4096;
 /// Bytes of the bodies that are written as JSON for one message of another producer; what is above is cut and flagged `TRUNCATED`.
 pub const MESSAGE_JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+/// File descriptors that an agent keeps for sockets, folders and its checkpoint (half of them at the most); the others are for log files.
+pub const DESCRIPTORS_RESERVED_MAX: usize = 256;
 /// Files that one pattern of other programs' files may name; the others are told and wait.
 pub const FILES_PER_PATTERN_MAX: usize = 16_384;
 /// Dead letters that a writer keeps apart within a minute; more are counted in the last one's row.

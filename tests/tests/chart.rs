@@ -40,7 +40,7 @@ agent:
     tenants: {namespaces: [{namespace: "shop-*", tenant: shop}], from_namespace_name: true}
     files: [{paths: ["/var/log/plugins/*.log"], service: plugins, tenant: shop, plugin: true}]
     batch: {linger_ms: 200, bytes_max: 262144, counters_ms: 5000}
-    read: {memory_bytes_max: 8388608, held_removed_bytes_max: 104857600, poll_interval_ms: 50, scan_interval_ms: 1000, checkpoint_interval_ms: 500,
+    read: {memory_bytes_max: 8388608, held_removed_bytes_max: 104857600, open_files_max: 4096, poll_interval_ms: 50, scan_interval_ms: 1000, checkpoint_interval_ms: 500,
            rotation_grace_ms: 500, drain_ms: 5000, rotation_file_bytes: 10485760, rotation_files: 5}
     kubernetes: {metadata_wait_ms: 3000}
   extraLogPaths: [/var/log/plugins]

@@ -295,6 +295,11 @@ impl Store {
         self.0.lock().unwrap().tenants.clone()
     }
 
+    /// Stderr's bodies.
+    pub fn stderr(&self) -> Vec<String> {
+        self.0.lock().unwrap().records.get(&1).cloned().unwrap_or_default()
+    }
+
     /// All of stdout's bodies, one behind the other.
     pub fn stdout(&self) -> String {
         self.0.lock().unwrap().records.get(&0).map(|bodies| bodies.concat()).unwrap_or_default()
@@ -435,6 +440,7 @@ pub struct Limits {
     pub held_removed_bytes_max: u64,
     pub scan_interval_ms: u64,
     pub unfinished_wait_ms: u64,
+    pub open_files_max: usize,
 }
 
 impl Default for Limits {
@@ -445,6 +451,7 @@ impl Default for Limits {
             held_removed_bytes_max: 1 << 30,
             scan_interval_ms: 100,
             unfinished_wait_ms: 600_000,
+            open_files_max: 10_000,
         }
     }
 }
@@ -493,12 +500,13 @@ impl Agent {
             held_removed_bytes_max,
             scan_interval_ms,
             unfinished_wait_ms,
+            open_files_max,
         } = limits;
         let yaml = format!(
             "{{node: {node}, {inputs}, state_dir: {state}, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
              bytes_max: {batch_bytes_max}, counters_ms: 100}}, read: {{memory_bytes_max: {memory_bytes_max}, poll_interval_ms: 3, \
              scan_interval_ms: {scan_interval_ms}, held_removed_bytes_max: {held_removed_bytes_max}, \
-             unfinished_wait_ms: {unfinished_wait_ms}, checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
+             open_files_max: {open_files_max}, unfinished_wait_ms: {unfinished_wait_ms}, checkpoint_interval_ms: 5, rotation_grace_ms: 20, drain_ms: 300}}}}",
             state = state.display()
         );
         let config: Config = cordwood_service::parse_config(Path::new("test"), &yaml).unwrap();
