@@ -9,6 +9,7 @@ use cordwood_core::identity::FileId;
 use cordwood_core::log_names::older_suffix;
 
 use crate::folder::Stat;
+use crate::parked::GONE_WHILE_CLOSED;
 use crate::rotation::Entry;
 use crate::run::{Clock, Run, Settings};
 use crate::ship::Shipper;
@@ -25,11 +26,11 @@ impl Run {
     /// What the checkpoint knows and the disk does not hold any more.
     pub fn missing(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
         for resume in std::mem::take(&mut self.resume) {
-            if self.is_missing_without_loss() {
+            if self.was_all_read() {
                 continue;
             }
             let reason = match self.parked {
-                Some(_) => "rotated away or deleted while no file descriptor was left for it",
+                Some(_) => GONE_WHILE_CLOSED,
                 None => "rotated away or deleted while the agent was away",
             };
             let Some(loss) = resume.lost_when_gone(reason) else { continue };
@@ -86,7 +87,7 @@ impl Run {
     }
 
     /// A file of which only the loss is left to tell.
-    fn lose_whole(
+    pub(crate) fn lose_whole(
         &mut self,
         gone: FileCheckpoint,
         loss: LossRange,

@@ -51,6 +51,7 @@ pub use config::Config;
 pub use context::{ContextSource, Static};
 pub use ending::Ending;
 pub use kafka_sink::KafkaSink;
+pub use parked::raise_descriptor_limit;
 pub use sink::{Ack, Refused, Sink};
 pub use telemetry::{Status, Telemetry};
 pub use wake::Waker;
@@ -104,6 +105,8 @@ pub async fn run(
         waiting: BTreeSet::new(),
         again: BTreeSet::new(),
         open_files_max: parked::open_files_max(config.read.open_files_max),
+        full_at_ms: None,
+        told_descriptors: false,
         wanting: VecDeque::new(),
         left_out: BTreeMap::new(),
         next_run: 0,

@@ -45,7 +45,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let config = config.resolve(|name| std::env::var(name).ok()).map_err(|error| wrong(error.into()))?;
     cordwood_service::init_logging(LogFormat::Auto);
-    raise_descriptor_limit();
+    cordwood_agent::raise_descriptor_limit();
     let shutdown = cordwood_service::shutdown_signal().context("install signal handlers")?;
     let waker = Waker::new().context("make the reader's waker")?;
     let in_cluster = config.kubernetes.enabled && config.pods_dir.is_some();
@@ -117,16 +117,6 @@ fn status(telemetry: &Telemetry, health: &Health) -> serde_json::Value {
         STATUS_GENERATION: telemetry.rules_generation(),
         "conditions": health.conditions(),
     })
-}
-
-/// A held file is a descriptor: as many as we may have.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "raise the limit of open files");
-    }
 }
 
 #[cfg(test)]

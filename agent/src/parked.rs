@@ -1,32 +1,53 @@
 //! Fewer file descriptors than files: a run that has nothing to read is parked, its files closed, and another has its turn.
 //! Promises: what is closed is known as after a restart (inode, first line, acknowledged position, the bytes before it) and is
 //! opened again when something is written to it; whoever waits for a descriptor has one after those that waited before; a file
-//! without a name is not closed while something of it is unread; what was written to a closed file and went is a loss.
+//! without a name is not closed while something of it is unread; what was written to a closed file and went is a loss, and
+//! so is a file that went before it was opened.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
+use cordwood_core::batch::LossRange;
+use cordwood_core::checkpoint::FileCheckpoint;
+use cordwood_core::identity::FileId;
 use cordwood_core::limits::DESCRIPTORS_RESERVED_MAX;
 use cordwood_core::pipeline::Pipeline;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::discover::FolderKey;
-use crate::folder::{Stat, is_unlinked, stat_of};
+use crate::folder::{Folder, Stat, is_unlinked, stat_of};
 use crate::reader::Reader;
-use crate::run::{Clock, Run};
+use crate::run::{Clock, Run, Settings};
+use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile};
+use crate::telemetry::Tally;
 
 /// How long a run that has more to read keeps its files while others wait for descriptors.
 const SHARE_MS: i64 = 500;
+/// The same where a record has begun: closed in the middle of it, it would be read from its beginning again.
+const SHARE_OF_A_RECORD_MS: i64 = 20 * SHARE_MS;
+/// What is told of files that went while they were closed.
+pub(crate) const GONE_WHILE_CLOSED: &str = "rotated away or deleted while no file descriptor was left for it";
 
 /// A run whose files are closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Parked {
     /// The live file as it was then.
     live: Option<Stat>,
+    /// No first line of the live file was seen, so that no position of it is known.
+    is_unknown: bool,
     /// It may hold what was not read.
-    pub has_unread: bool,
+    has_unread: bool,
     /// It waits for a descriptor.
     wants: bool,
+}
+
+/// An open file is a descriptor: as many as the process may have.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "raise the limit of open files");
+    }
 }
 
 /// Files that may be open: what the process may have, without a reserve for sockets, folders and the checkpoint.
@@ -54,9 +75,46 @@ impl Run {
         self.parked.is_some() && self.open_files() == 0
     }
 
-    /// What is missing although it was read to its end and not written to since.
-    pub fn is_missing_without_loss(&self) -> bool {
+    /// Its closed files were read to their end and not written to since.
+    pub fn was_all_read(&self) -> bool {
         self.parked.is_some_and(|parked| !parked.has_unread)
+    }
+
+    pub fn is_parked_with_unread(&self) -> bool {
+        self.is_parked() && !self.was_all_read()
+    }
+
+    /// After a look at all that there is: a live file that was closed before its first line came, or never opened, and that is
+    /// not there any more.
+    pub fn lose_unknown(
+        &mut self,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) {
+        let Some(Parked { live: Some(live), is_unknown: true, has_unread: true, .. }) = self.parked else {
+            return;
+        };
+        let Stat { dev, ino, mtime_ns, .. } = live;
+        let is_here = self.known.contains_key(&(dev, ino))
+            || self.files.iter().any(|file| (file.dev, file.ino) == (dev, ino))
+            || self.done.iter().chain(&self.resume).any(|file| (file.dev, file.ino) == (dev, ino))
+            || self
+                .resting_handle()
+                .and_then(|handle| stat_of(handle).ok())
+                .is_some_and(|now| now.ino == ino);
+        // (Its packed copy, which is about to be read.)
+        let is_packed = self.files.iter().any(|file| file.is_gzip() && file.position == 0);
+        if is_here || is_packed {
+            return;
+        }
+        let file = FileId::of_whole(format!("{dev} {ino} {mtime_ns}").as_bytes());
+        let gone =
+            FileCheckpoint { file, name: self.live_name.clone(), dev, ino, ..FileCheckpoint::default() };
+        let loss = LossRange { from: 0, bytes: 0, exact: false, reason: GONE_WHILE_CLOSED.to_owned() };
+        tally.files_vanished += 1;
+        self.lose_whole(gone, loss, settings, ship, tally, clock);
     }
 
     /// Whether there is something that only reading on can bring to its end: it may not be asked to wait.
@@ -90,6 +148,7 @@ impl Run {
         }
         self.resume.extend(closed);
         let has_unread = has_unread || self.parked.is_some_and(|parked| parked.has_unread);
+        let is_unknown = self.unnamed.is_some();
         self.files.clear();
         self.unnamed = None;
         self.pins.clear();
@@ -101,7 +160,7 @@ impl Run {
         self.current = None;
         self.at_end = false;
         self.yields = false;
-        self.parked = Some(Parked { live, has_unread, wants: false });
+        self.parked = Some(Parked { live, is_unknown, has_unread, wants: false });
     }
 }
 
@@ -115,7 +174,7 @@ impl Reader {
         if self.runs.get(&id).is_some_and(|run| run.open_files() > 0) {
             return true;
         }
-        if self.make_room(clock) {
+        if self.make_room(1, clock) > 0 {
             return true;
         }
         self.want(id);
@@ -124,10 +183,42 @@ impl Reader {
 
     fn want(&mut self, id: u64) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let parked = run.parked.get_or_insert(Parked { live: None, has_unread: true, wants: false });
+        let never = Parked { live: None, is_unknown: true, has_unread: true, wants: false };
+        let parked = run.parked.get_or_insert(never);
         if !std::mem::replace(&mut parked.wants, true) {
             self.wanting.push_back(id);
         }
+        if !std::mem::replace(&mut self.told_descriptors, true) {
+            tracing::warn!(
+                open_files_max = self.open_files_max,
+                "more log files than may be open at once: they take turns (the limit of open files: ulimit -n, LimitNOFILE; the setting read.open_files_max)"
+            );
+        }
+    }
+
+    /// What could not be opened is remembered, in case it goes before it can be.
+    pub(crate) fn note_unopened(&mut self, id: u64, folder: &Folder) {
+        if let Some(run) = self.runs.get_mut(&id)
+            && let Ok(stat) = folder.stat(&run.live_name)
+            && stat.regular
+            && let Some(parked @ Parked { live: None, .. }) = &mut run.parked
+        {
+            parked.live = Some(stat);
+        }
+    }
+
+    pub(crate) fn parked_with_unread(&self) -> Vec<u64> {
+        self.runs.values().filter(|run| run.is_parked_with_unread()).map(|run| run.id).collect()
+    }
+
+    /// Opens the last of these, as many as may be open, and gives those.
+    pub(crate) fn open_some_of(&mut self, closed: &mut Vec<u64>) -> Vec<u64> {
+        let clock = self.clock();
+        self.full_at_ms = None;
+        let free = self.make_room(closed.len(), clock);
+        let ids: BTreeSet<u64> = closed.drain(closed.len().saturating_sub(free)..).collect();
+        self.open_parked(&ids, clock);
+        ids.into_iter().collect()
     }
 
     /// A closed file was written to, or may have been.
@@ -170,64 +261,82 @@ impl Reader {
 
     /// Opens what waits for descriptors, in the order of waiting, as far as there are some.
     pub(crate) fn open_wanting(&mut self, clock: Clock) {
-        // (Those that are parked for the others go to the end; whoever waits now has one turn in this call.)
-        for _ in 0..self.wanting.len() {
-            let Some(id) = self.wanting.front().copied() else { break };
-            if self.runs.get(&id).is_some_and(Run::is_parked) {
-                if !self.make_room(clock) {
-                    return;
-                }
-                let key =
-                    self.folders.iter().find(|(_, runs)| runs.contains(&id)).map(|(key, _)| key.clone());
-                self.wanting.pop_front();
-                if let Some(parked) = self.runs.get_mut(&id).and_then(|run| run.parked.as_mut()) {
-                    parked.wants = false;
-                }
-                if let Some(key) = key {
-                    self.open_parked(&key, id, clock);
-                }
-            } else {
-                self.wanting.pop_front();
+        let (runs, wanting) = (&self.runs, &mut self.wanting);
+        wanting.retain(|id| runs.get(id).is_some_and(Run::is_parked));
+        if self.wanting.is_empty() {
+            if self.told_descriptors {
+                self.runs.values_mut().for_each(|run| run.yields = false);
+            }
+            return;
+        }
+        self.full_at_ms = None;
+        let free = self.make_room(self.wanting.len(), clock);
+        let ids: BTreeSet<u64> = self.wanting.drain(..free.min(self.wanting.len())).collect();
+        for id in &ids {
+            if let Some(parked) = self.runs.get_mut(id).and_then(|run| run.parked.as_mut()) {
+                parked.wants = false;
             }
         }
-        if self.wanting.is_empty() {
-            self.runs.values_mut().for_each(|run| run.yields = false);
+        self.open_parked(&ids, clock);
+    }
+
+    fn open_parked(&mut self, ids: &BTreeSet<u64>, clock: Clock) {
+        for id in ids {
+            if let Some(run) = self.runs.get_mut(id) {
+                run.mark = None;
+            }
+        }
+        let of = |runs: &BTreeSet<u64>| ids.iter().any(|id| runs.contains(id));
+        let keys = self.folders.iter().filter(|(_, runs)| of(runs)).map(|(key, _)| key.clone());
+        for key in keys.collect::<Vec<_>>() {
+            self.refresh_runs_of(&key, Some(ids), clock);
         }
     }
 
-    fn open_parked(&mut self, key: &FolderKey, id: u64, clock: Clock) {
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.mark = None;
+    /// How many files more may be open, after other runs were parked where that is needed for as many as `wanted`.
+    fn make_room(&mut self, wanted: usize, clock: Clock) -> usize {
+        if self.full_at_ms == Some(clock.mono_ms) {
+            // (Nothing has changed since.)
+            return 0;
         }
-        self.refresh_runs_of(key, Some(id), clock);
-    }
-
-    /// Whether one file more may be open, after another run was parked where that is needed.
-    fn make_room(&mut self, clock: Clock) -> bool {
-        while self.open_files() >= self.open_files_max {
+        let wanted = wanted.min(self.open_files_max);
+        let mut free = self.open_files_max.saturating_sub(self.open_files());
+        if free < wanted {
             let resting = |run: &Run| !self.active.contains(&run.id);
             let gives = |run: &&Run| (resting(run) || run.at_end || run.yields) && run.may_park();
-            let first = self.runs.values().filter(gives);
-            let first = first.min_by_key(|run| (!resting(run), !run.yields, run.last_data_ms));
-            let Some(id) = first.map(|run| run.id) else {
-                self.ask_to_yield(clock);
-                return false;
-            };
-            self.park(id);
+            let order = |run: &Run| (!resting(run), !run.yields, run.last_data_ms);
+            let mut givers: Vec<_> =
+                self.runs.values().filter(gives).map(|run| (order(run), run.id, run.open_files())).collect();
+            givers.sort_unstable();
+            for (_, id, files) in givers {
+                if free >= wanted {
+                    break;
+                }
+                self.park(id);
+                free += files;
+            }
         }
-        true
+        if free == 0 {
+            self.full_at_ms = Some(clock.mono_ms);
+        }
+        if free < wanted {
+            self.ask_to_yield(wanted - free, clock);
+        }
+        free
     }
 
-    /// As many as there are waiting give up their descriptors as soon as what they read is acknowledged.
-    fn ask_to_yield(&mut self, clock: Clock) {
+    /// That many give up their descriptors as soon as what they read is acknowledged: those that have had their share, and
+    /// those that have nothing more to read now.
+    fn ask_to_yield(&mut self, wanted: usize, clock: Clock) {
         let asked = self.runs.values().filter(|run| run.yields).count();
         let due = |run: &&mut Run| {
-            let is_due = !run.yields && clock.mono_ms - run.opened_at_ms >= SHARE_MS;
-            is_due && run.open_files() > 0 && !run.must_read_on()
+            let share_ms = if run.has_unfinished() { SHARE_OF_A_RECORD_MS } else { SHARE_MS };
+            let is_due = run.at_end || clock.mono_ms - run.opened_at_ms >= share_ms;
+            is_due && !run.yields && run.open_files() > 0 && !run.must_read_on()
         };
         let mut due: Vec<&mut Run> = self.runs.values_mut().filter(due).collect();
-        due.sort_unstable_by_key(|run| run.opened_at_ms);
-        for run in due.into_iter().take(self.wanting.len().max(1).saturating_sub(asked)) {
+        due.sort_unstable_by_key(|run| (!run.at_end, run.opened_at_ms));
+        for run in due.into_iter().take(wanted.saturating_sub(asked)) {
             run.yields = true;
         }
     }

@@ -63,6 +63,10 @@ pub(crate) struct Reader {
     /// Folders that could not be looked at in whole: looked at again at the next scan.
     pub again: BTreeSet<FolderKey>,
     pub open_files_max: usize,
+    /// When no file more could be opened.
+    pub full_at_ms: Option<i64>,
+    /// It was said that there are more files than may be open.
+    pub told_descriptors: bool,
     /// Runs that wait for descriptors, longest first.
     pub wanting: VecDeque<u64>,
     /// Files of a pattern that are not read, because it names too many.
@@ -131,7 +135,7 @@ impl Reader {
         self.finish()
     }
 
-    fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         let mono_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         let wall_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         Clock { mono_ms, wall_ns: i64::try_from(wall_ns).unwrap_or(i64::MAX) }
@@ -190,8 +194,8 @@ impl Reader {
         self.refresh_runs_of(key, None, clock);
     }
 
-    /// The same for one of its runs alone.
-    pub(crate) fn refresh_runs_of(&mut self, key: &FolderKey, only: Option<u64>, clock: Clock) {
+    /// The same for some of its runs alone.
+    pub(crate) fn refresh_runs_of(&mut self, key: &FolderKey, only: Option<&BTreeSet<u64>>, clock: Clock) {
         let folder = match self.discover.open(key) {
             Ok(folder) => Some(folder).filter(|folder| !folder.is_removed()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -213,18 +217,24 @@ impl Reader {
         let last = ids.iter().filter_map(|id| Some(self.runs.get(id)?.source.restart())).max();
         let mut spare = self.open_files_max.saturating_sub(self.open_files());
         for id in ids {
-            if only.is_some_and(|only| only != id) {
+            if only.is_some_and(|only| !only.contains(&id)) {
                 continue;
             }
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.is_succeeded = last.is_some_and(|last| run.source.restart() < last);
             // (What another file stands for now is an older file of that one: it is only read to its end.)
             let is_older = run.source.is_plain() && look.has(&run.live_name) && !live.contains(&run.key);
+            // (Where it was closed with something unread it is opened once more.)
+            let is_read_on = !is_older || run.is_parked_with_unread();
             let mark = look.mark_of(&run.live_name);
             if folder.is_some() && !is_older && run.is_as_marked(mark) {
                 continue;
             }
-            if folder.is_some() && !is_older && spare == 0 && !self.has_descriptor_for(id, clock) {
+            if let Some(folder) = folder.as_ref().filter(|_| is_read_on)
+                && spare == 0
+                && !self.has_descriptor_for(id, clock)
+            {
+                self.note_unopened(id, folder);
                 continue;
             }
             let Some(run) = self.runs.get_mut(&id) else { continue };
@@ -232,8 +242,11 @@ impl Reader {
             if run.open_files() == 0 {
                 run.opened_at_ms = clock.mono_ms;
             }
-            let looked_at = folder.as_ref().filter(|_| !is_older).map(|folder| (folder, &looks));
-            let refreshed = run.refresh(looked_at, &settings, &mut self.ship, &mut self.tally, clock);
+            let looked_at = folder.as_ref().filter(|_| is_read_on).map(|folder| (folder, &looks));
+            let mut refreshed = run.refresh(looked_at, &settings, &mut self.ship, &mut self.tally, clock);
+            if is_older && looked_at.is_some() && matches!(refreshed, Ok(true)) {
+                refreshed = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
+            }
             let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
                 tracing::warn!(run = run.key, %error, "list log folder");
@@ -422,14 +435,14 @@ impl Reader {
     }
 
     /// `clean`: nothing was sent that is not acknowledged.
-    fn make_checkpoint(&self, clean: bool) -> Checkpoint {
+    pub(crate) fn make_checkpoint(&self, clean: bool) -> Checkpoint {
         let mut runs: Vec<RunCheckpoint> = self.runs.values().map(Run::checkpoint).collect();
         runs.extend(self.resume.values().chain(&self.gone).cloned());
         Checkpoint { node: Some(self.node.clone()), clean, runs }
     }
 
     /// Where something went unfinished must be known to the next life before it is sent.
-    fn keep_cuts(&mut self) {
+    pub(crate) fn keep_cuts(&mut self) {
         if !self.ship.wait_for_checkpoint {
             return;
         }
@@ -467,50 +480,6 @@ impl Reader {
         }
         let _ = poll(&mut fds, Some(&timeout));
         self.waker.clear();
-    }
-
-    /// SIGTERM: what was read goes out, and the checkpoint says how far that was acknowledged.
-    fn finish(mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_millis(self.config.read.drain_ms);
-        let clock = self.clock();
-        self.take_unended(clock);
-        let settings = Settings::new(&self.config, &self.ship);
-        for run in self.runs.values_mut() {
-            run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
-        }
-        self.keep_cuts();
-        while self.ship.unanswered() > 0 && Instant::now() < deadline {
-            self.ship.send(&mut self.tally);
-            let runs = &mut self.runs;
-            let answered = self.ship.answers(&mut self.tally, |ticket, sent| {
-                if let Some(run) = runs.get_mut(&sent.run) {
-                    run.acknowledged(ticket, sent);
-                }
-            });
-            if let Err(reason) = answered {
-                tracing::warn!(
-                    reason,
-                    "not everything was taken before the end; the next start sends it again"
-                );
-                break;
-            }
-            if self.ship.unanswered() > 0 {
-                self.heartbeat.beat();
-                if self.ship.await_answer(true) {
-                    continue;
-                }
-                let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-                let _ =
-                    poll(&mut [PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)], Some(&timeout));
-                self.waker.clear();
-            }
-        }
-        let left = self.ship.unanswered();
-        self.telemetry.add(&mut self.tally);
-        let bytes = self.make_checkpoint(left == 0).encode();
-        tracing::info!(unacknowledged_batches = left, "stopped reading; the checkpoint is written");
-        self.checkpoint.finish(&bytes)?;
-        Ok(())
     }
 }
 

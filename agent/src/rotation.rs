@@ -82,6 +82,7 @@ impl Run {
             self.files.iter_mut().for_each(|file| file.removed = true);
             self.known.clear();
             self.done.clear();
+            self.lose_unknown(settings, ship, tally, clock);
             self.missing(settings, ship, tally, clock);
             self.parked = None;
             return Ok(true);
@@ -165,6 +166,7 @@ impl Run {
                 // (A packed copy may come a while after its file has gone.)
                 on_disk.contains(&done.file) || (is_plain && place > over)
             });
+            self.lose_unknown(settings, ship, tally, clock);
             self.missing(settings, ship, tally, clock);
             self.parked = None;
         }
@@ -250,8 +252,12 @@ impl Run {
             self.end_unnamed(name, before)?;
         }
         let head = read_head(&handle, entry.gzip)?;
+        let begun =
+            |known: &FileCheckpoint| (known.dev, known.ino) == entry.inode() && is_beginning(known, &head);
         let id = match FileId::of_head(&head) {
             Some(id) => id,
+            // (What was sent of it without an end is not sent again.)
+            None if entry.live && self.resume.iter().any(begun) => FileId::of_whole(&head),
             None if entry.live => {
                 self.unnamed = Some((entry.name.clone(), handle));
                 return Ok(None);

@@ -483,14 +483,14 @@ impl Run {
     /// Bytes on disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
         let readable = self.files.iter().filter(|file| !matches!(file.bytes, Bytes::Gone));
-        let closed = u64::from(self.is_parked() && !self.is_missing_without_loss());
+        let closed = u64::from(self.is_parked_with_unread());
         readable.map(|file| file.known_size().saturating_sub(file.position)).sum::<u64>() + closed
     }
 
     /// Whether a look at its names can bring nothing new: they are the same, and stand for the one file that is held open
     /// (so that no other can have its inode).
     pub fn is_as_marked(&self, mark: u64) -> bool {
-        if self.is_parked() && self.is_missing_without_loss() {
+        if self.is_parked() && self.was_all_read() {
             return self.mark == Some(mark) && self.source.is_plain();
         }
         self.mark == Some(mark)

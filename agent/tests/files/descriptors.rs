@@ -1,5 +1,7 @@
 //! More files than descriptors: those that hold theirs for ever left nothing for the others.
 
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -125,4 +127,106 @@ async fn a_closed_file_that_goes_is_no_loss() {
     assert!(wait_until(PATIENCE, || agent.runs() == 0).await, "{} runs are left", agent.runs());
     agent.stop().await;
     expect_all(&store, &containers, "gone");
+}
+
+/// One file may be open, and it cannot be closed, because nothing of it is taken: what others write meanwhile and lose is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_before_it_is_opened_is_a_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let container = |name: &str| Container::new(folder.path(), &format!("shop_{name}_0b8e{name}"), "app", 0);
+    let (mut empty, mut still_empty) = (container("a"), container("b"));
+    let agent =
+        Agent::start_limited(folder.path(), &store, Limits { open_files_max: 1, ..Limits::default() });
+    assert!(wait_until(PATIENCE, || agent.runs() == 2).await, "{} runs", agent.runs());
+    // (That this comes means that the files of the others are closed.)
+    let mut busy = container("c");
+    busy.write_stderr("first");
+    assert!(wait_until(PATIENCE, || store.count() == 1).await);
+    store.set_full(true);
+    busy.write_stderr("waits");
+    assert!(wait_until(PATIENCE, || agent.held_bytes() > 0).await);
+    let mut never_opened = container("d");
+    never_opened.write_stderr("of d");
+    assert!(wait_until(PATIENCE, || agent.runs() == 4).await, "{} runs", agent.runs());
+    empty.write_stderr("of a");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for gone in [&mut empty, &mut still_empty, &mut never_opened] {
+        gone.remove_pod();
+    }
+    assert!(wait_until(PATIENCE, || agent.runs() < 4).await, "{} runs", agent.runs());
+    store.set_full(false);
+    assert!(wait_until(PATIENCE, || store.losses().len() >= 2).await, "{:?}", store.losses());
+    assert!(wait_until(PATIENCE, || agent.runs() == 1).await, "{} runs", agent.runs());
+    agent.stop().await;
+    assert_eq!(store.stderr(), ["first", "waits"]);
+    let of: BTreeSet<bool> =
+        store.losses().iter().map(|loss| loss.contains("no file descriptor was left")).collect();
+    assert_eq!((store.losses().len(), of), (2, BTreeSet::from([true])), "{:?}", store.losses());
+}
+
+/// Nobody writes any more: the last lines of closed files have no newlines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_line_of_a_closed_file_is_taken_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let mut expected = Vec::new();
+    for number in 0..FILES {
+        let text = if number % 3 == 0 {
+            format!("{number} alone")
+        } else {
+            format!("{number} whole\n{number} half")
+        };
+        expected.extend(text.lines().map(str::to_owned));
+        std::fs::write(logs.join(format!("{number}.log")), text).unwrap();
+    }
+    let whole = expected.iter().filter(|line| line.ends_with("whole")).count();
+    expected.sort();
+    let inputs = format!("pods_dir: null, files: [{{paths: ['{}/*.log']}}]", logs.display());
+    let store = Store::new(1);
+    for life in ["first", "second"] {
+        let agent = Agent::start_with(folder.path(), &store, &inputs, limits());
+        assert!(
+            wait_until(PATIENCE, || store.count() >= whole && agent.runs() == FILES).await,
+            "{life}: {}",
+            store.count()
+        );
+        agent.stop_with_all().await;
+        assert_eq!(store.sorted(), expected, "{life}");
+        assert_eq!(store.losses(), Vec::<String>::new(), "{life}");
+    }
+}
+
+/// It was read as a file of its own, until the file came that it is an older one of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_file_that_becomes_an_older_one_is_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let append = |name: &str, line: &str| {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(logs.join(name));
+        writeln!(file.unwrap(), "{line}").unwrap();
+    };
+    let inputs = format!("pods_dir: null, files: [{{paths: ['{}/*']}}]", logs.display());
+    let store = Store::new(1);
+    append("app.log.1", "1");
+    let agent =
+        Agent::start_with(folder.path(), &store, &inputs, Limits { open_files_max: 1, ..Limits::default() });
+    assert!(wait_until(PATIENCE, || store.count() == 1).await);
+    append("other.log", "2");
+    assert!(wait_until(PATIENCE, || store.count() == 2).await);
+    store.set_full(true);
+    append("other.log", "3");
+    assert!(wait_until(PATIENCE, || agent.held_bytes() > 0).await);
+    append("app.log.1", "4");
+    // (What was written to in the same tick as the new file is taken for a part of that one's sequence.)
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    append("app.log", "5");
+    assert!(wait_until(PATIENCE, || agent.runs() == 3).await, "{} runs", agent.runs());
+    store.set_full(false);
+    assert!(wait_until(PATIENCE, || store.count() >= 5).await, "{:?}", store.sorted());
+    agent.stop().await;
+    assert_eq!(store.sorted(), ["1", "2", "3", "4", "5"]);
+    assert_eq!(store.losses(), Vec::<String>::new());
 }

@@ -1,6 +1,8 @@
 //! A container that writes as containerd does and is rotated as the kubelet does it; a store that admits as the writer
 //! does; an agent between them.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cordwood_agent::{Ack, Config, ContextSource, Refused, Sink, Static, Telemetry, Waker};
+use cordwood_agent::{Ack, Config, ContextSource, Ending, Refused, Sink, Static, Telemetry, Waker};
 use cordwood_core::admit::admit;
 use cordwood_core::batch::{Provenance, decode};
 use cordwood_core::identity::StreamKey;
@@ -16,6 +18,7 @@ use cordwood_core::limits::MESSAGE_BYTES_MAX;
 use cordwood_core::ranges::Ranges;
 use cordwood_core::record::Flags;
 use cordwood_service::Health;
+pub use limits::Limits;
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
@@ -305,6 +308,13 @@ impl Store {
         self.0.lock().unwrap().records.get(&0).map(|bodies| bodies.concat()).unwrap_or_default()
     }
 
+    /// Stdout's bodies, sorted.
+    pub fn sorted(&self) -> Vec<String> {
+        let mut bodies = self.0.lock().unwrap().records.get(&0).cloned().unwrap_or_default();
+        bodies.sort();
+        bodies
+    }
+
     pub fn count(&self) -> usize {
         self.0.lock().unwrap().records.values().map(Vec::len).sum()
     }
@@ -428,32 +438,9 @@ pub struct Agent {
     state: PathBuf,
     telemetry: Telemetry,
     shutdown: CancellationToken,
+    ending: Ending,
     task: JoinHandle<anyhow::Result<()>>,
     _rules: tokio::sync::watch::Sender<Arc<cordwood_core::levels::LevelRules>>,
-}
-
-/// How much an agent may hold, and how often it looks.
-#[derive(Clone, Copy)]
-pub struct Limits {
-    pub batch_bytes_max: usize,
-    pub memory_bytes_max: usize,
-    pub held_removed_bytes_max: u64,
-    pub scan_interval_ms: u64,
-    pub unfinished_wait_ms: u64,
-    pub open_files_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            batch_bytes_max: 4096,
-            memory_bytes_max: 65536,
-            held_removed_bytes_max: 1 << 30,
-            scan_interval_ms: 100,
-            unfinished_wait_ms: 600_000,
-            open_files_max: 10_000,
-        }
-    }
 }
 
 impl Agent {
@@ -514,6 +501,7 @@ impl Agent {
         let registry = prometheus::Registry::new();
         let telemetry = Telemetry::new(&registry).unwrap();
         let shutdown = CancellationToken::new();
+        let ending = Ending::from(shutdown.clone());
         let (rules, receiver) = tokio::sync::watch::channel(Arc::default());
         let context = ContextSource::Static(Arc::new(Static::new(&config)));
         let waker = Waker::new().unwrap();
@@ -525,13 +513,20 @@ impl Agent {
             telemetry.clone(),
             waker,
             Health::new(&[]),
-            shutdown.clone(),
+            ending.clone(),
         );
-        Agent { state: state.to_owned(), telemetry, shutdown, task: tokio::spawn(running), _rules: rules }
+        let task = tokio::spawn(running);
+        Agent { state: state.to_owned(), telemetry, shutdown, ending, task, _rules: rules }
     }
 
     pub async fn stop(self) {
         self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Nothing more is written: what has no end goes too.
+    pub async fn stop_with_all(self) {
+        self.ending.end_with_all();
         self.task.await.unwrap().unwrap();
     }
 

@@ -41,6 +41,7 @@ const CARE_EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Failure> {
     logging::init(args.quiet);
+    cordwood_agent::raise_descriptor_limit();
     let inputs = inputs::resolve(&args.inputs, args.until_idle).map_err(Failure::Config)?;
     let reads_stdin = args.inputs.iter().any(|input| input == "-");
     if inputs.is_empty() && !reads_stdin && args.pods_dir.is_none() {
