@@ -5,7 +5,6 @@
 //! and blocks change in one commit. The writer is never waited for and never waits.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 mod bounds;
 mod carry;
@@ -86,21 +85,6 @@ pub struct Round {
     pub xid: u32,
 }
 
-/// Points of a round at which a test may kill it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Begun,
-    MidCopy,
-    Copied,
-    Moved,
-    /// Right before COMMIT.
-    Committing,
-    /// After COMMIT, before any ring is emptied.
-    Committed,
-    /// With a ring locked and not yet emptied.
-    Truncating,
-}
-
 /// The sealer's session. There is one in a database: it holds an advisory lock.
 pub struct Sealing {
     client: Client,
@@ -112,8 +96,6 @@ pub struct Sealing {
     last_round: Option<jiff::Timestamp>,
     /// The last look found no empty ring to go on in.
     rings_full: bool,
-    /// Ends the session at this step, as a kill would (fault injection of the tests).
-    pub kill_at: Option<Step>,
 }
 
 impl Sealing {
@@ -136,7 +118,6 @@ impl Sealing {
             limit,
             last_round: None,
             rings_full: false,
-            kill_at: None,
         }))
     }
 
@@ -190,7 +171,6 @@ impl Sealing {
 
     /// Seals what is fresh now, the oldest first, up to the bound of a round.
     pub async fn round(&mut self, sorter: &mut impl Sorter) -> Result<Round, StoreError> {
-        let kill_at = self.kill_at;
         let transaction = self
             .client
             .build_transaction()
@@ -231,10 +211,8 @@ impl Sealing {
             carry: Carry::default(),
             noted: Noted::default(),
             done: Round::default(),
-            kill_at,
         };
         sorter.begin(catalogue, now_us);
-        kill(&transaction, kill_at, Step::Begun).await?;
         let mut sorted = Sorted::default();
         let select = format!(
             "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload, \
@@ -265,7 +243,6 @@ impl Sealing {
                 break;
             }
         }
-        kill(&transaction, kill_at, Step::Copied).await?;
         work.mark(&transaction).await?;
         work.count(&transaction, &sorted).await?;
         work.noted.write(&transaction, work.round).await?;
@@ -285,11 +262,9 @@ impl Sealing {
         let waits = "select coalesce((extract(epoch from clock_timestamp() - min(since)) * 1000000)::bigint, 0) from wanted_leaves";
         let row = transaction.query_one(waits, &[]).await.map_err(sql("read", "wanted_leaves"))?;
         work.done.waits_us = row.get(0);
-        kill(&transaction, kill_at, Step::Moved).await?;
         let row =
             transaction.query_one("select (pg_current_xact_id()::text::numeric % 4294967296)::bigint", &[]);
         work.done.xid = row.await.map_err(sql("read", "the transaction's id"))?.get::<_, i64>(0) as u32;
-        kill(&transaction, kill_at, Step::Committing).await?;
         transaction.commit().await.map_err(sql("commit", "sealing"))?;
         match walk {
             Some(walk) if !walked => self.walk = Some(walk),
@@ -298,7 +273,6 @@ impl Sealing {
             None => {}
         }
         self.last_round = jiff::Timestamp::from_microsecond(now_us).ok();
-        kill(&self.client, kill_at, Step::Committed).await?;
         Ok(work.done)
     }
 
@@ -345,13 +319,11 @@ impl Sealing {
         if !row.get::<_, bool>(0) {
             return Ok(false);
         }
-        let kill_at = self.kill_at;
         let transaction = self.client.transaction().await.map_err(sql("begin emptying"))?;
         let lock = format!(
             "{TRUNCATE_LOCK_TIMEOUT}; lock table ring_{ring}, rollup_ring_{ring} in access exclusive mode"
         );
         transaction.batch_execute(&lock).await.map_err(sql("lock"))?;
-        kill(&transaction, kill_at, Step::Truncating).await?;
         let fresh = format!(
             "select exists (select from ring_{ring} f join seals z using (lane) where f.seq > z.upto) \
              or exists (select from rollup_ring_{ring} f join seals z using (lane) where f.seq > z.upto)"
@@ -384,7 +356,6 @@ struct Work {
     carry: Carry,
     noted: Noted,
     done: Round,
-    kill_at: Option<Step>,
 }
 
 impl Work {
@@ -409,7 +380,7 @@ impl Work {
             self.done.records += u64::from(block.count);
         }
         fill(transaction.copy_in(COPY_BLOCKS).await, buffer.finish(), "blocks").await?;
-        kill(transaction, self.kill_at, Step::MidCopy).await
+        Ok(())
     }
 
     /// Rollup, marks, pruning; then the carried blocks' own batch, above the marks.
@@ -492,23 +463,4 @@ fn fresh_block(row: &Row) -> BlockRow {
         postings: Bytes::new(),
         payload: Bytes::copy_from_slice(row.get(8)),
     }
-}
-
-/// Ends the session from the server's side, in the middle of what it does.
-async fn kill(
-    client: &impl tokio_postgres::GenericClient,
-    at: Option<Step>,
-    now: Step,
-) -> Result<(), StoreError> {
-    if at != Some(now) {
-        return Ok(());
-    }
-    client
-        .query("select pg_terminate_backend(pg_backend_pid())", &[])
-        .await
-        .map_err(StoreError::sql("be killed at", format!("{now:?}")))?;
-    // The server ends the session when it next waits for a statement.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    client.query("select 1", &[]).await.map_err(StoreError::sql("be killed at", format!("{now:?}")))?;
-    Ok(())
 }

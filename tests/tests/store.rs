@@ -33,15 +33,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cordwood_core::filter;
 use cordwood_store::commit::{Commit, CommitError, PositionStep};
 use cordwood_store::lane::Lane;
 use cordwood_store::scope::{AdminReason, Scope};
-use cordwood_store::seal::{Sealing, Step};
+use cordwood_store::seal::Sealing;
 use cordwood_store::search::{Page, TimeRange, search};
 use cordwood_store::{Settings, Store, StoreError, migrate};
-use cordwood_tests::env::{Postgres, wait_for};
+use cordwood_tests::env::{KillAt, Moment, Postgres, wait_for};
 use cordwood_writer::{CommitSettings, NoFeed, Parts, QueueSender, RecordSorter, SealSettings, queue};
 use prometheus::Registry;
 use support::{Lines, check_exactly_once};
@@ -187,14 +187,43 @@ fn start_readers(
     vec![totals_reader, pages_reader]
 }
 
-async fn seal_once(store: &Store, kill_at: Option<Step>) -> Result<cordwood_store::seal::Round, StoreError> {
+/// A moment at which the sealer's session is killed, and whether the round has happened then.
+#[derive(Clone, Copy, Debug)]
+struct Kill {
+    at: Moment,
+    sealed: bool,
+}
+
+const fn kill(at: Moment, sealed: bool) -> Kill {
+    Kill { at, sealed }
+}
+
+/// What only a round's own transaction numbers.
+const ROUND: &str = "select round from ring_ctl";
+const BEGUN: Kill = kill(Moment::Before("order by f.tenant, f.lane, f.seq"), false);
+const MID_COPY: Kill = kill(Moment::MidCopy("copy blocks "), false);
+const COPIED: Kill = kill(Moment::After("copy blocks "), false);
+const MARKING: Kill = kill(Moment::Before("insert into rollup as r "), false);
+const MOVED: Kill = kill(Moment::Before("pg_current_xact_id()"), false);
+const COMMITTING: Kill = kill(Moment::Before("COMMIT"), false);
+const COMMITTED: Kill = kill(Moment::After("COMMIT"), true);
+/// With a ring locked and not yet emptied.
+const TRUNCATING: Kill = kill(Moment::Before("f.seq > z.upto) or exists (select from rollup_ring_"), true);
+const TRUNCATED: Kill = kill(Moment::After("truncate ring_"), true);
+
+async fn seal_once(store: &Store) -> Result<cordwood_store::seal::Round, StoreError> {
+    seal_and(store, || {}).await
+}
+
+/// `claimed` is called when the session is there and nothing is done yet.
+async fn seal_and(store: &Store, claimed: impl FnOnce()) -> Result<cordwood_store::seal::Round, StoreError> {
     let mut sealing = loop {
         match Sealing::claim(store).await? {
             Some(sealing) => break sealing,
             None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
-    sealing.kill_at = kill_at;
+    claimed();
     sealing.switch_ring().await?;
     let round = sealing.round(&mut RecordSorter::new(support::now_us())).await?;
     let deadline = Instant::now() + Duration::from_secs(2);
@@ -234,23 +263,17 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     }
     // Nothing of the operator's is there: everything is carried over, again and again.
     for _ in 0..3 {
-        let round = seal_once(&store, None).await?;
+        let round = seal_once(&store).await?;
         ensure!(round.records == 0 && round.carried > 0, "{round:?}");
     }
     support::classes(&client).await?;
     support::leaves(&client, 2, 2).await?;
-    let steps = [
-        Step::Begun,
-        Step::MidCopy,
-        Step::Copied,
-        Step::Moved,
-        Step::Committing,
-        Step::Committed,
-        Step::Truncating,
-    ];
+    let kills_of = KillAt::start(&postgres).await?;
+    let through = Store::connect(&Settings::url(kills_of.url_of(&postgres, "sealing"))).await?;
+    let all = [BEGUN, MID_COPY, COPIED, MARKING, MOVED, COMMITTING, COMMITTED, TRUNCATING, TRUNCATED];
     let (mut kills, mut sealed) = (0, 0);
-    for round in 0..3 {
-        for step in steps {
+    for round in 0..2 {
+        for kill in all {
             // Something to seal, however busy the machine is.
             let before = totals(&store).await?.0;
             wait_for("more to seal", Duration::from_secs(60), || async {
@@ -258,21 +281,23 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
                 Ok(())
             })
             .await?;
-            match seal_once(&store, Some(step)).await {
-                Err(error) => {
-                    ensure!(error.to_string().contains("killed"), "round {round}, {step:?}: {error}");
-                    kills += 1;
-                }
+            let number: i64 = client.query_one(ROUND, &[]).await?.get(0);
+            let done = seal_and(&through, || kills_of.set(kill.at)).await;
+            let killed = kills_of.killed();
+            match (done, &killed) {
+                (Err(_), Some(_)) => kills += 1,
                 // A ring in use is left alone, so there may be none to be killed at.
-                Ok(done) => {
-                    ensure!(step == Step::Truncating, "{step:?} did not end the session");
+                (Ok(done), None) if [TRUNCATING.at, TRUNCATED.at].contains(&kill.at) => {
                     sealed += done.records;
                 }
+                (done, killed) => bail!("round {round}, {kill:?}: {done:?}, killed at {killed:?}"),
             }
-            sealed += seal_once(&store, None).await?.records;
+            let now: i64 = client.query_one(ROUND, &[]).await?.get(0);
+            ensure!(now - number == i64::from(kill.sealed), "{kill:?}: {number}, then {now} rounds");
+            sealed += seal_once(&store).await?.records;
         }
     }
-    ensure!(kills >= 18, "only {kills} kills");
+    ensure!(kills >= 2 * 7, "only {kills} kills");
     ensure!(sealed > 0, "nothing was sealed");
     stop.store(true, Ordering::Relaxed);
     for reader in readers {
@@ -283,8 +308,8 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     running.task.await??;
     check_exactly_once(&support::stored(&client).await?, &streams)?;
     // Everything in its leaf, nothing fresh left, the rings empty again, and the rollup complete.
-    seal_once(&store, None).await?;
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
+    seal_once(&store).await?;
     let row = client
         .query_one(
             "select (select count(*) from fresh f join seals z using (lane) where f.seq > z.upto), \
@@ -362,7 +387,7 @@ async fn searches(version: u32) -> Result<()> {
         }
         // Half of it sealed, half fresh, and rings with waste in them.
         if round == 2 {
-            seal_once(&store, None).await?;
+            seal_once(&store).await?;
         }
     }
     for (budget_ms, limit) in [(20_000, 100), (20_000, 7), (0, 400)] {
@@ -472,7 +497,7 @@ async fn sessions_say_what_is_wrong() -> Result<()> {
     let writer = Store::connect(&Settings::url(at("w"))).await?;
     let mut lane = Lane::claim(&writer).await?;
     lane.commit("t", &step(None, 1)).await?;
-    seal_once(&writer, None).await.context("the writer's role seals")?;
+    seal_once(&writer).await.context("the writer's role seals")?;
     let denied = writer.pooled().await?.batch_execute("drop table ring_0").await;
     ensure!(denied.is_err(), "a writer may drop a ring");
     Ok(())

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention::{Policy, Tuning};
 use cordwood_operator::retention::Standalone;
-use cordwood_store::seal::{Round, Sealing, Step};
-use cordwood_store::{Store, StoreError};
-use cordwood_tests::env::{Postgres, wait_for};
+use cordwood_store::seal::{Round, Sealing};
+use cordwood_store::{Settings, Store, StoreError};
+use cordwood_tests::env::{KillAt, Postgres, wait_for};
 use cordwood_writer::RecordSorter;
 use tokio_postgres::Client;
 
-use super::start_writer;
 use super::support::{self, Lines, check_exactly_once};
+use super::{COPIED, Kill, MARKING, MOVED, ROUND, start_writer};
 
 const ROUND_RECORDS: u64 = 500;
 const MESSAGE_RECORDS: u64 = 100;
@@ -39,17 +39,20 @@ async fn one(sealing: &mut Sealing) -> Result<Round, StoreError> {
 /// Until a round says that there is no more; one of them is killed at this step first. How many rounds.
 async fn seal_all(
     store: &Store,
-    client: &Client,
+    (kills, client): (&KillAt, &Client),
     streams: &[Lines],
-    (kill_round, kill_at): (u32, Step),
+    (kill_round, kill): (u32, Kill),
 ) -> Result<u32> {
     let (mut sealing, mut rounds, mut killed) = (claim(store).await?, 0, false);
     loop {
         if rounds == kill_round && !killed {
             killed = true;
-            sealing.kill_at = Some(kill_at);
-            let error = one(&mut sealing).await.err().context("it was not killed")?;
-            ensure!(error.to_string().contains("killed"), "{error}");
+            let number: i64 = client.query_one(ROUND, &[]).await?.get(0);
+            kills.set(kill.at);
+            let error = one(&mut sealing).await.err().context("the session goes on")?;
+            kills.killed().with_context(|| format!("not killed: {error}"))?;
+            let now: i64 = client.query_one(ROUND, &[]).await?.get(0);
+            ensure!(now - number == i64::from(kill.sealed), "{kill:?}: {number}, then {now} rounds");
             check_exactly_once(&support::stored(client).await?, streams)?;
             sealing = claim(store).await?;
         }
@@ -82,13 +85,15 @@ async fn backlog(version: u32) -> Result<()> {
     }
     running.stop.cancel();
     running.task.await??;
+    let kills = KillAt::start(&postgres).await?;
+    let sealer = Store::connect(&Settings::url(kills.url_of(&postgres, "backlog"))).await?;
     let count = async |sql: &str| anyhow::Ok(client.query_one(sql, &[]).await?.get::<_, i64>(0));
     let carried = "select coalesce(sum(records), 0)::bigint from batches b join seals z using (lane) \
                    where lane = 0 and b.seq > z.upto";
     let tables = "select count(*) from pg_class where relname like 'blocks\\_c%' and relkind in ('r', 'p')";
 
     // The operator has never been there: everything is carried, round by round.
-    let rounds = seal_all(&store, &client, &streams, (2, Step::Copied)).await?;
+    let rounds = seal_all(&sealer, (&kills, &client), &streams, (2, MARKING)).await?;
     ensure!(rounds >= 3, "{rounds} rounds");
     ensure!(count(carried).await? == 3_600);
 
@@ -98,7 +103,7 @@ async fn backlog(version: u32) -> Result<()> {
     ensure!(report.failed.is_empty(), "{:?}", report.failed);
     ensure!(count(tables).await? == 0);
     ensure!(count("select count(*) from classes").await? == 4);
-    seal_all(&store, &client, &streams, (1, Step::Moved)).await?;
+    seal_all(&sealer, (&kills, &client), &streams, (1, MOVED)).await?;
     ensure!(count(carried).await? == 3_600);
     let wanted = count("select count(*) from wanted_leaves").await?;
     ensure!((4..=16).contains(&wanted), "{wanted} wanted");
@@ -108,7 +113,7 @@ async fn backlog(version: u32) -> Result<()> {
     ensure!(report.failed.is_empty(), "{:?}", report.failed);
     ensure!(report.refused().is_none(), "{:?}", report.findings);
     ensure!(count(tables).await? == wanted + 4, "as many as records wait for, and the classes'");
-    seal_all(&store, &client, &streams, (0, Step::MidCopy)).await?;
+    seal_all(&sealer, (&kills, &client), &streams, (0, COPIED)).await?;
     ensure!(count(carried).await? == 0);
     ensure!(count("select count(*) from wanted_leaves").await? == 0, "what is there is wanted no more");
     ensure!(count("select coalesce(sum(count), 0)::bigint from blocks").await? == 3_600);

@@ -227,7 +227,7 @@ async fn pages(version: u32) -> Result<()> {
             let (store, stop) = (store.clone(), stop.clone());
             async move {
                 while !stop.load(Ordering::Relaxed) {
-                    seal_once(&store, None).await?;
+                    seal_once(&store).await?;
                 }
                 anyhow::Ok(())
             }
@@ -281,7 +281,7 @@ async fn a_stream_goes_on_from_a_cursor() -> Result<()> {
     for _ in 0..5 {
         more(700).await?;
     }
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     more(300).await?;
     let all = known(&client, "line").await?;
     let at = all[1234].at;
@@ -299,9 +299,9 @@ async fn a_stream_goes_on_from_a_cursor() -> Result<()> {
     look(&mut follow).await?;
     // Stored after the feed's place was taken: some of it is gone from the rings before the search is through.
     more(250).await?;
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     more(50).await?;
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     more(40).await?;
     while look(&mut follow).await? {}
     more(60).await?;
@@ -333,7 +333,7 @@ async fn nothing_is_seen_beyond_a_scope() -> Result<()> {
             put(&running, stream.message(&(0..50).map(line).collect::<Vec<_>>())).await?;
         }
         if number == 2 {
-            seal_once(&store, None).await?;
+            seal_once(&store).await?;
             follow = Follow::from_now(&store).await?;
         }
     }

@@ -53,7 +53,7 @@ async fn a_rare_word_in_a_large_store_ends_at_the_budget() -> Result<()> {
         lines.age_us = age_us;
         put(&running, &mut lines, 100).await?;
     }
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     client
         .execute(
             "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
@@ -101,7 +101,7 @@ async fn a_table_that_cannot_be_read_does_not_hide_the_others() -> Result<()> {
         lines.age_us = i64::from(hours) * HOUR_US;
         put(&running, &mut lines, 40).await?;
     }
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     let oldest: String = client
         .query_one(
             "select tableoid::regclass::text from blocks where class = 2 order by time_to limit 1",

@@ -90,7 +90,7 @@ async fn who_follows_is_told_of_gaps_and_outlives_damage() -> Result<()> {
     for _ in 0..5 {
         put(&running, &mut lines, 10).await?;
     }
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     put(&running, &mut lines, 10).await?;
     let news = follow.next(&ALL, &filter).await?;
     ensure!(news.gap && news.records.len() == 10, "gap {}, {} records", news.gap, news.records.len());
@@ -118,7 +118,7 @@ async fn who_follows_is_told_of_gaps_and_outlives_damage() -> Result<()> {
     for offset in next..next + 5 {
         lane.commit("standalone", &step(Some(offset), offset + 1)).await?;
     }
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     ensure!(!follow.next(&ALL, &filter).await?.gap, "a gap where nothing was");
     Ok(())
 }

@@ -42,7 +42,7 @@ async fn what_is_noted_of_a_partition_is_what_it_holds() -> Result<()> {
         for lines in &mut streams {
             running.sender.send(lines.message(50)).ok().context("the queue is closed")?.await?;
         }
-        let round = seal_once(&store, None).await?;
+        let round = seal_once(&store).await?;
         ensure!(round.records > 0 && round.carried == 0, "{round:?}");
         ensure!(differences(&client).await? == 0);
     }
@@ -60,7 +60,7 @@ async fn what_is_noted_of_a_partition_is_what_it_holds() -> Result<()> {
         )
         .await?;
     ensure!(contents::classes_of(&client, &nobody).await?.is_none());
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     ensure!(differences(&client).await? == 0);
     ensure!(contents::classes_of(&client, &ALL).await? == Some(all));
 

@@ -40,7 +40,7 @@ async fn words_that_never_meet_cost_little_and_lose_nothing() -> Result<()> {
             running.sender.send(message).map_err(|_| anyhow::anyhow!("the queue is full"))?.await?;
         }
     }
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     let blocks: i64 = client.query_one("select count(*) from blocks", &[]).await?.get(0);
     ensure!(blocks > 60, "{blocks} blocks are too few to pass over any");
 
