@@ -98,7 +98,7 @@ async fn hours(postgres: &Postgres, name: &str) -> Result<(Store, Running, i64)>
         lines.age_us = support::now_us() - ((this_hour - hour) * HOUR_US + HOUR_US / 4);
         put(&running, &mut lines, PER_HOUR).await?;
     }
-    let round = seal_once(&store, None).await?;
+    let round = seal_once(&store).await?;
     ensure!(round.carried == 0 && round.records == PER_HOUR * HOURS as u64, "{round:?}");
     Ok((store, running, this_hour))
 }
@@ -139,7 +139,7 @@ async fn what_is_kept_is_found_once_while_tables_come_and_go() -> Result<()> {
         new.age_us = -(1 + hour) * HOUR_US * (hour % 2);
         put(&running, &mut new, PER_HOUR).await?;
         kept.acknowledged.store(new.next, Ordering::SeqCst);
-        seal_once(&store, None).await?;
+        seal_once(&store).await?;
     }
     kept.stop.store(true, Ordering::Relaxed);
     for search in searching {
@@ -166,7 +166,7 @@ async fn a_table_that_goes_between_list_and_reading_is_no_error() -> Result<()> 
     let mut large = Lines::new(2);
     large.age_us = support::now_us() - ((this_hour - HALFWAY) * HOUR_US + HOUR_US / 4);
     put(&running, &mut large, 2_000).await?;
-    seal_once(&store, None).await?;
+    seal_once(&store).await?;
     let toast = "select reltoastrelid::regclass::text from pg_class where oid = $1::text::regclass";
     let toast: String = client.query_one(toast, &[&leaf(2, this_hour - HALFWAY).table()]).await?.get(0);
     let locker = postgres.client_of("gone").await?;
