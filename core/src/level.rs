@@ -1,6 +1,7 @@
 //! The five levels and everything that maps onto them.
 
 mod ansi;
+mod calendar;
 mod group;
 mod head;
 mod number;

@@ -175,13 +175,12 @@ impl Key {
 
 /// What `key` means at the top of a body.
 pub fn lookup(key: Text<'_>) -> Option<Key> {
-    let normal = table::Normal::of(key)?;
-    let found = TABLE.find(&normal)?;
+    let found = TABLE.find(key)?;
     // Only journald's own spelling is a syslog severity; a `priority` may be anybody's.
-    if normal.bytes() == b"priority" && &*key.bytes() != b"PRIORITY" {
+    if found.key == Key::Level(LevelKey::Syslog) && found.name == "priority" && &*key.bytes() != b"PRIORITY" {
         return None;
     }
-    Some(found)
+    Some(found.key)
 }
 
 /// The same as [`lookup`] for what level and audit depend on; most other keys are passed over after a look at three letters.
@@ -268,7 +267,7 @@ pub fn lookup_in(place: Place, key: Text<'_>) -> Option<Key> {
 /// An error's own message is the record's only when there is no other; it stays where it is, too.
 pub const ERROR_MESSAGE_RANK: u8 = 9;
 
-static TABLE: table::Table<NAMES_COUNT> = table::Table::new(NAMES);
+pub(super) static TABLE: table::Table<NAMES_COUNT> = table::Table::new(NAMES);
 
 const NAMES_COUNT: usize = NAMES.len();
 
@@ -291,7 +290,7 @@ const fn entry(name: &'static str, key: Key) -> Entry {
 use Field::*;
 
 /// Normalized names. `@` is kept: `@version` (Logstash) is not the application's version.
-const NAMES: &[Entry] = &[
+pub(super) const NAMES: &[Entry] = &[
     level("level", LevelKey::Word),
     level("lvl", LevelKey::Word),
     level("severity", LevelKey::Severity),

@@ -1,5 +1,6 @@
 //! What stands in brackets at a line's beginning: `[warn]`, `[php:warn]`, `[Server thread/WARN]`, `[2026-11-27 09:45:01 INFO app]`.
 
+use super::calendar::is_time_word;
 use super::{Level, head, words};
 
 /// Bytes of one group; what is longer is text.
@@ -93,7 +94,7 @@ fn part(content: &[u8]) -> Option<Level> {
         };
         if level.is_some() && found.is_none() {
             found = level;
-        } else if !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic) && !head_word(word) {
+        } else if !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic) && !is_time_word(word) {
             other_words += 1;
         }
         at += len + 1;
@@ -102,9 +103,4 @@ fn part(content: &[u8]) -> Option<Level> {
         }
     }
     if other_words > WORDS_MAX { None } else { found }
-}
-
-/// A word of a date.
-fn head_word(word: &[u8]) -> bool {
-    head::is_time_word(word)
 }

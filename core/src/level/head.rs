@@ -14,6 +14,7 @@
 //! the words before `error:`; with the third, a quotation mark or a comma the text has begun, and a word in it is prose.
 
 use super::ansi::without_ansi;
+use super::calendar::is_time_word;
 use super::group::{self, Group};
 use super::{Level, words};
 
@@ -488,7 +489,30 @@ fn quote_end(text: &[u8], quote: u8) -> usize {
 
 /// Without what decorates a word: `**`, `=`, `#`, `>`, arrows, emoji.
 fn trim_start(item: &[u8]) -> &[u8] {
-    let plain = item.iter().position(|byte| !b"*=#!>~-.,:;&%$^\\_".contains(byte)).unwrap_or(item.len());
+    let plain = item
+        .iter()
+        .position(|byte| {
+            !matches!(
+                byte,
+                b'*' | b'='
+                    | b'#'
+                    | b'!'
+                    | b'>'
+                    | b'~'
+                    | b'-'
+                    | b'.'
+                    | b','
+                    | b':'
+                    | b';'
+                    | b'&'
+                    | b'%'
+                    | b'$'
+                    | b'^'
+                    | b'\\'
+                    | b'_'
+            )
+        })
+        .unwrap_or(item.len());
     let number = plain > 0 && item.get(plain).is_some_and(u8::is_ascii_digit);
     let rest = &item[if number { plain - 1 } else { plain }..];
     // Characters that are not ASCII and no letters.
@@ -506,42 +530,6 @@ fn is_timestamp(text: &[u8]) -> bool {
     let date =
         text.len() >= 10 && text[..4].iter().all(u8::is_ascii_digit) && matches!(text[4], b'-' | b'/' | b'.');
     date || is_clock(text)
-}
-
-pub(super) fn is_time_word(item: &[u8]) -> bool {
-    let name = item.strip_suffix(b":").or_else(|| item.strip_suffix(b",")).unwrap_or(item);
-    const WORDS: [&[u8]; 28] = [
-        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
-        b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun", b"am", b"pm", b"utc", b"gmt", b"z", b"cet",
-        b"cest", b"est", b"pst",
-    ];
-    WORDS.iter().any(|word| name.eq_ignore_ascii_case(word)) || is_long_time_word(name)
-}
-
-/// A month or a day of the week, in full.
-fn is_long_time_word(name: &[u8]) -> bool {
-    const WORDS: [&[u8]; 19] = [
-        b"january",
-        b"february",
-        b"march",
-        b"april",
-        b"june",
-        b"july",
-        b"august",
-        b"sept",
-        b"september",
-        b"october",
-        b"november",
-        b"december",
-        b"monday",
-        b"tuesday",
-        b"wednesday",
-        b"thursday",
-        b"friday",
-        b"saturday",
-        b"sunday",
-    ];
-    WORDS.iter().any(|word| name.eq_ignore_ascii_case(word))
 }
 
 /// The value of a setting or of a counter: `debug: false`, `error: none`.
