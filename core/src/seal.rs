@@ -1,4 +1,5 @@
-//! Fresh records into sealed blocks: sorted by time within (tenant, class, leaf), cut at about 1,024 records.
+//! Fresh records into sealed blocks: sorted by time within (tenant, class, leaf), cut at about 1,024 records and at [slices of the
+//! leaf](Leaf::slice_us).
 //!
 //! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. So records are gathered per class and leaf,
 //! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. The bodies that wait are bounded by [`SEAL_BYTES_MAX`];
@@ -10,7 +11,10 @@ use std::collections::HashMap;
 use crate::block::{BlockBuilder, EncodedBlock};
 use crate::identity::RecordId;
 use crate::level::Level;
-use crate::limits::{SEAL_SPARE_BUFFER_BYTES_MAX, SEAL_SPARE_BYTES_MAX, SEALED_BLOCK_RECORDS};
+use crate::limits::{
+    SEAL_SPARE_BUFFER_BYTES_MAX, SEAL_SPARE_BYTES_MAX, SEALED_BLOCK_RECORDS, SEALED_LEAF_SLICES_MAX,
+    SEALED_SLICE_US_MIN,
+};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
 
@@ -27,6 +31,19 @@ pub struct Leaf {
     pub from_us: i64,
     /// Microseconds, exclusive.
     pub to_us: i64,
+}
+
+impl Leaf {
+    /// How long its slices are. A block is at most as wide: one late record among those of now would else make a block that reaches
+    /// over hours, and every search from within these hours would have to look for such blocks among all later ones.
+    pub fn slice_us(&self) -> i64 {
+        let width_us = self.to_us.saturating_sub(self.from_us);
+        (width_us / SEALED_LEAF_SLICES_MAX).max(SEALED_SLICE_US_MIN)
+    }
+
+    fn slice(&self, time_us: i64) -> i64 {
+        time_us.saturating_sub(self.from_us).div_euclid(self.slice_us())
+    }
 }
 
 /// A block and where it goes.
@@ -166,16 +183,19 @@ impl Sealer {
     fn pack(&mut self, leaf: Leaf, emit: &mut impl FnMut(SealedBlock)) {
         let Some(mut waiting) = self.waiting.remove(&leaf) else { return };
         waiting.records.sort_unstable_by_key(|record| (record.time_us, record.id));
-        let blocks = waiting.records.len().div_ceil(SEALED_BLOCK_RECORDS).max(1);
-        let each = waiting.records.len().div_ceil(blocks);
-        for record in &waiting.records {
-            if self.builder.len() >= each || !self.add(record, &waiting.bodies) {
-                self.cut(leaf, emit);
-                let taken = self.add(record, &waiting.bodies);
-                debug_assert!(taken, "an empty block takes any record");
+        let in_one_slice = |a: &Slim, b: &Slim| leaf.slice(a.time_us) == leaf.slice(b.time_us);
+        for slice in waiting.records.chunk_by(in_one_slice) {
+            let blocks = slice.len().div_ceil(SEALED_BLOCK_RECORDS).max(1);
+            let each = slice.len().div_ceil(blocks);
+            for record in slice {
+                if self.builder.len() >= each || !self.add(record, &waiting.bodies) {
+                    self.cut(leaf, emit);
+                    let taken = self.add(record, &waiting.bodies);
+                    debug_assert!(taken, "an empty block takes any record");
+                }
             }
+            self.cut(leaf, emit);
         }
-        self.cut(leaf, emit);
         self.waiting_bytes -= waiting.bodies.len();
         self.spare.keep(waiting);
     }
@@ -254,6 +274,8 @@ mod tests {
             let block = Block::open(&sealed.block.payload).expect("it opens");
             assert!(!block.is_empty() && block.len() <= SEALED_BLOCK_RECORDS);
             assert!(block.times_us().windows(2).all(|pair| pair[0] <= pair[1]), "sorted by time");
+            let slices = block.times_us().iter().map(|time_us| sealed.leaf.slice(*time_us));
+            assert_eq!(slices.collect::<HashSet<_>>().len(), 1, "within one slice");
             for i in 0..block.len() {
                 let record = block.record(i).expect("it unpacks");
                 assert!((sealed.leaf.from_us..sealed.leaf.to_us).contains(&record.time_us));
@@ -284,10 +306,31 @@ mod tests {
     }
 
     #[test]
+    fn a_late_record_makes_no_wide_block() {
+        const MINUTE_US: i64 = 60_000_000;
+        let slices = [(4, 1), (60, 1), (12 * 60, 2), (2 * 24 * 60, 11), (28 * 24 * 60, 157)];
+        for (leaf_minutes, slice_minutes) in slices {
+            let leaf = Leaf { class: 1, from_us: 0, to_us: leaf_minutes * MINUTE_US };
+            assert_eq!(leaf.slice_us() / MINUTE_US, slice_minutes, "{leaf_minutes} min");
+        }
+        let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+        let now_us = 7 * HOUR_US + 50 * MINUTE_US + 1;
+        for n in 0..100 {
+            let age_us = if n == 40 { 43 * MINUTE_US } else { n as i64 };
+            push(&mut sealer, 0, 1, now_us + 1_000 - age_us, n, b"tenant-0 1 line", &mut out);
+        }
+        sealer.finish(&mut |block| out.push(block));
+        check(&out, 100);
+        let widths: Vec<i64> =
+            out.iter().map(|sealed| sealed.block.time_to_us - sealed.block.time_from_us).collect();
+        assert_eq!(widths, [0, 99]);
+    }
+
+    #[test]
     fn memory_is_bounded_and_blocks_are_full() {
         let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
         for n in 0..30_000u64 {
-            push(&mut sealer, 0, 1, (n as i64 * 7_919) % HOUR_US, n, b"tenant-0 1 line", &mut out);
+            push(&mut sealer, 0, 1, n as i64 * 1_979, n, b"tenant-0 1 line", &mut out);
             assert!(sealer.waiting.values().all(|waiting| waiting.records.len() < SEAL_RECORDS_MAX));
         }
         sealer.finish(&mut |block| out.push(block));

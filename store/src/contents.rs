@@ -1,4 +1,4 @@
-//! What each table partition holds: blocks, bytes, its oldest record, and of which tenants. Sealing notes it in its own transaction,
+//! What each table partition holds: blocks, bytes, its oldest record, its widest block, and of which tenants. Sealing notes it in its own transaction,
 //! so that nobody has to look into hundreds of tables to know it.
 //!
 //! Promise: while [`is_complete`] holds in a snapshot, a tenant without a row for a class has no sealed record in it in this
@@ -20,20 +20,33 @@ pub type LeafKey = (i32, i64);
 /// Whether both tables hold all that was sealed.
 const COMPLETE: &str = "(select c.round = r.round from contents_of c, ring_ctl r)";
 
+/// Width of the widest block of a row `s` of sealed_leaves, null where it is not known.
+pub(crate) const WIDTH_US: &str = "case when s.width_blocks = s.blocks then s.width_us end";
+
+#[derive(Debug)]
+struct NotedLeaf {
+    blocks: i64,
+    /// Begin of the oldest.
+    oldest_us: i64,
+    /// Of the widest.
+    width_us: i64,
+}
+
 /// What a round put where.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
-    /// Blocks, and begin of the oldest.
-    leaves: BTreeMap<LeafKey, (i64, i64)>,
+    leaves: BTreeMap<LeafKey, NotedLeaf>,
     tenants: BTreeSet<(String, LeafKey)>,
 }
 
 impl Noted {
     pub fn block(&mut self, leaf_from_us: i64, block: &BlockRow) {
         let leaf = (block.class, leaf_from_us);
-        let noted = self.leaves.entry(leaf).or_insert((0, i64::MAX));
-        noted.0 += 1;
-        noted.1 = noted.1.min(block.time_from_us);
+        let new = NotedLeaf { blocks: 0, oldest_us: i64::MAX, width_us: 0 };
+        let noted = self.leaves.entry(leaf).or_insert(new);
+        noted.blocks += 1;
+        noted.oldest_us = noted.oldest_us.min(block.time_from_us);
+        noted.width_us = noted.width_us.max(block.time_to_us.saturating_sub(block.time_from_us));
         let tenant = (block.tenant.to_string(), leaf);
         if !self.tenants.contains(&tenant) {
             self.tenants.insert(tenant);
@@ -47,17 +60,23 @@ impl Noted {
         let from: Vec<Timestamp> = self.leaves.keys().map(|leaf| time(&leaf.1)).collect();
         let tables: Vec<String> =
             self.leaves.keys().map(|leaf| leaf_table(ClassId(leaf.0), leaf.1)).collect();
-        let blocks: Vec<i64> = self.leaves.values().map(|noted| noted.0).collect();
-        let oldest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.1)).collect();
+        let blocks: Vec<i64> = self.leaves.values().map(|noted| noted.blocks).collect();
+        let oldest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.oldest_us)).collect();
+        let widths: Vec<i64> = self.leaves.values().map(|noted| noted.width_us).collect();
         client
             .execute(
-                "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest) \
-                 select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0), oldest \
-                 from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[]) \
-                   as u (class, time_from, leaf, blocks, oldest) \
-                 on conflict (class, time_from) do update set blocks = s.blocks + excluded.blocks, \
-                   bytes = excluded.bytes, oldest = least(s.oldest, excluded.oldest), sealed = now()",
-                &[&classes, &from, &tables, &blocks, &oldest],
+                &format!(
+                    "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest, width_us, width_blocks) \
+                     select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0), oldest, \
+                       width_us, blocks \
+                     from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[]) \
+                       as u (class, time_from, leaf, blocks, oldest, width_us) \
+                     on conflict (class, time_from) do update set blocks = s.blocks + excluded.blocks, \
+                       bytes = excluded.bytes, oldest = least(s.oldest, excluded.oldest), sealed = now(), \
+                       width_us = greatest({WIDTH_US}, excluded.width_us), \
+                       width_blocks = case when s.width_blocks = s.blocks then s.blocks + excluded.blocks end"
+                ),
+                &[&classes, &from, &tables, &blocks, &oldest, &widths],
             )
             .await
             .map_err(StoreError::sql("note", "what the table partitions hold"))?;
@@ -133,7 +152,7 @@ pub(crate) async fn complete(client: &Client) -> Result<(), StoreError> {
              select $1, $2, greatest(reltuples, 1)::bigint, pg_total_relation_size(oid), \
                (select time_from from {table} order by time_to, id limit 1) \
              from pg_class where oid = to_regclass('{table}') and exists (select from {table}) \
-             on conflict (class, time_from) do update set bytes = excluded.bytes, \
+             on conflict (class, time_from) do update set bytes = excluded.bytes, width_blocks = null, \
                oldest = least(sealed_leaves.oldest, excluded.oldest)"
         );
         client.execute(&sizes, &[&class, &from]).await.map_err(sql("read the size of"))?;

@@ -7,13 +7,33 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::wanted::{Wanted, timestamp};
+use crate::contents::WIDTH_US;
 use crate::error::StoreError;
 
 /// Classes of one statement at the most: each has a table partition at any time.
 const CLASSES_MAX: usize = 64;
 
-/// A table partition: from, and up to but without.
-pub(super) type Span = (i64, i64);
+/// A table partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub from_us: i64,
+    /// Exclusive.
+    pub to_us: i64,
+    /// No block of it ends later after its begin.
+    pub width_us: i64,
+}
+
+impl Span {
+    /// `width_us`: of its widest block, if that is known.
+    pub fn new(from_us: i64, to_us: i64, width_us: Option<i64>) -> Span {
+        let all_us = to_us.saturating_sub(from_us);
+        Span { from_us, to_us, width_us: width_us.map_or(all_us, |width_us| width_us.clamp(0, all_us)) }
+    }
+
+    fn has(&self, time_us: i64) -> bool {
+        (self.from_us..self.to_us).contains(&time_us)
+    }
+}
 
 /// Some classes that are listed together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +44,19 @@ pub(super) struct Chunk {
 
 /// The classes whose table partitions reach into the wanted time.
 pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Result<Vec<Chunk>, StoreError> {
-    // What sealing noted tells which of them hold blocks, and of whom, unless an older version sealed last.
-    let sql = "select l.class, l.time_from, l.time_to from leaves l join classes c on c.id = l.class \
-               where l.detached is null and c.level = any($1) and l.time_to > $2 and l.time_from <= $3 and case \
-                 when (select n.round is distinct from r.round from ring_ctl r left join contents_of n on true) then true \
-                 when $4 then exists (select from sealed_leaves s where s.class = l.class and s.time_from = l.time_from) \
-                 else exists (select from leaf_tenants t \
-                              where t.tenant = any($5) and t.class = l.class and t.time_from = l.time_from) end \
-               order by l.class, l.time_from";
+    // What sealing noted tells which of them hold blocks, how wide ones, and of whom, unless an older version sealed last.
+    let sql = format!(
+        "select l.class, l.time_from, l.time_to, case when not noted.incomplete then {WIDTH_US} end \
+         from leaves l join classes c on c.id = l.class \
+         cross join (select n.round is distinct from r.round from ring_ctl r left join contents_of n on true) as noted (incomplete) \
+         left join sealed_leaves s on s.class = l.class and s.time_from = l.time_from \
+         where l.detached is null and c.level = any($1) and l.time_to > $2 and l.time_from <= $3 and case \
+           when noted.incomplete then true \
+           when $4 then s.class is not null \
+           else exists (select from leaf_tenants t \
+                        where t.tenant = any($5) and t.class = l.class and t.time_from = l.time_from) end \
+         order by l.class, l.time_from"
+    );
     let levels = wanted.class_levels();
     let (from, to) = (timestamp(wanted.from_us)?, timestamp(wanted.to_us)?);
     let (any_tenant, tenants) = (wanted.tenants.is_none(), wanted.tenants.as_deref().unwrap_or_default());
@@ -43,53 +68,68 @@ pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Re
         (&tenants, Type::TEXT_ARRAY),
     ];
     let rows = transaction
-        .query_typed(sql, &parameters)
+        .query_typed(&sql, &parameters)
         .await
         .map_err(StoreError::sql("read", "the table partitions"))?;
     let time =
         |row: &tokio_postgres::Row, column: usize| row.get::<_, jiff::Timestamp>(column).as_microsecond();
-    let leaves = rows.iter().map(|row| (row.get(0), (time(row, 1), time(row, 2))));
-    Ok(cut(leaves, wanted.to_us))
+    let leaf = |row: &tokio_postgres::Row| (row.get(0), Span::new(time(row, 1), time(row, 2), row.get(3)));
+    Ok(cut(rows.iter().map(leaf), wanted.to_us))
 }
 
-/// Classes whose table partitions around the upper bound end together are listed together, so that no statement reaches further
-/// above that bound than it has to.
+/// Classes whose blocks reach about as far above the upper bound are listed together: no statement reaches more than twice as far
+/// as it has to, and there are few statements however many classes.
 fn cut(leaves: impl Iterator<Item = (i32, Span)>, to_us: i64) -> Vec<Chunk> {
-    let mut classes: Vec<(i64, i32, Vec<Span>)> = Vec::new();
+    let mut classes: Vec<(u32, i32, Vec<Span>)> = Vec::new();
     for (class, leaf) in leaves {
+        let reach = reach(&leaf, to_us);
         match classes.last_mut() {
-            Some((end, known, spans)) if *known == class => {
-                *end = end_above(std::slice::from_ref(&leaf), to_us).max(*end);
+            Some((farthest, known, spans)) if *known == class => {
+                *farthest = reach.max(*farthest);
                 spans.push(leaf);
             }
-            _ => classes.push((end_above(std::slice::from_ref(&leaf), to_us), class, vec![leaf])),
+            _ => classes.push((reach, class, vec![leaf])),
         }
     }
-    classes.sort_by_key(|(end, class, _)| (*end, *class));
-    let mut chunks: Vec<(i64, Chunk)> = Vec::new();
-    for (end, class, leaves) in classes {
+    classes.sort_by_key(|(reach, class, _)| (*reach, *class));
+    let mut chunks: Vec<(u32, Chunk)> = Vec::new();
+    for (reach, class, leaves) in classes {
         match chunks.last_mut() {
-            Some((same, chunk)) if *same == end && chunk.classes.len() < CLASSES_MAX => {
+            Some((same, chunk)) if *same == reach && chunk.classes.len() < CLASSES_MAX => {
                 chunk.classes.push(class);
                 chunk.leaves.extend(leaves);
             }
-            _ => chunks.push((end, Chunk { classes: vec![class], leaves })),
+            _ => chunks.push((reach, Chunk { classes: vec![class], leaves })),
         }
     }
     chunks.into_iter().map(|(_, chunk)| chunk).collect()
 }
 
+/// Digits of the time by which its blocks may reach above `to_us`.
+fn reach(leaf: &Span, to_us: i64) -> u32 {
+    let above_us = end_above(std::slice::from_ref(leaf), to_us).saturating_sub(to_us);
+    i64::BITS - above_us.leading_zeros()
+}
+
 /// Blocks with records at or before `time_us` end before this.
 pub(super) fn end_above(leaves: &[Span], time_us: i64) -> i64 {
-    let above = leaves.iter().filter(|(from, to)| *from <= time_us && *to > time_us);
-    above.map(|(_, to)| *to).max().unwrap_or(time_us.saturating_add(1))
+    let above = leaves.iter().filter(|leaf| leaf.has(time_us));
+    let ends = above.map(|leaf| time_us.saturating_add(leaf.width_us).saturating_add(1).min(leaf.to_us));
+    ends.max().unwrap_or(time_us.saturating_add(1))
+}
+
+/// Blocks that end at `time_us` or later begin at this or later.
+pub(super) fn begin_below(leaves: &[Span], time_us: i64) -> i64 {
+    let below = leaves.iter().filter(|leaf| leaf.has(time_us));
+    let begins = below.map(|leaf| time_us.saturating_sub(leaf.width_us).max(leaf.from_us));
+    begins.min().unwrap_or(time_us)
 }
 
 impl Chunk {
     /// Down from `to_us` (inclusive): where a window of so many table partitions begins, inclusive. `from_us`: the last begins here.
     pub fn window_down(&self, to_us: i64, from_us: i64, leaves_max: usize) -> i64 {
         let mut ends: Vec<i64> =
-            self.leaves.iter().filter(|(from, _)| *from <= to_us).map(|(_, to)| *to).collect();
+            self.leaves.iter().filter(|leaf| leaf.from_us <= to_us).map(|leaf| leaf.to_us).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         ends.get(leaves_max).map_or(from_us, |end| (*end).max(from_us)).min(to_us)
     }
@@ -97,7 +137,7 @@ impl Chunk {
     /// Up from `from_us`: where a window of so many table partitions ends, without that.
     pub fn window_up(&self, from_us: i64, to_us: i64, leaves_max: usize) -> i64 {
         let mut begins: Vec<i64> =
-            self.leaves.iter().filter(|(_, to)| *to > from_us).map(|(from, _)| *from).collect();
+            self.leaves.iter().filter(|leaf| leaf.to_us > from_us).map(|leaf| leaf.from_us).collect();
         begins.sort_unstable();
         let end = to_us.saturating_add(1);
         begins.get(leaves_max).map_or(end, |begin| (*begin).min(end)).max(from_us.saturating_add(1))
@@ -105,7 +145,7 @@ impl Chunk {
 
     /// Table partitions that a statement over these times (inclusive) looks at.
     pub fn leaves_between(&self, from_us: i64, to_us: i64) -> usize {
-        self.leaves.iter().filter(|(from, to)| *from <= to_us && *to > from_us).count()
+        self.leaves.iter().filter(|leaf| leaf.from_us <= to_us && leaf.to_us > from_us).count()
     }
 }
 
@@ -115,14 +155,14 @@ mod tests {
 
     /// Hourly leaves of class 1, leaves of four hours of class 2.
     fn leaves() -> Vec<(i32, Span)> {
-        let hourly = (0..8).map(|hour| (1, (hour * 10, (hour + 1) * 10)));
-        let longer = (0..2).map(|part| (2, (part * 40, (part + 1) * 40)));
+        let hourly = (0..8).map(|hour| (1, Span::new(hour * 10, (hour + 1) * 10, None)));
+        let longer = (0..2).map(|part| (2, Span::new(part * 40, (part + 1) * 40, None)));
         hourly.chain(longer).collect()
     }
 
     #[test]
     fn classes_that_reach_equally_far_are_listed_together() {
-        // In the middle of an hour the longer leaf reaches further.
+        // In the middle of an hour the longer leaf reaches further, unless its blocks are known to be narrow.
         let chunks = cut(leaves().into_iter(), 15);
         let classes: Vec<_> = chunks.iter().map(|chunk| chunk.classes.clone()).collect();
         assert_eq!(classes, [[1], [2]]);
@@ -132,9 +172,26 @@ mod tests {
         for to_us in [35, 79, 500] {
             assert_eq!(cut(leaves().into_iter(), to_us).len(), 1, "{to_us}");
         }
-        let many = (0..130).map(|class| (class, (0, 10)));
+        let narrow =
+            leaves().into_iter().map(|(class, leaf)| (class, Span::new(leaf.from_us, leaf.to_us, Some(3))));
+        let together = cut(narrow, 15);
+        assert_eq!(together.len(), 1);
+        assert_eq!(end_above(&together[0].leaves, 15), 19);
+        let many = (0..130).map(|class| (class, Span::new(0, 10, None)));
         let sizes: Vec<_> = cut(many, 5).iter().map(|chunk| chunk.classes.len()).collect();
         assert_eq!(sizes, [64, 64, 2]);
+    }
+
+    #[test]
+    fn blocks_reach_no_farther_than_they_are_wide() {
+        let leaves = [Span::new(0, 100, Some(7)), Span::new(100, 200, None), Span::new(0, 1000, Some(0))];
+        for (time, end, begin) in [(0, 8, 0), (50, 58, 43), (97, 100, 90), (100, 200, 100), (150, 200, 100)] {
+            assert_eq!((end_above(&leaves, time), begin_below(&leaves, time)), (end, begin), "{time}");
+        }
+        assert_eq!((end_above(&leaves, 1000), begin_below(&leaves, 1000)), (1001, 1000));
+        // What cannot be is cut to what can.
+        assert_eq!(Span::new(0, 10, Some(i64::MAX)).width_us, 10);
+        assert_eq!(Span::new(0, 10, Some(-1)).width_us, 0);
     }
 
     /// Windows down and up tile the time, and hold no more table partitions than they may where that is possible.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::ground::{Chunk, end_above};
+use super::ground::{Chunk, begin_below, end_above};
 use super::list::{Candidate, Listed, Look, list};
 use super::page::Direction;
 use super::session::Session;
@@ -110,6 +110,21 @@ struct Window {
     end_us: i64,
 }
 
+impl Window {
+    /// Upwards: it ends here, if that is earlier.
+    fn shorten(&mut self, end_us: i64, chunk: Option<&Chunk>) {
+        self.end_us = self.end_us.min(end_us);
+        self.begins_to_us = self.end_us - 1;
+        self.ends_to_us = last_end(self.end_us, chunk);
+        self.found.retain(|block| block.time_from_us < self.end_us);
+    }
+}
+
+/// Blocks that begin before `end_us` may end after it, but not beyond their table partition, nor later than they are wide.
+fn last_end(end_us: i64, chunk: Option<&Chunk>) -> i64 {
+    chunk.map_or(TIME_MAX_US, |chunk| end_above(&chunk.leaves, end_us - 1).saturating_sub(1))
+}
+
 impl Stream {
     fn new(chunk: Option<Chunk>, wanted: &Wanted) -> Stream {
         let (frontier_us, next_us, leaves_max) = match wanted.direction {
@@ -202,11 +217,9 @@ impl Stream {
                     Some(chunk) => chunk.window_up(self.next_us, wanted.to_us, self.leaves(chunk)),
                     None => wanted.to_us.saturating_add(1),
                 };
-                // Blocks that begin in this window may end after it, but not beyond their table partition.
-                let above = |chunk: &Chunk| end_above(&chunk.leaves, end_us - 1).saturating_sub(1);
                 Window {
                     ends_from_us: self.next_us,
-                    ends_to_us: self.chunk.as_ref().map_or(TIME_MAX_US, above),
+                    ends_to_us: last_end(end_us, self.chunk.as_ref()),
                     begins_to_us: end_us - 1,
                     found: Vec::new(),
                     end_us,
@@ -231,7 +244,8 @@ impl Stream {
             None => {
                 self.next_us = window.ends_from_us - 1;
                 self.frontier_us = self.next_us;
-                self.end_window();
+                self.leaves_max = (self.leaves_max * 2).min(LEAVES_MAX);
+                (self.window, self.beyond) = (None, None);
             }
         }
         listed.candidates
@@ -246,12 +260,18 @@ impl Stream {
         if window.found.len() > WINDOW_BLOCKS_MAX {
             window.found.sort_by_key(|block| block.time_from_us);
             let end_us = window.found[WINDOW_BLOCKS_MAX].time_from_us.max(self.next_us + 1);
-            window.end_us = window.end_us.min(end_us);
-            window.begins_to_us = window.end_us - 1;
-            window.found.retain(|block| block.time_from_us < window.end_us);
+            window.shorten(end_us, self.chunk.as_ref());
         }
-        if listed.stopped_at.is_some() {
-            return Vec::new();
+        if let Some((last_us, _)) = listed.stopped_at {
+            match self.chunk.as_ref().map(|chunk| begin_below(&chunk.leaves, last_us)) {
+                // Nothing that is still to be listed begins before this: it is the end of this window. The next one lists again
+                // what reaches across it, which is no more than half of what this one did.
+                Some(end_us) if end_us.saturating_sub(self.next_us) > last_us.saturating_sub(end_us) => {
+                    window.shorten(end_us, self.chunk.as_ref());
+                }
+                _ if last_us > window.ends_to_us => {}
+                _ => return Vec::new(),
+            }
         }
         let (found, end_us) = (std::mem::take(&mut window.found), window.end_us);
         self.crossing.retain(|_, ends_us| *ends_us >= end_us);
@@ -259,13 +279,11 @@ impl Stream {
         self.crossing.extend(crossing.map(|block| (block.id, block.time_to_us)));
         (self.next_us, self.frontier_us) = (end_us, end_us);
         self.is_done = end_us > wanted.to_us;
-        self.end_window();
-        found
-    }
-
-    fn end_window(&mut self) {
+        if listed.stopped_at.is_none() {
+            self.leaves_max = (self.leaves_max * 2).min(LEAVES_MAX);
+        }
         (self.window, self.beyond) = (None, None);
-        self.leaves_max = (self.leaves_max * 2).min(LEAVES_MAX);
+        found
     }
 
     fn shrink(&mut self, direction: Direction) -> bool {

@@ -205,8 +205,9 @@ async fn pages(version: u32) -> Result<()> {
     let mut lines = async |random: &mut StdRng, word: &str| -> Result<()> {
         for stream in &mut streams {
             let line = |random: &mut StdRng| {
-                // 40 moments in all.
-                let time_us = base + random.random_range(0..40) * 180_000_000;
+                // 80 moments in all, of which some lie so close together that one block holds them.
+                let apart = random.random_range(0..2) * 20_000_000;
+                let time_us = base + random.random_range(0..40) * 180_000_000 + apart;
                 let level = [Level::Debug, Level::Info, Level::Info, Level::Warn, Level::Error]
                     [random.random_range(0..5)];
                 (time_us, level, Flags::default(), format!("{word} w{} end", random.random_range(0..6)))

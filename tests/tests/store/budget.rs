@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::filter;
-use cordwood_store::Store;
-use cordwood_store::search::{Direction, Page, TimeRange, search};
+use cordwood_store::search::{Cursor, Direction, Page, TimeRange, search};
+use cordwood_store::{Settings, Store};
 use cordwood_tests::env::Postgres;
 
 use super::support::{self, HOUR_US, Lines};
@@ -85,6 +85,77 @@ async fn a_rare_word_in_a_large_store_ends_at_the_budget() -> Result<()> {
     }
     running.stop.cancel();
     running.task.await?
+}
+
+/// How many index entries of a table were read by one page of a search, as PostgreSQL counts them when the search's sessions end.
+async fn looked_at(postgres: &Postgres, database: &str, table: &str, page: Page) -> Result<i64> {
+    let client = postgres.client_of(database).await?;
+    let read = "select coalesce(sum(idx_tup_read), 0)::bigint from pg_stat_user_indexes where relname = $1";
+    let sessions = "select coalesce(array_agg(pid), '{}') from pg_stat_activity where backend_type = 'client backend' \
+                    and pid <> all($1::int[])";
+    let others: Vec<i32> = client.query_one(sessions, &[&Vec::<i32>::new()]).await?.get(0);
+    let before: i64 = client.query_one(read, &[&table]).await?.get(0);
+    let store = Store::connect(&Settings::url(postgres.url_of(database))).await?;
+    let found = search(&store, &ALL, &filter::parse("zzyzxq")?, TimeRange::default(), page, 0).await?;
+    ensure!(found.records.is_empty(), "{found:?}");
+    let its: Vec<i32> = client.query_one(sessions, &[&others]).await?.get(0);
+    ensure!(!its.is_empty(), "the search has no session");
+    drop(store);
+    let left = "select count(*) from pg_stat_activity where pid = any($1)";
+    while client.query_one(left, &[&its]).await?.get::<_, i64>(0) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let after: i64 = client.query_one(read, &[&table]).await?.get(0);
+    Ok(after - before)
+}
+
+/// What sealing notes of the width of blocks bounds what is looked at before a page begins; what an older version noted, or added,
+/// does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_begins_within_a_large_partition_looks_at_few_blocks() -> Result<()> {
+    const BLOCKS: i64 = 100_000;
+    let postgres = Postgres::start(18).await?;
+    let store = support::store(&postgres, "within").await?;
+    let client = postgres.client_of("within").await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 3, 1).await?;
+    let from_us = (support::now_us().div_euclid(HOUR_US) - 2) * HOUR_US;
+    let time = |us| jiff::Timestamp::from_microsecond(us);
+    client
+        .execute(
+            "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
+             select n, 2, 'x', 1, at, at + interval '1 second', 4, 1, decode(repeat('00', 65), 'hex'), ''
+               from (select n, $2::timestamptz + n * interval '30 milliseconds' as at
+                     from generate_series(1::bigint, $1) n) n",
+            &[&BLOCKS, &time(from_us)?],
+        )
+        .await?;
+    client.batch_execute("vacuum analyze blocks").await?;
+    client
+        .execute(
+            "insert into sealed_leaves (class, time_from, blocks, bytes, oldest, width_us, width_blocks)
+             values (2, $1, $2, 1, $1, 1000000, $2)",
+            &[&time(from_us)?, &BLOCKS],
+        )
+        .await?;
+    let table = cordwood_core::retention::class::leaf_table(cordwood_core::retention::ClassId(2), from_us);
+    let middle = Cursor::end_of(from_us + BLOCKS / 2 * 30_000);
+    let page = |direction| Page { limit: 100, after: Some(middle), direction };
+    for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+        let rows = looked_at(&postgres, "within", &table, page(direction)).await?;
+        ensure!((1..=2_000).contains(&rows), "{direction:?}: {rows} of {BLOCKS} blocks were looked at");
+        // All the same, the whole of it comes.
+        let filter = filter::parse("zzyzxq")?;
+        let found = search(&store, &ALL, &filter, TimeRange::default(), page(direction), 60_000).await?;
+        ensure!(found.complete && found.cursor.is_none(), "{found:?}");
+    }
+    // A sealer of the version before adds blocks and counts them: they may be wider.
+    client.batch_execute("update sealed_leaves set blocks = blocks + 1").await?;
+    for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+        let rows = looked_at(&postgres, "within", &table, page(direction)).await?;
+        ensure!(rows >= BLOCKS / 2, "{direction:?}: {rows} rows, by a width that is not known");
+    }
+    Ok(())
 }
 
 /// A table partition that somebody has locked: what lies before it is shown, and the cursor goes on from there.

@@ -15,16 +15,18 @@ use super::{ALL, seal_once, start_writer};
 /// What is noted and is not so, or is so and is not noted.
 async fn differences(client: &Client) -> Result<i64> {
     let sql = "with held as (
-                 select b.tenant, b.class, l.time_from, count(*) as blocks, min(b.time_from) as oldest from blocks b
+                 select b.tenant, b.class, l.time_from, count(*) as blocks, min(b.time_from) as oldest,
+                   (extract(epoch from max(b.time_to - b.time_from)) * 1000000)::bigint as width from blocks b
                  join leaves l on l.class = b.class and b.time_to >= l.time_from and b.time_to < l.time_to
                  group by 1, 2, 3),
-               leaf as (select class, time_from, sum(blocks)::bigint as blocks, min(oldest) as oldest from held
-                        group by 1, 2)
+               leaf as (select class, time_from, sum(blocks)::bigint as blocks, min(oldest) as oldest, max(width) as width
+                        from held group by 1, 2)
                select (select count(*) from (select tenant, class, time_from from held) h
                          full join leaf_tenants t using (tenant, class, time_from)
                          where h.* is null or t.* is null)
                     + (select count(*) from leaf l full join sealed_leaves s using (class, time_from)
-                         where l.oldest is distinct from s.oldest or s.bytes < 8192 or s.blocks < 1)";
+                         where l.oldest is distinct from s.oldest or s.bytes < 8192 or s.blocks < 1
+                           or (s.width_blocks is not null and (l.blocks, l.width) is distinct from (s.width_blocks, s.width_us)))";
     Ok(client.query_one(sql, &[]).await?.get(0))
 }
 
@@ -45,6 +47,9 @@ async fn what_is_noted_of_a_partition_is_what_it_holds() -> Result<()> {
         let round = seal_once(&store).await?;
         ensure!(round.records > 0 && round.carried == 0, "{round:?}");
         ensure!(differences(&client).await? == 0);
+        let known = "select bool_and(width_blocks = blocks), max(width_us) from sealed_leaves";
+        let known = client.query_one(known, &[]).await?;
+        ensure!(known.get::<_, bool>(0) && known.get::<_, i64>(1) > 0, "no widths are noted");
     }
     running.stop.cancel();
     running.task.await??;
@@ -63,6 +68,11 @@ async fn what_is_noted_of_a_partition_is_what_it_holds() -> Result<()> {
     seal_once(&store).await?;
     ensure!(differences(&client).await? == 0);
     ensure!(contents::classes_of(&client, &ALL).await? == Some(all));
+    let unknown = "select bool_and(width_blocks is distinct from blocks) from sealed_leaves";
+    ensure!(
+        client.query_one(unknown, &[]).await?.get::<_, bool>(0),
+        "the width of blocks that nobody noted is known"
+    );
 
     // The rows go with the table.
     let row = client

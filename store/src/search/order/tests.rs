@@ -3,6 +3,7 @@
 use cordwood_core::filter::Filter;
 use proptest::prelude::*;
 
+use super::super::ground::Span;
 use super::*;
 use crate::scope::{AdminReason, Scope};
 use crate::search::page::{Page, TimeRange};
@@ -10,19 +11,22 @@ use crate::search::page::{Page, TimeRange};
 /// A block without anything but its place: class (none: fresh), begin and end.
 type Placed = (Option<i32>, i64, i64);
 
+/// What is known of how wide the blocks of both classes are.
+type Widths = [Option<i64>; 2];
+
 /// Two classes with leaves of 10 and of 40.
-fn leaves(class: i32) -> Vec<(i64, i64)> {
-    let width = if class == 1 { 10 } else { 40 };
-    (0..120 / width).map(|leaf| (leaf * width, (leaf + 1) * width)).collect()
+fn leaves(class: i32, widths: Widths) -> Vec<Span> {
+    let (leaf_us, width) = if class == 1 { (10, widths[0]) } else { (40, widths[1]) };
+    (0..120 / leaf_us).map(|leaf| Span::new(leaf * leaf_us, (leaf + 1) * leaf_us, width)).collect()
 }
 
 fn blocks() -> impl Strategy<Value = Vec<Placed>> {
     let block = (prop_oneof![Just(None), Just(Some(1)), Just(Some(2))], 0..120i64, 0..60i64);
-    let within_its_leaf = |(class, from, width): (Option<i32>, i64, i64)| {
-        let end = class.map_or(i64::MAX, |class| end_above(&leaves(class), from));
-        (class, from, (from + width).min(end - 1))
-    };
-    prop::collection::vec(block.prop_map(within_its_leaf), 0..60)
+    prop::collection::vec(block.prop_map(|(class, from, width)| (class, from, from + width)), 0..60)
+}
+
+fn widths() -> impl Strategy<Value = Widths> {
+    [prop::option::of(0..10i64), prop::option::of(0..40i64)]
 }
 
 /// What PostgreSQL would answer.
@@ -61,7 +65,8 @@ fn answer(blocks: &[Placed], look: &Look<'_>, direction: Direction) -> Listed {
 proptest! {
     #[test]
     fn every_block_comes_once_and_in_order(
-        blocks in blocks(),
+        mut blocks in blocks(),
+        widths in widths(),
         rows in 1..5usize,
         (from, to) in (-10..130i64, -10..130i64),
         is_up in any::<bool>(),
@@ -72,7 +77,10 @@ proptest! {
         let range = TimeRange { from_us: Some(from), to_us: Some(to + 1) };
         let page = Page { direction, ..Page::first(1) };
         let wanted = Wanted::new(&Scope::all(AdminReason::Audit), &Filter::all(), range, page).unwrap();
-        let both = Chunk { classes: vec![1, 2], leaves: [leaves(1), leaves(2)].concat() };
+        let both = Chunk { classes: vec![1, 2], leaves: [leaves(1, widths), leaves(2, widths)].concat() };
+        for (class, from, to) in &mut blocks {
+            *to = class.map_or(*to, |class| end_above(&leaves(class, widths), *from) - 1).min(*to);
+        }
         let mut order = Order::new(&wanted, vec![both]);
         order.streams.iter_mut().for_each(|stream| (stream.rows, stream.leaves_max) = (rows, 2));
         let (mut given, mut statements) = (Vec::<Candidate>::new(), 0);
@@ -102,5 +110,50 @@ proptest! {
         ids.sort_unstable();
         let overlapping = (0i64..).zip(&blocks).filter(|(_, (_, begin, end))| *begin <= to && *end >= from);
         prop_assert_eq!(ids, overlapping.map(|(id, _)| id).collect::<Vec<_>>());
+    }
+}
+
+/// A leaf of many blocks that are known to be narrow: a page that begins within looks at few that it does not need, and its end can
+/// come soon after its begin. Where nothing is known, all the later ones of the leaf are looked at.
+#[test]
+fn a_page_that_begins_within_a_large_leaf_looks_at_few_blocks() {
+    const BLOCKS: i64 = 20_000;
+    const NARROW: i64 = 30;
+    let blocks: Vec<Placed> = (0..BLOCKS).map(|n| (Some(1), 10 * n, 10 * n + n % NARROW)).collect();
+    let leaf_us = 20 * BLOCKS;
+    // Rows until the search has made way since its begin, and until it is at its end.
+    let looked_at = |direction: Direction, width: Option<i64>| {
+        let page = Page { direction, ..Page::first(1) };
+        let middle = 5 * BLOCKS;
+        let range = match direction {
+            Direction::NewestFirst => TimeRange { from_us: None, to_us: Some(middle) },
+            Direction::OldestFirst => TimeRange { from_us: Some(middle), to_us: None },
+        };
+        let wanted = Wanted::new(&Scope::all(AdminReason::Audit), &Filter::all(), range, page).unwrap();
+        let chunk = Chunk { classes: vec![1], leaves: vec![Span::new(0, leaf_us, width)] };
+        let mut order = Order::new(&wanted, vec![chunk]);
+        let (mut begin, mut all) = (None, 0);
+        while let Some(place) = order.behind() {
+            if begin.is_none() && order.next_at_us().is_some_and(|time_us| wanted.is_past_begin(time_us)) {
+                begin = Some(all);
+            }
+            let stream = &mut order.streams[place];
+            let look = stream.look(&wanted).0;
+            let sealed = look.classes.is_some();
+            let answered = answer(&blocks, &Look { begins_to_us: i64::MAX, ..look }, direction);
+            all += if sealed { answered.candidates.len() } else { 0 };
+            let candidates =
+                answered.candidates.into_iter().filter(|block| block.time_from_us <= look.begins_to_us);
+            let answered = Listed { candidates: candidates.collect(), ..answered };
+            stream.saw(&wanted, answered);
+        }
+        (begin.unwrap_or(all), all)
+    };
+    for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+        let (begin, all) = looked_at(direction, Some(NARROW));
+        assert!(begin <= 2 * ROWS_FIRST, "{direction:?}: {begin} rows before it has made way");
+        assert!(all <= 12_000, "{direction:?}: {all} rows for half of {BLOCKS}");
+        let (begin, _) = looked_at(direction, None);
+        assert!(begin >= 9_000, "{direction:?}: {begin} rows where no width is known");
     }
 }
