@@ -3,7 +3,8 @@
 //! long as the API answers, that is decided at once.
 //!
 //! A namespace goes only after all of its pods have gone. So the namespace that the API names when it is asked is the pod's own
-//! in two cases: the same namespace was known before the pod was seen, or the pod is still there after the answer.
+//! in two cases: the same namespace was known before the pod was seen, or the pod is still there after the answer. (A watch that
+//! makes up for a gap tells of pods that may have gone meanwhile: there the namespace must have been known before the gap.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -24,7 +25,7 @@ pub const ENVIRONMENT: &str = "cordwood.dev/environment";
 pub(crate) struct Index {
     /// By the name of the pod's folder: a pod that claims another's UID (by an annotation) has a folder of its own here.
     pub pods: HashMap<String, PodFacts>,
-    namespaces: HashMap<String, NamespaceFacts>,
+    namespaces: HashMap<String, Known>,
     /// Pods that have files and that no watch told of, by their folders.
     unknown: HashMap<String, Unknown>,
 }
@@ -38,7 +39,7 @@ pub(crate) struct PodFacts {
     pub version: String,
     pub labels: BTreeMap<String, String>,
     pub deleted_at: Option<Instant>,
-    /// The namespace of this name that was known when the pod was seen first.
+    /// The namespace of this name that was known when the pod was seen first; after a gap of the watch, before the gap.
     known_then: Option<String>,
     owner: Owner,
 }
@@ -62,6 +63,12 @@ pub(crate) struct NamespaceFacts {
     /// `None`: the namespace does not say it.
     pub tenant: Option<(String, String)>,
     pub environment: Option<String>,
+}
+
+struct Known {
+    facts: NamespaceFacts,
+    /// Of this very namespace.
+    since: Instant,
 }
 
 struct Unknown {
@@ -160,7 +167,7 @@ impl Index {
     }
 
     fn now<'a>(&'a self, facts: &PodFacts, owner: &'a NamespaceFacts) -> &'a NamespaceFacts {
-        let current = self.namespaces.get(&facts.namespace);
+        let current = self.namespaces.get(&facts.namespace).map(|known| &known.facts);
         current.filter(|current| current.uid == owner.uid && facts.deleted_at.is_none()).unwrap_or(owner)
     }
 
@@ -181,6 +188,16 @@ impl Index {
 
     /// Seen alive.
     pub fn pod_applied(&mut self, meta: &ObjectMeta) {
+        self.pod_seen(meta, None);
+    }
+
+    /// Told by a watch that missed what happened since `gap_began` and makes up for it: it may be gone for long, and its
+    /// namespace with it. A namespace that was known before is its own, if it is still there.
+    pub fn pod_made_up_for(&mut self, meta: &ObjectMeta, gap_began: Instant) {
+        self.pod_seen(meta, Some(gap_began));
+    }
+
+    fn pod_seen(&mut self, meta: &ObjectMeta, gap_began: Option<Instant>) {
         let Some(folder) = folder_of(meta) else { return };
         let mut facts = PodFacts::of(meta);
         match self.pods.remove(&folder) {
@@ -190,7 +207,9 @@ impl Index {
                 facts.owner = if before.owner == Owner::Nobody { Owner::Unasked } else { before.owner };
             }
             None => {
-                facts.known_then = self.namespaces.get(&facts.namespace).map(|known| known.uid.clone());
+                let known = self.namespaces.get(&facts.namespace);
+                let known = known.filter(|known| gap_began.is_none_or(|began| known.since < began));
+                facts.known_then = known.map(|known| known.facts.uid.clone());
             }
         }
         self.unknown.remove(&folder);
@@ -219,15 +238,16 @@ impl Index {
     }
 
     fn put_namespace(&mut self, name: String, facts: NamespaceFacts) {
-        if self.namespaces.get(&name).is_some_and(|before| before.uid != facts.uid) {
+        if self.namespaces.get(&name).is_some_and(|before| before.facts.uid != facts.uid) {
             self.namespace_deleted(&name);
         }
-        self.namespaces.insert(name, facts);
+        let since = self.namespaces.get(&name).map_or_else(Instant::now, |before| before.since);
+        self.namespaces.insert(name, Known { facts, since });
     }
 
     /// Its pods keep what it said last.
     pub fn namespace_deleted(&mut self, name: &str) {
-        let Some(last) = self.namespaces.remove(name) else { return };
+        let Some(Known { facts: last, .. }) = self.namespaces.remove(name) else { return };
         for facts in self.pods.values_mut().filter(|facts| facts.namespace == name) {
             if matches!(&facts.owner, Owner::Is(owner) if owner.uid == last.uid) && facts.deleted_at.is_none()
             {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::binding::{Found, Index, NamespaceFacts, PodFacts, Question, folder_of};
 use crate::context::{Asked, Context, Lookup, Source, Static, pod_folder};
 use crate::wake::Waker;
-use crate::watching::{Pauses, QUIET, WatchState};
+use crate::watching::{Gap, Pauses, QUIET, WatchState};
 
 /// Pods are looked for after the namespaces, or after so long: what is known of a namespace before its pods are seen need not
 /// be asked for each of them.
@@ -153,9 +153,17 @@ impl Cluster {
         let mut stream = std::pin::pin!(stream);
         let mut state = WatchState::new("pods", "pods", health, QUIET);
         let mut listed: Vec<String> = Vec::new();
+        let mut gap = Gap::new(std::time::Instant::now());
         while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
+            let now = std::time::Instant::now();
+            // (`Init` is told before the API is asked.)
+            let is_heard = !matches!(event, Err(_) | Ok(Event::Init));
+            let gap_began = if is_heard { gap.event(now) } else { None };
             match event {
-                Ok(Event::Apply(pod)) => self.index().pod_applied(&pod.metadata),
+                Ok(Event::Apply(pod)) => match gap_began {
+                    Some(began) => self.index().pod_made_up_for(&pod.metadata, began),
+                    None => self.index().pod_applied(&pod.metadata),
+                },
                 Ok(Event::Delete(pod)) => {
                     if let Some(folder) = folder_of(&pod.metadata) {
                         self.index().pod_deleted(&folder);
@@ -173,8 +181,12 @@ impl Cluster {
                     let gone: Vec<String> =
                         self.index().pods.keys().filter(|folder| !listed.contains(folder)).cloned().collect();
                     gone.iter().for_each(|folder| self.index().pod_deleted(folder));
+                    gap.listed();
                 }
-                Err(_) => continue,
+                Err(_) => {
+                    gap.failed(now);
+                    continue;
+                }
             }
             self.to_ask.notify_one();
             self.changed();
@@ -233,16 +245,14 @@ impl Cluster {
         let mut pauses = Pauses::new(ASK_AGAIN_MIN, ASK_AGAIN_MAX);
         let mut failed: BTreeSet<Question> = BTreeSet::new();
         let mut again_at = Instant::now();
-        let mut is_told = false;
+        health.set("owners", Ok(()));
         loop {
             let mut questions = self.index().questions();
             questions.retain(|question| !failed.contains(question));
             if questions.is_empty() {
                 if failed.is_empty() {
                     pauses.reset();
-                    if std::mem::take(&mut is_told) {
-                        health.set("namespaces", Ok(()));
-                    }
+                    health.set("owners", Ok(()));
                     self.to_ask.notified().await;
                 } else if tokio::time::timeout_at(again_at, self.to_ask.notified()).await.is_err() {
                     failed.clear();
@@ -252,8 +262,7 @@ impl Cluster {
             for question in questions {
                 let Err(why) = self.ask(client, &question, answer_max).await else { continue };
                 tracing::warn!(why, "ask the Kubernetes API whose a pod is");
-                is_told = true;
-                health.set("namespaces", Err(why));
+                health.set("owners", Err(why));
                 if failed.is_empty() {
                     again_at = Instant::now() + pauses.pause();
                 }

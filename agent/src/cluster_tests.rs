@@ -172,6 +172,48 @@ fn a_pod_that_went_before_the_answer_is_known_by_its_namespace() {
     assert_eq!(tenant(&cluster), Ok("acme".into()), "it was there before the pod and is there after it");
 }
 
+/// The pods' watch was away while a namespace was deleted and made anew by another tenant, and tells now of a pod of the first one.
+#[test]
+fn a_pod_that_a_watch_makes_up_for_does_not_get_the_tenant_of_the_namespace_after() {
+    let cluster = cluster();
+    let shop =
+        |uid: &str, tenant: &str| namespace_meta("shop", json!({"uid": uid, "labels": {TENANT: tenant}}));
+    let before = std::time::Instant::now();
+    cluster.index().namespace_applied(&shop("second", "newcomer"));
+    cluster.index().pod_made_up_for(&pod_meta(&json!({})), before);
+    cluster.index().pod_deleted("shop_web-1_0b8e");
+    answer(&cluster, &[shop("second", "newcomer")], &[]);
+    assert_eq!(tenant(&cluster), Ok(UNASSIGNED.into()), "nobody can know it");
+    // One that is there is surely of the namespace that is there.
+    cluster.index().pod_made_up_for(&pod_meta(&json!({"name": "web-2", "uid": "2"})), before);
+    let asked =
+        answer(&cluster, &[shop("second", "newcomer")], &[pod_meta(&json!({"name": "web-2", "uid": "2"}))]);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let second = Source::Container {
+        namespace: "shop".into(),
+        pod: "web-2".into(),
+        uid: "2".into(),
+        container: "app".into(),
+        restart: 0,
+    };
+    assert_eq!(ask(&cluster, &second, 0).map(|origin| origin.tenant), Ok("newcomer".into()));
+}
+
+/// Short jobs that began and ended while the API was away, in a namespace that was there all the time.
+#[test]
+fn a_pod_that_a_watch_makes_up_for_is_known_by_a_namespace_from_before_the_gap() {
+    let known = || namespace_meta("shop", json!({"labels": {TENANT: "acme"}}));
+    let cluster = cluster();
+    cluster.index().namespace_applied(&known());
+    let gap_began = std::time::Instant::now();
+    // (The namespaces' watch tells of it again.)
+    cluster.index().namespace_applied(&known());
+    cluster.index().pod_made_up_for(&pod_meta(&json!({})), gap_began);
+    cluster.index().pod_deleted("shop_web-1_0b8e");
+    answer(&cluster, &[known()], &[]);
+    assert_eq!(tenant(&cluster), Ok("acme".into()));
+}
+
 #[test]
 fn a_namespace_is_asked_for_once_for_all_its_pods() {
     let cluster = cluster();
@@ -331,7 +373,7 @@ async fn a_question_that_is_not_answered_keeps_no_other_waiting() {
     assert_eq!(questions.len(), 2);
     assert!(matches!(questions[0], Question::Pod { .. }), "it is asked first: {questions:?}");
     let client = api_that_is_silent_about_pods().await;
-    let health = Health::new(&["namespaces"]);
+    let health = Health::new(&["owners"]);
     let says = || health.ready().err().unwrap_or_default();
     let is_done = async {
         while tenant(&cluster) != Ok("acme".into()) || !says().contains("get pods: no answer within") {

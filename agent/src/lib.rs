@@ -55,8 +55,9 @@ pub use parked::raise_descriptor_limit;
 pub use sink::{Ack, Refused, Sink};
 pub use telemetry::{Status, Telemetry};
 pub use wake::Waker;
+pub use watching::client;
 
-/// The conditions that the reader sets; `kafka`, `pods`, `namespaces` and `rules` come from whoever provides them.
+/// The conditions that the reader sets; `kafka`, `pods`, `namespaces`, `owners` and `rules` come from whoever provides them.
 pub const CONDITIONS: &[&str] = &["files"];
 
 /// Reads until its end (a token that is cancelled, or an [`Ending`]), then sends what it has read and writes the checkpoint.

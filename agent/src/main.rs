@@ -52,7 +52,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut conditions = vec!["kafka"];
     conditions.extend(CONDITIONS);
     if in_cluster {
-        conditions.extend(["pods", "namespaces", "rules"]);
+        conditions.extend(["pods", "namespaces", "owners", "rules"]);
     }
     let health = Health::new(&conditions);
     let registry = prometheus::Registry::new();
@@ -83,7 +83,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (rules_sender, rules) = watch::channel(Arc::new(LevelRules::default()));
     let known = Static::new(&config);
     let context = if in_cluster {
-        let client = kube::Client::try_default().await.context("find the Kubernetes API")?;
+        let found = kube::Config::infer().await.context("find the Kubernetes API")?;
+        let client = cordwood_agent::client(found).context("make a client of the Kubernetes API")?;
         let cluster = Cluster::new(known, config.kubernetes.metadata_wait_ms, waker.clone());
         tokio::spawn(Arc::clone(&cluster).watch_pods(
             client.clone(),
