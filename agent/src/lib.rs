@@ -34,6 +34,7 @@ mod sink;
 mod sources;
 mod tail;
 mod telemetry;
+mod truncated;
 mod unfinished;
 mod wake;
 mod watching;

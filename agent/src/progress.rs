@@ -4,6 +4,7 @@
 
 use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
+use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Pipeline;
 
 use crate::run::{Clock, IOS, Run, Settings};
@@ -148,6 +149,7 @@ impl Run {
 
     pub fn checkpoint_of(&self, file: &LogFile) -> FileCheckpoint {
         let position = self.acknowledged_position(file);
+        let done = (file.finished_at_ms.is_some() || file.is_over()) && self.is_settled(file);
         FileCheckpoint {
             file: file.id,
             name: file.name.clone(),
@@ -156,10 +158,13 @@ impl Run {
             position,
             marker: file.marker_at(position),
             ends: file.acked_ends,
-            size: file.size.max(position),
-            done: file.finished_at_ms.is_some() && self.is_settled(file),
+            size: file.largest_size().max(position),
+            done,
             key_before: file.key_before.clone(),
             cuts: file.cuts.iter().filter(|cut| cut.at > position).copied().collect(),
+            milestones: if done { Milestones::default() } else { file.milestones.up_to(position) },
+            ahead: (position < file.position && !file.is_gzip() && file.changed.is_none())
+                .then(|| (file.position, file.last_marker())),
         }
     }
 

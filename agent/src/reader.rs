@@ -113,6 +113,8 @@ impl Reader {
             self.take_answers(clock);
             self.open_wanting(clock);
             let more = self.read_round(clock);
+            // (The checkpoint also says how far reading is ahead of what is acknowledged.)
+            self.dirty |= self.tally.read_bytes + self.tally.files_finished > 0;
             self.keep_cuts();
             self.ship.send(&mut self.tally);
             if clock.mono_ms >= house_at {

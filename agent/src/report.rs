@@ -76,7 +76,7 @@ impl Run {
     fn measure(&mut self, clock: Clock) {
         for file in self.files.iter_mut().filter(|file| !file.is_gzip()) {
             if let Ok(stat) = file.stat() {
-                file.size_on_disk = stat.size;
+                file.has_size(stat.size);
             }
         }
         let lag = self.lag_bytes();

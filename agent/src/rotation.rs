@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::io;
 
-use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::identity::FileId;
 use cordwood_core::log_names::{has_date_inside, older_suffix};
+use cordwood_core::milestones::Found;
 
 use crate::folder::{Folder, Look, Looks, Stat};
 use crate::gone::is_broken;
@@ -19,6 +19,7 @@ use crate::same_file::{Appeared, Same};
 use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
 use crate::telemetry::Tally;
+use crate::truncated::CUT_WHILE_CLOSED;
 
 /// First lines that are remembered of a path: of files that begin with a header it is one, else one per file.
 const GENERATIONS_MAX: usize = 256;
@@ -463,38 +464,34 @@ impl Run {
         file.acked_ends = resume.ends;
         // How far the key before goes is decided once: it is on the disk before anything is sent.
         ship.wait_for_checkpoint |= resume.key_before.as_ref().is_some_and(|before| before.until == u64::MAX);
-        file.key_before = resume.key_before.map(|before| {
+        file.key_before = resume.key_before.clone().map(|before| {
             // (How long it is unpacked nobody knows yet.)
             before.decided(resume.position, if entry.gzip { u64::MAX } else { stat.size })
         });
-        file.cuts = resume.cuts;
+        file.cuts.clone_from(&resume.cuts);
+        file.milestones.clone_from(&resume.milestones);
         file.seek(resume.position)?;
-        let marker = file.marker_at(resume.position);
-        let is_same =
-            entry.gzip || resume.marker == 0 || (stat.size >= resume.position && marker == resume.marker);
-        if is_same {
+        if entry.gzip {
             file.size = file.size.max(resume.size);
             return Ok(());
         }
-        // Emptied while we were away, and it begins with the same line again.
-        tally.files_truncated += 1;
-        let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
-        file.finished_at_ms = Some(clock.mono_ms);
-        let format = file.format;
-        let id = self.unused_id(FileId::of_head(head).unwrap_or(resume.file));
-        let mut anew = LogFile::new(0, id, &entry.name, stat, bytes, format);
-        anew.seq = self.take_seq();
-        anew.seek(0)?;
-        anew.size = stat.size;
-        self.files.insert(index + 1, anew);
-        if resume.size > resume.position {
-            let loss = LossRange {
-                from: resume.position,
-                bytes: resume.size - resume.position,
-                exact: false,
-                reason: "emptied or rewritten in place while the agent was away".to_owned(),
-            };
-            self.lose(index, loss, settings, ship, tally, clock);
+        match file.compare_with(&resume)? {
+            Found::Same => {
+                if (resume.dev, resume.ino) == entry.inode() {
+                    file.size = file.size.max(resume.size);
+                }
+            }
+            Found::Cut { at, unread } => {
+                file.cuts.clear();
+                let reason = match self.parked {
+                    Some(_) => CUT_WHILE_CLOSED,
+                    None => "cut short, emptied or rewritten in place while the agent was away",
+                };
+                // Where nothing is known to be cut off it may have been written to before the cut.
+                let is_itself = (resume.dev, resume.ino) == entry.inode();
+                let unread = Some(unread).filter(|unread| is_itself || !unread.is_empty());
+                self.go_on_as_another(index, at, unread, reason, settings, ship, tally, clock)?;
+            }
         }
         Ok(())
     }
@@ -584,7 +581,7 @@ impl Run {
                     size: file.size.max(file.position),
                     done: true,
                     key_before: file.key_before,
-                    cuts: Vec::new(),
+                    ..FileCheckpoint::default()
                 });
             }
         }

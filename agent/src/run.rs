@@ -21,6 +21,7 @@ use crate::rotation::Known;
 use crate::ship::{OpenBatch, Shipper};
 use crate::tail::{Bytes, Chunk, LogFile};
 use crate::telemetry::Tally;
+use crate::truncated::Hole;
 use crate::unfinished::Waited;
 
 /// Bytes that are read at once; a longer line is read in a larger piece.
@@ -233,8 +234,8 @@ impl Run {
                 Chunk::Bytes(range) => range,
                 Chunk::End => return Ok(self.at_end(index, &[], settings, ship, tally, clock)),
                 Chunk::Replaced => {
-                    self.replaced(index, settings, ship, tally, clock)?;
-                    return Ok(Step::More);
+                    let is_cut = self.replaced(index, settings, ship, tally, clock)?;
+                    return Ok(if is_cut { Step::More } else { Step::Idle });
                 }
             };
             let (given, at_cut) = self.files[index].up_to_cut(&buffer[range.clone()]);
@@ -251,6 +252,17 @@ impl Run {
                 // A short read is the end for now: the next look says whether more has come.
                 return Ok(if full || index + 1 < self.files.len() { Step::More } else { Step::Idle });
             }
+            if given.first() == Some(&0) {
+                match self.files[index].skip_hole(given, tally)? {
+                    Hole::None => {}
+                    Hole::Skipped => return Ok(Step::More),
+                    Hole::ToTheEnd(end) if self.may_end(index) => {
+                        self.files[index].pass_over(end, tally)?;
+                        return Ok(Step::More);
+                    }
+                    Hole::ToTheEnd(_) => return Ok(Step::Idle),
+                }
+            }
             if !full {
                 let rest = given.to_vec();
                 return Ok(self.at_end(index, &rest, settings, ship, tally, clock));
@@ -259,7 +271,31 @@ impl Run {
         }
     }
 
+    /// Feeds whole lines to the pipeline, with a stop at each milestone. Gives how many bytes were taken.
     pub fn feed(
+        &mut self,
+        index: usize,
+        given: &[u8],
+        unended: bool,
+        settings: &Settings<'_>,
+        ship: &mut Shipper,
+        tally: &mut Tally,
+        clock: Clock,
+    ) -> usize {
+        let mut taken = 0;
+        loop {
+            let rest = &given[taken..];
+            let part = if unended { rest } else { self.files[index].up_to_milestone(rest) };
+            let got = self.feed_part(index, part, unended, settings, ship, tally, clock);
+            taken += got;
+            if got < part.len() || part.len() == rest.len() {
+                return taken;
+            }
+            self.note_milestone(index, part, clock);
+        }
+    }
+
+    fn feed_part(
         &mut self,
         index: usize,
         given: &[u8],
@@ -279,6 +315,7 @@ impl Run {
         } else {
             pipeline.feed(given, position, &now, &mut collector)
         };
+        tally.nul_bytes += self.pipeline.take_nul_bytes();
         let file = &mut self.files[index];
         file.advance(given, taken);
         self.bytes_read += taken as u64;
@@ -296,6 +333,9 @@ impl Run {
         tally: &mut Tally,
         clock: Clock,
     ) -> Step {
+        if self.files[index].is_shorter_than_it_was(rest.len()) {
+            return Step::More;
+        }
         let last = index + 1 == self.files.len();
         let file = &self.files[index];
         let over = match (file.superseded_at_ms, self.gone_at_ms) {
@@ -305,6 +345,16 @@ impl Run {
             _ => false,
         };
         if !over {
+            // The container runs again, so the run that wrote this is over: it may go from now on.
+            if last
+                && self.is_succeeded
+                && file.over_at != Some(file.position + rest.len() as u64)
+                && clock.mono_ms - self.last_data_ms >= settings.gone_grace_ms()
+            {
+                self.end_line(index, rest, settings, ship, tally, clock);
+                self.files[index].over_at = Some(self.files[index].position);
+                tally.files_finished += 1;
+            }
             return Step::Idle;
         }
         self.end_line(index, rest, settings, ship, tally, clock);
@@ -316,6 +366,11 @@ impl Run {
         self.files[index].finished_at_ms = Some(clock.mono_ms);
         tally.files_finished += 1;
         if ended { Step::Ended } else { Step::More }
+    }
+
+    /// It has a successor, or no name any more.
+    fn may_end(&self, index: usize) -> bool {
+        self.gone_at_ms.is_some() || self.files[index].superseded_at_ms.is_some()
     }
 
     /// The pipeline, its gate, and what takes its output into the batches of one file.
@@ -373,50 +428,6 @@ impl Run {
             self.pipeline.next_file();
         }
         self.current = Some(seq);
-    }
-
-    /// The file was emptied or rewritten in place: what was not read of it is lost, what it holds now is another file.
-    fn replaced(
-        &mut self,
-        index: usize,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> io::Result<()> {
-        tally.files_truncated += 1;
-        let seq = self.take_seq();
-        self.flush_unfinished(settings, ship, tally, clock);
-        self.cut_all(settings, ship, tally, clock);
-        let file = &mut self.files[index];
-        let (from, size) = (file.position, file.size);
-        tracing::warn!(file = file.name, position = from, size, "the file was emptied or rewritten in place");
-        let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
-        file.finished_at_ms = Some(clock.mono_ms);
-        let name = file.name.clone();
-        if size > from {
-            let loss = LossRange {
-                from,
-                bytes: size - from,
-                exact: false,
-                reason: "emptied or rewritten in place before it was read".to_owned(),
-            };
-            self.lose(index, loss, settings, ship, tally, clock);
-        }
-        if let Bytes::File(handle) = bytes {
-            let head = crate::tail::read_head(&handle, false)?;
-            match FileId::of_head(&head) {
-                Some(id) => {
-                    let id = self.unused_id(id);
-                    let stat = crate::folder::stat_of(&handle)?;
-                    let format = self.source.format(&head);
-                    let file = LogFile::new(seq, id, &name, stat, Bytes::File(handle), format);
-                    self.files.insert(index + 1, file);
-                }
-                None => self.unnamed = Some((name, handle)),
-            }
-        }
-        Ok(())
     }
 
     /// Whose it is is known (anew). Losses that waited for it go now.
@@ -505,9 +516,13 @@ impl Run {
     /// Whether inotify alone can tell when there is something to do again.
     pub fn may_rest(&self) -> bool {
         let settled = self.files.iter().all(|file| {
-            file.finished_at_ms.is_none() && file.superseded_at_ms.is_none() && !file.is_at_handover()
+            file.finished_at_ms.is_none()
+                && file.superseded_at_ms.is_none()
+                && file.changed.is_none()
+                && !file.is_at_handover()
         });
         settled
+            && (!self.is_succeeded || self.files.iter().all(LogFile::is_over))
             && self.gone_at_ms.is_none()
             && !self.has_open_batch()
             && !self.has_unfinished()

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use cordwood_core::checkpoint::{Cut, KeyBefore};
 use cordwood_core::identity::{FileId, Io, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
+use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Format;
 use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::xxh3_64;
@@ -57,10 +58,16 @@ pub struct LogFile {
     pub size: u64,
     /// The size that the system last told, for the lag alone: reading may not take it for what it has seen.
     pub size_on_disk: u64,
-    /// It no longer held what was read from it when reading went back.
-    changed: bool,
+    /// The largest that the system ever told.
+    pub size_told: u64,
+    /// It no longer holds what was read from it, or was seen to be longer than it is: it is read on as another.
+    pub changed: Option<Changed>,
     /// The last bytes before `position`.
     marker: Vec<u8>,
+    /// What tells how much of it is left when it was cut short.
+    pub milestones: Milestones,
+    /// No milestone is looked for before this place.
+    pub no_milestone_before: u64,
     /// End of the last batch that was cut, by output: `prev` of the next.
     pub ends: [u64; 2],
     pub acked_ends: [u64; 2],
@@ -77,6 +84,17 @@ pub struct LogFile {
     pub superseded_at_ms: Option<i64>,
     /// Read to its end, and nothing more is to be expected.
     pub finished_at_ms: Option<i64>,
+    /// Where it was read to its end when the run that wrote it was over. It is still watched.
+    pub over_at: Option<u64>,
+}
+
+/// How a file is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The bytes before the position are others.
+    Content,
+    /// It is shorter than it was; what was read of it is there.
+    Size,
 }
 
 /// What one reading gave.
@@ -103,8 +121,11 @@ impl LogFile {
             position: 0,
             size: 0,
             size_on_disk: 0,
-            changed: false,
+            size_told: 0,
+            changed: None,
             marker: Vec::new(),
+            milestones: Milestones::default(),
+            no_milestone_before: 0,
             ends: [0; 2],
             acked_ends: [0; 2],
             key_before: None,
@@ -115,7 +136,13 @@ impl LogFile {
             read_errors: 0,
             superseded_at_ms: None,
             finished_at_ms: None,
+            over_at: None,
         }
+    }
+
+    /// It is read to its end, and the run that wrote it was over then.
+    pub fn is_over(&self) -> bool {
+        self.over_at == Some(self.position)
     }
 
     pub fn is_gzip(&self) -> bool {
@@ -124,7 +151,7 @@ impl LogFile {
 
     /// Reads up to `max` bytes from the position on into `buffer`.
     pub fn read(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<Chunk> {
-        if self.changed {
+        if self.changed.is_some() {
             return Ok(Chunk::Replaced);
         }
         match &mut self.bytes {
@@ -136,6 +163,7 @@ impl LogFile {
                 }
                 let got = read_once_at(file, &mut buffer[..wanted], self.position - known as u64)?;
                 if got < known || buffer[..known] != self.marker[..] {
+                    self.changed = Some(Changed::Content);
                     return Ok(Chunk::Replaced);
                 }
                 self.size = self.size.max(self.position + (got - known) as u64);
@@ -241,11 +269,15 @@ impl LogFile {
     pub fn go_back(&mut self, position: u64) -> io::Result<()> {
         self.forget_outstanding();
         self.finished_at_ms = None;
+        self.milestones = self.milestones.up_to(position);
         if let Bytes::File(file) = &self.bytes
             && marker_before(file, self.position).is_ok_and(|marker| marker != self.marker)
         {
             // Emptied or rewritten since: the bytes there are not those that are to be read again.
-            self.changed = true;
+            self.changed = Some(Changed::Content);
+        }
+        if self.changed.is_some() {
+            self.changed = Some(Changed::Content);
             self.position = position;
             return Ok(());
         }
@@ -260,12 +292,23 @@ impl LogFile {
 
     /// It no longer holds what was read from it.
     pub fn is_changed(&self) -> bool {
-        self.changed
+        self.changed.is_some()
     }
 
     /// The largest size that is known of it.
     pub fn known_size(&self) -> u64 {
         self.size.max(self.size_on_disk)
+    }
+
+    /// The largest size that it ever had, as far as was seen.
+    pub fn largest_size(&self) -> u64 {
+        self.size.max(self.size_told)
+    }
+
+    /// The system told its size.
+    pub fn has_size(&mut self, size: u64) {
+        self.size_on_disk = size;
+        self.size_told = self.size_told.max(size);
     }
 
     /// It has no name any more and lives on because we hold it open.
@@ -296,7 +339,9 @@ impl LogFile {
     /// [`cordwood_core::checkpoint::FileCheckpoint::marker`] for `position`; 0 where it cannot be had.
     pub fn marker_at(&self, position: u64) -> u64 {
         match &self.bytes {
-            Bytes::File(_) if position == self.position && !self.changed => xxh3_64(&self.marker),
+            Bytes::File(_) if position == self.position && self.changed != Some(Changed::Content) => {
+                xxh3_64(&self.marker)
+            }
             Bytes::File(file) => marker_before(file, position).map_or(0, |marker| xxh3_64(&marker)),
             Bytes::Gzip { .. } | Bytes::Gone => 0,
         }
@@ -347,11 +392,16 @@ pub fn gzip_reader(file: File) -> GzipReader {
 }
 
 pub fn marker_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
-    let len = position.min(MARKER_BYTES as u64);
-    let mut marker = vec![0; usize::try_from(len).unwrap_or(MARKER_BYTES)];
-    let got = read_once_at(file, &mut marker, position - len)?;
-    marker.truncate(got);
-    Ok(marker)
+    bytes_before(file, position, MARKER_BYTES)
+}
+
+/// The last bytes before `position`, at most so many.
+pub fn bytes_before(file: &File, position: u64, max: usize) -> io::Result<Vec<u8>> {
+    let len = position.min(max as u64);
+    let mut before = vec![0; usize::try_from(len).unwrap_or(max)];
+    let got = read_once_at(file, &mut before, position - len)?;
+    before.truncate(got);
+    Ok(before)
 }
 
 fn remember(marker: &mut Vec<u8>, taken: &[u8]) {

@@ -22,6 +22,7 @@ pub struct Tally {
     pub restarts: u64,
     pub files_finished: u64,
     pub files_truncated: u64,
+    pub nul_bytes: u64,
     pub files_vanished: u64,
     pub file_errors: u64,
     pub overflows: u64,
@@ -64,7 +65,10 @@ const COUNTERS: &[(&str, &str, Reading)] = &[
     ("send_stalls_total", "Times the client had no room.", |t| t.full),
     ("send_restarts_total", "Times the client was made anew after a fatal error.", |t| t.restarts),
     ("files_finished_total", "Files read to their end.", |t| t.files_finished),
-    ("files_truncated_total", "Files emptied or rewritten in place.", |t| t.files_truncated),
+    ("files_truncated_total", "Files cut short, emptied or rewritten in place.", |t| t.files_truncated),
+    ("nul_bytes_total", "NUL bytes passed over: holes that files have after they were cut short.", |t| {
+        t.nul_bytes
+    }),
     ("files_vanished_total", "Files of the checkpoint that were gone at start.", |t| t.files_vanished),
     ("file_errors_total", "Failed attempts to open or read a file.", |t| t.file_errors),
     ("inotify_overflows_total", "Overflows of the event queue; all folders were looked at anew.", |t| {

@@ -17,6 +17,8 @@ mod nodes;
 #[path = "files/plain.rs"]
 mod plain;
 mod support;
+#[path = "files/truncated.rs"]
+mod truncated;
 #[path = "files/unfinished.rs"]
 mod unfinished;
 

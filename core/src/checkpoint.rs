@@ -1,16 +1,18 @@
 //! The checkpoint's format: how far each file of a node has been read and acknowledged.
 //! Promises: what was written in whole comes back as it was; anything else (torn, zeroed, of a later version) is an error
-//! that says so, never a wrong position. Version 1, which knew no node, is read; version 2 is written.
+//! that says so, never a wrong position. Version 1, which knew no node, and version 2, which knew no
+//! milestones, are read; version 3 is written.
 
 use serde::{Deserialize, Serialize};
 
 use crate::batch::LossRange;
 use crate::identity::{FileId, Io, NodeIdentity};
 use crate::limits::KEY_HANDOVER_BYTES_MAX;
+use crate::milestones::Milestones;
 use crate::origin::Origin;
 
 const MAGIC: &str = "cordwood-checkpoint";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const VERSION_MIN: u32 = 1;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +104,12 @@ pub struct FileCheckpoint {
     /// Behind `position`, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<Cut>,
+    /// Up to `position`; none in earlier versions, and none of a file that is done.
+    #[serde(default, skip_serializing_if = "Milestones::is_empty")]
+    pub milestones: Milestones,
+    /// Where more was read than is acknowledged: up to there, and what `marker` is for that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<(u64, u64)>,
 }
 
 /// Here something went unfinished that may go on behind it. Whoever reads the file again ends it at the same place: its end
@@ -212,6 +220,13 @@ mod tests {
 
     use super::*;
 
+    fn milestones() -> Milestones {
+        let mut milestones = Milestones::default();
+        milestones.add(3, b"\nx\n");
+        milestones.add(9, b"\nyy\n");
+        milestones
+    }
+
     fn sample(position: u64) -> Checkpoint {
         Checkpoint {
             node: Some(NodeIdentity::new("n", 7)),
@@ -233,6 +248,8 @@ mod tests {
                     done: false,
                     key_before: Some(KeyBefore { node: None, until: position }),
                     cuts: vec![Cut { at: position, what: CutOf::Record(Io::Stderr) }],
+                    milestones: milestones(),
+                    ahead: Some((position, 4)),
                 }],
                 generations: vec![(FileId(1), FileId(2))],
                 since_ns: Some(5),
@@ -250,8 +267,8 @@ mod tests {
             Checkpoint::decode(&whole[..whole.len() - 1]),
             Err(CheckpointError::Torn("its length differs"))
         );
-        let later = String::from_utf8(whole).unwrap().replacen(" 2 ", " 3 ", 1);
-        assert_eq!(Checkpoint::decode(later.as_bytes()), Err(CheckpointError::Version(3)));
+        let later = String::from_utf8(whole).unwrap().replacen(" 3 ", " 4 ", 1);
+        assert_eq!(Checkpoint::decode(later.as_bytes()), Err(CheckpointError::Version(4)));
     }
 
     /// As the program before wrote it.
@@ -278,6 +295,26 @@ mod tests {
             before(&taken, 0),
             "the key is the one that the file was begun under"
         );
+    }
+
+    /// As the program before wrote it.
+    #[test]
+    fn version_2_is_taken_over() {
+        let body = r#"{"node":"n@0000000000000007","clean":true,"runs":[{"key":"uid/app/0","namespace":"shop","pod":"web-1",
+            "files":[{"file":7,"name":"0.log","dev":1,"ino":2,"position":90,"marker":3,"ends":[90,0],"size":100,"done":false,
+            "cuts":[{"at":95,"what":{"record":"stderr"}},{"at":99,"what":"line"}]}],"since_ns":5}]}"#;
+        let crc = crc32fast::hash(body.as_bytes());
+        let bytes = format!("cordwood-checkpoint 2 {crc:08x} {}\n{body}", body.len());
+        let decoded = Checkpoint::decode(bytes.as_bytes()).unwrap();
+        let node = NodeIdentity::new("n", 7);
+        assert_eq!((decoded.node.as_ref(), decoded.clean), (Some(&node), true));
+        let file = &decoded.runs[0].files[0];
+        let cut = |at, what| Cut { at, what };
+        assert_eq!(file.cuts, [cut(95, CutOf::Record(Io::Stderr)), cut(99, CutOf::Line)]);
+        assert_eq!((file.position, file.size, file.ahead), (90, 100, None));
+        assert!(file.milestones.is_empty(), "nothing is known of what was read");
+        let again = Checkpoint::decode(&decoded.encode()).unwrap();
+        assert_eq!(again, decoded);
     }
 
     #[test]

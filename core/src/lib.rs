@@ -22,6 +22,7 @@ pub mod levels_compile;
 pub mod limits;
 pub mod line_time;
 pub mod log_names;
+pub mod milestones;
 pub mod origin;
 pub mod pipeline;
 pub mod ranges;

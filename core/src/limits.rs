@@ -4,6 +4,12 @@
 pub const FINGERPRINT_BYTES_MAX: usize = 1024;
 /// Bytes before a resume position that must be the same when reading goes on.
 pub const MARKER_BYTES: usize = 64;
+/// Lines of a file whose hashes are kept while it is read, to tell what is left of it after it was cut short.
+pub const MILESTONES_MAX: usize = 80;
+/// Bytes of such a line.
+pub const MILESTONE_LINE_BYTES_MAX: usize = 64 << 10;
+/// NUL bytes within a line that are a hole of its file, and end the line.
+pub const HOLE_BYTES_MIN: usize = 512;
 /// A joined record's body; what is above is cut and flagged `TRUNCATED`.
 pub const RECORD_BYTES_MAX: usize = 12 << 20;
 /// One physical line of a container's log file (the runtime cuts at 16 KiB; other files may not).

@@ -11,7 +11,7 @@ use crate::gate::{Decision, Gate, Look};
 use crate::identity::Io;
 use crate::join::{Join, Joined};
 use crate::level::Level;
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{HOLE_BYTES_MIN, RECORD_BYTES_MAX};
 use crate::record::Flags;
 use crate::{cri, docker, fields, line_time};
 
@@ -86,6 +86,7 @@ pub struct Pipeline {
     ends_here: [bool; 2],
     /// The ends of the last records of the file that is fed now, by output.
     ends: [u64; 2],
+    nul_bytes: u64,
     /// The last time a line gave: what a line without one gets.
     time_ns: Option<i64>,
 }
@@ -97,17 +98,39 @@ impl Pipeline {
 
     /// Takes the whole lines at the front of `chunk`, which begins at file position `at`, and says how many bytes they
     /// were. What is left is the beginning of a line: the next chunk is to begin with it. (A line longer than
-    /// [`RECORD_BYTES_MAX`] is taken in pieces of that size.)
+    /// [`RECORD_BYTES_MAX`] is taken in pieces of that size.) NUL bytes that something follows are no line where one begins,
+    /// and [`HOLE_BYTES_MIN`] of them end the line that they stand in: a file that is cut short while a program writes on
+    /// where it was has a hole.
     pub fn feed(&mut self, chunk: &[u8], at: u64, now: &Now<'_>, out: &mut impl Output) -> usize {
         let mut from = 0;
         loop {
             let rest = &chunk[from..];
+            if rest.first() == Some(&0) {
+                match rest.iter().position(|byte| *byte != 0) {
+                    Some(nuls) => {
+                        self.nul_bytes += nuls as u64;
+                        from += nuls;
+                        continue;
+                    }
+                    // (What lies at a file's end may be room for what is to come.)
+                    None if rest.len() <= RECORD_BYTES_MAX => return from,
+                    None => {
+                        self.nul_bytes += rest.len() as u64;
+                        return chunk.len();
+                    }
+                }
+            }
             let (line, taken, piece) = match memchr(b'\n', rest) {
                 Some(newline) if newline <= RECORD_BYTES_MAX => (&rest[..newline], newline + 1, false),
                 None if rest.len() <= RECORD_BYTES_MAX => return from,
                 _ => (&rest[..RECORD_BYTES_MAX], RECORD_BYTES_MAX, true),
             };
             let start = at + from as u64;
+            if let Some(hole) = hole_in(line) {
+                self.line(&line[..hole], start, start + hole as u64, true, now, out);
+                from += hole;
+                continue;
+            }
             self.line(line, start, start + taken as u64, piece, now, out);
             from += taken;
         }
@@ -115,9 +138,25 @@ impl Pipeline {
 
     /// The bytes behind a file's last newline, once nothing can follow them any more.
     pub fn feed_unended(&mut self, rest: &[u8], at: u64, now: &Now<'_>, out: &mut impl Output) {
-        if !rest.is_empty() {
-            self.line(rest, at, at + rest.len() as u64, true, now, out);
+        let mut from = 0;
+        loop {
+            let nuls = rest[from..].iter().position(|byte| *byte != 0).unwrap_or(rest.len() - from);
+            self.nul_bytes += nuls as u64;
+            from += nuls;
+            let line = &rest[from..];
+            if line.is_empty() {
+                return;
+            }
+            let line = &line[..hole_in(line).unwrap_or(line.len())];
+            let start = at + from as u64;
+            self.line(line, start, start + line.len() as u64, true, now, out);
+            from += line.len();
         }
+    }
+
+    /// NUL bytes that were passed over since the last question.
+    pub fn take_nul_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.nul_bytes)
     }
 
     /// What is fed from now on lies in another file: unfinished records go on there.
@@ -248,6 +287,29 @@ fn flags_of(quick: &fields::Quick, mut flags: Flags) -> Flags {
         flags = flags | Flags::UNLEVELED;
     }
     flags
+}
+
+/// Whether the line says when it was written.
+pub fn names_its_time(line: &[u8], now: &Now<'_>) -> bool {
+    parse(now, line).is_some_and(|parsed| parsed.time_ns.is_some())
+}
+
+/// Where a hole begins in a line.
+#[inline]
+fn hole_in(line: &[u8]) -> Option<usize> {
+    if line.len() <= HOLE_BYTES_MIN {
+        return None;
+    }
+    let mut from = 0;
+    while let Some(nul) = memchr(0, &line[from..]) {
+        let begin = from + nul;
+        let end = line[begin..].iter().position(|byte| *byte != 0).map_or(line.len(), |len| begin + len);
+        if end - begin >= HOLE_BYTES_MIN {
+            return Some(begin);
+        }
+        from = end;
+    }
+    None
 }
 
 struct Parsed<'a> {

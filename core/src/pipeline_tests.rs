@@ -47,6 +47,67 @@ nonsense\n\
 2026-11-21T02:24:31.000000006Z stdout F \n\
 2026-11-21T02:24:31.000000007Z stdout P open";
 
+/// A file that was cut short, and its program wrote on where it was.
+#[test]
+fn a_hole_is_no_line_and_ends_the_one_that_it_stands_in() {
+    let gate = Gate::default();
+    let hole = |len| "\0".repeat(len);
+    let small = HOLE_BYTES_MIN - 1;
+    for (text, expected) in [
+        (format!("{}new\n", hole(5)), vec![(5, 9, "new".to_owned(), false)]),
+        (
+            format!("a\n{}new\nb\n", hole(9000)),
+            vec![
+                (0, 2, "a".to_owned(), false),
+                (9002, 9006, "new".to_owned(), false),
+                (9006, 9008, "b".to_owned(), false),
+            ],
+        ),
+        (
+            format!("hal{}new\n", hole(9000)),
+            vec![(0, 3, "hal".to_owned(), true), (9003, 9007, "new".to_owned(), false)],
+        ),
+        (
+            format!("hal{}f\n", hole(small)),
+            vec![(0, small as u64 + 5, format!("hal{}f", hole(small)), false)],
+        ),
+        (
+            format!("{0}a{0}b{0}c\n", hole(HOLE_BYTES_MIN)),
+            vec![
+                (512, 513, "a".to_owned(), true),
+                (1025, 1026, "b".to_owned(), true),
+                (1538, 1540, "c".to_owned(), false),
+            ],
+        ),
+        (format!("a\n{}", hole(9000)), vec![(0, 2, "a".to_owned(), false)]),
+    ] {
+        let bytes = text.as_bytes();
+        let (seen, _) = feed(Format::Plain, &gate, bytes, &[]);
+        let kept: Vec<(u64, u64, String, bool)> = seen
+            .kept
+            .iter()
+            .map(|(span, _, _, flags, body)| {
+                let body = String::from_utf8(body.clone()).unwrap();
+                (span.start, span.end, body, flags.has(Flags::INCOMPLETE))
+            })
+            .collect();
+        assert_eq!(kept, expected);
+        for cut in (0..bytes.len()).step_by(97) {
+            assert_eq!(feed(Format::Plain, &gate, bytes, &[cut]).0, seen, "cut at {cut}");
+        }
+    }
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let room = vec![0; 9000];
+    assert_eq!(pipeline.feed(&room, 0, &now(Format::Plain, &gate), &mut seen), 0, "text may come here");
+    assert_eq!(pipeline.take_nul_bytes(), 0);
+    pipeline.feed_unended(&room, 0, &now(Format::Plain, &gate), &mut seen);
+    assert_eq!((seen, pipeline.take_nul_bytes()), (Seen::default(), 9000), "nothing follows");
+    let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+    let long = vec![0; RECORD_BYTES_MAX + 1];
+    assert_eq!(pipeline.feed(&long, 0, &now(Format::Plain, &gate), &mut seen), long.len());
+    assert_eq!((seen, pipeline.take_nul_bytes()), (Seen::default(), long.len() as u64));
+}
+
 #[test]
 fn each_line_has_one_outcome_and_its_neighbours_are_untouched() {
     let gate = Gate::default();

@@ -70,6 +70,55 @@ async fn a_file_that_was_at_its_end_is_no_loss() {
     assert_eq!(store.losses(), Vec::<String>::new());
 }
 
+/// The kubelet keeps the log of one dead run of a container, and removes the one before it when the next dies: also while the
+/// agent is away. What had been read to its end, of a run that could write no more, was told as what may be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_the_container_came_back_from_is_no_loss_once_it_is_read() {
+    for (grows, wrote_on_while_away) in [(false, false), (true, false), (false, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(1);
+        let mut random = StdRng::seed_from_u64(14);
+        let mut first = Container::new(folder.path(), POD, "app", 0);
+        let agent = Agent::start(folder.path(), &store);
+        first.write_lines(50, &mut random);
+        first.end_records();
+        assert!(wait_until(PATIENCE, || store.count() == first.written.len()).await);
+        let mut second = Container::new(folder.path(), POD, "app", 1);
+        second.write_lines(50, &mut random);
+        second.end_records();
+        let all = || first.written.len() + second.written.len();
+        assert!(wait_until(PATIENCE, || store.count() == all()).await);
+        let is_done = || {
+            let checkpoint = agent.checkpoint().and_then(|bytes| Checkpoint::decode(&bytes).ok());
+            let runs = checkpoint.map(|checkpoint| checkpoint.runs).unwrap_or_default();
+            let run = runs.iter().find(|run| run.key.ends_with("/0"));
+            run.is_some_and(|run| run.files.iter().all(|file| file.done))
+        };
+        assert!(wait_until(PATIENCE, is_done).await, "a run that is over is read to its end");
+        if grows {
+            first.write_lines(20, &mut random);
+            first.end_records();
+            let all = first.written.len() + second.written.len();
+            assert!(wait_until(PATIENCE, || store.count() == all).await, "it wrote on after all");
+        }
+        agent.stop().await;
+        if wrote_on_while_away {
+            first.write_lines(20, &mut random);
+            first.end_records();
+        } else if !grows {
+            first.remove_live();
+        }
+        second.write_lines(20, &mut random);
+        second.end_records();
+        let agent = Agent::start(folder.path(), &store);
+        let all = first.written.len() + second.written.len();
+        assert!(wait_until(PATIENCE, || store.count() == all).await, "{} of {all}", store.count());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        agent.stop().await;
+        assert_eq!(store.losses(), Vec::<String>::new());
+    }
+}
+
 /// The API server was away all the time, so nobody knows whose it is; and a folder that cannot be read kept it untold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_of_which_nobody_said_whose_it_is_is_a_loss_of_nobody() {

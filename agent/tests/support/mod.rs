@@ -308,6 +308,11 @@ impl Store {
         self.0.lock().unwrap().records.get(&0).map(|bodies| bodies.concat()).unwrap_or_default()
     }
 
+    /// stdout's bodies, in order of admission.
+    pub fn bodies(&self) -> Vec<String> {
+        self.0.lock().unwrap().records.get(&0).cloned().unwrap_or_default()
+    }
+
     /// Stdout's bodies, sorted.
     pub fn sorted(&self) -> Vec<String> {
         let mut bodies = self.0.lock().unwrap().records.get(&0).cloned().unwrap_or_default();

@@ -1,0 +1,374 @@
+//! Files that are cut short in place: what is left of them was read, what is written behind it is new.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cordwood_core::checkpoint::Checkpoint;
+use tempfile::TempDir;
+
+use crate::support::{Agent, Store, put_checkpoint, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which lines a file has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Container,
+    /// Another program's lines, with the time in each.
+    Timed,
+    /// Lines that say nothing of when they were written.
+    Timeless,
+}
+
+struct Log {
+    folder: TempDir,
+    kind: Kind,
+    path: PathBuf,
+    store: Store,
+    /// Where each line of the file ends, and the number of the next line.
+    ends: Vec<u64>,
+    next: usize,
+}
+
+impl Log {
+    fn new(kind: Kind) -> Log {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(match kind {
+            Kind::Container => "pods/shop_web-1_0b8e/app/0.log",
+            _ => "logs/a.log",
+        });
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        Log { folder, kind, path, store: Store::new(1), ends: Vec::new(), next: 0 }
+    }
+
+    fn agent(&self) -> Agent {
+        match self.kind {
+            Kind::Container => Agent::start(self.folder.path(), &self.store),
+            _ => Agent::start_plain(self.folder.path(), &self.store),
+        }
+    }
+
+    fn line(&self, number: usize) -> String {
+        match self.kind {
+            Kind::Container => {
+                format!("2026-11-21T02:24:31.{number:09}Z stdout F of {number} no {}\n", number * 7)
+            }
+            Kind::Timed => format!("2026-11-21 02:24:31.{number:06} of {number} no {}\n", number * 7),
+            Kind::Timeless => format!("of {number} no {}\n", number * 7),
+        }
+    }
+
+    fn body(&self, number: usize) -> String {
+        let line = self.line(number);
+        let line = line.trim_end();
+        match self.kind {
+            Kind::Container => line[line.find("of ").unwrap()..].to_owned(),
+            _ => line.to_owned(),
+        }
+    }
+
+    /// Appends so many lines.
+    fn write(&mut self, count: usize) {
+        let mut file = OpenOptions::new().append(true).open(&self.path).unwrap();
+        let mut end = file.metadata().unwrap().len();
+        let mut text = String::new();
+        for _ in 0..count {
+            let line = self.line(self.next);
+            self.next += 1;
+            end += line.len() as u64;
+            self.ends.push(end);
+            text += &line;
+        }
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn cut(&mut self, len: u64) {
+        OpenOptions::new().write(true).open(&self.path).unwrap().set_len(len).unwrap();
+        self.ends.retain(|end| *end <= len);
+    }
+
+    fn size(&self) -> u64 {
+        fs::metadata(&self.path).unwrap().len()
+    }
+
+    async fn has(&self, number: usize) -> bool {
+        let body = self.body(number);
+        wait_until(PATIENCE, || self.store.stdout().contains(&body)).await
+    }
+
+    /// All lines are stored; gives how many bytes were stored more than once.
+    fn compare(&self, context: &str) -> usize {
+        let bodies = self.store.bodies();
+        let all = self.store.stdout();
+        let mut twice = 0;
+        for number in 0..self.next {
+            let body = self.body(number);
+            assert!(all.contains(&body), "{context}: line {number} is not stored");
+            let times = bodies.iter().filter(|stored| **stored == body).count();
+            twice += times.saturating_sub(1) * self.line(number).len();
+        }
+        twice
+    }
+}
+
+/// People who have a full disk cut what is largest. The lines that are left were stored twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_cut_short_is_read_on_behind_what_is_left() {
+    for (kind, away, regrown) in [
+        (Kind::Container, false, false),
+        (Kind::Container, false, true),
+        (Kind::Container, true, false),
+        (Kind::Container, true, true),
+        (Kind::Timed, false, false),
+        (Kind::Timed, true, true),
+    ] {
+        // At a line's end, in the middle of one, behind the first.
+        for (lines, more) in [(700, 0), (500, 13), (1, 0), (950, 5)] {
+            let mut log = Log::new(kind);
+            let ctx =
+                format!("{kind:?}, away {away}, regrown {regrown}, cut to {lines} lines and {more} bytes");
+            let mut agent = log.agent();
+            log.write(1_000);
+            assert!(log.has(999).await, "{ctx}");
+            let size = log.size();
+            if away {
+                agent.stop().await;
+                log.cut(log.ends[lines - 1] + more);
+                log.write(if regrown { 1_500 } else { 100 });
+                agent = log.agent();
+            } else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                log.cut(log.ends[lines - 1] + more);
+                tokio::time::sleep(Duration::from_millis(if regrown { 0 } else { 50 })).await;
+                log.write(if regrown { 1_500 } else { 100 });
+            }
+            assert!(log.has(log.next - 1).await, "{ctx}");
+            agent.stop().await;
+            let twice = log.compare(&ctx);
+            assert!(twice as u64 <= size / 32 + 256, "{ctx}: {twice} of {size} bytes twice");
+            let agent = log.agent();
+            log.write(10);
+            assert!(log.has(log.next - 1).await, "{ctx}");
+            agent.stop().await;
+            assert_eq!(log.compare(&ctx), twice, "{ctx}: after a restart");
+            assert_only_may_be_lost(&log, away, &ctx);
+        }
+    }
+}
+
+/// Before a cut while the agent is away more may have been written; nothing is known to be lost.
+fn assert_only_may_be_lost(log: &Log, away: bool, context: &str) {
+    let losses = log.store.losses();
+    assert_eq!(losses.len(), usize::from(away), "{context}: {losses:?}");
+    assert!(losses.iter().all(|loss| loss.contains("may be lost")), "{context}: {losses:?}");
+}
+
+/// Each cut makes another file of it, of which the writer knows nothing: positions that were used are used again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_cut_short_again_and_again_loses_nothing() {
+    let mut log = Log::new(Kind::Container);
+    let mut agent = log.agent();
+    log.write(1_000);
+    let mut bound = 0;
+    for round in 0..4_usize {
+        assert!(log.has(log.next - 1).await, "round {round}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bound += log.size() / 32 + 256;
+        if round % 2 == 1 {
+            agent.stop().await;
+            log.cut(log.ends[900 - 200 * round] + 3);
+            log.write(400);
+            agent = log.agent();
+        } else {
+            log.cut(log.ends[900 - 200 * round] + 3);
+            log.write(400);
+        }
+    }
+    assert!(log.has(log.next - 1).await);
+    agent.stop().await;
+    let twice = log.compare("four times");
+    assert!(twice as u64 <= bound, "{twice} bytes twice");
+    assert_eq!(log.store.losses().len(), 2, "{:?}", log.store.losses());
+    assert!(log.store.losses().iter().all(|loss| loss.contains("may be lost")));
+}
+
+/// A job that writes the same lines each night into the file that it empties: they are new each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_without_a_time_that_are_written_again_are_stored_again() {
+    let mut log = Log::new(Kind::Timeless);
+    let agent = log.agent();
+    log.write(300);
+    assert!(log.has(299).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let first = log.next;
+    log.cut(0);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    log.next = 0;
+    log.write(250);
+    let all = first + 250;
+    assert!(wait_until(PATIENCE, || log.store.count() == all).await, "{} of {all}", log.store.count());
+    agent.stop().await;
+}
+
+/// What a cut takes before it was read is lost, also where reading was not as far as the cut; what is written behind it is not
+/// taken for what was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_cut_off_unread_is_a_loss() {
+    for away in [false, true] {
+        let mut log = Log::new(Kind::Container);
+        let agent = log.agent();
+        log.write(100);
+        assert!(log.has(99).await);
+        log.store.set_full(true);
+        log.write(40_000);
+        let (held, size) = (log.ends[30_000], log.size());
+        assert!(wait_until(PATIENCE, || agent.lag_bytes() > size / 2).await);
+        let mut agent = if away {
+            agent.stop().await;
+            None
+        } else {
+            Some(agent)
+        };
+        log.cut(held);
+        if agent.is_none() {
+            log.store.set_full(false);
+            agent = Some(log.agent());
+        }
+        log.store.set_full(false);
+        assert!(log.has(30_000).await, "away {away}");
+        assert!(
+            wait_until(PATIENCE, || log.store.losses().len() == 1).await,
+            "away {away}: {:?}",
+            log.store.losses()
+        );
+        let lost = format!("\"bytes\":{}", size - held);
+        assert!(log.store.losses()[0].contains(&lost), "away {away}: {lost}: {:?}", log.store.losses());
+        let last = log.next;
+        log.write(500);
+        assert!(log.has(log.next - 1).await, "away {away}");
+        agent.unwrap().stop().await;
+        let stored: HashSet<String> = log.store.bodies().into_iter().collect();
+        for number in (0..=30_000).chain(last..log.next) {
+            assert!(stored.contains(&log.body(number)), "away {away}: {number}");
+        }
+        assert_eq!(log.store.losses().len(), 1);
+    }
+}
+
+/// A program that does not append writes on where it was: what lies between is a hole, and no line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hole_that_a_cut_leaves_is_no_line() {
+    for (away, lines, more, hole) in [
+        (false, 600, 0, 0),
+        (false, 600, 9, 0),
+        (true, 600, 9, 64 << 20),
+        (true, 0, 0, 0),
+        (false, 0, 0, 64 << 20),
+    ] {
+        let mut log = Log::new(Kind::Timed);
+        let ctx = format!("away {away}, cut to {lines} lines and {more} bytes, hole of {hole}");
+        let mut agent = Some(log.agent());
+        log.write(1_000);
+        assert!(log.has(999).await, "{ctx}");
+        let at = log.size() + hole;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if away {
+            agent.take().unwrap().stop().await;
+        }
+        let len = if lines == 0 { 0 } else { log.ends[lines - 1] + more };
+        log.cut(len);
+        let mut file = OpenOptions::new().write(true).open(&log.path).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        for number in 1_000..1_100 {
+            file.write_all(log.line(number).as_bytes()).unwrap();
+        }
+        log.next = 1_100;
+        let agent = agent.unwrap_or_else(|| log.agent());
+        assert!(log.has(1_099).await, "{ctx}");
+        agent.stop().await;
+        let twice = log.compare(&ctx);
+        assert!(twice as u64 <= at / 32 + 256, "{ctx}: {twice} bytes twice");
+        let bodies = log.store.bodies();
+        assert!(bodies.iter().all(|body| !body.contains('\0')), "{ctx}");
+        assert!(bodies.contains(&log.body(1_000)), "{ctx}: the first line behind the hole is whole");
+        assert_only_may_be_lost(&log, away, &ctx);
+    }
+}
+
+/// A file that was made larger than what is in it, as some programs do, is still written to where its text ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_room_behind_its_text_is_read_where_it_is_written() {
+    let mut log = Log::new(Kind::Timed);
+    let agent = log.agent();
+    log.write(10);
+    let at = log.size();
+    OpenOptions::new().write(true).open(&log.path).unwrap().set_len(8 << 20).unwrap();
+    assert!(log.has(9).await);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut file = OpenOptions::new().write(true).open(&log.path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(log.line(10).as_bytes()).unwrap();
+    log.next = 11;
+    assert!(log.has(10).await);
+    agent.stop().await;
+    assert_eq!(log.compare("preallocated"), 0);
+}
+
+/// A checkpoint of the version before says nothing of what was read: such a file is read from its beginning, as it was then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_checkpoint_of_before_a_file_that_was_cut_short_loses_nothing() {
+    let mut log = Log::new(Kind::Container);
+    let agent = log.agent();
+    log.write(500);
+    assert!(log.has(499).await);
+    agent.stop().await;
+    let path = log.folder.path().join("state/checkpoint");
+    let mut before = Checkpoint::decode(&fs::read(&path).unwrap()).unwrap();
+    for file in before.runs.iter_mut().flat_map(|run| &mut run.files) {
+        file.milestones = Default::default();
+        file.ahead = None;
+    }
+    let body = serde_json::to_vec(&before).unwrap();
+    let mut bytes =
+        format!("cordwood-checkpoint 2 {:08x} {}\n", crc32fast::hash(&body), body.len()).into_bytes();
+    bytes.extend_from_slice(&body);
+    put_checkpoint(log.folder.path(), Some(&bytes), false);
+    log.cut(log.ends[200]);
+    log.write(50);
+    let agent = log.agent();
+    assert!(log.has(549).await);
+    agent.stop().await;
+    let twice = log.compare("version 2");
+    assert_eq!(twice as u64, log.ends[200], "as before");
+}
+
+/// Lines that were sent and not acknowledged when the agent was killed, then a cut among them: the places of these lines are
+/// used again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_among_lines_that_were_sent_and_not_acknowledged_hides_no_new_ones() {
+    for regrown in [false, true] {
+        let mut log = Log::new(Kind::Container);
+        let agent = log.agent();
+        log.write(300);
+        assert!(log.has(299).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        log.store.set_mute(true);
+        log.write(300);
+        assert!(log.has(599).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let killed = agent.checkpoint();
+        agent.stop_at_once().await;
+        put_checkpoint(log.folder.path(), killed.as_deref(), false);
+        log.store.set_mute(false);
+        log.cut(log.ends[450]);
+        log.write(if regrown { 600 } else { 100 });
+        let agent = log.agent();
+        assert!(log.has(log.next - 1).await, "regrown {regrown}");
+        agent.stop().await;
+        log.compare(&format!("regrown {regrown}"));
+    }
+}
