@@ -24,13 +24,16 @@ const SLOTS: i32 = 32;
 const LOCK: &str = "select pg_advisory_xact_lock($1, slot) from (\
     select distinct mod(hashtext(stream), $3) as slot from unnest($2::text[]) stream order by 1) s";
 
-const MARK: &str = "with found as (\
-      select w.stream, w.file, w.topic_partition from watermarks w \
-        join unnest($1::text[], $2::bigint[], $3::int[]) k(stream, file, topic_partition) \
-          on w.stream = k.stream and w.file = k.file and w.topic_partition <> k.topic_partition \
-        where not w.shared order by 1, 2, 3 for update of w) \
-    update watermarks w set shared = true from found f \
-      where w.stream = f.stream and w.file = f.file and w.topic_partition = f.topic_partition";
+/// Every row that the transaction will change, in order of the keys, as [`MOVE`] alone takes its own: two writers of which each
+/// marks a row of the other's never wait for one another. Text is compared by its bytes, as [`Steps::of`] does.
+const LOCK_ROWS: &str = "select from watermarks w \
+      join unnest($1::text[], $2::bigint[], $3::int[], $4::bool[]) k(stream, file, topic_partition, careful) \
+        on w.stream = k.stream and w.file = k.file and (k.careful or w.topic_partition = k.topic_partition) \
+    order by w.stream collate \"C\", w.file, w.topic_partition for update of w";
+
+const MARK: &str = "update watermarks w set shared = true \
+    from unnest($1::text[], $2::bigint[], $3::int[]) k(stream, file, topic_partition) \
+    where w.stream = k.stream and w.file = k.file and w.topic_partition <> k.topic_partition and not w.shared";
 
 const MOVE: &str = "insert into watermarks as w (stream, file, topic_partition, position_begin, position_end, holes, shared, \
       origin, lines, bytes, records, gated, limited, rejected, duplicates, lost_bytes) \
@@ -80,6 +83,7 @@ fn take_back() -> String {
 
 pub(crate) struct Statements {
     lock: Statement,
+    lock_rows: Statement,
     mark: Statement,
     mov: Statement,
     check: Statement,
@@ -91,15 +95,18 @@ impl Statements {
         let prepare = |text: String| async move {
             client.prepare(&text).await.map_err(StoreError::sql("prepare", text))
         };
-        let (lock, mark, mov, check, take_back) = future::try_join5(
+        let (lock, lock_rows, (mark, mov, check, take_back)) = future::try_join3(
             prepare(LOCK.to_owned()),
-            prepare(MARK.to_owned()),
-            prepare(MOVE.to_owned()),
-            prepare(CHECK.to_owned()),
-            prepare(take_back()),
+            prepare(LOCK_ROWS.to_owned()),
+            future::try_join4(
+                prepare(MARK.to_owned()),
+                prepare(MOVE.to_owned()),
+                prepare(CHECK.to_owned()),
+                prepare(take_back()),
+            ),
         )
         .await?;
-        Ok(Statements { lock, mark, mov, check, take_back })
+        Ok(Statements { lock, lock_rows, mark, mov, check, take_back })
     }
 }
 
@@ -113,13 +120,11 @@ pub(crate) struct Steps<'a> {
 impl<'a> Steps<'a> {
     pub fn of(commit: &'a Commit) -> Steps<'a> {
         let mut all: Vec<_> = commit.watermarks.iter().collect();
-        all.sort_by(|a, b| {
-            (&a.key.stream, a.key.file, a.key.topic_partition).cmp(&(
-                &b.key.stream,
-                b.key.file,
-                b.key.topic_partition,
-            ))
-        });
+        // As PostgreSQL orders them: a file's number has a sign there.
+        fn key(step: &WatermarkStep) -> (&str, i64, u32) {
+            (step.key.stream.as_str(), step.key.file.0 as i64, step.key.topic_partition)
+        }
+        all.sort_by(|a, b| key(a).cmp(&key(b)));
         let careful = all.iter().filter(|step| step.others != Others::None).copied().collect();
         Steps { all, careful }
     }
@@ -145,7 +150,8 @@ impl<'a> Steps<'a> {
             return Ok(None);
         }
         // Polled in this order, so sent in this order.
-        let (_, moved, overlap) = future::try_join3(
+        let (_, _, moved, overlap) = future::try_join4(
+            self.lock_rows(client, statements),
             self.mark(client, statements),
             self.move_all(client, statements),
             self.check(client, statements),
@@ -155,6 +161,17 @@ impl<'a> Steps<'a> {
             None if moved < self.all.len() as u64 => Ok(Some(self.all[0].key.stream.clone())),
             overlap => Ok(overlap),
         }
+    }
+
+    async fn lock_rows(&self, client: &Client, statements: &Statements) -> Result<(), StoreError> {
+        if self.careful.is_empty() {
+            return Ok(());
+        }
+        let (stream, file, partition) = keys(&self.all);
+        let careful: Vec<bool> = self.all.iter().map(|step| step.others != Others::None).collect();
+        let locked = client.execute(&statements.lock_rows, &[&stream, &file, &partition, &careful]).await;
+        locked.map_err(StoreError::sql("lock", "watermarks"))?;
+        Ok(())
     }
 
     async fn mark(&self, client: &Client, statements: &Statements) -> Result<(), StoreError> {
