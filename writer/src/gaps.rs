@@ -1,17 +1,13 @@
 //! Holes in Kafka's offsets: messages that Kafka has, or had, and that did not arrive. librdkafka passes over a set of messages whose
 //! checksum is wrong, and goes on behind it.
 //!
-//! Decides when to ask again: once for each place, until the position has passed it. What is missing the second time is not to be
-//! had; the intake sees the jump and records it as a loss. A topic partition of which nothing can be unpacked is given up after some
+//! Decides when to ask again: once for each place, until the position has passed it, and for no more than
+//! `GAPS_ASKED_MAX` places. What is missing then is not to be had; the intake sees the jump and records it as a loss. A topic partition of which nothing can be unpacked is given up after some
 //! tries, alone.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// Answers of Kafka in a row that could not be read while nothing of a topic partition arrived.
-const TRIES_MAX: u32 = 20;
-/// Places of one topic partition that were asked for since its position last moved over them. Above it holes pass unasked, and are
-/// recorded: each of them costs a reading from the position on.
-const ASKED_MAX: usize = 1_024;
+use cordwood_core::limits::{GAPS_ASKED_MAX, UNREADABLE_ANSWERS_MAX};
 
 #[derive(Debug, Default)]
 pub struct Gaps {
@@ -63,7 +59,7 @@ impl Gaps {
 
     fn ask(&mut self, topic_partition: u32, kafka_offset: u64) -> bool {
         let asked = self.asked.entry(topic_partition).or_default();
-        asked.len() < ASKED_MAX && asked.insert(kafka_offset)
+        asked.len() < GAPS_ASKED_MAX && asked.insert(kafka_offset)
     }
 
     /// An answer could not be read (a checksum, a compression): of which topic partition is not said. `lags` names those of which
@@ -73,7 +69,7 @@ impl Gaps {
         for topic_partition in lags {
             let tries = self.tries.entry(topic_partition).or_default();
             *tries += 1;
-            if *tries > TRIES_MAX {
+            if *tries > UNREADABLE_ANSWERS_MAX {
                 *tries = 0;
                 over.push((topic_partition, self.expected.get(&topic_partition).copied()));
             }
@@ -136,7 +132,7 @@ mod tests {
                 vec![vec![12, 13], vec![11, 13], vec![11, 12, 13]],
                 3,
             ),
-            ("a control record after each message", vec![every_second], ASKED_MAX + 1),
+            ("a control record after each message", vec![every_second], GAPS_ASKED_MAX + 1),
         ] {
             assert_eq!(readings(11, &arrives), Some(wanted), "{name}");
         }
@@ -146,7 +142,7 @@ mod tests {
     fn a_place_behind_the_position_is_not_kept() {
         let mut gaps = Gaps::default();
         gaps.begin(1, 0);
-        for offset in (1..).step_by(2).take(3 * ASKED_MAX) {
+        for offset in (1..).step_by(2).take(3 * GAPS_ASKED_MAX) {
             assert!(gaps.is_hole_before(1, offset), "{offset}: the position moves, so there is room");
             gaps.forget();
             gaps.begin(1, offset - 1);
@@ -172,7 +168,7 @@ mod tests {
         let mut gaps = Gaps::default();
         gaps.begin(1, 10);
         gaps.begin(2, 0);
-        for offset in 0..u64::from(TRIES_MAX) {
+        for offset in 0..u64::from(UNREADABLE_ANSWERS_MAX) {
             assert!(gaps.unreadable([1, 2].into_iter()).is_empty());
             assert!(!gaps.is_hole_before(2, offset), "the other one goes on");
         }
