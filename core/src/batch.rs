@@ -82,7 +82,7 @@ impl Provenance {
 pub struct DecodedBatch {
     /// `None` for a foreign message.
     pub header: Option<BatchHeader>,
-    /// One for all batches of a resource.
+    /// One for all batches of a resource; its names as PostgreSQL can hold them.
     pub origin: Arc<Origin>,
     pub records: Vec<DecodedRecord>,
     /// Of them, those whose bodies were cut here.

@@ -22,6 +22,15 @@ pub const BATCH_RECORDS_MAX: usize = 4096;
 pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 /// Batches (a resource and scope) that one message may hold: each has a header and counters of its own.
 pub const MESSAGE_BATCHES_MAX: usize = 4096;
+/// Ids behind its hash that are tried for an origin whose hash another one has; then it gets one at random, and a second row.
+pub const ORIGIN_PROBES_MAX: u32 = 16;
+/// Origins that a writer remembers; above it, it asks PostgreSQL for their ids anew.
+pub const ORIGINS_REMEMBERED_BYTES_MAX: usize = 64 << 20;
+/// Places of one topic partition that a writer asks Kafka for once more, because no message came from there, until its position has moved
+/// over them. Each costs a reading from the position on. Holes above it are recorded unasked (`missing_messages_total`).
+pub const GAPS_ASKED_MAX: usize = 1_024;
+/// Answers of Kafka in a row that a writer cannot read, while nothing of a topic partition arrives, before it stops that one and says so.
+pub const UNREADABLE_ANSWERS_MAX: u32 = 20;
 /// Bytes of the bodies that are written as JSON for one message of another producer; what is above is cut and flagged `TRUNCATED`.
 pub const MESSAGE_JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// File descriptors that an agent keeps for sockets, folders and its checkpoint (half of them at the most); the others are for log files.

@@ -54,13 +54,13 @@ impl Default for Origin {
     }
 }
 
-/// Key of an origin: a hash of its content, so that two writers that meet the same pod agree without asking.
+/// Key of an origin's row. The store gives it: a tenant chooses some of the names, so two origins can have the same hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OriginId(pub u64);
 
 impl Origin {
-    /// XXH3-64 over the fields in declaration order, each closed by a byte that UTF-8 cannot contain.
+    /// The id that the store tries first: XXH3-64 over the fields in declaration order, each closed by a byte that UTF-8 cannot contain.
     pub fn id(&self) -> OriginId {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         for field in self.fields() {

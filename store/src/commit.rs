@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cordwood_core::identity::{FileId, StreamKey};
 use cordwood_core::level::Level;
-use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::origin::OriginId;
 use cordwood_core::ranges::Ranges;
 
 use crate::error::StoreError;
@@ -25,7 +25,6 @@ pub struct Commit {
     pub records: u64,
     pub positions: Vec<PositionStep>,
     pub watermarks: Vec<WatermarkStep>,
-    pub origins: Vec<Arc<Origin>>,
     pub rollup: Vec<RollupRow>,
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
@@ -181,7 +180,7 @@ impl OffsetGap {
         if self.begun {
             "reading began here: Kafka no longer had them, and whether they were stored before is not known"
         } else {
-            "Kafka did not give them, asked twice: damaged, deleted or expired"
+            "Kafka gave no message there: damaged, deleted, expired, or no message but the mark that ends a transaction"
         }
     }
 }

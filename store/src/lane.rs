@@ -35,7 +35,6 @@ struct Statements {
     ring: Statement,
     positions: Statement,
     watermarks: watermarks::Statements,
-    origins: Statement,
     losses: Statement,
     dead_letters: Statement,
     gaps: Statement,
@@ -57,12 +56,6 @@ const POSITIONS: &str = "with step as (\
       select topic_partition, $5, new, hash from step where old is null \
       on conflict do nothing returning topic_partition) \
     select topic_partition from moved union all select topic_partition from begun";
-
-const ORIGINS: &str = "insert into origins (id, tenant, tenant_id, namespace, pod, pod_uid, container, node, service, \
-      workload, environment, version, region, plugin, path) \
-    select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
-      $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]) \
-    on conflict do nothing";
 
 const LOSSES: &str = "insert into losses (tenant, stream, file, topic_partition, position_from, bytes, exact, reason) \
     select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::bigint[], $7::bool[], \
@@ -161,9 +154,8 @@ impl Lane {
         let positions = self.positions(topic, commit);
         let blocks = self.copy_blocks(seq, commit);
         let rollup = self.copy_rollup(seq, commit);
-        let rest = future::try_join4(
+        let rest = future::try_join3(
             steps.carry_out(client, &statements.watermarks),
-            self.origins(commit),
             future::try_join(self.losses(commit), steps.take_back(client, &statements.watermarks)),
             future::try_join3(self.dead_letters(commit), self.gaps(commit), self.foreign(commit)),
         );
@@ -253,47 +245,6 @@ impl Lane {
 
     async fn copy(&self, statement: &Statement, buffer: CopyBuffer, thing: &str) -> Result<(), StoreError> {
         ring::fill(self.client.copy_in(statement).await, buffer.finish(), thing).await.map(drop)
-    }
-
-    async fn origins(&self, commit: &Commit) -> Result<(), StoreError> {
-        if commit.origins.is_empty() {
-            return Ok(());
-        }
-        let mut origins: Vec<_> =
-            commit.origins.iter().map(|origin| (origin.id().0 as i64, origin)).collect();
-        origins.sort_by_key(|(id, _)| *id);
-        let id: Vec<i64> = origins.iter().map(|(id, _)| *id).collect();
-        let text = |of: fn(&cordwood_core::origin::Origin) -> &String| -> Vec<String> {
-            // PostgreSQL's text cannot hold NUL, and a name has no use for it.
-            origins.iter().map(|(_, origin)| of(origin).replace('\0', "\u{fffd}")).collect()
-        };
-        let (tenant, tenant_id, namespace) =
-            (text(|o| &o.tenant), text(|o| &o.tenant_id), text(|o| &o.namespace));
-        let (pod, pod_uid, container) = (text(|o| &o.pod), text(|o| &o.pod_uid), text(|o| &o.container));
-        let (node, service, workload) = (text(|o| &o.node), text(|o| &o.service), text(|o| &o.workload));
-        let (environment, version, region) =
-            (text(|o| &o.environment), text(|o| &o.version), text(|o| &o.region));
-        let (plugin, path) = (text(|o| &o.plugin), text(|o| &o.path));
-        let parameters: [&(dyn ToSql + Sync); 15] = [
-            &id,
-            &tenant,
-            &tenant_id,
-            &namespace,
-            &pod,
-            &pod_uid,
-            &container,
-            &node,
-            &service,
-            &workload,
-            &environment,
-            &version,
-            &region,
-            &plugin,
-            &path,
-        ];
-        let execute = self.client.execute(&self.statements.origins, &parameters);
-        execute.await.map_err(StoreError::sql("add", "origins"))?;
-        Ok(())
     }
 
     async fn losses(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -437,8 +388,7 @@ impl Statements {
         let (copy_ring, copy_rollup) =
             future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
         let watermarks = watermarks::Statements::prepare(client).await?;
-        let texts =
-            [CLAIM, "select cur from ring_ctl", POSITIONS, ORIGINS, LOSSES, DEAD_LETTERS, GAPS, FOREIGN];
+        let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, LOSSES, DEAD_LETTERS, GAPS, FOREIGN];
         let mut rest = future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
         let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
         Ok(Statements {
@@ -448,7 +398,6 @@ impl Statements {
             ring: next()?,
             positions: next()?,
             watermarks,
-            origins: next()?,
             losses: next()?,
             dead_letters: next()?,
             gaps: next()?,

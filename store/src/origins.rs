@@ -1,11 +1,58 @@
-//! The dictionary of origins.
+//! The dictionary of origins. A row never changes and never goes, so an id that was given stays right.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
+use cordwood_core::limits::ORIGIN_PROBES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::ToSql;
 
 use crate::error::StoreError;
+
+const ADD: &str = "insert into origins (id, tenant, tenant_id, namespace, pod, pod_uid, container, node, service, \
+      workload, environment, version, region, plugin, path) \
+    select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
+      $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]) \
+    on conflict do nothing";
+
+/// The ids of these origins, in the same order; those that are new get a row. Each origin comes with the id that is tried first:
+/// where another origin has it, the next higher one is tried, and after [`ORIGIN_PROBES_MAX`] of these any. Two writers that ask at the
+/// same time get the same ids, but for the last case: then an origin has two rows.
+/// No transaction may be open in the session.
+pub async fn assign(
+    client: &impl GenericClient,
+    wanted: &[(OriginId, &Origin)],
+) -> Result<Vec<OriginId>, StoreError> {
+    let mut ids: Vec<OriginId> = wanted.iter().map(|(first, _)| *first).collect();
+    let mut open: Vec<usize> = (0..wanted.len()).collect();
+    for probe in 1.. {
+        if open.is_empty() {
+            break;
+        }
+        // In the order of the ids, so that two writers' inserts never wait for one another in a circle.
+        open.sort_by_key(|place| ids[*place].0 as i64);
+        let id: Vec<i64> = open.iter().map(|place| ids[*place].0 as i64).collect();
+        let columns: Vec<Vec<&str>> = (0..wanted[0].1.fields().len())
+            .map(|column| open.iter().map(|place| wanted[*place].1.fields()[column].as_str()).collect())
+            .collect();
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&id];
+        parameters.extend(columns.iter().map(|column| column as &(dyn ToSql + Sync)));
+        client.execute(ADD, &parameters).await.map_err(StoreError::sql("add", "origins"))?;
+        // A statement of its own: it sees what another writer added a moment before.
+        let asked: Vec<OriginId> = open.iter().map(|place| ids[*place]).collect();
+        let found = read(client, &asked).await?;
+        open.retain(|place| found.get(&ids[*place]) != Some(wanted[*place].1));
+        for place in &open {
+            ids[*place].0 = match probe < ORIGIN_PROBES_MAX {
+                true => ids[*place].0.wrapping_add(1),
+                // Somebody fills the ids behind a hash: nobody can know these.
+                false => RandomState::new().hash_one(wanted[*place].1),
+            };
+        }
+    }
+    Ok(ids)
+}
 
 /// The origins of these ids, in the snapshot of the client's transaction. An id without a row is missing from the map.
 pub async fn read(
@@ -43,7 +90,7 @@ pub async fn read(
     Ok(rows.iter().map(origin).collect())
 }
 
-/// As [`read`]; an id without a row (it cannot be, both are written in one transaction) is an origin of that tenant that
+/// As [`read`]; an id without a row (it cannot be, the row is there before a record names it) is an origin of that tenant that
 /// says nothing more.
 pub async fn read_or_default(
     client: &impl GenericClient,

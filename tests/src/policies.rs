@@ -20,7 +20,7 @@ use cordwood_store::ring::BlockRow;
 use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::seal::Sealing;
 use cordwood_store::search::{Page, TimeRange, search};
-use cordwood_store::{Settings, Store, migrate};
+use cordwood_store::{Settings, Store, migrate, origins};
 use cordwood_writer::RecordSorter;
 use tokio_postgres::Client;
 
@@ -145,7 +145,8 @@ async fn write(store: &Store, policies: usize, levels: usize) -> Result<()> {
             blocks.push(BlockRow::of(group, tenant.as_str().into(), builder.finish(1)));
         }
         let records = RECORDS * blocks.len() as u64;
-        let commit = Commit { blocks, records, origins: vec![origin.into()], ..Commit::default() };
+        let commit = Commit { blocks, records, ..Commit::default() };
+        origins::assign(lane.client(), &[(origin.id(), &origin)]).await?;
         lane.commit("logs", &commit).await?;
     }
     Ok(())

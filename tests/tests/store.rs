@@ -16,6 +16,8 @@ mod contents;
 mod dropped;
 #[path = "store/old_words.rs"]
 mod old_words;
+#[path = "store/origins.rs"]
+mod origins;
 #[path = "store/pages.rs"]
 mod pages;
 #[path = "store/policies.rs"]

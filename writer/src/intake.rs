@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cordwood_core::batch::{DecodedBatch, decode};
-use cordwood_core::limits::STREAM_BYTES_MAX;
+use cordwood_core::limits::{ORIGINS_REMEMBERED_BYTES_MAX, STREAM_BYTES_MAX};
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_store::commit::{Commit, FileKey, OffsetGap, Position, Watermarks};
 
@@ -20,7 +20,7 @@ use crate::source::{Message, message_hash};
 use pending::Pending;
 use sources::Sources;
 
-/// Streams and origins remembered at the most; beyond it both caches begin anew.
+/// Files remembered, and names, at the most; beyond it the caches begin anew.
 const CACHE_MAX: usize = 200_000;
 /// Transactions whose watermarks stay in the cache; more than are ever on their way at once.
 const TRANSACTIONS_KEPT: u64 = 16;
@@ -47,13 +47,19 @@ pub struct Prepared {
     pub raw_bytes: u64,
 }
 
+/// What PostgreSQL is to be asked for.
+pub struct Unknown {
+    pub files: Vec<FileKey>,
+    pub origins: Vec<Arc<Origin>>,
+}
+
 #[derive(Default)]
 pub struct Intake {
     /// As they will be once everything taken so far is committed.
     watermarks: HashMap<FileKey, Remembered>,
-    origins: HashMap<OriginId, Arc<Origin>>,
-    /// In PostgreSQL, or in a transaction before it.
-    stored_origins: HashSet<OriginId>,
+    /// The id that PostgreSQL has each under.
+    origins: HashMap<Arc<Origin>, OriginId>,
+    origins_bytes: usize,
     names: HashSet<Arc<str>>,
     /// The next Kafka offset of each topic partition after everything taken so far.
     next_offsets: HashMap<u32, u64>,
@@ -78,7 +84,6 @@ impl Intake {
     /// Forgets everything that is not committed and begins at PostgreSQL's positions.
     pub fn reset(&mut self, positions: &HashMap<u32, Position>) {
         self.watermarks.clear();
-        self.stored_origins.clear();
         self.pending = Pending::default();
         self.next_offsets = positions.iter().map(|(partition, p)| (*partition, p.next_offset)).collect();
     }
@@ -88,11 +93,15 @@ impl Intake {
         messages.into_iter().map(Decoded::of).collect()
     }
 
-    /// The watermarks that [`Intake::take`] will need and that are not known here.
-    pub fn unknown(&self, decoded: &[Decoded]) -> Vec<FileKey> {
+    /// What [`Intake::take`] will need and is not known here.
+    pub fn unknown(&self, decoded: &[Decoded]) -> Unknown {
         let mut keys = HashSet::new();
+        let mut origins = HashSet::new();
         for item in decoded {
             for batch in item.batches.iter().flatten() {
+                if !self.origins.contains_key(&batch.origin) {
+                    origins.insert(batch.origin.clone());
+                }
                 if let Some(header) = &batch.header {
                     let key = FileKey { stream: header.stream.clone(), file: header.file };
                     if !self.watermarks.contains_key(&key) {
@@ -101,7 +110,13 @@ impl Intake {
                 }
             }
         }
-        keys.into_iter().collect()
+        Unknown { files: keys.into_iter().collect(), origins: origins.into_iter().collect() }
+    }
+
+    /// Under which ids PostgreSQL has these origins.
+    pub fn learn_origins(&mut self, origins: Vec<Arc<Origin>>, ids: Vec<OriginId>) {
+        self.origins_bytes += origins.iter().map(|origin| bytes_of(origin)).sum::<usize>();
+        self.origins.extend(origins.into_iter().zip(ids));
     }
 
     pub fn learn(&mut self, asked: Vec<FileKey>, mut found: HashMap<FileKey, Watermarks>) {
@@ -180,9 +195,9 @@ impl Intake {
             let recent = self.transaction.saturating_sub(TRANSACTIONS_KEPT);
             self.watermarks.retain(|_, remembered| remembered.used >= recent);
         }
-        if self.origins.len() > CACHE_MAX {
+        if self.origins_bytes > ORIGINS_REMEMBERED_BYTES_MAX {
             self.origins.clear();
-            self.stored_origins.clear();
+            self.origins_bytes = 0;
         }
         prepared
     }
@@ -197,16 +212,6 @@ impl Intake {
         let name: Arc<str> = name.into();
         self.names.insert(name.clone());
         name
-    }
-
-    fn intern_origin(&mut self, origin: &Origin) -> (OriginId, Arc<Origin>) {
-        let origin = origin.clone().cleaned();
-        let id = origin.id();
-        let origin = self.origins.entry(id).or_insert_with(|| Arc::new(origin)).clone();
-        if self.stored_origins.insert(id) {
-            self.pending.origin(origin.clone());
-        }
-        (id, origin)
     }
 }
 
@@ -229,6 +234,11 @@ impl Decoded {
         };
         Decoded { message, batches }
     }
+}
+
+/// What an origin takes in memory.
+fn bytes_of(origin: &Origin) -> usize {
+    size_of::<Origin>() + origin.fields().iter().map(|field| field.len()).sum::<usize>()
 }
 
 /// What no agent writes and PostgreSQL could not hold.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::CommitSettings;
 use crate::feed::Feed;
-use crate::intake::{Decoded, Intake, Prepared};
+use crate::intake::{Decoded, Intake, Prepared, Unknown};
 use crate::metrics::Metrics;
 use crate::size::Size;
 use crate::source::{Event, Message, Source, SourceStatus};
@@ -194,7 +194,7 @@ impl<S: Source> Writer<S> {
             match self.take(decoded).await {
                 Ok(rest) => rest.into_iter().rev().for_each(|message| self.waiting.push_front(message)),
                 Err(error) => {
-                    tracing::warn!(%error, "read watermarks");
+                    tracing::warn!(%error, "read watermarks and origins");
                     self.failed(error.to_string());
                     self.reset = Some("postgres");
                     return;
@@ -223,16 +223,19 @@ impl<S: Source> Writer<S> {
                 return Ok(Vec::new());
             }
         }
-        let unknown = self.intake.unknown(&decoded);
-        if !unknown.is_empty() {
+        let Unknown { files, origins } = self.intake.unknown(&decoded);
+        if !files.is_empty() || !origins.is_empty() {
             let read = async {
                 let session = self.store.pooled().await?.abandonable();
-                let found = cordwood_store::watermarks::read_watermarks(&session, &unknown).await?;
+                let wanted: Vec<_> = origins.iter().map(|origin| (origin.id(), &**origin)).collect();
+                let ids = cordwood_store::origins::assign(&*session, &wanted).await?;
+                let found = cordwood_store::watermarks::read_watermarks(&session, &files).await?;
                 session.finish();
-                Ok(found)
+                Ok((ids, found))
             };
-            let found = in_time(&self.store, &self.shutdown, read).await?;
-            self.intake.learn(unknown, found);
+            let (ids, found) = in_time(&self.store, &self.shutdown, read).await?;
+            self.intake.learn_origins(origins, ids);
+            self.intake.learn(files, found);
         }
         let rest = self.intake.take(decoded, now_us, BLOCKS_MAX);
         self.opened.get_or_insert_with(Instant::now);

@@ -121,7 +121,7 @@ pub struct ResourceRead {
 impl ResourceRead {
     /// The origin once it was read whole: one for all batches of the resource.
     pub fn shared(&self) -> Arc<Origin> {
-        self.shared.get_or_init(|| Arc::new(self.origin.clone())).clone()
+        self.shared.get_or_init(|| Arc::new(self.origin.clone().cleaned())).clone()
     }
 
     /// One attribute with a text. `believed`: also what only an agent may say.

@@ -179,6 +179,20 @@ impl Lines {
         self.finish(prev, count)
     }
 
+    pub fn origin(&self) -> Origin {
+        let (tenant, stream) = (self.tenant.clone(), self.stream);
+        Origin {
+            tenant_id: tenant.clone(),
+            tenant,
+            namespace: format!("ns-{}", stream % 3),
+            pod: format!("pod-{stream}"),
+            pod_uid: format!("uid-{stream}"),
+            container: "app".into(),
+            service: format!("service-{}", stream % 5),
+            ..Origin::default()
+        }
+    }
+
     fn finish(&mut self, prev: u64, lines: u64) -> Vec<u8> {
         let stream = self.stream;
         let header = BatchHeader {
@@ -195,18 +209,7 @@ impl Lines {
             rejected: 0,
             loss: None,
         };
-        let tenant = self.tenant.clone();
-        let origin = Origin {
-            tenant_id: tenant.clone(),
-            tenant,
-            namespace: format!("ns-{}", stream % 3),
-            pod: format!("pod-{stream}"),
-            pod_uid: format!("uid-{stream}"),
-            container: "app".into(),
-            service: format!("service-{}", stream % 5),
-            ..Origin::default()
-        };
-        self.builder.finish(&header, &origin, now_us() * 1000)
+        self.builder.finish(&header, &self.origin(), now_us() * 1000)
     }
 }
 

@@ -41,7 +41,9 @@ impl Intake {
         index: &mut u32,
         now_us: i64,
     ) {
-        let (origin_id, origin) = self.intern_origin(&batch.origin);
+        let origin = batch.origin;
+        // Each was asked for: see `Intake::unknown`.
+        let origin_id = self.origins.get(&origin).copied().unwrap_or_else(|| origin.id());
         let (tenant, namespace) = (self.intern(&origin.tenant), self.intern(&origin.namespace));
         let service = self.intern(&origin.service);
         let shared = Shared { message, origin_id, origin: &origin, tenant, namespace, service };

@@ -39,7 +39,6 @@ pub struct Pending {
     blocks: Vec<BlockRow>,
     positions: HashMap<u32, PositionStep>,
     watermarks: HashMap<FileKey, Vec<WatermarkStep>>,
-    origins: Vec<Arc<Origin>>,
     rollup: HashMap<RollupKey, (u64, u64)>,
     dead_letters: Vec<DeadLetter>,
     letters: Letters,
@@ -113,10 +112,6 @@ impl Pending {
         }
     }
 
-    pub fn origin(&mut self, origin: Arc<Origin>) {
-        self.origins.push(origin);
-    }
-
     pub fn rollup(&mut self, key: RollupKey, count: u64, bytes: u64) {
         let counters = self.rollup.entry(key).or_default();
         counters.0 += count;
@@ -157,7 +152,6 @@ impl Pending {
             records: self.records as u64,
             positions: self.positions.drain().map(|(_, step)| step).collect(),
             watermarks: self.watermarks.drain().flat_map(|(_, steps)| steps).collect(),
-            origins: std::mem::take(&mut self.origins),
             rollup: rollup.collect(),
             losses: std::mem::take(&mut self.losses),
             gaps: std::mem::take(&mut self.gaps),

@@ -43,7 +43,7 @@ fn message(kafka_offset: u64, prev: u64, lines: &[(u64, i64, &str)]) -> Message 
 fn take(intake: &mut Intake, messages: Vec<Message>) -> Prepared {
     let decoded = Intake::decode(messages);
     let unknown = intake.unknown(&decoded);
-    intake.learn(unknown, HashMap::new());
+    intake.learn(unknown.files, HashMap::new());
     assert!(intake.take(decoded, NOW_US, 4096).is_empty());
     intake.finish()
 }
@@ -53,7 +53,7 @@ fn what_finds_no_room_comes_back_in_order() {
     let messages = (0..4).map(|n| message(n, n * 10, &[(n * 10 + 10, NOW_US * 1000, "line")]));
     let decoded = Intake::decode(messages.collect());
     let mut intake = Intake::new(false);
-    intake.learn(intake.unknown(&decoded), HashMap::new());
+    intake.learn(intake.unknown(&decoded).files, HashMap::new());
     let rest = intake.take(decoded, NOW_US, 1);
     assert_eq!(rest.iter().map(|message| message.kafka_offset).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!((intake.blocks(), intake.messages()), (1, 1));
@@ -90,8 +90,7 @@ fn a_batch_that_comes_again_is_skipped_and_one_that_is_missing_is_told() {
     );
     let [position] = &prepared.commit.positions[..] else { panic!("one topic partition") };
     assert_eq!((position.from, position.to), (None, 12));
-    assert_eq!(prepared.commit.origins.len(), 1, "told once");
-    assert_eq!(prepared.commit.origins[0].tenant, "shop\u{fffd}eu", "PostgreSQL holds no NUL");
+    assert_eq!(&*prepared.commit.blocks[0].tenant, "shop\u{fffd}eu", "PostgreSQL holds no NUL");
 
     // The next transaction: the first comes once more, then a hole.
     let prepared = take(&mut intake, vec![first, message(12, 20, &[(25, now_ns, "five")])]);
