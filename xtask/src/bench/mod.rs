@@ -18,7 +18,10 @@ pub struct Bench {
     /// Generated lines for reading, storing and queries.
     #[arg(long, default_value_t = 5_000_000)]
     lines: u64,
-    /// Only these: reading, idle, storing, logs, policies.
+    /// Plain files in one folder, of which the agent has nothing to read.
+    #[arg(long, default_value_t = 10_000)]
+    plain_files: usize,
+    /// Only these: reading, idle (with plain), plain, storing, logs, policies.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// At most so many bytes of this machine's own logs.
@@ -60,6 +63,9 @@ async fn measure(bench: &Bench) -> Result<()> {
     if wanted("idle") {
         figures.extend(reading::at_ten_thousand_a_second().await?);
         figures.extend(reading::idle_files(1_000).await?);
+    }
+    if wanted("idle") || wanted("plain") {
+        figures.extend(reading::idle_plain_files(bench.plain_files).await?);
     }
     if wanted("reading") || wanted("storing") {
         figures.extend(storing::measure("generated", &Corpus::Generated { lines: bench.lines }, true).await?);

@@ -4,13 +4,18 @@ use super::corpus::{Pod, Random, line};
 use super::process::{cpu, memory, mib};
 use super::{Figure, figure};
 use anyhow::{Context, Result};
+use cordwood_tests::env::home::Home;
 use cordwood_tests::http::metric;
 use cordwood_tests::pipeline::{Pipeline, PipelineOptions};
+use std::fs;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const RATE: u64 = 10_000;
 const PODS: usize = 100;
 const SECONDS: u64 = 20;
+/// How long each of the looks at plain files takes.
+const PLAIN_SECONDS: usize = 20;
 
 pub fn options() -> PipelineOptions {
     PipelineOptions {
@@ -54,6 +59,61 @@ pub async fn at_ten_thousand_a_second() -> Result<Vec<Figure>> {
         figure("agent, CPU at 10k lines/s", format!("{share:.3} core"), &how),
         figure("agent, memory at 10k lines/s", mib(most), how),
     ])
+}
+
+/// Plain files in one folder beside containers: nothing is written; then one of them is written to each second; then one more is made
+/// each second.
+///
+/// # Errors
+/// A part that does not start.
+pub async fn idle_plain_files(files: usize) -> Result<Vec<Figure>> {
+    let home = Home::new("plain")?;
+    let path = |number: usize| home.join(format!("request-{number:05}.log"));
+    let append = |number: usize| -> Result<()> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path(number));
+        writeln!(file.context("open a plain file")?, "2026-11-21T02:24:00Z INFO request {number} handled")?;
+        Ok(())
+    };
+    (0..files).try_for_each(append)?;
+    let mut options = options();
+    options.agent["files"] = serde_json::json!([{"paths": [home.join("*.log")]}]);
+    let mut pipeline = Pipeline::prepare(options).await?;
+    for pod in 0..PODS {
+        let mut pod = Pod::create(&pipeline.pods(), pod)?;
+        pod.write(jiff::Timestamp::now().as_microsecond(), b"{\"msg\":\"started\"}")?;
+        pod.flush()?;
+    }
+    pipeline.start_agent()?;
+    let endpoint = pipeline.endpoints()[0].clone();
+    let shipped =
+        async || metric(&endpoint, "cordwood_agent_records_shipped_total").await.unwrap_or_default();
+    let (began, all) = (Instant::now(), (files + PODS) as f64);
+    while shipped().await < all {
+        pipeline.check()?;
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(120), "the agent has not read all {all} files");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let first = began.elapsed().as_secs_f64();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let agent = pipeline.agent.as_ref().context("the agent")?.id();
+    let mut figures = Vec::new();
+    let what = format!("agent, {files} plain files, {PODS} pods");
+    for (how_written, first_written) in
+        [(", idle", None), (", one written to each second", Some(0)), (", one more each second", Some(files))]
+    {
+        let (began, used, read) = (Instant::now(), cpu(agent)?, shipped().await);
+        for second in 0..PLAIN_SECONDS {
+            first_written.map(|number| append(number + second)).transpose()?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let share = (cpu(agent)? - used).as_secs_f64() / began.elapsed().as_secs_f64();
+        let how = match first_written {
+            None => format!("{}; all read {first:.1} s after the start", mib(memory(agent)?.0)),
+            Some(_) => format!("{:.0} of {PLAIN_SECONDS} lines read", shipped().await - read),
+        };
+        figures.push(figure(format!("{what}{how_written}"), format!("{:.2}% of a core", share * 100.0), how));
+    }
+    Ok(figures)
 }
 
 /// # Errors
