@@ -1,4 +1,5 @@
-//! Apache Kafka (KRaft): broker and controller in one process, jars from Maven, the formatted log folder cached.
+//! Apache Kafka (KRaft): broker and controller in one process, and more brokers of the same cluster where a test needs replicas;
+//! jars from Maven, the formatted log folder cached.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,9 @@ const VERSION: &str = "4.1.0";
 const START_LIMIT: Duration = Duration::from_secs(240);
 /// Any 16 bytes in URL-safe base64; the same for all, since no two brokers ever meet.
 const CLUSTER: &str = "Q29yZHdvb2RUZXN0Q2x1Cg";
+
+/// The broker that is the controller too.
+const FIRST: u32 = 1;
 
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
@@ -47,7 +51,9 @@ pub struct Kafka {
     program: Program,
     options: KafkaOptions,
     port: Port,
-    _controller: Port,
+    /// The cluster's controller, which is the first broker's process.
+    controller: u16,
+    _controller: Option<Port>,
     _home: Home,
 }
 
@@ -57,22 +63,38 @@ impl Kafka {
     }
 
     pub async fn start_with(options: KafkaOptions) -> Result<Kafka> {
+        let controller = Port::free()?;
+        let mut kafka = Kafka::broker(FIRST, options, controller.number())?;
+        kafka._controller = Some(controller);
+        kafka.wait_ready().await?;
+        Ok(kafka)
+    }
+
+    /// One more broker of this one's cluster: `node` is 2 or above, another for each.
+    pub async fn join(&self, node: u32) -> Result<Kafka> {
+        let mut kafka = Kafka::broker(node, self.options.clone(), self.controller)?;
+        kafka.wait_ready().await?;
+        Ok(kafka)
+    }
+
+    fn broker(node: u32, options: KafkaOptions, controller: u16) -> Result<Kafka> {
         let jars = jars()?;
         let home = Home::new("kafka")?;
-        let (port, controller) = (Port::free()?, Port::free()?);
+        let port = Port::free()?;
         let logs = home.join("logs");
         cache::copy_folder(&template(&jars)?, &logs)?;
+        if node != FIRST {
+            set_node(&logs, node)?;
+        }
         let properties = home.join("server.properties");
-        fs::write(&properties, settings(&options, port.number(), controller.number(), &logs))
+        fs::write(&properties, settings(node, &options, port.number(), controller, &logs))
             .with_context(|| format!("write {}", properties.display()))?;
         let program = java("kafka", &jars, home.path())?
             .args(["-Xms256m", "-Xmx512m", "kafka.Kafka"])
             .arg(&properties)
             .stop_by(Signal::TERM, Duration::from_secs(20));
         let server = program.start()?;
-        let mut kafka = Kafka { server, program, options, port, _controller: controller, _home: home };
-        kafka.wait_ready().await?;
-        Ok(kafka)
+        Ok(Kafka { server, program, options, port, controller, _controller: None, _home: home })
     }
 
     /// `address:port`, for `bootstrap.servers`.
@@ -159,13 +181,31 @@ impl Kafka {
     }
 }
 
-fn settings(options: &KafkaOptions, port: u16, controller: u16, logs: &Path) -> String {
+/// The cached log folder is the first broker's: this one's has another number, and another directory's id.
+fn set_node(logs: &Path, node: u32) -> Result<()> {
+    let path = logs.join("meta.properties");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let line = |line: &str| match line.split_once('=') {
+        Some(("node.id", _)) => format!("node.id={node}\n"),
+        // (16 bytes in URL-safe base64.)
+        Some(("directory.id", _)) => format!("directory.id={node:0>21}A\n"),
+        _ => format!("{line}\n"),
+    };
+    fs::write(&path, text.lines().map(line).collect::<String>())
+        .with_context(|| format!("write {}", path.display()))
+}
+
+fn settings(node: u32, options: &KafkaOptions, port: u16, controller: u16, logs: &Path) -> String {
+    let (roles, listens) = match node {
+        FIRST => ("broker,controller", format!(",CONTROLLER://127.0.0.1:{controller}")),
+        _ => ("broker", String::new()),
+    };
     let advertised = options.advertised.unwrap_or(SocketAddr::new(options.address, port));
     let of_sasl =
         |before: &str| options.sasl.map(|(address, ..)| format!(",{before}{address}")).unwrap_or_default();
     let mut text = format!(
-        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-         listeners=CLIENT://{1}:{port},CONTROLLER://127.0.0.1:{controller}{0}\nadvertised.listeners=CLIENT://{advertised}{0}\n\
+        "process.roles={roles}\nnode.id={node}\ncontroller.quorum.voters={FIRST}@127.0.0.1:{controller}\n\
+         listeners=CLIENT://{1}:{port}{listens}{0}\nadvertised.listeners=CLIENT://{advertised}{0}\n\
          listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT\ninter.broker.listener.name=CLIENT\n\
          controller.listener.names=CONTROLLER\nlog.dirs={2}\noffsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
@@ -223,7 +263,7 @@ fn template(jars: &Path) -> Result<PathBuf> {
     cache::entry(&format!("kafka-{VERSION}-data"), "formatted Kafka log folder", |folder| {
         let properties = folder.join("server.properties");
         let logs = folder.join("logs");
-        fs::write(&properties, settings(&KafkaOptions::default(), 9092, 9093, &logs))
+        fs::write(&properties, settings(FIRST, &KafkaOptions::default(), 9092, 9093, &logs))
             .context("write server.properties")?;
         cache::run(
             Command::new("java")
