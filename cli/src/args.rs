@@ -161,6 +161,18 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub retention_every: u64,
 
+    /// Where the HTTP API answers. With --until-idle there is none unless this is given [default: 127.0.0.1:9600]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "HTTP API")]
+    pub listen: Option<std::net::SocketAddr>,
+
+    /// File that says who may ask the HTTP API, and what they see (docs/api.md); without it --listen must be a loopback address
+    #[arg(long, value_name = "FILE", help_heading = "HTTP API")]
+    pub tokens_file: Option<PathBuf>,
+
+    /// No HTTP API
+    #[arg(long, conflicts_with_all = ["listen", "tokens_file"], help_heading = "HTTP API")]
+    pub no_gateway: bool,
+
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,

@@ -1,7 +1,7 @@
 //! From the command line's words and options to one filter and one scope; a mistake is shown where it is.
 
 use anyhow::anyhow;
-use cordwood_core::filter::{self, Filter};
+use cordwood_core::filter::{self, Filter, quoted};
 use cordwood_service::Failure;
 use cordwood_store::scope::{AdminReason, Scope};
 
@@ -45,10 +45,6 @@ impl FilterArgs {
         }
         parts.join(" ")
     }
-}
-
-pub fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn parse(expression: &str) -> Result<Filter, Failure> {

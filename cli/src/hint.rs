@@ -1,12 +1,11 @@
 //! Why an answer may be empty: the service that was asked for stands elsewhere, or is spelled otherwise.
 
 use cordwood_core::entry::Entry;
-use cordwood_core::filter::{self, Filter};
+use cordwood_core::filter::{self, Filter, quoted};
 use cordwood_store::connect::Store;
 use cordwood_store::scope::Scope;
 use cordwood_store::search::{Page, TimeRange, search};
 
-use crate::filters::quoted;
 use crate::output::escape;
 
 /// The keys under which a line says its service and a search by `service` does not look.

@@ -106,6 +106,18 @@ impl Origin {
         self.workload.is_empty() && !self.service.is_empty() && self.service == self.container
     }
 
+    /// Whether both are of one container of one pod, or one file of one node; of others, whether all is the same.
+    pub fn is_same_place(&self, other: &Origin) -> bool {
+        let is_same = if !self.pod_uid.is_empty() {
+            self.pod_uid == other.pod_uid && self.container == other.container
+        } else if !self.path.is_empty() {
+            self.path == other.path && self.node == other.node && other.pod_uid.is_empty()
+        } else {
+            self == other
+        };
+        is_same && self.tenant == other.tenant
+    }
+
     /// All fields, in declaration order.
     pub fn fields(&self) -> [&String; 14] {
         [

@@ -10,6 +10,8 @@ pub enum AdminReason {
     CommandLine,
     /// The owner of a laptop's own store.
     Standalone,
+    /// The file of tokens says so of whoever holds this one.
+    Token,
     /// A check of the whole store (audit, tests' reconciliation).
     Audit,
     /// The cluster said that this person may read every tenant, or that the namespaces of the scope may be read whoever's they are.

@@ -1,5 +1,7 @@
 //! What a part says over HTTP: `/metrics`, `/status`, `/readyz`.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -18,6 +20,63 @@ pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer")?;
     let code = head.split_whitespace().nth(1).context("a status line")?.parse()?;
     Ok((code, body.to_owned()))
+}
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub code: u16,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// # Errors
+    /// When the body is no JSON.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).with_context(|| self.text())
+    }
+}
+
+/// A whole answer, with headers of one's own. HTTP/1.0: the body ends with the connection.
+///
+/// # Errors
+/// When nothing answers, or not in HTTP.
+pub async fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut stream = open(address, method, path, headers).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("an HTTP answer")?;
+    let head = String::from_utf8(answer[..end].to_vec())?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split_whitespace().nth(1));
+    let code = status.context("a status line")?.parse()?;
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+    Ok(Answer { code, headers: headers.collect(), body: answer.split_off(end + 4) })
+}
+
+/// A connection on which a request was sent, for whoever reads slowly or leaves.
+///
+/// # Errors
+/// When nothing listens.
+pub async fn open(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connect {address}"))?;
+    let mut request = format!("{method} {path} HTTP/1.0\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        request.push_str(&format!("Host: {address}\r\n"));
+    }
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    Ok(stream)
 }
 
 /// The sum of a metric over its labels.

@@ -289,12 +289,11 @@ fn the_map_is_true() {
 #[test]
 fn the_configuration_reference_names_every_key() {
     let reference = read("docs/configuration.md");
-    let files =
-        ["agent/src/config.rs", "writer/src/config.rs", "operator/src/config.rs", "kafka/src/settings.rs"];
+    let files = ["agent", "writer", "operator", "gateway"].map(|part| format!("{part}/src/config.rs"));
     let mut faults = Vec::new();
     let mut keys = 0;
-    for file in files {
-        for line in source::split(&read(file)).shipped().code.lines() {
+    for file in files.into_iter().chain(["kafka/src/settings.rs".to_owned()]) {
+        for line in source::split(&read(&file)).shipped().code.lines() {
             let Some((name, _)) = line.trim().strip_prefix("pub ").and_then(|rest| rest.split_once(':'))
             else {
                 continue;
@@ -322,9 +321,14 @@ fn the_metrics_reference_names_every_metric() {
     let reference = read("docs/metrics.md");
     let named: BTreeSet<&str> = reference.split('`').skip(1).step_by(2).collect();
     let mut faults = Vec::new();
-    for file in ["agent/src/telemetry.rs", "writer/src/metrics.rs", "operator/src/telemetry.rs"] {
+    for file in [
+        "agent/src/telemetry.rs",
+        "writer/src/metrics.rs",
+        "operator/src/telemetry.rs",
+        "gateway/src/metrics.rs",
+    ] {
         for (line, string) in source::split(&read(file)).shipped().strings {
-            let bare = ["cordwood_agent_", "cordwood_writer_", "cordwood_operator_"]
+            let bare = ["cordwood_agent_", "cordwood_writer_", "cordwood_operator_", "cordwood_gateway_"]
                 .iter()
                 .find_map(|p| string.strip_prefix(p));
             let unit = ["_total", "_bytes", "_seconds"].iter().any(|unit| string.ends_with(unit));

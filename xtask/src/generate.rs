@@ -30,13 +30,16 @@ pub fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// The custom resources' definitions. The chart carries a copy, because Helm packages only what lies in its folder.
+/// The custom resources' definitions, and the API's description. The chart carries a copy of the resources, because Helm packages only
+/// what lies in its folder.
 fn files(top: &Path) -> Vec<(PathBuf, String)> {
+    let api = (top.join("gateway/openapi.json"), cordwood_gateway::openapi_json());
     let folders = [top.join("crds/yaml"), top.join("charts/cordwood/files/crds")];
     folders
         .iter()
         .flat_map(|folder| {
             manifests().into_iter().map(|manifest| (folder.join(manifest.file), manifest.yaml))
         })
+        .chain([api])
         .collect()
 }

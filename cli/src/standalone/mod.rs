@@ -3,6 +3,7 @@
 //! Promises: what PostgreSQL has is never read twice, what it does not have is read again after any end of this process; a
 //! mistake in the resource files changes nothing that is in force.
 
+mod gateway;
 mod inputs;
 mod lock;
 mod parts;
@@ -55,13 +56,15 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let data_dir = std::path::absolute(args.database.data_dir())
         .context("find the data folder")
         .map_err(Failure::Config)?;
-    let say = |text: String| {
-        if !args.quiet {
+    let quiet = args.quiet;
+    let say = move |text: String| {
+        if !quiet {
             logging::say(&text);
         }
     };
 
     let shutdown = shutdown_signal().context("handle signals").map_err(Failure::Run)?;
+    let api = gateway::Wanted::of(&args)?;
     let database = Database::open(&args.database, true).await?;
     let _lock = lock::take(&data_dir).map_err(Failure::Run)?;
     migrate::run(&database.store).await.map_err(query::failure)?;
@@ -71,7 +74,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
 
     let run = Run {
         style: Style::stderr(color),
-        quiet: args.quiet,
+        quiet,
         spool: data_dir.clone(),
         stdin_ended: Arc::new(AtomicBool::new(!reads_stdin)),
         stdin_run: reads_stdin.then(|| format!("{}-{}", now_us(), std::process::id())),
@@ -84,12 +87,16 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let before = audit::streams(&run.database.store, &Scope::all(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
+    let gateway = gateway::start(api, &run.database.store, &say).await?;
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
         .await
         .map_err(Failure::Run)?;
     let every = Duration::from_secs(run.args.retention_every);
     let retention = Retention::start(&run.database.store, policies.policies(), every);
     let result = run.follow(&parts, &mut policies, &retention, &shutdown).await;
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
+    }
     let end = *result.as_ref().unwrap_or(&End::Interrupted);
     let metrics = parts.metrics();
     let ended = parts.stop(end).await;

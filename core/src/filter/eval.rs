@@ -41,6 +41,7 @@ fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
         Test::Id(id) => record.id == *id,
         Test::Audit(wanted) => record.flags.has(Flags::AUDIT) == *wanted,
         Test::Unleveled(wanted) => is_unleveled(record) == *wanted,
+        Test::SamePlace(place) => place.is_same_place(subject.origin),
         Test::Stderr(wanted) => record.flags.has(Flags::STDERR) == *wanted,
         Test::Text { phrase, .. } => phrase.is_in_body(record.body),
         Test::Field { field, is, needle, .. } => {

@@ -21,7 +21,7 @@ pub(super) fn error(at: usize, message: impl Into<String>) -> FilterError {
 }
 
 /// What to write so that `text` is looked for as it stands.
-pub(super) fn in_quotes(text: &str) -> String {
+pub fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

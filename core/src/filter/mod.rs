@@ -42,6 +42,7 @@ use crate::identity::RecordId;
 use crate::origin::Origin;
 use crate::record::Record;
 
+pub use lex::in_quotes as quoted;
 pub use parse::parse;
 pub use plan::FilterPlan;
 pub use screen::Screen;
@@ -68,6 +69,24 @@ impl Filter {
     /// Matches every record.
     pub fn all() -> Filter {
         Filter { expr: Arc::new(Expr::And(Vec::new())) }
+    }
+
+    /// Everything of the container, or the file, that this origin is of: what stands around a record.
+    pub fn same_place(origin: &Origin) -> Filter {
+        let names = [
+            ("tenant", &origin.tenant),
+            ("namespace", &origin.namespace),
+            ("pod", &origin.pod),
+            ("container", &origin.container),
+        ];
+        let named = names.iter().filter(|(_, name)| !name.is_empty());
+        let expression: Vec<String> =
+            named.map(|(field, name)| format!("{field}={}", quoted(name))).collect();
+        let mut parts = vec![Expr::Test(Test::SamePlace(Box::new(origin.clone())))];
+        // These tell which blocks; a name that an expression cannot hold does not.
+        let indexed = parse(&expression.join(" ")).ok().and_then(|filter| Arc::into_inner(filter.expr));
+        parts.splice(0..0, indexed);
+        Filter { expr: Arc::new(Expr::And(parts)) }
     }
 
     /// Whether the record is wanted. `origin` must be the one that `record.origin` names.
@@ -109,6 +128,8 @@ enum Test {
     Id(RecordId),
     Audit(bool),
     Stderr(bool),
+    /// Of the same container, or the same file.
+    SamePlace(Box<Origin>),
     Text {
         phrase: phrase::Phrase,
         /// As it was written.

@@ -190,7 +190,9 @@ fn need_test(test: &Test) -> Need {
         Test::Time { from_us, to_us } => Need { time: (*from_us, *to_us), ..ANYTHING },
         Test::Audit(true) => need_both(vec![vec![Token::audit()]]),
         Test::Unleveled(true) => Need { level_mask: Level::Info.bit(), ..ANYTHING },
-        Test::Unleveled(false) | Test::Audit(false) | Test::Id(_) | Test::Stderr(_) => ANYTHING,
+        Test::Unleveled(false) | Test::Audit(false) | Test::Id(_) | Test::Stderr(_) | Test::SamePlace(_) => {
+            ANYTHING
+        }
         Test::Text { phrase, .. } => need_phrase(phrase),
         Test::Field { field, is, .. } => need_field(field, is),
     }

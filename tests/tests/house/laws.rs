@@ -25,9 +25,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agent", &["core", "service", "kafka"]),
     ("writer", &["core", "service", "kafka", "store"]),
     ("operator", &["core", "service", "store", "crds"]),
-    ("cli", &["core", "service", "store", "crds", "agent", "writer", "operator"]),
-    ("tests", &["core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "cli"]),
-    ("xtask", &["core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "cli", "tests"]),
+    ("gateway", &["core", "service", "store"]),
+    ("cli", &["core", "service", "store", "crds", "agent", "writer", "operator", "gateway"]),
+    (
+        "tests",
+        &["core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "gateway", "cli"],
+    ),
+    (
+        "xtask",
+        &[
+            "core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "gateway", "cli",
+            "tests",
+        ],
+    ),
 ];
 
 /// Which rooms may name a library: one place for each thing that reaches outside.

@@ -1,0 +1,67 @@
+//! The HTTP API beside the other parts: on this machine alone, unless a file of tokens says who else may ask.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::anyhow;
+use cordwood_gateway::{Access, Gateway, Limits, ListenError, Running, Tokens};
+use cordwood_service::Failure;
+use cordwood_store::Store;
+use prometheus::Registry;
+
+use crate::args::StandaloneArgs;
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
+
+/// What the arguments ask for.
+pub struct Wanted {
+    address: SocketAddr,
+    /// The default address is not worth ending for when another program has it.
+    must_be: bool,
+    access: Access,
+}
+
+impl Wanted {
+    /// `None`: no API. A run that ends by itself has one only when it is asked for.
+    ///
+    /// # Errors
+    /// When anybody could ask, or the file of tokens cannot be used.
+    pub fn of(args: &StandaloneArgs) -> Result<Option<Wanted>, Failure> {
+        if args.no_gateway || (args.until_idle && args.listen.is_none()) {
+            return Ok(None);
+        }
+        let address = args.listen.unwrap_or(LISTEN);
+        let access = match &args.tokens_file {
+            Some(file) => Access::Tokens(Tokens::read(file)?),
+            None if address.ip().is_loopback() => Access::Loopback,
+            None => {
+                return Err(Failure::Config(anyhow!(
+                    "--listen {address}: others reach this address; --tokens-file must say who may ask (or listen on 127.0.0.1)"
+                )));
+            }
+        };
+        Ok(Some(Wanted { address, must_be: args.listen.is_some(), access }))
+    }
+}
+
+/// # Errors
+/// When an address that was asked for cannot be had.
+pub async fn start(
+    wanted: Option<Wanted>,
+    store: &Store,
+    say: &impl Fn(String),
+) -> Result<Option<Running>, Failure> {
+    let Some(Wanted { address, must_be, access }) = wanted else { return Ok(None) };
+    let gateway = Gateway::new(store.clone(), access, &Limits::default(), &Registry::new());
+    let gateway = gateway.map_err(|error| Failure::Run(error.into()))?;
+    match cordwood_gateway::start(gateway, address).await {
+        Ok(running) => {
+            say(format!("answering on http://{}/api/platform/logs", running.address));
+            Ok(Some(running))
+        }
+        Err(error @ ListenError::Bind { .. }) if !must_be => {
+            say(format!("no HTTP API: {error}; --listen names another address"));
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Config(anyhow!(error).context("--listen"))),
+    }
+}

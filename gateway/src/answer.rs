@@ -1,0 +1,219 @@
+//! What answers hold, and their schemas for the OpenAPI document.
+
+use std::collections::BTreeMap;
+
+use cordwood_core::entry::{Column, Entry, FIELDS, timestamp};
+use cordwood_core::origin::Origin;
+use cordwood_store::search::{Direction, Found, OwnedRecord};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::question::{From, Place};
+
+/// A record as it is shown: absent fields are left out.
+#[derive(Debug)]
+pub struct Record;
+
+impl ToSchema for Record {}
+
+impl PartialSchema for Record {
+    fn schema() -> RefOr<Schema> {
+        RefOr::T(record_schema().into())
+    }
+}
+
+impl Record {
+    pub fn json(record: &OwnedRecord, origin: &Origin) -> serde_json::Result<Box<RawValue>> {
+        to_raw_value(&Entry::new(&record.as_record(), origin))
+    }
+}
+
+fn record_schema() -> ObjectBuilder {
+    FIELDS.iter().fold(ObjectBuilder::new(), |object, (name, column)| {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let schema: Schema = match column {
+            Column::Text => text().into(),
+            Column::Timestamp => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into(),
+            Column::Number => ObjectBuilder::new().schema_type(Type::Integer).into(),
+            Column::Json if *name == "data" => {
+                ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true))).into()
+            }
+            Column::Json => {
+                ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).into()
+            }
+            Column::Flag => ObjectBuilder::new().schema_type(Type::Boolean).into(),
+        };
+        object.property(*name, RefOr::T(schema))
+    })
+}
+
+/// A page of records.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogsPage {
+    #[schema(value_type = Vec<Record>)]
+    pub items: Vec<Box<RawValue>>,
+    /// Give it as `after` for the page that follows; absent when nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Give it as `before` for the page that leads up to this one; there may be nothing on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Whether the search came to the end of the page before its budget was over. If not, `next` (or `previous`) goes on from there.
+    pub complete: bool,
+    #[serde(flatten)]
+    pub searched: Searched,
+    /// What is asked for and no index knows: such a search reads more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unindexed: Vec<String>,
+}
+
+/// How far a search came; neither is there when it came to the end of the range.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Searched {
+    /// Older records were not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched_back_to: Option<String>,
+    /// Newer records were not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched_forward_to: Option<String>,
+}
+
+impl Searched {
+    pub fn back_to(time_us: Option<i64>) -> Searched {
+        Searched { searched_back_to: time_us.map(timestamp), searched_forward_to: None }
+    }
+
+    fn to(direction: Direction, time_us: Option<i64>) -> Searched {
+        match direction {
+            Direction::NewestFirst => Searched::back_to(time_us),
+            Direction::OldestFirst => {
+                Searched { searched_back_to: None, searched_forward_to: time_us.map(timestamp) }
+            }
+        }
+    }
+}
+
+pub fn items(records: &[OwnedRecord], found: &Found) -> serde_json::Result<Vec<Box<RawValue>>> {
+    let nowhere = Origin::default();
+    let json =
+        |record: &OwnedRecord| Record::json(record, found.origins.get(&record.origin).unwrap_or(&nowhere));
+    records.iter().map(json).collect()
+}
+
+impl LogsPage {
+    pub fn of(place: Place, mut found: Found) -> serde_json::Result<LogsPage> {
+        let mut records = std::mem::take(&mut found.records);
+        let (direction, beyond) = (place.page(0).direction, found.cursor.map(|cursor| cursor.to_string()));
+        let is_backwards = matches!(place.from, From::Before(_));
+        if is_backwards {
+            records.reverse();
+        }
+        let edge = |record: Option<&OwnedRecord>| record.map(|record| record.cursor().to_string());
+        let (next, previous) = match is_backwards {
+            false => (beyond, edge(records.first())),
+            true => (edge(records.last()), beyond),
+        };
+        Ok(LogsPage {
+            items: items(&records, &found)?,
+            next,
+            previous,
+            complete: found.complete,
+            searched: Searched::to(direction, found.searched_to_us),
+            unindexed: found.unindexed,
+        })
+    }
+}
+
+/// The records around one, of the same container or file.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Context {
+    /// Oldest first; the record itself is among them.
+    #[schema(value_type = Vec<Record>)]
+    pub items: Vec<Box<RawValue>>,
+    /// The id of the record itself.
+    pub id: String,
+    /// Whether the searches came to their ends before their budget was over.
+    pub complete: bool,
+}
+
+/// Counts over time.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Histogram {
+    pub from: String,
+    pub to: String,
+    pub bin_seconds: u64,
+    /// From the oldest; those without a record are left out.
+    pub bins: Vec<Bin>,
+    pub records: u64,
+    /// What was counted: the stored records themselves.
+    pub counted: &'static str,
+    /// False when the budget ended the count: what is older than `searchedBackTo` is missing.
+    pub complete: bool,
+    #[serde(flatten)]
+    pub searched: Searched,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Bin {
+    /// Its begin.
+    pub time: String,
+    /// By level.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// Values with counts.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Facets {
+    /// By field.
+    pub facets: BTreeMap<&'static str, Facet>,
+    pub records: u64,
+    /// False when the budget ended the count: what is older than `searchedBackTo` is missing, and counts are "at least".
+    pub complete: bool,
+    #[serde(flatten)]
+    pub searched: Searched,
+}
+
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Facet {
+    /// The most frequent first.
+    pub values: Vec<ValueCount>,
+    /// Records whose value is none of these.
+    pub others: u64,
+    /// Records without the field.
+    pub missing: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ValueCount {
+    pub value: String,
+    pub count: u64,
+}
+
+/// Who asks, and what they see.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WhoAmI {
+    pub name: String,
+    /// How the caller is known: `loopback` or `token`.
+    pub known_by: &'static str,
+    /// Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Vec<String>>,
+    /// Absent: all, also records without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// Audit records too.
+    pub audit: bool,
+    /// What would show more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<&'static str>,
+}

@@ -1,0 +1,79 @@
+//! The configuration of `cordwood-gateway`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use cordwood_store::Settings;
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the API answers.
+    pub listen: SocketAddr,
+    /// Where `/metrics /healthz /readyz /status` answer.
+    pub probes_listen: SocketAddr,
+    pub database: Settings,
+    /// Who may ask, and what they see.
+    pub tokens_file: Option<PathBuf>,
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
+            probes_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9601)),
+            database: Settings::default(),
+            tokens_file: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Questions at once; each holds a session of PostgreSQL.
+    pub queries_max: usize,
+    /// Of these, for short questions alone.
+    pub queries_kept_for_short: usize,
+    /// Exports at once, besides the questions.
+    pub exports_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { queries_max: 8, queries_kept_for_short: 2, exports_max: 2 }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// The key that is at fault, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        if self.tokens_file.is_none() {
+            return Err(
+                "tokens_file: none given: the gateway would let nobody in; name a file of tokens".to_owned()
+            );
+        }
+        if self.limits.queries_kept_for_short >= self.limits.queries_max {
+            return Err("limits.queries_kept_for_short: not below limits.queries_max: no long question could be asked".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_way_to_know_callers_nothing_starts() {
+        assert!(Config::default().check().unwrap_err().starts_with("tokens_file"));
+        let known = Config { tokens_file: Some("x".into()), ..Config::default() };
+        assert_eq!(known.check(), Ok(()));
+        let limits = Limits { queries_max: 2, queries_kept_for_short: 2, exports_max: 1 };
+        assert!(Config { limits, ..known }.check().unwrap_err().contains("queries_kept_for_short"));
+    }
+}

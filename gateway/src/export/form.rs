@@ -1,0 +1,181 @@
+//! The forms of an export: JSON lines, CSV, the application's own bytes. Each ends with a line that is no record and says whether all
+//! are there.
+
+use std::collections::HashMap;
+
+use cordwood_core::entry::{Column, Entry, FIELDS};
+use cordwood_core::origin::Origin;
+use cordwood_store::search::OwnedRecord;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    NdJson,
+    Csv,
+    Text,
+}
+
+/// The last line of JSON lines.
+#[derive(Serialize)]
+struct End<'a> {
+    end: Summary<'a>,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    complete: bool,
+    records: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl Kind {
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Kind::NdJson => "application/x-ndjson",
+            Kind::Csv => "text/csv; charset=utf-8; header=present",
+            Kind::Text => "text/plain; charset=utf-8",
+        }
+    }
+
+    pub fn head(self, out: &mut Vec<u8>) {
+        if self == Kind::Csv {
+            let names: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
+            out.extend_from_slice(names.join(",").as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    pub fn record(self, out: &mut Vec<u8>, record: &OwnedRecord, origin: &Origin) {
+        if self == Kind::Text {
+            out.extend_from_slice(&record.body);
+            out.push(b'\n');
+            return;
+        }
+        let borrowed = record.as_record();
+        let Ok(line) = serde_json::to_string(&Entry::new(&borrowed, origin)) else { return };
+        if self == Kind::NdJson {
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        } else {
+            row(out, &line);
+        }
+    }
+
+    pub fn end(
+        self,
+        out: &mut Vec<u8>,
+        complete: bool,
+        records: u64,
+        next: Option<&str>,
+        detail: Option<&str>,
+    ) {
+        let end = End { end: Summary { complete, records, next, detail } };
+        let line = serde_json::to_string(&end).unwrap_or_default();
+        match self {
+            Kind::NdJson => out.extend_from_slice(format!("{line}\n").as_bytes()),
+            Kind::Csv => out.extend_from_slice(format!("# {line}\r\n").as_bytes()),
+            Kind::Text => out.extend_from_slice(format!("# {line}\n").as_bytes()),
+        }
+    }
+}
+
+/// `line`: an entry as JSON.
+fn row(out: &mut Vec<u8>, line: &str) {
+    let fields: HashMap<&str, &RawValue> = serde_json::from_str(line).unwrap_or_default();
+    for (place, (name, column)) in FIELDS.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        let Some(raw) = fields.get(name) else { continue };
+        match column {
+            Column::Text | Column::Timestamp => {
+                cell(out, &serde_json::from_str::<String>(raw.get()).unwrap_or_default());
+            }
+            Column::Number | Column::Json | Column::Flag => cell(out, raw.get()),
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RFC 4180. What a spreadsheet would take for a formula gets an apostrophe in front.
+fn cell(out: &mut Vec<u8>, text: &str) {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let is_quoted = text.contains(['"', ',', '\n', '\r']);
+    if is_quoted {
+        out.push(b'"');
+    }
+    if is_formula {
+        out.push(b'\'');
+    }
+    out.extend_from_slice(if is_quoted { text.replace('"', "\"\"") } else { text.to_owned() }.as_bytes());
+    if is_quoted {
+        out.push(b'"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_no_formulas() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("", ""),
+            ("a,b", "\"a,b\""),
+            ("say \"so\"", "\"say \"\"so\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("=1+1", "'=1+1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("-1,2", "\"'-1,2\""),
+            ("+49", "'+49"),
+            ("\tx", "'\tx"),
+            ("a=b", "a=b"),
+        ] {
+            let mut out = Vec::new();
+            cell(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_cell_for_each_name_of_the_head() {
+        let mut out = Vec::new();
+        Kind::Csv.head(&mut out);
+        row(
+            &mut out,
+            r#"{"id":"1.0-1-1","level":"ERROR","message":"a, b","line":7,"data":{"n":12345678901234567890123},"truncated":true}"#,
+        );
+        let text = String::from_utf8(out).unwrap();
+        let (head, row) = text.split_once("\r\n").unwrap();
+        let place = |name: &str| head.split(',').position(|known| known == name).unwrap();
+        assert_eq!(head.split(',').count(), FIELDS.len());
+        // The message is the one cell with a comma of its own.
+        assert_eq!(row.matches(',').count(), FIELDS.len());
+        let before: Vec<&str> = row.split(',').collect();
+        assert_eq!(
+            (before[place("id")], before[place("level")], before[place("line")]),
+            ("1.0-1-1", "ERROR", "7")
+        );
+        assert!(row.contains("\"a, b\"") && row.contains("12345678901234567890123"), "{row}");
+    }
+
+    #[test]
+    fn the_last_line_says_whether_all_is_there() {
+        let line = |kind: Kind, complete, next, detail| {
+            let mut out = Vec::new();
+            kind.end(&mut out, complete, 7, next, detail);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line(Kind::NdJson, true, None, None), "{\"end\":{\"complete\":true,\"records\":7}}\n");
+        assert_eq!(
+            line(Kind::Csv, false, Some("5.0-1-1"), Some("away")),
+            "# {\"end\":{\"complete\":false,\"records\":7,\"next\":\"5.0-1-1\",\"detail\":\"away\"}}\r\n"
+        );
+        assert_eq!(line(Kind::Text, true, None, None), "# {\"end\":{\"complete\":true,\"records\":7}}\n");
+    }
+}

@@ -1,0 +1,64 @@
+//! The gateway: what is stored is seen over HTTP, by those who may and by nobody else.
+//!
+//! A request's way: `routes` (a path and its forms) -> `question` (parameters to one filter, a range, a place) -> `scope` (whose
+//! records the caller may see) -> the store, which answers nothing without a scope. No route has a way around these.
+
+mod access;
+mod answer;
+mod config;
+mod export;
+mod metrics;
+mod problem;
+mod question;
+mod routes;
+mod scope;
+mod server;
+mod slots;
+mod walk;
+
+use cordwood_store::Store;
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+
+pub use access::{Access, Tokens};
+pub use config::{Config, Limits};
+pub use routes::openapi_json;
+pub use server::{ListenError, Running, start};
+
+use metrics::Metrics;
+use problem::Problem;
+use slots::{Length, Slot, Slots};
+
+/// What all routes share.
+#[derive(Debug)]
+pub struct Gateway {
+    store: Store,
+    access: Access,
+    slots: Slots,
+    metrics: Metrics,
+    /// Streams end when it is cancelled.
+    stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// # Errors
+    /// When a metric of the same name is registered already.
+    pub fn new(
+        store: Store,
+        access: Access,
+        limits: &Limits,
+        registry: &Registry,
+    ) -> prometheus::Result<Gateway> {
+        Ok(Gateway {
+            store,
+            access,
+            slots: Slots::new(limits.queries_max, limits.queries_kept_for_short, limits.exports_max),
+            metrics: Metrics::register(registry)?,
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    async fn slot(&self, length: Length) -> Result<Slot, Problem> {
+        self.slots.take(length).await.inspect_err(|_| self.metrics.refused("busy"))
+    }
+}

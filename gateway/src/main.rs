@@ -1,0 +1,69 @@
+//! `cordwood-gateway`: wiring only.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use cordwood_gateway::{Access, Config, Gateway, Tokens, start};
+use cordwood_service::{
+    Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
+};
+use cordwood_store::{Store, migrate};
+use prometheus::Registry;
+
+/// How often PostgreSQL is asked whether it answers.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const POSTGRES: &str = "postgres";
+
+/// Answers questions about what is stored, over HTTP.
+#[derive(Parser)]
+#[command(name = "cordwood-gateway", version)]
+struct Arguments {
+    /// The configuration file (YAML).
+    #[arg(long, env = "CORDWOOD_GATEWAY_CONFIG")]
+    config: PathBuf,
+    /// Reads and checks the configuration, and ends.
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run_to_end("cordwood-gateway", run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let mut config: Config = load_config(&arguments.config)?;
+    let wrong = |message: String| Failure::Config(anyhow!("{}: {message}", arguments.config.display()));
+    config.check().map_err(wrong)?;
+    config.database = config.database.or_environment();
+    let store = Store::new(&config.database).map_err(|error| wrong(error.to_string()))?;
+    let tokens = config.tokens_file.as_deref().map(Tokens::read).transpose()?;
+    let tokens = tokens.ok_or_else(|| wrong("tokens_file: none given".to_owned()))?;
+    if arguments.check_config {
+        return Ok(());
+    }
+    init_logging(LogFormat::Auto);
+    let shutdown = shutdown_signal().context("install signal handlers")?;
+    let registry = Registry::new();
+    let health = Health::new(&[POSTGRES]);
+    let gateway = Gateway::new(store.clone(), Access::Tokens(tokens), &config.limits, &registry);
+    let gateway = gateway.context("register metrics")?;
+    let status = Arc::new(|| serde_json::json!({}));
+    serve(config.probes_listen, health.clone(), registry, status, shutdown.clone()).await.context("serve")?;
+    let running = start(gateway, config.listen).await.context("serve")?;
+    tracing::info!(address = %running.address, "answering");
+    loop {
+        // Who waits for a newer schema is told so by the condition, and may mend it while we run.
+        let answer = migrate::check(&store).await;
+        health.set(POSTGRES, answer.map_err(|error| error.to_string()));
+        if shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+            break;
+        }
+    }
+    running.stop().await;
+    Ok(())
+}

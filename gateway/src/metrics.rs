@@ -1,0 +1,53 @@
+//! What is counted.
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+const SECONDS: [f64; 8] = [0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 20.0, 60.0];
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub requests: IntCounterVec,
+    pub seconds: HistogramVec,
+    pub running: IntGauge,
+    pub exported: IntCounter,
+    pub exports_cut: IntCounter,
+    refused: IntCounterVec,
+}
+
+impl Metrics {
+    pub fn register(registry: &Registry) -> prometheus::Result<Metrics> {
+        let name = |name: &str| format!("cordwood_gateway_{name}");
+        let metrics = Metrics {
+            requests: IntCounterVec::new(
+                Opts::new(name("requests_total"), "Requests answered, by route and status"),
+                &["route", "code"],
+            )?,
+            seconds: HistogramVec::new(
+                HistogramOpts::new(name("request_seconds"), "Until the answer began, by route")
+                    .buckets(SECONDS.to_vec()),
+                &["route"],
+            )?,
+            running: IntGauge::new(name("requests_running"), "Requests whose answer has not begun")?,
+            exported: IntCounter::new(name("exported_records_total"), "Records written by exports")?,
+            exports_cut: IntCounter::new(
+                name("exports_cut_total"),
+                "Exports that did not come to their end: the caller left, the store failed, the gateway stopped",
+            )?,
+            refused: IntCounterVec::new(
+                Opts::new(name("refused_total"), "Requests turned away, by reason: caller or busy"),
+                &["reason"],
+            )?,
+        };
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.running.clone()))?;
+        registry.register(Box::new(metrics.exported.clone()))?;
+        registry.register(Box::new(metrics.exports_cut.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        Ok(metrics)
+    }
+
+    pub fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+}

@@ -1,0 +1,185 @@
+//! Every refusal in one shape, `application/problem+json`: what is wrong and what to do. What is forbidden and what is not there
+//! read the same.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cordwood_core::filter::FilterError;
+use cordwood_store::StoreError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Seconds after which it is worth asking again.
+const BUSY_RETRY_SECONDS: u32 = 1;
+const AWAY_RETRY_SECONDS: u32 = 5;
+
+/// A refusal (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind: `urn:cordwood:problem:<kind>`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong here, and what to do.
+    detail: String,
+    /// The parameter that is at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    /// Characters of `filter` before the mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u32>,
+}
+
+impl Problem {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
+        let (detail, status) = (detail.into(), status.as_u16());
+        Problem { kind, title, status, detail, parameter: None, position: None, retry_after_seconds: None }
+    }
+
+    pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(
+            StatusCode::BAD_REQUEST,
+            "urn:cordwood:problem:parameter",
+            "A parameter is wrong",
+            detail,
+        );
+        Problem { parameter: Some(name.into()), ..problem }
+    }
+
+    pub fn filter(error: &FilterError) -> Problem {
+        let problem = Problem::new(
+            StatusCode::BAD_REQUEST,
+            "urn:cordwood:problem:filter",
+            "The filter is wrong",
+            error.message.clone(),
+        );
+        Problem { parameter: Some("filter".to_owned()), position: Some(error.at), ..problem }
+    }
+
+    /// For a record that is not there, and for one that may not be seen.
+    pub fn no_record() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:not-found",
+            "No such record",
+            "there is no record of this id that you may see: it may have expired, or be another's",
+        )
+    }
+
+    pub fn no_route() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-route",
+            "No such route",
+            "there is nothing at this path; /api/openapi.json lists what there is",
+        )
+    }
+
+    pub fn no_method() -> Problem {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "urn:cordwood:problem:method",
+            "The method is wrong",
+            "this path answers to GET",
+        )
+    }
+
+    pub fn not_acceptable() -> Problem {
+        Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "urn:cordwood:problem:accept",
+            "No such form",
+            "ask with Accept: application/json, application/x-ndjson, text/csv or text/plain, as the route's description says",
+        )
+    }
+
+    pub fn unknown_caller() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:cordwood:problem:token",
+            "Who are you?",
+            "send a header Authorization: Bearer TOKEN with a token that the gateway's file of tokens holds",
+        )
+    }
+
+    pub fn other_host() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "urn:cordwood:problem:host",
+            "Asked under another name",
+            "this gateway asks for no token and therefore answers to localhost and 127.0.0.1 alone; with a file of tokens \
+             it answers to any name",
+        )
+    }
+
+    pub fn busy() -> Problem {
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "urn:cordwood:problem:busy",
+            "Too many at once",
+            "as many questions as the gateway takes at once are under way: ask again in a moment",
+        );
+        Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
+    }
+
+    /// Why PostgreSQL gave no answer. What it said goes to the log, not to the caller.
+    pub fn store(error: &StoreError) -> Problem {
+        if error.code() == Some(&StoreError::STATEMENT_TIMEOUT) {
+            return Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:cordwood:problem:too-slow",
+                "PostgreSQL was too slow",
+                "a statement took much longer than the budget: narrow the time or the filter, or give a larger budgetMs",
+            );
+        }
+        tracing::warn!(%error, "a question could not be answered");
+        if error.is_transient() {
+            let problem = Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:cordwood:problem:store-away",
+                "PostgreSQL does not answer",
+                "the store is away for the moment: ask again",
+            );
+            return Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem };
+        }
+        Problem::internal()
+    }
+
+    pub fn internal() -> Problem {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "urn:cordwood:problem:internal",
+            "The gateway failed",
+            "the gateway's log says why",
+        )
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        let mut add = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);
+        if let Some(seconds) = self.retry_after_seconds {
+            add(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            add(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cordwood\""));
+        }
+        response
+    }
+}

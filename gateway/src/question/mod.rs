@@ -1,0 +1,225 @@
+//! From the parameters of a request to what is asked of the store: one filter, a time range, a place to go on from. Every parameter is
+//! known or refused; a mistake names its parameter, in a filter also its place.
+
+mod parameters;
+mod when;
+
+use cordwood_core::filter::{self, Filter, quoted};
+use cordwood_core::level::Level;
+use cordwood_store::search::{Cursor, Direction, Page, TimeRange};
+
+pub use parameters::Parameters;
+
+use crate::problem::Problem;
+
+/// Parameters that say which records, besides `data.<key>`: common to search, export, histogram and facets.
+pub const WHICH: [&str; 21] = [
+    "filter",
+    "text",
+    "level",
+    "minLevel",
+    "from",
+    "to",
+    "category",
+    "container",
+    "logger",
+    "namespace",
+    "node",
+    "plugin",
+    "pod",
+    "requestId",
+    "service",
+    "source",
+    "stream",
+    "taskId",
+    "tenant",
+    "traceId",
+    "userId",
+];
+/// Those of them that are fields with a value.
+const FIELDS: [&str; 15] = [
+    "category",
+    "container",
+    "logger",
+    "namespace",
+    "node",
+    "plugin",
+    "pod",
+    "requestId",
+    "service",
+    "source",
+    "stream",
+    "taskId",
+    "tenant",
+    "traceId",
+    "userId",
+];
+pub const LIMIT_DEFAULT: usize = 100;
+pub const LIMIT_MAX: usize = 1_000;
+pub const BUDGET_MS_DEFAULT: u64 = 5_000;
+pub const BUDGET_MS_MIN: u64 = 10;
+pub const BUDGET_MS_MAX: u64 = 60_000;
+
+/// Which records.
+#[derive(Clone, Debug)]
+pub struct Which {
+    pub filter: Filter,
+    pub range: TimeRange,
+}
+
+/// Where a page lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Of the items in the answer.
+    pub order: Direction,
+    pub from: From,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Begin,
+    /// What follows this in the order.
+    After(Cursor),
+    /// What leads up to this in the order.
+    Before(Cursor),
+}
+
+impl Place {
+    /// The page of the store; it comes in the opposite order when the place is before a cursor.
+    pub fn page(self, limit: usize) -> Page {
+        match self.from {
+            From::Begin => Page { limit, after: None, direction: self.order },
+            From::After(cursor) => Page { limit, after: Some(cursor), direction: self.order },
+            From::Before(cursor) => Page { limit, after: Some(cursor), direction: self.order.reversed() },
+        }
+    }
+}
+
+impl Which {
+    pub fn take(parameters: &mut Parameters, now_us: i64) -> Result<Which, Problem> {
+        let mut parts = Vec::new();
+        if let Some(expression) = parameters.one("filter")?
+            && !expression.trim().is_empty()
+        {
+            // Alone first: positions are those of what was written.
+            filter::parse(&expression).map_err(|error| Problem::filter(&error))?;
+            parts.push(format!("({expression})"));
+        }
+        for text in parameters.all("text")? {
+            parts.push(part("text", quoted(&text))?);
+        }
+        let levels = parameters.all("level")?;
+        let levels = levels.iter().map(|text| level("level", text)).collect::<Result<Vec<_>, _>>()?;
+        if !levels.is_empty() {
+            let any: Vec<String> = levels.iter().map(|level| format!("level={level}")).collect();
+            parts.push(format!("({})", any.join(" OR ")));
+        }
+        if let Some(text) = parameters.one("minLevel")? {
+            parts.push(format!("level>={}", level("minLevel", &text)?));
+        }
+        for field in FIELDS {
+            parts.extend(any_of(field, &parameters.all(field)?)?);
+        }
+        for field in parameters.data_fields()? {
+            parts.extend(any_of(&field, &parameters.all(&field)?)?);
+        }
+        let filter =
+            filter::parse(&parts.join(" ")).map_err(|error| Problem::parameter("filter", error.message))?;
+        Ok(Which { filter, range: range(parameters, now_us)? })
+    }
+}
+
+fn level(parameter: &str, text: &str) -> Result<String, Problem> {
+    let found = Level::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+    found.map(|level| level.as_str().to_lowercase()).ok_or_else(|| {
+        Problem::parameter(parameter, format!("{text:?} is none of trace, debug, info, warn, error"))
+    })
+}
+
+/// A field that has one of these values.
+fn any_of(field: &str, values: &[String]) -> Result<Option<String>, Problem> {
+    let any = values.iter().map(|value| part(field, format!("{field}={}", quoted(value))));
+    let any = any.collect::<Result<Vec<_>, _>>()?;
+    Ok((!any.is_empty()).then(|| format!("({})", any.join(" OR "))))
+}
+
+/// Alone first: a mistake is that of its parameter.
+fn part(parameter: &str, expression: String) -> Result<String, Problem> {
+    filter::parse(&expression).map_err(|error| Problem::parameter(parameter, error.message))?;
+    Ok(expression)
+}
+
+fn range(parameters: &mut Parameters, now_us: i64) -> Result<TimeRange, Problem> {
+    let mut time = |name: &'static str| {
+        let text = parameters.one(name)?;
+        text.map(|text| when::parse(&text, now_us).map_err(|why| Problem::parameter(name, why))).transpose()
+    };
+    let range = TimeRange { from_us: time("from")?, to_us: time("to")? };
+    if let (Some(from), Some(to)) = (range.from_us, range.to_us)
+        && from >= to
+    {
+        return Err(Problem::parameter("from", "from is not before to: nothing can lie between them"));
+    }
+    Ok(range)
+}
+
+/// `order`, `after`, `before`.
+pub fn place(parameters: &mut Parameters) -> Result<Place, Problem> {
+    let order = match parameters.one("order")?.as_deref() {
+        None | Some("newest") => Direction::NewestFirst,
+        Some("oldest") => Direction::OldestFirst,
+        Some(other) => {
+            return Err(Problem::parameter("order", format!("{other:?} is neither newest nor oldest")));
+        }
+    };
+    let mut cursor = |name: &'static str| {
+        let text = parameters.one(name)?;
+        text.map(|text| id(&text).map_err(|why| Problem::parameter(name, why))).transpose()
+    };
+    let from = match (cursor("after")?, cursor("before")?) {
+        (None, None) => From::Begin,
+        (Some(after), None) => From::After(after),
+        (None, Some(before)) => From::Before(before),
+        (Some(_), Some(_)) => {
+            return Err(Problem::parameter(
+                "before",
+                "after and before exclude each other: give one of them",
+            ));
+        }
+    };
+    Ok(Place { order, from })
+}
+
+/// An id of a record, or a place between two.
+///
+/// # Errors
+/// What one looks like.
+pub fn id(text: &str) -> Result<Cursor, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is neither the id of a record nor a next or previous of an answer (as 1795240800000000.0-17-3)")
+    })
+}
+
+pub fn number(
+    parameters: &mut Parameters,
+    name: &'static str,
+    default: u64,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u64, Problem> {
+    let Some(text) = parameters.one(name)? else { return Ok(default) };
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        Problem::parameter(name, format!("{text:?} is no number from {} to {}", range.start(), range.end()))
+    })
+}
+
+pub fn limit(parameters: &mut Parameters) -> Result<usize, Problem> {
+    Ok(number(parameters, "limit", LIMIT_DEFAULT as u64, 1..=LIMIT_MAX as u64)? as usize)
+}
+
+pub fn budget_ms(parameters: &mut Parameters) -> Result<u64, Problem> {
+    number(parameters, "budgetMs", BUDGET_MS_DEFAULT, BUDGET_MS_MIN..=BUDGET_MS_MAX)
+}
+
+#[cfg(test)]
+mod tests;

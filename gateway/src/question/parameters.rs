@@ -1,0 +1,87 @@
+//! The parameters of a request, each taken once; what is left over is a mistake.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
+use axum::http::Uri;
+
+use crate::problem::Problem;
+
+/// A longer text asks for nothing that a person means.
+const VALUE_BYTES_MAX: usize = 16 << 10;
+/// Of one name.
+const VALUES_MAX: usize = 100;
+
+#[derive(Debug)]
+pub struct Parameters(BTreeMap<String, Vec<String>>);
+
+impl Parameters {
+    /// `known`: the names of this route; `data.<key>` too where `data` says so.
+    pub fn read(uri: &Uri, known: &[&[&str]], data: bool) -> Result<Parameters, Problem> {
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
+            Problem::parameter("", "the part of the address after ? is not of the form name=value&...")
+        })?;
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        // What is no UTF-8 is decoded to this character.
+        let is_asked_for = uri.query().unwrap_or_default().to_ascii_uppercase().contains("%EF%BF%BD");
+        for (name, value) in pairs.0 {
+            let names = || known.iter().flat_map(|names| names.iter());
+            let is_data = data && name.starts_with("data.");
+            if !is_data && !names().any(|known| *known == name) {
+                let names: Vec<&str> = names().copied().collect();
+                let more = if data { ", data.<key>" } else { "" };
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                let detail = format!("there is no such parameter here; there are: {known}{more}");
+                return Err(Problem::parameter(name, detail));
+            }
+            let fault = if value.len() > VALUE_BYTES_MAX {
+                "longer than 16 KiB"
+            } else if value.contains('\0') || name.contains('\0') {
+                "holds a NUL, which no field does"
+            } else if !is_asked_for && (value.contains('\u{fffd}') || name.contains('\u{fffd}')) {
+                "is not UTF-8"
+            } else {
+                all.entry(name).or_default().push(value);
+                continue;
+            };
+            return Err(Problem::parameter(name, fault));
+        }
+        if let Some((name, _)) = all.iter().find(|(_, values)| values.len() > VALUES_MAX) {
+            return Err(Problem::parameter(name, format!("given more than {VALUES_MAX} times")));
+        }
+        Ok(Parameters(all))
+    }
+
+    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let Some(mut values) = self.0.remove(name) else { return Ok(None) };
+        match (values.pop(), values.is_empty()) {
+            (Some(value), true) => Ok(Some(value)),
+            _ => Err(Problem::parameter(name, "given twice")),
+        }
+    }
+
+    /// As often as it is given, never empty.
+    pub fn all(&mut self, name: &str) -> Result<Vec<String>, Problem> {
+        let values = self.0.remove(name).unwrap_or_default();
+        match values.iter().any(String::is_empty) {
+            true => Err(Problem::parameter(name, "is empty: leave it out")),
+            false => Ok(values),
+        }
+    }
+
+    /// The names of the form `data.<key>`.
+    pub fn data_fields(&self) -> Result<Vec<String>, Problem> {
+        let fields: Vec<String> = self.0.keys().filter(|name| name.starts_with("data.")).cloned().collect();
+        let is_plain = |name: &String| {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+                && !name.ends_with('.')
+        };
+        match fields.iter().find(|name| !is_plain(name)) {
+            Some(name) => Err(Problem::parameter(
+                name,
+                "write such a key in filter, in quotation marks: data.\"any key\"=value",
+            )),
+            None => Ok(fields),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `/api/platform/logs/facets`: which values fields have, and how often; with a prefix it completes what is being typed.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use cordwood_core::entry::{Category, Entry};
+use cordwood_core::origin::Origin;
+use cordwood_store::search::OwnedRecord;
+
+use super::parameters::{BudgetParameter, WhichParameters};
+use super::{json, now_us};
+use crate::Gateway;
+use crate::answer::{Facet, Facets, Searched, ValueCount};
+use crate::problem::Problem;
+use crate::question::{self, Parameters, WHICH, Which};
+use crate::scope::Caller;
+use crate::slots::Length;
+use crate::walk::walk;
+
+pub const FACETS: [&str; 4] = ["field", "values", "prefix", "budgetMs"];
+const FIELDS: [&str; 16] = [
+    "level",
+    "category",
+    "tenant",
+    "namespace",
+    "service",
+    "source",
+    "pod",
+    "container",
+    "node",
+    "plugin",
+    "logger",
+    "stream",
+    "action",
+    "errorType",
+    "environment",
+    "version",
+];
+const FIELDS_DEFAULT: [&str; 4] = ["level", "tenant", "namespace", "service"];
+const VALUES_DEFAULT: u64 = 10;
+const VALUES_MAX: u64 = 100;
+/// Different values of a field that are counted apart; those that come later are among the others.
+const VALUES_KNOWN_MAX: usize = 10_000;
+
+/// Values of fields with their counts.
+#[utoipa::path(
+    get,
+    path = "/api/platform/logs/facets",
+    params(
+        WhichParameters,
+        ("field" = Option<Vec<String>>, Query, description = "A field to count, may be repeated; of itself level, tenant, namespace, service"),
+        ("values" = Option<u64>, Query, description = "Of each field so many values: 1 to 100, of itself 10"),
+        ("prefix" = Option<String>, Query, description = "Only values that begin so, in any case"),
+        BudgetParameter,
+    ),
+    responses(
+        (status = 200, description = "The counts", body = Facets),
+        (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn facets(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::read(&uri, &[&WHICH, &FACETS], true)?;
+    let which = Which::take(&mut parameters, now_us())?;
+    let mut counts: Vec<Counts> = fields(&parameters.all("field")?)?.into_iter().map(Counts::new).collect();
+    let most = question::number(&mut parameters, "values", VALUES_DEFAULT, 1..=VALUES_MAX)? as usize;
+    let prefix = parameters.one("prefix")?.unwrap_or_default().to_lowercase();
+    let budget_ms = question::budget_ms(&mut parameters)?;
+    let _slot = gateway.slot(Length::Long).await?;
+    let walked = walk(&gateway.store, &caller.scope, &which, budget_ms, &mut |record, origin| {
+        count(&mut counts, record, origin);
+    })
+    .await?;
+    let facets = counts.into_iter().map(|counts| (counts.field, counts.most_frequent(most, &prefix)));
+    json(&Facets {
+        facets: facets.collect::<BTreeMap<_, _>>(),
+        records: walked.records,
+        complete: walked.searched_back_to_us.is_none(),
+        searched: Searched::back_to(walked.searched_back_to_us),
+    })
+}
+
+fn fields(asked: &[String]) -> Result<Vec<&'static str>, Problem> {
+    if asked.is_empty() {
+        return Ok(FIELDS_DEFAULT.to_vec());
+    }
+    let mut fields = Vec::new();
+    for name in asked {
+        let field = FIELDS.into_iter().find(|field| field == name).ok_or_else(|| {
+            Problem::parameter("field", format!("{name:?} is not counted; there are: {}", FIELDS.join(", ")))
+        })?;
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
+    }
+    Ok(fields)
+}
+
+/// Of one field.
+struct Counts {
+    field: &'static str,
+    known: HashMap<String, u64>,
+    others: u64,
+    missing: u64,
+}
+
+impl Counts {
+    fn new(field: &'static str) -> Counts {
+        Counts { field, known: HashMap::new(), others: 0, missing: 0 }
+    }
+
+    fn add(&mut self, value: Option<&str>) {
+        let Some(value) = value else {
+            self.missing += 1;
+            return;
+        };
+        if let Some(count) = self.known.get_mut(value) {
+            *count += 1;
+        } else if self.known.len() < VALUES_KNOWN_MAX {
+            self.known.insert(value.to_owned(), 1);
+        } else {
+            self.others += 1;
+        }
+    }
+
+    fn most_frequent(self, most: usize, prefix: &str) -> Facet {
+        let mut values: Vec<(String, u64)> = self.known.into_iter().collect();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let (mut shown, mut others) = (Vec::new(), self.others);
+        for (value, count) in values {
+            if shown.len() < most && value.to_lowercase().starts_with(prefix) {
+                shown.push(ValueCount { value, count });
+            } else {
+                others += count;
+            }
+        }
+        Facet { values: shown, others, missing: self.missing }
+    }
+}
+
+fn count(counts: &mut [Counts], record: &OwnedRecord, origin: &Origin) {
+    let borrowed = record.as_record();
+    let entry = Entry::new(&borrowed, origin);
+    for counts in counts {
+        let value = value(&entry, counts.field);
+        counts.add(value.as_deref());
+    }
+}
+
+fn value<'e>(entry: &'e Entry<'_>, field: &str) -> Option<Cow<'e, str>> {
+    let own = |value: &'e Option<Cow<'_, str>>| value.as_deref().map(Cow::Borrowed);
+    match field {
+        "level" => Some(Cow::Borrowed(entry.level.as_str())),
+        "category" => Some(Cow::Borrowed(match entry.category {
+            Category::System => "system",
+            Category::Audit => "audit",
+        })),
+        "tenant" => Some(Cow::Borrowed(entry.tenant_slug)),
+        "namespace" => entry.namespace.map(Cow::Borrowed),
+        "pod" => entry.pod.map(Cow::Borrowed),
+        "container" => entry.container.map(Cow::Borrowed),
+        "node" => entry.node.map(Cow::Borrowed),
+        "stream" => Some(Cow::Borrowed(entry.stream)),
+        "service" => own(&entry.service),
+        "source" => own(&entry.source),
+        "plugin" => own(&entry.plugin),
+        "logger" => own(&entry.logger),
+        "action" => own(&entry.action),
+        "errorType" => own(&entry.error_type),
+        "environment" => own(&entry.environment),
+        "version" => own(&entry.version),
+        _ => None,
+    }
+}

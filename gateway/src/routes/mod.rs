@@ -1,0 +1,117 @@
+//! The paths. Each handler takes who asks, reads the question, takes a slot, asks the store, and gives the answer its form.
+
+mod context;
+mod facets;
+mod histogram;
+mod logs;
+mod parameters;
+mod record;
+mod whoami;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Gateway;
+use crate::problem::Problem;
+
+/// All paths.
+pub fn router() -> Router<Arc<Gateway>> {
+    let (router, _) = documented().split_for_parts();
+    router
+        .route("/api/openapi.json", axum::routing::get(document))
+        .fallback(async || Problem::no_route())
+        .method_not_allowed_fallback(async || Problem::no_method())
+}
+
+fn documented() -> OpenApiRouter<Arc<Gateway>> {
+    OpenApiRouter::with_openapi(about())
+        .routes(routes!(logs::logs))
+        .routes(routes!(record::record))
+        .routes(routes!(context::context))
+        .routes(routes!(histogram::histogram))
+        .routes(routes!(facets::facets))
+        .routes(routes!(whoami::whoami))
+}
+
+fn about() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Cordwood")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Logs that Cordwood stored: search, one record, its context, counts, export."));
+    let mut document = OpenApiBuilder::new().info(info.build()).build();
+    let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    document.components.get_or_insert_default().add_security_scheme("token", token);
+    document
+}
+
+/// The OpenAPI document, as it is committed.
+pub fn openapi_json() -> String {
+    let (_, document) = documented().split_for_parts();
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi_json()).into_response()
+}
+
+fn json(answer: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::internal()
+    })?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    NdJson,
+    Csv,
+    Text,
+}
+
+impl Form {
+    /// The first of `Accept` that is `known` here; JSON for whoever says nothing, or that anything will do.
+    fn asked(headers: &HeaderMap, known: &[Form]) -> Result<Form, Problem> {
+        let mut is_asked = false;
+        for value in headers.get_all(header::ACCEPT) {
+            for range in value.to_str().unwrap_or_default().split(',') {
+                let name = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+                let form = match name.as_str() {
+                    "" => continue,
+                    "application/json" | "*/*" | "application/*" => Form::Json,
+                    "application/x-ndjson" => Form::NdJson,
+                    "text/csv" => Form::Csv,
+                    "text/plain" => Form::Text,
+                    _ => {
+                        is_asked = true;
+                        continue;
+                    }
+                };
+                if known.contains(&form) {
+                    return Ok(form);
+                }
+                is_asked = true;
+            }
+        }
+        if is_asked { Err(Problem::not_acceptable()) } else { Ok(Form::Json) }
+    }
+}
+
+fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Listens, counts what is asked, and ends: streams are told, open answers have a moment to finish.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
+use crate::{Gateway, routes};
+
+/// For answers that are under way when the gateway ends.
+const ENDING_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "listen on {0}: others reach this address, and no file of tokens says who may ask; name one, or listen on 127.0.0.1"
+    )]
+    Open(SocketAddr),
+}
+
+/// A gateway that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// With the port that was taken when 0 was asked for.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+    stopping: CancellationToken,
+}
+
+impl Running {
+    /// Takes no more questions, and returns when the open ones have ended or their patience is over.
+    pub async fn stop(mut self) {
+        self.stopping.cancel();
+        if tokio::time::timeout(ENDING_PATIENCE, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+/// Returns once it listens.
+///
+/// # Errors
+/// When the address cannot be had, or would let in anybody.
+pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, ListenError> {
+    if matches!(gateway.access, Access::Loopback) && !address.ip().is_loopback() {
+        return Err(ListenError::Open(address));
+    }
+    let bind = |source| ListenError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let stopping = gateway.stopping.clone();
+    let gateway = Arc::new(gateway);
+    let router = routes::router()
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), counted))
+        .with_state(gateway);
+    let ended = stopping.clone().cancelled_owned();
+    let task = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
+            tracing::error!(%error, "the gateway stopped answering");
+        }
+    });
+    Ok(Running { address, task, stopping })
+}
+
+/// Given back when the answer begins, or the caller is gone before.
+struct Asked(Arc<Gateway>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.metrics.running.dec();
+    }
+}
+
+async fn counted(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let began = Instant::now();
+    gateway.metrics.running.inc();
+    let asked = Asked(Arc::clone(&gateway));
+    let mut response = next.run(request).await;
+    drop(asked);
+    gateway.metrics.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
+    gateway.metrics.seconds.with_label_values(&[route.as_str()]).observe(began.elapsed().as_secs_f64());
+    let headers = response.headers_mut();
+    let mut add =
+        |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    // Log lines are anybody's text: no browser takes them for a page, no cache keeps them.
+    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(header::CACHE_CONTROL, "no-store");
+    response
+}

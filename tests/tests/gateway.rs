@@ -1,0 +1,22 @@
+//! The gateway on real PostgreSQL: what it shows is what is stored, of those alone whom the caller may see; what is wrong is refused in
+//! one shape; who leaves costs nothing any more.
+
+#[path = "gateway/api_document.rs"]
+mod api_document;
+#[path = "gateway/export.rs"]
+mod export;
+#[allow(dead_code, reason = "the tests of the command line need more of it")]
+#[path = "standalone/harness.rs"]
+mod harness;
+#[path = "gateway/leaving.rs"]
+mod leaving;
+#[path = "gateway/pages.rs"]
+mod pages;
+#[path = "gateway/refusals.rs"]
+mod refusals;
+#[path = "gateway/scopes.rs"]
+mod scopes;
+#[path = "gateway/shapes.rs"]
+mod shapes;
+#[path = "gateway/world.rs"]
+mod world;
