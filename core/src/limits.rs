@@ -5,7 +5,7 @@ pub const FINGERPRINT_BYTES_MAX: usize = 1024;
 /// Bytes before a resume position that must be the same when reading goes on.
 pub const MARKER_BYTES: usize = 64;
 /// Lines of a file whose hashes are kept while it is read, to tell what is left of it after it was cut short.
-pub const MILESTONES_MAX: usize = 80;
+pub const MILESTONES_MAX: usize = 256;
 /// Bytes of such a line.
 pub const MILESTONE_LINE_BYTES_MAX: usize = 64 << 10;
 /// NUL bytes within a line that are a hole of its file, and end the line.

@@ -1,12 +1,13 @@
 //! What a file that is read is known by along its length: the hashes of some of its lines, and where they end. They tell how
 //! much of a file that was cut short is still what was read.
-//! Promises: there are at most [`MILESTONES_MAX`] of a file of any size; between two of them, and behind the last, lies at
-//! most a 32nd of what is read of it, or the lines and records that lie there whole; what they call unchanged was there
-//! before.
+//! Promises: there are at most [`MILESTONES_MAX`] of a file of any size; what lies between two of them is at most a 16th of
+//! what was read of it and a quarter of what lies before (but for lines and records that lie there whole), so that little is
+//! read again wherever it is cut; what they call unchanged was there before.
 //!
 //! Only a line that names its time is one: a program that is started anew writes the lines without a time again, and they
 //! are new. Each milestone is the end of a line with no record begun, so reading can begin there.
 
+use std::fmt::Write;
 use std::ops::Range;
 
 use memchr::memrchr;
@@ -15,34 +16,56 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::limits::{MILESTONE_LINE_BYTES_MAX, MILESTONES_MAX};
 
-/// Milestones of a file lie apart by its length divided by this, or by up to twice as much.
+/// Milestones lie apart by what was read of the file divided by this, or by up to twice as much...
 const PARTS: u64 = 64;
-const _: () = assert!(PARTS as usize + 1 < MILESTONES_MAX);
+/// ...and by what lies before them divided by this, where that is less.
+const PARTS_BEFORE: u64 = 8;
 
 /// A line ends at `at`, and this is its hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u32)", into = "(u64, u32)")]
-pub struct Milestone {
-    pub at: u64,
-    pub hash: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Milestone {
+    at: u64,
+    hash: u32,
 }
 
-impl From<(u64, u32)> for Milestone {
-    fn from((at, hash): (u64, u32)) -> Milestone {
-        Milestone { at, hash }
-    }
-}
-
-impl From<Milestone> for (u64, u32) {
-    fn from(milestone: Milestone) -> (u64, u32) {
-        (milestone.at, milestone.hash)
-    }
-}
-
-/// In the order of the file.
+/// In the order of the file. In the checkpoint a text of `<bytes behind the one before>:<hash>`, in hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct Milestones(Vec<Milestone>);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} are no milestones of a file")]
+pub struct MilestonesError(String);
+
+impl From<Milestones> for String {
+    fn from(milestones: Milestones) -> String {
+        let mut text = String::new();
+        let mut before = 0;
+        for Milestone { at, hash } in milestones.0 {
+            let gap = if before == 0 { "" } else { " " };
+            // (Writing to a text cannot fail.)
+            let _ = write!(text, "{gap}{:x}:{hash:x}", at - before);
+            before = at;
+        }
+        text
+    }
+}
+
+impl TryFrom<String> for Milestones {
+    type Error = MilestonesError;
+
+    fn try_from(text: String) -> Result<Milestones, MilestonesError> {
+        let mut before = 0_u64;
+        let mut milestone = |word: &str| {
+            let (apart, hash) = word.split_once(':')?;
+            let apart = u64::from_str_radix(apart, 16).ok().filter(|apart| *apart > 0)?;
+            before = before.checked_add(apart)?;
+            Some(Milestone { at: before, hash: u32::from_str_radix(hash, 16).ok()? })
+        };
+        let milestones: Option<Vec<Milestone>> = text.split_ascii_whitespace().map(&mut milestone).collect();
+        milestones.map(Milestones).ok_or(MilestonesError(text))
+    }
+}
 
 impl Milestones {
     pub fn is_empty(&self) -> bool {
@@ -60,19 +83,23 @@ impl Milestones {
             return;
         }
         let Some(hash) = hash_of_line(lines, true) else { return };
-        self.0.push(Milestone { at, hash });
-        if self.0.len() > MILESTONES_MAX {
+        let apart = distance(at);
+        if self.0.last().is_some_and(|last| distance(last.at) != apart) {
             // They were set closer when the file was shorter.
-            let apart = distance(at);
             let mut next = 0;
             self.0.retain(|milestone| {
                 let keeps = milestone.at >= next;
                 if keeps {
-                    next = milestone.at + apart;
+                    next = milestone.at + apart.min((milestone.at / PARTS_BEFORE).max(1));
                 }
                 keeps
             });
         }
+        if self.0.len() == MILESTONES_MAX {
+            // (No file is so long.)
+            self.0.remove(0);
+        }
+        self.0.push(Milestone { at, hash });
     }
 
     /// Those up to a position.
@@ -82,7 +109,7 @@ impl Milestones {
     }
 }
 
-/// How far they lie apart at least, where so much of a file was read: a power of two, so that the file's growth drops some
+/// How far the last ones lie apart at least, where so much of a file was read: a power of two, so that the file's growth drops some
 /// and moves none.
 pub fn distance(position: u64) -> u64 {
     (position / PARTS).max(1).next_power_of_two()
@@ -215,12 +242,52 @@ mod tests {
             };
             assert!(unread.is_empty(), "{ctx}");
             assert!(at <= end(left), "{ctx}: {at} of {}: new lines are passed over", end(left));
-            assert!(end(left) - at <= size / 32 + 512, "{ctx}: {at} of {}", end(left));
+            assert!(end(left) - at <= size / 16 + 512, "{ctx}: {at} of {}", end(left));
             assert_eq!(at > 0, left > 0, "{ctx}");
         }
         let exactly = milestones.0[milestones.0.len() / 2].at;
         let cut = found(&milestones, &before, &before[..exactly as usize], size);
         assert_eq!(cut, Found::Cut { at: exactly, unread: size..size });
+    }
+
+    /// What is cut to a length that is small beside its own is known too.
+    #[test]
+    fn they_lie_closer_where_less_lies_before() {
+        for line in [60_u64, 1_000] {
+            let (mut milestones, mut at) = (Milestones::default(), 0);
+            let mut size = 0;
+            // Up to 16 GiB.
+            while at < 1 << 34 {
+                at = milestones.due().max(at + line).next_multiple_of(line);
+                milestones.add(at, b"x\n");
+                if at.ilog2() > size {
+                    size = at.ilog2();
+                    let mut before = 0;
+                    for milestone in &milestones.0 {
+                        let apart = milestone.at - before;
+                        let bound = (at / 16).min(before / 4 + line) + line;
+                        assert!(apart <= bound, "{apart} bytes at {before} of {at}");
+                        before = milestone.at;
+                    }
+                    assert!(milestones.0.len() <= 200, "{} at {at}", milestones.0.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn as_a_text() {
+        let text = |milestones: &[(u64, u32)]| {
+            let list = milestones.iter().map(|(at, hash)| Milestone { at: *at, hash: *hash });
+            String::from(Milestones(list.collect()))
+        };
+        assert_eq!(text(&[]), "");
+        assert_eq!(text(&[(16, 255), (48, u32::MAX)]), "10:ff 20:ffffffff");
+        let milestones = Milestones::try_from("10:ff 20:ffffffff".to_owned()).unwrap();
+        assert_eq!(String::from(milestones), "10:ff 20:ffffffff");
+        for bad in ["10", "x:1", "10:", "0:1", "1:1ffffffff", "ffffffffffffffff:1 1:1"] {
+            assert_eq!(Milestones::try_from(bad.to_owned()), Err(MilestonesError(bad.to_owned())));
+        }
     }
 
     #[test]
