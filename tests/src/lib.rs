@@ -1,5 +1,5 @@
 //! Whole-system tests: the real parts they run against (`env`), container log files without a node (`generated`), agent
-//! and writer as processes (`pipeline`), all of it on a node (`release`), what an older version left (`upgrade`), what parts say of themselves (`http`), and the reconciler that says whether every line
+//! and writer as processes (`pipeline`), all of it on a node (`release`), what an older version left (`upgrade`), what parts say of themselves (`http`), an agent alone on Kafka (`shipped`), and the reconciler that says whether every line
 //! arrived exactly once (`reconcile`).
 
 pub mod bin;
@@ -11,6 +11,7 @@ pub mod pipeline;
 pub mod policies;
 pub mod reconcile;
 pub mod release;
+pub mod shipped;
 pub mod upgrade;
 
 pub use bin::bin;

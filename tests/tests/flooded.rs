@@ -3,28 +3,21 @@
 
 #![allow(clippy::print_stdout, reason = "what a person runs this test for")]
 
-use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use cordwood_core::batch::{Provenance, decode};
-use cordwood_tests::bin;
 use cordwood_tests::env::home::Home;
 use cordwood_tests::env::ports::Port;
-use cordwood_tests::env::{Fault, Kafka, KafkaOptions, Program, Proxy};
+use cordwood_tests::env::{Fault, Kafka, KafkaOptions, Proxy};
+use cordwood_tests::shipped::{self, Shipped, TOPIC, log_of};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::json;
 
-const TOPIC: &str = "logs";
 const MIB: usize = 1 << 20;
 /// What the loud container has written before the agent starts. It goes on writing.
 const BACKLOG_BYTES: usize = 80 * MIB;
@@ -33,13 +26,6 @@ const HEAD_START_BYTES: usize = 4 * MIB;
 /// The agent's own default.
 const MEMORY_BYTES_MAX: usize = 16 * MIB;
 const LINES: usize = 10;
-
-/// A container's live file, as the kubelet lays it out.
-fn log_of(pods: &Path, pod: &str) -> Result<File> {
-    let folder = pods.join(format!("shop_{pod}_{pod}-uid")).join("app");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    Ok(OpenOptions::new().create(true).append(true).open(folder.join("0.log"))?)
-}
 
 /// About as many bytes of lines that do not compress to nothing.
 fn flood(bytes: usize, random: &mut StdRng) -> Vec<u8> {
@@ -52,43 +38,22 @@ fn flood(bytes: usize, random: &mut StdRng) -> Vec<u8> {
     lines
 }
 
-/// The topic's messages in their order: what each holds of the loud container, and of the quiet one.
+/// What came of the loud container, and of the quiet one.
 struct Arrived {
-    consumer: BaseConsumer,
+    shipped: Shipped,
     loud_bytes: usize,
     quiet_lines: usize,
-    next_offset: i64,
 }
 
 impl Arrived {
-    fn begin(kafka: &Kafka) -> Result<Arrived> {
-        let consumer: BaseConsumer =
-            kafka.client_config().set("group.id", "test").set("enable.auto.commit", "false").create()?;
-        let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(TOPIC, 0, Offset::Beginning)?;
-        consumer.assign(&partitions)?;
-        Ok(Arrived { consumer, loud_bytes: 0, quiet_lines: 0, next_offset: 0 })
-    }
-
     fn next(&mut self) -> Result<()> {
-        let Some(message) = self.consumer.poll(Duration::from_millis(200)) else { return Ok(()) };
-        let message = message.context("read the topic")?;
-        let payload = Bytes::copy_from_slice(message.payload().context("a message without a payload")?);
-        for batch in decode(&payload, Provenance::Agent).context("decode a message")? {
-            for record in &batch.records {
-                match record.body.starts_with(b"loud ") {
-                    true => self.loud_bytes += record.body.len(),
-                    false => self.quiet_lines += 1,
-                }
+        for body in self.shipped.next()? {
+            match body.starts_with(b"loud ") {
+                true => self.loud_bytes += body.len(),
+                false => self.quiet_lines += 1,
             }
         }
-        self.next_offset = message.offset() + 1;
         Ok(())
-    }
-
-    /// The offset of the message that comes next, whoever has read how far.
-    fn end_offset(&self) -> Result<i64> {
-        Ok(self.consumer.fetch_watermarks(TOPIC, 0, Duration::from_secs(20)).context("ask for the end")?.1)
     }
 }
 
@@ -109,18 +74,11 @@ async fn a_flood_does_not_keep_a_quiet_container_waiting() -> Result<()> {
     let mut random = StdRng::seed_from_u64(4);
     loud.write_all(&flood(BACKLOG_BYTES, &mut random))?;
     let port = Port::free()?;
-    let config = json!({
-        "node": "node-1",
-        "listen": format!("127.0.0.1:{}", port.number()),
-        "state_dir": home.join("state"),
-        "pods_dir": pods,
-        "kafka": {"brokers": kafka.brokers(), "topic": TOPIC, "partitions": 1, "replication": 1, "compression": "none"},
-        "read": {"memory_bytes_max": MEMORY_BYTES_MAX},
-        "kubernetes": {"enabled": false},
+    let broker = json!({
+        "brokers": kafka.brokers(), "topic": TOPIC, "partitions": 1, "replication": 1, "compression": "none",
     });
-    let file = home.join("agent.yaml");
-    fs::write(&file, serde_yaml::to_string(&config)?).context("write agent.yaml")?;
-    let program = Program::new("agent", bin("cordwood-agent")?, home.path()).arg("--config").arg(&file);
+    let read = json!({"read": {"memory_bytes_max": MEMORY_BYTES_MAX}});
+    let program = shipped::agent(&home, &port, &broker, &read)?;
     let mut agent = program.start()?;
 
     let ended = Arc::new(AtomicBool::new(false));
@@ -135,7 +93,7 @@ async fn a_flood_does_not_keep_a_quiet_container_waiting() -> Result<()> {
         }
     });
     let seen = tokio::task::spawn_blocking(move || -> Result<()> {
-        let mut arrived = Arrived::begin(&kafka)?;
+        let mut arrived = Arrived { shipped: Shipped::begin(&kafka)?, loud_bytes: 0, quiet_lines: 0 };
         let began = Instant::now();
         let patient = || began.elapsed() < Duration::from_secs(90);
         while arrived.loud_bytes < HEAD_START_BYTES && patient() {
@@ -146,8 +104,8 @@ async fn a_flood_does_not_keep_a_quiet_container_waiting() -> Result<()> {
         for number in 0..LINES {
             writeln!(quiet, "2026-11-21T02:24:00.000000001Z stdout F quiet {number}")?;
         }
-        let written_at = arrived.end_offset()?;
-        while arrived.next_offset < written_at && patient() {
+        let written_at = arrived.shipped.end_offset()?;
+        while arrived.shipped.next_offset < written_at && patient() {
             arrived.next()?;
         }
         let before = arrived.loud_bytes;

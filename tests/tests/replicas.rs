@@ -3,16 +3,14 @@
 
 #![allow(clippy::print_stdout, reason = "what a person runs this test for")]
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cordwood_kafka::{KafkaSettings, ensure_topic};
-use cordwood_tests::bin;
 use cordwood_tests::env::home::Home;
 use cordwood_tests::env::ports::Port;
-use cordwood_tests::env::{Kafka, KafkaOptions, Program, wait_for};
-use cordwood_tests::http;
+use cordwood_tests::env::{Kafka, KafkaOptions, wait_for};
+use cordwood_tests::{http, shipped};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use serde_json::json;
 
@@ -26,19 +24,8 @@ async fn said_by_an_agent(brokers: &str, topic: &str) -> Result<(f64, bool)> {
     let home = Home::new(topic)?;
     let port = Port::free()?;
     let address = format!("127.0.0.1:{}", port.number());
-    fs::create_dir(home.join("pods")).context("make the pods' folder")?;
-    let config = json!({
-        "node": "node-1",
-        "listen": address,
-        "state_dir": home.join("state"),
-        "pods_dir": home.join("pods"),
-        "kafka": {"brokers": brokers, "topic": topic},
-        "kubernetes": {"enabled": false},
-    });
-    let file = home.join("agent.yaml");
-    fs::write(&file, serde_yaml::to_string(&config)?).context("write agent.yaml")?;
-    let mut agent =
-        Program::new("agent", bin("cordwood-agent")?, home.path()).arg("--config").arg(&file).start()?;
+    let broker = json!({"brokers": brokers, "topic": topic});
+    let mut agent = shipped::agent(&home, &port, &broker, &json!({}))?.start()?;
     let is_ready = || async {
         let (code, why) = http::get(&address, "/readyz").await?;
         ensure!(code == 200, "{why}");

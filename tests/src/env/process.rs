@@ -79,6 +79,19 @@ impl Program {
         self
     }
 
+    /// The same program, started by another one: its path and its arguments are the last ones of that.
+    #[must_use]
+    pub fn wrapped<A: AsRef<OsStr>>(
+        mut self,
+        path: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Program {
+        let program = std::mem::replace(&mut self.path, path.into());
+        let own = std::mem::take(&mut self.arguments);
+        self = self.args(arguments).arg(program).args(own);
+        self
+    }
+
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Program {
         self.variables.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
