@@ -6,7 +6,9 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cordwood_core::checkpoint::Checkpoint;
+use cordwood_core::checkpoint::{Checkpoint, FileCheckpoint};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use crate::support::{Agent, Store, put_checkpoint, wait_until};
@@ -370,5 +372,66 @@ async fn a_cut_among_lines_that_were_sent_and_not_acknowledged_hides_no_new_ones
         assert!(log.has(log.next - 1).await, "regrown {regrown}");
         agent.stop().await;
         log.compare(&format!("regrown {regrown}"));
+    }
+}
+
+/// One script: a file that is written to and cut anywhere, an agent that comes and goes or is killed.
+async fn script(kind: Kind, seed: u64) {
+    let ctx = format!("{kind:?}, seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut log = Log::new(kind);
+    log.store = Store::new(seed);
+    let mut agent = Some(log.agent());
+    let mut bound = 0;
+    for _ in 0..12 {
+        log.write(random.random_range(1..600));
+        // Only what is stored may be cut off.
+        assert!(log.has(log.next - 1).await, "{ctx}: {} of {}", log.store.count(), log.next);
+        let away = random.random_bool(0.4);
+        if away {
+            let running = agent.take().unwrap();
+            // The checkpoint knows how far reading was.
+            let size = log.size();
+            let is_known =
+                |file: &FileCheckpoint| file.position == size || file.ahead.is_some_and(|to| to.0 == size);
+            let knows = || {
+                let checkpoint = running.checkpoint().and_then(|bytes| Checkpoint::decode(&bytes).ok());
+                let runs = checkpoint.map(|checkpoint| checkpoint.runs).unwrap_or_default();
+                runs.iter().flat_map(|run| &run.files).any(is_known)
+            };
+            assert!(wait_until(PATIENCE, knows).await, "{ctx}");
+            let killed = running.checkpoint().filter(|_| random.random_bool(0.5));
+            running.stop().await;
+            if let Some(killed) = killed {
+                // As after kill -9: an older one.
+                put_checkpoint(log.folder.path(), Some(&killed), false);
+                bound = u64::MAX / 2;
+            }
+        }
+        let size = log.size();
+        let len = if random.random_bool(0.2) { 0 } else { random.random_range(0..=size) };
+        bound += size / 16 + 512;
+        log.cut(len);
+        if random.random_bool(0.5) {
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await;
+        }
+        log.write(random.random_range(1..900));
+        if away {
+            agent = Some(log.agent());
+        }
+    }
+    assert!(log.has(log.next - 1).await, "{ctx}");
+    agent.unwrap().stop().await;
+    let twice = log.compare(&ctx);
+    assert!(twice as u64 <= bound, "{ctx}: {twice} bytes twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_line_is_lost_wherever_a_file_is_cut() {
+    let first: u64 = rand::rng().random_range(0..1 << 40);
+    let scripts = (first..first + 8)
+        .map(|seed| tokio::spawn(script([Kind::Container, Kind::Timed][(seed % 2) as usize], seed)));
+    for script in scripts.collect::<Vec<_>>() {
+        script.await.unwrap();
     }
 }
