@@ -64,7 +64,7 @@ impl Shipped {
     }
 
     /// The bodies of the next message; none when none comes within 200 ms.
-    pub fn next(&mut self) -> Result<Vec<Bytes>> {
+    pub fn next_bodies(&mut self) -> Result<Vec<Bytes>> {
         let Some(message) = self.consumer.poll(Duration::from_millis(200)) else { return Ok(Vec::new()) };
         let message = message.context("read the topic")?;
         let payload = Bytes::copy_from_slice(message.payload().context("a message without a payload")?);

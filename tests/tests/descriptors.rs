@@ -89,7 +89,7 @@ async fn with_64_descriptors_200_containers_lose_nothing() -> Result<()> {
                     arrived.values().map(Vec::len).sum::<usize>(),
                     agent.log_tail(5)
                 );
-                for body in shipped.next()? {
+                for body in shipped.next_bodies()? {
                     let text = std::str::from_utf8(&body)?;
                     let (number, line) = text.split_once(' ').with_context(|| text.to_owned())?;
                     arrived.entry(number.parse()?).or_default().push(line.parse()?);

@@ -47,7 +47,7 @@ struct Arrived {
 
 impl Arrived {
     fn next(&mut self) -> Result<()> {
-        for body in self.shipped.next()? {
+        for body in self.shipped.next_bodies()? {
             match body.starts_with(b"loud ") {
                 true => self.loud_bytes += body.len(),
                 false => self.quiet_lines += 1,
