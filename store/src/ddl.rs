@@ -5,6 +5,8 @@
 //! anything (a Kubernetes lease alone does not fence); identifiers are built from numbers alone; records are never
 //! deleted, only whole tables dropped. A step that was interrupted anywhere can be applied again.
 
+mod going;
+
 use std::time::Duration;
 
 use cordwood_core::retention::class::{Class, ClassId, class_table};
@@ -102,11 +104,11 @@ pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> R
         Step::CreateClassTable { class } => create_class_table(session, *class, planned, plan).await,
         Step::CreateLeaf(leaf) => create_leaf(session, *leaf, planned, plan).await,
         Step::Reattach(leaf) => reattach(session, *leaf, planned, plan).await,
-        Step::FinalizeDetach(leaf) => finalize(session, *leaf, planned, plan).await,
-        Step::Detach(leaf) => detach(session, *leaf, planned, plan).await,
-        Step::MarkDetached(leaf) => mark_detached(session, *leaf, planned, plan).await,
-        Step::Drop(leaf) => drop_leaf(session, *leaf, planned, plan).await,
-        Step::Forget(leaf) => forget(session, *leaf, planned, plan).await,
+        Step::FinalizeDetach(leaf) => going::finalize(session, *leaf, planned, plan).await,
+        Step::Detach(leaf) => going::detach(session, *leaf, planned, plan).await,
+        Step::MarkDetached(leaf) => going::mark_detached(session, *leaf, planned, plan).await,
+        Step::Drop(leaf) => going::drop_leaf(session, *leaf, planned, plan).await,
+        Step::Forget(leaf) => going::forget(session, *leaf, planned, plan).await,
     }
 }
 
@@ -239,143 +241,6 @@ async fn reattach(
     .await
 }
 
-/// `DETACH CONCURRENTLY`, outside any transaction. It first marks the leaf (new queries no longer see it) and then waits
-/// for the queries that do; while they last this ends in a lock timeout and the next pass finalizes. The class must still
-/// let go of it: the plan may be of a while ago.
-async fn detach(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
-    retry(session, "detach", &target, |client, timeout, target| {
-        Box::pin(async move {
-            let Target { table, parent, leaf, from, .. } = target;
-            set_lock_timeout(client, timeout).await?;
-            match hanging(client, table, parent).await? {
-                Hanging::Attached => {
-                    // A grace period that is still in the books was another's: somebody attached the table by hand.
-                    let class = leaf.class.0;
-                    let anew = format!(
-                        "update leaves set detached = null where class = {class} and time_from = '{from}'"
-                    );
-                    client.batch_execute(&format!("{}; {anew}", target.fence())).await?;
-                    let sql = format!("alter table {parent} detach partition {table} concurrently");
-                    client.batch_execute(&sql).await
-                }
-                Hanging::Pending => {
-                    client
-                        .batch_execute(&format!("alter table {parent} detach partition {table} finalize"))
-                        .await
-                }
-                Hanging::Apart => Ok(()),
-            }
-        })
-    })
-    .await?;
-    mark_detached(session, leaf, planned, plan).await
-}
-
-async fn finalize(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
-    retry(session, "finalize the detach of", &target, |client, timeout, target| {
-        Box::pin(async move {
-            let Target { table, parent, .. } = target;
-            set_lock_timeout(client, timeout).await?;
-            match hanging(client, table, parent).await? {
-                Hanging::Pending => {
-                    client
-                        .batch_execute(&format!("alter table {parent} detach partition {table} finalize"))
-                        .await
-                }
-                Hanging::Attached | Hanging::Apart => Ok(()),
-            }
-        })
-    })
-    .await?;
-    mark_detached(session, leaf, planned, plan).await
-}
-
-/// Starts the grace period, unless it runs already.
-async fn mark_detached(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
-    let transaction = begin(&mut session.client).await?;
-    let fail = || StoreError::sql("record the detach of", leaf.table());
-    set_detached(&transaction, leaf, target.from, true).await.map_err(fail())?;
-    target.ledger.write(&transaction).await?;
-    transaction.commit().await.map_err(fail())
-}
-
-/// Decides again, with the books, the table and the class locked in this order: a table that was attached again since the plan
-/// was made stays, and so does what its class keeps by now. Done again it changes nothing.
-async fn drop_leaf(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
-    retry(session, "drop", &target, |client, timeout, target| {
-        Box::pin(async move {
-            let Target { table, leaf, from, .. } = target;
-            let class = leaf.class.0;
-            let transaction = begin_within(client, timeout).await?;
-            let batch = format!(
-                "do $$ declare is_detached boolean; begin
-                   select detached is not null into is_detached from leaves
-                     where class = {class} and time_from = '{from}' for update;
-                   if to_regclass('{table}') is not null then
-                     lock table {table} in access exclusive mode;
-                     if is_detached is distinct from true
-                        or exists (select from pg_inherits where inhrelid = to_regclass('{table}')) then
-                       raise exception 'it is attached; the next pass plans anew';
-                     end if;
-                   end if;
-                 end $$;
-                 {};
-                 drop table if exists {table};
-                 {}",
-                target.fence(),
-                target.strike()
-            );
-            transaction.batch_execute(&batch).await?;
-            target.ledger.write_raw(&transaction).await?;
-            transaction.commit().await
-        })
-    })
-    .await
-}
-
-/// Strikes a leaf from the books whose table is gone.
-async fn forget(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
-    let transaction = begin(&mut session.client).await?;
-    let fail = || StoreError::sql("strike from the books", leaf.table());
-    let gone =
-        transaction.query_one("select to_regclass($1) is null", &[&target.table]).await.map_err(fail())?;
-    if gone.get(0) {
-        transaction.batch_execute(&target.strike()).await.map_err(fail())?;
-        target.ledger.write(&transaction).await?;
-    }
-    transaction.commit().await.map_err(fail())
-}
-
 /// Statistics of a partitioned table are not kept by autovacuum: without them the planner guesses. A few pages are read.
 pub async fn analyze(session: &mut DdlSession, class: ClassId) -> Result<(), StoreError> {
     let table = class_table(class);
@@ -425,6 +290,16 @@ impl<'a> Target<'a> {
         let leaf = format!("class = {} and time_from = '{}'", self.leaf.class.0, self.from);
         format!(
             "delete from leaf_tenants where {leaf}; delete from sealed_leaves where {leaf}; delete from leaves where {leaf}"
+        )
+    }
+
+    /// Whether all its records have expired by what its class says now, by PostgreSQL's clock.
+    fn expired(&self) -> String {
+        let class = self.leaf.class.0;
+        format!(
+            "exists (select from classes where id = {class} and not legal_hold \
+             and timestamptz '{}' <= now() - retention_us * interval '1 microsecond')",
+            self.to
         )
     }
 

@@ -26,6 +26,9 @@ pub const LOCK_SPACE: i32 = 0x636f_7264u32 as i32;
 pub const LOCK_FILES: i32 = LOCK_SPACE + 1;
 pub const LOCK_MIGRATE: i32 = -1;
 pub const LOCK_SEALER: i32 = -2;
+/// A round of sealing shares it from before its snapshot to its end; who detaches a table partition into which the round might still put
+/// records has it alone.
+pub const LOCK_ROUND: i32 = -4;
 pub const LOCK_DDL_CREATE: i32 = -3;
 pub const LOCK_DDL_DROP: i32 = -103;
 

@@ -19,7 +19,7 @@ use crate::catalogue;
 use crate::connect::Store;
 use crate::contents::{self, Noted};
 use crate::error::StoreError;
-use crate::migrate::{LOCK_SEALER, LOCK_SPACE};
+use crate::migrate::{LOCK_ROUND, LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
 use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, fill};
 
@@ -31,6 +31,8 @@ use carry::{Carry, Places, Walk};
 /// Fresh blocks fetched at a time. Most are small, but one can hold a record of 12 MiB, and these are all in memory at once.
 const PORTAL_ROWS: i32 = 16;
 const COPY_BYTES: usize = 4 << 20;
+/// How long a round waits for an empty table partition that is being detached.
+const DETACH_WAIT_MS_MAX: u64 = 5_000;
 /// How long emptying a ring may keep others waiting for it.
 const TRUNCATE_LOCK_TIMEOUT: &str = "set local lock_timeout = '50ms'";
 
@@ -169,8 +171,23 @@ impl Sealing {
         Ok(())
     }
 
-    /// Seals what is fresh now, the oldest first, up to the bound of a round.
+    /// Seals what is fresh now, the oldest first, up to the bound of a round. No empty table partition is detached meanwhile: the round
+    /// might put the first records into it. A lock of the transaction would not do, because its snapshot is older than that lock.
     pub async fn round(&mut self, sorter: &mut impl Sorter) -> Result<Round, StoreError> {
+        let lock = format!(
+            "set lock_timeout = {DETACH_WAIT_MS_MAX}; select pg_advisory_lock_shared({LOCK_SPACE}, {LOCK_ROUND}); reset lock_timeout"
+        );
+        self.client.batch_execute(&lock).await.map_err(StoreError::sql("begin", "a round of sealing"))?;
+        let round = self.round_alone(sorter).await;
+        let unlock = format!("select pg_advisory_unlock_shared({LOCK_SPACE}, {LOCK_ROUND})");
+        let unlocked = self.client.batch_execute(&unlock).await;
+        // With the session went the lock; an error of the round is the one to tell.
+        let round = round?;
+        unlocked.map_err(StoreError::sql("end", "a round of sealing"))?;
+        Ok(round)
+    }
+
+    async fn round_alone(&mut self, sorter: &mut impl Sorter) -> Result<Round, StoreError> {
         let transaction = self
             .client
             .build_transaction()

@@ -1,19 +1,24 @@
 //! Table partitions are detached and dropped while searches are under way, and new ones come: what is kept is found once, and nobody
 //! is told of an error.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::filter;
+use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::retention::catalogue::Catalogue;
 use cordwood_core::retention::class::ClassId;
 use cordwood_core::retention::step::{LeafRef, Planned, Step};
 use cordwood_store::Store;
 use cordwood_store::ddl::{self, DdlSession, Loop};
+use cordwood_store::ring::BlockRow;
+use cordwood_store::seal::{Sealing, Sorted, Sorter};
 use cordwood_store::search::{Direction, Page, TimeRange, search};
 use cordwood_tests::env::Postgres;
+use cordwood_writer::RecordSorter;
 use tokio_postgres::Client;
 
 use super::support::{self, HOUR_US, Lines};
@@ -197,6 +202,85 @@ async fn a_table_that_goes_between_list_and_reading_is_no_error() -> Result<()> 
     let expected = PER_HOUR as usize * (HOURS as usize - 1) + 2_000;
     ensure!(found.complete && found.cursor.is_none(), "{:?}", found.cursor);
     ensure!(found.records.len() == expected, "{} records of {expected}", found.records.len());
+    running.stop.cancel();
+    running.task.await?
+}
+
+/// Gives a round of sealing time for others after it has taken its snapshot.
+struct Paused {
+    sorter: RecordSorter,
+    begun: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Sorter for Paused {
+    fn begin(&mut self, catalogue: Catalogue, now_us: i64) {
+        self.sorter.begin(catalogue, now_us);
+        let _ = self.begun.send(());
+        let _ = tokio::task::block_in_place(|| self.go_on.recv());
+    }
+
+    fn block(
+        &mut self,
+        block: &BlockRow,
+        stored_us: Option<i64>,
+        output: &mut Sorted,
+    ) -> Result<(), Vec<OriginId>> {
+        self.sorter.block(block, stored_us, output)
+    }
+
+    fn learn(&mut self, origins: HashMap<OriginId, Origin>) {
+        self.sorter.learn(origins);
+    }
+
+    fn finish(&mut self, output: &mut Sorted) {
+        self.sorter.finish(output);
+    }
+}
+
+/// The first record comes into an empty table partition at the moment in which that is detached, because it is of no use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_round_of_sealing_fills_no_partition_that_is_being_detached() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "filled").await?;
+    let client = postgres.client_of("filled").await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 1, 2).await?;
+    let running = start_writer(&store)?;
+    let hour = support::now_us().div_euclid(HOUR_US) - 1;
+    let mut lines = Lines::new(1);
+    lines.age_us = support::now_us() - (hour * HOUR_US + HOUR_US / 4);
+    put(&running, &mut lines, PER_HOUR).await?;
+    let visible = "select coalesce(sum(count), 0)::bigint from blocks";
+    // Somebody reads: a detach can begin, and cannot end.
+    let reader = postgres.client_of("filled").await?;
+    reader.batch_execute("begin; select count(*) from blocks_c2").await?;
+    let ((begun, has_begun), (let_go_on, go_on)) = (mpsc::channel(), mpsc::channel());
+    let sealing = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let mut sorter = Paused { sorter: RecordSorter::new(support::now_us()), begun, go_on };
+            let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+            sealing.switch_ring().await?;
+            anyhow::Ok(sealing.round(&mut sorter).await?)
+        }
+    });
+    tokio::task::block_in_place(|| has_begun.recv())?;
+    let mut dropping = DdlSession::open(&store, Loop::Drop).await?.context("no session")?;
+    let step = Step::Detach(leaf(2, hour));
+    let detach = Planned { step, policy: "default".into(), why: String::new(), bytes: 0 };
+    let refused = ddl::apply(&mut dropping, &detach, "").await;
+    ensure!(refused.is_err_and(|error| error.code().is_some_and(|code| code.code() == "55P03")));
+    let_go_on.send(())?;
+    let round = sealing.await??;
+    let seen: i64 = client.query_one(visible, &[]).await?.get(0);
+    ensure!(round.records == PER_HOUR && seen == PER_HOUR as i64, "{seen} of {} are seen", round.records);
+    reader.batch_execute("commit").await?;
+    // Now that it is over it is not empty: it stays.
+    let refused = ddl::apply(&mut dropping, &detach, "").await;
+    ensure!(refused.is_err_and(|error| error.to_string().contains("its class keeps it by now")));
+    let seen: i64 = client.query_one(visible, &[]).await?.get(0);
+    ensure!(seen == PER_HOUR as i64, "{seen} are seen");
     running.stop.cancel();
     running.task.await?
 }

@@ -1,0 +1,159 @@
+//! The steps that take table partitions away: detach, drop, and what the books then say.
+
+use cordwood_core::retention::step::{LeafRef, Planned};
+use tokio_postgres::Client;
+
+use super::{
+    DdlSession, Hanging, Target, begin, begin_within, hanging, retry, set_detached, set_lock_timeout,
+};
+use crate::error::StoreError;
+use crate::migrate::{LOCK_ROUND, LOCK_SPACE};
+
+/// `DETACH CONCURRENTLY`, outside any transaction. It first marks the leaf (new queries no longer see it) and then waits
+/// for the queries that do; while they last this ends in a lock timeout and the next pass finalizes. The class must still
+/// let go of it: the plan may be of a while ago.
+pub(super) async fn detach(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "detach", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let Target { table, parent, .. } = target;
+            set_lock_timeout(client, timeout).await?;
+            match hanging(client, table, parent).await? {
+                Hanging::Attached => {
+                    let expired = format!("select {}", target.expired());
+                    if client.query_one(&expired, &[]).await?.get(0) {
+                        return detach_attached(client, target).await;
+                    }
+                    // It may go because it is empty. A round of sealing that sees it attached could still fill it.
+                    let lock = format!("select pg_advisory_lock({LOCK_SPACE}, {LOCK_ROUND})");
+                    client.batch_execute(&lock).await?;
+                    let detached = detach_attached(client, target).await;
+                    let unlock = format!("select pg_advisory_unlock({LOCK_SPACE}, {LOCK_ROUND})");
+                    let unlocked = client.batch_execute(&unlock).await;
+                    detached.and(unlocked)
+                }
+                Hanging::Pending => {
+                    client
+                        .batch_execute(&format!("alter table {parent} detach partition {table} finalize"))
+                        .await
+                }
+                Hanging::Apart => Ok(()),
+            }
+        })
+    })
+    .await?;
+    mark_detached(session, leaf, planned, plan).await
+}
+
+async fn detach_attached(client: &Client, target: &Target<'_>) -> Result<(), tokio_postgres::Error> {
+    let Target { table, parent, leaf, from, .. } = target;
+    // A grace period that is still in the books was another's: somebody attached the table by hand.
+    let class = leaf.class.0;
+    let anew = format!("update leaves set detached = null where class = {class} and time_from = '{from}'");
+    client.batch_execute(&format!("{}; {anew}", target.fence())).await?;
+    client.batch_execute(&format!("alter table {parent} detach partition {table} concurrently")).await
+}
+
+pub(super) async fn finalize(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "finalize the detach of", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let Target { table, parent, .. } = target;
+            set_lock_timeout(client, timeout).await?;
+            match hanging(client, table, parent).await? {
+                Hanging::Pending => {
+                    client
+                        .batch_execute(&format!("alter table {parent} detach partition {table} finalize"))
+                        .await
+                }
+                Hanging::Attached | Hanging::Apart => Ok(()),
+            }
+        })
+    })
+    .await?;
+    mark_detached(session, leaf, planned, plan).await
+}
+
+/// Starts the grace period, unless it runs already.
+pub(super) async fn mark_detached(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let target = Target::new(leaf, planned, plan)?;
+    let transaction = begin(&mut session.client).await?;
+    let fail = || StoreError::sql("record the detach of", leaf.table());
+    set_detached(&transaction, leaf, target.from, true).await.map_err(fail())?;
+    target.ledger.write(&transaction).await?;
+    transaction.commit().await.map_err(fail())
+}
+
+/// Decides again, with the books, the table and the class locked in this order: a table that was attached again since the plan
+/// was made stays, and so does what its class keeps by now. Done again it changes nothing.
+pub(super) async fn drop_leaf(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let target = Target::new(leaf, planned, plan)?;
+    retry(session, "drop", &target, |client, timeout, target| {
+        Box::pin(async move {
+            let Target { table, leaf, from, .. } = target;
+            let class = leaf.class.0;
+            let transaction = begin_within(client, timeout).await?;
+            let batch = format!(
+                "do $$ declare is_detached boolean; begin
+                   select detached is not null into is_detached from leaves
+                     where class = {class} and time_from = '{from}' for update;
+                   if to_regclass('{table}') is not null then
+                     lock table {table} in access exclusive mode;
+                     if is_detached is distinct from true
+                        or exists (select from pg_inherits where inhrelid = to_regclass('{table}')) then
+                       raise exception 'it is attached; the next pass plans anew';
+                     end if;
+                   end if;
+                 end $$;
+                 {};
+                 drop table if exists {table};
+                 {}",
+                target.fence(),
+                target.strike()
+            );
+            transaction.batch_execute(&batch).await?;
+            target.ledger.write_raw(&transaction).await?;
+            transaction.commit().await
+        })
+    })
+    .await
+}
+
+/// Strikes a leaf from the books whose table is gone.
+pub(super) async fn forget(
+    session: &mut DdlSession,
+    leaf: LeafRef,
+    planned: &Planned,
+    plan: &str,
+) -> Result<(), StoreError> {
+    let target = Target::new(leaf, planned, plan)?;
+    let transaction = begin(&mut session.client).await?;
+    let fail = || StoreError::sql("strike from the books", leaf.table());
+    let gone =
+        transaction.query_one("select to_regclass($1) is null", &[&target.table]).await.map_err(fail())?;
+    if gone.get(0) {
+        transaction.batch_execute(&target.strike()).await.map_err(fail())?;
+        target.ledger.write(&transaction).await?;
+    }
+    transaction.commit().await.map_err(fail())
+}
