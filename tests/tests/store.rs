@@ -28,6 +28,8 @@ mod postings;
 mod prune;
 #[path = "store/ranges.rs"]
 mod ranges;
+#[path = "store/refusals.rs"]
+mod refusals;
 #[path = "store/support.rs"]
 mod support;
 
