@@ -15,6 +15,8 @@ mod raised;
 mod stalls;
 #[path = "store/support.rs"]
 mod support;
+#[path = "writer/unreadable.rs"]
+mod unreadable;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -17,7 +17,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -43,8 +43,8 @@ const NO_BROKER: &str = "no Kafka broker answers at kafka.brokers";
 const REMEDY: &str = "if the messages are gone for good, delete the topic partition's row of table positions: reading \
                       then goes on at the beginning within a minute";
 
-const UNREADABLE: &str = "it is tried again every minute; to pass over them, set next_offset of that row of table positions behind \
-                          them, and last_hash to null";
+const UNREADABLE: &str = "it is tried again every minute; to pass over them, set next_offset of its row of table positions (insert it \
+                          if there is none) behind them, and last_hash to null";
 
 enum Command {
     Start { epoch: u64, positions: HashMap<u32, Position> },
@@ -181,13 +181,13 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(topic) = statistics.topics.get(&self.topic) {
-            // Before the first message nothing is known of where we are.
+            // Before the first message: where it is fetched from. One that cannot be unpacked never comes.
+            let at = |p: &Partition| if p.app_offset >= 0 { p.app_offset } else { p.next_offset };
             let read = topic
                 .partitions
                 .values()
-                .filter(|p| p.partition >= 0 && p.desired && p.hi_offset >= 0 && p.app_offset >= 0);
-            let lag =
-                read.map(|p| (p.partition as u32, p.hi_offset.saturating_sub(p.app_offset).max(0) as u64));
+                .filter(|p| p.partition >= 0 && p.desired && p.hi_offset >= 0 && at(p) >= 0);
+            let lag = read.map(|p| (p.partition as u32, p.hi_offset.saturating_sub(at(p)).max(0) as u64));
             status.lag = lag.collect();
             let idle = topic.partitions.values().filter(|p| p.partition >= 0 && p.desired);
             let idle = idle.filter(|p| p.fetchq_cnt == 0 && p.next_offset >= 0);

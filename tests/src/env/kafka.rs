@@ -54,7 +54,7 @@ pub struct Kafka {
     /// The cluster's controller, which is the first broker's process.
     controller: u16,
     _controller: Option<Port>,
-    _home: Home,
+    home: Home,
 }
 
 impl Kafka {
@@ -94,7 +94,7 @@ impl Kafka {
             .arg(&properties)
             .stop_by(Signal::TERM, Duration::from_secs(20));
         let server = program.start()?;
-        Ok(Kafka { server, program, options, port, controller, _controller: None, _home: home })
+        Ok(Kafka { server, program, options, port, controller, _controller: None, home })
     }
 
     /// `address:port`, for `bootstrap.servers`.
@@ -143,6 +143,11 @@ impl Kafka {
             answer.map_err(|(topic, code)| anyhow::anyhow!("create topic {topic}: {code}"))?;
         }
         Ok(())
+    }
+
+    /// The file that holds a topic partition's messages, as long as it has not grown beyond one segment.
+    pub fn segment(&self, topic: &str, topic_partition: u32) -> PathBuf {
+        self.home.join(format!("logs/{topic}-{topic_partition}/00000000000000000000.log"))
     }
 
     /// SIGKILL: nothing flushed, no goodbye.
