@@ -68,6 +68,8 @@ pub struct LogFile {
     pub milestones: Milestones,
     /// No milestone is looked for before this place.
     pub no_milestone_before: u64,
+    /// Lines at the last place where one is due that name no time.
+    pub untimed_lines: u32,
     /// End of the last batch that was cut, by output: `prev` of the next.
     pub ends: [u64; 2],
     pub acked_ends: [u64; 2],
@@ -126,6 +128,7 @@ impl LogFile {
             marker: Vec::new(),
             milestones: Milestones::default(),
             no_milestone_before: 0,
+            untimed_lines: 0,
             ends: [0; 2],
             acked_ends: [0; 2],
             key_before: None,

@@ -27,6 +27,9 @@ use crate::telemetry::Tally;
 pub const CUT_WHILE_CLOSED: &str =
     "cut short, emptied or rewritten in place while no file descriptor was left for it";
 
+/// Lines without a time, one behind the other, of which none can be a milestone: then others are looked at further on.
+const UNTIMED_LINES_MAX: u32 = 16;
+
 /// What lies at the position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hole {
@@ -133,11 +136,21 @@ impl Run {
         let is_begun = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
         let zone = self.context.as_ref().and_then(|context| context.zone.as_ref());
         let now = Now { format: file.format, gate: &self.gate, zone, time_ns: clock.wall_ns };
-        if is_begun || !names_its_time(line, &now) {
-            file.no_milestone_before = file.position + distance(file.position);
+        if is_begun {
+            // The next line's end may do.
             return;
         }
-        file.milestones.add(file.position, taken);
+        if names_its_time(line, &now) {
+            file.milestones.add(file.position, taken);
+            file.untimed_lines = 0;
+            return;
+        }
+        // Some lines belong to one with a time before them; some files have none with a time.
+        file.untimed_lines += 1;
+        if file.untimed_lines == UNTIMED_LINES_MAX {
+            file.no_milestone_before = file.position + distance(file.position) / 2;
+            file.untimed_lines = 0;
+        }
     }
 
     /// The file no longer holds what was read from it, or is shorter than it was. False: not all that was read of it is

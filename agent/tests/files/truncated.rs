@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Container,
+    /// A container's, each in three parts.
+    Parts,
+    Docker,
     /// Another program's lines, with the time in each.
     Timed,
     /// Lines that say nothing of when they were written.
@@ -39,8 +42,8 @@ impl Log {
     fn new(kind: Kind) -> Log {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(match kind {
-            Kind::Container => "pods/shop_web-1_0b8e/app/0.log",
-            _ => "logs/a.log",
+            Kind::Timed | Kind::Timeless => "logs/a.log",
+            _ => "pods/shop_web-1_0b8e/app/0.log",
         });
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "").unwrap();
@@ -49,28 +52,27 @@ impl Log {
 
     fn agent(&self) -> Agent {
         match self.kind {
-            Kind::Container => Agent::start(self.folder.path(), &self.store),
-            _ => Agent::start_plain(self.folder.path(), &self.store),
+            Kind::Timed | Kind::Timeless => Agent::start_plain(self.folder.path(), &self.store),
+            _ => Agent::start(self.folder.path(), &self.store),
         }
     }
 
     fn line(&self, number: usize) -> String {
+        let (time, body) = (format!("2026-11-21T02:24:31.{number:09}Z"), self.body(number));
         match self.kind {
-            Kind::Container => {
-                format!("2026-11-21T02:24:31.{number:09}Z stdout F of {number} no {}\n", number * 7)
+            Kind::Container => format!("{time} stdout F {body}\n"),
+            Kind::Parts => {
+                let (first, rest) = body.split_at(3);
+                format!("{time} stdout P {first}\n{time} stdout P \n{time} stdout F {rest}\n")
             }
-            Kind::Timed => format!("2026-11-21 02:24:31.{number:06} of {number} no {}\n", number * 7),
-            Kind::Timeless => format!("of {number} no {}\n", number * 7),
+            Kind::Docker => format!("{{\"log\":\"{body}\\n\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n"),
+            Kind::Timed | Kind::Timeless => format!("{body}\n"),
         }
     }
 
     fn body(&self, number: usize) -> String {
-        let line = self.line(number);
-        let line = line.trim_end();
-        match self.kind {
-            Kind::Container => line[line.find("of ").unwrap()..].to_owned(),
-            _ => line.to_owned(),
-        }
+        let text = format!("of {number} no {}", number * 7);
+        if self.kind == Kind::Timed { format!("2026-11-21 02:24:31.{number:06} {text}") } else { text }
     }
 
     /// Appends so many lines.
@@ -125,6 +127,10 @@ async fn a_file_that_is_cut_short_is_read_on_behind_what_is_left() {
         (Kind::Container, false, true),
         (Kind::Container, true, false),
         (Kind::Container, true, true),
+        (Kind::Parts, false, true),
+        (Kind::Parts, true, false),
+        (Kind::Docker, false, false),
+        (Kind::Docker, true, true),
         (Kind::Timed, false, false),
         (Kind::Timed, true, true),
     ] {
@@ -426,11 +432,12 @@ async fn script(kind: Kind, seed: u64) {
     assert!(twice as u64 <= bound, "{ctx}: {twice} bytes twice");
 }
 
+const KINDS: [Kind; 4] = [Kind::Container, Kind::Parts, Kind::Docker, Kind::Timed];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_line_is_lost_wherever_a_file_is_cut() {
     let first: u64 = rand::rng().random_range(0..1 << 40);
-    let scripts = (first..first + 8)
-        .map(|seed| tokio::spawn(script([Kind::Container, Kind::Timed][(seed % 2) as usize], seed)));
+    let scripts = (first..first + 8).map(|seed| tokio::spawn(script(KINDS[(seed % 4) as usize], seed)));
     for script in scripts.collect::<Vec<_>>() {
         script.await.unwrap();
     }
