@@ -120,6 +120,16 @@ impl Problem {
         )
     }
 
+    pub fn other_page() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "urn:cordwood:problem:origin",
+            "Asked for by another page",
+            "a page of another origin had the browser ask; this gateway asks for no token and therefore answers to its own \
+             pages and to programs alone",
+        )
+    }
+
     pub fn busy() -> Problem {
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,

@@ -96,8 +96,10 @@ async fn counted(State(gateway): State<Arc<Gateway>>, request: Request, next: Ne
     let headers = response.headers_mut();
     let mut add =
         |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
-    // Log lines are anybody's text: no browser takes them for a page, no cache keeps them.
+    // Log lines are anybody's text: no browser takes them for a page, no page of another origin holds them, no cache keeps them.
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    add(header::X_FRAME_OPTIONS, "DENY");
     add(header::CACHE_CONTROL, "no-store");
     response
 }

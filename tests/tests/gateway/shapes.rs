@@ -63,6 +63,8 @@ async fn each_answer_is_as_it_is_described() -> Result<()> {
     ensure!(
         bytes.headers["x-content-type-options"] == "nosniff" && bytes.headers["cache-control"] == "no-store"
     );
+    let policy = bytes.headers.get("cross-origin-resource-policy").map(String::as_str);
+    ensure!(policy == Some("same-origin") && bytes.headers.contains_key("x-frame-options"), "{bytes:?}");
 
     let range = format!("from={}&to={}", timestamp(at), timestamp(at + 120_000_000));
     let histogram = world.json(&format!("/api/platform/logs/histogram?{range}&bins=2")).await?;
