@@ -11,10 +11,12 @@ use super::{Expr, Filter, FilterError, Test};
 
 /// Parentheses and NOTs within each other.
 const DEPTH_MAX: usize = 64;
+/// LIKE and REGEXP in an expression. Each is compiled before anything is searched, into as much as a MiB.
+const PATTERNS_MAX: usize = 32;
 
 /// Reads an expression; an empty one matches everything.
 pub fn parse(text: &str) -> Result<Filter, FilterError> {
-    let mut parser = Parser { cursor: Cursor::new(text)?, depth: 0 };
+    let mut parser = Parser { cursor: Cursor::new(text)?, depth: 0, patterns: 0 };
     parser.cursor.skip_spaces();
     if parser.cursor.peek().is_none() {
         return Ok(Filter::all());
@@ -29,6 +31,7 @@ pub fn parse(text: &str) -> Result<Filter, FilterError> {
 struct Parser {
     cursor: Cursor,
     depth: usize,
+    patterns: usize,
 }
 
 impl Parser {
@@ -263,6 +266,13 @@ impl Parser {
         if negate {
             self.cursor.skip("NOT");
             self.cursor.skip_spaces();
+        }
+        self.patterns += usize::from(["LIKE", "REGEXP"].contains(&keyword));
+        if self.patterns > PATTERNS_MAX {
+            return Err(error(
+                self.cursor.at,
+                format!("more than {PATTERNS_MAX} of LIKE and REGEXP in one expression"),
+            ));
         }
         self.cursor.skip(keyword);
         let expr = match keyword {

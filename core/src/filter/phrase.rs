@@ -7,6 +7,9 @@ use crate::tokens::words::{self, Kind};
 use super::find::Needle;
 use super::stars::Stars;
 
+/// In one piece of text: each makes a longer pattern of the one before.
+const STARS_MAX: usize = 32;
+
 /// One piece or more.
 #[derive(Debug)]
 pub(super) struct Phrase {
@@ -54,6 +57,9 @@ impl Phrase {
         // The last piece is a pattern, or a word, that what follows directly goes on with.
         let mut open = false;
         let fragments: Vec<&str> = text.split('*').collect();
+        if fragments.len() > STARS_MAX + 1 {
+            return Err(format!("more than {STARS_MAX} stars in one piece of text"));
+        }
         for (place, fragment) in fragments.iter().enumerate() {
             let begins = fragment.chars().next().is_some_and(words::is_of_word);
             let mut inside = pieces(fragment);

@@ -170,6 +170,31 @@ fn what_matches() {
 }
 
 #[test]
+fn what_costs_too_much_before_anything_is_searched_is_refused() {
+    let many = |count: usize, test: &str, between: &str| vec![test; count].join(between);
+    for (test, between) in [
+        ("message REGEXP \"a\"", " OR "),
+        ("message LIKE \"a%\"", " "),
+        ("NOT (service NOT LIKE \"a\")", " "),
+        ("(message REGEXP \"a\" level>=warn)", " OR "),
+    ] {
+        assert!(parse(&many(32, test, between)).is_ok(), "{test}");
+        let refused = parse(&many(33, test, between)).unwrap_err();
+        assert!(refused.message.starts_with("more than 32 of LIKE and REGEXP"), "{refused:?}");
+        assert!(refused.at > many(32, test, between).len(), "{refused:?}");
+    }
+    for piece in ["*", "a*", "*a", "日*"] {
+        let refused = parse(&piece.repeat(33)).unwrap_err();
+        assert!(refused.message.starts_with("more than 32 stars"), "{refused:?}");
+        let refused = parse(&format!("error ({})", piece.repeat(5_000))).unwrap_err();
+        assert_eq!(refused.at, 7, "{refused:?}");
+    }
+    assert!(parse(&"a*".repeat(32)).is_ok());
+    // What is compared with few stars, as often as one likes.
+    assert!(parse(&many(300, "*a*", " OR ")).is_ok());
+}
+
+#[test]
 fn mistakes_say_where_and_what() {
     let cases = [
         ("(reset", 0, "never closed"),
