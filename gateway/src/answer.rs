@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cordwood_core::entry::{Column, Entry, FIELDS, timestamp};
 use cordwood_core::origin::Origin;
+use cordwood_core::scope::{Namespaces, Tenants};
 use cordwood_store::search::{Direction, Found, OwnedRecord};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -11,7 +12,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::access::Identity;
 use crate::question::{From, Place};
+use crate::scope::Caller;
 
 /// A record as it is shown: absent fields are left out.
 #[derive(Debug)]
@@ -216,4 +219,30 @@ pub struct WhoAmI {
     /// What would show more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more: Option<&'static str>,
+}
+
+impl WhoAmI {
+    pub fn of(caller: &Caller) -> WhoAmI {
+        let tenants = match &caller.scope.tenants {
+            Tenants::All(_) => None,
+            Tenants::Only(slugs) => Some(slugs.clone()),
+        };
+        let namespaces = match &caller.scope.namespaces {
+            Namespaces::All => None,
+            Namespaces::Only(names) => Some(names.clone()),
+        };
+        let sees_all = tenants.is_none() && namespaces.is_none() && caller.scope.audit;
+        WhoAmI {
+            name: caller.identity.name().to_owned(),
+            known_by: match caller.identity {
+                Identity::Local => "loopback",
+                Identity::Token(_) => "token",
+            },
+            tenants,
+            namespaces,
+            audit: caller.scope.audit,
+            more: (!sees_all)
+                .then_some("whoever keeps the gateway's file of tokens can add to what this token sees"),
+        }
+    }
 }

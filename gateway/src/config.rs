@@ -40,11 +40,13 @@ pub struct Limits {
     pub queries_kept_for_short: usize,
     /// Exports at once, besides the questions.
     pub exports_max: usize,
+    /// Live streams at once; each looks at PostgreSQL a few times a second.
+    pub streams_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { queries_max: 8, queries_kept_for_short: 2, exports_max: 2 }
+        Limits { queries_max: 8, queries_kept_for_short: 2, exports_max: 2, streams_max: 16 }
     }
 }
 
@@ -73,7 +75,7 @@ mod tests {
         assert!(Config::default().check().unwrap_err().starts_with("tokens_file"));
         let known = Config { tokens_file: Some("x".into()), ..Config::default() };
         assert_eq!(known.check(), Ok(()));
-        let limits = Limits { queries_max: 2, queries_kept_for_short: 2, exports_max: 1 };
+        let limits = Limits { queries_max: 2, queries_kept_for_short: 2, ..Limits::default() };
         assert!(Config { limits, ..known }.check().unwrap_err().contains("queries_kept_for_short"));
     }
 }

@@ -7,6 +7,7 @@ mod access;
 mod answer;
 mod config;
 mod export;
+mod live;
 mod metrics;
 mod problem;
 mod question;
@@ -52,7 +53,7 @@ impl Gateway {
         Ok(Gateway {
             store,
             access,
-            slots: Slots::new(limits.queries_max, limits.queries_kept_for_short, limits.exports_max),
+            slots: Slots::new(limits),
             metrics: Metrics::register(registry)?,
             stopping: CancellationToken::new(),
         })

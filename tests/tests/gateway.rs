@@ -10,6 +10,8 @@ mod export;
 mod harness;
 #[path = "gateway/leaving.rs"]
 mod leaving;
+#[path = "gateway/live.rs"]
+mod live;
 #[path = "gateway/pages.rs"]
 mod pages;
 #[path = "gateway/refusals.rs"]

@@ -12,14 +12,12 @@ pub use parameters::Parameters;
 
 use crate::problem::Problem;
 
-/// Parameters that say which records, besides `data.<key>`: common to search, export, histogram and facets.
-pub const WHICH: [&str; 21] = [
+/// Parameters that say which records, besides `data.<key>`.
+pub const FILTERS: [&str; 19] = [
     "filter",
     "text",
     "level",
     "minLevel",
-    "from",
-    "to",
     "category",
     "container",
     "logger",
@@ -36,7 +34,8 @@ pub const WHICH: [&str; 21] = [
     "traceId",
     "userId",
 ];
-/// Those of them that are fields with a value.
+pub const RANGE: [&str; 2] = ["from", "to"];
+/// Those of the filters that are fields with a value.
 const FIELDS: [&str; 15] = [
     "category",
     "container",

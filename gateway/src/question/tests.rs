@@ -6,7 +6,7 @@ use cordwood_core::record::{Flags, Record};
 
 use super::*;
 
-const KNOWN: [&[&str]; 2] = [&WHICH, &["limit", "budgetMs", "order", "after", "before"]];
+const KNOWN: [&[&str]; 3] = [&FILTERS, &RANGE, &["limit", "budgetMs", "order", "after", "before"]];
 
 fn read(query: &str) -> Result<Parameters, Problem> {
     Parameters::read(&format!("/x?{query}").parse::<Uri>().unwrap(), &KNOWN, true)

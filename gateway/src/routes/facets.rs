@@ -11,12 +11,12 @@ use cordwood_core::entry::{Category, Entry};
 use cordwood_core::origin::Origin;
 use cordwood_store::search::OwnedRecord;
 
-use super::parameters::{BudgetParameter, WhichParameters};
+use super::parameters::{BudgetParameter, FieldParameters, RangeParameters};
 use super::{json, now_us};
 use crate::Gateway;
 use crate::answer::{Facet, Facets, Searched, ValueCount};
 use crate::problem::Problem;
-use crate::question::{self, Parameters, WHICH, Which};
+use crate::question::{self, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 use crate::walk::walk;
@@ -51,7 +51,7 @@ const VALUES_KNOWN_MAX: usize = 10_000;
     get,
     path = "/api/platform/logs/facets",
     params(
-        WhichParameters,
+        FieldParameters, RangeParameters,
         ("field" = Option<Vec<String>>, Query, description = "A field to count, may be repeated; of itself level, tenant, namespace, service"),
         ("values" = Option<u64>, Query, description = "Of each field so many values: 1 to 100, of itself 10"),
         ("prefix" = Option<String>, Query, description = "Only values that begin so, in any case"),
@@ -69,7 +69,7 @@ pub async fn facets(
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&WHICH, &FACETS], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &FACETS], true)?;
     let which = Which::take(&mut parameters, now_us())?;
     let mut counts: Vec<Counts> = fields(&parameters.all("field")?)?.into_iter().map(Counts::new).collect();
     let most = question::number(&mut parameters, "values", VALUES_DEFAULT, 1..=VALUES_MAX)? as usize;

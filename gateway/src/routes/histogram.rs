@@ -8,12 +8,12 @@ use axum::http::Uri;
 use axum::response::Response;
 use cordwood_core::entry::timestamp;
 
-use super::parameters::{BudgetParameter, WhichParameters};
+use super::parameters::{BudgetParameter, FieldParameters, RangeParameters};
 use super::{json, now_us};
 use crate::Gateway;
 use crate::answer::{Bin, Histogram, Searched};
 use crate::problem::Problem;
-use crate::question::{self, Parameters, WHICH, Which};
+use crate::question::{self, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 use crate::walk::walk;
@@ -32,7 +32,7 @@ const DAY_SECONDS: u64 = 86_400;
     get,
     path = "/api/platform/logs/histogram",
     params(
-        WhichParameters,
+        FieldParameters, RangeParameters,
         ("bins" = Option<u64>, Query, description = "About how many bins: 1 to 500, of itself 60; a bin is a round time long"),
         BudgetParameter,
     ),
@@ -48,7 +48,7 @@ pub async fn histogram(
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&WHICH, &BINS], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &BINS], true)?;
     let now_us = now_us();
     let mut which = Which::take(&mut parameters, now_us)?;
     let bins = question::number(&mut parameters, "bins", BINS_DEFAULT, 1..=BINS_MAX)?;

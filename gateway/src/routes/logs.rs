@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use cordwood_store::search::search;
 
-use super::parameters::{BudgetParameter, PageParameters, WhichParameters};
+use super::parameters::{BudgetParameter, FieldParameters, PageParameters, RangeParameters};
 use super::{Form, json, now_us};
 use crate::Gateway;
 use crate::answer::LogsPage;
 use crate::export::{self, Export};
 use crate::problem::Problem;
-use crate::question::{self, From, Parameters, WHICH, Which};
+use crate::question::{self, FILTERS, From, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 
@@ -28,7 +28,7 @@ const SHORT_BUDGET_MS: u64 = 1_000;
 #[utoipa::path(
     get,
     path = "/api/platform/logs",
-    params(WhichParameters, PageParameters, BudgetParameter),
+    params(FieldParameters, RangeParameters, PageParameters, BudgetParameter),
     responses(
         (status = 200, description = "A page, or the export", content(
             (LogsPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (String = "text/plain"))),
@@ -44,7 +44,7 @@ pub async fn logs(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let form = Form::asked(&headers, &[Form::Json, Form::NdJson, Form::Csv, Form::Text])?;
-    let mut parameters = Parameters::read(&uri, &[&WHICH, &PAGE], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &PAGE], true)?;
     let which = Which::take(&mut parameters, now_us())?;
     let place = question::place(&mut parameters)?;
     let kind = match form {

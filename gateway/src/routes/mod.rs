@@ -6,6 +6,7 @@ mod histogram;
 mod logs;
 mod parameters;
 mod record;
+mod stream;
 mod whoami;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(context::context))
         .routes(routes!(histogram::histogram))
         .routes(routes!(facets::facets))
+        .routes(routes!(stream::stream))
         .routes(routes!(whoami::whoami))
 }
 

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 /// Which records.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub struct WhichParameters {
+pub struct FieldParameters {
     /// An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it.
     filter: Option<String>,
     /// Words that follow each other in the record; may be repeated.
@@ -16,10 +16,6 @@ pub struct WhichParameters {
     level: Option<Vec<String>>,
     /// This level and above.
     min_level: Option<String>,
-    /// RFC 3339, `now`, or `-15m` for so long ago; inclusive.
-    from: Option<String>,
-    /// The same; exclusive.
-    to: Option<String>,
     /// `system` or `audit`. This field and those below: the exact value; repeated, any of these. `data.<key>` is such a field too.
     category: Option<Vec<String>>,
     container: Option<Vec<String>>,
@@ -37,6 +33,16 @@ pub struct WhichParameters {
     tenant: Option<Vec<String>>,
     trace_id: Option<Vec<String>>,
     user_id: Option<Vec<String>>,
+}
+
+/// Of which time.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct RangeParameters {
+    /// RFC 3339, `now`, or `-15m` for so long ago; inclusive.
+    from: Option<String>,
+    /// The same; exclusive.
+    to: Option<String>,
 }
 
 /// Which page of them.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::*;
-use crate::question::WHICH;
+use crate::question::{FILTERS, RANGE};
 
 fn documented(path: &str) -> BTreeSet<String> {
     let document: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
@@ -14,12 +14,13 @@ fn documented(path: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_document_names_every_parameter_that_is_read() {
-    let routes: [(&str, &[&[&str]]); 5] = [
-        ("/api/platform/logs", &[&WHICH, &logs::PAGE]),
+    let routes: [(&str, &[&[&str]]); 6] = [
+        ("/api/platform/logs/stream", &[&FILTERS, &stream::FROM]),
+        ("/api/platform/logs", &[&FILTERS, &RANGE, &logs::PAGE]),
         ("/api/platform/logs/{id}", &[]),
         ("/api/platform/logs/{id}/context", &[&context::AROUND]),
-        ("/api/platform/logs/histogram", &[&WHICH, &histogram::BINS]),
-        ("/api/platform/logs/facets", &[&WHICH, &facets::FACETS]),
+        ("/api/platform/logs/histogram", &[&FILTERS, &RANGE, &histogram::BINS]),
+        ("/api/platform/logs/facets", &[&FILTERS, &RANGE, &facets::FACETS]),
     ];
     for (path, known) in routes {
         let known: BTreeSet<String> =

@@ -97,7 +97,7 @@ async fn what_is_wrong_is_refused_in_one_shape() -> Result<()> {
 
 #[tokio::test]
 async fn above_the_bound_callers_are_told_to_come_back() -> Result<()> {
-    let limits = Limits { queries_max: 2, queries_kept_for_short: 1, exports_max: 1 };
+    let limits = Limits { queries_max: 2, queries_kept_for_short: 1, ..Limits::default() };
     let sources = [(container("acme", "shop", 1), vec![line(recent_us(), Level::Info, "x")])];
     let world = World::start(15, &sources, Access::Loopback, limits).await?;
     let client = world.postgres.client_of(DATABASE).await?;

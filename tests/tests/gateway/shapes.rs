@@ -125,7 +125,7 @@ async fn what_stands_around_a_record_is_of_its_container_whatever_it_says() -> R
     ensure!(messages == ["one 17", "one 18", "one 19", "one 20", "one 21", "one 22"], "{messages:?}");
     ensure!(context["id"] == id && context["complete"] == true, "{context}");
     let alone = world.json(&format!("/api/platform/logs/{id}/context?before=0&after=0")).await?;
-    ensure!(ids(&alone) == [id.clone()]);
+    ensure!(ids(&alone) == std::slice::from_ref(&id));
     let all = world.json(&format!("/api/platform/logs/{id}/context")).await?;
     ensure!(ids(&all).len() == 40, "{}", ids(&all).len());
     Ok(())
