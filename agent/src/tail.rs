@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-use cordwood_core::checkpoint::{Cut, KeyBefore};
+use cordwood_core::checkpoint::{Cut, KeyBefore, MARKER_OF_OTHERS};
 use cordwood_core::identity::{FileId, Io, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
 use cordwood_core::milestones::Milestones;
@@ -339,15 +339,25 @@ impl LogFile {
         Ok(())
     }
 
-    /// [`cordwood_core::checkpoint::FileCheckpoint::marker`] for `position`; 0 where it cannot be had.
+    /// [`cordwood_core::checkpoint::FileCheckpoint::marker`] for `position`; 0 where it cannot be had, and [`MARKER_OF_OTHERS`] where
+    /// the bytes there are not those that were read.
     pub fn marker_at(&self, position: u64) -> u64 {
         match &self.bytes {
             Bytes::File(_) if position == self.position && self.changed != Some(Changed::Content) => {
                 xxh3_64(&self.marker)
             }
-            Bytes::File(file) => marker_before(file, position).map_or(0, |marker| xxh3_64(&marker)),
+            Bytes::File(file) => {
+                let marker = marker_before(file, position).map_or(0, |marker| xxh3_64(&marker));
+                // (Looked at after it: what changed before is seen.)
+                if self.holds_marker(file).unwrap_or(true) { marker } else { MARKER_OF_OTHERS }
+            }
             Bytes::Gzip { .. } | Bytes::Gone => 0,
         }
+    }
+
+    /// Whether the last bytes before the position are in `file` as they were read.
+    pub fn holds_marker(&self, file: &File) -> io::Result<bool> {
+        Ok(marker_before(file, self.position)? == self.marker)
     }
 
     /// Of the last bytes before the position, as they were when they were read.

@@ -88,7 +88,8 @@ impl LogFile {
         let Bytes::File(file) = &self.bytes else {
             return Ok(Found::Cut { at: 0, unread: self.position.min(self.size)..self.size });
         };
-        let is_same_at_position = self.changed == Some(Changed::Size);
+        // (It may have changed again while what was read of it was waited for.)
+        let is_same_at_position = self.changed == Some(Changed::Size) && self.holds_marker(file)?;
         let read = Read { position: self.position, size: self.largest_size(), milestones: &self.milestones };
         let disk = OnDisk { size: stat_of(file)?.size, is_same: false, is_same_at_position };
         Ok(compare(read, disk, |at| hash_at(file, at)))

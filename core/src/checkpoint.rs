@@ -14,6 +14,8 @@ use crate::origin::Origin;
 const MAGIC: &str = "cordwood-checkpoint";
 const VERSION: u32 = 3;
 const VERSION_MIN: u32 = 1;
+/// [`FileCheckpoint::marker`] of a file that no longer held what had been read of it: no bytes have this one.
+pub const MARKER_OF_OTHERS: u64 = u64::MAX;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {

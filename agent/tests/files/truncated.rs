@@ -442,3 +442,61 @@ async fn no_line_is_lost_wherever_a_file_is_cut() {
         script.await.unwrap();
     }
 }
+
+/// A change that was seen while lines were not acknowledged, and another before they are, or the agent's end: what was compared
+/// then says nothing of what is there now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_changes_again_before_its_lines_are_acknowledged_hides_no_new_ones() {
+    for (acknowledged, is_cut_first, first_line_stays, killed) in [
+        (0, true, false, false),
+        (300, true, true, false),
+        (0, false, true, true),
+        (300, false, true, true),
+        (0, true, true, true),
+        (300, true, true, true),
+        (300, true, false, true),
+    ] {
+        let ctx = format!(
+            "{acknowledged} lines acknowledged, cut first {is_cut_first}, the first line stays {first_line_stays}, killed {killed}"
+        );
+        let mut log = Log::new(Kind::Container);
+        let agent = log.agent();
+        log.write(acknowledged);
+        assert!(acknowledged == 0 || log.has(acknowledged - 1).await, "{ctx}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        log.store.set_mute(true);
+        log.write(300);
+        assert!(log.has(log.next - 1).await, "{ctx}");
+        if is_cut_first {
+            let mut file = OpenOptions::new().append(true).open(&log.path).unwrap();
+            file.write_all(b"2026-11-21T02:24:31.9Z stdout F without an end").unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            log.cut(log.size() - 20);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // (A file whose first line is another is known for another.)
+        log.cut(if first_line_stays { log.ends[9] } else { 0 });
+        log.write(900);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let agent = if killed {
+            // Another file is read meanwhile, so that the checkpoint is written once more.
+            let other = log.folder.path().join("pods/shop_web-2_0b8f/app/0.log");
+            fs::create_dir_all(other.parent().unwrap()).unwrap();
+            fs::write(&other, "2026-11-21T02:24:31.1Z stdout F of another\n").unwrap();
+            assert!(wait_until(PATIENCE, || log.store.stdout().contains("of another")).await, "{ctx}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let killed = agent.checkpoint();
+            agent.stop_at_once().await;
+            put_checkpoint(log.folder.path(), killed.as_deref(), false);
+            log.store.set_mute(false);
+            log.agent()
+        } else {
+            log.store.set_mute(false);
+            log.store.acknowledge_all();
+            agent
+        };
+        assert!(log.has(log.next - 1).await, "{ctx}");
+        agent.stop().await;
+        log.compare(&ctx);
+    }
+}

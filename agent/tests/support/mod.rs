@@ -272,6 +272,12 @@ impl Store {
         self.0.lock().unwrap().mute = mute;
     }
 
+    /// What was taken and not acknowledged is acknowledged now.
+    pub fn acknowledge_all(&self) {
+        let unsaid = std::mem::take(&mut self.0.lock().unwrap().unsaid);
+        unsaid.into_iter().for_each(Ack::acknowledge);
+    }
+
     /// Records that are flagged incomplete.
     pub fn incomplete(&self) -> usize {
         self.0.lock().unwrap().incomplete
