@@ -146,8 +146,11 @@ impl Run {
         for file in &closed {
             self.known.remove(&(file.dev, file.ino));
         }
+        // (Of the life before it may know more files that are not found yet.)
+        let has_unread = has_unread
+            || self.resume.iter().any(|file| !file.done)
+            || self.parked.is_some_and(|parked| parked.has_unread);
         self.resume.extend(closed);
-        let has_unread = has_unread || self.parked.is_some_and(|parked| parked.has_unread);
         let is_unknown = self.unnamed.is_some();
         self.files.clear();
         self.unnamed = None;
@@ -261,8 +264,15 @@ impl Reader {
 
     /// Opens what waits for descriptors, in the order of waiting, as far as there are some.
     pub(crate) fn open_wanting(&mut self, clock: Clock) {
-        let (runs, wanting) = (&self.runs, &mut self.wanting);
-        wanting.retain(|id| runs.get(id).is_some_and(Run::is_parked));
+        let (runs, wanting) = (&mut self.runs, &mut self.wanting);
+        wanting.retain(|id| {
+            let Some(run) = runs.get_mut(id) else { return false };
+            let waits = run.is_parked();
+            if let Some(parked) = &mut run.parked {
+                parked.wants = waits;
+            }
+            waits
+        });
         if self.wanting.is_empty() {
             if self.told_descriptors {
                 self.runs.values_mut().for_each(|run| run.yields = false);

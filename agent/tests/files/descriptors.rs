@@ -230,3 +230,40 @@ async fn a_closed_file_that_becomes_an_older_one_is_read_to_its_end() {
     assert_eq!(store.sorted(), ["1", "2", "3", "4", "5"]);
     assert_eq!(store.losses(), Vec::<String>::new());
 }
+
+/// What went while the agent was away is told though its folder cannot be looked at in whole before the run gives up its descriptor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_of_the_life_before_is_told_by_a_run_that_was_closed_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut containers: Vec<Container> = containers(folder.path()).into_iter().take(2).collect();
+    write(&mut containers[0], 0, 10);
+    let agent = Agent::start_limited(folder.path(), &store, limits());
+    assert!(wait_until(PATIENCE, || store.count() == 10).await);
+    agent.stop().await;
+    containers[0].rotate();
+    containers[0].remove_rotated();
+    let mut all = 10 + write(&mut containers[0], 0, 3);
+    // An archive that is being written and cannot be unpacked yet.
+    let archive = containers[0].folder.join("0.log.20261121-000000.gz");
+    let touch = || std::fs::write(&archive, "not whole").unwrap();
+    touch();
+    let agent = Agent::start_limited(folder.path(), &store, Limits { open_files_max: 1, ..limits() });
+    for _ in 0..10 {
+        all += write(&mut containers[1], 1, 1);
+        let is_read = wait_until(PATIENCE, || {
+            touch();
+            store.count() == all
+        });
+        assert!(is_read.await, "{} of {all}", store.count());
+        for _ in 0..10 {
+            touch();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(store.losses(), Vec::<String>::new(), "it may be there under another name");
+    std::fs::remove_file(&archive).unwrap();
+    let is_told = wait_until(Duration::from_secs(5), || store.losses().len() == 1).await;
+    assert!(is_told, "{:?}", store.losses());
+    agent.stop().await;
+}
