@@ -84,6 +84,8 @@ impl Intake {
     /// Forgets everything that is not committed and begins at PostgreSQL's positions.
     pub fn reset(&mut self, positions: &HashMap<u32, Position>) {
         self.watermarks.clear();
+        // (A PostgreSQL that took over without the last transactions has no rows for the ids that it gave.)
+        self.forget_origins();
         self.pending = Pending::default();
         self.next_offsets = positions.iter().map(|(partition, p)| (*partition, p.next_offset)).collect();
     }
@@ -196,10 +198,14 @@ impl Intake {
             self.watermarks.retain(|_, remembered| remembered.used >= recent);
         }
         if self.origins_bytes > ORIGINS_REMEMBERED_BYTES_MAX {
-            self.origins.clear();
-            self.origins_bytes = 0;
+            self.forget_origins();
         }
         prepared
+    }
+
+    fn forget_origins(&mut self) {
+        self.origins.clear();
+        self.origins_bytes = 0;
     }
 
     fn intern(&mut self, name: &str) -> Arc<str> {

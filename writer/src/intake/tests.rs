@@ -107,6 +107,22 @@ fn a_batch_that_comes_again_is_skipped_and_one_that_is_missing_is_told() {
     );
 }
 
+/// PostgreSQL may have come back as it was a while ago: the rows that it gave the ids of may be gone with the records.
+#[test]
+fn after_a_reset_nothing_that_postgresql_said_is_believed() {
+    let mut intake = Intake::new(false);
+    let decoded = || Intake::decode(vec![message(0, 0, &[(5, NOW_US * 1000, "one")])]);
+    let unknown = intake.unknown(&decoded());
+    assert_eq!((unknown.files.len(), unknown.origins.len()), (1, 1));
+    intake.learn_origins(unknown.origins, vec![cordwood_core::origin::OriginId(7)]);
+    intake.learn(unknown.files, HashMap::new());
+    let unknown = intake.unknown(&decoded());
+    assert_eq!((unknown.files.len(), unknown.origins.len()), (0, 0));
+    intake.reset(&HashMap::new());
+    let unknown = intake.unknown(&decoded());
+    assert_eq!((unknown.files.len(), unknown.origins.len()), (1, 1));
+}
+
 #[test]
 fn poison_is_a_dead_letter_and_its_neighbours_are_stored() {
     let now_ns = NOW_US * 1000;
