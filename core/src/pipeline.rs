@@ -99,7 +99,7 @@ impl Pipeline {
     /// Takes the whole lines at the front of `chunk`, which begins at file position `at`, and says how many bytes they
     /// were. What is left is the beginning of a line: the next chunk is to begin with it. (A line longer than
     /// [`RECORD_BYTES_MAX`] is taken in pieces of that size.) NUL bytes that something follows are no line where one begins,
-    /// and [`HOLE_BYTES_MIN`] of them end the line that they stand in: a file that is cut short while a program writes on
+    /// and [`HOLE_BYTES_MIN`] of them end the line that they stand in, unless it is a CRI line: a file that is cut short while a program writes on
     /// where it was has a hole.
     pub fn feed(&mut self, chunk: &[u8], at: u64, now: &Now<'_>, out: &mut impl Output) -> usize {
         let mut from = 0;
@@ -126,7 +126,7 @@ impl Pipeline {
                 _ => (&rest[..RECORD_BYTES_MAX], RECORD_BYTES_MAX, true),
             };
             let start = at + from as u64;
-            if let Some(hole) = hole_in(line) {
+            if let Some(hole) = hole_in(line, now.format) {
                 self.line(&line[..hole], start, start + hole as u64, true, now, out);
                 from += hole;
                 continue;
@@ -147,7 +147,7 @@ impl Pipeline {
             if line.is_empty() {
                 return;
             }
-            let line = &line[..hole_in(line).unwrap_or(line.len())];
+            let line = &line[..hole_in(line, now.format).unwrap_or(line.len())];
             let start = at + from as u64;
             self.line(line, start, start + line.len() as u64, true, now, out);
             from += line.len();
@@ -294,10 +294,11 @@ pub fn names_its_time(line: &[u8], now: &Now<'_>) -> bool {
     parse(now, line).is_some_and(|parsed| parsed.time_ns.is_some())
 }
 
-/// Where a hole begins in a line.
+/// Where a hole begins in a line. Runtimes that write CRI lines append, so that NUL bytes in such a line are the container's own: what
+/// stands behind them would be a line that the container made up, with any time.
 #[inline]
-fn hole_in(line: &[u8]) -> Option<usize> {
-    if line.len() <= HOLE_BYTES_MIN {
+fn hole_in(line: &[u8], format: Format) -> Option<usize> {
+    if format == Format::Cri || line.len() <= HOLE_BYTES_MIN {
         return None;
     }
     let mut from = 0;

@@ -47,6 +47,19 @@ nonsense\n\
 2026-11-21T02:24:31.000000006Z stdout F \n\
 2026-11-21T02:24:31.000000007Z stdout P open";
 
+/// A container may write any bytes, and no line of its log but its runtime's.
+#[test]
+fn nul_bytes_in_a_cri_line_are_the_containers_own() {
+    let gate = Gate::default();
+    let nuls = "\0".repeat(2 * HOLE_BYTES_MIN);
+    for behind in ["b", "2020-01-01T00:00:00Z stdout F made up"] {
+        let text = format!("2026-11-21T02:24:31.1Z stderr F a{nuls}{behind}\n");
+        let (seen, _) = feed(Format::Cri, &gate, text.as_bytes(), &[]);
+        let bodies: Vec<&[u8]> = seen.kept.iter().map(|kept| &kept.4[..]).collect();
+        assert_eq!(bodies, [format!("a{nuls}{behind}").as_bytes()]);
+    }
+}
+
 /// A file that was cut short, and its program wrote on where it was.
 #[test]
 fn a_hole_is_no_line_and_ends_the_one_that_it_stands_in() {
