@@ -60,6 +60,16 @@ fn nul_bytes_in_a_cri_line_are_the_containers_own() {
     }
 }
 
+#[test]
+fn a_short_line_of_nul_bytes_is_a_line() {
+    let gate = Gate::default();
+    for format in [Format::Cri, Format::Plain] {
+        let (seen, _) = feed(format, &gate, b"\0\0\0\n", &[]);
+        let bodies: Vec<&[u8]> = seen.kept.iter().map(|kept| &kept.4[..]).collect();
+        assert_eq!(bodies, [b"\0\0\0"], "{format:?}");
+    }
+}
+
 /// A file that was cut short, and its program wrote on where it was.
 #[test]
 fn a_hole_is_no_line_and_ends_the_one_that_it_stands_in() {
