@@ -2,7 +2,8 @@
 //! much of a file that was cut short is still what was read.
 //! Promises: there are at most [`MILESTONES_MAX`] of a file of any size; what lies between two of them is at most a 16th of
 //! what was read of it and a quarter of what lies before (but for lines and records that lie there whole), so that little is
-//! read again wherever it is cut; what they call unchanged was there before.
+//! read again wherever it is cut; what they call unchanged was there before. Where lines that name their time are rare,
+//! milestones lie as far apart as these lines, and as much is read again.
 //!
 //! Only a line that names its time is one: a program that is started anew writes the lines without a time again, and they
 //! are new. Each milestone is the end of a line with no record begun, so reading can begin there.

@@ -98,9 +98,9 @@ impl Pipeline {
 
     /// Takes the whole lines at the front of `chunk`, which begins at file position `at`, and says how many bytes they
     /// were. What is left is the beginning of a line: the next chunk is to begin with it. (A line longer than
-    /// [`RECORD_BYTES_MAX`] is taken in pieces of that size.) NUL bytes that something follows are no line where one begins,
-    /// and [`HOLE_BYTES_MIN`] of them end the line that they stand in, unless it is a CRI line: a file that is cut short while
-    /// a program writes on where it was has a hole.
+    /// [`RECORD_BYTES_MAX`] is taken in pieces of that size.) A file that is cut short while a program writes on where it was
+    /// has a hole of NUL bytes. NUL bytes where a line begins are passed over, but for a line of nothing else that is shorter
+    /// than [`HOLE_BYTES_MIN`]. That many of them end the line that they stand in, unless it is a CRI line.
     pub fn feed(&mut self, chunk: &[u8], at: u64, now: &Now<'_>, out: &mut impl Output) -> usize {
         let mut from = 0;
         loop {
