@@ -32,6 +32,7 @@ mod same_file;
 mod ship;
 mod sink;
 mod sources;
+mod state;
 mod tail;
 mod telemetry;
 mod truncated;
@@ -80,10 +81,10 @@ pub async fn run(
     let ending = ending.into();
     let shutdown = ending.shutdown.clone();
     let folder = config.state_dir.clone();
-    let loaded = checkpoint::load(&folder)
-        .with_context(|| format!("use the state folder {} (setting state_dir)", folder.display()))?;
-    let node = node_id::load(&folder, &config.node)
-        .with_context(|| format!("use the state folder {} (setting state_dir)", folder.display()))?;
+    let unusable = || format!("use the state folder {} (setting state_dir)", folder.display());
+    let held = state::hold(&folder).await.with_context(unusable)?;
+    let loaded = checkpoint::load(&folder).with_context(unusable)?;
+    let node = node_id::load(&folder, &config.node).with_context(unusable)?;
     let heartbeat = health.heartbeat("reader", Duration::from_secs(60));
     let mut tally = telemetry::Tally::default();
     tally.checkpoints_torn += u64::from(loaded.torn);
@@ -133,7 +134,9 @@ pub async fn run(
     std::thread::Builder::new()
         .name("reader".to_owned())
         .spawn(move || {
-            let _ = done.send(reader.run());
+            let result = reader.run();
+            drop(held);
+            let _ = done.send(result);
         })
         .context("start the reader's thread")?;
     let wake = tokio::spawn(async move {

@@ -112,7 +112,7 @@ async fn each_is_one_line_that_says_what_to_mend() -> Result<()> {
     fs::write(home.join("kubeconfig"), KUBECONFIG)?;
     let broker =
         json!({"brokers": kafka.brokers(), "topic": "cordwood-logs", "partitions": 1, "replication": 1});
-    let agent = json!({"node": "n", "state_dir": home.join("state"), "pods_dir": home.join("pods"), "kafka": broker,
+    let agent = json!({"node": "n", "pods_dir": home.join("pods"), "kafka": broker,
                        "kubernetes": {"enabled": false}});
     let database = json!({"url": postgres.url()});
     let writer = json!({"kafka": broker, "database": database, "migrate": true});
@@ -141,6 +141,30 @@ async fn each_is_one_line_that_says_what_to_mend() -> Result<()> {
     let wrong: Vec<Option<anyhow::Error>> = futures::stream::iter(checks).buffer_unordered(8).collect().await;
     let wrong: Vec<String> = wrong.into_iter().flatten().map(|error| format!("{error:#}")).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // Two agents, one state folder: the second ends, the first reads on.
+    let shared = json!({"state_dir": home.join("shared")});
+    let address = Port::free()?;
+    let mut config = agent.clone();
+    merge(&mut config, &shared);
+    merge(&mut config, &json!({"listen": format!("127.0.0.1:{}", address.number())}));
+    let file = home.join("first.yaml");
+    fs::write(&file, config.to_string())?;
+    let mut first = Program::new("first", bin("cordwood-agent")?, home.path())
+        .arg("--config")
+        .arg(&file)
+        .env("KUBECONFIG", "/none")
+        .start()?;
+    let address = format!("127.0.0.1:{}", address.number());
+    wait_for("the first agent", Duration::from_secs(30), || async {
+        let (code, body) = http::get(&address, "/readyz").await?;
+        ensure!(code == 200, "{code}: {body}");
+        Ok(())
+    })
+    .await?;
+    let second = (shared, Ends(1), &["state_dir", "another agent holds it"][..]);
+    check(&home, 1000, "cordwood-agent", &agent, second).await.context("the second agent")?;
+    ensure!(first.ended().is_none(), "the first agent ended");
     Ok(())
 }
 
@@ -149,6 +173,10 @@ async fn check(home: &Home, number: usize, program: &str, base: &Value, row: Row
     let port = Port::free()?;
     let mut config = base.clone();
     merge(&mut config, &json!({"listen": format!("127.0.0.1:{}", port.number())}));
+    if program == "cordwood-agent" {
+        // Many run at once, and two agents never share a state folder.
+        merge(&mut config, &json!({"state_dir": home.join(format!("state-{number}"))}));
+    }
     merge(&mut config, &change);
     // Files are named relative to the test's folder in the rows.
     let text = ["wrong-password", "kubeconfig"].iter().fold(config.to_string(), |text, name| {
@@ -179,7 +207,8 @@ async fn check(home: &Home, number: usize, program: &str, base: &Value, row: Row
                 ensure!(code == 503 && said.iter().all(|said| body.contains(said)), "{code}: {body}");
                 Ok(())
             })
-            .await?;
+            .await
+            .with_context(|| fs::read_to_string(process.log_path()).unwrap_or_default())?;
             ensure!(process.ended().is_none(), "it ended");
             process.kill();
         }
