@@ -194,6 +194,13 @@ pub fn timestamp(time_us: i64) -> String {
     format!("{time:.6}")
 }
 
+/// The same in milliseconds, cut: for clients that expect three digits.
+pub fn timestamp_ms(time_us: i64) -> String {
+    let end = if time_us < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    let time = jiff::Timestamp::from_millisecond(time_us.div_euclid(1_000)).unwrap_or(end);
+    format!("{time:.3}")
+}
+
 /// The type of a column when records are written as plain rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {

@@ -9,6 +9,7 @@ mod config;
 mod export;
 mod live;
 mod metrics;
+mod numbered;
 mod problem;
 mod question;
 mod routes;
@@ -27,6 +28,7 @@ pub use routes::openapi_json;
 pub use server::{ListenError, Running, start};
 
 use metrics::Metrics;
+use numbered::Numbered;
 use problem::Problem;
 use slots::{Length, Slot, Slots};
 
@@ -37,6 +39,7 @@ pub struct Gateway {
     access: Access,
     slots: Slots,
     metrics: Metrics,
+    numbered: Numbered,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
 }
@@ -55,6 +58,7 @@ impl Gateway {
             access,
             slots: Slots::new(limits),
             metrics: Metrics::register(registry)?,
+            numbered: Numbered::default(),
             stopping: CancellationToken::new(),
         })
     }

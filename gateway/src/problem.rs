@@ -92,6 +92,21 @@ impl Problem {
         )
     }
 
+    /// A page before or at the one that is wanted was not read to its end.
+    pub fn too_slow(budget: std::time::Duration) -> Problem {
+        let detail = format!(
+            "{} s were not enough to read up to this page: ask again, what was read is remembered",
+            budget.as_secs()
+        );
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:slow",
+            "Not read yet",
+            detail,
+        );
+        Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
+    }
+
     pub fn not_acceptable() -> Problem {
         Problem::new(
             StatusCode::NOT_ACCEPTABLE,

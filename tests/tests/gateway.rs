@@ -14,6 +14,8 @@ mod leaving;
 mod live;
 #[path = "gateway/pages.rs"]
 mod pages;
+#[path = "gateway/plugins.rs"]
+mod plugins;
 #[path = "gateway/refusals.rs"]
 mod refusals;
 #[path = "gateway/scopes.rs"]

@@ -125,6 +125,9 @@ fn every_field_that_is_shown_is_listed_once() {
 fn times_that_no_calendar_has_are_its_end() {
     assert_eq!(timestamp(i64::MAX), "9999-12-30T22:00:00.999999Z");
     assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999999Z");
+    assert_eq!(timestamp_ms(-1), "1969-12-31T23:59:59.999Z");
+    assert_eq!(timestamp_ms(1_735_572_645_123_999), "2024-12-30T15:30:45.123Z");
+    assert_eq!(timestamp_ms(i64::MAX), "9999-12-30T22:00:00.999Z");
     assert!(timestamp(i64::MIN).starts_with("-00"));
 }
 

@@ -128,7 +128,7 @@ impl Which {
     }
 }
 
-fn level(parameter: &str, text: &str) -> Result<String, Problem> {
+pub fn level(parameter: &str, text: &str) -> Result<String, Problem> {
     let found = Level::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
     found.map(|level| level.as_str().to_lowercase()).ok_or_else(|| {
         Problem::parameter(parameter, format!("{text:?} is none of trace, debug, info, warn, error"))

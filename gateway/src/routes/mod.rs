@@ -5,6 +5,7 @@ mod facets;
 mod histogram;
 mod logs;
 mod parameters;
+mod plugins;
 mod record;
 mod stream;
 mod whoami;
@@ -40,6 +41,7 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(histogram::histogram))
         .routes(routes!(facets::facets))
         .routes(routes!(stream::stream))
+        .routes(routes!(plugins::plugin_logs))
         .routes(routes!(whoami::whoami))
 }
 

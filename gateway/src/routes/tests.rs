@@ -14,10 +14,11 @@ fn documented(path: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_document_names_every_parameter_that_is_read() {
-    let routes: [(&str, &[&[&str]]); 6] = [
+    let routes: [(&str, &[&[&str]]); 7] = [
         ("/api/platform/logs/stream", &[&FILTERS, &stream::FROM]),
         ("/api/platform/logs", &[&FILTERS, &RANGE, &logs::PAGE]),
         ("/api/platform/logs/{id}", &[]),
+        ("/api/plugins/{id}/logs", &[&plugins::PAGE]),
         ("/api/platform/logs/{id}/context", &[&context::AROUND]),
         ("/api/platform/logs/histogram", &[&FILTERS, &RANGE, &histogram::BINS]),
         ("/api/platform/logs/facets", &[&FILTERS, &RANGE, &facets::FACETS]),
