@@ -111,6 +111,20 @@ pub const LEVEL_RULES_CLUSTER_MAX: usize = 128;
 pub const LEVEL_RULES_CLUSTER_BYTES_MAX: usize = 192 << 10;
 /// Bytes of all level rules as JSON: they travel in one ConfigMap, which the API server takes up to 1 MiB.
 pub const LEVEL_RULES_BYTES_MAX: usize = 768 << 10;
+/// Characters of a filter expression; a longer one is refused.
+pub const FILTER_CHARACTERS_MAX: usize = 16_384;
+/// Parentheses and NOTs within each other in a filter expression.
+pub const FILTER_DEPTH_MAX: usize = 64;
+/// LIKE and REGEXP in a filter expression. Each is compiled before anything is searched, into as much as the next limit.
+pub const FILTER_PATTERNS_MAX: usize = 32;
+/// Bytes of a compiled LIKE or REGEXP, and of what it remembers while it searches.
+pub const FILTER_PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Stars in one piece of text: each makes a longer pattern of the one before.
+pub const FILTER_STARS_MAX: usize = 32;
+/// Bytes of a field's value that is counted apart in facets; a longer one is counted by its beginning.
+pub const FACET_VALUE_BYTES_MAX: usize = 512;
+/// Bytes of all values of one answer of facets that are counted apart; what comes later is among the others.
+pub const FACETS_BYTES_MAX: usize = 16 << 20;
 
 const _: () =
     assert!(LEVEL_RULES_CLUSTER_BYTES_MAX + 4 * LEVEL_RULES_NAMESPACE_BYTES_MAX <= LEVEL_RULES_BYTES_MAX);

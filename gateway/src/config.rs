@@ -42,11 +42,34 @@ pub struct Limits {
     pub exports_max: usize,
     /// Live streams at once; each looks at PostgreSQL a few times a second.
     pub streams_max: usize,
+    pub per_identity: IdentityLimits,
+}
+
+/// Of these, what one identity may have under way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityLimits {
+    /// Short ones, and as many long ones.
+    pub queries_max: usize,
+    pub exports_max: usize,
+    pub streams_max: usize,
+}
+
+impl Default for IdentityLimits {
+    fn default() -> IdentityLimits {
+        IdentityLimits { queries_max: 4, exports_max: 1, streams_max: 8 }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { queries_max: 8, queries_kept_for_short: 2, exports_max: 2, streams_max: 16 }
+        Limits {
+            queries_max: 8,
+            queries_kept_for_short: 2,
+            exports_max: 2,
+            streams_max: 16,
+            per_identity: IdentityLimits::default(),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The gateway: what is stored is seen over HTTP, by those who may and by nobody else.
 //!
-//! A request's way: `routes` (a path and its forms) -> `question` (parameters to one filter, a range, a place) -> `scope` (whose
-//! records the caller may see) -> the store, which answers nothing without a scope. No route has a way around these.
+//! A request's way: `routes` (a path and its forms) -> `scope` (whose records the caller may see) -> `slots` (how much is under way) ->
+//! `question` (parameters to one filter, a range, a place) -> the store, which answers nothing without a scope. No route has a way
+//! around these.
 
 mod access;
 mod answer;
@@ -23,14 +24,15 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{Access, Tokens};
-pub use config::{Config, Limits};
+pub use config::{Config, IdentityLimits, Limits};
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start};
 
 use metrics::Metrics;
 use numbered::Numbered;
 use problem::Problem;
-use slots::{Length, Slot, Slots};
+use scope::Caller;
+use slots::{Length, Refused, Slot, Slots};
 
 /// What all routes share.
 #[derive(Debug)]
@@ -63,7 +65,17 @@ impl Gateway {
         })
     }
 
-    async fn slot(&self, length: Length) -> Result<Slot, Problem> {
-        self.slots.take(length).await.inspect_err(|_| self.metrics.refused("busy"))
+    async fn slot(&self, caller: &Caller, length: Length) -> Result<Slot, Problem> {
+        let taken = self.slots.take(caller.identity.name(), length).await;
+        taken.map_err(|refused| match refused {
+            Refused::Busy => {
+                self.metrics.refused("busy");
+                Problem::busy()
+            }
+            Refused::Identity => {
+                self.metrics.refused("identity");
+                Problem::too_many_of_one()
+            }
+        })
     }
 }

@@ -24,7 +24,7 @@ use crate::Gateway;
 use crate::answer::{Record, WhoAmI};
 use crate::problem::Problem;
 use crate::scope::Caller;
-use crate::slots::{Length, Slot};
+use crate::slots::Slot;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two looks while PostgreSQL is away, at the most.
@@ -98,10 +98,10 @@ impl Live {
     pub async fn begin(
         gateway: Arc<Gateway>,
         caller: Caller,
+        slot: Slot,
         filter: Filter,
         after: Option<Cursor>,
     ) -> Result<Response, Problem> {
-        let slot = gateway.slot(Length::Stream).await?;
         let follow = match after {
             Some(cursor) => Follow::after(&gateway.store, cursor).await,
             None => Follow::from_now(&gateway.store).await,

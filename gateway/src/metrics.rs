@@ -34,7 +34,7 @@ impl Metrics {
                 "Exports that did not come to their end: the caller left, the store failed, the gateway stopped",
             )?,
             refused: IntCounterVec::new(
-                Opts::new(name("refused_total"), "Requests turned away, by reason: caller or busy"),
+                Opts::new(name("refused_total"), "Requests turned away, by reason: caller, busy, identity"),
                 &["reason"],
             )?,
         };

@@ -155,6 +155,27 @@ impl Problem {
         Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
     }
 
+    pub fn too_many_of_one() -> Problem {
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "urn:cordwood:problem:identity-busy",
+            "Too many of yours at once",
+            "as many of your own questions, exports or streams as one caller may have are under way: wait for one of them, or end it",
+        );
+        Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
+    }
+
+    /// The budget ended the search for one record before it was found, or all was looked at.
+    pub fn not_looked_at_all() -> Problem {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:too-slow",
+            "PostgreSQL was too slow",
+            "the search for this record took longer than it may: whether it is there is not known; ask again",
+        );
+        Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem }
+    }
+
     /// Why PostgreSQL gave no answer. What it said goes to the log, not to the caller.
     pub fn store(error: &StoreError) -> Problem {
         if error.code() == Some(&StoreError::STATEMENT_TIMEOUT) {

@@ -103,3 +103,6 @@ async fn counted(State(gateway): State<Arc<Gateway>>, request: Request, next: Ne
     add(header::CACHE_CONTROL, "no-store");
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crate::decimal::{self, Decimal};
 use crate::identity::RecordId;
 use crate::level::Level;
+use crate::limits::FILTER_PATTERN_BYTES_MAX;
 use crate::tokens::words;
 
 use super::find::Needle;
@@ -227,9 +228,6 @@ pub(super) fn regexp(subject: Subject<'_>, value: &Value) -> Result<Expr, Filter
     matches(subject, &field, &value.text, &literal::required(&value.text), &how, value.at)
 }
 
-/// Bytes of a compiled expression, and of what it remembers while it searches.
-const REGEX_BYTES_MAX: usize = 1 << 20;
-
 fn matches(
     subject: Subject<'_>,
     field: &Field,
@@ -239,8 +237,8 @@ fn matches(
     at: usize,
 ) -> Result<Expr, FilterError> {
     let regex = regex::RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
+        .size_limit(FILTER_PATTERN_BYTES_MAX)
+        .dfa_size_limit(FILTER_PATTERN_BYTES_MAX)
         .nest_limit(literal::NESTING_MAX)
         .build()
         .map_err(|wrong| error(at, regex_message(&wrong)))?;

@@ -3,7 +3,7 @@
 use crate::tokens;
 
 /// ASCII letters and digits, in any case, as a word or within one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Needle {
     lower: Vec<u8>,
     /// The place of its rarest byte, and that byte in both cases.

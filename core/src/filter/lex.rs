@@ -1,9 +1,7 @@
 //! An expression's characters: blanks, quotation marks, pieces without quotation marks, operators.
 
 use super::FilterError;
-
-/// Expressions longer than this are refused.
-const CHARACTERS_MAX: usize = 16_384;
+use crate::limits::FILTER_CHARACTERS_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
@@ -34,10 +32,10 @@ pub(super) struct Cursor {
 impl Cursor {
     pub fn new(text: &str) -> Result<Cursor, FilterError> {
         let chars: Vec<char> = text.chars().collect();
-        if chars.len() > CHARACTERS_MAX {
+        if chars.len() > FILTER_CHARACTERS_MAX {
             return Err(error(
-                CHARACTERS_MAX,
-                format!("an expression has at most {CHARACTERS_MAX} characters"),
+                FILTER_CHARACTERS_MAX,
+                format!("an expression has at most {FILTER_CHARACTERS_MAX} characters"),
             ));
         }
         Ok(Cursor { chars, at: 0 })

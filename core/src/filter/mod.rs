@@ -71,6 +71,21 @@ impl Filter {
         Filter { expr: Arc::new(Expr::And(Vec::new())) }
     }
 
+    /// What each of these matches; all records when there are none.
+    pub fn all_of(parts: impl IntoIterator<Item = Filter>) -> Filter {
+        Filter::of(parts, Expr::And)
+    }
+
+    /// What one of these matches; no record when there are none.
+    pub fn any_of(parts: impl IntoIterator<Item = Filter>) -> Filter {
+        Filter::of(parts, Expr::Or)
+    }
+
+    fn of(parts: impl IntoIterator<Item = Filter>, join: fn(Vec<Expr>) -> Expr) -> Filter {
+        let parts = parts.into_iter().map(|part| Arc::unwrap_or_clone(part.expr)).collect();
+        Filter { expr: Arc::new(parse::joined(parts, join)) }
+    }
+
     /// Everything of the container, or the file, that this origin is of: what stands around a record.
     pub fn same_place(origin: &Origin) -> Filter {
         let names = [
@@ -80,13 +95,10 @@ impl Filter {
             ("container", &origin.container),
         ];
         let named = names.iter().filter(|(_, name)| !name.is_empty());
-        let expression: Vec<String> =
-            named.map(|(field, name)| format!("{field}={}", quoted(name))).collect();
-        let mut parts = vec![Expr::Test(Test::SamePlace(Box::new(origin.clone())))];
         // These tell which blocks; a name that an expression cannot hold does not.
-        let indexed = parse(&expression.join(" ")).ok().and_then(|filter| Arc::into_inner(filter.expr));
-        parts.splice(0..0, indexed);
-        Filter { expr: Arc::new(Expr::And(parts)) }
+        let indexed = named.filter_map(|(field, name)| parse(&format!("{field}={}", quoted(name))).ok());
+        let same_place = Expr::Test(Test::SamePlace(Box::new(origin.clone())));
+        Filter::all_of(indexed.chain([Filter { expr: Arc::new(same_place) }]))
     }
 
     /// Whether the record is wanted. `origin` must be the one that `record.origin` names.
@@ -105,7 +117,7 @@ impl Filter {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Expr {
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -114,7 +126,7 @@ enum Expr {
 }
 
 /// A leaf.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Test {
     /// The bits of the levels that are wanted.
     Level(u8),
@@ -145,7 +157,7 @@ enum Test {
 }
 
 /// What is asked of a field's value. An absent field answers no.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Is {
     Equal(String),
     /// A number of JSON equals it too if it is the same, however it is written.

@@ -1,6 +1,7 @@
 //! An expression into a syntax tree.
 
 use crate::fields::Path;
+use crate::limits::{FILTER_DEPTH_MAX, FILTER_PATTERNS_MAX};
 
 use super::bare::{self, Bare};
 use super::compare::{self, Subject, Value};
@@ -8,11 +9,6 @@ use super::lex::{Cursor, Op, error, in_quotes, op_at};
 use super::names::{self, Field, Name};
 use super::phrase::Phrase;
 use super::{Expr, Filter, FilterError, Test};
-
-/// Parentheses and NOTs within each other.
-const DEPTH_MAX: usize = 64;
-/// LIKE and REGEXP in an expression. Each is compiled before anything is searched, into as much as a MiB.
-const PATTERNS_MAX: usize = 32;
 
 /// Reads an expression; an empty one matches everything.
 pub fn parse(text: &str) -> Result<Filter, FilterError> {
@@ -65,8 +61,8 @@ impl Parser {
         self.cursor.skip_spaces();
         let at = self.cursor.at;
         self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(error(at, format!("more than {DEPTH_MAX} parentheses within each other")));
+        if self.depth > FILTER_DEPTH_MAX {
+            return Err(error(at, format!("more than {FILTER_DEPTH_MAX} parentheses within each other")));
         }
         let expr = if self.cursor.skip("NOT") || self.skip_sign()? {
             Expr::Not(Box::new(self.not()?))
@@ -268,10 +264,10 @@ impl Parser {
             self.cursor.skip_spaces();
         }
         self.patterns += usize::from(["LIKE", "REGEXP"].contains(&keyword));
-        if self.patterns > PATTERNS_MAX {
+        if self.patterns > FILTER_PATTERNS_MAX {
             return Err(error(
                 self.cursor.at,
-                format!("more than {PATTERNS_MAX} of LIKE and REGEXP in one expression"),
+                format!("more than {FILTER_PATTERNS_MAX} of LIKE and REGEXP in one expression"),
             ));
         }
         self.cursor.skip(keyword);
@@ -412,8 +408,8 @@ fn text_test(at: usize, text: &str) -> Result<Test, FilterError> {
     Ok(Test::Text { phrase, written: text.to_owned() })
 }
 
-/// Flattens, and puts what is cheap to decide first.
-fn joined(mut parts: Vec<Expr>, join: fn(Vec<Expr>) -> Expr) -> Expr {
+/// Puts what is cheap to decide first.
+pub(super) fn joined(mut parts: Vec<Expr>, join: fn(Vec<Expr>) -> Expr) -> Expr {
     if parts.len() == 1 {
         return parts.remove(0);
     }

@@ -1,5 +1,6 @@
 //! Phrases: words that follow each other in a value, some of them perhaps patterns.
 
+use crate::limits::FILTER_STARS_MAX;
 use crate::tokens::Token;
 use crate::tokens::values::{self, Visit};
 use crate::tokens::words::{self, Kind};
@@ -7,11 +8,8 @@ use crate::tokens::words::{self, Kind};
 use super::find::Needle;
 use super::stars::Stars;
 
-/// In one piece of text: each makes a longer pattern of the one before.
-const STARS_MAX: usize = 32;
-
 /// One piece or more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Phrase {
     pieces: Vec<Piece>,
     needle: Option<Needle>,
@@ -57,8 +55,8 @@ impl Phrase {
         // The last piece is a pattern, or a word, that what follows directly goes on with.
         let mut open = false;
         let fragments: Vec<&str> = text.split('*').collect();
-        if fragments.len() > STARS_MAX + 1 {
-            return Err(format!("more than {STARS_MAX} stars in one piece of text"));
+        if fragments.len() > FILTER_STARS_MAX + 1 {
+            return Err(format!("more than {FILTER_STARS_MAX} stars in one piece of text"));
         }
         for (place, fragment) in fragments.iter().enumerate() {
             let begins = fragment.chars().next().is_some_and(words::is_of_word);

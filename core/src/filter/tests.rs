@@ -170,6 +170,38 @@ fn what_matches() {
 }
 
 #[test]
+fn parts_make_one_tree_whatever_their_texts_would_mean_beside_each_other() {
+    let place = origin();
+    let body = r#"{"msg":"it' x","a":"b"}"#;
+    let record = record(&place, Level::Warn, body);
+    let part = |text: &str| parse(text).unwrap();
+    let texts =
+        ["a", "level>=warn", "nothing", "'a", "\"it' x\"", "service=checkout OR nothing", "", "NOT nothing"];
+    let all_parts = |bits: usize| {
+        (0..texts.len()).filter(move |place| bits & (1 << place) != 0).map(|place| part(texts[place]))
+    };
+    for bits in 0..1 << texts.len() {
+        let (all, any) = (Filter::all_of(all_parts(bits)), Filter::any_of(all_parts(bits)));
+        let expected = (
+            all_parts(bits).all(|part| part.matches(&record, &place)),
+            all_parts(bits).any(|part| part.matches(&record, &place)),
+        );
+        assert_eq!((all.matches(&record, &place), any.matches(&record, &place)), expected, "{bits:b}");
+        // Shared parts too, and what is made of them.
+        assert_eq!(
+            Filter::all_of([all.clone(), any.clone()]).matches(&record, &place),
+            expected.0 && expected.1
+        );
+    }
+    // The depth of one is not the other's.
+    let deep = part(&format!("{}a{}", "(".repeat(63), ")".repeat(63)));
+    assert_eq!(
+        Filter::all_of([deep.clone(), part("level=warn")]).matches(&record, &place),
+        deep.matches(&record, &place)
+    );
+}
+
+#[test]
 fn what_costs_too_much_before_anything_is_searched_is_refused() {
     let many = |count: usize, test: &str, between: &str| vec![test; count].join(between);
     for (test, between) in [

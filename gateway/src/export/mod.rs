@@ -20,7 +20,7 @@ use crate::Gateway;
 use crate::problem::Problem;
 use crate::question::{Place, Which};
 use crate::scope::Caller;
-use crate::slots::{Length, Slot};
+use crate::slots::Slot;
 
 const PAGE_RECORDS: u64 = 1_000;
 /// Of one page; a page that its budget ends goes on with the next.
@@ -56,12 +56,12 @@ impl Export {
     pub async fn begin(
         gateway: Arc<Gateway>,
         caller: Caller,
+        slot: Slot,
         which: Which,
         place: Place,
         limit: u64,
         kind: Kind,
     ) -> Result<Response, Problem> {
-        let slot = gateway.slot(Length::Export).await?;
         let mut export = Export {
             gateway,
             caller,

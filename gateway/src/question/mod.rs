@@ -11,6 +11,7 @@ use cordwood_store::search::{Cursor, Direction, Page, TimeRange};
 pub use parameters::Parameters;
 
 use crate::problem::Problem;
+use crate::slots::Slot;
 
 /// Parameters that say which records, besides `data.<key>`.
 pub const FILTERS: [&str; 19] = [
@@ -95,36 +96,34 @@ impl Place {
 }
 
 impl Which {
-    pub fn take(parameters: &mut Parameters, now_us: i64) -> Result<Which, Problem> {
+    /// Needs a slot: to read a filter may cost more than the search.
+    ///
+    /// # Errors
+    /// What is wrong with a parameter.
+    pub async fn read(slot: Slot, mut parameters: Parameters, now_us: i64) -> Result<(Slot, Which), Problem> {
+        slot.work(move || Which::take(&mut parameters, now_us)).await
+    }
+
+    fn take(parameters: &mut Parameters, now_us: i64) -> Result<Which, Problem> {
         let mut parts = Vec::new();
-        if let Some(expression) = parameters.one("filter")?
-            && !expression.trim().is_empty()
-        {
-            // Alone first: positions are those of what was written.
-            filter::parse(&expression).map_err(|error| Problem::filter(&error))?;
-            parts.push(format!("({expression})"));
+        if let Some(expression) = parameters.one("filter")? {
+            parts.push(filter::parse(&expression).map_err(|error| Problem::filter(&error))?);
         }
         for text in parameters.all("text")? {
-            parts.push(part("text", quoted(&text))?);
+            parts.push(part("text", &quoted(&text))?);
         }
-        let levels = parameters.all("level")?;
-        let levels = levels.iter().map(|text| level("level", text)).collect::<Result<Vec<_>, _>>()?;
-        if !levels.is_empty() {
-            let any: Vec<String> = levels.iter().map(|level| format!("level={level}")).collect();
-            parts.push(format!("({})", any.join(" OR ")));
-        }
+        parts.extend(any_of(&parameters.all("level")?, |text| {
+            part("level", &format!("level={}", level("level", text)?))
+        })?);
         if let Some(text) = parameters.one("minLevel")? {
-            parts.push(format!("level>={}", level("minLevel", &text)?));
+            parts.push(part("minLevel", &format!("level>={}", level("minLevel", &text)?))?);
         }
-        for field in FIELDS {
-            parts.extend(any_of(field, &parameters.all(field)?)?);
+        let data = parameters.data_fields()?;
+        for field in FIELDS.into_iter().chain(data.iter().map(String::as_str)) {
+            let is = |value: &String| part(field, &format!("{field}={}", quoted(value)));
+            parts.extend(any_of(&parameters.all(field)?, is)?);
         }
-        for field in parameters.data_fields()? {
-            parts.extend(any_of(&field, &parameters.all(&field)?)?);
-        }
-        let filter =
-            filter::parse(&parts.join(" ")).map_err(|error| Problem::parameter("filter", error.message))?;
-        Ok(Which { filter, range: range(parameters, now_us)? })
+        Ok(Which { filter: Filter::all_of(parts), range: range(parameters, now_us)? })
     }
 }
 
@@ -135,17 +134,18 @@ pub fn level(parameter: &str, text: &str) -> Result<String, Problem> {
     })
 }
 
-/// A field that has one of these values.
-fn any_of(field: &str, values: &[String]) -> Result<Option<String>, Problem> {
-    let any = values.iter().map(|value| part(field, format!("{field}={}", quoted(value))));
-    let any = any.collect::<Result<Vec<_>, _>>()?;
-    Ok((!any.is_empty()).then(|| format!("({})", any.join(" OR "))))
+/// A field that has one of these values; `None` when there are none.
+fn any_of(
+    values: &[String],
+    is: impl Fn(&String) -> Result<Filter, Problem>,
+) -> Result<Option<Filter>, Problem> {
+    let any = values.iter().map(is).collect::<Result<Vec<_>, _>>()?;
+    Ok((!any.is_empty()).then(|| Filter::any_of(any)))
 }
 
-/// Alone first: a mistake is that of its parameter.
-fn part(parameter: &str, expression: String) -> Result<String, Problem> {
-    filter::parse(&expression).map_err(|error| Problem::parameter(parameter, error.message))?;
-    Ok(expression)
+/// What is wrong with it is told as the mistake of its parameter.
+fn part(parameter: &str, expression: &str) -> Result<Filter, Problem> {
+    filter::parse(expression).map_err(|error| Problem::parameter(parameter, error.message))
 }
 
 fn range(parameters: &mut Parameters, now_us: i64) -> Result<TimeRange, Problem> {

@@ -109,6 +109,56 @@ fn a_mistake_in_a_filter_has_its_place() {
 }
 
 #[test]
+fn parameters_beside_each_other_mean_what_each_means_alone() {
+    let deep = format!("filter={}x{}", "(".repeat(63), ")".repeat(63));
+    let long = format!("filter={}", "x+".repeat(8_000));
+    for beside in [
+        "service=s",
+        "text=it's+x",
+        "text=x'+y",
+        "level=warn&level=error",
+        "data.k=%22",
+        "source=a'+b&source=c",
+    ] {
+        for filter in ["filter='x", "filter=x+'y", "filter=it's", "filter=x+OR+y", "filter=%5C", &deep, &long]
+        {
+            let (Ok(alone), Ok(other)) = (which(filter), which(beside)) else {
+                assert!(which(filter).is_err() && which(&format!("{filter}&{beside}")).is_err(), "{filter}");
+                continue;
+            };
+            let both = which(&format!("{filter}&{beside}"));
+            let both = both.unwrap_or_else(|problem| {
+                panic!("{beside}, {}: {}", &filter[..20.min(filter.len())], problem.detail())
+            });
+            let bodies = [
+                "x",
+                "y",
+                "it's x",
+                r#"{"msg":"x y it's","service":"s","k":"\"","source":"a' b"}"#,
+                "x' y",
+                "x) \"x",
+            ];
+            for (body, level) in bodies.into_iter().zip(Level::ALL.into_iter().cycle().skip(2)) {
+                let origin = Origin { service: "s".into(), ..Origin::default() };
+                let record = Record {
+                    time_us: 5,
+                    original_time_us: None,
+                    level,
+                    flags: Flags::default(),
+                    origin: origin.id(),
+                    id: "0-1-2".parse().unwrap(),
+                    body: body.as_bytes(),
+                };
+                let expected =
+                    alone.filter.matches(&record, &origin) && other.filter.matches(&record, &origin);
+                let found = both.filter.matches(&record, &origin);
+                assert_eq!(found, expected, "{filter} {beside}: {body}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_filter_cannot_break_out_of_its_parentheses() {
     assert!(which("filter=a)+OR+(b&service=x").is_err());
     assert!(which("service=a%22)+OR+(service:%22b").is_ok(), "it is a value");

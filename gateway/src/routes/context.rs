@@ -52,7 +52,7 @@ pub async fn context(
     let budget_ms = question::budget_ms(&mut parameters)?;
     let Path(name) = name.map_err(|_| Problem::parameter("id", "is not UTF-8"))?;
     let cursor = id(&name).map_err(|why| Problem::parameter("id", why))?;
-    let _slot = gateway.slot(Length::Short).await?;
+    let slot = gateway.slot(&caller, Length::Short).await?;
     let (record, origin) = find(&gateway, &caller.scope, cursor).await?;
     let filter = Filter::same_place(&origin);
     let side = async |count: u64, direction: Direction| -> Result<Found, Problem> {
@@ -73,6 +73,9 @@ pub async fn context(
     records.push(record);
     records.append(&mut newer.records);
     older.origins.extend(newer.origins);
-    let items = items(&records, &older).map_err(|_| Problem::internal())?;
-    json(&Context { items, id: cursor.to_string(), complete })
+    let answer = slot.work(move || {
+        let items = items(&records, &older).map_err(|_| Problem::internal())?;
+        json(&Context { items, id: cursor.to_string(), complete })
+    });
+    Ok(answer.await?.1)
 }

@@ -70,12 +70,12 @@ pub async fn facets(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &FACETS], true)?;
-    let which = Which::take(&mut parameters, now_us())?;
     let mut counts: Vec<Counts> = fields(&parameters.all("field")?)?.into_iter().map(Counts::new).collect();
     let most = question::number(&mut parameters, "values", VALUES_DEFAULT, 1..=VALUES_MAX)? as usize;
     let prefix = parameters.one("prefix")?.unwrap_or_default().to_lowercase();
     let budget_ms = question::budget_ms(&mut parameters)?;
-    let _slot = gateway.slot(Length::Long).await?;
+    let slot = gateway.slot(&caller, Length::Long).await?;
+    let (_slot, which) = Which::read(slot, parameters, now_us()).await?;
     let walked = walk(&gateway.store, &caller.scope, &which, budget_ms, &mut |record, origin| {
         count(&mut counts, record, origin);
     })

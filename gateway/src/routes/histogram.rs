@@ -50,9 +50,10 @@ pub async fn histogram(
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &BINS], true)?;
     let now_us = now_us();
-    let mut which = Which::take(&mut parameters, now_us)?;
     let bins = question::number(&mut parameters, "bins", BINS_DEFAULT, 1..=BINS_MAX)?;
     let budget_ms = question::budget_ms(&mut parameters)?;
+    let slot = gateway.slot(&caller, Length::Long).await?;
+    let (_slot, mut which) = Which::read(slot, parameters, now_us).await?;
     let to_us = which.range.to_us.unwrap_or(now_us);
     let from_us = which.range.from_us.unwrap_or(to_us.saturating_sub(RANGE_DEFAULT_US));
     if from_us >= to_us {
@@ -61,7 +62,6 @@ pub async fn histogram(
     (which.range.from_us, which.range.to_us) = (Some(from_us), Some(to_us));
     let bin_seconds = step_seconds(to_us.abs_diff(from_us), bins);
     let bin_us = (bin_seconds * 1_000_000).cast_signed();
-    let _slot = gateway.slot(Length::Long).await?;
     let mut counts: BTreeMap<i64, BTreeMap<&'static str, u64>> = BTreeMap::new();
     let walked = walk(&gateway.store, &caller.scope, &which, budget_ms, &mut |record, _| {
         let bin = record.time_us.div_euclid(bin_us);

@@ -45,7 +45,6 @@ pub async fn logs(
 ) -> Result<Response, Problem> {
     let form = Form::asked(&headers, &[Form::Json, Form::NdJson, Form::Csv, Form::Text])?;
     let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &PAGE], true)?;
-    let which = Which::take(&mut parameters, now_us())?;
     let place = question::place(&mut parameters)?;
     let kind = match form {
         Form::Json => None,
@@ -63,15 +62,18 @@ pub async fn logs(
         let limit = question::number(&mut parameters, "limit", u64::MAX, 1..=u64::MAX)?;
         // An export has as long as it needs.
         question::budget_ms(&mut parameters)?;
-        return Export::begin(gateway, caller, which, place, limit, kind).await;
+        let slot = gateway.slot(&caller, Length::Export).await?;
+        let (slot, which) = Which::read(slot, parameters, now_us()).await?;
+        return Export::begin(gateway, caller, slot, which, place, limit, kind).await;
     }
     let limit = question::limit(&mut parameters)?;
     let budget_ms = question::budget_ms(&mut parameters)?;
     let length = if budget_ms <= SHORT_BUDGET_MS { Length::Short } else { Length::Long };
-    let _slot = gateway.slot(length).await?;
+    let slot = gateway.slot(&caller, length).await?;
+    let (slot, which) = Which::read(slot, parameters, now_us()).await?;
     let found =
         search(&gateway.store, &caller.scope, &which.filter, which.range, place.page(limit), budget_ms).await;
     let found = found.map_err(|error| Problem::store(&error))?;
-    let page = tokio::task::spawn_blocking(move || LogsPage::of(place, found)).await;
-    json(&page.map_err(|_| Problem::internal())?.map_err(|_| Problem::internal())?)
+    let page = slot.work(move || json(&LogsPage::of(place, found).map_err(|_| Problem::internal())?));
+    Ok(page.await?.1)
 }

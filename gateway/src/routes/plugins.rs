@@ -78,8 +78,8 @@ pub async fn plugin_logs(
     let level = parameters.one("level")?.map(|text| question::level("level", &text)).transpose()?;
     let level = level.map(|level| format!(" level>={level}")).unwrap_or_default();
     let question = format!("plugin={}{level}", quoted(&id));
+    let _slot = gateway.slot(&caller, Length::Long).await?;
     let filter = filter::parse(&question).map_err(|error| Problem::parameter("id", error.message))?;
-    let _slot = gateway.slot(Length::Long).await?;
     let listing = Listing { caller: caller.identity.name().to_owned(), question, page_records: page_size };
     let found = gateway.numbered.page(&gateway.store, &caller.scope, &filter, listing, page).await?;
     let nowhere = Origin::default();

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use cordwood_core::filter;
 use cordwood_core::origin::Origin;
 use cordwood_store::scope::Scope;
-use cordwood_store::search::{Cursor, OwnedRecord, Page, TimeRange, search};
+use cordwood_store::search::{Cursor, Found, OwnedRecord, Page, TimeRange, search};
 
 use super::{Form, json};
 use crate::Gateway;
@@ -44,7 +44,7 @@ pub async fn record(
     Parameters::read(&uri, &[], false)?;
     let Path(name) = name.map_err(|_| Problem::parameter("id", "is not UTF-8"))?;
     let cursor = id(&name).map_err(|why| Problem::parameter("id", why))?;
-    let _slot = gateway.slot(Length::Short).await?;
+    let _slot = gateway.slot(&caller, Length::Short).await?;
     let (record, origin) = find(&gateway, &caller.scope, cursor).await?;
     if form == Form::Text {
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -63,8 +63,27 @@ pub async fn find(
     let filter =
         filter::parse(&format!("id={cursor}")).map_err(|error| Problem::parameter("id", error.message))?;
     let found = search(&gateway.store, scope, &filter, TimeRange::default(), Page::first(1), BUDGET_MS).await;
-    let mut found = found.map_err(|error| Problem::store(&error))?;
-    let record = found.records.pop().ok_or_else(Problem::no_record)?;
+    the_one(found.map_err(|error| Problem::store(&error))?)
+}
+
+/// What the search for one record found; it says nothing about what it did not look at.
+fn the_one(mut found: Found) -> Result<(OwnedRecord, Origin), Problem> {
+    let not_there = if found.complete { Problem::no_record } else { Problem::not_looked_at_all };
+    let record = found.records.pop().ok_or_else(not_there)?;
     let origin = found.origins.remove(&record.origin).unwrap_or_default();
     Ok((record, origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_is_not_said_to_be_missing() {
+        let told = |found: Found| serde_json::to_value(the_one(found).unwrap_err()).unwrap();
+        let ended = told(Found { complete: false, ..Found::default() });
+        assert_eq!(ended["status"], 503, "{ended}");
+        assert!(ended["detail"].as_str().unwrap().contains("ask again"), "{ended}");
+        assert_eq!(told(Found { complete: true, ..Found::default() })["status"], 404);
+    }
 }

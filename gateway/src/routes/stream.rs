@@ -13,6 +13,7 @@ use crate::live::Live;
 use crate::problem::Problem;
 use crate::question::{self, FILTERS, Parameters, Which};
 use crate::scope::Caller;
+use crate::slots::Length;
 
 pub const FROM: [&str; 1] = ["after"];
 
@@ -37,9 +38,10 @@ pub async fn stream(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &[&FILTERS, &FROM], true)?;
-    let which = Which::take(&mut parameters, now_us())?;
     let after = parameters.one("after")?;
     let after = after.map(|text| question::id(&text)).transpose();
     let after = after.map_err(|why| Problem::parameter("after", why))?;
-    Live::begin(gateway, caller, which.filter, after).await
+    let slot = gateway.slot(&caller, Length::Stream).await?;
+    let (slot, which) = Which::read(slot, parameters, now_us()).await?;
+    Live::begin(gateway, caller, slot, which.filter, after).await
 }

@@ -119,12 +119,15 @@ async fn a_stream_shows_nothing_of_others_and_streams_are_bounded() -> Result<()
     ensure!(frames.records(2).await?.0 == ["own 0", "own 1"]);
     let second = ask(&world.address, "GET", "/api/platform/logs/stream", &bearer).await?;
     ensure!(second.code == 429, "{}", second.text());
-    for (query, words) in
-        [("from=-1h", "no such parameter"), ("after=x", "id of a record"), ("filter=(", "position")]
-    {
+    // A filter is read by those alone who have a slot; the rest is told at once.
+    for (query, code, words) in [
+        ("from=-1h", 400, "no such parameter"),
+        ("after=x", 400, "id of a record"),
+        ("filter=(", 429, "busy"),
+    ] {
         let answer =
             ask(&world.address, "GET", &format!("/api/platform/logs/stream?{query}"), &bearer).await?;
-        ensure!(answer.code == 400 && answer.text().contains(words), "{query}: {}", answer.text());
+        ensure!(answer.code == code && answer.text().contains(words), "{query}: {}", answer.text());
     }
     // The slot is free once the caller has left.
     drop(frames);
@@ -132,5 +135,12 @@ async fn a_stream_shows_nothing_of_others_and_streams_are_bounded() -> Result<()
         Frames::open(&world, "", &bearer).await
     });
     again.await?.expect("hello").await?;
+    let refused = cordwood_tests::env::wait_for("a free slot", Duration::from_secs(20), async || {
+        let answer = ask(&world.address, "GET", "/api/platform/logs/stream?filter=(", &bearer).await?;
+        ensure!(answer.code != 429, "{}", answer.text());
+        Ok(answer)
+    });
+    let refused = refused.await?;
+    ensure!(refused.code == 400 && refused.text().contains("position"), "{}", refused.text());
     Ok(())
 }
