@@ -20,7 +20,8 @@ use tokio_postgres::Client;
 use crate::error::StoreError;
 
 /// A key is `<pod uid>/<container>/<run>/<stdout|stderr>`. $1: before every record that is kept; $2: files.
-/// A row that moved meanwhile stays: the last condition is asked again of the row as it is then.
+/// A row that moved meanwhile stays: the last condition is asked again of the row as it is then. The rows are locked in the order
+/// of their keys, as the writers lock theirs ([`crate::watermarks`]), so that neither waits for the other in a circle.
 const DELETE: &str = "with container_files as (\
       select stream, file, min(first_seen) as begun, max(w.updated) as moved, \
         split_part(stream, '/', 1) as pod, split_part(stream, '/', 2) as container, split_part(stream, '/', 3)::bigint as run, \
@@ -36,9 +37,12 @@ const DELETE: &str = "with container_files as (\
       select stream, file from judged \
       where read_on and moved < least($1::timestamptz, now() - $3 * interval '1 day') \
         and (newer_files >= $4 or newest_run >= run + 2 or pod_moved < now() - $5 * interval '1 day') \
-      order by moved limit $2) \
-    delete from watermarks w using dead d where w.stream = d.stream and w.file = d.file \
-      and w.updated < least($1::timestamptz, now() - $3 * interval '1 day')";
+      order by moved limit $2), \
+    locked as (\
+      select w.ctid as place from watermarks w join dead d on w.stream = d.stream and w.file = d.file \
+      where w.updated < least($1::timestamptz, now() - $3 * interval '1 day') \
+      order by w.stream collate \"C\", w.file, w.topic_partition for update of w) \
+    delete from watermarks where ctid = any(array(select place from locked))";
 
 /// At the most so many files' rows go; returns how many rows that were. `limit`: before every record that is kept.
 pub(crate) async fn delete(client: &Client, limit: jiff::Timestamp, files: i64) -> Result<u64, StoreError> {

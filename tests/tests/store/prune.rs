@@ -1,9 +1,11 @@
 //! What was counted beside the records goes when no record of its time is left, and not before.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::prune::prune;
-use cordwood_tests::env::Postgres;
+use cordwood_tests::env::{Postgres, wait_for};
 
 use super::support;
 
@@ -133,5 +135,44 @@ async fn watermarks_go_when_their_file_cannot_come_again() -> Result<()> {
     // Its topic partition is read on.
     client.batch_execute("update positions set updated = now() where topic_partition = 1").await?;
     ensure!(prune(&mut session).await? == 3, "{:?}", left().await?);
+    Ok(())
+}
+
+/// A writer that holds the first of a file's rows and wants the second does not meet who deletes them in a circle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_watermarks_are_taken_in_the_order_of_the_writers() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store(&postgres, "dead_order").await?;
+    let client = postgres.client_of("dead_order").await?;
+    let mut session = DdlSession::open(&store, Loop::Drop).await?.context("the drop loop's session")?;
+    support::classes(&client).await?;
+    // They lie in the table in the other order.
+    client
+        .batch_execute(
+            "insert into positions (topic_partition, topic, next_offset, updated) values (0, 't', 10, now());
+             insert into watermarks (stream, file, topic_partition, position_end, origin, first_seen, updated)
+               select s, 1, 0, 10, 1, now() - d * interval '1 day', now() - d * interval '1 day'
+               from (values ('b/app/0/stdout', 500), ('a/app/0/stdout', 450)) dead(s, d);",
+        )
+        .await?;
+    let writer = postgres.client_of("dead_order").await?;
+    let take = "update watermarks set lines = lines + 1, updated = now() where stream = ";
+    writer.batch_execute(&format!("begin; {take} 'a/app/0/stdout'")).await?;
+    let pruning = tokio::spawn(async move { prune(&mut session).await });
+    wait_for("who deletes to wait", Duration::from_secs(20), async || {
+        let waiting = "select count(*) from pg_stat_activity where datname = 'dead_order' and wait_event_type = 'Lock'";
+        ensure!(client.query_one(waiting, &[]).await?.get::<_, i64>(0) == 1);
+        Ok(())
+    })
+    .await?;
+    // Who waits for the first row does not hold the second.
+    client.batch_execute("select from watermarks where stream = 'b/app/0/stdout' for update nowait").await?;
+    writer.batch_execute(&format!("{take} 'b/app/0/stdout'; commit")).await?;
+    // (On a slow machine its wait for a lock has ended first, and it is called again.)
+    if let Ok(gone) = pruning.await? {
+        ensure!(gone == 0, "{gone} rows went, and both files go on");
+    }
+    let left: i64 = client.query_one("select count(*) from watermarks where lines = 1", &[]).await?.get(0);
+    ensure!(left == 2, "{left}");
     Ok(())
 }
