@@ -31,6 +31,9 @@ pub const ORIGINS_REMEMBERED_BYTES_MAX: usize = 64 << 20;
 pub const GAPS_ASKED_MAX: usize = 1_024;
 /// Answers of Kafka in a row that a writer cannot read, while nothing of a topic partition arrives, before it stops that one and says so.
 pub const UNREADABLE_ANSWERS_MAX: u32 = 20;
+/// Packed bytes of the message sets that a writer takes in one answer of a Kafka broker; a larger set comes alone. zstd packs at the
+/// best 32,768 bytes into one (a block of 128 KiB into 4 bytes): 128 MiB unpacked.
+pub const ANSWER_PACKED_BYTES_MAX: usize = 4 << 10;
 /// Bytes of the bodies that are written as JSON for one message of another producer; what is above is cut and flagged `TRUNCATED`.
 pub const MESSAGE_JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// File descriptors that an agent keeps for sockets, folders and its checkpoint (half of them at the most); the others are for log files.
@@ -136,6 +139,7 @@ const _: () = assert!(16 * NAME_BYTES_MAX + 3 * PATH_BYTES_MAX < MESSAGE_BYTES_M
 const _: () = assert!(NAME_BYTES_MAX + 128 < STREAM_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
+const _: () = assert!(ANSWER_PACKED_BYTES_MAX * (128 << 10) / 4 <= 128 << 20);
 const _: () = assert!(SEALED_BLOCK_RECORDS <= BLOCK_RECORDS_MAX);
 const _: () = assert!(BLOCK_TOKENS_TARGET < BLOOM_TOKENS_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX <= RECORD_BYTES_MAX && RECORD_BYTES_MAX <= u32::MAX as usize);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cordwood_core::batch::{KAFKA_HEADER, Provenance};
+use cordwood_core::limits::ANSWER_PACKED_BYTES_MAX;
 use cordwood_kafka::KafkaSettings;
 use cordwood_store::commit::Position;
 use rdkafka::client::ClientContext;
@@ -31,7 +32,6 @@ const HANDOVER_MESSAGES: usize = 2_000;
 /// Batches on their way to the writer; more wait in librdkafka, within its own bound.
 const HANDOVERS: usize = 2;
 const QUEUE_KBYTES: usize = 32 << 10;
-const FETCH_BYTES: usize = 128 << 10;
 /// After this long without room polling goes on with all topic partitions paused.
 const PAUSE_AFTER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
@@ -88,8 +88,10 @@ impl KafkaSource {
             .set("heartbeat.interval.ms", "3000")
             .set("check.crcs", "true")
             .set("queued.max.messages.kbytes", QUEUE_KBYTES.to_string())
-            // Of each topic partition in one answer, packed: lines that are all alike unpack to a hundred times as much.
-            .set("fetch.message.max.bytes", FETCH_BYTES.to_string())
+            // librdkafka unpacks all sets of an answer before it hands out the first message. It takes no `fetch.max.bytes` below
+            // `message.max.bytes`, which bounds nothing else of a consumer.
+            .set("fetch.max.bytes", ANSWER_PACKED_BYTES_MAX.to_string())
+            .set("message.max.bytes", ANSWER_PACKED_BYTES_MAX.to_string())
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("statistics.interval.ms", "2000");

@@ -160,7 +160,8 @@ async fn dead_watermarks_are_taken_in_the_order_of_the_writers() -> Result<()> {
     writer.batch_execute(&format!("begin; {take} 'a/app/0/stdout'")).await?;
     let pruning = tokio::spawn(async move { prune(&mut session).await });
     wait_for("who deletes to wait", Duration::from_secs(20), async || {
-        let waiting = "select count(*) from pg_stat_activity where datname = 'dead_order' and wait_event_type = 'Lock'";
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = 'dead_order' and wait_event_type = 'Lock'";
         ensure!(client.query_one(waiting, &[]).await?.get::<_, i64>(0) == 1);
         Ok(())
     })
