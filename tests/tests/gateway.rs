@@ -12,6 +12,8 @@ mod harness;
 mod leaving;
 #[path = "gateway/live.rs"]
 mod live;
+#[path = "gateway/oracle.rs"]
+mod oracle;
 #[path = "gateway/pages.rs"]
 mod pages;
 #[path = "gateway/plugins.rs"]
