@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cordwood_core::entry::timestamp;
@@ -281,7 +281,6 @@ async fn questions(version: u32) -> Result<()> {
         anyhow::Ok(())
     };
     let asking = async {
-        let began = Instant::now();
         for case in 0..cases {
             let asked = Ask::random(3, &mut random);
             let newest = random.random_bool(0.5);
@@ -309,11 +308,6 @@ async fn questions(version: u32) -> Result<()> {
             check(&asked, is_in_range, stored, &written.all(), &items, newest).with_context(told)?;
         }
         ended.store(1, Ordering::Relaxed);
-        println!(
-            "{cases} questions in {:.0} s, {} lines",
-            began.elapsed().as_secs_f64(),
-            written.all().len()
-        );
         anyhow::Ok(())
     };
     let (wrote, asked) = tokio::join!(writing, async {
