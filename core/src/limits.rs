@@ -58,9 +58,10 @@ pub const MESSAGE_BYTES_MIN: usize = 64 << 10;
 /// Records in a sealed block, at the most.
 pub const SEALED_BLOCK_RECORDS: usize = 1024;
 /// No sealed block reaches across a slice of its table partition, so that a page that begins within the partition looks at the
-/// blocks of a slice and not at all later ones. So many slices in one partition, none shorter than a minute.
+/// blocks of a slice and not at all later ones. So many slices in one partition, none shorter than five rounds of sealing of two
+/// minutes: each slice that a round touches costs a quiet service a block.
 pub const SEALED_LEAF_SLICES_MAX: i64 = 256;
-pub const SEALED_SLICE_US_MIN: i64 = 60_000_000;
+pub const SEALED_SLICE_US_MIN: i64 = 600_000_000;
 /// Records that one round of sealing takes of what is fresh (and as many of what waits for a table partition), and their bytes.
 pub const SEAL_ROUND_RECORDS_MAX: i64 = 2_000_000;
 pub const SEAL_ROUND_BYTES_MAX: i64 = 1 << 30;

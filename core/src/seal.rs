@@ -231,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::block::Block;
+    use crate::retention::class::bucket_us;
 
     const HOUR_US: i64 = 3_600_000_000;
 
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn a_late_record_makes_no_wide_block() {
         const MINUTE_US: i64 = 60_000_000;
-        let slices = [(4, 1), (60, 1), (12 * 60, 2), (2 * 24 * 60, 11), (28 * 24 * 60, 157)];
+        let slices = [(4, 10), (60, 10), (12 * 60, 10), (2 * 24 * 60, 11), (28 * 24 * 60, 157)];
         for (leaf_minutes, slice_minutes) in slices {
             let leaf = Leaf { class: 1, from_us: 0, to_us: leaf_minutes * MINUTE_US };
             assert_eq!(leaf.slice_us() / MINUTE_US, slice_minutes, "{leaf_minutes} min");
@@ -324,6 +325,45 @@ mod tests {
         let widths: Vec<i64> =
             out.iter().map(|sealed| sealed.block.time_to_us - sealed.block.time_from_us).collect();
         assert_eq!(widths, [0, 99]);
+    }
+
+    /// Few records come in each round of sealing, and slices are not what cuts them into small blocks.
+    #[test]
+    fn a_quiet_service_makes_about_one_block_a_round() {
+        const ROUND_US: i64 = 120_000_000;
+        const ROUNDS: i64 = 90;
+        for days in [1, 7, 30] {
+            let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+            let (mut n, origin) = (0, origin(1));
+            for round in 0..ROUNDS {
+                for record in 0..300 {
+                    let time_us = 7 * HOUR_US + round * ROUND_US + record * (ROUND_US / 300);
+                    let (from_us, to_us) = bucket_us(days * 24 * HOUR_US, time_us);
+                    let body = format!("GET /carts/{} took {} ms", record * 7919 % 1000, n % 97);
+                    let record = Record {
+                        time_us,
+                        original_time_us: None,
+                        level: Level::ALL[2],
+                        flags: Flags::default(),
+                        origin: origin.id(),
+                        id: RecordId { topic_partition: 0, kafka_offset: n, index: 0 },
+                        body: body.as_bytes(),
+                    };
+                    sealer.push("t", Leaf { class: 1, from_us, to_us }, &record, &origin, &mut |block| {
+                        out.push(block)
+                    });
+                    n += 1;
+                }
+                sealer.finish(&mut |block| out.push(block));
+            }
+            let bytes: usize = out.iter().map(|sealed| sealed.block.payload.len()).sum();
+            let a_round = out.len() as f64 / ROUNDS as f64;
+            println!(
+                "{days} days: {a_round:.2} blocks a round, {:.1} bytes a record",
+                bytes as f64 / n as f64
+            );
+            assert!(a_round <= 1.25, "{days} days: {a_round:.2} blocks a round");
+        }
     }
 
     #[test]
