@@ -30,5 +30,6 @@ pub mod record;
 pub mod retention;
 pub mod scope;
 pub mod seal;
+pub mod task;
 pub mod tokens;
 pub mod workload;

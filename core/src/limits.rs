@@ -105,6 +105,12 @@ pub const POD_QUIET_DAYS_MIN: u32 = 400;
 pub const LOG_FILES_MAX: u32 = 32;
 /// Bytes of a file's path (Linux: `PATH_MAX`).
 pub const PATH_BYTES_MAX: usize = 4096;
+/// Bytes of a task's id; records with a longer one are in no task's log.
+pub const TASK_ID_BYTES_MAX: usize = 256;
+/// Bytes of a message in a task's log; what is above is cut there. The record itself keeps it.
+pub const TASK_MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of the metadata of a line in a task's log; a longer one is left out there.
+pub const TASK_METADATA_BYTES_MAX: usize = 64 << 10;
 /// Level rules of one namespace at the most...
 pub const LEVEL_RULES_NAMESPACE_MAX: usize = 64;
 /// ...and their bytes as JSON: the largest valid level config (87 KiB of labels) finds room alone.
@@ -138,6 +144,8 @@ const _: () = assert!(LINE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_RECORDS_MAX < MESSAGE_RECORDS_MAX);
 const _: () = assert!(16 * NAME_BYTES_MAX + 3 * PATH_BYTES_MAX < MESSAGE_BYTES_MIN / 2);
 const _: () = assert!(NAME_BYTES_MAX + 128 < STREAM_BYTES_MAX);
+// The key of a task's row, and of its lines with their source, fits PostgreSQL's index row (2,704 bytes).
+const _: () = assert!(TASK_ID_BYTES_MAX + 2 * NAME_BYTES_MAX + 256 < 2_048);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
 const _: () = assert!(ANSWER_PACKED_BYTES_MAX * (128 << 10) / 4 <= 128 << 20);

@@ -16,6 +16,7 @@ use cordwood_core::ranges::Ranges;
 
 use crate::error::StoreError;
 pub use crate::ring::{BlockRow, FreshBlock};
+pub use crate::task_rows::TaskRow;
 
 /// One transaction of the writer.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub struct Commit {
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
     pub dead_letters: Vec<DeadLetter>,
+    /// In the order of the records.
+    pub tasks: Vec<TaskRow>,
     /// By topic partition: records of other producers than agents, and their bytes.
     pub foreign: BTreeMap<u32, (u64, u64)>,
 }
@@ -231,4 +234,6 @@ pub enum CommitError {
 pub struct Committed {
     pub lane: i16,
     pub seq: i64,
+    /// Lines that were added to tasks; those of deleted tasks were not.
+    pub task_lines: u64,
 }

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{StoreError, describe};
-use crate::tls;
+use crate::{tls, tombstones};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_MAX: usize = 8;
@@ -87,6 +87,7 @@ struct Inner {
     password_key: &'static str,
     password_file: Option<PathBuf>,
     idle: Mutex<Vec<Client>>,
+    tombstones: tombstones::Known,
 }
 
 impl std::fmt::Debug for Store {
@@ -107,6 +108,7 @@ impl Store {
             password_key: parsed.password_key,
             password_file: settings.password_file.clone(),
             idle: Mutex::new(Vec::new()),
+            tombstones: tombstones::Known::default(),
         })))
     }
 
@@ -116,6 +118,10 @@ impl Store {
         let client = store.client("cordwood").await?;
         store.give_back(client);
         Ok(store)
+    }
+
+    pub(crate) fn tombstones(&self) -> &tombstones::Known {
+        &self.0.tombstones
     }
 
     /// `user@host:port/database`, for messages.

@@ -16,6 +16,7 @@ use crate::connect::Store;
 use crate::error::StoreError;
 use crate::scope::{self, Scope};
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
+use crate::tombstones;
 
 /// Of each lane in one statement, and [`limits::FOLLOW_LOOK_BYTES_MAX`] of all; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
@@ -218,6 +219,7 @@ impl Follow {
             )
             .await
             .map_err(StoreError::sql("read", "new blocks"))?;
+        let deleted = tombstones::read(&self.store, &*client).await?;
         drop(client);
         let mut lanes: Vec<(i16, i64, i64, Option<i64>)> = Vec::new();
         let mut blocks = Vec::new();
@@ -249,7 +251,8 @@ impl Follow {
                 let Some(origin) = self.origins.get(&record.origin) else { continue };
                 let key = Cursor { time_us: record.time_us, id: record.id };
                 let is_shown = !self.ahead.is_empty() && self.ahead.contains(&key);
-                if !is_shown && scope.sees(record.flags, origin) && filter.matches(&record, origin) {
+                let is_seen = scope.sees(record.flags, origin) && filter.matches(&record, origin);
+                if !is_shown && is_seen && !deleted.hide(&record, origin) {
                     news.records.push(OwnedRecord::of(&record));
                 }
             }

@@ -14,6 +14,7 @@ use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::LOCK_SPACE;
 use crate::ring::{self, BLOCKS_PER_COMMIT_MAX, CopyBuffer, RINGS};
+use crate::task_rows;
 use crate::watermarks::{self, Steps};
 
 pub struct Lane {
@@ -39,6 +40,7 @@ struct Statements {
     dead_letters: Statement,
     gaps: Statement,
     foreign: Statement,
+    tasks: task_rows::Statements,
 }
 
 const CLAIM: &str = "insert into batches (lane, seq, blocks, records, raw_bytes) \
@@ -104,7 +106,7 @@ impl Lane {
         }
         let seq = self.seq + 1;
         let done = match self.send(topic, seq, commit).await {
-            Ok(ring) => self.client.batch_execute("commit").await.map(|()| ring).map_err(|error| {
+            Ok(sent) => self.client.batch_execute("commit").await.map(|()| sent).map_err(|error| {
                 let lost = error.as_db_error().is_none();
                 let error =
                     StoreError::Sql { operation: "commit", thing: format!("batch {seq}"), source: error };
@@ -113,10 +115,10 @@ impl Lane {
             Err(error) => Err(error),
         };
         match done {
-            Ok(ring) => {
+            Ok((ring, task_lines)) => {
                 self.seq = seq;
                 self.ring = ring;
-                Ok(Committed { lane: self.lane, seq })
+                Ok(Committed { lane: self.lane, seq, task_lines })
             }
             Err(error) => {
                 if !self.client.is_closed() && !matches!(error, CommitError::Unknown(_)) {
@@ -127,8 +129,9 @@ impl Lane {
         }
     }
 
-    /// Everything but COMMIT, in one flight; the conditions are judged when all answers are there.
-    async fn send(&self, topic: &str, seq: i64, commit: &Commit) -> Result<i16, CommitError> {
+    /// Everything but COMMIT, in one flight; the conditions are judged when all answers are there. Returns the ring that is current, and
+    /// how many lines of tasks were added.
+    async fn send(&self, topic: &str, seq: i64, commit: &Commit) -> Result<(i16, u64), CommitError> {
         let (lane, client, statements) = (self.lane, &self.client, &self.statements);
         let raw_bytes: u64 = commit.blocks.iter().map(|block| block.raw_bytes).sum();
         let counts = (commit.blocks.len() as i32, commit.records as i64, raw_bytes as i64);
@@ -159,9 +162,11 @@ impl Lane {
             future::try_join(self.losses(commit), steps.take_back(client, &statements.watermarks)),
             future::try_join3(self.dead_letters(commit), self.gaps(commit), self.foreign(commit)),
         );
-        let ((begin, ring, locked, claim, positions), (blocks, rollup, rest)) = future::join(
+        // Last: what it waits for holds no lock that the others want.
+        let tasks = task_rows::add(client, &statements.tasks, &commit.tasks);
+        let ((begin, ring, locked, claim, positions), (blocks, rollup, rest, tasks)) = future::join(
             future::join5(begin, ring, locked, claim, positions),
-            future::join3(blocks, rollup, rest),
+            future::join4(blocks, rollup, rest, tasks),
         )
         .await;
         begin?;
@@ -186,7 +191,7 @@ impl Lane {
         if let (Some(stream), ..) = rest? {
             return Err(CommitError::Overlap { stream });
         }
-        Ok(ring)
+        Ok((ring, tasks?))
     }
 
     async fn positions(&self, topic: &str, commit: &Commit) -> Result<HashSet<i32>, StoreError> {
@@ -387,7 +392,9 @@ impl Statements {
         let all = |of: fn(i16) -> String| future::try_join_all((0..RINGS).map(of).map(prepare));
         let (copy_ring, copy_rollup) =
             future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
-        let watermarks = watermarks::Statements::prepare(client).await?;
+        let (watermarks, tasks) =
+            future::try_join(watermarks::Statements::prepare(client), task_rows::Statements::prepare(client))
+                .await?;
         let texts = [CLAIM, "select cur from ring_ctl", POSITIONS, LOSSES, DEAD_LETTERS, GAPS, FOREIGN];
         let mut rest = future::try_join_all(texts.map(str::to_owned).map(prepare)).await?.into_iter();
         let mut next = || rest.next().ok_or_else(|| StoreError::Invalid("a statement is missing".to_owned()));
@@ -402,6 +409,7 @@ impl Statements {
             dead_letters: next()?,
             gaps: next()?,
             foreign: next()?,
+            tasks,
         })
     }
 }

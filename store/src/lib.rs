@@ -22,7 +22,10 @@ pub mod roles;
 pub mod scope;
 pub mod seal;
 pub mod search;
+mod task_rows;
+pub mod tasks;
 mod tls;
+pub mod tombstones;
 pub mod watermarks;
 
 pub use connect::{Settings, Store};

@@ -29,6 +29,8 @@ pub const LOCK_SEALER: i32 = -2;
 /// A round of sealing shares it from before its snapshot to its end; who detaches a table partition into which the round might still put
 /// records has it alone.
 pub const LOCK_ROUND: i32 = -4;
+/// Of a transaction: who stores lines of tasks shares it, who deletes a task has it alone.
+pub const LOCK_TASKS: i32 = -5;
 pub const LOCK_DDL_CREATE: i32 = -3;
 pub const LOCK_DDL_DROP: i32 = -103;
 

@@ -9,6 +9,7 @@ use cordwood_core::limits;
 use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
 use crate::dead_streams;
 use crate::error::StoreError;
+use crate::tasks;
 
 /// Rows of one statement: the sealer, who adds to the rollup, waits for no more of them.
 const ROWS_AT_ONCE: i64 = 5_000;
@@ -16,8 +17,14 @@ const ROWS_AT_ONCE: i64 = 5_000;
 const STATEMENTS_MAX: u32 = 100;
 
 /// The tables, and when each row was written. What was written when belongs to records of that time or of a time before.
-const TABLES: [(&str, &str); 4] =
-    [("rollup", "minute"), ("losses", "seen"), ("offset_gaps", "seen"), ("dead_letters", "seen")];
+const TABLES: [(&str, &str); 5] = [
+    ("rollup", "minute"),
+    ("losses", "seen"),
+    ("offset_gaps", "seen"),
+    ("dead_letters", "seen"),
+    // A record's time may lie a little after the moment of its storing.
+    ("task_tombstones", "(seen + interval '1 hour')"),
+];
 
 /// Of the dead letters only the newest keep their payloads whole.
 const CUT_LETTERS: &str = "with sizes as (\
@@ -37,10 +44,10 @@ pub async fn prune(session: &mut DdlSession) -> Result<u64, StoreError> {
     set_lock_timeout(client, timeout_ms).await.map_err(StoreError::sql("prepare", "pruning"))?;
     let (head, most) = (limits::DEAD_LETTER_HEAD_BYTES as i32, limits::DEAD_LETTERS_BYTES_MAX as i64);
     client.execute(CUT_LETTERS, &[&head, &most]).await.map_err(StoreError::sql("cut", "old dead letters"))?;
+    let mut gone = tasks::empty_deleted(client, ROWS_AT_ONCE, STATEMENTS_MAX).await?;
     let row =
         client.query_one(LIMIT, &[]).await.map_err(StoreError::sql("read", "how far back records go"))?;
-    let Some(limit) = row.get::<_, Option<jiff::Timestamp>>(0) else { return Ok(0) };
-    let mut gone = 0;
+    let Some(limit) = row.get::<_, Option<jiff::Timestamp>>(0) else { return Ok(gone) };
     for (table, time) in TABLES {
         let sql = format!(
             "delete from {table} where ctid = any(array( \

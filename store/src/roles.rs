@@ -1,11 +1,12 @@
-//! Three group roles: `cordwood_owner` (DDL), `cordwood_writer` (the way in and sealing), `cordwood_reader` (queries).
-//! A login role is made a member of one; writer and reader own nothing, so neither can alter or drop a table.
+//! Four group roles: `cordwood_owner` (DDL), `cordwood_writer` (the way in and sealing), `cordwood_reader` (queries), `cordwood_gateway`
+//! (queries, and tasks: announce and delete them). A login role is made a member of one; only the first owns anything, so none of the
+//! others can alter or drop a table.
 
 use tokio_postgres::Client;
 
 use crate::error::StoreError;
 
-const ROLES: [&str; 3] = ["cordwood_owner", "cordwood_writer", "cordwood_reader"];
+const ROLES: [&str; 4] = ["cordwood_owner", "cordwood_writer", "cordwood_reader", "cordwood_gateway"];
 
 /// Creates the roles where they are missing and grants what each may do. What the session may not grant comes back as
 /// a warning: on a managed server an administrator makes the roles.
@@ -49,6 +50,16 @@ fn grants() -> Vec<String> {
         "grant insert, update on sealed_leaves to cordwood_writer".to_owned(),
         "grant insert on leaf_tenants to cordwood_writer".to_owned(),
         "grant insert, delete on wanted_leaves to cordwood_writer".to_owned(),
+        "grant insert on tasks, task_logs to cordwood_writer".to_owned(),
+        "grant update on task_tombstones to cordwood_writer".to_owned(),
+        // In statements of their own: where administrators made the roles of before, this one is missing.
+        "grant usage on schema public to cordwood_gateway".to_owned(),
+        "grant select on all tables in schema public to cordwood_gateway".to_owned(),
+        "alter default privileges in schema public grant select on tables to cordwood_gateway".to_owned(),
+        // What a gateway may change.
+        "grant insert, delete on tasks to cordwood_gateway".to_owned(),
+        "grant delete on task_logs to cordwood_gateway".to_owned(),
+        "grant insert, update on task_tombstones to cordwood_gateway".to_owned(),
         // A loss that is taken back because its bytes came after all.
         "grant delete on losses to cordwood_writer".to_owned(),
     ];

@@ -14,6 +14,7 @@ mod wanted;
 use std::time::{Duration, Instant};
 
 use cordwood_core::filter::Filter;
+use tokio::sync::watch;
 use tokio_postgres::IsolationLevel;
 
 use self::hits::Hits;
@@ -21,9 +22,11 @@ pub use self::page::{Cursor, CursorError, Direction, Found, OwnedRecord, Page, T
 use self::scan::scan;
 use self::session::{Session, both, is_gone};
 use self::wanted::Wanted;
+pub(crate) use self::wanted::timestamp;
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::scope::Scope;
+use crate::tombstones;
 
 const PAGE_RECORDS_MAX: usize = 10_000;
 /// How often a search begins anew because a table partition that it had listed was dropped.
@@ -47,8 +50,8 @@ pub async fn search(
     let limit = page.limit.clamp(1, PAGE_RECORDS_MAX);
     let mut attempt = 1;
     loop {
-        let hits = Hits::new(filter.clone(), wanted.clone(), limit);
-        match search_once(store, hits, budget, deadline).await {
+        let found = search_once(store, filter, &wanted, limit, budget, deadline).await;
+        match found {
             // Its records had expired: what is left is looked at from the beginning.
             Err(error) if is_gone(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
             ended => return ended,
@@ -58,7 +61,9 @@ pub async fn search(
 
 async fn search_once(
     store: &Store,
-    hits: Hits,
+    filter: &Filter,
+    wanted: &Wanted,
+    limit: usize,
     budget: Duration,
     deadline: Instant,
 ) -> Result<Found, StoreError> {
@@ -75,10 +80,18 @@ async fn search_once(
     // Sent ahead of the first statement, not waited for.
     let set =
         async { transaction.batch_execute(&settings).await.map_err(StoreError::sql("set up", "a search")) };
-    let found = both(set, scan(&mut session, hits, deadline)).await;
+    // The same snapshot says which tasks are deleted; it is there before the first record is looked at.
+    let (told, deleted) = watch::channel(None);
+    let tombstones = async {
+        let tasks = tombstones::read(store, &transaction).await?;
+        told.send_replace(Some(tasks));
+        Ok(())
+    };
+    let hits = Hits::new(filter.clone(), wanted.clone(), limit, deleted);
+    let found = both(both(set, tombstones), scan(&mut session, hits, deadline)).await;
     // Nothing was written; an error of the search is the one to tell.
     let ended = transaction.commit().await.map_err(StoreError::sql("end", "a search"));
-    let ((), (hits, scanned)) = found?;
+    let (_, (hits, scanned)) = found?;
     ended?;
     client.finish();
     Ok(hits.into_found(scanned))

@@ -32,6 +32,8 @@ mod ranges;
 mod refusals;
 #[path = "store/support.rs"]
 mod support;
+#[path = "store/tasks.rs"]
+mod tasks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

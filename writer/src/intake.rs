@@ -5,6 +5,7 @@ mod batch;
 mod letters;
 mod pending;
 mod sources;
+mod tasks;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +20,7 @@ use crate::feed::FeedRecord;
 use crate::source::{Message, message_hash};
 use pending::Pending;
 use sources::Sources;
+pub use tasks::TaskCuts;
 
 /// Files remembered, and names, at the most; beyond it the caches begin anew.
 const CACHE_MAX: usize = 200_000;
@@ -45,6 +47,7 @@ pub struct Prepared {
     /// Records whose bodies were cut here.
     pub cut_records: u64,
     pub raw_bytes: u64,
+    pub task_cuts: TaskCuts,
 }
 
 /// What PostgreSQL is to be asked for.

@@ -30,6 +30,9 @@ pub struct Metrics {
     pub recovered_bytes: IntCounter,
     pub missing_messages: IntCounter,
     pub cut_records: IntCounter,
+    pub task_lines: IntCounter,
+    pub task_lines_refused: IntCounter,
+    pub task_cuts: IntCounterVec,
     pub commits: IntCounter,
     pub resets: IntCounterVec,
     pub commit_seconds: Histogram,
@@ -86,6 +89,14 @@ impl Metrics {
             "The longest transaction since the start, as PostgreSQL answered it.",
         )?;
         registry.register(Box::new(commit_seconds_max.clone()))?;
+        let task_cuts = IntCounterVec::new(
+            Opts::new(
+                "cordwood_writer_task_lines_cut_total",
+                "Lines of tasks that a limit cut, by what was too long: message, metadata (left out), id (the record is in no task's log).",
+            ),
+            &["what"],
+        )?;
+        registry.register(Box::new(task_cuts.clone()))?;
         Ok(Metrics {
             records: counter("records_total", "Records stored.")?,
             blocks: counter("blocks_total", "Fresh blocks stored.")?,
@@ -105,6 +116,12 @@ impl Metrics {
                 "recovered_bytes_total",
                 "Bytes that were told as lost and came after all.",
             )?,
+            task_lines: counter("task_lines_total", "Lines added to tasks.")?,
+            task_lines_refused: counter(
+                "task_lines_refused_total",
+                "Lines not added because their task was deleted.",
+            )?,
+            task_cuts,
             commits: counter("commits_total", "Transactions.")?,
             resets,
             commit_seconds: histogram(
@@ -152,7 +169,7 @@ impl Metrics {
         })
     }
 
-    pub fn committed(&self, prepared: &Prepared, took: Duration) {
+    pub fn committed(&self, prepared: &Prepared, task_lines: u64, took: Duration) {
         let commit = &prepared.commit;
         self.commits.inc();
         self.records.inc_by(commit.records);
@@ -164,6 +181,12 @@ impl Metrics {
         self.stored_bytes.inc_by(stored as u64);
         self.dead_letters.inc_by(commit.dead_letters.iter().map(|letter| letter.messages).sum());
         self.cut_records.inc_by(prepared.cut_records);
+        self.task_lines.inc_by(task_lines);
+        self.task_lines_refused.inc_by((commit.tasks.len() as u64).saturating_sub(task_lines));
+        let cuts = prepared.task_cuts;
+        for (what, count) in [("message", cuts.messages), ("metadata", cuts.metadata), ("id", cuts.ids)] {
+            self.task_cuts.with_label_values(&[what]).inc_by(count);
+        }
         for gap in &commit.gaps {
             self.missing_messages.inc_by(gap.to - gap.from);
             tracing::error!(

@@ -44,7 +44,8 @@ const CAREFUL_MESSAGES: usize = 4096;
 struct Done {
     lane: Lane,
     prepared: Prepared,
-    result: Result<(), CommitError>,
+    /// Lines that were added to tasks.
+    result: Result<u64, CommitError>,
     took: Duration,
     /// No answer came in time.
     late: bool,
@@ -269,7 +270,7 @@ impl<S: Source> Writer<S> {
             let started = Instant::now();
             let commit = tokio::time::timeout(ANSWER_TIMEOUT, lane.commit(&topic, &prepared.commit));
             let (result, late) = match commit.await {
-                Ok(committed) => (committed.map(|_| ()), false),
+                Ok(committed) => (committed.map(|committed| committed.task_lines), false),
                 Err(_) => (Err(CommitError::Unknown(late)), true),
             };
             Done { lane, prepared, result, took: started.elapsed(), late }
@@ -279,9 +280,9 @@ impl<S: Source> Writer<S> {
     fn settle(&mut self, done: Done) {
         let Done { lane, mut prepared, result, took, late } = done;
         match result {
-            Ok(()) => {
+            Ok(task_lines) => {
                 self.size.was_in_time();
-                self.metrics.committed(&prepared, took);
+                self.metrics.committed(&prepared, task_lines, took);
                 let steps: Vec<_> =
                     prepared.commit.positions.iter().map(|step| (step.topic_partition, step.to)).collect();
                 self.source.committed(&steps);

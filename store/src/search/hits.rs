@@ -6,6 +6,8 @@ use std::sync::Arc;
 use cordwood_core::block::{Block, BlockError};
 use cordwood_core::filter::{Filter, Screen};
 use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::task::DeletedTasks;
+use tokio::sync::watch;
 use tokio_postgres::Transaction;
 
 use super::fetch::Payload;
@@ -29,6 +31,9 @@ const ORIGINS_MAX: usize = 10_000;
 /// A search under way: the first records of its direction so far, by (time, id).
 pub(super) struct Hits {
     filter: Filter,
+    /// Told before the first blocks are.
+    told: watch::Receiver<Option<Arc<DeletedTasks>>>,
+    deleted: Arc<DeletedTasks>,
     pub wanted: Arc<Wanted>,
     limit: usize,
     best: BTreeMap<Cursor, OwnedRecord>,
@@ -41,9 +46,16 @@ pub(super) struct Hits {
 }
 
 impl Hits {
-    pub fn new(filter: Filter, wanted: Wanted, limit: usize) -> Hits {
+    pub fn new(
+        filter: Filter,
+        wanted: Wanted,
+        limit: usize,
+        told: watch::Receiver<Option<Arc<DeletedTasks>>>,
+    ) -> Hits {
         Hits {
             filter,
+            told,
+            deleted: Arc::default(),
             wanted: Arc::new(wanted),
             limit,
             best: BTreeMap::new(),
@@ -119,6 +131,11 @@ impl Hits {
             self.origins.retain(|id, _| used.contains(id));
         }
         self.blocks_read += payloads.len();
+        let Some(deleted) = self.told.wait_for(Option::is_some).await.ok().and_then(|told| told.clone())
+        else {
+            return Err(StoreError::Invalid("which tasks are deleted could not be read".to_owned()));
+        };
+        self.deleted = deleted;
         let payloads = Arc::new(payloads);
         loop {
             let these = Arc::clone(&payloads);
@@ -193,7 +210,8 @@ impl Hits {
         }
         let record = block.record(record)?;
         let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
-        if self.wanted.scope.sees(record.flags, origin) && self.filter.matches(&record, origin) {
+        let is_seen = self.wanted.scope.sees(record.flags, origin) && self.filter.matches(&record, origin);
+        if is_seen && !self.deleted.hide(&record, origin) {
             self.insert(OwnedRecord::of(&record));
         }
         Ok(())

@@ -155,7 +155,7 @@ fn clauses(all: &[Vec<Token>]) -> String {
     all.iter().map(any).collect::<Vec<_>>().join(" and ")
 }
 
-pub(super) fn timestamp(time_us: i64) -> Result<jiff::Timestamp, StoreError> {
+pub(crate) fn timestamp(time_us: i64) -> Result<jiff::Timestamp, StoreError> {
     jiff::Timestamp::from_microsecond(time_us.clamp(TIME_MIN_US, TIME_MAX_US))
         .map_err(|error| StoreError::Invalid(format!("time {time_us}: {error}")))
 }

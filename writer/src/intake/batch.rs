@@ -12,6 +12,7 @@ use cordwood_core::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX, WATERMARK_HOLE
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::ranges::Ranges;
 use cordwood_core::record::{Flags, Record};
+use cordwood_core::task::may_name_a_task;
 use cordwood_store::commit::{FileKey, LossRow, MISSING, Others, StreamCounts, WatermarkKey, WatermarkStep};
 use memchr::memmem;
 
@@ -23,12 +24,12 @@ use crate::source::Message;
 const MINUTE_US: i64 = 60_000_000;
 
 /// What all records of a batch share.
-struct Shared<'a> {
+pub(super) struct Shared<'a> {
     message: &'a Message,
     origin_id: OriginId,
     origin: &'a Arc<Origin>,
-    tenant: Arc<str>,
-    namespace: Arc<str>,
+    pub tenant: Arc<str>,
+    pub namespace: Arc<str>,
     service: Arc<str>,
 }
 
@@ -139,6 +140,8 @@ impl Intake {
 
     fn take_records(&mut self, shared: &Shared<'_>, records: &[DecodedRecord], first: u32, now_us: i64) {
         let mut minutes = MinuteCounts::default();
+        // Bodies are slices of the message: one look at all of it, which records without a task pay.
+        let has_tasks = may_name_a_task(&shared.message.payload);
         for (place, decoded) in records.iter().enumerate() {
             let (time_us, original_time_us) = adjusted(decoded.time_ns, now_us);
             let mut flags = decoded.flags;
@@ -153,6 +156,9 @@ impl Intake {
             let (level, origin, body) = (decoded.level, shared.origin_id, &decoded.body[..]);
             let record = Record { time_us, original_time_us, level, flags, origin, id, body };
             self.pending.push(&shared.tenant, &record, shared.origin);
+            if has_tasks {
+                self.pending.task_record(shared, &record, shared.origin);
+            }
             minutes.add(time_us.div_euclid(MINUTE_US), decoded.level, source_of(body), body.len());
             if self.with_feed {
                 let record = FeedRecord {

@@ -8,11 +8,13 @@ use cordwood_core::level::{Level, LevelGroup};
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Record;
 use cordwood_store::commit::{
-    BlockRow, Commit, DeadLetter, FileKey, LossRow, OffsetGap, Others, PositionStep, RollupRow, WatermarkStep,
+    BlockRow, Commit, DeadLetter, FileKey, LossRow, OffsetGap, Others, PositionStep, RollupRow, TaskRow,
+    WatermarkStep,
 };
 
 use super::Prepared;
 use super::letters::Letters;
+use super::tasks::TaskCuts;
 use crate::feed::FeedRecord;
 use crate::source::Message;
 
@@ -46,6 +48,8 @@ pub struct Pending {
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
     pub feed: Vec<FeedRecord>,
+    pub tasks: Vec<TaskRow>,
+    pub task_cuts: TaskCuts,
     pub records: usize,
     pub bytes: usize,
     pub messages: usize,
@@ -156,6 +160,7 @@ impl Pending {
             losses: std::mem::take(&mut self.losses),
             gaps: std::mem::take(&mut self.gaps),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            tasks: std::mem::take(&mut self.tasks),
             foreign: std::mem::take(&mut self.foreign),
         };
         let prepared = Prepared {
@@ -165,6 +170,7 @@ impl Pending {
             duplicates: self.duplicates,
             filled_bytes: self.filled_bytes,
             cut_records: self.cut_records,
+            task_cuts: std::mem::take(&mut self.task_cuts),
             raw_bytes: self.bytes as u64,
         };
         (self.records, self.bytes, self.messages) = (0, 0, 0);
