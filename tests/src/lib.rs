@@ -9,6 +9,7 @@ pub mod http;
 pub mod otlp;
 pub mod pipeline;
 pub mod policies;
+pub mod python;
 pub mod reconcile;
 pub mod release;
 pub mod shipped;

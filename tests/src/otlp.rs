@@ -8,9 +8,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::env::cache;
-
-/// Also the cache entry's version.
-const REQUIREMENTS: &str = include_str!("../otlp/requirements.txt");
+use crate::python;
 
 /// The program, ready to run.
 #[derive(Debug)]
@@ -44,25 +42,9 @@ pub struct Wrote {
 impl Otlp {
     /// Makes the virtual environment when it is not in the cache yet (which needs the network).
     pub fn ready() -> Result<Otlp> {
-        let version = xxhash_rust::xxh3::xxh3_64(REQUIREMENTS.as_bytes());
-        let entry = cache::entry(
-            &format!("otlp-python-{version:016x}"),
-            "OpenTelemetry's Python packages",
-            |folder| {
-                // Moved into place afterwards: nothing in it is run but the packages, by path.
-                let requirements = cache::source("otlp/requirements.txt");
-                cache::run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")))?;
-                let python = folder.join("venv/bin/python3");
-                cache::run(
-                    Command::new(python)
-                        .args(["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r"])
-                        .arg(requirements),
-                )?;
-                Ok(())
-            },
-        )?;
+        let python = python::environment("otlp", "OpenTelemetry's Python packages")?;
         let folder = tempfile::tempdir().context("create a folder for messages")?;
-        Ok(Otlp { python: entry.join("venv/bin/python3"), folder })
+        Ok(Otlp { python, folder })
     }
 
     fn run(&self, args: &[&std::ffi::OsStr]) -> Result<String> {
