@@ -43,6 +43,12 @@ pub struct Limits {
     /// Live streams at once; each looks at PostgreSQL a few times a second.
     pub streams_max: usize,
     pub per_identity: IdentityLimits,
+    /// Open connections; one more is told so and closed.
+    pub connections_max: usize,
+    /// A request's head must be there so soon after its connection is open, or after the answer before.
+    pub header_ms_max: u64,
+    /// An answer of which its reader takes not a byte for so long is given up.
+    pub write_idle_ms_max: u64,
 }
 
 /// Of these, what one identity may have under way.
@@ -69,6 +75,9 @@ impl Default for Limits {
             exports_max: 2,
             streams_max: 16,
             per_identity: IdentityLimits::default(),
+            connections_max: 256,
+            header_ms_max: 10_000,
+            write_idle_ms_max: 60_000,
         }
     }
 }
@@ -85,6 +94,16 @@ impl Config {
         if self.limits.queries_kept_for_short >= self.limits.queries_max {
             return Err("limits.queries_kept_for_short: not below limits.queries_max: no long question could be asked".to_owned());
         }
+        let limits = &self.limits;
+        for (key, value) in [
+            ("connections_max", limits.connections_max as u64),
+            ("header_ms_max", limits.header_ms_max),
+            ("write_idle_ms_max", limits.write_idle_ms_max),
+        ] {
+            if value == 0 {
+                return Err(format!("limits.{key}: 0: nobody could be answered"));
+            }
+        }
         Ok(())
     }
 }
@@ -99,6 +118,8 @@ mod tests {
         let known = Config { tokens_file: Some("x".into()), ..Config::default() };
         assert_eq!(known.check(), Ok(()));
         let limits = Limits { queries_max: 2, queries_kept_for_short: 2, ..Limits::default() };
-        assert!(Config { limits, ..known }.check().unwrap_err().contains("queries_kept_for_short"));
+        assert!(Config { limits, ..known.clone() }.check().unwrap_err().contains("queries_kept_for_short"));
+        let limits = Limits { write_idle_ms_max: 0, ..Limits::default() };
+        assert!(Config { limits, ..known }.check().unwrap_err().contains("write_idle_ms_max"));
     }
 }

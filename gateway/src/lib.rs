@@ -41,6 +41,7 @@ pub struct Gateway {
     access: Access,
     slots: Slots,
     metrics: Metrics,
+    limits: Limits,
     numbered: Numbered,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
@@ -59,6 +60,7 @@ impl Gateway {
             store,
             access,
             slots: Slots::new(limits),
+            limits: limits.clone(),
             metrics: Metrics::register(registry)?,
             numbered: Numbered::default(),
             stopping: CancellationToken::new(),

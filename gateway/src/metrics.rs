@@ -11,6 +11,7 @@ pub struct Metrics {
     pub running: IntGauge,
     pub exported: IntCounter,
     pub exports_cut: IntCounter,
+    pub stalled: IntCounter,
     refused: IntCounterVec,
 }
 
@@ -33,8 +34,15 @@ impl Metrics {
                 name("exports_cut_total"),
                 "Exports that did not come to their end: the caller left, the store failed, the gateway stopped",
             )?,
+            stalled: IntCounter::new(
+                name("stalled_total"),
+                "Answers given up because their reader took nothing of them for too long",
+            )?,
             refused: IntCounterVec::new(
-                Opts::new(name("refused_total"), "Requests turned away, by reason: caller, busy, identity"),
+                Opts::new(
+                    name("refused_total"),
+                    "Requests turned away, by reason: caller, busy, identity, connections",
+                ),
                 &["reason"],
             )?,
         };
@@ -43,6 +51,7 @@ impl Metrics {
         registry.register(Box::new(metrics.running.clone()))?;
         registry.register(Box::new(metrics.exported.clone()))?;
         registry.register(Box::new(metrics.exports_cut.clone()))?;
+        registry.register(Box::new(metrics.stalled.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         Ok(metrics)
     }

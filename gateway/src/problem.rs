@@ -165,6 +165,15 @@ impl Problem {
         Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
     }
 
+    pub fn too_many_connections() -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:connections",
+            "Too many connections",
+            "as many connections as the gateway takes are open: close those that are not used, and ask again in a moment",
+        )
+    }
+
     /// The budget ended the search for one record before it was found, or all was looked at.
     pub fn not_looked_at_all() -> Problem {
         let problem = Problem::new(

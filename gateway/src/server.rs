@@ -1,5 +1,8 @@
 //! Listens, counts what is asked, and ends: streams are told, open answers have a moment to finish.
 
+mod connections;
+mod patient;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::connections::Connections;
 use crate::access::Access;
 use crate::{Gateway, routes};
 
@@ -59,16 +63,12 @@ pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, Lis
     let listener = TcpListener::bind(address).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let stopping = gateway.stopping.clone();
+    let connections = Connections::new(&gateway.limits, &gateway.metrics, stopping.clone());
     let gateway = Arc::new(gateway);
     let router = routes::router()
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), counted))
         .with_state(gateway);
-    let ended = stopping.clone().cancelled_owned();
-    let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
-            tracing::error!(%error, "the gateway stopped answering");
-        }
-    });
+    let task = tokio::spawn(connections.serve(listener, router));
     Ok(Running { address, task, stopping })
 }
 

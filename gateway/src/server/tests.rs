@@ -50,3 +50,54 @@ async fn a_filter_is_read_by_those_alone_who_have_a_slot() {
     assert!(asked >= 4, "{asked} routes");
     running.stop().await;
 }
+
+/// What comes until the connection ends; it must end by itself.
+async fn until_closed(stream: &mut TcpStream) -> String {
+    let mut told = Vec::new();
+    let read = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read_to_end(&mut told));
+    read.await.expect("the connection stays open").ok();
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+#[tokio::test]
+async fn who_does_not_ask_to_the_end_is_not_waited_for() {
+    let (running, _) = gateway(Limits { header_ms_max: 200, ..Limits::default() }).await;
+    for begun in ["", "G", "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\nX: "] {
+        assert_eq!(until_closed(&mut send(&running, begun).await).await, "", "{begun}");
+    }
+    let whole = "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let told = until_closed(&mut send(&running, whole).await).await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_a_place_comes_free() {
+    let (running, registry) = gateway(Limits { connections_max: 2, ..Limits::default() }).await;
+    let whole = "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = send(&running, whole).await;
+        let mut told = [0; 12];
+        stream.read_exact(&mut told).await.unwrap();
+        assert_eq!(&told, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    let told = until_closed(&mut send(&running, "").await).await;
+    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("urn:cordwood:problem:connections"), "{told}");
+    let metrics = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(metrics.contains(r#"cordwood_gateway_refused_total{reason="connections"} 1"#), "{metrics}");
+    held.pop();
+    let mut is_free = false;
+    for _ in 0..200 {
+        let closing = "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        is_free = until_closed(&mut send(&running, closing).await).await.starts_with("HTTP/1.1 200 ");
+        if is_free {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(is_free);
+    // One that waits for its next question does not hold up the end.
+    running.stop().await;
+}

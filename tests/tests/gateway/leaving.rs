@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use cordwood_core::level::Level;
+use cordwood_gateway::{Access, Limits};
 use cordwood_tests::env::wait_for;
-use cordwood_tests::http::open;
+use cordwood_tests::http::{ask, open};
 use tokio::io::AsyncReadExt as _;
 
 use super::world::{DATABASE, SLOW, World, container, line, recent_us};
@@ -99,5 +100,47 @@ async fn an_export_that_the_gateway_ends_says_that_it_is_not_whole() -> Result<(
     let records = text.lines().count() - 1;
     ensure!(end["end"]["complete"] == false && end["end"]["records"] == records, "{last}, {records} records");
     ensure!(end["end"]["next"].is_string() && records < 40_000, "{last}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_whose_reader_takes_nothing_ends_and_gives_back_its_slot() -> Result<()> {
+    let at = recent_us();
+    // More than what sockets hold.
+    let lines = (0..40_000).map(|n| line(at + n, Level::Info, format!("{n} {}", "x".repeat(400))));
+    let sources = [(container("acme", "shop", 1), lines.collect::<Vec<_>>())];
+    let limits = Limits { exports_max: 1, streams_max: 1, write_idle_ms_max: 500, ..Limits::default() };
+    let world = World::start(15, &sources, Access::Loopback, limits).await?;
+    let rows = [("/api/platform/logs", "text/plain"), ("/api/platform/logs/stream?after=1.0-0-0", "*/*")];
+    for (stalled, (path, accept)) in (1..).zip(rows) {
+        let mut asked = open(&world.address, "GET", path, &[("Accept", accept)]).await?;
+        let mut head = [0; 12];
+        asked.read_exact(&mut head).await?;
+        ensure!(&head == b"HTTP/1.0 200", "{path}: {}", String::from_utf8_lossy(&head));
+        wait_for("the metric", Duration::from_secs(20), async || {
+            let metrics = world.metrics()?;
+            ensure!(metrics.contains(&format!("cordwood_gateway_stalled_total {stalled}\n")), "{metrics}");
+            Ok(())
+        })
+        .await?;
+        // The one slot is free, although the connection's reader is still there.
+        wait_for("the slot", Duration::from_secs(20), async || {
+            if path.contains("stream") {
+                let again = open(&world.address, "GET", path, &[]).await?;
+                let mut again = tokio::io::BufReader::new(again);
+                let mut status = String::new();
+                tokio::io::AsyncBufReadExt::read_line(&mut again, &mut status).await?;
+                ensure!(status.contains(" 200 "), "{status}");
+            } else {
+                let again =
+                    ask(&world.address, "GET", &format!("{path}?limit=1"), &[("Accept", accept)]).await?;
+                ensure!(again.code == 200, "{}", again.text());
+            }
+            Ok(())
+        })
+        .await?;
+        drop(asked);
+    }
+    ensure!(world.metrics()?.contains("cordwood_gateway_exports_cut_total 1\n"));
     Ok(())
 }

@@ -1,0 +1,116 @@
+//! Connections: so many at once, each with a time for a request's head, and for a reader who takes nothing.
+
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::patient::Patient;
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+/// After a failure that the next connection would meet too (no file descriptor left).
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+pub struct Connections {
+    places: Arc<Semaphore>,
+    http: http1::Builder,
+    write_idle: Duration,
+    metrics: Metrics,
+    stopping: CancellationToken,
+}
+
+impl Connections {
+    pub fn new(limits: &Limits, metrics: &Metrics, stopping: CancellationToken) -> Connections {
+        let mut http = http1::Builder::new();
+        // It begins anew behind each answer: a connection that asks nothing more is closed by it.
+        http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.header_ms_max));
+        Connections {
+            places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            http,
+            write_idle: Duration::from_millis(limits.write_idle_ms_max),
+            metrics: metrics.clone(),
+            stopping,
+        }
+    }
+
+    /// Until the gateway stops and all have ended. Given up before, all connections end with it.
+    pub async fn serve(self, listener: TcpListener, router: Router) {
+        let mut open = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = open.join_next() => continue,
+                () = self.stopping.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => match Arc::clone(&self.places).try_acquire_owned() {
+                    Ok(place) => {
+                        // Frames are small and each is meant to be seen at once.
+                        stream.set_nodelay(true).ok();
+                        let stalled = self.metrics.stalled.clone();
+                        let stream = Patient::new(stream, self.write_idle, stalled, Some(place));
+                        open.spawn(answer(self.http.clone(), stream, router.clone(), self.stopping.clone()));
+                    }
+                    Err(_) => {
+                        self.metrics.refused("connections");
+                        refuse(stream).await;
+                    }
+                },
+                Err(error) if is_of_one(error.kind()) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        while open.join_next().await.is_some() {}
+    }
+}
+
+fn is_of_one(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+}
+
+async fn answer(http: http1::Builder, stream: Patient, router: Router, stopping: CancellationToken) {
+    let connection =
+        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended before its time");
+    }
+}
+
+/// Says why, to whoever still listens; nothing is waited for.
+async fn refuse(mut stream: TcpStream) {
+    let body = serde_json::to_string(&Problem::too_many_connections()).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // What has been sent is read, so that the answer is not taken back with the connection.
+    stream.try_read(&mut [0; 8 << 10]).ok();
+    if stream.write_all(answer.as_bytes()).await.is_ok() {
+        stream.shutdown().await.ok();
+    }
+}

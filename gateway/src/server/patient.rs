@@ -1,0 +1,139 @@
+//! A connection whose reader must take something now and then: an answer of which nobody takes a byte for too long ends, and gives back
+//! what it holds.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+pub struct Patient {
+    stream: TcpStream,
+    idle: Duration,
+    /// While nothing can be written.
+    waits: Option<Pin<Box<Sleep>>>,
+    given_up: IntCounter,
+    /// It counts as open as long as this.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Patient {
+    pub fn new(
+        stream: TcpStream,
+        idle: Duration,
+        given_up: IntCounter,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Patient {
+        Patient { stream, idle, waits: None, given_up, _place: place }
+    }
+
+    /// `written`: what the stream says; `again`: writes whether or not the stream is said to have room.
+    fn within_patience(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<Result<usize>>,
+        again: impl FnOnce(&TcpStream) -> rustix::io::Result<usize>,
+    ) -> Poll<Result<usize>> {
+        if written.is_ready() {
+            self.waits = None;
+            return written;
+        }
+        let idle = self.idle;
+        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep(idle)));
+        ready!(waits.as_mut().poll(context));
+        self.waits = None;
+        // The kernel tells of room when a third of its buffer is free. Whoever reads slowly has made less, and is not given up.
+        Poll::Ready(match again(&self.stream) {
+            Err(rustix::io::Errno::AGAIN) => {
+                self.given_up.inc();
+                Err(Error::new(ErrorKind::TimedOut, "the reader takes nothing"))
+            }
+            written => written.map_err(Error::from),
+        })
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.within_patience(context, written, |stream| rustix::io::write(stream, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.within_patience(context, written, |stream| rustix::io::writev(stream, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const BYTES: usize = 64 << 20;
+
+    async fn pair(idle: Duration) -> (Patient, TcpStream, IntCounter) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let given_up = IntCounter::new("given_up", "x").unwrap();
+        let patient = Patient::new(listener.accept().await.unwrap().0, idle, given_up.clone(), None);
+        (patient, reader, given_up)
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_given_up() {
+        let (mut patient, _reader, given_up) = pair(Duration::from_millis(100)).await;
+        let error = patient.write_all(&vec![7; BYTES]).await.unwrap_err();
+        assert_eq!((error.kind(), given_up.get()), (ErrorKind::TimedOut, 1));
+    }
+
+    /// Much less than what makes the kernel tell of room.
+    #[tokio::test]
+    async fn who_takes_little_is_served() {
+        let (mut patient, mut reader, given_up) = pair(Duration::from_secs(2)).await;
+        let writes = tokio::spawn(async move { patient.write_all(&vec![7; BYTES]).await });
+        let mut piece = vec![0; 16 << 10];
+        for _ in 0..50 {
+            reader.read_exact(&mut piece).await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!writes.is_finished());
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).await.unwrap();
+        writes.await.unwrap().unwrap();
+        assert_eq!((rest.len() + 50 * piece.len(), given_up.get()), (BYTES, 0));
+    }
+}
