@@ -10,6 +10,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use ansi::without_ansi;
 pub use head::{head_of, is_header, level_of_text};
 pub(crate) use value::level_of_word;
 

@@ -30,6 +30,7 @@ pub mod record;
 pub mod retention;
 pub mod scope;
 pub mod seal;
+pub mod signature;
 pub mod task;
 pub mod tokens;
 pub mod workload;

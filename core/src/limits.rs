@@ -135,6 +135,12 @@ pub const FILTER_STARS_MAX: usize = 32;
 pub const FACET_VALUE_BYTES_MAX: usize = 512;
 /// Bytes of all values of one answer of facets that are counted apart; what comes later is among the others.
 pub const FACETS_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a message, and of a stack, that are read for an error's signature; what is above changes nothing.
+pub const SIGNATURE_READ_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a generalised message; a longer one is cut at a word.
+pub const SIGNATURE_MESSAGE_BYTES_MAX: usize = 512;
+/// Bytes of an error's type, of a frame's name, and of a fingerprint that a body names.
+pub const SIGNATURE_NAME_BYTES_MAX: usize = 256;
 
 const _: () =
     assert!(LEVEL_RULES_CLUSTER_BYTES_MAX + 4 * LEVEL_RULES_NAMESPACE_BYTES_MAX <= LEVEL_RULES_BYTES_MAX);
