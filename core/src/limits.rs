@@ -111,6 +111,8 @@ pub const TASK_ID_BYTES_MAX: usize = 256;
 pub const TASK_MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of the metadata of a line in a task's log; a longer one is left out there.
 pub const TASK_METADATA_BYTES_MAX: usize = 64 << 10;
+/// Namespaces, or tenants, about each of which the API server is asked for one question.
+pub const ACCESS_NAMES_MAX: usize = 200;
 /// Level rules of one namespace at the most...
 pub const LEVEL_RULES_NAMESPACE_MAX: usize = 64;
 /// ...and their bytes as JSON: the largest valid level config (87 KiB of labels) finds room alone.

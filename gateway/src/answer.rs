@@ -206,7 +206,7 @@ pub struct ValueCount {
 #[serde(rename_all = "camelCase")]
 pub struct WhoAmI {
     pub name: String,
-    /// How the caller is known: `loopback` or `token`.
+    /// How the caller is known: `loopback`, `token` or `kubernetes`.
     pub known_by: &'static str,
     /// Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,7 +218,7 @@ pub struct WhoAmI {
     pub audit: bool,
     /// What would show more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub more: Option<&'static str>,
+    pub more: Option<String>,
 }
 
 impl WhoAmI {
@@ -237,12 +237,12 @@ impl WhoAmI {
             known_by: match caller.identity {
                 Identity::Local => "loopback",
                 Identity::Token(_) => "token",
+                Identity::Person(..) => "kubernetes",
             },
             tenants,
             namespaces,
             audit: caller.scope.audit,
-            more: (!sees_all)
-                .then_some("whoever keeps the gateway's file of tokens can add to what this token sees"),
+            more: (!sees_all).then(|| caller.identity.how_to_see_more()),
         }
     }
 }

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use cordwood_store::Settings;
 use serde::Deserialize;
 
+/// A right that was taken away may be used no longer than this...
+const ANSWER_AGE_MS_MAX: u64 = 600_000;
+/// ...or this, while nobody can say that it was taken away.
+const AWAY_MS_MAX: u64 = 3_600_000;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -16,6 +21,7 @@ pub struct Config {
     pub database: Settings,
     /// Who may ask, and what they see.
     pub tokens_file: Option<PathBuf>,
+    pub access: AccessConfig,
     pub limits: Limits,
 }
 
@@ -26,7 +32,46 @@ impl Default for Config {
             probes_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9601)),
             database: Settings::default(),
             tokens_file: None,
+            access: AccessConfig::default(),
             limits: Limits::default(),
+        }
+    }
+}
+
+/// How callers are known who hold no token of the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessConfig {
+    /// By the cluster's API server.
+    pub kubernetes: Option<KubernetesAccess>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesAccess {
+    /// How the API server is reached; without it the pod's service account, else `KUBECONFIG`.
+    pub kubeconfig_file: Option<PathBuf>,
+    /// A token must be for this one.
+    pub audience: String,
+    /// Whoever may `get pods/log` in a namespace sees its records too.
+    pub accept_pods_log: bool,
+    /// How long a yes holds.
+    pub allow_ms: u64,
+    /// How long a no holds.
+    pub deny_ms: u64,
+    /// How long either holds while the API server does not answer.
+    pub away_ms: u64,
+}
+
+impl Default for KubernetesAccess {
+    fn default() -> KubernetesAccess {
+        KubernetesAccess {
+            kubeconfig_file: None,
+            audience: "cordwood".to_owned(),
+            accept_pods_log: false,
+            allow_ms: 60_000,
+            deny_ms: 10_000,
+            away_ms: 300_000,
         }
     }
 }
@@ -86,10 +131,17 @@ impl Config {
     /// # Errors
     /// The key that is at fault, and what to do.
     pub fn check(&self) -> Result<(), String> {
-        if self.tokens_file.is_none() {
-            return Err(
-                "tokens_file: none given: the gateway would let nobody in; name a file of tokens".to_owned()
-            );
+        match (&self.tokens_file, &self.access.kubernetes) {
+            (None, None) => {
+                return Err("tokens_file: none given: the gateway would let nobody in; name a file of tokens, or set \
+                            access.kubernetes"
+                    .to_owned());
+            }
+            (Some(_), Some(_)) => {
+                return Err("tokens_file: access.kubernetes is set too: give one of them".to_owned());
+            }
+            (Some(_), None) => {}
+            (None, Some(kubernetes)) => kubernetes.check()?,
         }
         if self.limits.queries_kept_for_short >= self.limits.queries_max {
             return Err("limits.queries_kept_for_short: not below limits.queries_max: no long question could be asked".to_owned());
@@ -108,6 +160,25 @@ impl Config {
     }
 }
 
+impl KubernetesAccess {
+    fn check(&self) -> Result<(), String> {
+        let key = "access.kubernetes";
+        if self.audience.is_empty() {
+            return Err(format!("{key}.audience: empty: a token for anybody would be taken"));
+        }
+        for (name, ms, most) in [
+            ("allow_ms", self.allow_ms, ANSWER_AGE_MS_MAX),
+            ("deny_ms", self.deny_ms, ANSWER_AGE_MS_MAX),
+            ("away_ms", self.away_ms, AWAY_MS_MAX),
+        ] {
+            if ms > most {
+                return Err(format!("{key}.{name}: above {most}: who lost a right would keep it too long"));
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +188,16 @@ mod tests {
         assert!(Config::default().check().unwrap_err().starts_with("tokens_file"));
         let known = Config { tokens_file: Some("x".into()), ..Config::default() };
         assert_eq!(known.check(), Ok(()));
+        let cluster = |kubernetes| AccessConfig { kubernetes: Some(kubernetes) };
+        let in_cluster = |kubernetes| Config { access: cluster(kubernetes), ..Config::default() }.check();
+        let plain = KubernetesAccess::default;
+        assert_eq!(in_cluster(plain()), Ok(()));
+        let wrong = in_cluster(KubernetesAccess { audience: String::new(), ..plain() });
+        assert!(wrong.unwrap_err().contains("access.kubernetes.audience"));
+        let wrong = in_cluster(KubernetesAccess { allow_ms: 600_001, ..plain() });
+        assert!(wrong.unwrap_err().contains("access.kubernetes.allow_ms"));
+        let both = Config { access: cluster(plain()), ..known.clone() };
+        assert!(both.check().unwrap_err().starts_with("tokens_file"));
         let limits = Limits { queries_max: 2, queries_kept_for_short: 2, ..Limits::default() };
         assert!(Config { limits, ..known.clone() }.check().unwrap_err().contains("queries_kept_for_short"));
         let limits = Limits { write_idle_ms_max: 0, ..Limits::default() };

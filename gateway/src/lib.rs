@@ -23,15 +23,17 @@ use cordwood_store::Store;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
-pub use access::{Access, Tokens};
-pub use config::{Config, IdentityLimits, Limits};
+pub use access::Access;
+pub use access::cluster::Cluster;
+pub use access::tokens::Tokens;
+pub use config::{Config, IdentityLimits, KubernetesAccess, Limits};
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start};
 
 use metrics::Metrics;
 use numbered::Numbered;
 use problem::Problem;
-use scope::Caller;
+use scope::{Caller, Places};
 use slots::{Length, Refused, Slot, Slots};
 
 /// What all routes share.
@@ -43,6 +45,8 @@ pub struct Gateway {
     metrics: Metrics,
     limits: Limits,
     numbered: Numbered,
+    /// What rights are asked for.
+    places: Places,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
 }
@@ -63,6 +67,7 @@ impl Gateway {
             limits: limits.clone(),
             metrics: Metrics::register(registry)?,
             numbered: Numbered::default(),
+            places: Places::default(),
             stopping: CancellationToken::new(),
         })
     }

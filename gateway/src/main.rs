@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use cordwood_gateway::{Access, Config, Gateway, Tokens, start};
+use cordwood_gateway::{Access, Cluster, Config, Gateway, Tokens, start};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
@@ -41,8 +41,14 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     config.check().map_err(wrong)?;
     config.database = config.database.or_environment();
     let store = Store::new(&config.database).map_err(|error| wrong(error.to_string()))?;
-    let tokens = config.tokens_file.as_deref().map(Tokens::read).transpose()?;
-    let tokens = tokens.ok_or_else(|| wrong("tokens_file: none given".to_owned()))?;
+    let access = match (&config.tokens_file, &config.access.kubernetes) {
+        (Some(file), _) => Access::Tokens(Tokens::read(file)?),
+        (None, Some(kubernetes)) => {
+            let cluster = Cluster::new(kubernetes).await.map_err(|error| wrong(format!("{error:#}")))?;
+            Access::Cluster(Arc::new(cluster))
+        }
+        (None, None) => return Err(wrong("tokens_file: none given".to_owned())),
+    };
     if arguments.check_config {
         return Ok(());
     }
@@ -50,7 +56,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let shutdown = shutdown_signal().context("install signal handlers")?;
     let registry = Registry::new();
     let health = Health::new(&[POSTGRES]);
-    let gateway = Gateway::new(store.clone(), Access::Tokens(tokens), &config.limits, &registry);
+    let gateway = Gateway::new(store.clone(), access, &config.limits, &registry);
     let gateway = gateway.context("register metrics")?;
     let status = Arc::new(|| serde_json::json!({}));
     serve(config.probes_listen, health.clone(), registry, status, shutdown.clone()).await.context("serve")?;

@@ -13,6 +13,7 @@ pub struct Metrics {
     pub exports_cut: IntCounter,
     pub stalled: IntCounter,
     refused: IntCounterVec,
+    reviews: IntCounterVec,
 }
 
 impl Metrics {
@@ -41,9 +42,16 @@ impl Metrics {
             refused: IntCounterVec::new(
                 Opts::new(
                     name("refused_total"),
-                    "Requests turned away, by reason: caller, busy, identity, connections",
+                    "Requests turned away, by reason: caller, away, busy, identity, connections",
                 ),
                 &["reason"],
+            )?,
+            reviews: IntCounterVec::new(
+                Opts::new(
+                    name("reviews_total"),
+                    "Questions to the API server, by kind (token, access) and answer (yes, no, none)",
+                ),
+                &["kind", "answer"],
             )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
@@ -53,7 +61,13 @@ impl Metrics {
         registry.register(Box::new(metrics.exports_cut.clone()))?;
         registry.register(Box::new(metrics.stalled.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.reviews.clone()))?;
         Ok(metrics)
+    }
+
+    /// The API server was asked.
+    pub fn reviewed(&self, kind: &str, answer: &str) {
+        self.reviews.with_label_values(&[kind, answer]).inc();
     }
 
     pub fn refused(&self, reason: &str) {

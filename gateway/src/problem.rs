@@ -4,6 +4,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cordwood_core::filter::FilterError;
+use cordwood_core::limits::ACCESS_NAMES_MAX;
 use cordwood_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -123,6 +124,47 @@ impl Problem {
             "Who are you?",
             "send a header Authorization: Bearer TOKEN with a token that the gateway's file of tokens holds",
         )
+    }
+
+    pub fn unknown_in_cluster() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:cordwood:problem:token",
+            "Who are you?",
+            "send a header Authorization: Bearer TOKEN with a token of this cluster that is for the gateway: kubectl create token \
+             SERVICEACCOUNT --audience cordwood (or the audience that the gateway is set to) makes one",
+        )
+    }
+
+    /// The API server does not say who asks, or what they may.
+    pub fn cluster_away() -> Problem {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:cluster-away",
+            "The API server does not answer",
+            "who asks and what they may see cannot be found out for the moment: ask again",
+        );
+        Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem }
+    }
+
+    /// Rights are asked for namespace by namespace, and there are too many.
+    pub fn name_a_namespace() -> Problem {
+        let detail = format!(
+            "more than {ACCESS_NAMES_MAX} namespaces have data, and rights are asked for one by one: name those that you want \
+             to see, as namespace=NAME"
+        );
+        let problem = Problem::new(
+            StatusCode::BAD_REQUEST,
+            "urn:cordwood:problem:namespace",
+            "Which namespace?",
+            detail,
+        );
+        Problem { parameter: Some("namespace".to_owned()), ..problem }
+    }
+
+    /// Whether another answer may come in a moment.
+    pub fn is_for_now(&self) -> bool {
+        self.retry_after_seconds.is_some()
     }
 
     pub fn other_host() -> Problem {

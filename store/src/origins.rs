@@ -8,6 +8,7 @@ use cordwood_core::origin::{Origin, OriginId};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::ToSql;
 
+use crate::connect::Store;
 use crate::error::StoreError;
 
 const ADD: &str = "insert into origins (id, tenant, tenant_id, namespace, pod, pod_uid, container, node, service, \
@@ -106,4 +107,23 @@ pub async fn read_or_default(
         });
     }
     Ok(found)
+}
+
+/// The tenants and the namespaces that ever had data, ascending; `None`: more than were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginNames {
+    pub tenants: Option<Vec<String>>,
+    pub namespaces: Option<Vec<String>>,
+}
+
+/// At most `max` of each. No record's text and no other part of an origin is told: this is what rights are asked for, not what is shown.
+pub async fn names(store: &Store, max: usize) -> Result<OriginNames, StoreError> {
+    let client = store.pooled().await?;
+    let sql = "select array(select tenant from origins where tenant <> '' group by 1 order by 1 limit $1), \
+               array(select namespace from origins where namespace <> '' group by 1 order by 1 limit $1)";
+    let limit = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
+    let row =
+        client.query_one(sql, &[&limit]).await.map_err(StoreError::sql("read", "the names of origins"))?;
+    let all = |names: Vec<String>| (names.len() <= max).then_some(names);
+    Ok(OriginNames { tenants: all(row.get(0)), namespaces: all(row.get(1)) })
 }

@@ -20,6 +20,8 @@ mod pages;
 mod plugins;
 #[path = "gateway/refusals.rs"]
 mod refusals;
+#[path = "gateway/rights.rs"]
+mod rights;
 #[path = "gateway/schemathesis.rs"]
 mod schemathesis;
 #[path = "gateway/scopes.rs"]

@@ -1,4 +1,4 @@
-//! What a filter asks for by name, for whoever explains an empty answer.
+//! What a filter asks for by name: for whoever explains an empty answer, and for whoever asks about rights.
 
 use super::names::{Field, OriginField};
 use super::{Expr, Filter, Is, Test};
@@ -9,6 +9,35 @@ impl Filter {
         let mut asked = Vec::new();
         services(&self.expr, &mut asked);
         asked
+    }
+
+    /// The namespaces of which every record that matches has one; `None`: it may be any. A name that is compared without regard to case
+    /// counts in lower case, as names of namespaces are.
+    pub fn namespaces_asked(&self) -> Option<Vec<String>> {
+        namespaces(&self.expr, true)
+    }
+}
+
+/// Of the records for which `expr` is `wanted`.
+fn namespaces(expr: &Expr, wanted: bool) -> Option<Vec<String>> {
+    match (expr, wanted) {
+        (Expr::And(parts), true) | (Expr::Or(parts), false) => {
+            parts.iter().filter_map(|part| namespaces(part, wanted)).min_by_key(Vec::len)
+        }
+        (Expr::Or(parts), true) | (Expr::And(parts), false) => {
+            let each: Option<Vec<Vec<String>>> = parts.iter().map(|part| namespaces(part, wanted)).collect();
+            each.filter(|each| !each.is_empty()).map(|each| each.concat())
+        }
+        (Expr::Not(part), wanted) => namespaces(part, !wanted),
+        (
+            Expr::Test(Test::Field {
+                field: Field::Origin(OriginField::Namespace),
+                is: Is::Equal(name) | Is::EqualAnyCase(name),
+                ..
+            }),
+            true,
+        ) => Some(vec![name.clone()]),
+        (Expr::Test(_), _) => None,
     }
 }
 
@@ -27,6 +56,29 @@ fn services<'a>(expr: &'a Expr, asked: &mut Vec<&'a str>) {
 #[cfg(test)]
 mod tests {
     use crate::filter::parse;
+
+    #[test]
+    fn namespaces_are_those_of_every_record_that_matches() {
+        for (expression, asked) in [
+            ("namespace=shop", Some(vec!["shop"])),
+            ("namespace:Shop error", Some(vec!["shop"])),
+            ("namespace=shop OR namespace=bank", Some(vec!["shop", "bank"])),
+            ("namespace IN (shop, bank)", Some(vec!["shop", "bank"])),
+            ("namespace IN (shop, bank) namespace=shop", Some(vec!["shop"])),
+            ("NOT (NOT namespace=shop)", Some(vec!["shop"])),
+            ("NOT (namespace!=shop OR error)", Some(vec!["shop"])),
+            ("namespace=shop OR error", None),
+            ("namespace:sh*", None),
+            ("namespace!=shop", None),
+            ("NOT namespace=shop", None),
+            ("data.namespace=shop", None),
+            ("shop", None),
+            ("", None),
+        ] {
+            let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(parse(expression).unwrap().namespaces_asked(), asked.map(names), "{expression}");
+        }
+    }
 
     #[test]
     fn services_are_found_wherever_they_are_asked_for() {

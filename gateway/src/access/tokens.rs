@@ -1,36 +1,14 @@
-//! Who asks. An identity is made here alone, from a request's headers; what it may see, [`crate::scope`] says.
-//!
-//! Two ways exist: a gateway on a loopback address lets everybody on the machine in, and one with a file of tokens whoever holds one.
+//! A file of tokens: whoever holds one sees what the file says of it.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderValue, header};
 use cordwood_service::{ConfigError, load_config};
 use serde::Deserialize;
 
-use crate::problem::Problem;
-
 /// A shorter token can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
-
-/// How callers are known.
-#[derive(Clone, Debug)]
-pub enum Access {
-    /// Whoever reaches the loopback address owns the store.
-    Loopback,
-    Tokens(Tokens),
-}
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// Somebody on this machine.
-    Local,
-    Token(Arc<Token>),
-}
 
 /// A token as its file says it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -172,8 +150,13 @@ impl Tokens {
         Ok(Tokens(file.tokens.into_iter().map(Arc::new).collect()))
     }
 
+    /// Whether the file says just this of somebody.
+    pub fn holds(&self, token: &Token) -> bool {
+        self.0.iter().any(|known| **known == *token)
+    }
+
     /// Every token is compared to its end, so that the time taken tells nothing.
-    fn holder(&self, given: &str) -> Option<Arc<Token>> {
+    pub fn holder(&self, given: &str) -> Option<Arc<Token>> {
         let mut found = None;
         for token in self.0.iter() {
             if is_same(token.token.as_bytes(), given.as_bytes()) {
@@ -189,75 +172,11 @@ fn is_same(known: &[u8], given: &[u8]) -> bool {
     known.len() == given.len() && differences == 0
 }
 
-impl Access {
-    /// # Errors
-    /// The answer to whoever may not ask at all.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
-        match self {
-            // A page of the web whose name was made to point to this machine asks under that name.
-            Access::Loopback if !is_local(headers) => Err(Problem::other_host()),
-            Access::Loopback if is_for_another_page(headers) => Err(Problem::other_page()),
-            Access::Loopback => Ok(Identity::Local),
-            Access::Tokens(tokens) => bearer(headers)
-                .and_then(|token| tokens.holder(token))
-                .map(Identity::Token)
-                .ok_or_else(Problem::unknown_caller),
-        }
-    }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The one name under which is asked.
-fn host(headers: &HeaderMap) -> Option<&str> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
-    host.to_str().ok()
-}
-
-/// Whether a page of another place has its reader's browser ask: the browser names the place or says that it is another. Such a page cannot
-/// read the answer, but it could measure how long one takes. Whoever follows a link is let in.
-fn is_for_another_page(headers: &HeaderMap) -> bool {
-    let is = |name: &str, values: &[&str]| {
-        let value = headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        value.is_some_and(|value| values.contains(&value))
-    };
-    let is_own = |origin: &HeaderValue| {
-        let place = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        place.is_some_and(|(_, place)| host(headers).is_some_and(|host| host.eq_ignore_ascii_case(place)))
-    };
-    let is_link = is("sec-fetch-mode", &["navigate"]) && is("sec-fetch-dest", &["document"]);
-    let is_own_page =
-        !headers.contains_key("sec-fetch-site") || is("sec-fetch-site", &["same-origin", "none"]);
-    !headers.get_all(header::ORIGIN).iter().all(is_own) || !(is_own_page || is_link)
-}
-
-fn is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = host(headers) else { return false };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-impl Identity {
-    pub fn name(&self) -> &str {
-        match self {
-            Identity::Local => "local",
-            Identity::Token(token) => &token.name,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, header};
+
+    use super::super::bearer;
     use super::*;
 
     fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -274,101 +193,15 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_only_names_of_this_machine_are_answered() {
-        for (host, expected) in [
-            ("localhost", true),
-            ("LOCALHOST:9600", true),
-            ("127.0.0.1:9600", true),
-            ("127.8.8.8", true),
-            ("[::1]:9600", true),
-            ("evil.example:9600", false),
-            ("localhost.evil.example", false),
-            ("127.0.0.1.evil.example:80", false),
-            ("10.0.0.1", false),
-            ("", false),
-        ] {
-            let found = Access::Loopback.identify(&headers(header::HOST, host));
-            assert_eq!(found.is_ok(), expected, "{host}");
-        }
-        assert!(Access::Loopback.identify(&HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn without_tokens_no_page_of_another_place_is_answered() {
-        let identify = |rows: &[(&'static str, &str)]| {
-            let headers = rows
-                .iter()
-                .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()));
-            let mut all = HeaderMap::new();
-            headers.for_each(|(name, value): (_, header::HeaderValue)| {
-                all.append(name, value);
-            });
-            Access::Loopback.identify(&all).is_ok()
-        };
-        let host = ("host", "localhost:9600");
-        for (rows, expected) in [
-            (&[][..], true),
-            // Its own page, an address that somebody typed, a link that somebody followed.
-            (&[("origin", "http://localhost:9600"), ("sec-fetch-site", "same-origin")], true),
-            (
-                &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
-                true,
-            ),
-            (
-                &[
-                    ("sec-fetch-site", "cross-site"),
-                    ("sec-fetch-mode", "navigate"),
-                    ("sec-fetch-dest", "document"),
-                ],
-                true,
-            ),
-            // A script, a picture, a frame in a page of another place.
-            (&[("origin", "https://evil.example")], false),
-            (&[("origin", "http://evil.example/localhost:9600")], false),
-            (&[("origin", "http://localhost:9600.evil.example")], false),
-            (&[("origin", "http://localhost:3000")], false),
-            (&[("origin", "null")], false),
-            (&[("origin", "")], false),
-            (&[("origin", "http://localhost:9600"), ("origin", "https://evil.example")], false),
-            (
-                &[
-                    ("sec-fetch-site", "cross-site"),
-                    ("sec-fetch-mode", "no-cors"),
-                    ("sec-fetch-dest", "image"),
-                ],
-                false,
-            ),
-            (
-                &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
-                false,
-            ),
-            (
-                &[
-                    ("sec-fetch-site", "cross-site"),
-                    ("sec-fetch-mode", "navigate"),
-                    ("sec-fetch-dest", "iframe"),
-                ],
-                false,
-            ),
-            (&[("sec-fetch-site", "cross-site")], false),
-            // Which of two names was meant, nobody knows.
-            (&[("host", "evil.example")], false),
-        ] {
-            let all: Vec<(&'static str, &str)> = std::iter::once(&host).chain(rows).copied().collect();
-            assert_eq!(identify(&all), expected, "{rows:?}");
-        }
-    }
-
-    #[test]
     fn a_token_names_its_holder_and_nothing_else_does() {
         let tokens = read(
             "tokens:\n- {name: anna, token: 0123456789abcdef, tenants: all}\n\
              - {name: shop, token: fedcba9876543210, tenants: [acme], namespaces: [shop], audit: true}\n",
         );
-        let access = Access::Tokens(tokens.unwrap());
+        let tokens = tokens.unwrap();
         let name = |value: &str| {
-            let found = access.identify(&headers(header::AUTHORIZATION, value));
-            found.map(|identity| identity.name().to_owned()).ok()
+            let found = tokens.holder(bearer(&headers(header::AUTHORIZATION, value))?);
+            found.map(|token| token.name.clone())
         };
         assert_eq!(name("Bearer 0123456789abcdef").as_deref(), Some("anna"));
         assert_eq!(name("bearer  fedcba9876543210").as_deref(), Some("shop"));
@@ -386,7 +219,7 @@ mod tests {
         }
         let mut twice = headers(header::AUTHORIZATION, "Bearer 0123456789abcdef");
         twice.append(header::AUTHORIZATION, "Bearer fedcba9876543210".parse().unwrap());
-        assert!(access.identify(&twice).is_err());
+        assert_eq!(bearer(&twice), None);
     }
 
     #[test]

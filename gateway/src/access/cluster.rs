@@ -1,0 +1,204 @@
+//! In a cluster: the API server says who holds a token, and what they may. Its answers are kept for a while; each that is asked for is counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::remembered::{Ages, Key, Remembered, key};
+use super::reviews::{Attributes, Reviews};
+use crate::config::KubernetesAccess;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+/// Of each kind. An answer takes some 200 bytes.
+const REMEMBERED_MAX: usize = 20_000;
+/// A longer one is no token of a cluster.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// Somebody as the API server knows them.
+#[derive(Debug)]
+pub struct Person {
+    pub name: String,
+    pub uid: Option<String>,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+    key: Key,
+}
+
+impl Person {
+    pub fn new(
+        name: String,
+        uid: Option<String>,
+        groups: Vec<String>,
+        extra: BTreeMap<String, Vec<String>>,
+    ) -> Person {
+        let count = |number: usize| (number as u64).to_le_bytes().to_vec();
+        let bytes = |text: &String| text.as_bytes().to_vec();
+        let mut parts = vec![bytes(&name), uid.as_ref().map(bytes).unwrap_or_default(), count(groups.len())];
+        parts.extend(groups.iter().map(bytes));
+        for (name, values) in &extra {
+            parts.extend([bytes(name), count(values.len())]);
+            parts.extend(values.iter().map(bytes));
+        }
+        let key = key(parts.iter().map(Vec::as_slice));
+        Person { name, uid, groups, extra, key }
+    }
+}
+
+/// A token that somebody gave.
+#[derive(Clone)]
+pub struct Bearer(Arc<str>);
+
+impl Bearer {
+    pub fn new(token: &str) -> Bearer {
+        Bearer(token.into())
+    }
+}
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer")
+    }
+}
+
+/// What the API server is asked about somebody; each with the verb `get`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// `logs` of this namespace; of all, when it is empty.
+    Logs(String),
+    AuditLogs(String),
+    /// `tenants/logs` of the name.
+    Tenant(String),
+    TenantAudit(String),
+}
+
+impl Right {
+    fn attributes(&self) -> Attributes<'_> {
+        let (resource, subresource) = match self {
+            Right::Logs(_) => ("logs", ""),
+            Right::AuditLogs(_) => ("auditlogs", ""),
+            Right::Tenant(_) => ("tenants", "logs"),
+            Right::TenantAudit(_) => ("tenants", "auditlogs"),
+        };
+        let (namespace, name) = match self {
+            Right::Logs(namespace) | Right::AuditLogs(namespace) => (namespace.as_str(), ""),
+            Right::Tenant(slug) | Right::TenantAudit(slug) => ("", slug.as_str()),
+        };
+        Attributes { group: "cordwood.dev", resource, subresource, namespace, name }
+    }
+}
+
+#[derive(Debug)]
+pub struct Cluster {
+    reviews: Reviews,
+    accepts_pods_log: bool,
+    people: Remembered<Option<Arc<Person>>>,
+    rights: Remembered<bool>,
+}
+
+impl Cluster {
+    /// # Errors
+    /// When there is no way to the API server. That it does not answer is none.
+    pub async fn new(config: &KubernetesAccess) -> anyhow::Result<Cluster> {
+        let ms = Duration::from_millis;
+        let ages = Ages { yes: ms(config.allow_ms), no: ms(config.deny_ms), away: ms(config.away_ms) };
+        Ok(Cluster {
+            reviews: Reviews::new(config.kubeconfig_file.as_deref(), config.audience.clone()).await?,
+            accepts_pods_log: config.accept_pods_log,
+            people: Remembered::new(ages, REMEMBERED_MAX),
+            rights: Remembered::new(ages, REMEMBERED_MAX),
+        })
+    }
+
+    /// Who holds this token; `None`: nobody.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn person(
+        &self,
+        bearer: &Bearer,
+        age_max: Duration,
+        metrics: &Metrics,
+    ) -> Result<Option<Arc<Person>>, Problem> {
+        let token = &*bearer.0;
+        if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
+            return Ok(None);
+        }
+        let ask = async || self.reviews.token(token, metrics).await.map(|person| person.map(Arc::new));
+        let found = self.people.get(key([token.as_bytes()]), age_max, ask).await;
+        found.map_err(|_| Problem::cluster_away())
+    }
+
+    /// Whether the API server lets this person do it.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn may(
+        &self,
+        person: &Person,
+        right: &Right,
+        age_max: Duration,
+        metrics: &Metrics,
+    ) -> Result<bool, Problem> {
+        let attributes = right.attributes();
+        if self.asked(person, attributes, age_max, metrics).await? {
+            return Ok(true);
+        }
+        match right {
+            Right::Logs(namespace) if self.accepts_pods_log => {
+                let pods_log =
+                    Attributes { group: "", resource: "pods", subresource: "log", namespace, name: "" };
+                self.asked(person, pods_log, age_max, metrics).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn asked(
+        &self,
+        person: &Person,
+        attributes: Attributes<'_>,
+        age_max: Duration,
+        metrics: &Metrics,
+    ) -> Result<bool, Problem> {
+        let parts = attributes.parts();
+        let parts = std::iter::once(&person.key[..]).chain(parts.iter().map(|part| part.as_bytes()));
+        let ask = async || self.reviews.access(person, attributes, metrics).await;
+        self.rights.get(key(parts), age_max, ask).await.map_err(|_| Problem::cluster_away())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_people_are_never_one() {
+        let person = |name: &str, uid: Option<&str>, groups: &[&str], extra: &[(&str, &[&str])]| {
+            let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            let extra = extra.iter().map(|(name, values)| ((*name).to_owned(), texts(values)));
+            Person::new(name.to_owned(), uid.map(str::to_owned), texts(groups), extra.collect()).key
+        };
+        let all = [
+            person("anna", None, &[], &[]),
+            person("ann", Some("a"), &[], &[]),
+            person("anna", Some("a"), &[], &[]),
+            person("anna", None, &["a"], &[]),
+            person("anna", None, &["a", "b"], &[]),
+            person("anna", None, &["ab"], &[]),
+            person("anna", None, &["a"], &[("b", &[])]),
+            person("anna", None, &[], &[("a", &["b"])]),
+            person("anna", None, &[], &[("a", &[]), ("b", &[])]),
+            person("anna", None, &[], &[("b", &["a"])]),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert!(!all[place + 1..].contains(one), "{place}");
+        }
+        assert_eq!(all[0], person("anna", None, &[], &[]));
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        assert!(!format!("{:?}", Bearer::new("secret")).contains("secret"));
+    }
+}

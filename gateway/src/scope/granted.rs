@@ -1,0 +1,176 @@
+//! What the cluster grants somebody, as a scope: everything, else tenants, else the namespaces that the question names, else those that
+//! have data.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cordwood_core::limits::ACCESS_NAMES_MAX;
+use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
+use cordwood_store::{Store, origins};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Mutex;
+
+use super::named::Named;
+use crate::access::cluster::{Cluster, Person, Right};
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+/// Questions at once for one caller.
+const AT_ONCE: usize = 16;
+/// How long the names of what has data are kept.
+const PLACES_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// The names of what has data; `None`: more than can be asked for.
+#[derive(Debug)]
+struct Names {
+    tenants: Option<Vec<String>>,
+    namespaces: Option<Vec<String>>,
+}
+
+/// The same, kept for a while.
+#[derive(Debug, Default)]
+pub struct Places(Mutex<Option<(Arc<Names>, Instant)>>);
+
+impl Places {
+    async fn names(&self, store: &Store) -> Result<Arc<Names>, Problem> {
+        let mut known = self.0.lock().await;
+        if let Some((names, at)) = &*known
+            && at.elapsed() < PLACES_AGE_MAX
+        {
+            return Ok(Arc::clone(names));
+        }
+        let found = origins::names(store, ACCESS_NAMES_MAX).await.map_err(|error| Problem::store(&error))?;
+        let names = Arc::new(Names { tenants: found.tenants, namespaces: found.namespaces });
+        *known = Some((Arc::clone(&names), Instant::now()));
+        Ok(names)
+    }
+}
+
+/// Who is asked about whom, and how old an answer may be.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub cluster: &'a Cluster,
+    pub person: &'a Person,
+    pub metrics: &'a Metrics,
+    pub age_max: Duration,
+}
+
+impl Asking<'_> {
+    /// # Errors
+    /// When the API server or the store does not answer, or the namespaces are too many to ask for each.
+    pub async fn scope(&self, store: &Store, places: &Places, named: &Named) -> Result<Scope, Problem> {
+        let everywhere = String::new;
+        if self.may(Right::Logs(everywhere())).await? {
+            let audit = self.may(Right::AuditLogs(everywhere())).await?;
+            let all = Scope { audit, ..Scope::all(AdminReason::Authorized) };
+            let Some(names) = named.namespaces.as_deref().filter(|_| !audit) else { return Ok(all) };
+            // Audit records of the namespaces alone that are named.
+            let names = checked(names, is_namespace)?;
+            let audit = !names.is_empty() && self.may_each(&names, Right::AuditLogs).await?;
+            return Ok(if audit { Scope { audit, ..all.in_namespaces(names) } } else { all });
+        }
+        let known = match (&named.tenants, &named.namespaces) {
+            (Some(_), Some(_)) => None,
+            _ => Some(places.names(store).await?),
+        };
+        let tenants = match &named.tenants {
+            Some(slugs) => Some(slugs),
+            None => known.as_ref().and_then(|known| known.tenants.as_ref()),
+        };
+        if let Some(slugs) = tenants {
+            let slugs = self.those(checked(slugs, is_slug)?, Right::Tenant).await?;
+            if !slugs.is_empty() {
+                let audit = self.may_each(&slugs, Right::TenantAudit).await?;
+                return Ok(Scope { audit, ..Scope::of_tenants(slugs) });
+            }
+        }
+        let namespaces = match &named.namespaces {
+            Some(names) => Some(names),
+            None => known.as_ref().and_then(|known| known.namespaces.as_ref()),
+        };
+        let namespaces = namespaces.ok_or_else(Problem::name_a_namespace)?;
+        let namespaces = self.those(checked(namespaces, is_namespace)?, Right::Logs).await?;
+        let audit = !namespaces.is_empty() && self.may_each(&namespaces, Right::AuditLogs).await?;
+        Ok(Scope { audit, ..Scope::all(AdminReason::Authorized).in_namespaces(namespaces) })
+    }
+
+    /// Whether all of a scope that was made above would be given.
+    pub async fn may_all_of(&self, scope: &Scope) -> Result<bool, Problem> {
+        let of_namespaces: [fn(String) -> Right; 2] = [Right::Logs, Right::AuditLogs];
+        let (names, [logs, audit]) = match (&scope.tenants, &scope.namespaces) {
+            (Tenants::All(_), Namespaces::All) => (vec![String::new()], of_namespaces),
+            (Tenants::All(_), Namespaces::Only(names)) => (names.clone(), of_namespaces),
+            (Tenants::Only(slugs), _) => {
+                (slugs.clone(), [Right::Tenant as fn(String) -> Right, Right::TenantAudit])
+            }
+        };
+        Ok(self.may_each(&names, logs).await? && (!scope.audit || self.may_each(&names, audit).await?))
+    }
+
+    async fn may(&self, right: Right) -> Result<bool, Problem> {
+        self.cluster.may(self.person, &right, self.age_max, self.metrics).await
+    }
+
+    async fn may_each(&self, names: &[String], right: fn(String) -> Right) -> Result<bool, Problem> {
+        Ok(self.those(names.to_vec(), right).await?.len() == names.len())
+    }
+
+    /// Those of the names of which the person has the right.
+    async fn those(&self, names: Vec<String>, right: fn(String) -> Right) -> Result<Vec<String>, Problem> {
+        let asked = stream::iter(names)
+            .map(async |name: String| Ok((self.may(right(name.clone())).await?, name)))
+            .buffered(AT_ONCE);
+        let asked: Vec<(bool, String)> = asked.try_collect().await?;
+        Ok(asked.into_iter().filter_map(|(may, name)| may.then_some(name)).collect())
+    }
+}
+
+/// Those that can be asked for; nobody sees what others name. An empty name would ask for all.
+fn checked(names: &[String], is_name: fn(&str) -> bool) -> Result<Vec<String>, Problem> {
+    let names: Vec<String> = names.iter().filter(|name| is_name(name)).cloned().collect();
+    if names.len() > ACCESS_NAMES_MAX { Err(Problem::name_a_namespace()) } else { Ok(names) }
+}
+
+/// A DNS label, as the API server has it.
+fn is_namespace(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| is_inner(byte) || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn is_slug(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_is_not_asked_for() {
+        for (name, expected) in [
+            ("shop", true),
+            ("shop-1", true),
+            ("", false),
+            ("*", false),
+            ("Shop", false),
+            ("-shop", false),
+            ("shop-", false),
+            ("shop/bank", false),
+            ("shop.bank", false),
+        ] {
+            assert_eq!(is_namespace(name), expected, "{name:?}");
+        }
+        assert!(!is_namespace(&"a".repeat(64)));
+        for (name, expected) in
+            [("acme", true), ("Acme.eu_1-2", true), ("", false), ("*", false), ("a b", false)]
+        {
+            assert_eq!(is_slug(name), expected, "{name:?}");
+        }
+        let many: Vec<String> = (0..=ACCESS_NAMES_MAX).map(|number| format!("n{number}")).collect();
+        assert!(checked(&many, is_namespace).is_err());
+        assert_eq!(checked(&many[1..], is_namespace).unwrap().len(), ACCESS_NAMES_MAX);
+    }
+}

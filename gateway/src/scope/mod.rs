@@ -1,0 +1,89 @@
+//! What a caller may see: the one place where a scope is made, and the only way of a route to one. A route takes a [`Caller`]; without
+//! its scope the store answers nothing.
+
+mod granted;
+mod named;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
+
+use crate::Gateway;
+use crate::access::tokens::{Names, Token};
+use crate::access::{Access, Identity};
+use crate::problem::Problem;
+use granted::Asking;
+use named::Named;
+
+pub use granted::Places;
+
+/// An answer of the API server that open streams may share.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Who asks, and whose records they may see.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub identity: Identity,
+    pub scope: Scope,
+}
+
+impl FromRequestParts<Arc<Gateway>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Caller, Problem> {
+        let identity = gateway.access.identify(&parts.headers, &gateway.metrics).await;
+        let identity = identity.inspect_err(|problem| {
+            gateway.metrics.refused(if problem.is_for_now() { "away" } else { "caller" });
+        })?;
+        let scope = match (&identity, &gateway.access) {
+            (Identity::Local, _) => Scope::all(AdminReason::Standalone),
+            (Identity::Token(token), _) => of_token(token),
+            (Identity::Person(person, _), Access::Cluster(cluster)) => {
+                let asking = Asking { cluster, person, metrics: &gateway.metrics, age_max: Duration::MAX };
+                asking.scope(&gateway.store, &gateway.places, &Named::of(&parts.uri)).await?
+            }
+            // Nobody else makes a person.
+            (Identity::Person(..), _) => return Err(Problem::unknown_caller()),
+        };
+        Ok(Caller { identity, scope })
+    }
+}
+
+impl Gateway {
+    /// Whether this caller, who was given this scope, would be given all of it now. For what lasts longer than one answer.
+    ///
+    /// # Errors
+    /// When nobody says: what was given then ends too.
+    pub async fn still_allowed(&self, identity: &Identity, scope: &Scope) -> Result<bool, Problem> {
+        match (identity, &self.access) {
+            (Identity::Local, Access::Loopback) => Ok(true),
+            (Identity::Token(token), Access::Tokens(tokens)) => {
+                Ok(tokens.holds(token) && of_token(token) == *scope)
+            }
+            (Identity::Person(person, bearer), Access::Cluster(cluster)) => {
+                let now = cluster.person(bearer, FRESH, &self.metrics).await?;
+                let Some(now) = now.filter(|now| now.name == person.name) else { return Ok(false) };
+                let asking = Asking { cluster, person: &now, metrics: &self.metrics, age_max: FRESH };
+                asking.may_all_of(scope).await
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+fn of_token(token: &Token) -> Scope {
+    Scope {
+        tenants: match &token.tenants {
+            Names::All(_) => Tenants::All(AdminReason::Token),
+            Names::Only(slugs) => Tenants::Only(slugs.clone()),
+        },
+        namespaces: match &token.namespaces {
+            Names::All(_) => Namespaces::All,
+            Names::Only(names) => Namespaces::Only(names.clone()),
+        },
+        audit: token.audit,
+    }
+}

@@ -1,0 +1,336 @@
+//! In a cluster: who sees what on every route, by the rights of a real API server; what is taken away is refused, and what the API server does
+//! not say is not guessed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cordwood_core::level::Level;
+use cordwood_core::origin::Origin;
+use cordwood_core::record::Flags;
+use cordwood_gateway::{Access, Cluster, KubernetesAccess, Limits};
+use cordwood_tests::env::{ApiServer, wait_for};
+use cordwood_tests::http::{Answer, ask, open};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::world::{Line, World, container, ids, line, recent_us};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The namespace of the service accounts.
+const HOME: &str = "people";
+/// All records are of it.
+const PLUGIN: &str = "billing";
+
+struct Kubernetes {
+    server: ApiServer,
+    client: kube::Client,
+}
+
+impl Kubernetes {
+    async fn start() -> Result<Kubernetes> {
+        let server = ApiServer::start().await?;
+        let client = server.client().await?;
+        let cluster = Kubernetes { server, client };
+        for name in [HOME, "shop", "bank"] {
+            let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+            Api::<Namespace>::all(cluster.client.clone()).create(&PostParams::default(), &namespace).await?;
+        }
+        cluster.role("logs", "cordwood.dev", &["logs"], &[]).await?;
+        cluster.role("audit", "cordwood.dev", &["logs", "auditlogs"], &[]).await?;
+        cluster.role("acme", "cordwood.dev", &["tenants/logs"], &["acme"]).await?;
+        cluster.role("pods-log", "", &["pods/log"], &[]).await?;
+        Ok(cluster)
+    }
+
+    async fn role(&self, name: &str, group: &str, resources: &[&str], names: &[&str]) -> Result<()> {
+        let rule =
+            json!({"apiGroups": [group], "resources": resources, "resourceNames": names, "verbs": ["get"]});
+        self.cluster_role(name, json!([rule])).await
+    }
+
+    async fn cluster_role(&self, name: &str, rules: Value) -> Result<()> {
+        let role = serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
+        Api::<ClusterRole>::all(self.client.clone()).create(&PostParams::default(), &role).await?;
+        Ok(())
+    }
+
+    /// A service account's token for this audience.
+    async fn token(&self, name: &str, audience: &str) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), HOME);
+        if accounts.get_opt(name).await?.is_none() {
+            let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+            accounts.create(&PostParams::default(), &account).await?;
+        }
+        let audiences: Vec<&str> = if audience.is_empty() { vec![] } else { vec![audience] };
+        let request: TokenRequest =
+            serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": audiences}}))?;
+        let made = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        Ok(made.status.context("no token")?.token)
+    }
+
+    /// In this namespace; in the whole cluster when it is empty.
+    async fn bind(&self, name: &str, role: &str, namespace: &str) -> Result<()> {
+        let binding = json!({
+            "metadata": {"name": format!("{name}-{role}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": HOME}],
+        });
+        let create = PostParams::default();
+        if namespace.is_empty() {
+            let all: Api<ClusterRoleBinding> = Api::all(self.client.clone());
+            all.create(&create, &serde_json::from_value(binding)?).await?;
+        } else {
+            let all: Api<RoleBinding> = Api::namespaced(self.client.clone(), namespace);
+            all.create(&create, &serde_json::from_value(binding)?).await?;
+        }
+        Ok(())
+    }
+
+    /// As the gateway's own service account, which may ask these two questions and nothing else.
+    async fn gateway(&self) -> Result<KubernetesAccess> {
+        let may_create = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["create"]});
+        let rules = json!([
+            may_create("authentication.k8s.io", "tokenreviews"),
+            may_create("authorization.k8s.io", "subjectaccessreviews"),
+        ]);
+        self.cluster_role("gateway", rules).await?;
+        let token = self.token("gateway", "").await?;
+        self.bind("gateway", "gateway", "").await?;
+        let file = self.server.kubeconfig_for("gateway", &token)?;
+        Ok(KubernetesAccess { kubeconfig_file: Some(file), ..KubernetesAccess::default() })
+    }
+}
+
+async fn access(config: &KubernetesAccess) -> Result<Access> {
+    Ok(Access::Cluster(Arc::new(Cluster::new(config).await?)))
+}
+
+struct Stored {
+    tenant: &'static str,
+    namespace: &'static str,
+    audit: bool,
+    id: String,
+    /// In this record's body and in no other.
+    secret: String,
+}
+
+type Sources = Vec<(Origin, Vec<Line>)>;
+
+fn stored() -> (Sources, Vec<Stored>) {
+    let at = recent_us();
+    let places =
+        [("acme", "shop"), ("acme", "bank"), ("umbrella", "shop"), ("umbrella", "lab"), ("acme", "")];
+    let (mut sources, mut stored) = (Vec::new(), Vec::new());
+    for (number, (tenant, namespace)) in (0u32..).zip(places) {
+        let time_us = at + i64::from(number);
+        let secret = |audit: bool| format!("secret{number}{audit}");
+        let lines = vec![
+            line(time_us, Level::Info, secret(false)),
+            Line {
+                flags: Flags::AUDIT,
+                ..line(time_us, Level::Info, format!(r#"{{"is_audit":true,"message":"{}"}}"#, secret(true)))
+            },
+        ];
+        sources.push((Origin { plugin: PLUGIN.into(), ..container(tenant, namespace, number) }, lines));
+        for audit in [false, true] {
+            let id = format!("{time_us}.0-{number}-{}", u8::from(audit));
+            stored.push(Stored { tenant, namespace, audit, id, secret: secret(audit) });
+        }
+    }
+    (sources, stored)
+}
+
+/// What a route says to somebody; of a stream, what it says before it has caught up.
+async fn everything(world: &World, token: &str, path: &str, accept: &str) -> Result<Answer> {
+    let bearer = format!("Bearer {token}");
+    let headers = [("Authorization", bearer.as_str()), ("Accept", accept)];
+    if !path.contains("/stream") {
+        return ask(&world.address, "GET", path, &headers).await;
+    }
+    let mut lines = BufReader::new(open(&world.address, "GET", path, &headers).await?).lines();
+    let mut body = String::new();
+    while let Some(line) = tokio::time::timeout(PATIENCE, lines.next_line()).await?? {
+        body.push_str(&line);
+        if line.contains(r#""caughtUp""#) {
+            break;
+        }
+    }
+    Ok(Answer { code: 200, headers: Default::default(), body: body.into_bytes() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> {
+    let cluster = Kubernetes::start().await?;
+    let (sources, stored) = stored();
+    let config = cluster.gateway().await?;
+    let world = World::start(15, &sources, access(&config).await?, Limits::default()).await?;
+    for (name, role, namespace) in [
+        ("all", "audit", ""),
+        ("reader", "logs", ""),
+        ("tenant", "acme", ""),
+        ("shop", "logs", "shop"),
+        ("auditor", "audit", "shop"),
+        ("pods", "pods-log", "shop"),
+    ] {
+        cluster.token(name, "cordwood").await?;
+        cluster.bind(name, role, namespace).await?;
+    }
+    type May = fn(&Stored) -> bool;
+    let callers: [(&str, May); 7] = [
+        ("all", |_| true),
+        ("reader", |record| !record.audit),
+        ("tenant", |record| record.tenant == "acme" && !record.audit),
+        ("shop", |record| record.namespace == "shop" && !record.audit),
+        ("auditor", |record| record.namespace == "shop"),
+        ("pods", |_| false),
+        ("nobody", |_| false),
+    ];
+    let document: Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
+    let paths = document["paths"].as_object().context("no paths")?;
+    let start = stored.iter().map(|record| record.id.as_str()).min().context("none")?.split('.').next();
+    let before = format!("after={}.0-0-0", start.context("no time")?.parse::<i64>()? - 1);
+    for (name, may) in callers {
+        let token = cluster.token(name, "cordwood").await?;
+        let mut shown = BTreeSet::new();
+        for path in paths.keys() {
+            let places: Vec<String> = if path.contains("/plugins/") {
+                vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
+            } else if path.contains("{id}") {
+                stored.iter().map(|record| path.replace("{id}", &record.id)).collect()
+            } else if path.contains("/stream") {
+                vec![format!("{path}?{before}"), format!("{path}?{before}&namespace=shop")]
+            } else {
+                let queries = [
+                    "",
+                    "?namespace=shop",
+                    "?namespace=bank",
+                    "?tenant=acme",
+                    "?filter=namespace%3Dlab+OR+tenant%3Aacme",
+                ];
+                queries.iter().map(|query| format!("{path}{query}")).collect()
+            };
+            ensure!(places.iter().all(|place| !place.contains('{')), "how is {path} asked for?");
+            for place in places {
+                for accept in ["application/json", "application/x-ndjson", "text/plain"] {
+                    let answer = everything(&world, &token, &place, accept).await?;
+                    ensure!(answer.code < 500, "{name}: {place}: {}", answer.text());
+                    let text = answer.text();
+                    for record in &stored {
+                        let is_told =
+                            text.contains(&record.secret) || answer.code == 200 && text.contains(&record.id);
+                        ensure!(may(record) || !is_told, "{name}: {place} {accept}: {text}");
+                        if is_told {
+                            shown.insert(record.id.as_str());
+                        }
+                    }
+                }
+            }
+        }
+        let expected: BTreeSet<&str> =
+            stored.iter().filter(|record| may(record)).map(|record| record.id.as_str()).collect();
+        ensure!(shown == expected, "{name}: {shown:?}, expected {expected:?}");
+        // All of it in one answer, and counted.
+        let found: BTreeSet<String> =
+            ids(&world.get_as(&token, "/api/platform/logs").await?.json()?).into_iter().collect();
+        ensure!(found.iter().map(String::as_str).eq(expected.iter().copied()), "{name}: {found:?}");
+        let histogram = world.get_as(&token, "/api/platform/logs/histogram").await?.json()?;
+        ensure!(histogram["records"] == expected.len(), "{name}: {histogram}");
+        let facets = world.get_as(&token, "/api/platform/logs/facets?field=pod&field=tenant").await?.text();
+        for (number, pair) in stored.chunks(2).enumerate() {
+            ensure!(
+                facets.contains(&format!("\"pod-{number}\"")) == pair.iter().any(may),
+                "{name}: {facets}"
+            );
+        }
+        // What is forbidden reads as what is not there.
+        let nowhere = world.get_as(&token, "/api/platform/logs/1.0-0-0").await?;
+        for record in stored.iter().filter(|record| !may(record)) {
+            let answer = world.get_as(&token, &format!("/api/platform/logs/{}", record.id)).await?;
+            ensure!(answer.code == 404 && answer.body == nowhere.body, "{name}: {}", answer.text());
+        }
+        let me = world.get_as(&token, "/api/whoami").await?.json()?;
+        ensure!(
+            me["name"] == format!("system:serviceaccount:{HOME}:{name}") && me["knownBy"] == "kubernetes",
+            "{me}"
+        );
+        ensure!(me["more"].as_str().is_some_and(|more| more.contains(name)) == (name != "all"), "{me}");
+    }
+    // A token that is for somebody else, and no token.
+    for token in [cluster.token("all", "").await?, cluster.token("all", "other").await?, "x".to_owned()] {
+        for path in paths.keys() {
+            let answer = world.get_as(&token, &path.replace("{id}", "1.0-0-0")).await?;
+            ensure!(answer.code == 401, "{path}: {}", answer.code);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_away_is_refused_and_what_nobody_says_is_not_guessed() -> Result<()> {
+    let mut cluster = Kubernetes::start().await?;
+    let (sources, _) = stored();
+    let mut config = cluster.gateway().await?;
+    (config.allow_ms, config.deny_ms, config.accept_pods_log) = (100, 100, true);
+    let world = World::start(18, &sources, access(&config).await?, Limits::default()).await?;
+    let count = async |token: &str, query: &str| {
+        let answer = world.get_as(token, &format!("/api/platform/logs{query}")).await?;
+        ensure!(answer.code == 200, "{}", answer.text());
+        Ok(ids(&answer.json()?).len())
+    };
+    let (shop, pods) = (cluster.token("shop", "cordwood").await?, cluster.token("pods", "cordwood").await?);
+    ensure!(count(&shop, "").await? == 0);
+    cluster.bind("shop", "logs", "shop").await?;
+    cluster.bind("pods", "pods-log", "shop").await?;
+    for token in [&shop, &pods] {
+        wait_for("what was granted to be seen", PATIENCE, || async {
+            Ok(ensure!(count(token, "").await? == 2))
+        })
+        .await?;
+    }
+    // Taken away again.
+    let bindings: Api<RoleBinding> = Api::namespaced(cluster.client.clone(), "shop");
+    bindings.delete("shop-logs", &DeleteParams::default()).await?;
+    wait_for("what was taken away to be refused", PATIENCE, || async {
+        Ok(ensure!(count(&shop, "").await? == 0 && count(&shop, "?namespace=shop").await? == 0))
+    })
+    .await?;
+    // More namespaces than can be asked for: one has to be named.
+    let sql = world.postgres.client_of(super::world::DATABASE).await?;
+    sql.batch_execute(
+        "insert into origins (id, tenant, tenant_id, namespace, pod, pod_uid, container, node, service, workload, environment, \
+         version, region, plugin, path) select n, 'acme', 'acme', 'n' || n, '', '', '', '', '', '', '', '', '', '', '' \
+         from generate_series(1, 200) n",
+    )
+    .await?;
+    wait_for("so many namespaces to be known", Duration::from_secs(60), || async {
+        let answer = world.get_as(&pods, "/api/platform/logs").await?;
+        ensure!(answer.code == 400 && answer.text().contains("namespace=NAME"), "{}", answer.text());
+        Ok(())
+    })
+    .await?;
+    ensure!(count(&pods, "?namespace=shop").await? == 2);
+    ensure!(count(&pods, "?filter=namespace%3Dshop").await? == 2);
+    // Away: who is known is answered as before, who is not is told to come back.
+    let unknown = cluster.token("unknown", "cordwood").await?;
+    cluster.server.kill();
+    tokio::time::sleep(Duration::from_millis(2 * config.allow_ms)).await;
+    ensure!(count(&pods, "?namespace=shop").await? == 2);
+    let answer = world.get_as(&unknown, "/api/platform/logs?namespace=shop").await?;
+    ensure!(answer.code == 503 && answer.headers.contains_key("retry-after"), "{}", answer.text());
+    let metrics = world.metrics()?;
+    for labels in [r#"{answer="none",kind="token"}"#, r#"{answer="yes",kind="access"}"#] {
+        ensure!(metrics.contains(&format!("cordwood_gateway_reviews_total{labels}")), "{metrics}");
+    }
+    cluster.server.restart().await?;
+    wait_for("who was not known to be known", PATIENCE, || async {
+        Ok(ensure!(count(&unknown, "?namespace=shop").await? == 0))
+    })
+    .await
+}
