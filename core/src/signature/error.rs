@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::fields::{Field, object_in, read as read_fields};
-use crate::limits::SIGNATURE_NAME_BYTES_MAX;
+use crate::limits::{SIGNATURE_NAME_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
 
 pub struct Error<'a> {
     /// What the application says is one group.
@@ -16,7 +16,7 @@ pub struct Error<'a> {
 
 pub fn read(body: &[u8]) -> Error<'_> {
     if object_in(body).is_none() {
-        let message = String::from_utf8_lossy(body);
+        let message = String::from_utf8_lossy(&body[..body.len().min(SIGNATURE_READ_BYTES_MAX)]);
         return Error { fingerprint: None, error_type: String::new(), message, stack: None };
     }
     let mut fields = read_fields(body);

@@ -41,7 +41,10 @@ pub fn read(text: &str, frames_max: usize) -> Trace<'_> {
     let mut waiting: Option<Frame<'_>> = None;
     let mut python = Vec::new();
     let mut python_end = None;
-    while let Some((at, line)) = lines.next() {
+    // (The frames of Python are read to the end: the topmost stand last.)
+    while trace.frames.len() < frames_max
+        && let Some((at, line)) = lines.next()
+    {
         let indented = line.starts_with([' ', '\t']);
         let trimmed = line.trim();
         if trimmed.starts_with("Traceback (most recent call last)") {

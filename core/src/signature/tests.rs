@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::*;
 use crate::fields::quick;
 use crate::level::Level;
+use crate::limits::{SIGNATURE_MESSAGE_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
 
 /// Of the pairs of lines that have one signature, how many have one label; and of those with one label, how many have one signature.
 pub struct Measure {
@@ -105,6 +106,18 @@ fn a_signature_is_read_back_and_nothing_else_is_one() {
     ] {
         assert_eq!(text.parse::<Signature>(), Err(NoSignature), "{text}");
     }
+}
+
+#[test]
+fn what_lies_behind_the_limit_changes_nothing() {
+    let text =
+        |behind: &str| format!("{}{}", "boom\u{e9}\n\tat ".repeat(SIGNATURE_READ_BYTES_MAX / 10), behind);
+    let one = error_group(text("").as_bytes());
+    let other = error_group(text(&"\tat com.shop.Cart.add(Cart.java:1)\n".repeat(9_000)).as_bytes());
+    assert_eq!(one, other);
+    assert!(one.message.len() <= SIGNATURE_MESSAGE_BYTES_MAX);
+    let java = |frames: usize| format!("a.Error: x\n{}", "\tat a.B.c(B.java:1)\n".repeat(frames));
+    assert_eq!(error_group(java(20_000).as_bytes()), error_group(java(5).as_bytes()));
 }
 
 /// Stored groups keep their signature: a rule that changes one of these needs a new version.
