@@ -22,6 +22,7 @@ mod walk;
 use cordwood_store::Store;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use access::Access;
 pub use access::cluster::Cluster;
@@ -49,6 +50,8 @@ pub struct Gateway {
     places: Places,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
+    /// WebSockets, which are no requests any more.
+    sockets: TaskTracker,
 }
 
 impl Gateway {
@@ -69,6 +72,7 @@ impl Gateway {
             numbered: Numbered::default(),
             places: Places::default(),
             stopping: CancellationToken::new(),
+            sockets: TaskTracker::new(),
         })
     }
 

@@ -1,6 +1,10 @@
 //! What is counted.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::live::Out;
 
 const SECONDS: [f64; 8] = [0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 20.0, 60.0];
 
@@ -14,6 +18,20 @@ pub struct Metrics {
     pub stalled: IntCounter,
     refused: IntCounterVec,
     reviews: IntCounterVec,
+    streams_open: IntGaugeVec,
+    streamed: IntCounter,
+    stream_gaps: IntCounterVec,
+    stream_gap_records: IntCounter,
+}
+
+/// Counts a stream as long as it is held.
+#[derive(Debug)]
+pub struct Open(IntGauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -53,6 +71,19 @@ impl Metrics {
                 ),
                 &["kind", "answer"],
             )?,
+            streams_open: IntGaugeVec::new(
+                Opts::new(name("streams_open"), "Live streams, by form: websocket or lines"),
+                &["form"],
+            )?,
+            streamed: IntCounter::new(name("streamed_records_total"), "Records that live streams showed")?,
+            stream_gaps: IntCounterVec::new(
+                Opts::new(name("stream_gaps_total"), "Gaps that live streams told, by reason"),
+                &["reason"],
+            )?,
+            stream_gap_records: IntCounter::new(
+                name("stream_gap_records_total"),
+                "Records that live streams left out because their reader gave no credit",
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
@@ -62,12 +93,33 @@ impl Metrics {
         registry.register(Box::new(metrics.stalled.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.reviews.clone()))?;
+        registry.register(Box::new(metrics.streams_open.clone()))?;
+        registry.register(Box::new(metrics.streamed.clone()))?;
+        registry.register(Box::new(metrics.stream_gaps.clone()))?;
+        registry.register(Box::new(metrics.stream_gap_records.clone()))?;
         Ok(metrics)
     }
 
     /// The API server was asked.
     pub fn reviewed(&self, kind: &str, answer: &str) {
         self.reviews.with_label_values(&[kind, answer]).inc();
+    }
+
+    pub fn open(&self, form: &str) -> Open {
+        let open = self.streams_open.with_label_values(&[form]);
+        open.inc();
+        Open(open)
+    }
+
+    pub fn streamed(&self, out: &Out) {
+        match out {
+            Out::Records { items, .. } => self.streamed.inc_by(items.len() as u64),
+            Out::Gap { gap, .. } => {
+                self.stream_gaps.with_label_values(&[gap.why.as_str()]).inc();
+                self.stream_gap_records.inc_by(gap.count.unwrap_or_default());
+            }
+            Out::CaughtUp { .. } => {}
+        }
     }
 
     pub fn refused(&self, reason: &str) {

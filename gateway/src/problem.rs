@@ -65,6 +65,16 @@ impl Problem {
         Problem { parameter: Some("filter".to_owned()), position: Some(error.at), ..problem }
     }
 
+    /// The parameter that is at fault.
+    pub fn at(&self) -> Option<&str> {
+        self.parameter.as_deref()
+    }
+
+    /// Characters before the mistake.
+    pub fn position(&self) -> Option<usize> {
+        self.position
+    }
+
     /// For a record that is not there, and for one that may not be seen.
     pub fn no_record() -> Problem {
         Problem::new(
@@ -106,6 +116,10 @@ impl Problem {
             detail,
         );
         Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
+    }
+
+    pub fn upgrade(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "urn:cordwood:problem:websocket", "No WebSocket", detail)
     }
 
     pub fn not_acceptable() -> Problem {

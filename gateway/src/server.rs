@@ -64,11 +64,17 @@ pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, Lis
     let address = listener.local_addr().map_err(bind)?;
     let stopping = gateway.stopping.clone();
     let connections = Connections::new(&gateway.limits, &gateway.metrics, stopping.clone());
+    let sockets = gateway.sockets.clone();
     let gateway = Arc::new(gateway);
     let router = routes::router()
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), counted))
         .with_state(gateway);
-    let task = tokio::spawn(connections.serve(listener, router));
+    let task = tokio::spawn(async move {
+        connections.serve(listener, router).await;
+        // Those are no requests any more.
+        sockets.close();
+        sockets.wait().await;
+    });
     Ok(Running { address, task, stopping })
 }
 

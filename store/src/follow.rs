@@ -3,12 +3,14 @@
 //!
 //! Who was cut off goes on [from a cursor](Follow::after): first the stored records beyond it, oldest first, then the new ones. Where the
 //! feed begins is fixed before the search, and a record's id says on which side of that place it was stored: each comes once.
+//! Who kept [the place](Place) that a look reached goes on [from there](Follow::go_back): with what was stored since, whatever its time.
 
-use std::collections::{HashMap, HashSet};
+mod place;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cordwood_core::block::Block;
 use cordwood_core::filter::Filter;
-use cordwood_core::identity::RecordId;
 use cordwood_core::limits;
 use cordwood_core::origin::{Origin, OriginId};
 
@@ -17,6 +19,8 @@ use crate::error::StoreError;
 use crate::scope::{self, Scope};
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 use crate::tombstones;
+
+pub use place::{Place, Step};
 
 /// Of each lane in one statement, and [`limits::FOLLOW_LOOK_BYTES_MAX`] of all; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
@@ -31,26 +35,19 @@ const AHEAD_MAX: usize = 1_000_000;
 #[derive(Debug)]
 pub struct Follow {
     store: Store,
-    /// By lane.
-    seen: Vec<i64>,
+    /// Of the feed.
+    place: Place,
     origins: HashMap<OriginId, Origin>,
     /// To be searched for from this cursor on, but for what was shown.
-    wanted: Option<(Cursor, Offsets)>,
+    wanted: Option<(Cursor, Place)>,
     catch_up: Option<CatchUp>,
     /// The feed has not come to its end since the search: where that began, and what was stored then.
-    caught_up: Option<(Cursor, Offsets)>,
+    caught_up: Option<(Cursor, Place)>,
     /// Shown by the search, and still to come with the feed.
     ahead: HashSet<Cursor>,
-}
-
-/// The next Kafka offset of each topic partition: what is stored, and what is not yet.
-#[derive(Clone, Debug, Default)]
-struct Offsets(HashMap<u32, u64>);
-
-impl Offsets {
-    fn has(&self, id: RecordId) -> bool {
-        self.0.get(&id.topic_partition).is_some_and(|next| id.kafka_offset < *next)
-    }
+    /// The search shows nothing that was stored after the feed began, so that a look's reach says exactly what was shown. From where on
+    /// to search should the feed be gone.
+    exact_from: Option<Cursor>,
 }
 
 /// What was stored before the feed's place is shown first.
@@ -60,9 +57,9 @@ struct CatchUp {
     /// Everything up to here was shown.
     after: Cursor,
     /// What was shown before this catching up.
-    shown: Offsets,
+    shown: Place,
     /// At the feed's place, which has all the others.
-    stored: Offsets,
+    stored: Place,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +72,10 @@ pub struct News {
     pub more: bool,
     /// Still among what was stored before.
     pub catching_up: bool,
+    /// How far this look came.
+    pub reach: Step,
+    /// What was stored since the place gone back to was no longer fresh; of it, what is older than this was not looked for.
+    pub unknown_before: Option<Cursor>,
 }
 
 impl Follow {
@@ -82,12 +83,13 @@ impl Follow {
     pub async fn from_now(store: &Store) -> Result<Follow, StoreError> {
         let mut follow = Follow {
             store: store.clone(),
-            seen: Vec::new(),
+            place: Place::default(),
             origins: HashMap::new(),
             wanted: None,
             catch_up: None,
             caught_up: None,
             ahead: HashSet::new(),
+            exact_from: None,
         };
         follow.take_place().await?;
         Ok(follow)
@@ -96,36 +98,49 @@ impl Follow {
     /// Everything beyond a cursor: what is stored, then what comes.
     pub async fn after(store: &Store, cursor: Cursor) -> Result<Follow, StoreError> {
         let mut follow = Follow::from_now(store).await?;
-        follow.wanted = Some((cursor, Offsets::default()));
+        follow.wanted = Some((cursor, Place::default()));
         Ok(follow)
     }
 
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Goes on as if nothing were known but what was stored up to a place, of that only the records up to a cursor where there is one.
+    /// What is stored since comes with the feed, whatever its time; should the feed be gone by then, what has a time from
+    /// `search_from` on is searched for, and that older records may be missing is told.
+    pub fn go_back(&mut self, step: Step, search_from: Cursor) {
+        let Step { place, upto } = step;
+        self.place = place.clone();
+        self.exact_from = Some(search_from);
+        match upto {
+            None => self.caught_up = Some((search_from, place)),
+            Some(after) => {
+                let shown = Place::default();
+                self.catch_up = Some(CatchUp { began: search_from, after, shown, stored: place });
+            }
+        }
+    }
+
     /// The feed begins here. Returns what is stored up to here, of the same snapshot.
-    async fn take_place(&mut self) -> Result<Offsets, StoreError> {
+    async fn take_place(&mut self) -> Result<Place, StoreError> {
         let client = self.store.pooled().await?;
         let sql = "select lane, max(seq), null, null from batches group by lane \
                    union all select null, null, topic_partition, next_offset from positions";
         let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the batches"))?;
         drop(client);
-        let mut offsets = Offsets::default();
+        let mut offsets = BTreeMap::new();
         for row in rows {
             match row.get::<_, Option<i16>>(0) {
-                Some(lane) => self.see(lane, row.get(1)),
+                Some(lane) => self.place.see(lane, row.get(1)),
                 None => {
                     let (partition, next): (i32, i64) = (row.get(2), row.get(3));
-                    offsets.0.insert(partition.cast_unsigned(), next.max(0).unsigned_abs());
+                    offsets.insert(partition.cast_unsigned(), next.max(0).unsigned_abs());
                 }
             }
         }
-        Ok(offsets)
-    }
-
-    fn see(&mut self, lane: i16, seq: i64) {
-        let lane = usize::try_from(lane).unwrap_or(0);
-        if self.seen.len() <= lane {
-            self.seen.resize(lane + 1, 0);
-        }
-        self.seen[lane] = self.seen[lane].max(seq);
+        self.place.offsets = offsets;
+        Ok(self.place.clone())
     }
 
     /// What was stored since the last look, as the filter and the scope let through. Dropped before its end, it has done nothing.
@@ -143,6 +158,17 @@ impl Follow {
         }
         let mut news = self.next_new(scope, filter).await?;
         match &self.caught_up {
+            Some((from, shown)) if news.gap && self.exact_from.is_some() => {
+                let reach = Step { place: shown.clone(), upto: None };
+                news = News {
+                    more: true,
+                    catching_up: true,
+                    reach,
+                    unknown_before: Some(*from),
+                    ..News::default()
+                };
+                self.wanted = self.caught_up.take();
+            }
             // The search took longer than fresh blocks stay: what is gone of them is searched for, and with it what is not.
             Some((began, _)) if news.gap => {
                 news.records.retain(|record| record.cursor() <= *began);
@@ -167,7 +193,8 @@ impl Follow {
         for record in found.records {
             let was_shown = catch_up.shown.has(record.id) || self.ahead.contains(&record.cursor());
             let is_ahead = !catch_up.stored.has(record.id);
-            if was_shown || (is_ahead && self.ahead.len() >= AHEAD_MAX) {
+            let is_left = self.exact_from.is_some() || self.ahead.len() >= AHEAD_MAX;
+            if was_shown || (is_ahead && is_left) {
                 continue;
             }
             if is_ahead {
@@ -176,6 +203,7 @@ impl Follow {
             records.push(record);
         }
         let catching_up = found.cursor.is_some();
+        let reach = Step { place: catch_up.stored.clone(), upto: found.cursor };
         match found.cursor {
             Some(cursor) => {
                 catch_up.after = cursor;
@@ -183,7 +211,7 @@ impl Follow {
             }
             None => self.caught_up = Some((catch_up.began, catch_up.stored)),
         }
-        News { records, gap: false, more: true, catching_up }
+        News { records, more: true, catching_up, reach, ..News::default() }
     }
 
     async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
@@ -215,7 +243,12 @@ impl Follow {
         let rows = client
             .query(
                 sql,
-                &[&self.seen, &scope::tenants(scope), &TRANSACTIONS_MAX, &limits::FOLLOW_LOOK_BYTES_MAX],
+                &[
+                    &self.place.lanes,
+                    &scope::tenants(scope),
+                    &TRANSACTIONS_MAX,
+                    &limits::FOLLOW_LOOK_BYTES_MAX,
+                ],
             )
             .await
             .map_err(StoreError::sql("read", "new blocks"))?;
@@ -248,6 +281,7 @@ impl Follow {
                         break;
                     }
                 };
+                self.place.pass(record.id);
                 let Some(origin) = self.origins.get(&record.origin) else { continue };
                 let key = Cursor { time_us: record.time_us, id: record.id };
                 let is_shown = !self.ahead.is_empty() && self.ahead.contains(&key);
@@ -259,13 +293,14 @@ impl Follow {
         }
         news.records.sort_by_key(OwnedRecord::cursor);
         for (lane, newest, emptied_to, cut) in lanes {
-            let seen = usize::try_from(lane).ok().and_then(|lane| self.seen.get(lane)).copied().unwrap_or(0);
+            let seen = self.place.seen(lane);
             let upto = newest.min(seen + TRANSACTIONS_MAX).min(cut.map_or(i64::MAX, |cut| cut - 1));
             // Perhaps nothing of what is gone was wanted: a gap too many, never one too few.
             news.gap |= emptied_to > seen;
             news.more |= upto < newest;
-            self.see(lane, upto);
+            self.place.see(lane, upto);
         }
+        news.reach = Step { place: self.place.clone(), upto: None };
         Ok(news)
     }
 

@@ -28,5 +28,7 @@ mod schemathesis;
 mod scopes;
 #[path = "gateway/shapes.rs"]
 mod shapes;
+#[path = "gateway/socket.rs"]
+mod socket;
 #[path = "gateway/world.rs"]
 mod world;

@@ -104,7 +104,8 @@ impl Which {
         slot.work(move || Which::take(&mut parameters, now_us)).await
     }
 
-    fn take(parameters: &mut Parameters, now_us: i64) -> Result<Which, Problem> {
+    /// On a thread on which nobody else waits.
+    pub fn take(parameters: &mut Parameters, now_us: i64) -> Result<Which, Problem> {
         let mut parts = Vec::new();
         if let Some(expression) = parameters.one("filter")? {
             parts.push(filter::parse(&expression).map_err(|error| Problem::filter(&error))?);

@@ -21,10 +21,18 @@ impl Parameters {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
             Problem::parameter("", "the part of the address after ? is not of the form name=value&...")
         })?;
-        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         // What is no UTF-8 is decoded to this character.
         let is_asked_for = uri.query().unwrap_or_default().to_ascii_uppercase().contains("%EF%BF%BD");
-        for (name, value) in pairs.0 {
+        let is_broken = |text: &String| !is_asked_for && text.contains('\u{fffd}');
+        if let Some((name, _)) = pairs.iter().find(|(name, value)| is_broken(name) || is_broken(value)) {
+            return Err(Problem::parameter(name, "is not UTF-8"));
+        }
+        Parameters::of(pairs.0, known, data)
+    }
+
+    pub fn of(pairs: Vec<(String, String)>, known: &[&[&str]], data: bool) -> Result<Parameters, Problem> {
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in pairs {
             let names = || known.iter().flat_map(|names| names.iter());
             let is_data = data && name.starts_with("data.");
             if !is_data && !names().any(|known| *known == name) {
@@ -38,8 +46,6 @@ impl Parameters {
                 "longer than 16 KiB"
             } else if value.contains('\0') || name.contains('\0') {
                 "holds a NUL, which no field does"
-            } else if !is_asked_for && (value.contains('\u{fffd}') || name.contains('\u{fffd}')) {
-                "is not UTF-8"
             } else {
                 all.entry(name).or_default().push(value);
                 continue;

@@ -53,6 +53,19 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 }
 
 impl Gateway {
+    /// Whether a caller who may not go on is still known, and only may less.
+    pub async fn still_knows(&self, identity: &Identity) -> bool {
+        match (identity, &self.access) {
+            (Identity::Local, Access::Loopback) => true,
+            (Identity::Token(token), Access::Tokens(tokens)) => tokens.holds(token),
+            (Identity::Person(person, bearer), Access::Cluster(cluster)) => {
+                let now = cluster.person(bearer, FRESH, &self.metrics).await;
+                now.is_ok_and(|now| now.is_some_and(|now| now.name == person.name))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this caller, who was given this scope, would be given all of it now. For what lasts longer than one answer.
     ///
     /// # Errors

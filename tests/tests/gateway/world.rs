@@ -106,6 +106,16 @@ impl World {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 
+    /// Another gateway before the same store.
+    pub async fn another(&mut self, limits: Limits) -> Result<()> {
+        self.registry = Registry::new();
+        let gateway = Gateway::new(self.store.clone(), Access::Loopback, &limits, &self.registry)?;
+        let running = cordwood_gateway::start(gateway, "127.0.0.1:0".parse()?).await?;
+        self.address = running.address.to_string();
+        self.running = Some(running);
+        Ok(())
+    }
+
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;

@@ -1,0 +1,376 @@
+//! What a stream shows next, whatever carries it: records in the order of time, as many as its reader gave credit for, and a gap that says
+//! how many where the reader is too slow. It decides alone: looks, credit and the time go in, frames come out.
+//!
+//! A record waits for a second, so that those that are stored a little later but are older come before it; what is later still is flagged.
+//! Without credit so many records wait, in so many bytes; what comes then is counted and told as a gap, until half of it is taken.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cordwood_store::follow::Step;
+use cordwood_store::search::Cursor;
+use serde_json::value::RawValue;
+
+use super::stairs::Stairs;
+
+/// A record waits so long for older ones.
+pub const WINDOW_MS: u64 = 1_000;
+/// That wait without credit, and as many that wait for older ones.
+pub const WAITING_RECORDS_MAX: usize = 2_000;
+pub const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Of one frame, unless one record alone is longer.
+pub const FRAME_BYTES_MAX: usize = 256 << 10;
+/// Of these for records; the cursor and the names around them have the rest.
+const ITEMS_BYTES_MAX: usize = FRAME_BYTES_MAX - (16 << 10);
+
+/// A record in its form for readers.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub at: Cursor,
+    pub json: Box<RawValue>,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        self.json.get().len() + 1
+    }
+}
+
+/// What a look at the store brought.
+#[derive(Debug, Default)]
+pub struct Look {
+    pub items: Vec<Item>,
+    pub reach: Step,
+    /// Of what was stored long ago, oldest first.
+    pub is_search: bool,
+    /// There is more already.
+    pub more: bool,
+    /// Something was sealed before it was seen.
+    pub is_lost: bool,
+    /// What was stored late and is older may be missing.
+    pub unknown_before: Option<Cursor>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    pub wall_us: i64,
+    /// Never goes back.
+    pub ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Slow,
+    Feed,
+    Restart,
+}
+
+impl Why {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Slow => "slow",
+            Why::Feed => "feed",
+            Why::Restart => "restart",
+        }
+    }
+}
+
+/// Records that the stream does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub from_us: Option<i64>,
+    /// Not among them.
+    pub to_us: i64,
+    pub count: Option<u64>,
+    pub why: Why,
+}
+
+#[derive(Debug)]
+pub enum Out {
+    Records { items: Vec<Item>, is_late: bool, cursor: Stairs },
+    Gap { gap: Gap, cursor: Stairs },
+    CaughtUp { cursor: Stairs },
+}
+
+/// What is shown together.
+#[derive(Debug)]
+enum Part {
+    /// By time and id, and whether what was shown before is newer.
+    Records(VecDeque<(Item, bool)>),
+    Gap(Gap),
+    CaughtUp,
+}
+
+#[derive(Debug)]
+struct Release {
+    part: Part,
+    /// What has been shown when all of it is.
+    after: Stairs,
+}
+
+#[derive(Clone, Debug)]
+struct Looked {
+    number: u64,
+    came: Now,
+    reach: Step,
+}
+
+#[derive(Debug)]
+pub struct Engine {
+    credit: u64,
+    /// What has been looked at. A record comes once.
+    taken: Stairs,
+    window: BTreeMap<Cursor, (u64, Item)>,
+    window_bytes: usize,
+    /// Whose records may wait in the window.
+    looks: VecDeque<Looked>,
+    numbered: u64,
+    released: Stairs,
+    newest: Option<Cursor>,
+    queue: VecDeque<Release>,
+    /// The reader has not made room yet since the last gap.
+    is_full: bool,
+    is_caught_up: bool,
+    /// Before the first of the queue.
+    shown: Stairs,
+    cursor: Stairs,
+}
+
+impl Engine {
+    /// Goes on behind what was shown.
+    pub fn new(shown: Stairs, credit: u64) -> Engine {
+        Engine {
+            credit,
+            taken: shown.clone(),
+            window: BTreeMap::new(),
+            window_bytes: 0,
+            looks: VecDeque::new(),
+            numbered: 0,
+            released: shown.clone(),
+            newest: shown.newest(),
+            queue: VecDeque::new(),
+            is_full: false,
+            is_caught_up: false,
+            shown: shown.clone(),
+            cursor: shown,
+        }
+    }
+
+    /// What has been shown, or told as a gap.
+    pub fn cursor(&self) -> &Stairs {
+        &self.cursor
+    }
+
+    pub fn credit(&mut self, more: u64) {
+        self.credit = self.credit.saturating_add(more);
+    }
+
+    pub fn pause(&mut self) {
+        self.credit = 0;
+    }
+
+    pub fn credit_left(&self) -> u64 {
+        self.credit
+    }
+
+    /// What was stored long ago does not run away: it is looked for once there is credit for it.
+    pub fn wants_look(&self) -> bool {
+        self.is_caught_up || self.queue.is_empty()
+    }
+
+    pub fn take(&mut self, look: Look, now: Now) {
+        if look.is_lost {
+            self.release(now, true);
+            let from_us = self.newest.map(|at| at.time_us);
+            let to_us = now.wall_us.max(from_us.map_or(i64::MIN, |from| from.saturating_add(1)));
+            self.queue(Part::Gap(Gap { from_us, to_us, count: None, why: Why::Feed }));
+        }
+        if let Some(before) = look.unknown_before {
+            self.release(now, true);
+            self.queue(Part::Gap(Gap {
+                from_us: None,
+                to_us: before.time_us,
+                count: None,
+                why: Why::Restart,
+            }));
+        }
+        self.numbered += 1;
+        for item in look.items {
+            if !self.taken.has(item.at) {
+                self.window_bytes += item.bytes();
+                let before = self.window.insert(item.at, (self.numbered, item));
+                self.window_bytes -= before.map_or(0, |(_, item)| item.bytes());
+            }
+        }
+        self.taken.add(look.reach.clone());
+        self.looks.push_back(Looked { number: self.numbered, came: now, reach: look.reach });
+        let has_come = !look.more && !self.is_caught_up;
+        let is_over = self.window.len() > WAITING_RECORDS_MAX || self.window_bytes > WAITING_BYTES_MAX;
+        self.release(now, look.is_search || has_come || is_over);
+        if has_come {
+            self.is_caught_up = true;
+            self.queue(Part::CaughtUp);
+        }
+    }
+
+    fn queue(&mut self, part: Part) {
+        self.queue.push_back(Release { part, after: self.released.clone() });
+    }
+
+    /// Lets go what has waited long enough.
+    fn release(&mut self, now: Now, all: bool) {
+        let Some(last) = self.looks.back().cloned() else { return };
+        let waited = |look: &Looked| all || now.ms.saturating_sub(look.came.ms) >= WINDOW_MS;
+        let settled = self.looks.iter().take_while(|look| waited(look)).last().cloned();
+        let upto_number = settled.as_ref().map_or(0, |look| look.number);
+        let upto = Cursor::end_of(now.wall_us.saturating_sub(WINDOW_MS.cast_signed() * 1_000));
+        let mut items = Vec::new();
+        for (at, (number, item)) in std::mem::take(&mut self.window) {
+            if number <= upto_number || at <= upto {
+                self.window_bytes -= item.bytes();
+                items.push(item);
+            } else {
+                self.window.insert(at, (number, item));
+            }
+        }
+        let before = self.released.clone();
+        if self.window.is_empty() {
+            self.looks.clear();
+            self.released.add(last.reach);
+            self.released.looked_us = last.came.wall_us;
+        } else {
+            if let Some(settled) = settled {
+                self.looks.retain(|look| look.number > settled.number);
+                self.released.add(settled.reach);
+                self.released.looked_us = settled.came.wall_us;
+            }
+            let reach = Step { upto: Some(last.reach.upto.map_or(upto, |own| own.min(upto))), ..last.reach };
+            self.released.add(reach);
+        }
+        self.show(items, &before);
+    }
+
+    fn show(&mut self, items: Vec<Item>, before: &Stairs) {
+        if items.is_empty() {
+            // Nothing of what was looked at is to be shown.
+            match self.queue.back_mut() {
+                Some(last) => last.after = self.released.clone(),
+                None => {
+                    self.shown = self.released.clone();
+                    self.cursor = self.released.clone();
+                }
+            }
+            return;
+        }
+        let (mut count, mut bytes) = self.beyond_credit();
+        self.is_full &= count > WAITING_RECORDS_MAX / 2 || bytes > WAITING_BYTES_MAX / 2;
+        let mut covered = self.credit.saturating_sub(self.waiting() as u64);
+        let newest = self.newest;
+        self.newest = self.newest.max(items.last().map(|item| item.at));
+        let mut shown = VecDeque::with_capacity(items.len());
+        let mut gap: Option<Gap> = None;
+        for item in items {
+            if !self.is_full && covered == 0 {
+                let is_over = count + 1 > WAITING_RECORDS_MAX || bytes + item.bytes() > WAITING_BYTES_MAX;
+                self.is_full = is_over && count > 0;
+                count += 1;
+                bytes += item.bytes();
+            }
+            if self.is_full {
+                let to_us = item.at.time_us.saturating_add(1);
+                let gap = gap.get_or_insert(Gap {
+                    from_us: Some(item.at.time_us),
+                    to_us,
+                    count: Some(0),
+                    why: Why::Slow,
+                });
+                gap.to_us = gap.to_us.max(to_us);
+                gap.count = gap.count.map(|count| count + 1);
+                continue;
+            }
+            covered = covered.saturating_sub(1);
+            let is_late = newest.is_some_and(|newest| item.at < newest);
+            shown.push_back((item, is_late));
+        }
+        if let Some((last, _)) = shown.back() {
+            let after = match gap {
+                Some(_) => before.with(&self.released, Some(last.at)),
+                None => self.released.clone(),
+            };
+            self.queue.push_back(Release { part: Part::Records(shown), after });
+        }
+        if let Some(gap) = gap {
+            self.widen(gap);
+        }
+    }
+
+    /// Gaps that follow each other are one.
+    fn widen(&mut self, gap: Gap) {
+        match self.queue.back_mut() {
+            Some(Release { part: Part::Gap(open), after }) if open.why == Why::Slow => {
+                open.from_us = open.from_us.min(gap.from_us);
+                open.to_us = open.to_us.max(gap.to_us);
+                open.count = open.count.zip(gap.count).map(|(open, more)| open + more);
+                after.clone_from(&self.released);
+            }
+            _ => self.queue(Part::Gap(gap)),
+        }
+    }
+
+    /// Records that wait to be shown.
+    fn waiting(&self) -> usize {
+        self.records().count()
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Item> {
+        self.queue.iter().flat_map(|release| {
+            let records = match &release.part {
+                Part::Records(items) => Some(items.iter().map(|(item, _)| item)),
+                _ => None,
+            };
+            records.into_iter().flatten()
+        })
+    }
+
+    /// Those and their bytes that no credit was given for.
+    fn beyond_credit(&self) -> (usize, usize) {
+        let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
+        self.records().skip(credit).fold((0, 0), |(count, bytes), item| (count + 1, bytes + item.bytes()))
+    }
+
+    /// The next frame, as long as there is credit for it.
+    pub fn next(&mut self) -> Option<Out> {
+        let front = self.queue.front_mut()?;
+        let out = match &mut front.part {
+            Part::Records(_) if self.credit == 0 => return None,
+            Part::Records(waiting) => {
+                let (mut items, mut bytes) = (Vec::new(), 0);
+                let is_late = waiting.front().is_some_and(|(_, is_late)| *is_late);
+                while self.credit > 0
+                    && let Some((item, _)) = waiting.pop_front_if(|(item, late)| {
+                        *late == is_late && (items.is_empty() || bytes + item.bytes() <= ITEMS_BYTES_MAX)
+                    })
+                {
+                    self.credit -= 1;
+                    bytes += item.bytes();
+                    items.push(item);
+                }
+                if !waiting.is_empty() {
+                    let upto = items.last().map(|item| item.at);
+                    self.cursor = self.shown.with(&front.after, upto);
+                    return Some(Out::Records { items, is_late, cursor: self.cursor.clone() });
+                }
+                Out::Records { items, is_late, cursor: front.after.clone() }
+            }
+            Part::Gap(gap) => Out::Gap { gap: *gap, cursor: front.after.clone() },
+            Part::CaughtUp => Out::CaughtUp { cursor: front.after.clone() },
+        };
+        self.cursor.clone_from(&front.after);
+        self.shown.clone_from(&front.after);
+        self.queue.pop_front();
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
