@@ -141,8 +141,12 @@ impl Run {
     /// Closes its files. They are found again as those of the life before are.
     fn park(&mut self, has_unread: bool) {
         let live = self.resting_handle().and_then(|handle| stat_of(handle).ok());
-        let here = self.files.iter().filter(|file| file.handle().is_some() && !file.is_removed());
-        let closed: Vec<_> = here.map(|file| self.checkpoint_of(file)).collect();
+        let open = self.files.iter().filter(|file| file.handle().is_some());
+        let (gone, here): (Vec<_>, Vec<_>) = open.partition(|file| file.is_removed());
+        let closed: Vec<_> = here.into_iter().map(|file| self.checkpoint_of(file)).collect();
+        // (Its packed copy may be still to come.)
+        let over: Vec<_> = gone.into_iter().map(|file| self.checkpoint_of(file)).filter(|file| file.done).collect();
+        self.done.extend(over);
         for file in &closed {
             self.known.remove(&(file.dev, file.ino));
         }

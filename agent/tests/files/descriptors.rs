@@ -231,6 +231,39 @@ async fn a_closed_file_that_becomes_an_older_one_is_read_to_its_end() {
     assert_eq!(store.losses(), Vec::<String>::new());
 }
 
+/// It was read to its end and has no name when its run is closed; then its packed copy comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_packed_while_its_run_is_closed_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let append = |name: &str, line: &str| {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(logs.join(name));
+        writeln!(file.unwrap(), "{line}").unwrap();
+    };
+    let inputs = format!("pods_dir: null, files: [{{paths: ['{}/*.log']}}]", logs.display());
+    let store = Store::new(1);
+    append("app.log", "1");
+    let limits = Limits { open_files_max: 2, rotation_grace_ms: 300, ..Limits::default() };
+    let agent = Agent::start_with(folder.path(), &store, &inputs, limits);
+    assert!(wait_until(PATIENCE, || store.count() == 1).await);
+    std::fs::rename(logs.join("app.log"), logs.join("app.log.1")).unwrap();
+    append("app.log", "2");
+    assert!(wait_until(PATIENCE, || store.count() == 2).await);
+    let packed = folder.path().join("packed");
+    crate::plain::pack(&logs.join("app.log.1"), &packed);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    append("other.log", "3");
+    assert!(wait_until(PATIENCE, || store.count() == 3).await);
+    std::fs::rename(packed, logs.join("app.log.1.gz")).unwrap();
+    append("app.log", "4");
+    assert!(wait_until(PATIENCE, || store.count() >= 4).await, "{:?}", store.sorted());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    agent.stop().await;
+    assert_eq!(store.sorted(), ["1", "2", "3", "4"]);
+    assert_eq!(store.losses(), Vec::<String>::new());
+}
+
 /// What went while the agent was away is told though its folder cannot be looked at in whole before the run gives up its descriptor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loss_of_the_life_before_is_told_by_a_run_that_was_closed_meanwhile() {

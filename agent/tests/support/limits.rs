@@ -9,6 +9,7 @@ pub struct Limits {
     pub scan_interval_ms: u64,
     pub unfinished_wait_ms: u64,
     pub open_files_max: usize,
+    pub rotation_grace_ms: u64,
 }
 
 impl Default for Limits {
@@ -20,6 +21,7 @@ impl Default for Limits {
             scan_interval_ms: 100,
             unfinished_wait_ms: 600_000,
             open_files_max: 10_000,
+            rotation_grace_ms: 20,
         }
     }
 }
