@@ -145,7 +145,8 @@ impl Run {
         let (gone, here): (Vec<_>, Vec<_>) = open.partition(|file| file.is_removed());
         let closed: Vec<_> = here.into_iter().map(|file| self.checkpoint_of(file)).collect();
         // (Its packed copy may be still to come.)
-        let over: Vec<_> = gone.into_iter().map(|file| self.checkpoint_of(file)).filter(|file| file.done).collect();
+        let over: Vec<_> =
+            gone.into_iter().map(|file| self.checkpoint_of(file)).filter(|file| file.done).collect();
         self.done.extend(over);
         for file in &closed {
             self.known.remove(&(file.dev, file.ino));

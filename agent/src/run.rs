@@ -333,7 +333,7 @@ impl Run {
         tally: &mut Tally,
         clock: Clock,
     ) -> Step {
-        if self.files[index].is_shorter_than_it_was(rest.len()) {
+        if self.files[index].is_shorter_than_it_was(rest) {
             return Step::More;
         }
         let last = index + 1 == self.files.len();

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use cordwood_core::checkpoint::{Cut, KeyBefore, MARKER_OF_OTHERS};
@@ -60,6 +61,8 @@ pub struct LogFile {
     pub size_on_disk: u64,
     /// The largest that the system ever told.
     pub size_told: u64,
+    /// Nothing was written from the first place to the second, when it was looked at last.
+    pub empty: Range<u64>,
     /// It no longer holds what was read from it, or was seen to be longer than it is: it is read on as another.
     pub changed: Option<Changed>,
     /// The last bytes before `position`.
@@ -103,7 +106,7 @@ pub enum Changed {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chunk {
     /// Bytes from `position` on: this part of the buffer.
-    Bytes(std::ops::Range<usize>),
+    Bytes(Range<usize>),
     /// Nothing new.
     End,
     /// The file no longer holds what was read from it.
@@ -124,6 +127,7 @@ impl LogFile {
             size: 0,
             size_on_disk: 0,
             size_told: 0,
+            empty: 0..0,
             changed: None,
             marker: Vec::new(),
             milestones: Milestones::default(),
@@ -303,9 +307,22 @@ impl LogFile {
         self.size.max(self.size_on_disk)
     }
 
-    /// The largest size that it ever had, as far as was seen.
+    /// The largest size that it ever had, as far as was seen, without empty room behind its text.
     pub fn largest_size(&self) -> u64 {
-        self.size.max(self.size_told)
+        let largest = self.size.max(self.size_told);
+        let is_empty = self.empty.start <= self.position && self.empty.end >= largest;
+        if is_empty { self.position } else { largest }
+    }
+
+    /// It may be shorter than the empty room that was seen behind its text: that is given back, and nothing lay there.
+    pub fn give_back_room(&mut self) {
+        if self.empty.is_empty() || self.stat().is_ok_and(|stat| stat.size >= self.empty.end) {
+            return;
+        }
+        if self.largest_size() == self.position {
+            (self.size, self.size_told) = (self.position, self.position);
+        }
+        self.empty = 0..0;
     }
 
     /// The system told its size.

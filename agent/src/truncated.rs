@@ -51,8 +51,13 @@ impl LogFile {
         &given[..end.unwrap_or(given.len())]
     }
 
-    /// Notes that it was longer once, where it is. `read`: bytes behind the position that are its last.
-    pub fn is_shorter_than_it_was(&mut self, read: usize) -> bool {
+    /// Notes that it was longer once, where it is. `rest`: what lies behind the position.
+    pub fn is_shorter_than_it_was(&mut self, rest: &[u8]) -> bool {
+        self.give_back_room();
+        let read = rest.len();
+        if read > 0 && rest.iter().all(|byte| *byte == 0) {
+            self.empty = self.position..self.position + read as u64;
+        }
         let largest = self.largest_size();
         if !matches!(self.bytes, Bytes::File(_)) || self.position + read as u64 >= largest {
             return false;
@@ -105,7 +110,11 @@ impl LogFile {
         // (The place in the file that this moves is used by nobody.)
         let data = match seek(file, SeekFrom::Data(self.position)) {
             Ok(data) => data,
-            Err(rustix::io::Errno::NXIO) => return Ok(Hole::ToTheEnd(stat_of(file)?.size)),
+            Err(rustix::io::Errno::NXIO) => {
+                let end = stat_of(file)?.size;
+                self.empty = self.position..end;
+                return Ok(Hole::ToTheEnd(end));
+            }
             Err(_) => return Ok(Hole::None),
         };
         if data <= self.position {

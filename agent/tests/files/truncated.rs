@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-use crate::support::{Agent, Store, put_checkpoint, wait_until};
+use crate::support::{Agent, Limits, Store, put_checkpoint, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -324,6 +324,63 @@ async fn a_file_with_room_behind_its_text_is_read_where_it_is_written() {
     assert!(log.has(10).await);
     agent.stop().await;
     assert_eq!(log.compare("preallocated"), 0);
+}
+
+/// Its program gives back the room that it did not need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_shortened_to_its_text_lost_nothing() {
+    for away in [false, true] {
+        let mut log = Log::new(Kind::Timed);
+        let mut agent = Some(log.agent());
+        log.write(10);
+        let text = log.size();
+        let set_len =
+            |len: u64| OpenOptions::new().write(true).open(&log.path).unwrap().set_len(len).unwrap();
+        set_len(8 << 20);
+        assert!(log.has(9).await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if away {
+            agent.take().unwrap().stop().await;
+        }
+        set_len(text);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let agent = agent.unwrap_or_else(|| log.agent());
+        log.write(5);
+        assert!(log.has(14).await, "away {away}");
+        agent.stop().await;
+        assert_eq!(log.compare("shortened"), 0);
+        assert_eq!(log.store.losses(), Vec::<String>::new(), "away {away}");
+    }
+}
+
+/// A file with room behind its text has a successor, and who writes it has not noticed yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_file_with_room_is_read_where_it_is_written() {
+    let mut log = Log::new(Kind::Timed);
+    let inputs =
+        format!("pods_dir: null, files: [{{paths: ['{}/logs/*.log']}}]", log.folder.path().display());
+    let limits = Limits { rotation_grace_ms: 1_500, ..Limits::default() };
+    let agent = Agent::start_with(log.folder.path(), &log.store, &inputs, limits);
+    log.write(10);
+    let at = log.size();
+    let mut file = OpenOptions::new().write(true).open(&log.path).unwrap();
+    file.set_len(8 << 20).unwrap();
+    assert!(log.has(9).await);
+    fs::rename(&log.path, log.path.with_extension("log.1")).unwrap();
+    log.next = 20;
+    fs::write(&log.path, log.line(20)).unwrap();
+    // Its successor was seen.
+    assert!(wait_until(PATIENCE, || agent.files() == 2).await, "{} files", agent.files());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    file.seek(SeekFrom::Start(at)).unwrap();
+    for number in 10..20 {
+        file.write_all(log.line(number).as_bytes()).unwrap();
+    }
+    log.next = 21;
+    assert!(log.has(20).await);
+    agent.stop().await;
+    assert_eq!(log.compare("rotated"), 0);
+    assert_eq!(log.store.losses(), Vec::<String>::new());
 }
 
 /// A checkpoint of the version before says nothing of what was read: such a file is read from its beginning, as it was then.
