@@ -346,9 +346,10 @@ impl Engine {
                 let (mut items, mut bytes) = (Vec::new(), 0);
                 let is_late = waiting.front().is_some_and(|(_, is_late)| *is_late);
                 while self.credit > 0
-                    && let Some((item, _)) = waiting.pop_front_if(|(item, late)| {
-                        *late == is_late && (items.is_empty() || bytes + item.bytes() <= ITEMS_BYTES_MAX)
-                    })
+                    && let Some((item, late)) = waiting.front()
+                    && *late == is_late
+                    && (items.is_empty() || bytes + item.bytes() <= ITEMS_BYTES_MAX)
+                    && let Some((item, _)) = waiting.pop_front()
                 {
                     self.credit -= 1;
                     bytes += item.bytes();
