@@ -74,6 +74,10 @@ pub(super) struct Reader<'a> {
     pub before: [&'a [u8]; 2],
     /// No closing mark of this kind (`"`, `` ` ``, `'`) lies before here.
     unclosed: [usize; 3],
+    /// The text begins with klog's header.
+    is_klog: bool,
+    /// Where the quoted message ends; 0: nowhere.
+    message_end: usize,
     /// Bytes that were looked at.
     pub steps: usize,
 }
@@ -83,8 +87,15 @@ impl<'a> Reader<'a> {
     pub fn read(message: &str) -> (String, usize) {
         let end = message.floor_char_boundary(SIGNATURE_READ_BYTES_MAX);
         let plain: Cow<'_, [u8]> = without_ansi(&message.as_bytes()[..end], SIGNATURE_READ_BYTES_MAX);
-        let mut reader =
-            Reader { text: &plain, out: Out::new(), before: [b""; 2], unclosed: [0; 3], steps: 0 };
+        let mut reader = Reader {
+            text: &plain,
+            out: Out::new(),
+            before: [b""; 2],
+            unclosed: [0; 3],
+            is_klog: false,
+            message_end: 0,
+            steps: 0,
+        };
         reader.run();
         (reader.out.finish(), reader.steps)
     }
@@ -99,6 +110,11 @@ impl<'a> Reader<'a> {
                 0..=b' ' | 0x7f => {
                     self.out.blank();
                     at + 1
+                }
+                b'"' if at == self.message_end => self.delimiter(at),
+                b'"' if self.quotes_the_message() => {
+                    self.message_end = self.closing(at, b'"').unwrap_or(0);
+                    self.delimiter(at)
                 }
                 quote @ (b'"' | b'\'' | b'`') => match self.closing(at, quote) {
                     Some(end) => self.mark(Mark::Quoted, end + 1),
@@ -136,6 +152,12 @@ impl<'a> Reader<'a> {
         at + 1
     }
 
+    /// What follows is the message itself in quotation marks, and no value in it: `msg="boom"` of logfmt, `file.go:12] "boom"` of klog.
+    fn quotes_the_message(&self) -> bool {
+        let is_key = ["msg", "message", "event"].iter().any(|key| self.before[0] == key.as_bytes());
+        (is_key && self.out.last_byte() == Some(b'=')) || (self.is_klog && self.out.follows(b']'))
+    }
+
     /// klog's header: a level's letter, month and day as four digits, then the time.
     fn klog(&mut self) -> usize {
         let text = self.text;
@@ -145,9 +167,12 @@ impl<'a> Reader<'a> {
             && head[4] == b' '
             && time(&head[5..]).is_some()
         {
+            self.is_klog = true;
             self.out.text(&text[..1]);
             return self.mark(Mark::Time, 5);
         }
+        self.is_klog =
+            matches!(text, [b'I' | b'W' | b'E' | b'F' | b'D', rest @ ..] if rest.starts_with(b"<time> "));
         0
     }
 
@@ -263,7 +288,7 @@ impl<'a> Reader<'a> {
         let [noun, adjective] = self.before;
         let is_one_of =
             |word: &[u8], list: &[&str]| list.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()));
-        self.out.follows_colon()
+        self.out.follows(b':')
             && is_one_of(adjective, &WRONG)
             && !noun.is_empty()
             && noun.iter().all(u8::is_ascii_alphabetic)

@@ -7,7 +7,7 @@ use super::{error_group, generalise};
 use crate::limits::{SIGNATURE_MESSAGE_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
 
 /// Pieces that rules look at, so that random texts meet them.
-const PIECES: [&str; 56] = [
+const PIECES: [&str; 60] = [
     "'",
     "\"",
     "`",
@@ -62,6 +62,10 @@ const PIECES: [&str; 56] = [
     "deadbeef1",
     "f78868e9-da81-4fb3-a144-de383b436dcc",
     "0x",
+    "msg=\"",
+    "I1129 01:02:03",
+    "] \"",
+    "\\\"",
     "é",
     "items",
 ];
@@ -159,6 +163,10 @@ fn no_text_costs_more_than_its_length() {
         "a@",
         "a:a:",
         "0x",
+        "msg=\"",
+        "I1129 01:02:03",
+        "] \"",
+        "\\\"",
         "http://",
         "'a' 'b",
         "\u{1b}[",

@@ -38,9 +38,9 @@ impl Out {
         self.blank && self.last == Some((Mark::Number, self.bytes.len()))
     }
 
-    /// A colon and blanks stand before what comes next.
-    pub fn follows_colon(&self) -> bool {
-        self.blank && self.bytes.last() == Some(&b':')
+    /// This and blanks stand before what comes next.
+    pub fn follows(&self, byte: u8) -> bool {
+        self.blank && self.bytes.last() == Some(&byte)
     }
 
     pub fn blank(&mut self) {
