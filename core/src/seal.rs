@@ -356,12 +356,7 @@ mod tests {
                 }
                 sealer.finish(&mut |block| out.push(block));
             }
-            let bytes: usize = out.iter().map(|sealed| sealed.block.payload.len()).sum();
             let a_round = out.len() as f64 / ROUNDS as f64;
-            println!(
-                "{days} days: {a_round:.2} blocks a round, {:.1} bytes a record",
-                bytes as f64 / n as f64
-            );
             assert!(a_round <= 1.25, "{days} days: {a_round:.2} blocks a round");
         }
     }

@@ -66,8 +66,7 @@ pub enum TaskRecord {
 /// Whether these bytes, of one record or of many, may hold a field that names a task. Cheap, and right to say no.
 pub fn may_name_a_task(bytes: &[u8]) -> bool {
     // A key may be written with escapes, in any of the usual cases.
-    static NAMES: LazyLock<[Finder<'static>; 3]> =
-        LazyLock::new(|| ["ask", "ASK", "\\u00"].map(|name| Finder::new(name)));
+    static NAMES: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| ["ask", "ASK", "\\u00"].map(Finder::new));
     NAMES.iter().any(|name| name.find(bytes).is_some())
 }
 

@@ -290,7 +290,8 @@ async fn what_is_taken_away_is_refused_and_what_nobody_says_is_not_guessed() -> 
     cluster.bind("pods", "pods-log", "shop").await?;
     for token in [&shop, &pods] {
         wait_for("what was granted to be seen", PATIENCE, || async {
-            Ok(ensure!(count(token, "").await? == 2))
+            ensure!(count(token, "").await? == 2);
+            Ok(())
         })
         .await?;
     }
@@ -298,7 +299,8 @@ async fn what_is_taken_away_is_refused_and_what_nobody_says_is_not_guessed() -> 
     let bindings: Api<RoleBinding> = Api::namespaced(cluster.client.clone(), "shop");
     bindings.delete("shop-logs", &DeleteParams::default()).await?;
     wait_for("what was taken away to be refused", PATIENCE, || async {
-        Ok(ensure!(count(&shop, "").await? == 0 && count(&shop, "?namespace=shop").await? == 0))
+        ensure!(count(&shop, "").await? == 0 && count(&shop, "?namespace=shop").await? == 0);
+        Ok(())
     })
     .await?;
     // More namespaces than can be asked for: one has to be named.
@@ -330,7 +332,8 @@ async fn what_is_taken_away_is_refused_and_what_nobody_says_is_not_guessed() -> 
     }
     cluster.server.restart().await?;
     wait_for("who was not known to be known", PATIENCE, || async {
-        Ok(ensure!(count(&unknown, "?namespace=shop").await? == 0))
+        ensure!(count(&unknown, "?namespace=shop").await? == 0);
+        Ok(())
     })
     .await
 }
