@@ -193,12 +193,18 @@ pub struct Facet {
     pub others: u64,
     /// Records without the field.
     pub missing: u64,
+    /// There were more different values than are counted apart: those that came later are among the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ValueCount {
     pub value: String,
     pub count: u64,
+    /// `value` is the beginning of longer ones.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// Who asks, and what they see.

@@ -17,6 +17,7 @@ mod routes;
 mod scope;
 mod server;
 mod slots;
+mod tally;
 mod walk;
 
 use cordwood_store::Store;

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub exported: IntCounter,
     pub exports_cut: IntCounter,
     pub stalled: IntCounter,
+    pub facet_values_cut: IntCounter,
+    pub unwritable: IntCounter,
     refused: IntCounterVec,
     reviews: IntCounterVec,
     streams_open: IntGaugeVec,
@@ -57,6 +59,14 @@ impl Metrics {
                 name("stalled_total"),
                 "Answers given up because their reader took nothing of them for too long",
             )?,
+            facet_values_cut: IntCounter::new(
+                name("facet_values_cut_total"),
+                "Values that facets counted by their beginning, or among the others for want of room",
+            )?,
+            unwritable: IntCounter::new(
+                name("unwritable_records_total"),
+                "Records that an export left out because they could not be written",
+            )?,
             refused: IntCounterVec::new(
                 Opts::new(
                     name("refused_total"),
@@ -91,6 +101,8 @@ impl Metrics {
         registry.register(Box::new(metrics.exported.clone()))?;
         registry.register(Box::new(metrics.exports_cut.clone()))?;
         registry.register(Box::new(metrics.stalled.clone()))?;
+        registry.register(Box::new(metrics.facet_values_cut.clone()))?;
+        registry.register(Box::new(metrics.unwritable.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.reviews.clone()))?;
         registry.register(Box::new(metrics.streams_open.clone()))?;

@@ -49,20 +49,23 @@ impl Kind {
         }
     }
 
-    pub fn record(self, out: &mut Vec<u8>, record: &OwnedRecord, origin: &Origin) {
+    /// # Errors
+    /// When it cannot be written; then nothing of it is.
+    pub fn record(self, out: &mut Vec<u8>, record: &OwnedRecord, origin: &Origin) -> serde_json::Result<()> {
         if self == Kind::Text {
             out.extend_from_slice(&record.body);
             out.push(b'\n');
-            return;
+            return Ok(());
         }
         let borrowed = record.as_record();
-        let Ok(line) = serde_json::to_string(&Entry::new(&borrowed, origin)) else { return };
+        let line = serde_json::to_string(&Entry::new(&borrowed, origin))?;
         if self == Kind::NdJson {
             out.extend_from_slice(line.as_bytes());
             out.push(b'\n');
         } else {
             row(out, &line);
         }
+        Ok(())
     }
 
     pub fn end(

@@ -40,6 +40,7 @@ pub struct Export {
     taken: usize,
     left: u64,
     written: u64,
+    left_out: u64,
     state: State,
     _slot: Slot,
 }
@@ -72,6 +73,7 @@ impl Export {
             taken: 0,
             left: limit,
             written: 0,
+            left_out: 0,
             state: State::Head,
             _slot: slot,
         };
@@ -119,7 +121,10 @@ impl Export {
             if self.page.is_none() {
                 // Where a limit ended it, the place says from where the rest follows.
                 let next = self.found.cursor.map(|cursor| cursor.to_string());
-                self.end(&mut out, true, next, None);
+                let why = (self.left_out > 0).then(|| {
+                    format!("{} records could not be written: the gateway's log names them", self.left_out)
+                });
+                self.end(&mut out, why.is_none(), next, why.as_deref());
                 break;
             }
             // What is written goes first: the next page may take its time.
@@ -141,9 +146,15 @@ impl Export {
         let record = &self.found.records[self.taken];
         let nowhere = Origin::default();
         let origin = self.found.origins.get(&record.origin).unwrap_or(&nowhere);
-        self.kind.record(out, record, origin);
+        match self.kind.record(out, record, origin) {
+            Ok(()) => self.written += 1,
+            Err(error) => {
+                tracing::error!(%error, id = %record.id, "a record could not be written");
+                self.gateway.metrics.unwritable.inc();
+                self.left_out += 1;
+            }
+        }
         self.taken += 1;
-        self.written += 1;
     }
 
     fn end(&mut self, out: &mut Vec<u8>, complete: bool, next: Option<String>, why: Option<&str>) {

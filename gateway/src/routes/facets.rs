@@ -1,24 +1,22 @@
 //! `/api/platform/logs/facets`: which values fields have, and how often; with a prefix it completes what is being typed.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use cordwood_core::entry::{Category, Entry};
-use cordwood_core::origin::Origin;
-use cordwood_store::search::OwnedRecord;
 
 use super::parameters::{BudgetParameter, FieldParameters, RangeParameters};
 use super::{json, now_us};
 use crate::Gateway;
-use crate::answer::{Facet, Facets, Searched, ValueCount};
+use crate::answer::{Facets, Searched};
 use crate::problem::Problem;
 use crate::question::{self, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
+use crate::tally::Tally;
 use crate::walk::walk;
 
 pub const FACETS: [&str; 4] = ["field", "values", "prefix", "budgetMs"];
@@ -43,8 +41,6 @@ const FIELDS: [&str; 16] = [
 const FIELDS_DEFAULT: [&str; 4] = ["level", "tenant", "namespace", "service"];
 const VALUES_DEFAULT: u64 = 10;
 const VALUES_MAX: u64 = 100;
-/// Different values of a field that are counted apart; those that come later are among the others.
-const VALUES_KNOWN_MAX: usize = 10_000;
 
 /// Values of fields with their counts.
 #[utoipa::path(
@@ -70,19 +66,21 @@ pub async fn facets(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &FACETS], true)?;
-    let mut counts: Vec<Counts> = fields(&parameters.all("field")?)?.into_iter().map(Counts::new).collect();
+    let fields = fields(&parameters.all("field")?)?;
     let most = question::number(&mut parameters, "values", VALUES_DEFAULT, 1..=VALUES_MAX)? as usize;
-    let prefix = parameters.one("prefix")?.unwrap_or_default().to_lowercase();
+    let prefix = parameters.one("prefix")?.unwrap_or_default();
     let budget_ms = question::budget_ms(&mut parameters)?;
     let slot = gateway.slot(&caller, Length::Long).await?;
     let (_slot, which) = Which::read(slot, parameters, now_us()).await?;
+    let mut tally = Tally::new(fields, &prefix, gateway.metrics.facet_values_cut.clone());
     let walked = walk(&gateway.store, &caller.scope, &which, budget_ms, &mut |record, origin| {
-        count(&mut counts, record, origin);
+        let borrowed = record.as_record();
+        let entry = Entry::new(&borrowed, origin);
+        tally.add(|field| value(&entry, field));
     })
     .await?;
-    let facets = counts.into_iter().map(|counts| (counts.field, counts.most_frequent(most, &prefix)));
     json(&Facets {
-        facets: facets.collect::<BTreeMap<_, _>>(),
+        facets: tally.most_frequent(most).collect(),
         records: walked.records,
         complete: walked.searched_back_to_us.is_none(),
         searched: Searched::back_to(walked.searched_back_to_us),
@@ -103,57 +101,6 @@ fn fields(asked: &[String]) -> Result<Vec<&'static str>, Problem> {
         }
     }
     Ok(fields)
-}
-
-/// Of one field.
-struct Counts {
-    field: &'static str,
-    known: HashMap<String, u64>,
-    others: u64,
-    missing: u64,
-}
-
-impl Counts {
-    fn new(field: &'static str) -> Counts {
-        Counts { field, known: HashMap::new(), others: 0, missing: 0 }
-    }
-
-    fn add(&mut self, value: Option<&str>) {
-        let Some(value) = value else {
-            self.missing += 1;
-            return;
-        };
-        if let Some(count) = self.known.get_mut(value) {
-            *count += 1;
-        } else if self.known.len() < VALUES_KNOWN_MAX {
-            self.known.insert(value.to_owned(), 1);
-        } else {
-            self.others += 1;
-        }
-    }
-
-    fn most_frequent(self, most: usize, prefix: &str) -> Facet {
-        let mut values: Vec<(String, u64)> = self.known.into_iter().collect();
-        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let (mut shown, mut others) = (Vec::new(), self.others);
-        for (value, count) in values {
-            if shown.len() < most && value.to_lowercase().starts_with(prefix) {
-                shown.push(ValueCount { value, count });
-            } else {
-                others += count;
-            }
-        }
-        Facet { values: shown, others, missing: self.missing }
-    }
-}
-
-fn count(counts: &mut [Counts], record: &OwnedRecord, origin: &Origin) {
-    let borrowed = record.as_record();
-    let entry = Entry::new(&borrowed, origin);
-    for counts in counts {
-        let value = value(&entry, counts.field);
-        counts.add(value.as_deref());
-    }
 }
 
 fn value<'e>(entry: &'e Entry<'_>, field: &str) -> Option<Cow<'e, str>> {

@@ -1,10 +1,12 @@
 //! `/api/whoami`: who the caller is here, and what they see.
 
+use axum::http::Uri;
 use axum::response::Response;
 
 use super::json;
 use crate::answer::WhoAmI;
 use crate::problem::Problem;
+use crate::question::Parameters;
 use crate::scope::Caller;
 
 /// Who asks, and whose records they see.
@@ -17,6 +19,7 @@ use crate::scope::Caller;
     ),
     security((), ("token" = [])),
 )]
-pub async fn whoami(caller: Caller) -> Result<Response, Problem> {
+pub async fn whoami(caller: Caller, uri: Uri) -> Result<Response, Problem> {
+    Parameters::read(&uri, &[], false)?;
     json(&WhoAmI::of(&caller))
 }
