@@ -85,6 +85,35 @@ impl Problem {
         )
     }
 
+    /// For a task that is not there, and for one that may not be seen (or not be changed).
+    pub fn no_task() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-task",
+            "No such task",
+            "there is no task of this id that you may see, or change: it may be deleted, or be another's",
+        )
+    }
+
+    pub fn several_tasks(namespaces: &[String]) -> Problem {
+        let detail = format!(
+            "several namespaces have a task of this id: say which with namespace=, of {}",
+            namespaces.join(", ")
+        );
+        let problem =
+            Problem::new(StatusCode::CONFLICT, "urn:cordwood:problem:several-tasks", "Which task?", detail);
+        Problem { parameter: Some("namespace".to_owned()), ..problem }
+    }
+
+    pub fn deleted_task() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:deleted-task",
+            "The task was deleted",
+            "its id is free again when the last of its records has expired: take another id",
+        )
+    }
+
     pub fn no_route() -> Problem {
         Problem::new(
             StatusCode::NOT_FOUND,
@@ -99,7 +128,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED,
             "urn:cordwood:problem:method",
             "The method is wrong",
-            "this path answers to GET",
+            "this path does not answer to this method: /api/openapi.json says which it answers to",
         )
     }
 

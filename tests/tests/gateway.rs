@@ -30,5 +30,7 @@ mod scopes;
 mod shapes;
 #[path = "gateway/socket.rs"]
 mod socket;
+#[path = "gateway/tasks.rs"]
+mod tasks;
 #[path = "gateway/world.rs"]
 mod world;

@@ -15,6 +15,8 @@ mod raised;
 mod stalls;
 #[path = "store/support.rs"]
 mod support;
+#[path = "writer/tasks.rs"]
+mod tasks;
 #[path = "writer/unreadable.rs"]
 mod unreadable;
 

@@ -74,6 +74,15 @@ impl Identity {
         }
     }
 
+    /// Announces and deletes tasks among those that it sees. (Of people the cluster is not asked for this right yet.)
+    pub fn may_change_tasks(&self) -> bool {
+        match self {
+            Identity::Local => true,
+            Identity::Token(token) => token.change_tasks,
+            Identity::Person(..) => false,
+        }
+    }
+
     /// Whom to ask for more, or the command that grants it.
     pub fn how_to_see_more(&self) -> String {
         let Identity::Person(person, _) = self else {

@@ -25,6 +25,9 @@ pub struct Token {
     /// Audit records too.
     #[serde(default)]
     pub audit: bool,
+    /// Announces and deletes the tasks that it sees.
+    #[serde(default)]
+    pub change_tasks: bool,
 }
 
 impl std::fmt::Debug for Token {

@@ -18,6 +18,11 @@ pub struct Parameters(BTreeMap<String, Vec<String>>);
 impl Parameters {
     /// `known`: the names of this route; `data.<key>` too where `data` says so.
     pub fn read(uri: &Uri, known: &[&[&str]], data: bool) -> Result<Parameters, Problem> {
+        Parameters::read_with(uri, known, data.then_some("data."))
+    }
+
+    /// Names that begin with `open` too.
+    pub fn read_with(uri: &Uri, known: &[&[&str]], open: Option<&str>) -> Result<Parameters, Problem> {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
             Problem::parameter("", "the part of the address after ? is not of the form name=value&...")
         })?;
@@ -34,10 +39,10 @@ impl Parameters {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in pairs {
             let names = || known.iter().flat_map(|names| names.iter());
-            let is_data = data && name.starts_with("data.");
-            if !is_data && !names().any(|known| *known == name) {
+            let is_open = open.is_some_and(|open| name.len() > open.len() && name.starts_with(open));
+            if !is_open && !names().any(|known| *known == name) {
                 let names: Vec<&str> = names().copied().collect();
-                let more = if data { ", data.<key>" } else { "" };
+                let more = open.map(|open| format!(", {open}<key>")).unwrap_or_default();
                 let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 let detail = format!("there is no such parameter here; there are: {known}{more}");
                 return Err(Problem::parameter(name, detail));
@@ -73,6 +78,16 @@ impl Parameters {
             true => Err(Problem::parameter(name, "is empty: leave it out")),
             false => Ok(values),
         }
+    }
+
+    /// The names that begin so.
+    pub fn begin_with(&self, open: &str) -> Vec<String> {
+        self.0.keys().filter(|name| name.starts_with(open)).cloned().collect()
+    }
+
+    /// As often as it is given; an empty value is one too.
+    pub fn one_or_more(&mut self, name: &str) -> Vec<String> {
+        self.0.remove(name).unwrap_or_default()
     }
 
     /// The names of the form `data.<key>`.

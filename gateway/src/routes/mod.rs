@@ -8,6 +8,7 @@ mod parameters;
 mod plugins;
 mod record;
 mod stream;
+mod tasks;
 mod whoami;
 
 use std::sync::Arc;
@@ -42,6 +43,10 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(facets::facets))
         .routes(routes!(stream::stream))
         .routes(routes!(plugins::plugin_logs))
+        .routes(routes!(tasks::task_logs))
+        .routes(routes!(tasks::task_stats))
+        .routes(routes!(tasks::task_sources))
+        .routes(routes!(tasks::announce_task, tasks::delete_task))
         .routes(routes!(whoami::whoami))
 }
 

@@ -105,11 +105,12 @@ fn what_the_page_shows_is_what_is_answered() -> Result<()> {
     }
     // The page shows each route that there is.
     let document: Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
-    for path in document["paths"].as_object().context("no paths")?.keys() {
-        ensure!(
-            page.contains(&format!("`GET {path}`")) || page.contains(&format!("localhost:9600{path}")),
-            "{path}"
-        );
+    for (path, item) in document["paths"].as_object().context("no paths")? {
+        for method in item.as_object().into_iter().flat_map(|item| item.keys()) {
+            let method = method.to_uppercase();
+            let is_shown = page.contains(&format!("`{method} {path}`"));
+            ensure!(is_shown || page.contains(&format!("localhost:9600{path}")), "{method} {path}");
+        }
     }
     ensure!(running.interrupt()? == 0, "it ends in order");
     Ok(())

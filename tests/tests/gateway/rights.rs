@@ -199,8 +199,10 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
     for (name, may) in callers {
         let token = cluster.token(name, "cordwood").await?;
         let mut shown = BTreeSet::new();
-        for path in paths.keys() {
-            let places: Vec<String> = if path.contains("/plugins/") {
+        for path in paths.iter().filter(|(_, item)| item["get"].is_object()).map(|(path, _)| path) {
+            let places: Vec<String> = if path.contains("{task_id}") {
+                vec![path.replace("{task_id}", "t")]
+            } else if path.contains("/plugins/") {
                 vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
             } else if path.contains("{id}") {
                 stored.iter().map(|record| path.replace("{id}", &record.id)).collect()
@@ -264,8 +266,9 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
     }
     // A token that is for somebody else, and no token.
     for token in [cluster.token("all", "").await?, cluster.token("all", "other").await?, "x".to_owned()] {
-        for path in paths.keys() {
-            let answer = world.get_as(&token, &path.replace("{id}", "1.0-0-0")).await?;
+        for path in paths.iter().filter(|(_, item)| item["get"].is_object()).map(|(path, _)| path) {
+            let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t");
+            let answer = world.get_as(&token, &path).await?;
             ensure!(answer.code == 401, "{path}: {}", answer.code);
         }
     }

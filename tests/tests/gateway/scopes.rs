@@ -125,16 +125,20 @@ async fn nobody_is_let_in_without_a_token_on_any_route() -> Result<()> {
     let document: serde_json::Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
     let paths = document["paths"].as_object().context("no paths")?;
     ensure!(paths.len() >= 6, "{} paths", paths.len());
-    for path in paths.keys() {
-        let path = path.replace("{id}", "1.0-0-0");
+    let operations = paths.iter().flat_map(|(path, item)| {
+        item.as_object().into_iter().flat_map(move |item| item.keys().map(move |method| (path, method)))
+    });
+    for (path, method) in operations {
+        let method = method.to_uppercase();
+        let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t");
         for headers in [
             vec![],
             vec![("Authorization", "Bearer wrong-0123456789abcdef")],
             vec![("Authorization", "Basic YWxsOg==")],
             vec![("X-Scope-OrgID", "acme"), ("X-Tenant-Id", "acme")],
         ] {
-            let answer = ask(&world.address, "GET", &path, &headers).await?;
-            ensure!(answer.code == 401, "{path} {headers:?}: {}", answer.code);
+            let answer = ask(&world.address, &method, &path, &headers).await?;
+            ensure!(answer.code == 401, "{method} {path} {headers:?}: {}", answer.code);
             ensure!(answer.headers["www-authenticate"].starts_with("Bearer"), "{answer:?}");
         }
         // A stream does not end by itself.
@@ -143,7 +147,7 @@ async fn nobody_is_let_in_without_a_token_on_any_route() -> Result<()> {
         }
         // With a token other names than localhost are answered.
         let named = [("Authorization", "Bearer all-0123456789abcdef"), ("Host", "logs.example.com")];
-        let answer = ask(&world.address, "GET", &path, &named).await?;
+        let answer = ask(&world.address, &method, &path, &named).await?;
         ensure!([200, 404].contains(&answer.code), "{path}: {}", answer.text());
     }
     let metrics = world.metrics()?;

@@ -1,0 +1,375 @@
+//! `/api/tasks/{task_id}` and its logs, to the letter of what clients already speak. A task that may not be seen is not there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use cordwood_core::entry::timestamp;
+use cordwood_core::limits::{NAME_BYTES_MAX, TASK_ID_BYTES_MAX};
+use cordwood_core::scope::{Namespaces, Tenants};
+use cordwood_core::task::{LEVELS, level_named};
+use cordwood_store::tasks::{self, Announced, LoggedLine, Named, Task};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::json;
+use crate::Gateway;
+use crate::problem::Problem;
+use crate::question::{self, LIMIT_DEFAULT, LIMIT_MAX, Parameters};
+use crate::scope::Caller;
+use crate::slots::Length;
+
+/// Besides `metadata.<key>`.
+pub const LINES: [&str; 7] = ["level", "min_level", "source", "search", "offset", "limit", "namespace"];
+pub const WHERE: [&str; 1] = ["namespace"];
+pub const WHOSE: [&str; 2] = ["namespace", "tenant"];
+const METADATA: &str = "metadata.";
+const OFFSET_MAX: u64 = 1 << 40;
+/// Of records of which nobody knows the tenant.
+const TENANT_DEFAULT: &str = "unassigned";
+
+/// A page of a task's lines, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskLogs {
+    items: Vec<TaskItem>,
+    /// Of all lines that were asked for.
+    total: u64,
+    offset: u64,
+    limit: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskItem {
+    id: i64,
+    task_id: String,
+    /// RFC 3339, microseconds, UTC.
+    timestamp: String,
+    /// `DEBUG`, `INFO`, `WARNING`, `ERROR`.
+    level: String,
+    source: String,
+    message: String,
+    /// What the line says besides; left out where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskStats {
+    total: u64,
+    by_level: BTreeMap<String, u64>,
+    by_source: BTreeMap<String, u64>,
+}
+
+/// A task that was announced.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskName {
+    task_id: String,
+    namespace: String,
+    tenant: String,
+}
+
+/// A task's lines, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/tasks/{task_id}/logs",
+    params(
+        ("task_id" = String, Path, description = "The task's id"),
+        ("level" = Option<Vec<String>>, Query, description = "`DEBUG`, `INFO`, `WARNING` (or `WARN`), `ERROR`; repeated: any of these"),
+        ("min_level" = Option<String>, Query, description = "This level and above; with neither this nor `level`: INFO and above"),
+        ("source" = Option<Vec<String>>, Query, description = "The exact source; repeated: any of these"),
+        ("search" = Option<String>, Query, description = "A text in the message, in any case"),
+        ("offset" = Option<u64>, Query, description = "Lines to pass over, of itself 0"),
+        ("limit" = Option<u64>, Query, description = "1 to 1000, of itself 100"),
+        ("namespace" = Option<String>, Query, description = "The task's namespace, where several have a task of this id"),
+    ),
+    responses(
+        (status = 200, description = "The page", body = TaskLogs),
+        (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn task_logs(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    task_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::read_with(&uri, &[&LINES], Some(METADATA))?;
+    let offset = question::number(&mut parameters, "offset", 0, 0..=OFFSET_MAX)?;
+    let limit = question::number(&mut parameters, "limit", LIMIT_DEFAULT as u64, 1..=LIMIT_MAX as u64)?;
+    let wanted = wanted(&mut parameters)?;
+    let task_id = named(task_id)?;
+    let namespace = namespace(&mut parameters)?;
+    let _slot = gateway.slot(&caller, Length::Long).await?;
+    let task = find(&gateway, &caller, &task_id, namespace.as_deref()).await?;
+    let logged = task.lines(&gateway.store, &wanted, offset, limit).await;
+    let logged = logged.map_err(|error| Problem::store(&error))?;
+    let item = |line: LoggedLine| TaskItem {
+        id: line.id,
+        task_id: task_id.clone(),
+        timestamp: timestamp(line.time_us),
+        level: line.level,
+        source: line.source,
+        message: line.message,
+        metadata: line.metadata.and_then(|json| RawValue::from_string(json).ok()),
+    };
+    json(&TaskLogs {
+        items: logged.lines.into_iter().map(item).collect(),
+        total: logged.total,
+        offset,
+        limit,
+    })
+}
+
+/// How many lines a task has, of all levels.
+#[utoipa::path(
+    get,
+    path = "/api/tasks/{task_id}/logs/stats",
+    params(
+        ("task_id" = String, Path, description = "The task's id"),
+        ("namespace" = Option<String>, Query, description = "The task's namespace, where several have a task of this id"),
+    ),
+    responses(
+        (status = 200, description = "The counts", body = TaskStats),
+        (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn task_stats(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    task_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let stats = stats(&gateway, &caller, task_id, &uri).await?;
+    json(&TaskStats {
+        total: stats.by_level.iter().map(|level| level.1).sum(),
+        by_level: stats.by_level.into_iter().collect(),
+        by_source: stats.by_source.into_iter().collect(),
+    })
+}
+
+/// The sources of a task's lines.
+#[utoipa::path(
+    get,
+    path = "/api/tasks/{task_id}/logs/sources",
+    params(
+        ("task_id" = String, Path, description = "The task's id"),
+        ("namespace" = Option<String>, Query, description = "The task's namespace, where several have a task of this id"),
+    ),
+    responses(
+        (status = 200, description = "The sources, in order", body = Vec<String>),
+        (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn task_sources(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    task_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let stats = stats(&gateway, &caller, task_id, &uri).await?;
+    let mut sources: Vec<String> = stats.by_source.into_iter().map(|source| source.0).collect();
+    sources.sort();
+    json(&sources)
+}
+
+/// Announces a task, so that it is there before its first line.
+#[utoipa::path(
+    put,
+    path = "/api/tasks/{task_id}",
+    params(
+        ("task_id" = String, Path, description = "The task's id"),
+        ("namespace" = Option<String>, Query, description = "Needed of who may see several; of itself none"),
+        ("tenant" = Option<String>, Query, description = "Needed of who may see several; of itself `unassigned`"),
+    ),
+    responses(
+        (status = 201, description = "It is new", body = TaskName),
+        (status = 200, description = "It was there", body = TaskName),
+        (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn announce_task(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    task_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::read(&uri, &[&WHOSE], false)?;
+    let task_id = named(task_id)?;
+    let (given_namespace, given_tenant) = (namespace(&mut parameters)?, parameters.one("tenant")?);
+    let namespaces = match &caller.scope.namespaces {
+        Namespaces::All => None,
+        Namespaces::Only(names) => Some(names.as_slice()),
+    };
+    let tenants = match &caller.scope.tenants {
+        Tenants::All(_) => None,
+        Tenants::Only(slugs) => Some(slugs.as_slice()),
+    };
+    let namespace = own("namespace", given_namespace, namespaces, "")?;
+    let tenant = own("tenant", given_tenant, tenants, TENANT_DEFAULT)?;
+    if !caller.identity.may_change_tasks() {
+        return Err(Problem::no_task());
+    }
+    let _slot = gateway.slot(&caller, Length::Short).await?;
+    let announced = tasks::announce(&gateway.store, &task_id, &namespace, &tenant).await;
+    let status = match announced.map_err(|error| Problem::store(&error))? {
+        Announced::New => StatusCode::CREATED,
+        Announced::Known => StatusCode::OK,
+        Announced::Deleted => return Err(Problem::deleted_task()),
+    };
+    Ok((status, json(&TaskName { task_id, namespace, tenant })?).into_response())
+}
+
+/// Deletes a task with its lines.
+///
+/// Its records are shown nowhere from then on, also those that come later; audit records stay.
+#[utoipa::path(
+    delete,
+    path = "/api/tasks/{task_id}",
+    params(
+        ("task_id" = String, Path, description = "The task's id"),
+        ("namespace" = Option<String>, Query, description = "The task's namespace, where several have a task of this id"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn delete_task(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    task_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::read(&uri, &[&WHERE], false)?;
+    let task_id = named(task_id)?;
+    let namespace = namespace(&mut parameters)?;
+    if !caller.identity.may_change_tasks() {
+        return Err(Problem::no_task());
+    }
+    let _slot = gateway.slot(&caller, Length::Long).await?;
+    let named = tasks::delete(&gateway.store, &caller.scope, &task_id, namespace.as_deref()).await;
+    let task = the_one(named.map_err(|error| Problem::store(&error))?)?;
+    tracing::info!(caller = caller.identity.name(), task = task.task_id, task.namespace, "task deleted");
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn stats(
+    gateway: &Gateway,
+    caller: &Caller,
+    task_id: Result<Path<String>, PathRejection>,
+    uri: &Uri,
+) -> Result<tasks::Stats, Problem> {
+    let mut parameters = Parameters::read(uri, &[&WHERE], false)?;
+    let task_id = named(task_id)?;
+    let namespace = namespace(&mut parameters)?;
+    let _slot = gateway.slot(caller, Length::Long).await?;
+    let task = find(gateway, caller, &task_id, namespace.as_deref()).await?;
+    task.stats(&gateway.store).await.map_err(|error| Problem::store(&error))
+}
+
+async fn find(
+    gateway: &Gateway,
+    caller: &Caller,
+    task_id: &str,
+    namespace: Option<&str>,
+) -> Result<Task, Problem> {
+    let named = tasks::find(&gateway.store, &caller.scope, task_id, namespace).await;
+    the_one(named.map_err(|error| Problem::store(&error))?)
+}
+
+/// # Errors
+/// The same when it is not there and when it may not be seen.
+fn the_one(named: Named) -> Result<Task, Problem> {
+    match named {
+        Named::One(task) => Ok(task),
+        Named::None => Err(Problem::no_task()),
+        Named::Several(namespaces) => Err(Problem::several_tasks(&namespaces)),
+    }
+}
+
+fn named(task_id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let Path(task_id) = task_id.map_err(|_| Problem::parameter("task_id", "is not UTF-8"))?;
+    if task_id.contains('\0') || task_id.len() > TASK_ID_BYTES_MAX {
+        return Err(Problem::parameter(
+            "task_id",
+            format!("no task has an id with NUL, or above {TASK_ID_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(task_id)
+}
+
+/// No namespace is a name too: of records that no cluster placed.
+fn namespace(parameters: &mut Parameters) -> Result<Option<String>, Problem> {
+    parameters.one("namespace")
+}
+
+/// The one that is given, or that there is; it is among those that may be seen.
+fn own(name: &str, given: Option<String>, seen: Option<&[String]>, default: &str) -> Result<String, Problem> {
+    if given.as_ref().is_some_and(|given| given.len() > NAME_BYTES_MAX) {
+        return Err(Problem::parameter(name, format!("longer than {NAME_BYTES_MAX} bytes")));
+    }
+    match (given, seen) {
+        (Some(given), None) => Ok(given),
+        (Some(given), Some(seen)) if seen.contains(&given) => Ok(given),
+        (Some(_), Some(_)) => Err(Problem::no_task()),
+        (None, None) => Ok(default.to_owned()),
+        (None, Some([only])) => Ok(only.clone()),
+        (None, Some(_)) => Err(Problem::parameter(name, "several may be seen: say which one the task is of")),
+    }
+}
+
+fn wanted(parameters: &mut Parameters) -> Result<tasks::Lines, Problem> {
+    let level = |name: &str, text: &str| {
+        level_named(text).ok_or_else(|| {
+            Problem::parameter(name, format!("{text:?} is none of DEBUG, INFO, WARNING, ERROR"))
+        })
+    };
+    let mut levels =
+        parameters.all("level")?.iter().map(|text| level("level", text)).collect::<Result<Vec<_>, _>>()?;
+    let least = parameters.one("min_level")?.map(|text| level("min_level", &text)).transpose()?;
+    match least {
+        Some(least) if levels.is_empty() => levels = and_above(least),
+        Some(least) => {
+            let seen = and_above(least);
+            levels.retain(|word| seen.contains(word));
+            if levels.is_empty() {
+                return Err(Problem::parameter(
+                    "min_level",
+                    "above every level that is asked for: nothing can match",
+                ));
+            }
+        }
+        None if levels.is_empty() => levels = and_above("INFO"),
+        None => {}
+    }
+    let metadata = parameters.begin_with(METADATA);
+    let metadata = metadata.into_iter().map(|name| {
+        let values = parameters.one_or_more(&name);
+        (name[METADATA.len()..].to_owned(), values)
+    });
+    Ok(tasks::Lines {
+        levels,
+        metadata: metadata.collect(),
+        sources: parameters.all("source")?,
+        search: parameters.one("search")?.filter(|text| !text.is_empty()),
+    })
+}
+
+fn and_above(least: &str) -> Vec<&'static str> {
+    LEVELS.into_iter().skip_while(|word| *word != least).collect()
+}
