@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::session::After;
 use crate::problem::Problem;
-use crate::question::{FILTERS, Parameters, Which};
+use crate::question::{DATA, FILTERS, Parameters, Which};
 
 /// A frame of the reader.
 #[derive(Debug, Deserialize)]
@@ -81,7 +81,7 @@ impl Asked {
                 pairs.collect()
             }
         };
-        let mut parameters = Parameters::of(pairs, &[&FILTERS], true)?;
+        let mut parameters = Parameters::of(pairs, &[&FILTERS], DATA)?;
         // No parameter here is a time.
         Ok(Which::take(&mut parameters, 0)?.filter)
     }

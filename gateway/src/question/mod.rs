@@ -8,7 +8,7 @@ use cordwood_core::filter::{self, Filter, quoted};
 use cordwood_core::level::Level;
 use cordwood_store::search::{Cursor, Direction, Page, TimeRange};
 
-pub use parameters::Parameters;
+pub use parameters::{DATA, Parameters};
 
 use crate::problem::Problem;
 use crate::slots::Slot;

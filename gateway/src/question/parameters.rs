@@ -12,17 +12,15 @@ const VALUE_BYTES_MAX: usize = 16 << 10;
 /// Of one name.
 const VALUES_MAX: usize = 100;
 
+/// The fields of a record's own data.
+pub const DATA: Option<&str> = Some("data.");
+
 #[derive(Debug)]
 pub struct Parameters(BTreeMap<String, Vec<String>>);
 
 impl Parameters {
-    /// `known`: the names of this route; `data.<key>` too where `data` says so.
-    pub fn read(uri: &Uri, known: &[&[&str]], data: bool) -> Result<Parameters, Problem> {
-        Parameters::read_with(uri, known, data.then_some("data."))
-    }
-
-    /// Names that begin with `open` too.
-    pub fn read_with(uri: &Uri, known: &[&[&str]], open: Option<&str>) -> Result<Parameters, Problem> {
+    /// `known`: the names of this route; names that begin with `open` too.
+    pub fn read(uri: &Uri, known: &[&[&str]], open: Option<&str>) -> Result<Parameters, Problem> {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
             Problem::parameter("", "the part of the address after ? is not of the form name=value&...")
         })?;
@@ -32,10 +30,14 @@ impl Parameters {
         if let Some((name, _)) = pairs.iter().find(|(name, value)| is_broken(name) || is_broken(value)) {
             return Err(Problem::parameter(name, "is not UTF-8"));
         }
-        Parameters::of(pairs.0, known, data)
+        Parameters::of(pairs.0, known, open)
     }
 
-    pub fn of(pairs: Vec<(String, String)>, known: &[&[&str]], data: bool) -> Result<Parameters, Problem> {
+    pub fn of(
+        pairs: Vec<(String, String)>,
+        known: &[&[&str]],
+        open: Option<&str>,
+    ) -> Result<Parameters, Problem> {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in pairs {
             let names = || known.iter().flat_map(|names| names.iter());

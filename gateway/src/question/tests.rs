@@ -9,7 +9,7 @@ use super::*;
 const KNOWN: [&[&str]; 3] = [&FILTERS, &RANGE, &["limit", "budgetMs", "order", "after", "before"]];
 
 fn read(query: &str) -> Result<Parameters, Problem> {
-    Parameters::read(&format!("/x?{query}").parse::<Uri>().unwrap(), &KNOWN, true)
+    Parameters::read(&format!("/x?{query}").parse::<Uri>().unwrap(), &KNOWN, DATA)
 }
 
 fn which(query: &str) -> Result<Which, Problem> {

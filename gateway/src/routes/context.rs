@@ -46,7 +46,7 @@ pub async fn context(
     name: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&AROUND], false)?;
+    let mut parameters = Parameters::read(&uri, &[&AROUND], None)?;
     let before = question::number(&mut parameters, "before", AROUND_DEFAULT, 0..=AROUND_MAX)?;
     let after = question::number(&mut parameters, "after", AROUND_DEFAULT, 0..=AROUND_MAX)?;
     let budget_ms = question::budget_ms(&mut parameters)?;

@@ -13,7 +13,7 @@ use super::{json, now_us};
 use crate::Gateway;
 use crate::answer::{Facets, Searched};
 use crate::problem::Problem;
-use crate::question::{self, FILTERS, Parameters, RANGE, Which};
+use crate::question::{self, DATA, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 use crate::tally::Tally;
@@ -65,7 +65,7 @@ pub async fn facets(
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &FACETS], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &FACETS], DATA)?;
     let fields = fields(&parameters.all("field")?)?;
     let most = question::number(&mut parameters, "values", VALUES_DEFAULT, 1..=VALUES_MAX)? as usize;
     let prefix = parameters.one("prefix")?.unwrap_or_default();

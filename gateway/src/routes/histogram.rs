@@ -13,7 +13,7 @@ use super::{json, now_us};
 use crate::Gateway;
 use crate::answer::{Bin, Histogram, Searched};
 use crate::problem::Problem;
-use crate::question::{self, FILTERS, Parameters, RANGE, Which};
+use crate::question::{self, DATA, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 use crate::walk::walk;
@@ -48,7 +48,7 @@ pub async fn histogram(
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &BINS], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &BINS], DATA)?;
     let now_us = now_us();
     let bins = question::number(&mut parameters, "bins", BINS_DEFAULT, 1..=BINS_MAX)?;
     let budget_ms = question::budget_ms(&mut parameters)?;

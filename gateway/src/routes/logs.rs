@@ -13,7 +13,7 @@ use crate::Gateway;
 use crate::answer::LogsPage;
 use crate::export::{self, Export};
 use crate::problem::Problem;
-use crate::question::{self, FILTERS, From, Parameters, RANGE, Which};
+use crate::question::{self, DATA, FILTERS, From, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 
@@ -44,7 +44,7 @@ pub async fn logs(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let form = Form::asked(&headers, &[Form::Json, Form::NdJson, Form::Csv, Form::Text])?;
-    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &PAGE], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &RANGE, &PAGE], DATA)?;
     let place = question::place(&mut parameters)?;
     let kind = match form {
         Form::Json => None,

@@ -71,7 +71,7 @@ pub async fn plugin_logs(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&PAGE], false)?;
+    let mut parameters = Parameters::read(&uri, &[&PAGE], None)?;
     let page = question::number(&mut parameters, "page", 0, 0..=PAGE_MAX)?;
     let page_size =
         question::number(&mut parameters, "page_size", LIMIT_DEFAULT as u64, 1..=LIMIT_MAX as u64)? as usize;

@@ -41,7 +41,7 @@ pub async fn record(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let form = Form::asked(&headers, &[Form::Json, Form::Text])?;
-    Parameters::read(&uri, &[], false)?;
+    Parameters::read(&uri, &[], None)?;
     let Path(name) = name.map_err(|_| Problem::parameter("id", "is not UTF-8"))?;
     let cursor = id(&name).map_err(|why| Problem::parameter("id", why))?;
     let _slot = gateway.slot(&caller, Length::Short).await?;

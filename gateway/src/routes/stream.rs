@@ -13,7 +13,7 @@ use super::parameters::FieldParameters;
 use crate::Gateway;
 use crate::live::{self, ASK_BYTES_MAX, After, PROTOCOL};
 use crate::problem::Problem;
-use crate::question::{FILTERS, Parameters, Which};
+use crate::question::{DATA, FILTERS, Parameters, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 
@@ -47,7 +47,7 @@ pub async fn stream(
         let upgrade = upgrade.map_err(|error| Problem::upgrade(error.body_text()))?;
         return socket(gateway, caller, &uri, &headers, upgrade).await;
     }
-    let mut parameters = Parameters::read(&uri, &[&FILTERS, &FROM], true)?;
+    let mut parameters = Parameters::read(&uri, &[&FILTERS, &FROM], DATA)?;
     let after = After::read(parameters.one("after")?.as_deref());
     let after = after.map_err(|why| Problem::parameter("after", why))?;
     let slot = gateway.slot(&caller, Length::Stream).await?;
@@ -63,7 +63,7 @@ async fn socket(
     headers: &HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
-    Parameters::read(uri, &[], false)?;
+    Parameters::read(uri, &[], None)?;
     let mut protocols = headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()

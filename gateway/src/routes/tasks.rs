@@ -100,7 +100,7 @@ pub async fn task_logs(
     task_id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read_with(&uri, &[&LINES], Some(METADATA))?;
+    let mut parameters = Parameters::read(&uri, &[&LINES], Some(METADATA))?;
     let offset = question::number(&mut parameters, "offset", 0, 0..=OFFSET_MAX)?;
     let limit = question::number(&mut parameters, "limit", LIMIT_DEFAULT as u64, 1..=LIMIT_MAX as u64)?;
     let wanted = wanted(&mut parameters)?;
@@ -206,7 +206,7 @@ pub async fn announce_task(
     task_id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&WHOSE], false)?;
+    let mut parameters = Parameters::read(&uri, &[&WHOSE], None)?;
     let task_id = named(task_id)?;
     let (given_namespace, given_tenant) = (namespace(&mut parameters)?, parameters.one("tenant")?);
     let namespaces = match &caller.scope.namespaces {
@@ -255,7 +255,7 @@ pub async fn delete_task(
     task_id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let mut parameters = Parameters::read(&uri, &[&WHERE], false)?;
+    let mut parameters = Parameters::read(&uri, &[&WHERE], None)?;
     let task_id = named(task_id)?;
     let namespace = namespace(&mut parameters)?;
     if !caller.identity.may_change_tasks() {
@@ -274,7 +274,7 @@ async fn stats(
     task_id: Result<Path<String>, PathRejection>,
     uri: &Uri,
 ) -> Result<tasks::Stats, Problem> {
-    let mut parameters = Parameters::read(uri, &[&WHERE], false)?;
+    let mut parameters = Parameters::read(uri, &[&WHERE], None)?;
     let task_id = named(task_id)?;
     let namespace = namespace(&mut parameters)?;
     let _slot = gateway.slot(caller, Length::Long).await?;

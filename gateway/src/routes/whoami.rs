@@ -20,6 +20,6 @@ use crate::scope::Caller;
     security((), ("token" = [])),
 )]
 pub async fn whoami(caller: Caller, uri: Uri) -> Result<Response, Problem> {
-    Parameters::read(&uri, &[], false)?;
+    Parameters::read(&uri, &[], None)?;
     json(&WhoAmI::of(&caller))
 }

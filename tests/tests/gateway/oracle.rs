@@ -285,7 +285,9 @@ async fn questions(version: u32) -> Result<()> {
     let began = Instant::now();
     let asking = async {
         let mut case = 0;
-        while case < cases || (sealed(&client).await? <= FIRST_LINES as i64 && began.elapsed() < SEALED_WITHIN) {
+        while case < cases
+            || (sealed(&client).await? <= FIRST_LINES as i64 && began.elapsed() < SEALED_WITHIN)
+        {
             case += 1;
             let asked = Ask::random(3, &mut random);
             let newest = random.random_bool(0.5);

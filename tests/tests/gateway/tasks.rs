@@ -49,7 +49,7 @@ async fn each_answer_is_as_clients_know_it() -> Result<()> {
     let all = [
         item(1, "DEBUG", "system", "begin", Value::Null),
         item(2, "INFO", "plugin", "Half done", json!({"progress": 50, "by": {"who": "me"}})),
-        item(3, "WARNING", "superset_api", "slow 100%", Value::Null),
+        item(3, "WARNING", "superset_api", "slow 100%", json!({"level": "warning"})),
         item(4, "ERROR", "system", "done", json!({"progress": 100})),
     ];
     let path = "/api/tasks/42/logs";
