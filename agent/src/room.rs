@@ -14,8 +14,9 @@ use crate::run::{Clock, Settings};
 /// Bytes that a run is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
 /// line, so that a whole one is among them.
 const CROWDED_TURN_BYTES_MAX: usize = 32 << 10;
-/// Where unfinished records take too much room, an end that did not come for so long is not waited for.
-const UNFINISHED_MS: i64 = 1_000;
+/// Where unfinished records take too much room, an end that did not come for so long is not waited for. (A disk may keep whoever
+/// writes it waiting for some seconds; the others are read meanwhile.)
+const UNFINISHED_MS: i64 = 5_000;
 
 /// What is held of records whose ends were not read yet, by run.
 #[derive(Debug, Default)]
@@ -100,6 +101,12 @@ impl Reader {
         self.unfinished.bytes() + self.crowded_turn_bytes() > self.config.read.memory_bytes_max / 4 * 3
     }
 
+    /// (What rotated away is not left for its successor, where the record may go on, before its time of grace is over.)
+    fn unfinished_ms(&self) -> i64 {
+        let grace_ms = i64::try_from(self.config.read.rotation_grace_ms).unwrap_or(i64::MAX);
+        UNFINISHED_MS.max(grace_ms.saturating_mul(2))
+    }
+
     /// What was sent or flushed since the last look.
     fn count_unfinished(&mut self) {
         let begun: Vec<u64> = self.unfinished.runs.keys().chain(&self.active).copied().collect();
@@ -154,7 +161,7 @@ impl Reader {
                 Outcome::AtEnd | Outcome::Waits | Outcome::Failed => {}
             }
             let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.last_data_ms);
-            if idle_ms > UNFINISHED_MS {
+            if idle_ms > self.unfinished_ms() {
                 self.flush(id, clock);
             }
         }

@@ -124,3 +124,29 @@ async fn half_a_line_is_not_stored_twice_when_its_other_half_comes() {
     let halves = store.stdout().replace("next", "");
     assert_eq!(halves.len() + 1, written - first, "each byte once: {halves:?}");
 }
+
+/// A long record goes on in the next file, while so much is unfinished that nobody's end is waited for without limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_goes_on_in_the_next_file_is_whole_where_room_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(1);
+    let mut rotated = Container::new(folder.path(), POD, "app", 0);
+    let mut other = Container::new(folder.path(), "shop_web-2_0b8f", "app", 0);
+    let limits = Limits { rotation_grace_ms: 2_000, ..Limits::default() };
+    let agent = Agent::start_limited(folder.path(), &store, limits);
+    // Both together are more than half of the room.
+    let content = "x".repeat(1_000);
+    for container in [&mut rotated, &mut other] {
+        container.write_parts(20, &content);
+    }
+    assert!(wait_until(PATIENCE, || agent.held_bytes() >= 38_000).await, "{}", agent.held_bytes());
+    rotated.rotate();
+    rotated.write_parts(2, "further on");
+    rotated.end_records();
+    assert!(wait_until(PATIENCE, || store.count() == 1).await);
+    assert_eq!((store.stdout().len(), store.incomplete()), (20_020, 0));
+    other.end_records();
+    assert!(wait_until(PATIENCE, || store.count() == 2).await);
+    assert_eq!(store.incomplete(), 0);
+    agent.stop().await;
+}
