@@ -177,6 +177,8 @@ fn is_same(known: &[u8], given: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::http::{HeaderMap, header};
 
     use super::super::bearer;
@@ -187,8 +189,10 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Tokens, String> {
-        let path =
-            std::env::temp_dir().join(format!("cordwood-tokens-{}-{}", std::process::id(), text.len()));
+        // (Tests run beside each other.)
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("cordwood-tokens-{}-{number}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let tokens = Tokens::read(&path).map_err(|error| error.to_string());
         std::fs::remove_file(&path).unwrap();
