@@ -8,6 +8,7 @@ mod query;
 mod reading;
 mod rows;
 mod storing;
+mod tasks;
 
 use anyhow::Result;
 use clap::Args;
@@ -21,7 +22,7 @@ pub struct Bench {
     /// Plain files in one folder, of which the agent has nothing to read.
     #[arg(long, default_value_t = 10_000)]
     plain_files: usize,
-    /// Only these: reading, idle (with plain), plain, storing, logs, policies.
+    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// At most so many bytes of this machine's own logs.
@@ -72,6 +73,9 @@ async fn measure(bench: &Bench) -> Result<()> {
     }
     if wanted("policies") {
         figures.extend(policies::measure().await?);
+    }
+    if wanted("tasks") {
+        figures.extend(tasks::measure().await?);
     }
     if wanted("logs") {
         for (name, folders) in log_folders(bench) {
