@@ -113,6 +113,10 @@ pub const TASK_MESSAGE_BYTES_MAX: usize = 256 << 10;
 pub const TASK_METADATA_BYTES_MAX: usize = 64 << 10;
 /// Namespaces, or tenants, about each of which the API server is asked for one question.
 pub const ACCESS_NAMES_MAX: usize = 200;
+/// Bytes of an answer of the identity provider: its keys, its addresses, a token. A longer one is no answer.
+pub const ISSUER_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a token that names a caller; a longer one names nobody.
+pub const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Level rules of one namespace at the most...
 pub const LEVEL_RULES_NAMESPACE_MAX: usize = 64;
 /// ...and their bytes as JSON: the largest valid level config (87 KiB of labels) finds room alone.

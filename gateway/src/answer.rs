@@ -13,6 +13,7 @@ use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, 
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::Identity;
+use crate::access::cluster::KnownBy;
 use crate::question::{From, Place};
 use crate::scope::Caller;
 
@@ -212,7 +213,7 @@ pub struct ValueCount {
 #[serde(rename_all = "camelCase")]
 pub struct WhoAmI {
     pub name: String,
-    /// How the caller is known: `loopback`, `token` or `kubernetes`.
+    /// How the caller is known: `loopback`, `token`, `kubernetes` (by its API server) or `oidc` (by the identity provider).
     pub known_by: &'static str,
     /// Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,10 +241,13 @@ impl WhoAmI {
         let sees_all = tenants.is_none() && namespaces.is_none() && caller.scope.audit;
         WhoAmI {
             name: caller.identity.name().to_owned(),
-            known_by: match caller.identity {
+            known_by: match &caller.identity {
                 Identity::Local => "loopback",
                 Identity::Token(_) => "token",
-                Identity::Person(..) => "kubernetes",
+                Identity::Person(person, _) => match person.known_by {
+                    KnownBy::ApiServer => "kubernetes",
+                    KnownBy::IdentityProvider => "oidc",
+                },
             },
             tenants,
             namespaces,

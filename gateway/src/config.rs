@@ -1,10 +1,16 @@
 //! The configuration of `cordwood-gateway`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use axum::http::Uri;
+use axum::http::uri::Scheme;
 use cordwood_store::Settings;
 use serde::Deserialize;
+
+/// What the API server takes too, and signs with a key of which the other half is public.
+const SIGNING: [&str; 8] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"];
 
 /// A right that was taken away may be used no longer than this...
 const ANSWER_AGE_MS_MAX: u64 = 600_000;
@@ -44,6 +50,68 @@ impl Default for Config {
 pub struct AccessConfig {
     /// By the cluster's API server.
     pub kubernetes: Option<KubernetesAccess>,
+    /// People, by their identity provider; what they may, the API server says.
+    pub oidc: Option<OidcAccess>,
+    /// Seals sessions and tickets: a key a line, the first seals, all open. Every replica has the same.
+    pub session_key_file: Option<PathBuf>,
+}
+
+/// Each key means what the flag of its name, `--oidc-...`, means to the API server: somebody has the same name here and there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OidcAccess {
+    pub issuer: String,
+    /// A token must be for this one.
+    pub client_id: String,
+    pub username_claim: String,
+    /// Without it the issuer and `#`, where the claim is not `email`; `-`: none.
+    pub username_prefix: Option<String>,
+    pub groups_claim: Option<String>,
+    pub groups_prefix: String,
+    /// A token must have these.
+    pub required_claims: BTreeMap<String, String>,
+    pub signing_algorithms: Vec<String>,
+    /// Who signs the issuer's certificate; without it whom the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// People log in here with a browser.
+    pub browser: Option<BrowserAccess>,
+}
+
+impl Default for OidcAccess {
+    fn default() -> OidcAccess {
+        OidcAccess {
+            issuer: String::new(),
+            client_id: String::new(),
+            username_claim: "sub".to_owned(),
+            username_prefix: None,
+            groups_claim: None,
+            groups_prefix: String::new(),
+            required_claims: BTreeMap::new(),
+            signing_algorithms: vec!["RS256".to_owned()],
+            ca_file: None,
+            browser: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrowserAccess {
+    /// Where browsers reach the gateway: `https://` and a host, no path.
+    pub external_url: String,
+    /// Without it the gateway is a public client.
+    pub client_secret_file: Option<PathBuf>,
+    pub scopes: Vec<String>,
+}
+
+impl Default for BrowserAccess {
+    fn default() -> BrowserAccess {
+        BrowserAccess {
+            external_url: String::new(),
+            client_secret_file: None,
+            scopes: vec!["openid".to_owned()],
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -143,6 +211,14 @@ impl Config {
             (Some(_), None) => {}
             (None, Some(kubernetes)) => kubernetes.check()?,
         }
+        if let Some(oidc) = &self.access.oidc {
+            if self.access.kubernetes.is_none() {
+                return Err(
+                    "access.oidc: access.kubernetes is not set: nobody could say what people may".to_owned()
+                );
+            }
+            oidc.check(self.access.session_key_file.is_some())?;
+        }
         if self.limits.queries_kept_for_short >= self.limits.queries_max {
             return Err("limits.queries_kept_for_short: not below limits.queries_max: no long question could be asked".to_owned());
         }
@@ -179,6 +255,57 @@ impl KubernetesAccess {
     }
 }
 
+impl OidcAccess {
+    fn check(&self, has_session_key: bool) -> Result<(), String> {
+        let key = "access.oidc";
+        let is_https = |url: &str| {
+            url.parse::<Uri>().is_ok_and(|url| url.scheme() == Some(&Scheme::HTTPS) && url.query().is_none())
+        };
+        if !is_https(&self.issuer) {
+            return Err(format!(
+                "{key}.issuer: an address that begins with https:// is needed, as its tokens name it"
+            ));
+        }
+        if self.client_id.is_empty() {
+            return Err(format!("{key}.client_id: empty: a token for anybody would be taken"));
+        }
+        if self.username_claim.is_empty() || self.groups_claim.as_deref() == Some("") {
+            return Err(format!("{key}.username_claim, {key}.groups_claim: an empty name"));
+        }
+        if self.signing_algorithms.is_empty() {
+            return Err(format!("{key}.signing_algorithms: none: no token could be taken"));
+        }
+        if let Some(other) = self.signing_algorithms.iter().find(|name| !SIGNING.contains(&name.as_str())) {
+            return Err(format!("{key}.signing_algorithms: {other:?} is none of {}", SIGNING.join(", ")));
+        }
+        let Some(browser) = &self.browser else { return Ok(()) };
+        if browser.origin().is_none() {
+            return Err(format!(
+                "{key}.browser.external_url: https:// and a host (and port) are needed, and nothing else"
+            ));
+        }
+        if !browser.scopes.iter().any(|scope| scope == "openid") {
+            return Err(format!("{key}.browser.scopes: without openid there is no ID token"));
+        }
+        if !has_session_key {
+            return Err("access.session_key_file: none given: access.oidc.browser needs it, so that a session holds at every replica"
+                .to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl BrowserAccess {
+    /// What a browser says as `Origin` from a page of ours.
+    pub fn origin(&self) -> Option<String> {
+        let url: Uri = self.external_url.parse().ok()?;
+        let is_plain = url.scheme() == Some(&Scheme::HTTPS) && url.path() == "/" && url.query().is_none();
+        let authority = url.authority().filter(|_| is_plain)?.as_str();
+        let host = authority.strip_suffix(":443").unwrap_or(authority);
+        (!host.contains('@')).then(|| format!("https://{}", host.to_ascii_lowercase()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +315,7 @@ mod tests {
         assert!(Config::default().check().unwrap_err().starts_with("tokens_file"));
         let known = Config { tokens_file: Some("x".into()), ..Config::default() };
         assert_eq!(known.check(), Ok(()));
-        let cluster = |kubernetes| AccessConfig { kubernetes: Some(kubernetes) };
+        let cluster = |kubernetes| AccessConfig { kubernetes: Some(kubernetes), ..AccessConfig::default() };
         let in_cluster = |kubernetes| Config { access: cluster(kubernetes), ..Config::default() }.check();
         let plain = KubernetesAccess::default;
         assert_eq!(in_cluster(plain()), Ok(()));
@@ -202,5 +329,63 @@ mod tests {
         assert!(Config { limits, ..known.clone() }.check().unwrap_err().contains("queries_kept_for_short"));
         let limits = Limits { write_idle_ms_max: 0, ..Limits::default() };
         assert!(Config { limits, ..known }.check().unwrap_err().contains("write_idle_ms_max"));
+    }
+
+    #[test]
+    fn an_identity_provider_that_could_let_in_anybody_is_refused() {
+        let good = OidcAccess {
+            issuer: "https://id.example.com/realm".to_owned(),
+            client_id: "cordwood".to_owned(),
+            ..OidcAccess::default()
+        };
+        let browser = |url: &str| BrowserAccess { external_url: url.to_owned(), ..BrowserAccess::default() };
+        let checked = |oidc: OidcAccess, key: bool| {
+            let access = AccessConfig {
+                kubernetes: Some(KubernetesAccess::default()),
+                oidc: Some(oidc),
+                session_key_file: key.then(|| "x".into()),
+            };
+            Config { access, ..Config::default() }.check()
+        };
+        let with = |browser| OidcAccess { browser: Some(browser), ..good.clone() };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(checked(good.clone(), false), Ok(()));
+        assert_eq!(checked(with(browser("https://logs.example.com")), true), Ok(()));
+        let signed = |list: &[&str]| OidcAccess { signing_algorithms: names(list), ..good.clone() };
+        assert_eq!(checked(signed(&["RS256", "ES256"]), false), Ok(()));
+        for (wrong, key, expected) in [
+            (OidcAccess { issuer: "http://id.example.com".to_owned(), ..good.clone() }, true, "issuer"),
+            (OidcAccess { issuer: String::new(), ..good.clone() }, true, "issuer"),
+            (OidcAccess { client_id: String::new(), ..good.clone() }, true, "client_id"),
+            (OidcAccess { username_claim: String::new(), ..good.clone() }, true, "username_claim"),
+            (signed(&[]), true, "signing_algorithms"),
+            (signed(&["HS256"]), true, "signing_algorithms"),
+            (signed(&["none"]), true, "signing_algorithms"),
+            (signed(&["RS256", "rs256"]), true, "signing_algorithms"),
+            (with(browser("http://logs.example.com")), true, "external_url"),
+            (with(browser("https://logs.example.com/a")), true, "external_url"),
+            (with(browser("https://logs.example.com?a")), true, "external_url"),
+            (with(browser("https://a@logs.example.com")), true, "external_url"),
+            (with(browser("logs.example.com")), true, "external_url"),
+            (with(browser("https://logs.example.com")), false, "session_key_file"),
+            (
+                with(BrowserAccess { scopes: names(&["email"]), ..browser("https://logs.example.com") }),
+                true,
+                "scopes",
+            ),
+        ] {
+            let told = checked(wrong, key).unwrap_err();
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        let alone = AccessConfig { oidc: Some(good), ..AccessConfig::default() };
+        let alone = Config { access: alone, tokens_file: Some("x".into()), ..Config::default() };
+        assert!(alone.check().unwrap_err().starts_with("access.oidc"));
+        for (url, origin) in [
+            ("https://Logs.Example.com/", "https://logs.example.com"),
+            ("https://logs.example.com:443", "https://logs.example.com"),
+            ("https://logs.example.com:8443", "https://logs.example.com:8443"),
+        ] {
+            assert_eq!(browser(url).origin().as_deref(), Some(origin), "{url}");
+        }
     }
 }

@@ -27,8 +27,9 @@ use tokio_util::task::TaskTracker;
 
 pub use access::Access;
 pub use access::cluster::Cluster;
+pub use access::oidc::Oidc;
 pub use access::tokens::Tokens;
-pub use config::{Config, IdentityLimits, KubernetesAccess, Limits};
+pub use config::{BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits, OidcAccess};
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use cordwood_gateway::{Access, Cluster, Config, Gateway, Tokens, start};
+use cordwood_gateway::{Access, Cluster, Config, Gateway, Oidc, Tokens, start};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
@@ -44,7 +44,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let access = match (&config.tokens_file, &config.access.kubernetes) {
         (Some(file), _) => Access::Tokens(Tokens::read(file)?),
         (None, Some(kubernetes)) => {
-            let cluster = Cluster::new(kubernetes).await.map_err(|error| wrong(format!("{error:#}")))?;
+            let fault = |error: anyhow::Error| wrong(format!("{error:#}"));
+            let mut cluster = Cluster::new(kubernetes).await.map_err(fault)?;
+            if let Some(oidc) = &config.access.oidc {
+                cluster = cluster.with_oidc(Oidc::new(oidc).map_err(fault)?);
+            }
             Access::Cluster(Arc::new(cluster))
         }
         (None, None) => return Err(wrong("tokens_file: none given".to_owned())),

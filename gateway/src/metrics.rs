@@ -20,6 +20,7 @@ pub struct Metrics {
     pub unwritable: IntCounter,
     refused: IntCounterVec,
     reviews: IntCounterVec,
+    issuer: IntCounterVec,
     streams_open: IntGaugeVec,
     streamed: IntCounter,
     stream_gaps: IntCounterVec,
@@ -77,7 +78,14 @@ impl Metrics {
             reviews: IntCounterVec::new(
                 Opts::new(
                     name("reviews_total"),
-                    "Questions to the API server, by kind (token, access) and answer (yes, no, none)",
+                    "Who somebody is and what they may, by kind (token, access: the API server was asked; oidc: a token of the identity provider was checked) and answer (yes, no, none)",
+                ),
+                &["kind", "answer"],
+            )?,
+            issuer: IntCounterVec::new(
+                Opts::new(
+                    name("issuer_requests_total"),
+                    "What the identity provider was asked, by kind (keys, code) and answer (yes, no, none)",
                 ),
                 &["kind", "answer"],
             )?,
@@ -105,6 +113,7 @@ impl Metrics {
         registry.register(Box::new(metrics.unwritable.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.reviews.clone()))?;
+        registry.register(Box::new(metrics.issuer.clone()))?;
         registry.register(Box::new(metrics.streams_open.clone()))?;
         registry.register(Box::new(metrics.streamed.clone()))?;
         registry.register(Box::new(metrics.stream_gaps.clone()))?;
@@ -115,6 +124,11 @@ impl Metrics {
     /// The API server was asked.
     pub fn reviewed(&self, kind: &str, answer: &str) {
         self.reviews.with_label_values(&[kind, answer]).inc();
+    }
+
+    /// The identity provider was asked.
+    pub fn issuer_asked(&self, kind: &str, answer: &str) {
+        self.issuer.with_label_values(&[kind, answer]).inc();
     }
 
     pub fn open(&self, form: &str) -> Open {

@@ -190,6 +190,17 @@ impl Problem {
         Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem }
     }
 
+    /// The identity provider's keys are not to be had.
+    pub fn issuer_away() -> Problem {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:issuer-away",
+            "The identity provider does not answer",
+            "whose token this is cannot be found out for the moment: ask again",
+        );
+        Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem }
+    }
+
     /// Rights are asked for namespace by namespace, and there are too many.
     pub fn name_a_namespace() -> Problem {
         let detail = format!(

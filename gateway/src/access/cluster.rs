@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cordwood_core::limits::TOKEN_BYTES_MAX;
+
+use super::oidc::{Named, Oidc, said_end_s};
 use super::remembered::{Ages, Key, Remembered, key};
 use super::reviews::{Attributes, Reviews};
 use crate::config::KubernetesAccess;
@@ -12,12 +15,18 @@ use crate::problem::Problem;
 
 /// Of each kind. An answer takes some 200 bytes.
 const REMEMBERED_MAX: usize = 20_000;
-/// A longer one is no token of a cluster.
-const TOKEN_BYTES_MAX: usize = 16 << 10;
 
-/// Somebody as the API server knows them.
+/// Who says who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    ApiServer,
+    IdentityProvider,
+}
+
+/// Somebody whose rights the API server knows.
 #[derive(Debug)]
 pub struct Person {
+    pub known_by: KnownBy,
     pub name: String,
     pub uid: Option<String>,
     pub groups: Vec<String>,
@@ -41,7 +50,13 @@ impl Person {
             parts.extend(values.iter().map(bytes));
         }
         let key = key(parts.iter().map(Vec::as_slice));
-        Person { name, uid, groups, extra, key }
+        Person { known_by: KnownBy::ApiServer, name, uid, groups, extra, key }
+    }
+
+    /// The same to the API server as one of this name and these groups whom it knows itself.
+    fn of_provider(named: Named) -> Person {
+        let person = Person::new(named.name, None, named.groups, BTreeMap::new());
+        Person { known_by: KnownBy::IdentityProvider, ..person }
     }
 }
 
@@ -52,6 +67,11 @@ pub struct Bearer(Arc<str>);
 impl Bearer {
     pub fn new(token: &str) -> Bearer {
         Bearer(token.into())
+    }
+
+    /// Seconds since the epoch, as the token says itself: whoever lasts longer is asked for again then.
+    pub fn said_end_s(&self) -> Option<i64> {
+        said_end_s(&self.0)
     }
 }
 
@@ -94,6 +114,7 @@ pub struct Cluster {
     accepts_pods_log: bool,
     people: Remembered<Option<Arc<Person>>>,
     rights: Remembered<bool>,
+    oidc: Option<Oidc>,
 }
 
 impl Cluster {
@@ -107,13 +128,24 @@ impl Cluster {
             accepts_pods_log: config.accept_pods_log,
             people: Remembered::new(ages, REMEMBERED_MAX),
             rights: Remembered::new(ages, REMEMBERED_MAX),
+            oidc: None,
         })
+    }
+
+    /// Whoever this identity provider names is known too.
+    #[must_use]
+    pub fn with_oidc(self, oidc: Oidc) -> Cluster {
+        Cluster { oidc: Some(oidc), ..self }
+    }
+
+    pub fn oidc(&self) -> Option<&Oidc> {
+        self.oidc.as_ref()
     }
 
     /// Who holds this token; `None`: nobody.
     ///
     /// # Errors
-    /// When the API server does not say.
+    /// When the API server (or the identity provider) does not say.
     pub async fn person(
         &self,
         bearer: &Bearer,
@@ -123,6 +155,10 @@ impl Cluster {
         let token = &*bearer.0;
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Ok(None);
+        }
+        if let Some(oidc) = self.oidc.as_ref().filter(|oidc| oidc.is_of_issuer(token)) {
+            let named = oidc.named(token, metrics).await.map_err(|_| Problem::issuer_away())?;
+            return Ok(named.map(|named| Arc::new(Person::of_provider(named))));
         }
         let ask = async || self.reviews.token(token, metrics).await.map(|person| person.map(Arc::new));
         let found = self.people.get(key([token.as_bytes()]), age_max, ask).await;

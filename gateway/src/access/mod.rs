@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod loopback;
+pub mod oidc;
 pub mod remembered;
 pub mod reviews;
 pub mod tokens;
