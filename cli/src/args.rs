@@ -169,8 +169,13 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "FILE", help_heading = "HTTP API")]
     pub tokens_file: Option<PathBuf>,
 
+    /// Whether who searches what over HTTP is stored as an audit record of the service `cordwood-gateway`; of itself where --tokens-file tells
+    /// callers apart
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "HTTP API")]
+    pub audit_reads: Option<bool>,
+
     /// No HTTP API
-    #[arg(long, conflicts_with_all = ["listen", "tokens_file"], help_heading = "HTTP API")]
+    #[arg(long, conflicts_with_all = ["listen", "tokens_file", "audit_reads"], help_heading = "HTTP API")]
     pub no_gateway: bool,
 
     /// Say nothing but errors

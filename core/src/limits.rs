@@ -141,6 +141,14 @@ pub const FILTER_STARS_MAX: usize = 32;
 pub const FACET_VALUE_BYTES_MAX: usize = 512;
 /// Bytes of all values of one answer of facets that are counted apart; what comes later is among the others.
 pub const FACETS_BYTES_MAX: usize = 16 << 20;
+/// Characters of a request's id that a caller may give.
+pub const REQUEST_ID_CHARS_MAX: usize = 128;
+/// Bytes of one value (a filter, an address) in a record of who looked at what, as JSON writes it; a longer one is cut, and says so.
+pub const AUDIT_VALUE_BYTES_MAX: usize = 1 << 10;
+/// Bytes of all values of a question in such a record; what comes later is left out, and that is said.
+pub const AUDIT_QUESTION_BYTES_MAX: usize = 4 << 10;
+/// Names of one kind in such a record; of the others it is said how many they are.
+pub const AUDIT_NAMES_MAX: usize = 20;
 /// Bytes of a message, and of a stack, that are read for an error's signature; what is above changes nothing.
 pub const SIGNATURE_READ_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a generalised message; a longer one is cut at a word.

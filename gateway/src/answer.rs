@@ -12,8 +12,6 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::access::Identity;
-use crate::access::cluster::KnownBy;
 use crate::question::{From, Place};
 use crate::scope::Caller;
 
@@ -241,14 +239,7 @@ impl WhoAmI {
         let sees_all = tenants.is_none() && namespaces.is_none() && caller.scope.audit;
         WhoAmI {
             name: caller.identity.name().to_owned(),
-            known_by: match &caller.identity {
-                Identity::Local => "loopback",
-                Identity::Token(_) => "token",
-                Identity::Person(person, _) => match person.known_by {
-                    KnownBy::ApiServer => "kubernetes",
-                    KnownBy::IdentityProvider => "oidc",
-                },
-            },
+            known_by: caller.identity.known_by(),
             tenants,
             namespaces,
             audit: caller.scope.audit,

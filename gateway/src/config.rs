@@ -29,6 +29,7 @@ pub struct Config {
     pub tokens_file: Option<PathBuf>,
     pub access: AccessConfig,
     pub limits: Limits,
+    pub audit: AuditConfig,
 }
 
 impl Default for Config {
@@ -40,7 +41,22 @@ impl Default for Config {
             tokens_file: None,
             access: AccessConfig::default(),
             limits: Limits::default(),
+            audit: AuditConfig::default(),
         }
+    }
+}
+
+/// Records of who looked at what, and who changed what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Questions too, not changes alone.
+    pub reads: bool,
+}
+
+impl Default for AuditConfig {
+    fn default() -> AuditConfig {
+        AuditConfig { reads: true }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod audit;
 mod config;
 mod export;
 mod live;
@@ -13,6 +14,7 @@ mod metrics;
 mod numbered;
 mod problem;
 mod question;
+mod request_id;
 mod routes;
 mod scope;
 mod server;
@@ -29,7 +31,8 @@ pub use access::Access;
 pub use access::cluster::Cluster;
 pub use access::oidc::Oidc;
 pub use access::tokens::Tokens;
-pub use config::{BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits, OidcAccess};
+pub use audit::Audit;
+pub use config::{AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits, OidcAccess};
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start};
 
@@ -50,6 +53,7 @@ pub struct Gateway {
     numbered: Numbered,
     /// What rights are asked for.
     places: Places,
+    audit: Audit,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
     /// WebSockets, which are no requests any more.
@@ -73,9 +77,17 @@ impl Gateway {
             metrics: Metrics::register(registry)?,
             numbered: Numbered::default(),
             places: Places::default(),
+            audit: Audit::none(),
             stopping: CancellationToken::new(),
             sockets: TaskTracker::new(),
         })
+    }
+
+    /// Who looks at what is told there; without it, nowhere.
+    #[must_use]
+    pub fn audited(mut self, audit: Audit) -> Gateway {
+        self.audit = audit;
+        self
     }
 
     async fn slot(&self, caller: &Caller, length: Length) -> Result<Slot, Problem> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use cordwood_gateway::{Access, Cluster, Config, Gateway, Oidc, Tokens, start};
+use cordwood_gateway::{Access, Audit, Cluster, Config, Gateway, Oidc, Tokens, start};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
@@ -61,7 +61,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let registry = Registry::new();
     let health = Health::new(&[POSTGRES]);
     let gateway = Gateway::new(store.clone(), access, &config.limits, &registry);
-    let gateway = gateway.context("register metrics")?;
+    let gateway = gateway.context("register metrics")?.audited(Audit::to_stdout(config.audit.reads));
     let status = Arc::new(|| serde_json::json!({}));
     serve(config.probes_listen, health.clone(), registry, status, shutdown.clone()).await.context("serve")?;
     let running = start(gateway, config.listen).await.context("serve")?;

@@ -18,6 +18,7 @@ pub struct Metrics {
     pub stalled: IntCounter,
     pub facet_values_cut: IntCounter,
     pub unwritable: IntCounter,
+    pub audit_lost: IntCounter,
     refused: IntCounterVec,
     reviews: IntCounterVec,
     issuer: IntCounterVec,
@@ -68,6 +69,10 @@ impl Metrics {
                 name("unwritable_records_total"),
                 "Records that an export left out because they could not be written",
             )?,
+            audit_lost: IntCounter::new(
+                name("audit_lost_total"),
+                "Records of who looked at what that could not be written",
+            )?,
             refused: IntCounterVec::new(
                 Opts::new(
                     name("refused_total"),
@@ -111,6 +116,7 @@ impl Metrics {
         registry.register(Box::new(metrics.stalled.clone()))?;
         registry.register(Box::new(metrics.facet_values_cut.clone()))?;
         registry.register(Box::new(metrics.unwritable.clone()))?;
+        registry.register(Box::new(metrics.audit_lost.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.reviews.clone()))?;
         registry.register(Box::new(metrics.issuer.clone()))?;

@@ -9,6 +9,8 @@ use cordwood_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::request_id::RequestId;
+
 /// Seconds after which it is worth asking again.
 const BUSY_RETRY_SECONDS: u32 = 1;
 const AWAY_RETRY_SECONDS: u32 = 5;
@@ -30,6 +32,9 @@ pub struct Problem {
     /// Characters of `filter` before the mistake.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<usize>,
+    /// The request's `X-Request-Id`, for whoever asks what became of it.
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
 }
@@ -42,7 +47,16 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Problem {
         let (detail, status) = (detail.into(), status.as_u16());
-        Problem { kind, title, status, detail, parameter: None, position: None, retry_after_seconds: None }
+        Problem {
+            kind,
+            title,
+            status,
+            detail,
+            parameter: None,
+            position: None,
+            request_id: None,
+            retry_after_seconds: None,
+        }
     }
 
     pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Problem {
@@ -321,7 +335,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let request_id = RequestId::current().map(|id| id.as_str().to_owned());
+        let body = serde_json::to_vec(&Problem { request_id, ..self.clone() }).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
         let mut add = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);

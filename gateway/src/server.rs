@@ -14,9 +14,12 @@ use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::connections::Connections;
 use crate::access::Access;
+use crate::audit::Look;
+use crate::request_id::{self, RequestId};
 use crate::{Gateway, routes};
 
 /// For answers that are under way when the gateway ends.
@@ -87,19 +90,28 @@ impl Drop for Asked {
     }
 }
 
-async fn counted(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let id = RequestId::of(request.headers());
+    let lost = gateway.metrics.audit_lost.clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let look = Look::new(&gateway.audit, lost, id.clone(), method, route.clone(), uri);
+    request.extensions_mut().insert(look.clone());
     let began = Instant::now();
     gateway.metrics.running.inc();
     let asked = Asked(Arc::clone(&gateway));
-    let mut response = next.run(request).await;
+    // On whatever level something is logged, it is known of which request.
+    let span = tracing::error_span!("request", id = id.as_str());
+    let mut response = id.clone().scope(next.run(request)).instrument(span).await;
+    look.answered(response.status());
     drop(asked);
     gateway.metrics.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     gateway.metrics.seconds.with_label_values(&[route.as_str()]).observe(began.elapsed().as_secs_f64());
     let headers = response.headers_mut();
+    headers.extend(id.header().map(|value| (request_id::HEADER, value)));
     let mut add =
         |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
     // Log lines are anybody's text: no browser takes them for a page, no page of another origin holds them, no cache keeps them.

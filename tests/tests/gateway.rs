@@ -3,6 +3,8 @@
 
 #[path = "gateway/api_document.rs"]
 mod api_document;
+#[path = "gateway/audit.rs"]
+mod audit;
 #[path = "gateway/export.rs"]
 mod export;
 #[allow(dead_code, reason = "the tests of the command line need more of it")]

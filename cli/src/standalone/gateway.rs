@@ -1,13 +1,16 @@
 //! The HTTP API beside the other parts: on this machine alone, unless a file of tokens says who else may ask.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
-use cordwood_gateway::{Access, Gateway, Limits, ListenError, Running, Tokens};
+use cordwood_gateway::{Access, Audit, Gateway, Limits, ListenError, Running, Tokens};
 use cordwood_service::Failure;
 use cordwood_store::Store;
 use prometheus::Registry;
 
+use super::spool::Spool;
 use crate::args::StandaloneArgs;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
@@ -18,6 +21,7 @@ pub struct Wanted {
     /// The default address is not worth ending for when another program has it.
     must_be: bool,
     access: Access,
+    audit_reads: bool,
 }
 
 impl Wanted {
@@ -39,20 +43,26 @@ impl Wanted {
                 )));
             }
         };
-        Ok(Some(Wanted { address, must_be: args.listen.is_some(), access }))
+        // Who is alone on a machine has nobody to tell apart, and does not want the own looks among the own records.
+        let audit_reads = args.audit_reads.unwrap_or(args.tokens_file.is_some());
+        Ok(Some(Wanted { address, must_be: args.listen.is_some(), access, audit_reads }))
     }
 }
 
 /// # Errors
 /// When an address that was asked for cannot be had.
 pub async fn start(
-    wanted: Option<Wanted>,
+    wanted: Option<(Wanted, Spool)>,
     store: &Store,
     say: &impl Fn(String),
 ) -> Result<Option<Running>, Failure> {
-    let Some(Wanted { address, must_be, access }) = wanted else { return Ok(None) };
+    let Some((Wanted { address, must_be, access, audit_reads }, looks)) = wanted else { return Ok(None) };
     let gateway = Gateway::new(store.clone(), access, &Limits::default(), &Registry::new());
-    let gateway = gateway.map_err(|error| Failure::Run(error.into()))?;
+    let looks = Mutex::new(looks);
+    let audit = Audit::to(audit_reads, move |line| {
+        looks.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
+    });
+    let gateway = gateway.map_err(|error| Failure::Run(error.into()))?.audited(audit);
     match cordwood_gateway::start(gateway, address).await {
         Ok(running) => {
             say(format!("answering on http://{}/api/platform/logs", running.address));

@@ -36,6 +36,8 @@ use policies::Policies;
 use retention::Retention;
 use status::{Idle, StatusLine};
 
+/// The service that the HTTP API's own records are of.
+const GATEWAY: &str = "cordwood-gateway";
 const TICK: Duration = Duration::from_millis(250);
 /// How often spool files that PostgreSQL has are looked for, and an embedded server that has ended.
 const CARE_EVERY: Duration = Duration::from_secs(5);
@@ -77,7 +79,9 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
         quiet,
         spool: data_dir.clone(),
         stdin_ended: Arc::new(AtomicBool::new(!reads_stdin)),
-        stdin_run: reads_stdin.then(|| format!("{}-{}", now_us(), std::process::id())),
+        name: format!("{}-{}", now_us(), std::process::id()),
+        reads_stdin,
+        answers: api.is_some(),
         database,
         args,
     };
@@ -87,7 +91,8 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let before = audit::streams(&run.database.store, &Scope::all(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
-    let gateway = gateway::start(api, &run.database.store, &say).await?;
+    let looks = run.looks().map_err(Failure::Run)?;
+    let gateway = gateway::start(api.zip(looks), &run.database.store, &say).await?;
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
         .await
         .map_err(Failure::Run)?;
@@ -108,7 +113,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     } else {
         retention.stop().await;
     }
-    run.clean_spool().await;
+    run.clean_spool(true).await;
     let summary = run.summary(&before).await;
     run.database.close().await;
     if let (Ok(text), false) = (&summary, run.args.quiet) {
@@ -125,8 +130,11 @@ struct Run {
     quiet: bool,
     spool: PathBuf,
     stdin_ended: Arc<AtomicBool>,
-    /// Names this run's spool files.
-    stdin_run: Option<String>,
+    /// Of this run's spool files.
+    name: String,
+    reads_stdin: bool,
+    /// There is an HTTP API.
+    answers: bool,
     database: Database,
 }
 
@@ -145,16 +153,28 @@ impl Run {
             let path = literal(&left.path.display().to_string());
             files.push(input(path, left.label.service, left.label.tenant));
         }
-        if let Some(run) = &self.stdin_run {
+        if self.reads_stdin {
+            let run = &self.name;
             let label = spool::Label { tenant: self.args.tenant.clone(), service: service.clone() };
             spool::start(&self.spool, run, &label, Arc::clone(&self.stdin_ended))?;
-            let pattern = spool::pattern(&self.spool, run);
+            let pattern = spool::pattern(&self.spool, spool::Kind::Stdin, run);
             files.push(input(pattern, service.clone(), self.args.tenant.clone()));
+        }
+        if self.answers {
+            let pattern = spool::pattern(&self.spool, spool::Kind::Looks, &self.name);
+            files.push(input(pattern, GATEWAY.to_owned(), self.args.tenant.clone()));
         }
         for one in inputs {
             files.push(input(one.pattern.clone(), service.clone(), self.args.tenant.clone()));
         }
         Ok(files)
+    }
+
+    /// Where it is written who looks at what.
+    fn looks(&self) -> anyhow::Result<Option<spool::Spool>> {
+        let label = spool::Label { tenant: self.args.tenant.clone(), service: GATEWAY.to_owned() };
+        let begin = || spool::Spool::begin(&self.spool, spool::Kind::Looks, &self.name, &label);
+        self.answers.then(begin).transpose()
     }
 
     /// The agent's checkpoint belongs to this very database: another one has nothing of what was acknowledged here.
@@ -195,7 +215,7 @@ impl Run {
             }
             if now.duration_since(last_care) >= CARE_EVERY {
                 self.database.ensure_running().await;
-                self.clean_spool().await;
+                self.clean_spool(false).await;
                 last_care = now;
             }
             let at_end = self.stdin_ended.load(Ordering::Acquire) && parts.is_ready();
@@ -211,8 +231,8 @@ impl Run {
         result
     }
 
-    /// Removes spool files that PostgreSQL has to their ends; the one that stdin still goes to stays.
-    async fn clean_spool(&self) {
+    /// Removes spool files that PostgreSQL has to their ends; those that are still written to stay.
+    async fn clean_spool(&self, has_ended: bool) {
         let Ok(files) = spool::list(&self.spool) else { return };
         if files.is_empty() {
             return;
@@ -223,7 +243,13 @@ impl Run {
         };
         let stdin_ended = self.stdin_ended.load(Ordering::Acquire);
         for (place, file) in files.iter().enumerate() {
-            let is_written = place + 1 == files.len() && !stdin_ended;
+            // The last of a kind.
+            let is_open = |kind: spool::Kind| {
+                let is_of = |file: &spool::Spooled| file.is_of(kind, &self.name);
+                is_of(file) && !files[place + 1..].iter().any(is_of)
+            };
+            let is_written =
+                (is_open(spool::Kind::Stdin) && !stdin_ended) || (is_open(spool::Kind::Looks) && !has_ended);
             let path = file.path.display().to_string();
             let size = std::fs::metadata(&file.path).map_or(u64::MAX, |metadata| metadata.len());
             let is_stored =

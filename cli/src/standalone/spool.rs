@@ -1,5 +1,6 @@
 //! stdin as files: what comes in is written to the data folder first and read from there like any other file, so that a crash
-//! loses nothing that was taken from the pipe. A spool file goes when PostgreSQL has all of it.
+//! loses nothing that was taken from the pipe. A spool file goes when PostgreSQL has all of it. What the HTTP API tells of who looked
+//! at what goes the same way.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -55,9 +56,34 @@ pub fn list(data_dir: &Path) -> Result<Vec<Spooled>> {
     Ok(found)
 }
 
-/// Where this run's stdin goes: a pattern for the agent that matches no other run's files. `run` must never come again.
-pub fn pattern(data_dir: &Path, run: &str) -> String {
-    format!("{}/stdin-{run}-*.log", literal(&data_dir.join(FOLDER).display().to_string()))
+/// What a run writes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Stdin,
+    /// Who looked at what.
+    Looks,
+}
+
+impl Kind {
+    fn prefix(self, run: &str) -> String {
+        match self {
+            Kind::Stdin => format!("stdin-{run}-"),
+            Kind::Looks => format!("looks-{run}-"),
+        }
+    }
+}
+
+impl Spooled {
+    /// Whether it is a file of this run.
+    pub fn is_of(&self, kind: Kind, run: &str) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&kind.prefix(run)))
+    }
+}
+
+/// Where this run's lines go: a pattern for the agent that matches no other run's files. `run` must never come again.
+pub fn pattern(data_dir: &Path, kind: Kind, run: &str) -> String {
+    format!("{}/{}*.log", literal(&data_dir.join(FOLDER).display().to_string()), kind.prefix(run))
 }
 
 /// Removes what is stored. A label goes with its file.
@@ -90,10 +116,7 @@ pub fn forget_removed(data_dir: &Path, state_dir: &Path) -> Result<()> {
 /// # Errors
 /// When the first file cannot be made.
 pub fn start(data_dir: &Path, run: &str, label: &Label, ended: Arc<AtomicBool>) -> Result<()> {
-    let folder = data_dir.join(FOLDER);
-    std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
-    let mut spool =
-        Spool { folder, run: run.to_owned(), label: label.clone(), number: 0, file: None, bytes: 0 };
+    let mut spool = Spool::begin(data_dir, Kind::Stdin, run, label)?;
     spool.next_file()?;
     std::thread::spawn(move || {
         if let Err(error) = copy(&mut io::stdin().lock(), &mut spool) {
@@ -104,9 +127,10 @@ pub fn start(data_dir: &Path, run: &str, label: &Label, ended: Arc<AtomicBool>) 
     Ok(())
 }
 
-struct Spool {
+/// Files that are written one after the other, in whole lines.
+pub struct Spool {
     folder: PathBuf,
-    run: String,
+    prefix: String,
     label: Label,
     number: u32,
     file: Option<File>,
@@ -114,8 +138,19 @@ struct Spool {
 }
 
 impl Spool {
+    /// The first file is there with the first line.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn begin(data_dir: &Path, kind: Kind, run: &str, label: &Label) -> Result<Spool> {
+        let folder = data_dir.join(FOLDER);
+        std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
+        let (prefix, label) = (kind.prefix(run), label.clone());
+        Ok(Spool { folder, prefix, label, number: 0, file: None, bytes: 0 })
+    }
+
     fn next_file(&mut self) -> Result<()> {
-        let path = self.folder.join(format!("stdin-{}-{:05}.log", self.run, self.number));
+        let path = self.folder.join(format!("{}{:05}.log", self.prefix, self.number));
         let label = path.with_extension("json");
         let text = serde_json::to_vec(&self.label).context("write the label")?;
         std::fs::write(&label, text).with_context(|| format!("write {}", label.display()))?;
@@ -153,6 +188,9 @@ impl Write for Spool {
 
 impl Spool {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.file.is_none() {
+            self.next_file().map_err(io::Error::other)?;
+        }
         if let Some(file) = &mut self.file {
             file.write_all(bytes)?;
             self.bytes += bytes.len() as u64;
@@ -185,11 +223,7 @@ mod tests {
 
     fn spool(dir: &Path) -> Spool {
         let label = Label { tenant: "t".into(), service: "s".into() };
-        std::fs::create_dir_all(dir.join(FOLDER)).unwrap();
-        let mut spool =
-            Spool { folder: dir.join(FOLDER), run: "1".into(), label, number: 0, file: None, bytes: 0 };
-        spool.next_file().unwrap();
-        spool
+        Spool::begin(dir, Kind::Stdin, "1", &label).unwrap()
     }
 
     #[test]
@@ -203,6 +237,7 @@ mod tests {
         let texts: Vec<String> =
             files.iter().map(|file| std::fs::read_to_string(&file.path).unwrap()).collect();
         assert_eq!(texts, ["first\nsec\nond\n", "third\n"]);
+        assert!(files.iter().all(|file| file.is_of(Kind::Stdin, "1") && !file.is_of(Kind::Looks, "1")));
         assert_eq!(files[1].label, Label { tenant: "t".into(), service: "s".into() });
         remove(&files[0].path);
         assert_eq!(list(dir.path()).unwrap(), files[1..]);

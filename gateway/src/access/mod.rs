@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, header};
 
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use cluster::{Bearer, Cluster, Person};
+use cluster::{Bearer, Cluster, KnownBy, Person};
 use tokens::{Token, Tokens};
 
 /// How callers are known.
@@ -72,6 +72,18 @@ impl Identity {
             Identity::Local => "local",
             Identity::Token(token) => &token.name,
             Identity::Person(person, _) => &person.name,
+        }
+    }
+
+    /// How: `loopback`, `token`, `kubernetes` or `oidc`.
+    pub fn known_by(&self) -> &'static str {
+        match self {
+            Identity::Local => "loopback",
+            Identity::Token(_) => "token",
+            Identity::Person(person, _) => match person.known_by {
+                KnownBy::ApiServer => "kubernetes",
+                KnownBy::IdentityProvider => "oidc",
+            },
         }
     }
 

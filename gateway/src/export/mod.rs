@@ -17,6 +17,7 @@ use futures::stream;
 pub use form::Kind;
 
 use crate::Gateway;
+use crate::audit::{Lasting, Ongoing};
 use crate::problem::Problem;
 use crate::question::{Place, Which};
 use crate::scope::Caller;
@@ -42,6 +43,7 @@ pub struct Export {
     written: u64,
     left_out: u64,
     state: State,
+    told: Option<Ongoing>,
     _slot: Slot,
 }
 
@@ -75,9 +77,11 @@ impl Export {
             written: 0,
             left_out: 0,
             state: State::Head,
+            told: None,
             _slot: slot,
         };
         export.next_page().await?;
+        export.told = Some(export.caller.look.lasts(Lasting::Export));
         let chunks = stream::unfold(export, async |mut export| {
             let chunk = export.chunk().await?;
             Some((Ok::<_, Infallible>(chunk), export))
@@ -147,7 +151,10 @@ impl Export {
         let nowhere = Origin::default();
         let origin = self.found.origins.get(&record.origin).unwrap_or(&nowhere);
         match self.kind.record(out, record, origin) {
-            Ok(()) => self.written += 1,
+            Ok(()) => {
+                self.written += 1;
+                self.caller.look.shown(1);
+            }
             Err(error) => {
                 tracing::error!(%error, id = %record.id, "a record could not be written");
                 self.gateway.metrics.unwritable.inc();
@@ -160,6 +167,9 @@ impl Export {
     fn end(&mut self, out: &mut Vec<u8>, complete: bool, next: Option<String>, why: Option<&str>) {
         self.kind.end(out, complete, self.written, next.as_deref(), why);
         self.state = State::Ended;
+        if let Some(told) = &mut self.told {
+            told.ended(if complete { "ok" } else { "failed" });
+        }
         if !complete {
             self.gateway.metrics.exports_cut.inc();
         }

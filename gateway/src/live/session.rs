@@ -12,11 +12,12 @@ use cordwood_store::scope::Scope;
 use cordwood_store::search::Cursor;
 use tokio::time::Instant;
 
-use super::engine::{Engine, Item, Look, Now};
+use super::engine::{Engine, Item, Look, Now, Out};
 use super::frame::{End, Frame};
 use super::stairs::Stairs;
 use crate::Gateway;
 use crate::answer::Record;
+use crate::audit::{Lasting, Ongoing};
 use crate::problem::Problem;
 use crate::scope::Caller;
 
@@ -79,6 +80,7 @@ pub struct Session {
     wait: Duration,
     began: Instant,
     rights_due: Instant,
+    told: Ongoing,
 }
 
 fn now_us() -> i64 {
@@ -106,7 +108,9 @@ impl Session {
             After::Shown(shown) => shown.within(&place),
         };
         go_back(&mut follow, &shown);
+        let told = caller.look.lasts(Lasting::Stream);
         Ok(Session {
+            told,
             gateway,
             caller,
             filter: Arc::new(filter),
@@ -131,8 +135,10 @@ impl Session {
         self.engine.cursor().to_string()
     }
 
-    /// Goes on behind what was shown, with another filter.
-    pub fn change(&mut self, filter: Filter) {
+    /// Goes on behind what was shown, with another filter; `asked`: as its reader wrote it.
+    pub fn change(&mut self, filter: Filter, asked: &str) {
+        self.caller.look.about("frame", asked);
+        self.told = self.caller.look.lasts(Lasting::Stream);
         self.filter = Arc::new(filter);
         self.reopen();
     }
@@ -150,12 +156,23 @@ impl Session {
     /// # Errors
     /// Why there is none any more.
     pub async fn frame(&mut self) -> Result<Frame, (End, Option<Problem>)> {
+        let frame = self.next_frame().await;
+        if frame.is_err() {
+            self.told.ended("ended");
+        }
+        frame
+    }
+
+    async fn next_frame(&mut self) -> Result<Frame, (End, Option<Problem>)> {
         loop {
             if Instant::now() >= self.rights_due {
                 self.ask_rights().await?;
             }
             if let Some(out) = self.engine.next() {
                 self.gateway.metrics.streamed(&out);
+                if let Out::Records { items, .. } = &out {
+                    self.caller.look.shown(items.len() as u64);
+                }
                 return Ok(Frame::of(out));
             }
             let rights_due = self.rights_due;
@@ -169,7 +186,7 @@ impl Session {
     }
 
     async fn ask_rights(&mut self) -> Result<(), (End, Option<Problem>)> {
-        let Caller { identity, scope } = &self.caller;
+        let Caller { identity, scope, .. } = &self.caller;
         match self.gateway.still_allowed(identity, scope).await {
             Ok(true) => {
                 self.rights_due = Instant::now() + RIGHTS_EVERY;

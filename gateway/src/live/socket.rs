@@ -136,6 +136,7 @@ async fn start(socket: &mut WebSocket, gateway: &Arc<Gateway>, caller: Caller) -
         };
         match asked {
             Ok((filter, after, credit)) => {
+                caller.look.about("frame", text.as_str());
                 let session = Session::begin(Arc::clone(gateway), caller, filter, after, credit.into()).await;
                 return session.map_err(|error| {
                     let end = if error.is_transient() { End::Restart } else { End::Failed };
@@ -153,7 +154,7 @@ async fn hear(session: &mut Session, text: &str) -> Result<(), Problem> {
             return Err(Problem::parameter("frame", "the stream has started; filter {filter} changes it"));
         }
         Ask::Credit { n } => session.credit(n.into()),
-        Ask::Filter { filter } => session.change(filter.filter().await?),
+        Ask::Filter { filter } => session.change(filter.filter().await?, text),
         Ask::Pause => session.pause(),
     }
     Ok(())

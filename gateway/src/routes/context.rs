@@ -73,6 +73,7 @@ pub async fn context(
     records.push(record);
     records.append(&mut newer.records);
     older.origins.extend(newer.origins);
+    caller.look.shown(records.len() as u64);
     let answer = slot.work(move || {
         let items = items(&records, &older).map_err(|_| Problem::internal())?;
         json(&Context { items, id: cursor.to_string(), complete })

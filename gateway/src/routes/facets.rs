@@ -79,6 +79,7 @@ pub async fn facets(
         tally.add(|field| value(&entry, field));
     })
     .await?;
+    caller.look.shown(walked.records);
     json(&Facets {
         facets: tally.most_frequent(most).collect(),
         records: walked.records,

@@ -68,6 +68,7 @@ pub async fn histogram(
         *counts.entry(bin).or_default().entry(record.level.as_str()).or_default() += 1;
     })
     .await?;
+    caller.look.shown(walked.records);
     let bins = counts.into_iter().map(|(bin, counts)| Bin { time: timestamp(bin * bin_us), counts });
     json(&Histogram {
         from: timestamp(from_us),

@@ -74,6 +74,7 @@ pub async fn logs(
     let found =
         search(&gateway.store, &caller.scope, &which.filter, which.range, place.page(limit), budget_ms).await;
     let found = found.map_err(|error| Problem::store(&error))?;
+    caller.look.shown(found.records.len() as u64);
     let page = slot.work(move || json(&LogsPage::of(place, found).map_err(|_| Problem::internal())?));
     Ok(page.await?.1)
 }

@@ -11,6 +11,7 @@ mod stream;
 mod tasks;
 mod whoami;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -59,6 +60,16 @@ fn about() -> OpenApi {
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", token);
     document
+}
+
+/// The names of all parameters of addresses.
+pub fn query_names() -> BTreeSet<String> {
+    let document = serde_json::to_value(documented().split_for_parts().1).unwrap_or_default();
+    let paths = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values);
+    let operations = paths.filter_map(serde_json::Value::as_object).flat_map(serde_json::Map::values);
+    let parameters = operations.filter_map(|operation| operation["parameters"].as_array()).flatten();
+    let asked = parameters.filter(|parameter| parameter["in"] == "query");
+    asked.filter_map(|parameter| parameter["name"].as_str()).map(str::to_owned).collect()
 }
 
 /// The OpenAPI document, as it is committed.

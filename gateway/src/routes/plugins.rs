@@ -82,6 +82,7 @@ pub async fn plugin_logs(
     let filter = filter::parse(&question).map_err(|error| Problem::parameter("id", error.message))?;
     let listing = Listing { caller: caller.identity.name().to_owned(), question, page_records: page_size };
     let found = gateway.numbered.page(&gateway.store, &caller.scope, &filter, listing, page).await?;
+    caller.look.shown(found.records.len() as u64);
     let nowhere = Origin::default();
     let line =
         |record: &OwnedRecord| PluginLine::of(record, found.origins.get(&record.origin).unwrap_or(&nowhere));

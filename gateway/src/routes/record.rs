@@ -46,6 +46,7 @@ pub async fn record(
     let cursor = id(&name).map_err(|why| Problem::parameter("id", why))?;
     let _slot = gateway.slot(&caller, Length::Short).await?;
     let (record, origin) = find(&gateway, &caller.scope, cursor).await?;
+    caller.look.shown(1);
     if form == Form::Text {
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
         return Ok(([(header::CONTENT_TYPE, kind)], record.body).into_response());

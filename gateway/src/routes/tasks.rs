@@ -110,6 +110,7 @@ pub async fn task_logs(
     let task = find(&gateway, &caller, &task_id, namespace.as_deref()).await?;
     let logged = task.lines(&gateway.store, &wanted, offset, limit).await;
     let logged = logged.map_err(|error| Problem::store(&error))?;
+    caller.look.shown(logged.lines.len() as u64);
     let item = |line: LoggedLine| TaskItem {
         id: line.id,
         task_id: task_id.clone(),

@@ -14,6 +14,7 @@ use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
 use crate::Gateway;
 use crate::access::tokens::{Names, Token};
 use crate::access::{Access, Identity};
+use crate::audit::Look;
 use crate::problem::Problem;
 use granted::Asking;
 use named::Named;
@@ -28,6 +29,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Caller {
     pub identity: Identity,
     pub scope: Scope,
+    /// What is told of this question.
+    pub look: Look,
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
@@ -38,6 +41,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let identity = identity.inspect_err(|problem| {
             gateway.metrics.refused(if problem.is_for_now() { "away" } else { "caller" });
         })?;
+        let look = parts.extensions.get::<Look>().cloned().ok_or_else(Problem::internal)?;
+        look.is_by(&identity);
         let scope = match (&identity, &gateway.access) {
             (Identity::Local, _) => Scope::all(AdminReason::Standalone),
             (Identity::Token(token), _) => of_token(token),
@@ -48,7 +53,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
             // Nobody else makes a person.
             (Identity::Person(..), _) => return Err(Problem::unknown_caller()),
         };
-        Ok(Caller { identity, scope })
+        look.is_under(&scope);
+        Ok(Caller { identity, scope, look })
     }
 }
 

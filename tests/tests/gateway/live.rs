@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 
 use super::world::{World, container, line, put, recent_us, tokens};
 
-struct Frames(BufReader<TcpStream>);
+pub struct Frames(BufReader<TcpStream>);
 
 impl Frames {
-    async fn open(world: &World, query: &str, headers: &[(&str, &str)]) -> Result<Frames> {
+    pub async fn open(world: &World, query: &str, headers: &[(&str, &str)]) -> Result<Frames> {
         let stream =
             open(&world.address, "GET", &format!("/api/platform/logs/stream?{query}"), headers).await?;
         let mut frames = Frames(BufReader::new(stream));
@@ -40,14 +40,14 @@ impl Frames {
         }
     }
 
-    async fn expect(&mut self, kind: &str) -> Result<Value> {
+    pub async fn expect(&mut self, kind: &str) -> Result<Value> {
         let frame = self.next().await?.with_context(|| format!("it ended before {kind}"))?;
         ensure!(frame["type"] == kind, "{kind} expected: {frame}");
         Ok(frame)
     }
 
     /// The messages of so many records, and the last cursor.
-    async fn records(&mut self, count: usize) -> Result<(Vec<String>, String)> {
+    pub async fn records(&mut self, count: usize) -> Result<(Vec<String>, String)> {
         let (mut messages, mut cursor) = (Vec::new(), String::new());
         while messages.len() < count {
             let frame = self.expect("records").await?;
