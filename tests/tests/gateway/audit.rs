@@ -34,7 +34,8 @@ impl Written {
     /// The way of every line, as the agent sends it.
     async fn store(&self, world: &World, skip: usize) -> Result<()> {
         let text = self.0.lock().ok().context("poisoned")?.clone();
-        let origin = Origin { service: "cordwood-gateway".into(), ..container("ops", "cordwood", 100 + skip as u32) };
+        let origin =
+            Origin { service: "cordwood-gateway".into(), ..container("ops", "cordwood", 100 + skip as u32) };
         let lines = text.lines().skip(skip).enumerate().map(|(n, body)| {
             let fields = cordwood_core::fields::quick(body.as_bytes());
             let flags = if fields.audit { Flags::AUDIT } else { Flags::default() };
