@@ -9,6 +9,7 @@ use crate::fields::{Field, Fields, read};
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
+use crate::signature::signature_of;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +79,7 @@ pub struct Entry<'a> {
     pub error_code: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_stack: Option<Cow<'a, str>>,
+    /// Of WARN and ERROR: which group of errors the record is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,11 +130,24 @@ fn raw(json: String) -> Option<Box<RawValue>> {
     RawValue::from_string(json).ok()
 }
 
+/// The service of a record: the line's own where the cluster knows no better than the container's name.
+fn service<'a>(fields: &mut Fields<'a>, origin: &'a Origin) -> Option<Cow<'a, str>> {
+    let own = origin.service_is_a_guess().then(|| fields.take(Field::Service)).flatten();
+    own.or_else(|| cluster_first(fields, Field::Service, &origin.service))
+}
+
+/// The service that an entry of this body shows; empty where nobody knows it.
+pub fn service_shown<'a>(body: &'a [u8], origin: &'a Origin) -> Cow<'a, str> {
+    if !origin.service.is_empty() && !origin.service_is_a_guess() {
+        return Cow::Borrowed(&origin.service);
+    }
+    service(&mut read(body), origin).unwrap_or_default()
+}
+
 impl<'a> Entry<'a> {
     pub fn new(record: &Record<'a>, origin: &'a Origin) -> Entry<'a> {
         let mut fields = read(record.body);
-        let own_service = origin.service_is_a_guess().then(|| fields.take(Field::Service)).flatten();
-        let service = own_service.or_else(|| cluster_first(&mut fields, Field::Service, &origin.service));
+        let service = service(&mut fields, origin);
         let plugin = cluster_first(&mut fields, Field::Plugin, &origin.plugin);
         let environment = cluster_first(&mut fields, Field::Environment, &origin.environment);
         let version = cluster_first(&mut fields, Field::Version, &origin.version);
@@ -170,7 +185,7 @@ impl<'a> Entry<'a> {
             error_type: own(Field::ErrorType),
             error_code: own(Field::ErrorCode),
             error_stack: own(Field::ErrorStack),
-            signature: None,
+            signature: signature_of(record).map(|signature| signature.to_string().into()),
             environment,
             version,
             region,

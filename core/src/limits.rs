@@ -153,6 +153,12 @@ pub const AUDIT_NAMES_MAX: usize = 20;
 pub const SIGNATURE_READ_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a generalised message; a longer one is cut at a word.
 pub const SIGNATURE_MESSAGE_BYTES_MAX: usize = 512;
+/// Signatures that a writer counts apart for one tenant within a minute of storing; records of others count under `v1:other`.
+pub const SIGNATURES_PER_MINUTE_MAX: usize = 256;
+/// The same of all tenants: what a writer remembers.
+pub const SIGNATURES_ALL_PER_MINUTE_MAX: usize = 65_536;
+/// Tenants, and services, that are named of one group of errors; it says when there are more.
+pub const GROUP_NAMES_MAX: usize = 100;
 /// Bytes of an error's type, of a frame's name, and of a fingerprint that a body names.
 pub const SIGNATURE_NAME_BYTES_MAX: usize = 256;
 
@@ -166,6 +172,8 @@ const _: () = assert!(16 * NAME_BYTES_MAX + 3 * PATH_BYTES_MAX < MESSAGE_BYTES_M
 const _: () = assert!(NAME_BYTES_MAX + 128 < STREAM_BYTES_MAX);
 // The key of a task's row, and of its lines with their source, fits PostgreSQL's index row (2,704 bytes).
 const _: () = assert!(TASK_ID_BYTES_MAX + 2 * NAME_BYTES_MAX + 256 < 2_048);
+// So does the key of a group of errors.
+const _: () = assert!(TASK_ID_BYTES_MAX + 3 * NAME_BYTES_MAX + 256 < 2_048);
 const _: () = assert!(BATCH_BYTES_TARGET < MESSAGE_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_TARGET <= BLOCK_BYTES_MAX);
 const _: () = assert!(ANSWER_PACKED_BYTES_MAX * (128 << 10) / 4 <= 128 << 20);

@@ -70,6 +70,11 @@ pub fn may_name_a_task(bytes: &[u8]) -> bool {
     NAMES.iter().any(|name| name.find(bytes).is_some())
 }
 
+/// The task whose deletion hides this record; its id has any length.
+pub fn hiding_task(record: &Record<'_>) -> Option<String> {
+    if record.flags.has(Flags::AUDIT) { None } else { task_id(record.body) }
+}
+
 /// The task that a body names.
 fn task_id(body: &[u8]) -> Option<String> {
     if !fields::quick(body).task {
@@ -163,8 +168,7 @@ impl DeletedTasks {
     /// Whether a record is of one of them.
     pub fn hide(&self, record: &Record<'_>, origin: &Origin) -> bool {
         !self.is_empty()
-            && !record.flags.has(Flags::AUDIT)
-            && task_id(record.body)
+            && hiding_task(record)
                 .is_some_and(|id| self.0.contains(&key(&origin.tenant, &origin.namespace, &id)))
     }
 }

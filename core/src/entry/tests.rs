@@ -63,7 +63,8 @@ fn a_record_with_everything() {
         "stream": "stderr", "truncated": true,
         "data": {"environment": "dev", "service": "body", "k": {"n": 100.0}, "n": null}
     }"#;
-    let expected: Value = serde_json::from_str(expected).unwrap();
+    let mut expected: Value = serde_json::from_str(expected).unwrap();
+    expected["signature"] = crate::signature::error_group(body).signature.to_string().into();
     assert_eq!(shown(&record, &origin), expected);
 }
 
@@ -88,6 +89,7 @@ fn a_line_names_its_service_where_the_cluster_does_not() {
     ] {
         let shown = shown(&record(body), origin);
         assert_eq!((&shown["service"], &shown["data"]), (&json!(service), &data), "{origin:?}");
+        assert_eq!(service_shown(body, origin), service, "{origin:?}");
         let record = record(body);
         for (expression, matches) in [
             (format!("service={service}"), true),

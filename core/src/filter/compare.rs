@@ -4,6 +4,7 @@ use crate::decimal::{self, Decimal};
 use crate::identity::RecordId;
 use crate::level::Level;
 use crate::limits::FILTER_PATTERN_BYTES_MAX;
+use crate::signature::{Signature, is_grouped};
 use crate::tokens::words;
 
 use super::find::Needle;
@@ -78,6 +79,10 @@ pub(super) fn compare(subject: Subject<'_>, op: Op, value: &Value) -> Result<Exp
         Name::Stream => {
             only_equal("stream")?;
             Test::Stderr(choice(value, "stderr", "stdout")?)
+        }
+        Name::Signature => {
+            only_equal("signature")?;
+            Test::Signature(signature(op, value)?)
         }
     };
     // A level's set is already turned round.
@@ -155,6 +160,10 @@ fn field_compare(subject: Subject<'_>, field: &Field, op: Op, value: &Value) -> 
 pub(super) fn exists(subject: Subject<'_>) -> Result<Expr, FilterError> {
     Ok(match subject.name {
         Name::Field(field) => subject.test(field, Is::Present, " EXISTS"),
+        Name::Signature => {
+            let grouped = Level::ALL.iter().filter(|level| is_grouped(**level));
+            Expr::Test(Test::Level(grouped.fold(0, |mask, level| mask | level.bit())))
+        }
         // Every record has one.
         _ => Expr::And(Vec::new()),
     })
@@ -326,6 +335,21 @@ fn id_test(op: Op, value: &str, at: usize) -> Result<Expr, FilterError> {
         None => id,
     };
     Ok(if op == Op::NotEqual { not(test) } else { test })
+}
+
+/// `:` takes it in any case, as of other fields.
+fn signature(op: Op, value: &Value) -> Result<Signature, FilterError> {
+    let text = if op == Op::Has { value.text.to_ascii_lowercase() } else { value.text.clone() };
+    let signature: Signature =
+        text.parse().map_err(|wrong| error(value.at, format!("{text:?} is none: {wrong}")))?;
+    if signature == Signature::OTHER {
+        return Err(error(
+            value.at,
+            "v1:other is what was counted together because a tenant had too many groups at once: no record says that it is of it; \
+             each record has a signature of its own",
+        ));
+    }
+    Ok(signature)
 }
 
 /// A time stands for the whole of what it names: `time=2026-11-21` is that day, `time<=...T06:00` includes that minute.

@@ -41,6 +41,7 @@ use crate::decimal::Decimal;
 use crate::identity::RecordId;
 use crate::origin::Origin;
 use crate::record::Record;
+use crate::signature::Signature;
 
 pub use lex::in_quotes as quoted;
 pub use parse::parse;
@@ -140,6 +141,8 @@ enum Test {
     Id(RecordId),
     Audit(bool),
     Stderr(bool),
+    /// The record is grouped, and its group has this name.
+    Signature(Signature),
     /// Of the same container, or the same file.
     SamePlace(Box<Origin>),
     Text {

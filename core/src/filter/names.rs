@@ -2,7 +2,7 @@
 
 use crate::fields::{self, Path};
 
-/// A field whose value is text. Level, time, id, category and stream are tests of their own.
+/// A field whose value is text. Level, time, id, category, stream and signature are tests of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Origin(OriginField),
@@ -37,6 +37,7 @@ pub(super) enum Name {
     Id,
     Category,
     Stream,
+    Signature,
     Field(Field),
 }
 
@@ -93,6 +94,7 @@ const NAMES: &[(&str, Name)] = {
         ("errorType", body(F::ErrorType)),
         ("errorCode", body(F::ErrorCode)),
         ("errorStack", body(F::ErrorStack)),
+        ("signature", Name::Signature),
     ]
 };
 

@@ -424,7 +424,7 @@ fn cost(expr: &Expr) -> u32 {
         Expr::Test(Test::Text { .. }) => 10,
         Expr::Test(Test::Field { field: Field::Origin(_), .. }) => 2,
         Expr::Test(Test::Field { field: Field::Either(..), .. }) => 3,
-        Expr::Test(Test::Field { .. }) => 100,
+        Expr::Test(Test::Field { .. } | Test::Signature(_)) => 100,
         Expr::Test(_) => 1,
     }
 }

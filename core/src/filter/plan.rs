@@ -189,6 +189,7 @@ fn need_test(test: &Test) -> Need {
         Test::Level(mask) => Need { level_mask: *mask, ..ANYTHING },
         Test::Time { from_us, to_us } => Need { time: (*from_us, *to_us), ..ANYTHING },
         Test::Audit(true) => need_both(vec![vec![Token::audit()]]),
+        Test::Signature(_) => Need { level_mask: Level::Warn.bit() | Level::Error.bit(), ..ANYTHING },
         Test::Unleveled(true) => Need { level_mask: Level::Info.bit(), ..ANYTHING },
         Test::Unleveled(false) | Test::Audit(false) | Test::Id(_) | Test::Stderr(_) | Test::SamePlace(_) => {
             ANYTHING

@@ -372,3 +372,42 @@ fn a_screen_lets_few_through() {
         assert_eq!(filter.screen().may_match(b"x", &[1]), None, "{any}");
     }
 }
+
+/// A group is of WARN and ERROR: blocks of other levels are not read for it.
+#[test]
+fn a_signature_is_asked_of_what_is_grouped() {
+    let (origin, body) = (origin(), r#"{"msg":"order 4711 failed after 20 ms"}"#);
+    let other = "order 17 is late";
+    let signature = crate::signature::error_group(br#"{"msg":"order 12 failed after 7 ms"}"#).signature;
+    for (expression, of_warn, of_info, of_other) in [
+        (format!("signature={signature}"), true, false, false),
+        (format!("signature:{signature}"), true, false, false),
+        (format!("signature:{}", signature.to_string().to_uppercase()), true, false, false),
+        (format!("signature = \"{signature}\""), true, false, false),
+        (format!("Signature IN ({signature}, v1:00000000000000ff)"), true, false, false),
+        (format!("signature!={signature}"), false, true, true),
+        (format!("NOT signature={signature}"), false, true, true),
+        ("signature EXISTS".to_owned(), true, false, true),
+        ("signature:*".to_owned(), true, false, true),
+        ("signature=v1:00000000000000ff".to_owned(), false, false, false),
+    ] {
+        let filter = parse(&expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+        let found = [(Level::Warn, body), (Level::Info, body), (Level::Error, other)]
+            .map(|(level, body)| filter.matches(&record(&origin, level, body), &origin));
+        assert_eq!(found, [of_warn, of_info, of_other], "{expression}");
+        let is_negated = of_info;
+        assert_eq!(filter.plan().level_mask, if is_negated { 0b11111 } else { 0b11000 }, "{expression}");
+    }
+    for (expression, at, part) in [
+        ("a signature=v1:other", 12, "no record says"),
+        ("signature=v2:00000000000000ff", 10, "16 hexadecimal digits"),
+        ("signature=payment", 10, "16 hexadecimal digits"),
+        ("signature>v1:00000000000000ff", 0, ": = and != only"),
+        ("signature LIKE \"v1:%\"", 0, "compare it with = or IN"),
+        ("signature:v1:0*", 10, "16 hexadecimal digits"),
+    ] {
+        let error = parse(expression).expect_err(expression);
+        assert_eq!(error.at, at, "{expression}: {error}");
+        assert!(error.message.contains(part), "{expression}: {error}");
+    }
+}

@@ -23,6 +23,9 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 pub use generalise::generalise;
 
+use crate::level::Level;
+use crate::record::Record;
+
 /// Frames that a signature is made of.
 const FRAMES_MAX: usize = 5;
 
@@ -67,6 +70,16 @@ impl FromStr for Signature {
         let value = u64::from_str_radix(name, 16).ok().filter(|value| digits && *value != 0);
         value.map(Signature).ok_or(NoSignature)
     }
+}
+
+/// Whether records of this level tell of errors: these are grouped, and have a signature.
+pub fn is_grouped(level: Level) -> bool {
+    level >= Level::Warn
+}
+
+/// The signature of a record of a level that is grouped.
+pub fn signature_of(record: &Record<'_>) -> Option<Signature> {
+    is_grouped(record.level).then(|| error_group(record.body).signature)
 }
 
 /// What a record's error is: its signature, and what a list of groups shows of it.
