@@ -15,6 +15,7 @@ use cordwood_core::origin::OriginId;
 use cordwood_core::ranges::Ranges;
 
 use crate::error::StoreError;
+pub use crate::error_rows::ErrorRow;
 pub use crate::ring::{BlockRow, FreshBlock};
 pub use crate::task_rows::TaskRow;
 
@@ -27,6 +28,7 @@ pub struct Commit {
     pub positions: Vec<PositionStep>,
     pub watermarks: Vec<WatermarkStep>,
     pub rollup: Vec<RollupRow>,
+    pub errors: Vec<ErrorRow>,
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
     pub dead_letters: Vec<DeadLetter>,

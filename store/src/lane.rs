@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Statement};
 use crate::commit::{Commit, CommitError, Committed, Position};
 use crate::connect::Store;
 use crate::error::StoreError;
+use crate::error_rows;
 use crate::migrate::LOCK_SPACE;
 use crate::ring::{self, BLOCKS_PER_COMMIT_MAX, CopyBuffer, RINGS};
 use crate::task_rows;
@@ -32,6 +33,7 @@ const STATEMENT_SECONDS_MAX: u32 = 25;
 struct Statements {
     copy_ring: Vec<Statement>,
     copy_rollup: Vec<Statement>,
+    copy_errors: Vec<Statement>,
     claim: Statement,
     ring: Statement,
     positions: Statement,
@@ -156,7 +158,7 @@ impl Lane {
         };
         let positions = self.positions(topic, commit);
         let blocks = self.copy_blocks(seq, commit);
-        let rollup = self.copy_rollup(seq, commit);
+        let counted = future::try_join(self.copy_rollup(seq, commit), self.copy_errors(seq, commit));
         let rest = future::try_join3(
             steps.carry_out(client, &statements.watermarks),
             future::try_join(self.losses(commit), steps.take_back(client, &statements.watermarks)),
@@ -164,9 +166,9 @@ impl Lane {
         );
         // Last: what it waits for holds no lock that the others want.
         let tasks = task_rows::add(client, &statements.tasks, &commit.tasks);
-        let ((begin, ring, locked, claim, positions), (blocks, rollup, rest, tasks)) = future::join(
+        let ((begin, ring, locked, claim, positions), (blocks, counted, rest, tasks)) = future::join(
             future::join5(begin, ring, locked, claim, positions),
-            future::join4(blocks, rollup, rest, tasks),
+            future::join4(blocks, counted, rest, tasks),
         )
         .await;
         begin?;
@@ -187,7 +189,7 @@ impl Lane {
             return Err(CommitError::Fenced { topic_partition: step.topic_partition, expected: step.from });
         }
         blocks?;
-        rollup?;
+        counted?;
         if let (Some(stream), ..) = rest? {
             return Err(CommitError::Overlap { stream });
         }
@@ -246,6 +248,14 @@ impl Lane {
                 .int8(row.bytes as i64);
         }
         self.copy(&self.statements.copy_rollup[self.ring as usize], buffer, "rollup ring").await
+    }
+
+    async fn copy_errors(&self, seq: i64, commit: &Commit) -> Result<(), StoreError> {
+        if commit.errors.is_empty() {
+            return Ok(());
+        }
+        let buffer = error_rows::buffer(self.lane, seq, &commit.errors);
+        self.copy(&self.statements.copy_errors[self.ring as usize], buffer, "error ring").await
     }
 
     async fn copy(&self, statement: &Statement, buffer: CopyBuffer, thing: &str) -> Result<(), StoreError> {
@@ -390,8 +400,9 @@ impl Statements {
             client.prepare(&text).await.map_err(StoreError::sql("prepare", text))
         };
         let all = |of: fn(i16) -> String| future::try_join_all((0..RINGS).map(of).map(prepare));
-        let (copy_ring, copy_rollup) =
-            future::try_join(all(ring::copy_ring), all(ring::copy_rollup_ring)).await?;
+        let (copy_ring, copy_rollup, copy_errors) =
+            future::try_join3(all(ring::copy_ring), all(ring::copy_rollup_ring), all(ring::copy_error_ring))
+                .await?;
         let (watermarks, tasks) =
             future::try_join(watermarks::Statements::prepare(client), task_rows::Statements::prepare(client))
                 .await?;
@@ -401,6 +412,7 @@ impl Statements {
         Ok(Statements {
             copy_ring,
             copy_rollup,
+            copy_errors,
             claim: next()?,
             ring: next()?,
             positions: next()?,

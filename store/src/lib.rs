@@ -11,6 +11,8 @@ pub mod contents;
 pub mod ddl;
 mod dead_streams;
 pub mod error;
+mod error_rows;
+pub mod errors;
 pub mod follow;
 pub mod into_table;
 pub mod lane;

@@ -1,10 +1,14 @@
-//! What was written beside the records (counts per minute, losses, dead letters) goes when no record of its time is left. Records
+//! What was written beside the records (counts per minute, groups of errors, losses, dead letters) goes when no record of its time is left. Records
 //! themselves are never deleted: they go with their table partitions.
 //!
 //! Watermarks go only where [`dead_streams`] says so: a file that is still on its node could be sent again, and would then be stored
 //! again. Origins, which blocks name, and the ledger stay.
 
+use cordwood_core::level::Level;
 use cordwood_core::limits;
+use cordwood_core::retention::class::PolicyLevel;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
 use crate::dead_streams;
@@ -22,8 +26,8 @@ const TABLES: [(&str, &str); 5] = [
     ("losses", "seen"),
     ("offset_gaps", "seen"),
     ("dead_letters", "seen"),
-    // A record's time may lie a little after the moment of its storing.
-    ("task_tombstones", "(seen + interval '1 hour')"),
+    // A record's time may lie a little after the moment of its storing, and its hour ends later still.
+    ("task_tombstones", "(seen + interval '2 hours')"),
 ];
 
 /// Of the dead letters only the newest keep their payloads whole.
@@ -37,6 +41,17 @@ const CUT_LETTERS: &str = "with sizes as (\
 const LIMIT: &str = "select least((select min(time_from) from leaves), \
     (select now() - max(greatest(retention_us, coalesce(wanted_us, 0)) + grace_us) * interval '1 microsecond' from classes))";
 
+/// The same of one level's classes.
+const LIMIT_OF_LEVEL: &str = "select least((select min(l.time_from) from leaves l join classes c on c.id = l.class where c.level = $1), \
+    (select now() - max(greatest(retention_us, coalesce(wanted_us, 0)) + grace_us) * interval '1 microsecond' \
+     from classes where level = $1))";
+
+/// What was counted of errors, by its level, and when the records of a row were written at the latest.
+const ERRORS: [(&str, &str, &str); 2] = [
+    ("error_counts", "hour", "$1::timestamptz - interval '1 hour'"),
+    ("error_groups", "last_seen", "$1::timestamptz"),
+];
+
 /// Deletes what is older than every record that can be in the store, by PostgreSQL's clock. Returns how many rows went.
 pub async fn prune(session: &mut DdlSession) -> Result<u64, StoreError> {
     let client = session.client();
@@ -48,20 +63,44 @@ pub async fn prune(session: &mut DdlSession) -> Result<u64, StoreError> {
     let row =
         client.query_one(LIMIT, &[]).await.map_err(StoreError::sql("read", "how far back records go"))?;
     let Some(limit) = row.get::<_, Option<jiff::Timestamp>>(0) else { return Ok(gone) };
-    for (table, time) in TABLES {
-        let sql = format!(
-            "delete from {table} where ctid = any(array( \
-               select ctid from {table} where {time} < $1 order by {time} limit {ROWS_AT_ONCE}))"
-        );
-        for _ in 0..STATEMENTS_MAX {
-            let rows = client.execute(&sql, &[&limit]).await.map_err(StoreError::sql("prune", table))?;
-            gone += rows;
-            if rows < ROWS_AT_ONCE.unsigned_abs() {
-                break;
-            }
+    // Before the tombstones that hide some of them.
+    for level in [Level::Warn, Level::Error] {
+        let class = PolicyLevel::of(level) as i16;
+        let row = client.query_one(LIMIT_OF_LEVEL, &[&class]).await;
+        let row = row.map_err(StoreError::sql("read", "how far back a level's records go"))?;
+        let Some(limit) = row.get::<_, Option<jiff::Timestamp>>(0) else { continue };
+        for (table, time, limit_of_row) in ERRORS {
+            let rows = format!("{time} < {limit_of_row} and level = $2");
+            gone += delete(client, table, time, &rows, &[&limit, &(level as i16)]).await?;
         }
+    }
+    for (table, time) in TABLES {
+        gone += delete(client, table, time, &format!("{time} < $1"), &[&limit]).await?;
     }
     // One look at all of them; the next call goes on.
     gone += dead_streams::delete(client, limit, ROWS_AT_ONCE).await?;
+    Ok(gone)
+}
+
+/// The oldest of these rows first.
+async fn delete(
+    client: &Client,
+    table: &str,
+    time: &str,
+    rows: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<u64, StoreError> {
+    let sql = format!(
+        "delete from {table} where ctid = any(array( \
+           select ctid from {table} where {rows} order by {time} limit {ROWS_AT_ONCE}))"
+    );
+    let mut gone = 0;
+    for _ in 0..STATEMENTS_MAX {
+        let rows = client.execute(&sql, parameters).await.map_err(StoreError::sql("prune", table))?;
+        gone += rows;
+        if rows < ROWS_AT_ONCE.unsigned_abs() {
+            break;
+        }
+    }
     Ok(gone)
 }

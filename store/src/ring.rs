@@ -85,6 +85,13 @@ pub fn copy_rollup_ring(ring: i16) -> String {
     )
 }
 
+pub fn copy_error_ring(ring: i16) -> String {
+    format!(
+        "copy error_ring_{ring} (lane, seq, hour, signature, tenant, namespace, service, level, audit, task_id, count, first_seen, \
+         last_seen, topic_partition, kafka_offset, record_index, error_type, message) from stdin binary"
+    )
+}
+
 pub const COPY_BLOCKS: &str = "copy blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, \
                                payload, postings) from stdin binary";
 
@@ -123,6 +130,12 @@ impl CopyBuffer {
     pub fn int8(&mut self, value: i64) -> &mut CopyBuffer {
         self.0.put_i32(8);
         self.0.put_i64(value);
+        self
+    }
+
+    pub fn boolean(&mut self, value: bool) -> &mut CopyBuffer {
+        self.0.put_i32(1);
+        self.0.put_u8(u8::from(value));
         self
     }
 

@@ -50,6 +50,7 @@ fn grants() -> Vec<String> {
         "grant insert, update on sealed_leaves to cordwood_writer".to_owned(),
         "grant insert on leaf_tenants to cordwood_writer".to_owned(),
         "grant insert, delete on wanted_leaves to cordwood_writer".to_owned(),
+        "grant insert, update, delete on error_counts, error_groups to cordwood_writer".to_owned(),
         "grant insert on tasks, task_logs to cordwood_writer".to_owned(),
         "grant update on task_tombstones to cordwood_writer".to_owned(),
         // In statements of their own: where administrators made the roles of before, this one is missing.
@@ -64,7 +65,9 @@ fn grants() -> Vec<String> {
         "grant delete on losses to cordwood_writer".to_owned(),
     ];
     for ring in 0..crate::ring::RINGS {
-        all.push(format!("grant insert, truncate on ring_{ring}, rollup_ring_{ring} to cordwood_writer"));
+        all.push(format!(
+            "grant insert, truncate on ring_{ring}, rollup_ring_{ring}, error_ring_{ring} to cordwood_writer"
+        ));
     }
     all
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 mod bounds;
 mod carry;
+mod errors;
 
 use bytes::Bytes;
 use cordwood_core::limits::{SEAL_ROUND_BYTES_MAX, SEAL_ROUND_RECORDS_MAX};
@@ -160,7 +161,7 @@ impl Sealing {
         for next in (1..RINGS).map(|step| (cur + step) % RINGS) {
             let empty = format!(
                 "update ring_ctl set cur = {next} where not exists (select from ring_{next}) \
-                 and not exists (select from rollup_ring_{next})"
+                 and not exists (select from rollup_ring_{next}) and not exists (select from error_ring_{next})"
             );
             let switched = self.client.execute(&empty, &[]).await;
             if switched.map_err(StoreError::sql("switch to", format!("ring_{next}")))? == 1 {
@@ -330,20 +331,23 @@ impl Sealing {
 
     async fn truncate_ring(&mut self, ring: i16) -> Result<bool, StoreError> {
         let sql = |operation| StoreError::sql(operation, format!("ring_{ring}"));
-        let any =
-            format!("select exists (select from ring_{ring}) or exists (select from rollup_ring_{ring})");
+        let any = format!(
+            "select exists (select from ring_{ring}) or exists (select from rollup_ring_{ring}) \
+             or exists (select from error_ring_{ring})"
+        );
         let row = self.client.query_one(&any, &[]).await.map_err(sql("look into"))?;
         if !row.get::<_, bool>(0) {
             return Ok(false);
         }
         let transaction = self.client.transaction().await.map_err(sql("begin emptying"))?;
         let lock = format!(
-            "{TRUNCATE_LOCK_TIMEOUT}; lock table ring_{ring}, rollup_ring_{ring} in access exclusive mode"
+            "{TRUNCATE_LOCK_TIMEOUT}; lock table ring_{ring}, rollup_ring_{ring}, error_ring_{ring} in access exclusive mode"
         );
         transaction.batch_execute(&lock).await.map_err(sql("lock"))?;
         let fresh = format!(
             "select exists (select from ring_{ring} f join seals z using (lane) where f.seq > z.upto) \
-             or exists (select from rollup_ring_{ring} f join seals z using (lane) where f.seq > z.upto)"
+             or exists (select from rollup_ring_{ring} f join seals z using (lane) where f.seq > z.upto) \
+             or exists (select from error_ring_{ring} f join seals z using (lane) where f.seq > z.errors_upto)"
         );
         let row = transaction.query_one(&fresh, &[]).await.map_err(sql("look into"))?;
         if row.get(0) {
@@ -357,7 +361,7 @@ impl Sealing {
         );
         transaction.execute(&emptied, &[]).await.map_err(sql("note what is gone of"))?;
         transaction
-            .batch_execute(&format!("truncate ring_{ring}, rollup_ring_{ring}"))
+            .batch_execute(&format!("truncate ring_{ring}, rollup_ring_{ring}, error_ring_{ring}"))
             .await
             .map_err(sql("empty"))?;
         transaction.commit().await.map_err(sql("empty"))?;
@@ -428,6 +432,7 @@ impl Work {
             )
             .await
             .map_err(sql("move", "seals"))?;
+        errors::fold(transaction).await?;
         transaction
             .execute("delete from batches b using seals z where z.lane = b.lane and b.seq < z.upto", &[])
             .await

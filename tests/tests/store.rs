@@ -14,6 +14,8 @@ mod carry_and_follow;
 mod contents;
 #[path = "store/dropped.rs"]
 mod dropped;
+#[path = "store/errors.rs"]
+mod errors;
 #[path = "store/old_words.rs"]
 mod old_words;
 #[path = "store/origins.rs"]
@@ -434,7 +436,7 @@ async fn searches_18() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_keeps_nobody_waiting() -> Result<()> {
     let postgres = Postgres::start(18).await?;
-    let store = support::store_of_version_2(&postgres, "old").await?;
+    let store = support::store_of_version(&postgres, "old", 2).await?;
     let admin = postgres.client_of("old").await?;
     let dump = postgres.client_of("old").await?;
     dump.batch_execute("begin; select count(*) from blocks").await?;

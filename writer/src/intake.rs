@@ -2,6 +2,7 @@
 //! watermarks that are not known yet are asked for and handed in.
 
 mod batch;
+mod errors;
 mod letters;
 mod pending;
 mod sources;
@@ -18,6 +19,7 @@ use cordwood_store::commit::{Commit, FileKey, OffsetGap, Position, Watermarks};
 
 use crate::feed::FeedRecord;
 use crate::source::{Message, message_hash};
+use errors::Signatures;
 use pending::Pending;
 use sources::Sources;
 pub use tasks::TaskCuts;
@@ -47,6 +49,8 @@ pub struct Prepared {
     /// Records whose bodies were cut here.
     pub cut_records: u64,
     pub raw_bytes: u64,
+    /// Records that are counted in no group of their own.
+    pub other_errors: u64,
     pub task_cuts: TaskCuts,
 }
 
@@ -68,6 +72,9 @@ pub struct Intake {
     next_offsets: HashMap<u32, u64>,
     pending: Pending,
     sources: Sources,
+    /// The same of services that lines name where the cluster does not.
+    services: Sources,
+    signatures: Signatures,
     /// Number of the transaction in the making.
     transaction: u64,
     with_feed: bool,

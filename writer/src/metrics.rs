@@ -33,6 +33,7 @@ pub struct Metrics {
     pub task_lines: IntCounter,
     pub task_lines_refused: IntCounter,
     pub task_cuts: IntCounterVec,
+    pub other_errors: IntCounter,
     pub commits: IntCounter,
     pub resets: IntCounterVec,
     pub commit_seconds: Histogram,
@@ -122,6 +123,10 @@ impl Metrics {
                 "Lines not added because their task was deleted.",
             )?,
             task_cuts,
+            other_errors: counter(
+                "errors_ungrouped_total",
+                "Records of WARN and ERROR counted under v1:other: their tenant had too many groups within a minute.",
+            )?,
             commits: counter("commits_total", "Transactions.")?,
             resets,
             commit_seconds: histogram(
@@ -183,6 +188,7 @@ impl Metrics {
         self.cut_records.inc_by(prepared.cut_records);
         self.task_lines.inc_by(task_lines);
         self.task_lines_refused.inc_by((commit.tasks.len() as u64).saturating_sub(task_lines));
+        self.other_errors.inc_by(prepared.other_errors);
         let cuts = prepared.task_cuts;
         for (what, count) in [("message", cuts.messages), ("metadata", cuts.metadata), ("id", cuts.ids)] {
             self.task_cuts.with_label_values(&[what]).inc_by(count);

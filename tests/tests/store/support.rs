@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
@@ -33,27 +34,27 @@ pub async fn store(postgres: &Postgres, name: &str) -> Result<Store> {
     Ok(store)
 }
 
-/// A database as the second version of the schema left it.
-pub async fn store_of_version_2(postgres: &Postgres, name: &str) -> Result<Store> {
-    const MIGRATIONS: [&str; 2] = [
-        include_str!("../../../store/migrations/V1__way_in.sql"),
-        include_str!("../../../store/migrations/V2__retention.sql"),
-    ];
-    let history =
-        "select version, name, applied_on, checksum from refinery_schema_history where version <= 2";
-    store(postgres, &format!("{name}_new")).await?;
-    let known = postgres.client_of(&format!("{name}_new")).await?.query(history, &[]).await?;
+/// A database as this version of the schema left it.
+pub async fn store_of_version(postgres: &Postgres, name: &str, version: i64) -> Result<Store> {
+    let newest = format!("{name}_new");
+    store(postgres, &newest).await?;
+    let history = format!(
+        "select version, name, applied_on, checksum from refinery_schema_history where version <= {version} order by version"
+    );
+    let known = postgres.client_of(&newest).await?.query(&history, &[]).await?;
     let store = Store::connect(&Settings::url(postgres.database(name).await?)).await?;
     let client = postgres.client_of(name).await?;
-    client.batch_execute(&MIGRATIONS.join("\n")).await?;
     client
         .batch_execute(
             "create table refinery_schema_history (version int4 primary key, name varchar(255), \
              applied_on varchar(255), checksum varchar(255))",
         )
         .await?;
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/migrations");
     for row in known {
         let (version, rest): (i32, [Option<String>; 3]) = (row.get(0), [row.get(1), row.get(2), row.get(3)]);
+        let file = format!("V{version}__{}.sql", rest[0].as_deref().context("a migration without a name")?);
+        client.batch_execute(&std::fs::read_to_string(migrations.join(file))?).await?;
         client
             .execute(
                 "insert into refinery_schema_history values ($1, $2, $3, $4)",

@@ -84,15 +84,15 @@ pub fn task_line(task: usize, seq: usize) -> (Level, String) {
     (Level::Info, body)
 }
 
-struct Writer {
+pub struct Writer {
     sender: QueueSender,
     stop: CancellationToken,
-    metrics: Metrics,
+    pub metrics: Metrics,
     task: tokio::task::JoinHandle<Result<()>>,
 }
 
 impl Writer {
-    fn start(store: &Store) -> Result<Writer> {
+    pub fn start(store: &Store) -> Result<Writer> {
         let (sender, source) = queue(64 << 20);
         let stop = CancellationToken::new();
         let mut parts = Parts::new(store.clone(), &Registry::new(), stop.clone())?;
@@ -103,12 +103,12 @@ impl Writer {
         Ok(Writer { sender, stop, metrics, task })
     }
 
-    async fn put(&self, file: &mut File, lines: &[(Level, String)]) -> Result<()> {
+    pub async fn put(&self, file: &mut File, lines: &[(Level, String)]) -> Result<()> {
         self.sender.send(file.message(lines)).ok().context("the queue is full")?.await?;
         Ok(())
     }
 
-    async fn end(self) -> Result<()> {
+    pub async fn end(self) -> Result<()> {
         self.stop.cancel();
         self.task.await?
     }

@@ -35,14 +35,9 @@ fn message(file: u64, round: u64) -> Vec<u8> {
     let now = support::now_us();
     for line in 0..LINES {
         let seq = round * LINES + line;
-        let body = format!(r#"{{"taskId":"{}","message":"{file} {seq}"}}"#, seq % TASKS);
-        builder.push(
-            (now + line as i64) * 1000,
-            Level::Info,
-            Flags::default(),
-            (seq + 1) * BYTES,
-            body.as_bytes(),
-        );
+        let level = [Level::Info, Level::Warn, Level::Error][(seq % 3) as usize];
+        let body = format!(r#"{{"taskId":"{}","message":"{file} {seq} of {level}"}}"#, seq % TASKS);
+        builder.push((now + line as i64) * 1000, level, Flags::default(), (seq + 1) * BYTES, body.as_bytes());
     }
     let header = BatchHeader {
         stream: StreamKey::of_container(&format!("uid-{file}"), "app", 0, Io::Stdout),
@@ -114,5 +109,10 @@ async fn each_line_of_a_task_is_stored_once_whatever_dies() -> Result<()> {
         where times <> 1 or task_id::bigint <> split_part(message, ' ', 2)::bigint % 10";
     ensure!(count(&client, wrong).await? == 0, "lines under another task, or twice");
     ensure!(count(&client, "select count(*) from tasks").await? == TASKS as i64);
+    // Two of three tell of an error, each level of its own: counted once, too.
+    let counted = "select count(*) from (select level, sum(count) as count from error_fresh group by 1) e \
+        where count = (select count(*) / 3 from task_logs)";
+    ensure!(count(&client, counted).await? == 2, "errors that were counted twice, or never");
+    ensure!(count(&client, "select sum(count)::bigint from error_fresh").await? == all / 3 * 2);
     Ok(())
 }

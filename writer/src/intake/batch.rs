@@ -21,16 +21,16 @@ use super::{Intake, Remembered};
 use crate::feed::FeedRecord;
 use crate::source::Message;
 
-const MINUTE_US: i64 = 60_000_000;
+pub(super) const MINUTE_US: i64 = 60_000_000;
 
 /// What all records of a batch share.
 pub(super) struct Shared<'a> {
     message: &'a Message,
     origin_id: OriginId,
-    origin: &'a Arc<Origin>,
+    pub origin: &'a Arc<Origin>,
     pub tenant: Arc<str>,
     pub namespace: Arc<str>,
-    service: Arc<str>,
+    pub service: Arc<str>,
 }
 
 impl Intake {
@@ -159,6 +159,7 @@ impl Intake {
             if has_tasks {
                 self.pending.task_record(shared, &record, shared.origin);
             }
+            self.count_error(shared, &record, now_us);
             minutes.add(time_us.div_euclid(MINUTE_US), decoded.level, source_of(body), body.len());
             if self.with_feed {
                 let record = FeedRecord {

@@ -13,6 +13,7 @@ use cordwood_store::commit::{
 };
 
 use super::Prepared;
+use super::errors::Errors;
 use super::letters::Letters;
 use super::tasks::TaskCuts;
 use crate::feed::FeedRecord;
@@ -50,6 +51,7 @@ pub struct Pending {
     pub feed: Vec<FeedRecord>,
     pub tasks: Vec<TaskRow>,
     pub task_cuts: TaskCuts,
+    pub errors: Errors,
     pub records: usize,
     pub bytes: usize,
     pub messages: usize,
@@ -157,6 +159,7 @@ impl Pending {
             positions: self.positions.drain().map(|(_, step)| step).collect(),
             watermarks: self.watermarks.drain().flat_map(|(_, steps)| steps).collect(),
             rollup: rollup.collect(),
+            errors: self.errors.take_rows(),
             losses: std::mem::take(&mut self.losses),
             gaps: std::mem::take(&mut self.gaps),
             dead_letters: std::mem::take(&mut self.dead_letters),
@@ -172,6 +175,7 @@ impl Pending {
             cut_records: self.cut_records,
             task_cuts: std::mem::take(&mut self.task_cuts),
             raw_bytes: self.bytes as u64,
+            other_errors: std::mem::take(&mut self.errors.others),
         };
         (self.records, self.bytes, self.messages) = (0, 0, 0);
         (self.duplicates, self.filled_bytes, self.cut_records) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! Which components of a service the rollup counts apart: an application that writes a new one with every record must not grow it by
+//! Which components of a service the rollup counts apart (and, of errors, which services of a container): an application that writes a new one with every record must not grow it by
 //! a row per record, however its lines are cut into batches.
 
 use std::collections::{HashMap, HashSet};

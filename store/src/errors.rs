@@ -1,0 +1,368 @@
+//! Groups of errors, under a scope: how often, since when, where, and a record that shows what it is. What the writers counted and
+//! the sealer has not folded yet is counted too, in one snapshot with what is.
+//!
+//! Counts, texts and samples are kept by everything that decides who may see a record: nothing of another's is in an answer, and nothing
+//! of a deleted task.
+
+use std::fmt;
+use std::str::FromStr;
+
+use cordwood_core::identity::RecordId;
+use cordwood_core::level::Level;
+use cordwood_core::limits::GROUP_NAMES_MAX;
+use cordwood_core::signature::Signature;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Row, Transaction};
+
+use crate::connect::Store;
+use crate::error::StoreError;
+use crate::scope::{self, Scope};
+use crate::search::{Cursor, timestamp};
+
+pub const HOUR_US: i64 = 3_600_000_000;
+const STATEMENT_TIMEOUT: &str = "30s";
+
+/// What comes first: the most of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Count,
+    LastSeen,
+    FirstSeen,
+}
+
+/// A place in an order: what follows has less of it, or as much and a greater signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct After {
+    pub value: i64,
+    pub signature: Signature,
+}
+
+/// Which groups. Empty lists: any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What is counted: hours from this one, up to and without the other.
+    pub from_hour_us: i64,
+    pub to_hour_us: i64,
+    pub levels: Vec<Level>,
+    pub tenants: Vec<String>,
+    pub namespaces: Vec<String>,
+    pub services: Vec<String>,
+    /// In the error's type or the generalised message, in any case.
+    pub text: Option<String>,
+    /// Not seen before, as far as is known.
+    pub new_since_us: Option<i64>,
+    pub signature: Option<Signature>,
+    pub order: Order,
+    pub after: Option<After>,
+    pub limit: usize,
+    /// Of the trend; a whole number of hours.
+    pub bin_us: i64,
+}
+
+/// A group as the scope sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub signature: Signature,
+    /// The highest of what was counted.
+    pub level: Level,
+    pub count: u64,
+    pub first_us: i64,
+    pub last_us: i64,
+    /// Of what was counted, in order, at most [`GROUP_NAMES_MAX`].
+    pub tenants: Vec<String>,
+    pub services: Vec<String>,
+    /// There are more tenants or services.
+    pub is_cut: bool,
+    pub sample: Sample,
+    /// Begin of a bin and its count, oldest first; those without any are left out.
+    pub trend: Vec<(i64, u64)>,
+}
+
+/// The last record of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub record: Cursor,
+    pub error_type: String,
+    /// Generalised.
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    pub groups: Vec<Group>,
+    /// There may be more behind it.
+    pub next: Option<After>,
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.value, self.signature)
+    }
+}
+
+/// A text that is no place in a list of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no `next` of a list of groups")]
+pub struct NoPlace;
+
+impl FromStr for After {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<After, NoPlace> {
+        let (value, signature) = text.split_once('.').ok_or(NoPlace)?;
+        let (value, signature) =
+            (value.parse().map_err(|_| NoPlace)?, signature.parse().map_err(|_| NoPlace)?);
+        Ok(After { value, signature })
+    }
+}
+
+/// What may be seen of the rows `x`, and is asked for: $1 to $8.
+const SEEN: &str = "($1::text[] is null or x.tenant = any($1)) and ($2::text[] is null or x.namespace = any($2)) \
+    and ($3 or not x.audit) \
+    and ($4::text[] is null or x.tenant = any($4)) and ($5::text[] is null or x.namespace = any($5)) \
+    and ($6::text[] is null or x.service = any($6)) and ($7::smallint[] is null or x.level = any($7)) \
+    and ($8::bigint is null or x.signature = $8) \
+    and (x.task_id = '' or not exists (select from task_tombstones d \
+      where d.task_id = x.task_id and d.namespace = x.namespace and d.tenant = x.tenant))";
+
+/// Not folded yet.
+fn fresh() -> String {
+    format!(
+        "fresh as materialized (select x.* from error_fresh x join seals z on z.lane = x.lane where x.seq > z.errors_upto and {SEEN})"
+    )
+}
+
+/// Of the hours $9 to $10.
+fn counts(columns: &str, and: &str) -> String {
+    format!(
+        "(select {columns} from error_counts x where x.hour >= $9 and x.hour < $10 and {SEEN}{and} \
+         union all select {columns} from fresh x where x.hour >= $9 and x.hour < $10{and})"
+    )
+}
+
+fn known(columns: &str, and: &str) -> String {
+    format!(
+        "(select {columns} from error_groups x where {SEEN}{and} union all select {columns} from fresh x where true{and})"
+    )
+}
+
+/// One page of groups.
+pub async fn groups(store: &Store, scope: &Scope, asked: &Asked) -> Result<Groups, StoreError> {
+    let mut client = store.pooled().await?.abandonable();
+    let sql = |what| StoreError::sql(what, "groups of errors");
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(sql("begin a look at"))?;
+    let settings = format!("set local statement_timeout = '{STATEMENT_TIMEOUT}'");
+    transaction.batch_execute(&settings).await.map_err(sql("prepare a look at"))?;
+    let mut groups = page(&transaction, scope, asked).await?;
+    let next = groups.len() > asked.limit;
+    groups.truncate(asked.limit);
+    trends(&transaction, scope, asked, &mut groups).await?;
+    transaction.commit().await.map_err(sql("end a look at"))?;
+    client.finish();
+    let after = |group: &Group| After {
+        value: match asked.order {
+            Order::Count => group.count.cast_signed(),
+            Order::LastSeen => group.last_us,
+            Order::FirstSeen => group.first_us,
+        },
+        signature: group.signature,
+    };
+    Ok(Groups { next: groups.last().filter(|_| next).map(after), groups })
+}
+
+/// One more than the page.
+async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Result<Vec<Group>, StoreError> {
+    let us = |column: &str| format!("(extract(epoch from {column}) * 1000000)::bigint");
+    let order = match asked.order {
+        Order::Count => "c.count".to_owned(),
+        Order::LastSeen => us("k.last_seen"),
+        Order::FirstSeen => us("k.first_seen"),
+    };
+    let of_page = " and x.signature = p.signature";
+    let names = GROUP_NAMES_MAX + 1;
+    let last = "x.last_seen, x.topic_partition, x.kafka_offset, x.record_index, x.error_type, x.message";
+    let sql = format!(
+        "with {fresh}, \
+         c as (select signature, sum(count)::bigint as count, max(level) as level from {counted} c group by 1), \
+         k as (select signature, min(first_seen) as first_seen, max(last_seen) as last_seen, bool_or(has_text) as has_text \
+           from {known} k group by 1), \
+         p as (select signature, c.count, c.level, k.first_seen, k.last_seen, {order} as value \
+           from c join k using (signature) where k.has_text and ($12::timestamptz is null or k.first_seen >= $12) \
+             and ($13::bigint is null or {order} < $13 or ({order} = $13 and signature > $14)) \
+           order by value desc, signature limit $15) \
+         select p.signature, p.count, p.level, p.first_seen, p.last_seen, n.tenants[:{names}], n.services[:{names}], \
+           s.last_seen, s.topic_partition, s.kafka_offset, s.record_index, s.error_type, s.message \
+         from p cross join lateral (select array_agg(distinct tenant order by tenant) as tenants, \
+             array_agg(distinct service order by service) filter (where service <> '') as services from {places} n) n \
+           cross join lateral (select * from {samples} s order by 1 desc, 2 desc, 3 desc, 4 desc limit 1) s \
+         order by p.value desc, p.signature",
+        fresh = fresh(),
+        counted = counts("x.signature, x.level, x.count", ""),
+        known = known(
+            "x.signature, x.first_seen, x.last_seen, \
+             ($11::text is null or x.error_type ilike $11 or x.message ilike $11) as has_text",
+            ""
+        ),
+        places = counts("x.tenant, x.service", of_page),
+        samples = known(last, of_page),
+    );
+    let seen = Seen::new(scope, asked)?;
+    let text = asked.text.as_deref().map(pattern);
+    let new_since = asked.new_since_us.map(timestamp).transpose()?;
+    let after = asked.after.map(|after| (after.value, after.signature.as_i64()));
+    let (value, signature) = (after.map(|after| after.0), after.map(|after| after.1));
+    let limit = i64::try_from(asked.limit).unwrap_or(i64::MAX).saturating_add(1);
+    let more: [&(dyn ToSql + Sync); 5] = [&text, &new_since, &value, &signature, &limit];
+    let parameters: Vec<&(dyn ToSql + Sync)> = seen.parameters().into_iter().chain(more).collect();
+    let rows = transaction.query(&sql, &parameters).await;
+    rows.map_err(StoreError::sql("read", "groups of errors"))?.iter().map(group).collect()
+}
+
+async fn trends(
+    transaction: &Transaction<'_>,
+    scope: &Scope,
+    asked: &Asked,
+    groups: &mut [Group],
+) -> Result<(), StoreError> {
+    let signatures: Vec<i64> = groups.iter().map(|group| group.signature.as_i64()).collect();
+    let bin_seconds = asked.bin_us / 1_000_000;
+    let sql = format!(
+        "with {fresh} select signature, floor(extract(epoch from hour) / $12::float8)::bigint as bin, sum(count)::bigint from {counted} c \
+         group by 1, 2 order by 1, 2",
+        fresh = fresh(),
+        counted = counts("x.signature, x.hour, x.count", " and x.signature = any($11)"),
+    );
+    let seen = Seen::new(scope, asked)?;
+    let bin = bin_seconds as f64;
+    let more: [&(dyn ToSql + Sync); 2] = [&signatures, &bin];
+    let parameters: Vec<&(dyn ToSql + Sync)> = seen.parameters().into_iter().chain(more).collect();
+    let rows = transaction.query(&sql, &parameters).await;
+    for row in rows.map_err(StoreError::sql("read", "trends of errors"))? {
+        let signature = Signature::from_i64(row.get(0));
+        if let Some(group) = groups.iter_mut().find(|group| group.signature == signature) {
+            group.trend.push((row.get::<_, i64>(1) * asked.bin_us, unsigned(row.get(2))));
+        }
+    }
+    Ok(())
+}
+
+/// The parameters $1 to $10.
+struct Seen<'a> {
+    scope_tenants: Option<&'a [String]>,
+    scope_namespaces: Option<Vec<&'a str>>,
+    audit: bool,
+    tenants: Option<&'a [String]>,
+    namespaces: Option<&'a [String]>,
+    services: Option<&'a [String]>,
+    levels: Option<Vec<i16>>,
+    signature: Option<i64>,
+    from: jiff::Timestamp,
+    to: jiff::Timestamp,
+}
+
+impl<'a> Seen<'a> {
+    fn new(scope: &'a Scope, asked: &'a Asked) -> Result<Seen<'a>, StoreError> {
+        let any = |names: &'a [String]| (!names.is_empty()).then_some(names);
+        let levels: Vec<i16> = asked.levels.iter().map(|level| *level as i16).collect();
+        Ok(Seen {
+            scope_tenants: scope::tenants(scope),
+            scope_namespaces: scope::namespaces(scope),
+            audit: scope.audit,
+            tenants: any(&asked.tenants),
+            namespaces: any(&asked.namespaces),
+            services: any(&asked.services),
+            levels: (!levels.is_empty()).then_some(levels),
+            signature: asked.signature.map(Signature::as_i64),
+            from: timestamp(asked.from_hour_us)?,
+            to: timestamp(asked.to_hour_us)?,
+        })
+    }
+
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+        [
+            &self.scope_tenants,
+            &self.scope_namespaces,
+            &self.audit,
+            &self.tenants,
+            &self.namespaces,
+            &self.services,
+            &self.levels,
+            &self.signature,
+            &self.from,
+            &self.to,
+        ]
+    }
+}
+
+fn group(row: &Row) -> Result<Group, StoreError> {
+    let us = |column: usize| row.get::<_, jiff::Timestamp>(column).as_microsecond();
+    let names = |column: usize| row.get::<_, Option<Vec<String>>>(column).unwrap_or_default();
+    let (mut tenants, mut services) = (names(5), names(6));
+    let is_cut = tenants.len() > GROUP_NAMES_MAX || services.len() > GROUP_NAMES_MAX;
+    tenants.truncate(GROUP_NAMES_MAX);
+    services.truncate(GROUP_NAMES_MAX);
+    let level = u8::try_from(row.get::<_, i16>(2)).ok().and_then(Level::from_u8);
+    let id = RecordId {
+        topic_partition: row.get::<_, i32>(8).cast_unsigned(),
+        kafka_offset: row.get::<_, i64>(9).cast_unsigned(),
+        index: row.get::<_, i32>(10).cast_unsigned(),
+    };
+    Ok(Group {
+        signature: Signature::from_i64(row.get(0)),
+        level: level.ok_or_else(|| StoreError::Invalid("a group of errors of no level".to_owned()))?,
+        count: unsigned(row.get(1)),
+        first_us: us(3),
+        last_us: us(4),
+        tenants,
+        services,
+        is_cut,
+        sample: Sample {
+            record: Cursor { time_us: us(7), id },
+            error_type: row.get(11),
+            message: row.get(12),
+        },
+        trend: Vec::new(),
+    })
+}
+
+fn unsigned(count: i64) -> u64 {
+    count.max(0).unsigned_abs()
+}
+
+/// A text as it stands, anywhere in a value.
+fn pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        for (value, signature) in
+            [(17, Signature::OTHER), (-5, Signature::from_i64(-1)), (i64::MAX, Signature::from_i64(3))]
+        {
+            let after = After { value, signature };
+            assert_eq!(after.to_string().parse(), Ok(after));
+        }
+        for text in ["", "5", "5.", ".v1:other", "x.v1:other", "5.v1:OTHER", "5.v1:other.6"] {
+            assert_eq!(text.parse::<After>(), Err(NoPlace), "{text}");
+        }
+    }
+}
