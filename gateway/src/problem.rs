@@ -99,6 +99,16 @@ impl Problem {
         )
     }
 
+    /// For a group of errors that is not there, and for one of which nothing may be seen.
+    pub fn no_group() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-group",
+            "No such group",
+            "there is no record of this group that you may see, in this time: it may have expired, or be another's",
+        )
+    }
+
     /// For a task that is not there, and for one that may not be seen (or not be changed).
     pub fn no_task() -> Problem {
         Problem::new(

@@ -7,6 +7,8 @@ mod api_document;
 mod audit;
 #[path = "gateway/export.rs"]
 mod export;
+#[path = "gateway/groups.rs"]
+mod groups;
 #[allow(dead_code, reason = "the tests of the command line need more of it")]
 #[path = "standalone/harness.rs"]
 mod harness;

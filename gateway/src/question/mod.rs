@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::slots::Slot;
 
 /// Parameters that say which records, besides `data.<key>`.
-pub const FILTERS: [&str; 19] = [
+pub const FILTERS: [&str; 20] = [
     "filter",
     "text",
     "level",
@@ -28,6 +28,7 @@ pub const FILTERS: [&str; 19] = [
     "pod",
     "requestId",
     "service",
+    "signature",
     "source",
     "stream",
     "taskId",
@@ -37,7 +38,7 @@ pub const FILTERS: [&str; 19] = [
 ];
 pub const RANGE: [&str; 2] = ["from", "to"];
 /// Those of the filters that are fields with a value.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "category",
     "container",
     "logger",
@@ -47,6 +48,7 @@ const FIELDS: [&str; 15] = [
     "pod",
     "requestId",
     "service",
+    "signature",
     "source",
     "stream",
     "taskId",
@@ -149,12 +151,14 @@ fn part(parameter: &str, expression: &str) -> Result<Filter, Problem> {
     filter::parse(expression).map_err(|error| Problem::parameter(parameter, error.message))
 }
 
-fn range(parameters: &mut Parameters, now_us: i64) -> Result<TimeRange, Problem> {
-    let mut time = |name: &'static str| {
-        let text = parameters.one(name)?;
-        text.map(|text| when::parse(&text, now_us).map_err(|why| Problem::parameter(name, why))).transpose()
-    };
-    let range = TimeRange { from_us: time("from")?, to_us: time("to")? };
+pub fn time(parameters: &mut Parameters, name: &'static str, now_us: i64) -> Result<Option<i64>, Problem> {
+    let text = parameters.one(name)?;
+    text.map(|text| when::parse(&text, now_us).map_err(|why| Problem::parameter(name, why))).transpose()
+}
+
+pub fn range(parameters: &mut Parameters, now_us: i64) -> Result<TimeRange, Problem> {
+    let from_us = time(parameters, "from", now_us)?;
+    let range = TimeRange { from_us, to_us: time(parameters, "to", now_us)? };
     if let (Some(from), Some(to)) = (range.from_us, range.to_us)
         && from >= to
     {

@@ -1,5 +1,6 @@
 //! The paths. Each handler takes who asks, reads the question, takes a slot, asks the store, and gives the answer its form.
 
+mod aggregates;
 mod context;
 mod facets;
 mod histogram;
@@ -42,6 +43,8 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(context::context))
         .routes(routes!(histogram::histogram))
         .routes(routes!(facets::facets))
+        .routes(routes!(aggregates::aggregates))
+        .routes(routes!(aggregates::aggregate))
         .routes(routes!(stream::stream))
         .routes(routes!(plugins::plugin_logs))
         .routes(routes!(tasks::task_logs))
@@ -52,10 +55,9 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
 }
 
 fn about() -> OpenApi {
-    let info = InfoBuilder::new()
-        .title("Cordwood")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Logs that Cordwood stored: search, one record, its context, counts, export."));
+    let info = InfoBuilder::new().title("Cordwood").version(env!("CARGO_PKG_VERSION")).description(Some(
+        "Logs that Cordwood stored: search, one record, its context, counts, groups of errors, export.",
+    ));
     let mut document = OpenApiBuilder::new().info(info.build()).build();
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", token);

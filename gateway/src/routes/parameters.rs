@@ -26,6 +26,8 @@ pub struct FieldParameters {
     pod: Option<Vec<String>>,
     request_id: Option<Vec<String>>,
     service: Option<Vec<String>>,
+    /// A group of errors: `v1:` and 16 digits.
+    signature: Option<Vec<String>>,
     source: Option<Vec<String>>,
     /// `stdout` or `stderr`.
     stream: Option<Vec<String>>,

@@ -14,7 +14,9 @@ fn documented(path: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_document_names_every_parameter_that_is_read() {
-    let routes: [(&str, &[&[&str]]); 10] = [
+    let routes: [(&str, &[&[&str]]); 12] = [
+        ("/api/platform/logs/aggregates", &[&RANGE, &aggregates::WHOSE, &aggregates::LIST]),
+        ("/api/platform/logs/aggregates/{signature}", &[&RANGE, &aggregates::WHOSE]),
         ("/api/platform/logs/stream", &[&FILTERS, &stream::FROM]),
         ("/api/platform/logs", &[&FILTERS, &RANGE, &logs::PAGE]),
         ("/api/platform/logs/{id}", &[]),

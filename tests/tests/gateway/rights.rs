@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
+use cordwood_core::signature::error_group;
 use cordwood_gateway::{Access, Cluster, KubernetesAccess, Limits};
 use cordwood_tests::env::{ApiServer, wait_for};
 use cordwood_tests::http::{Answer, ask, open};
@@ -20,7 +21,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::world::{Line, World, container, ids, line, recent_us};
+use super::world::{Line, NO_GROUP, World, container, counted, ids, line, recent_us};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The namespace of the service accounts.
@@ -119,6 +120,8 @@ struct Stored {
     id: String,
     /// In this record's body and in no other.
     secret: String,
+    /// Its group of errors, which may be others' too.
+    signature: String,
 }
 
 type Sources = Vec<(Origin, Vec<Line>)>;
@@ -132,16 +135,19 @@ fn stored() -> (Sources, Vec<Stored>) {
         let time_us = at + i64::from(number);
         let secret = |audit: bool| format!("secret{number}{audit}");
         let lines = vec![
-            line(time_us, Level::Info, secret(false)),
+            line(time_us, Level::Warn, secret(false)),
             Line {
                 flags: Flags::AUDIT,
-                ..line(time_us, Level::Info, format!(r#"{{"is_audit":true,"message":"{}"}}"#, secret(true)))
+                ..line(time_us, Level::Error, format!(r#"{{"is_audit":true,"message":"{}"}}"#, secret(true)))
             },
         ];
+        let signatures: Vec<String> =
+            lines.iter().map(|line| error_group(line.body.as_bytes()).signature.to_string()).collect();
         sources.push((Origin { plugin: PLUGIN.into(), ..container(tenant, namespace, number) }, lines));
         for audit in [false, true] {
             let id = format!("{time_us}.0-{number}-{}", u8::from(audit));
-            stored.push(Stored { tenant, namespace, audit, id, secret: secret(audit) });
+            let signature = signatures[usize::from(audit)].clone();
+            stored.push(Stored { tenant, namespace, audit, id, secret: secret(audit), signature });
         }
     }
     (sources, stored)
@@ -204,6 +210,8 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
                 vec![path.replace("{task_id}", "t")]
             } else if path.contains("/plugins/") {
                 vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
+            } else if path.contains("{signature}") {
+                stored.iter().map(|record| path.replace("{signature}", &record.signature)).collect()
             } else if path.contains("{id}") {
                 stored.iter().map(|record| path.replace("{id}", &record.id)).collect()
             } else if path.contains("/stream") {
@@ -244,6 +252,19 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         ensure!(found.iter().map(String::as_str).eq(expected.iter().copied()), "{name}: {found:?}");
         let histogram = world.get_as(&token, "/api/platform/logs/histogram").await?.json()?;
         ensure!(histogram["records"] == expected.len(), "{name}: {histogram}");
+        let groups = "/api/platform/logs/aggregates";
+        let listed = world.get_as(&token, groups).await?.json()?;
+        ensure!(counted(&listed) == expected.len() as u64, "{name}: {listed}");
+        let no_group = world.get_as(&token, &format!("{groups}/{NO_GROUP}")).await?;
+        for record in &stored {
+            let of = stored.iter().filter(|other| other.signature == record.signature && may(other)).count();
+            let answer = world.get_as(&token, &format!("{groups}/{}", record.signature)).await?;
+            if of == 0 {
+                ensure!(answer.code == 404 && answer.body == no_group.body, "{name}: {}", answer.text());
+            } else {
+                ensure!(answer.json()?["count"] == of, "{name}: {}", answer.text());
+            }
+        }
         let facets = world.get_as(&token, "/api/platform/logs/facets?field=pod&field=tenant").await?.text();
         for (number, pair) in stored.chunks(2).enumerate() {
             ensure!(
@@ -267,7 +288,8 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
     // A token that is for somebody else, and no token.
     for token in [cluster.token("all", "").await?, cluster.token("all", "other").await?, "x".to_owned()] {
         for path in paths.iter().filter(|(_, item)| item["get"].is_object()).map(|(path, _)| path) {
-            let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t");
+            let path =
+                path.replace("{id}", "1.0-0-0").replace("{task_id}", "t").replace("{signature}", NO_GROUP);
             let answer = world.get_as(&token, &path).await?;
             ensure!(answer.code == 401, "{path}: {}", answer.code);
         }

@@ -6,7 +6,7 @@ use cordwood_core::record::Flags;
 use cordwood_gateway::Limits;
 use cordwood_tests::http::ask;
 
-use super::world::{Line, World, container, ids, line, recent_us, tokens};
+use super::world::{Line, NO_GROUP, World, container, counted, ids, line, recent_us, tokens};
 
 const TOKENS: &str = "tokens:
 - {name: all, token: all-0123456789abcdef, tenants: all, audit: true}
@@ -32,10 +32,10 @@ async fn a_token_sees_what_it_may_and_nothing_else() -> Result<()> {
     for (number, (tenant, namespace)) in (0u32..).zip(places) {
         let time_us = at + i64::from(number);
         let lines = vec![
-            line(time_us, Level::Info, format!("secret of {tenant} {namespace}")),
+            line(time_us, Level::Warn, format!("secret of {tenant} {namespace}")),
             Line {
                 flags: Flags::AUDIT,
-                ..line(time_us, Level::Info, r#"{"is_audit":true,"message":"secret"}"#)
+                ..line(time_us, Level::Error, r#"{"is_audit":true,"message":"secret"}"#)
             },
         ];
         sources.push((container(tenant, namespace, number), lines));
@@ -81,6 +81,10 @@ async fn a_token_sees_what_it_may_and_nothing_else() -> Result<()> {
         let count = expected.len() as u64;
         let histogram = world.get_as(&token, "/api/platform/logs/histogram").await?.json()?;
         ensure!(histogram["records"] == count, "{name}: {histogram}");
+        for query in ["", "?text=secret", "?tenant=acme&tenant=umbrella", "?from=-1h&sort=firstSeen"] {
+            let groups = world.get_as(&token, &format!("/api/platform/logs/aggregates{query}")).await?;
+            ensure!(counted(&groups.json()?) == count, "{name}: {query}: {}", groups.text());
+        }
         let facets = world.get_as(&token, "/api/platform/logs/facets?field=tenant&field=namespace").await?;
         for record in &stored {
             let is_known = stored.iter().any(|known| may(known) && known.tenant == record.tenant);
@@ -130,7 +134,7 @@ async fn nobody_is_let_in_without_a_token_on_any_route() -> Result<()> {
     });
     for (path, method) in operations {
         let method = method.to_uppercase();
-        let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t");
+        let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t").replace("{signature}", NO_GROUP);
         for headers in [
             vec![],
             vec![("Authorization", "Bearer wrong-0123456789abcdef")],

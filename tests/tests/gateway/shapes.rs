@@ -4,10 +4,17 @@ use anyhow::{Result, ensure};
 use cordwood_core::entry::timestamp;
 use cordwood_core::level::Level;
 use cordwood_core::record::Flags;
+use cordwood_core::signature::error_group;
+use cordwood_store::errors::HOUR_US;
 use cordwood_tests::http::ask;
 use serde_json::{Value, json};
 
 use super::world::{Line, World, container, ids, line, recent_us};
+
+/// The hour in which a time lies.
+fn hour(time_us: i64) -> String {
+    timestamp(time_us.div_euclid(HOUR_US) * HOUR_US)
+}
 
 fn equal(what: &str, found: &Value, expected: &Value) -> Result<()> {
     ensure!(found == expected, "{what}:\n{found:#}\nexpected:\n{expected:#}");
@@ -29,10 +36,11 @@ async fn each_answer_is_as_it_is_described() -> Result<()> {
     let world = World::with(15, &[(container("acme", "shop", 1), lines)]).await?;
     let id = |place: usize| format!("{}.0-0-{place}", at + [0, 1_000_000, 61_000_000][place]);
 
+    let signature = error_group(body.as_bytes()).signature.to_string();
     let first = json!({
         "id": id(0), "timestamp": timestamp(at), "level": "ERROR", "category": "system", "tenantId": "acme",
         "tenantSlug": "acme", "traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "service": "checkout",
-        "message": "payment failed", "data": {"orderId": 4711}, "namespace": "shop", "pod": "pod-1",
+        "message": "payment failed", "data": {"orderId": 4711}, "signature": signature, "namespace": "shop", "pod": "pod-1",
         "container": "app", "node": "node-1", "stream": "stdout",
     });
     let page = world.json("/api/platform/logs?filter=payment").await?;
@@ -92,6 +100,22 @@ async fn each_answer_is_as_it_is_described() -> Result<()> {
         completed["facets"]["service"]["values"] == json!([{"value": "checkout", "count": 3}]),
         "{completed}"
     );
+
+    let group = json!({
+        "signature": signature, "level": "ERROR", "count": 1, "firstSeen": timestamp(at), "lastSeen": timestamp(at),
+        "tenants": ["acme"], "services": ["checkout"],
+        "sample": {"id": id(0), "timestamp": timestamp(at), "message": "payment failed"},
+        "trend": [{"time": hour(at), "count": 1}],
+    });
+    equal("a group", &world.json(&format!("/api/platform/logs/aggregates/{signature}")).await?, &group)?;
+    let groups = world.json(&format!("/api/platform/logs/aggregates?{range}")).await?;
+    let expected = json!({
+        "items": [group], "from": hour(at), "to": hour(at + 120_000_000 + HOUR_US - 1), "binSeconds": 3600,
+    });
+    equal("groups", &groups, &expected)?;
+    let found = world.json(&format!("/api/platform/logs?filter=signature%3A{signature}")).await?;
+    ensure!(ids(&found) == [id(0)], "{found}");
+    ensure!(world.json(&format!("/api/platform/logs?signature={signature}")).await? == found);
 
     let me = json!({"name": "local", "knownBy": "loopback", "audit": true});
     equal("who am I", &world.json("/api/whoami").await?, &me)?;

@@ -178,6 +178,15 @@ pub fn ids(answer: &Value) -> Vec<String> {
     items.iter().map(|item| item["id"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// A group of errors that no record is of.
+pub const NO_GROUP: &str = "v1:00000000000000ff";
+
+/// How many records a list of groups of errors counts.
+pub fn counted(groups: &Value) -> u64 {
+    let items = groups["items"].as_array().cloned().unwrap_or_default();
+    items.iter().filter_map(|group| group["count"].as_u64()).sum()
+}
+
 /// As a value of a query.
 pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
