@@ -110,8 +110,8 @@ mod tests {
         let context = ContextSource::Static(Arc::new(Static::new(&config)));
         let (waker, shutdown) = (Waker::new().unwrap(), CancellationToken::new());
         let (sink, health) = (Bodies::default(), Health::new(&[]));
-        let running =
-            crate::run(config, sink.clone(), context, rules, telemetry, waker, health, shutdown.clone());
+        let environment = crate::Environment { context, rules, waker, telemetry, health };
+        let running = crate::run(config, sink.clone(), environment, shutdown.clone());
         let running = tokio::spawn(running);
         let began = Instant::now();
         while !sink.0.lock().unwrap().iter().any(|body| body == last) {

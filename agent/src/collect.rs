@@ -12,10 +12,9 @@ use cordwood_core::pipeline::{Kept, Output, Span};
 use cordwood_core::record::Flags;
 
 use crate::context::{Context, Source};
-use crate::run::{Clock, Settings};
-use crate::ship::{OpenBatch, Shipper};
+use crate::ship::OpenBatch;
 use crate::tail::{LogFile, Outstanding};
-use crate::telemetry::Tally;
+use crate::turn::Turn;
 
 /// A batch with a record from an earlier file holds that file's position back too.
 pub struct Pin {
@@ -35,22 +34,19 @@ pub struct Stream {
 }
 
 /// Takes the pipeline's output into the batches of one file.
-pub struct Collector<'a> {
+pub struct Collector<'a, 't> {
     pub run: u64,
     pub source: &'a Source,
     pub file: &'a mut LogFile,
     pub streams: &'a mut [Stream; 2],
     pub pins: &'a mut Vec<Pin>,
     pub context: &'a Context,
-    pub settings: &'a Settings<'a>,
-    pub ship: &'a mut Shipper,
-    pub tally: &'a mut Tally,
-    pub clock: Clock,
+    pub turn: &'a mut Turn<'t>,
     /// Bytes of records that one message has room for.
     pub room: usize,
 }
 
-impl Collector<'_> {
+impl Collector<'_, '_> {
     /// Makes room for a span in its stream's batch; `None` when it was acknowledged in an earlier life.
     #[inline]
     fn open_for(&mut self, span: &Span, body_bytes: usize) -> Option<()> {
@@ -60,7 +56,7 @@ impl Collector<'_> {
             }
             return None;
         }
-        let bytes_max = self.settings.batch.bytes_max.min(self.room);
+        let bytes_max = self.turn.settings.batch.bytes_max.min(self.room);
         let is_full = self.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
             let bytes = batch.builder.bytes();
             batch.file_seq != self.file.seq
@@ -71,7 +67,8 @@ impl Collector<'_> {
             self.cut(span.io);
         }
         let stream = &mut self.streams[span.io as usize];
-        let batch = stream.open.get_or_insert_with(|| self.ship.open(self.file.seq, self.clock.mono_ms));
+        let batch =
+            stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq, self.turn.clock.mono_ms));
         batch.account(span);
         if span.carried {
             batch.carried_from = std::mem::take(&mut stream.carry);
@@ -102,15 +99,16 @@ impl Collector<'_> {
             loss: None,
         };
         let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from.clone());
-        self.tally.gated_records += batch.gated;
-        let ticket = self.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.clock.wall_ns);
+        self.turn.tally.gated_records += batch.gated;
+        let ticket =
+            self.turn.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.turn.clock.wall_ns);
         self.file.ends[io as usize] = end;
         self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
         self.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin { ticket, file_seq, start }));
     }
 }
 
-impl Output for Collector<'_> {
+impl Output for Collector<'_, '_> {
     #[inline]
     fn kept(&mut self, record: Kept<'_>) {
         // The topic takes no more in one message: better a part of it than nothing.
@@ -124,10 +122,10 @@ impl Output for Collector<'_> {
         let before = batch.builder.bytes();
         batch.builder.push(record.time_ns, record.level, flags, record.span.end, &record.body[..kept]);
         batch.urgent |= record.level == Level::Error;
-        self.ship.open_bytes += batch.builder.bytes() - before;
-        self.tally.records += 1;
-        self.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));
-        self.tally.cut_bytes += record.bytes_cut + cut;
+        self.turn.ship.open_bytes += batch.builder.bytes() - before;
+        self.turn.tally.records += 1;
+        self.turn.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));
+        self.turn.tally.cut_bytes += record.bytes_cut + cut;
     }
 
     fn gated(&mut self, span: Span) {

@@ -12,10 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
 
 use crate::reader::Reader;
-use crate::run::{CHUNK_BYTES, Clock, Run, Settings, Step};
-use crate::ship::Shipper;
+use crate::run::{Run, Step};
 use crate::tail::Chunk;
-use crate::telemetry::Tally;
+use crate::turn::{CHUNK_BYTES, Turn};
 
 /// The way to end an agent from outside.
 #[derive(Clone, Debug)]
@@ -64,9 +63,8 @@ impl Reader {
             let clock = self.clock();
             for id in ids {
                 let Some(run) = self.runs.get_mut(&id) else { continue };
-                let settings = Settings::new(&self.config, &self.ship);
-                let taken =
-                    run.take_unended(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock);
+                let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
+                let taken = run.take_unended(&mut self.buffer, &mut turn);
                 if let Err(error) = taken {
                     self.tally.file_errors += 1;
                     tracing::warn!(run = run.key, %error, "read log file");
@@ -89,9 +87,9 @@ impl Reader {
     /// Sends what was read, and waits until it is acknowledged.
     fn drain(&mut self, deadline: Instant) {
         let clock = self.clock();
-        let settings = Settings::new(&self.config, &self.ship);
+        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
         for run in self.runs.values_mut() {
-            run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
+            run.cut_all(&mut turn);
         }
         self.keep_cuts();
         while self.ship.unanswered() > 0 && Instant::now() < deadline {
@@ -124,26 +122,19 @@ impl Reader {
 }
 
 impl Run {
-    fn take_unended(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> io::Result<()> {
+    fn take_unended(&mut self, buffer: &mut Vec<u8>, turn: &mut Turn<'_>) -> io::Result<()> {
         if self.context.is_none() {
             return Ok(());
         }
         if self.unnamed.is_some() {
             // Its first line will not become whole: it is named as that of a file that is gone.
             let gone_at_ms = self.gone_at_ms;
-            self.gone_at_ms.get_or_insert(clock.mono_ms);
-            let named = self.name_unnamed(clock);
+            self.gone_at_ms.get_or_insert(turn.clock.mono_ms);
+            let named = self.name_unnamed(turn.clock);
             self.gone_at_ms = gone_at_ms;
             named?;
         }
-        while self.step(buffer, settings, ship, tally, clock)? == Step::More {}
+        while self.step(buffer, turn)? == Step::More {}
         let Some(index) = self.files.iter().position(|file| file.finished_at_ms.is_none()) else {
             return Ok(());
         };
@@ -151,12 +142,12 @@ impl Run {
         while let Chunk::Bytes(range) = self.files[index].read(buffer, max)? {
             if range.len() < max || max > RECORD_BYTES_MAX {
                 let rest = buffer[range].to_vec();
-                self.end_line(index, &rest, settings, ship, tally, clock);
+                self.end_line(index, &rest, turn);
                 break;
             }
             max = (max * 4).min(RECORD_BYTES_MAX + 1);
         }
-        self.flush_unfinished(settings, ship, tally, clock);
+        self.flush_unfinished(turn);
         Ok(())
     }
 }

@@ -11,10 +11,9 @@ use cordwood_core::log_names::older_suffix;
 use crate::folder::Stat;
 use crate::parked::GONE_WHILE_CLOSED;
 use crate::rotation::Entry;
-use crate::run::{Clock, Run, Settings};
-use crate::ship::Shipper;
+use crate::run::Run;
 use crate::tail::{Bytes, LogFile};
-use crate::telemetry::Tally;
+use crate::turn::Turn;
 
 /// Whether a packed file cannot be unpacked, as opposed to: cannot be opened.
 pub fn is_broken(error: &io::Error) -> bool {
@@ -24,7 +23,7 @@ pub fn is_broken(error: &io::Error) -> bool {
 
 impl Run {
     /// What the checkpoint knows and the disk does not hold any more.
-    pub fn missing(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
+    pub fn missing(&mut self, turn: &mut Turn<'_>) {
         for resume in std::mem::take(&mut self.resume) {
             if self.was_all_read() {
                 continue;
@@ -34,8 +33,8 @@ impl Run {
                 None => "rotated away or deleted while the agent was away",
             };
             let Some(loss) = resume.lost_when_gone(reason) else { continue };
-            tally.files_vanished += 1;
-            self.lose_whole(resume, loss, settings, ship, tally, clock);
+            turn.tally.files_vanished += 1;
+            self.lose_whole(resume, loss, turn);
         }
     }
 
@@ -45,27 +44,17 @@ impl Run {
         entry: &Entry,
         error: &io::Error,
         is_lost: bool,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
+        turn: &mut Turn<'_>,
     ) -> FileId {
         let Stat { dev, ino, mtime_ns, .. } = entry.stat;
         let file = FileId::of_whole(format!("{dev} {ino} {mtime_ns}").as_bytes());
-        tally.file_errors += 1;
+        turn.tally.file_errors += 1;
         tracing::warn!(run = self.key, file = entry.name, %error, "read packed log file");
         if is_lost {
             let name = entry.name.clone();
             let gone = FileCheckpoint { file, name, dev, ino, ..FileCheckpoint::default() };
             let reason = format!("it cannot be unpacked: {error}");
-            self.lose_whole(
-                gone,
-                LossRange { from: 0, bytes: 0, exact: false, reason },
-                settings,
-                ship,
-                tally,
-                clock,
-            );
+            self.lose_whole(gone, LossRange { from: 0, bytes: 0, exact: false, reason }, turn);
         }
         file
     }
@@ -87,15 +76,7 @@ impl Run {
     }
 
     /// A file of which only the loss is left to tell.
-    pub(crate) fn lose_whole(
-        &mut self,
-        gone: FileCheckpoint,
-        loss: LossRange,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub(crate) fn lose_whole(&mut self, gone: FileCheckpoint, loss: LossRange, turn: &mut Turn<'_>) {
         let stat =
             Stat { dev: gone.dev, ino: gone.ino, size: gone.size, mtime_ns: 0, regular: true, link: false };
         let (seq, format) = (self.take_seq(), self.format_of(b""));
@@ -105,8 +86,8 @@ impl Run {
         ghost.ends = gone.ends;
         ghost.acked_ends = gone.ends;
         ghost.key_before = gone.key_before;
-        ghost.finished_at_ms = Some(clock.mono_ms);
+        ghost.finished_at_ms = Some(turn.clock.mono_ms);
         self.files.push_front(ghost);
-        self.lose(0, loss, settings, ship, tally, clock);
+        self.lose(0, loss, turn);
     }
 }

@@ -36,6 +36,7 @@ mod state;
 mod tail;
 mod telemetry;
 mod truncated;
+mod turn;
 mod unfinished;
 mod wake;
 mod watching;
@@ -62,22 +63,28 @@ pub use watching::client;
 /// The conditions that the reader sets; `kafka`, `pods`, `namespaces`, `owners` and `rules` come from whoever provides them.
 pub const CONDITIONS: &[&str] = &["files"];
 
+/// What the agent is given from outside.
+pub struct Environment {
+    /// From the cluster, or [`Static`].
+    pub context: ContextSource,
+    pub rules: watch::Receiver<Arc<LevelRules>>,
+    /// Whoever changes `context` or `rules` wakes the reader.
+    pub waker: Waker,
+    pub telemetry: Telemetry,
+    pub health: Health,
+}
+
 /// Reads until its end (a token that is cancelled, or an [`Ending`]), then sends what it has read and writes the checkpoint.
-///
-/// `context` and `rules` come from the cluster or are [`Static`]; whoever changes them wakes the reader by `waker`.
 ///
 /// # Errors
 /// When the state folder cannot be used, or no thread can be started.
 pub async fn run(
     config: Config,
     sink: impl Sink + 'static,
-    context: ContextSource,
-    rules: watch::Receiver<Arc<LevelRules>>,
-    telemetry: Telemetry,
-    waker: Waker,
-    health: Health,
+    environment: Environment,
     ending: impl Into<Ending>,
 ) -> anyhow::Result<()> {
+    let Environment { context, rules, waker, telemetry, health } = environment;
     let ending = ending.into();
     let shutdown = ending.shutdown.clone();
     let folder = config.state_dir.clone();
@@ -113,7 +120,7 @@ pub async fn run(
         wanting: VecDeque::new(),
         left_out: BTreeMap::new(),
         next_run: 0,
-        turn: 0,
+        round_begins_at: 0,
         tally,
         dirty: false,
         context_generation: 0,

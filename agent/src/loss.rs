@@ -9,23 +9,14 @@ use cordwood_core::identity::Io;
 use cordwood_core::level::Level;
 use cordwood_core::record::Flags;
 
-use crate::run::{Clock, Run, Settings};
-use crate::ship::Shipper;
+use crate::run::Run;
 use crate::tail::{Bytes, Outstanding};
-use crate::telemetry::Tally;
+use crate::turn::Turn;
 
 impl Run {
     /// Records that bytes of a file could not be read any more, as a batch of its own.
-    pub fn lose(
-        &mut self,
-        index: usize,
-        loss: LossRange,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
-        self.cut_all(settings, ship, tally, clock);
+    pub fn lose(&mut self, index: usize, loss: LossRange, turn: &mut Turn<'_>) {
+        self.cut_all(turn);
         let Some(context) = self.context.clone() else {
             self.losses.push((self.files[index].seq, loss));
             return;
@@ -37,9 +28,9 @@ impl Run {
         let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
         tracing::error!(stream = %key, file = file.name, from = loss.from, bytes = loss.bytes,
             exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
-        tally.lost_bytes += loss.bytes;
-        tally.losses += 1;
-        let mut batch = ship.open(file.seq, clock.mono_ms);
+        turn.tally.lost_bytes += loss.bytes;
+        turn.tally.losses += 1;
+        let mut batch = turn.ship.open(file.seq, turn.clock.mono_ms);
         let message = match loss.bytes {
             0 if !loss.exact => format!("bytes of {} may be lost: {}", file.name, loss.reason),
             bytes => format!("{bytes} bytes of {} were lost: {}", file.name, loss.reason),
@@ -50,8 +41,8 @@ impl Run {
             "level": "ERROR", "message": message,
         })
         .to_string();
-        batch.builder.push(clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
-        ship.open_bytes += batch.builder.bytes();
+        batch.builder.push(turn.clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
+        turn.ship.open_bytes += batch.builder.bytes();
         let header = BatchHeader {
             stream: (*key).clone(),
             io,
@@ -67,54 +58,33 @@ impl Run {
             loss: Some(loss),
         };
         let start = header.prev;
-        let ticket = ship.cut(self.id, batch, &key, &header, &context.origin, clock.wall_ns);
+        let ticket = turn.ship.cut(self.id, batch, &key, &header, &context.origin, turn.clock.wall_ns);
         file.ends[io as usize] = end;
         file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
     }
 
     /// Losses that waited until it was known whose they are.
-    pub fn tell_losses(
-        &mut self,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn tell_losses(&mut self, turn: &mut Turn<'_>) {
         for (seq, loss) in std::mem::take(&mut self.losses) {
             if let Some(index) = self.files.iter().position(|file| file.seq == seq) {
-                self.lose(index, loss, settings, ship, tally, clock);
+                self.lose(index, loss, turn);
             }
         }
     }
 
     /// The file cannot be read: the rest of it is lost, and the next one has its turn.
-    pub fn give_up(
-        &mut self,
-        index: usize,
-        error: &io::Error,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
-        self.flush_unfinished(settings, ship, tally, clock);
+    pub fn give_up(&mut self, index: usize, error: &io::Error, turn: &mut Turn<'_>) {
+        self.flush_unfinished(turn);
         let file = &mut self.files[index];
-        file.finished_at_ms = Some(clock.mono_ms);
+        file.finished_at_ms = Some(turn.clock.mono_ms);
         file.bytes = Bytes::Gone;
         let (from, bytes) = (file.position, file.size.saturating_sub(file.position));
         let loss = LossRange { from, bytes, exact: false, reason: format!("it cannot be read: {error}") };
-        self.lose(index, loss, settings, ship, tally, clock);
+        self.lose(index, loss, turn);
     }
 
     /// Lets go of such a file: its packed copy is read later on, if there is one; else what was not read is lost.
-    pub fn let_go(
-        &mut self,
-        index: usize,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn let_go(&mut self, index: usize, turn: &mut Turn<'_>) {
         let position = self.acknowledged_position(&self.files[index]);
         let file = &mut self.files[index];
         if self.known.values().any(|known| known.id == file.id) && file.position == position {
@@ -126,7 +96,7 @@ impl Run {
             return;
         }
         // What has begun in it must not go on in the next file.
-        self.flush_unfinished(settings, ship, tally, clock);
+        self.flush_unfinished(turn);
         let file = &mut self.files[index];
         let loss = LossRange {
             from: file.position,
@@ -135,7 +105,7 @@ impl Run {
             reason: "removed by the node, and too much was held open already".to_owned(),
         };
         file.bytes = Bytes::Gone;
-        file.finished_at_ms = Some(clock.mono_ms);
-        self.lose(index, loss, settings, ship, tally, clock);
+        file.finished_at_ms = Some(turn.clock.mono_ms);
+        self.lose(index, loss, turn);
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use cordwood_agent::cluster::Cluster;
 use cordwood_agent::rules::watch_rules;
-use cordwood_agent::{CONDITIONS, Config, ContextSource, KafkaSink, Static, Telemetry, Waker};
+use cordwood_agent::{CONDITIONS, Config, ContextSource, Environment, KafkaSink, Static, Telemetry, Waker};
 use cordwood_core::levels::{LevelRules, STATUS_GENERATION};
 use cordwood_service::{Failure, Health, LogFormat};
 use tokio::sync::watch;
@@ -107,7 +107,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     } else {
         ContextSource::Static(Arc::new(known))
     };
-    cordwood_agent::run(config, sink, context, rules, telemetry, waker, health, shutdown).await?;
+    let environment = Environment { context, rules, waker, telemetry, health };
+    cordwood_agent::run(config, sink, environment, shutdown).await?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::context::{Source, pod_folder};
 use crate::discover::FolderKey;
 use crate::folder::Folder;
 use crate::reader::Reader;
-use crate::run::{Clock, Settings};
+use crate::turn::{Clock, Turn};
 
 /// Paths whose files are all gone, and of which it is remembered what they began with.
 const GONE_PATHS_MAX: usize = 1_000;
@@ -69,8 +69,8 @@ impl Reader {
             };
             let id = self.run_of(source, clock);
             if let Some(run) = self.runs.get_mut(&id) {
-                let settings = Settings::new(&self.config, &self.ship);
-                let _ = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
+                let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
+                let _ = run.refresh(None, &mut turn);
                 self.active.insert(id);
             }
             self.dirty = true;

@@ -16,10 +16,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::folder::{Folder, Stat, is_unlinked, stat_of};
 use crate::reader::Reader;
-use crate::run::{Clock, Run, Settings};
-use crate::ship::Shipper;
+use crate::run::Run;
 use crate::tail::{Bytes, LogFile};
-use crate::telemetry::Tally;
+use crate::turn::{Clock, Turn};
 
 /// How long a run that has more to read keeps its files while others wait for descriptors.
 const SHARE_MS: i64 = 500;
@@ -86,13 +85,7 @@ impl Run {
 
     /// After a look at all that there is: a live file that was closed before its first line came, or never opened, and that is
     /// not there any more.
-    pub fn lose_unknown(
-        &mut self,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn lose_unknown(&mut self, turn: &mut Turn<'_>) {
         let Some(Parked { live: Some(live), is_unknown: true, has_unread: true, .. }) = self.parked else {
             return;
         };
@@ -113,8 +106,8 @@ impl Run {
         let gone =
             FileCheckpoint { file, name: self.live_name.clone(), dev, ino, ..FileCheckpoint::default() };
         let loss = LossRange { from: 0, bytes: 0, exact: false, reason: GONE_WHILE_CLOSED.to_owned() };
-        tally.files_vanished += 1;
-        self.lose_whole(gone, loss, settings, ship, tally, clock);
+        turn.tally.files_vanished += 1;
+        self.lose_whole(gone, loss, turn);
     }
 
     /// Whether there is something that only reading on can bring to its end: it may not be asked to wait.

@@ -7,10 +7,10 @@ use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
 use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Pipeline;
 
-use crate::run::{Clock, IOS, Run, Settings};
+use crate::run::{IOS, Run};
 use crate::ship::{Sent, Shipper};
 use crate::tail::{Bytes, LogFile};
-use crate::telemetry::Tally;
+use crate::turn::Turn;
 
 impl Run {
     pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
@@ -81,15 +81,8 @@ impl Run {
 
     /// The file's stream goes on under the key of now, from its first position on: the writer knows nothing of it yet, and
     /// what lies before is accounted for under the key before. False: not all of that is acknowledged yet.
-    pub fn hand_over(
-        &mut self,
-        index: usize,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> bool {
-        self.cut_all(settings, ship, tally, clock);
+    pub fn hand_over(&mut self, index: usize, turn: &mut Turn<'_>) -> bool {
+        self.cut_all(turn);
         if !self.is_settled(&self.files[index]) {
             return false;
         }

@@ -21,9 +21,10 @@ use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
 use crate::room::Unfinished;
-use crate::run::{Clock, Run, Settings};
+use crate::run::Run;
 use crate::ship::Shipper;
 use crate::telemetry::{Tally, Telemetry};
+use crate::turn::{Clock, Turn};
 use crate::wake::Waker;
 
 /// Read and acknowledged files are held this long, in case they still grow.
@@ -73,7 +74,7 @@ pub(crate) struct Reader {
     pub left_out: BTreeMap<FolderKey, usize>,
     pub next_run: u64,
     /// Where the next round begins.
-    pub turn: u64,
+    pub round_begins_at: u64,
     pub tally: Tally,
     pub dirty: bool,
     pub context_generation: u64,
@@ -240,14 +241,14 @@ impl Reader {
                 continue;
             }
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            let settings = Settings::new(&self.config, &self.ship);
+            let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
             if run.open_files() == 0 {
                 run.opened_at_ms = clock.mono_ms;
             }
             let looked_at = folder.as_ref().filter(|_| is_read_on).map(|folder| (folder, &looks));
-            let mut refreshed = run.refresh(looked_at, &settings, &mut self.ship, &mut self.tally, clock);
+            let mut refreshed = run.refresh(looked_at, &mut turn);
             if is_older && looked_at.is_some() && matches!(refreshed, Ok(true)) {
-                refreshed = run.refresh(None, &settings, &mut self.ship, &mut self.tally, clock);
+                refreshed = run.refresh(None, &mut turn);
             }
             let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
@@ -337,8 +338,8 @@ impl Reader {
                 if run.context.as_ref() == Some(&context) {
                     return;
                 }
-                let settings = Settings::new(&self.config, &self.ship);
-                run.set_context(context, &settings, &mut self.ship, &mut self.tally, clock);
+                let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
+                run.set_context(context, &mut turn);
                 set_gate(run, &self.rules.borrow());
                 run.last_data_ms = clock.mono_ms;
                 self.active.insert(id);
@@ -390,9 +391,9 @@ impl Reader {
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let before = run.files.len();
-            let settings = Settings::new(&self.config, &self.ship);
+            let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
             let wait_ms = self.config.read.unfinished_wait_ms as i64;
-            run.flush_overdue(wait_ms, &settings, &mut self.ship, &mut self.tally, clock);
+            run.flush_overdue(wait_ms, &mut turn);
             run.settle(clock, linger_ms);
             self.dirty |= run.files.len() != before;
             if run.is_over() {
@@ -424,8 +425,8 @@ impl Reader {
             }
             let Some(run) = self.runs.values_mut().max_by_key(|run| held(run)) else { return };
             let Some((index, _)) = run.held_removed().next() else { return };
-            let settings = Settings::new(&self.config, &self.ship);
-            run.let_go(index, &settings, &mut self.ship, &mut self.tally, clock);
+            let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
+            run.let_go(index, &mut turn);
             let id = run.id;
             self.dirty = true;
             // Its packed copy, if there is one, takes its place.

@@ -3,8 +3,9 @@
 use cordwood_core::gate::RuleScope;
 
 use crate::reader::Reader;
-use crate::run::{Clock, Run};
+use crate::run::Run;
 use crate::telemetry::{Status, StreamStatus};
+use crate::turn::Clock;
 
 /// Streams named in `/status`; the worst first.
 const STREAMS_MAX: usize = 200;

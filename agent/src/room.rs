@@ -8,8 +8,8 @@ use cordwood_core::identity::Io;
 use cordwood_core::pipeline::Pipeline;
 
 use crate::reader::Reader;
-use crate::round::{Outcome, Turn};
-use crate::run::{Clock, Settings};
+use crate::round::{Outcome, TurnEnd};
+use crate::turn::{Clock, Turn};
 
 /// Bytes that a run is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
 /// line, so that a whole one is among them.
@@ -121,8 +121,8 @@ impl Reader {
     /// The unfinished records of a run go as they are; what follows of them is a record of its own.
     fn flush(&mut self, id: u64, clock: Clock) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let settings = Settings::new(&self.config, &self.ship);
-        run.flush_unfinished(&settings, &mut self.ship, &mut self.tally, clock);
+        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
+        run.flush_unfinished(&mut turn);
         self.unfinished.note(id, &run.pipeline);
     }
 
@@ -149,16 +149,16 @@ impl Reader {
     /// Where many long records are begun at once, none would be read to its end before the room is gone: the one that began
     /// first is read on. It has one turn for this in each round, as everybody has one. An end that does not come is not
     /// waited for.
-    pub(crate) fn read_on_unfinished(&mut self, clock: Clock) -> Turn {
-        let mut turn = Turn { end: Outcome::AtEnd, took: false };
+    pub(crate) fn read_on_unfinished(&mut self, clock: Clock) -> Outcome {
+        let mut turn = Outcome { end: TurnEnd::Drained, took: false };
         for id in self.unfinished.oldest_first() {
             if !self.is_crowded() {
                 return turn;
             }
             turn = self.take_turn(id, clock);
             match turn.end {
-                Outcome::More | Outcome::NoRoom => return turn,
-                Outcome::AtEnd | Outcome::Waits | Outcome::Failed => {}
+                TurnEnd::More | TurnEnd::NoRoom => return turn,
+                TurnEnd::Drained | TurnEnd::Waits | TurnEnd::Failed => {}
             }
             let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.last_data_ms);
             if idle_ms > self.unfinished_ms() {
@@ -169,12 +169,12 @@ impl Reader {
     }
 
     /// A turn in the crowded room: a few lines, of whoever has no long record begun. (Those are read on one after the other.)
-    pub(crate) fn take_crowded_turn(&mut self, id: u64, clock: Clock) -> Turn {
+    pub(crate) fn take_crowded_turn(&mut self, id: u64, clock: Clock) -> Outcome {
         if self.unfinished.of(id) >= self.crowded_turn_bytes() {
-            return Turn { end: Outcome::Waits, took: false };
+            return Outcome { end: TurnEnd::Waits, took: false };
         }
         if self.is_overcrowded() {
-            return Turn { end: Outcome::NoRoom, took: false };
+            return Outcome { end: TurnEnd::NoRoom, took: false };
         }
         self.read_chunks(id, 1, self.crowded_turn_bytes(), clock)
     }

@@ -14,12 +14,11 @@ use cordwood_core::milestones::Found;
 
 use crate::folder::{Folder, Look, Looks, Stat};
 use crate::gone::is_broken;
-use crate::run::{Clock, Run, Settings};
+use crate::run::Run;
 use crate::same_file::{Appeared, Same};
-use crate::ship::Shipper;
 use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
-use crate::telemetry::Tally;
 use crate::truncated::CUT_WHILE_CLOSED;
+use crate::turn::{Clock, Turn};
 
 /// First lines that are remembered of a path: of files that begin with a header it is one, else one per file.
 const GENERATIONS_MAX: usize = 256;
@@ -71,20 +70,17 @@ impl Run {
     pub fn refresh(
         &mut self,
         folder: Option<(&Folder, &Looks<'_>)>,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
+        turn: &mut Turn<'_>,
     ) -> io::Result<bool> {
         let Some((folder, looks)) = folder else {
             if self.gone_at_ms.is_none() {
-                self.gone_at_ms = Some(clock.mono_ms);
+                self.gone_at_ms = Some(turn.clock.mono_ms);
             }
             self.files.iter_mut().for_each(|file| file.removed = true);
             self.known.clear();
             self.done.clear();
-            self.lose_unknown(settings, ship, tally, clock);
-            self.missing(settings, ship, tally, clock);
+            self.lose_unknown(turn);
+            self.missing(turn);
             self.parked = None;
             return Ok(true);
         };
@@ -95,7 +91,7 @@ impl Run {
         };
         if entries.is_empty() && had_files {
             // Removed although its folder is still there: the kubelet clears away what a dead container left.
-            self.gone_at_ms.get_or_insert(clock.mono_ms);
+            self.gone_at_ms.get_or_insert(turn.clock.mono_ms);
         } else {
             self.gone_at_ms = None;
         }
@@ -122,7 +118,7 @@ impl Run {
                 known.insert(inode, *before);
                 continue;
             }
-            match self.appear(folder, entry, settings, ship, tally, clock) {
+            match self.appear(folder, entry, turn) {
                 Ok(Some(id)) => {
                     after_ours |= self.has(id);
                     let Stat { size, mtime_ns, .. } = entry.stat;
@@ -134,19 +130,19 @@ impl Run {
                     complete = false;
                 }
                 Err(error) if entry.gzip && is_broken(&error) => {
-                    if clock.wall_ns - entry.stat.mtime_ns < settings.gone_grace_ms() * 1_000_000 {
+                    if turn.clock.wall_ns - entry.stat.mtime_ns < turn.settings.gone_grace_ms() * 1_000_000 {
                         // It may still be written.
                         complete = false;
                         continue;
                     }
                     let of_others = !self.is_archive_of_ours(entry, &entries, after_ours);
-                    let id = self.broken_archive(entry, &error, of_others, settings, ship, tally, clock);
+                    let id = self.broken_archive(entry, &error, of_others, turn);
                     let Stat { size, mtime_ns, .. } = entry.stat;
                     known.insert(inode, Known { id, size, mtime_ns });
                 }
                 Err(error) => {
                     complete = false;
-                    tally.file_errors += 1;
+                    turn.tally.file_errors += 1;
                     tracing::warn!(run = self.key, file = entry.name, %error, "open log file");
                 }
             }
@@ -167,11 +163,11 @@ impl Run {
                 // (A packed copy may come a while after its file has gone.)
                 on_disk.contains(&done.file) || (is_plain && place > over)
             });
-            self.lose_unknown(settings, ship, tally, clock);
-            self.missing(settings, ship, tally, clock);
+            self.lose_unknown(turn);
+            self.missing(turn);
             self.parked = None;
         }
-        self.supersede(clock);
+        self.supersede(turn.clock);
         Ok(complete)
     }
 
@@ -224,15 +220,7 @@ impl Run {
     }
 
     /// A name whose inode is not known. Gives the id of what it holds, when that can be told already.
-    fn appear(
-        &mut self,
-        folder: &Folder,
-        entry: &Entry,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> io::Result<Option<FileId>> {
+    fn appear(&mut self, folder: &Folder, entry: &Entry, turn: &mut Turn<'_>) -> io::Result<Option<FileId>> {
         let handle = folder.open_file(&entry.name)?;
         let stat = crate::folder::stat_of(&handle)?;
         if (stat.dev, stat.ino) != entry.inode() {
@@ -265,7 +253,9 @@ impl Run {
             }
             None if head.is_empty() => return Ok(Some(FileId::of_whole(&head))),
             // What was just renamed is still written to: which file it is will be known soon.
-            None if !entry.gzip && clock.wall_ns - stat.mtime_ns < settings.grace_ms * 1_000_000 => {
+            None if !entry.gzip
+                && turn.clock.wall_ns - stat.mtime_ns < turn.settings.grace_ms * 1_000_000 =>
+            {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             // It ended before its first line did.
@@ -284,7 +274,7 @@ impl Run {
             // It was read to its end, and still it was written to.
             let grown = FileCheckpoint { done: false, ..self.done.remove(at) };
             let id = grown.file;
-            self.resume_at(entry, stat, handle, grown, &head, settings, ship, tally, clock)?;
+            self.resume_at(entry, stat, handle, grown, &head, turn)?;
             return Ok(Some(id));
         }
         if resumed.is_none() && !self.source.is_plain() && self.has(id) {
@@ -315,7 +305,7 @@ impl Run {
         if let Some(at) = resumed {
             let resume = self.resume.remove(at);
             let id = resume.file;
-            self.resume_at(entry, stat, handle, resume, &head, settings, ship, tally, clock)?;
+            self.resume_at(entry, stat, handle, resume, &head, turn)?;
             return Ok(Some(id));
         }
         if self.source.is_plain() && !entry.live {
@@ -325,7 +315,7 @@ impl Run {
             }
             // What begins as one that is known may be a copy that is being made.
             let begins_as_known = self.generations.iter().any(|(line, _)| *line == id);
-            if begins_as_known && clock.wall_ns - stat.mtime_ns < settings.grace_ms * 1_000_000 {
+            if begins_as_known && turn.clock.wall_ns - stat.mtime_ns < turn.settings.grace_ms * 1_000_000 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
@@ -449,10 +439,7 @@ impl Run {
         handle: File,
         resume: FileCheckpoint,
         head: &[u8],
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
+        turn: &mut Turn<'_>,
     ) -> io::Result<()> {
         if resume.done && (entry.gzip || stat.size <= resume.size) {
             self.done.push(resume);
@@ -463,7 +450,8 @@ impl Run {
         file.ends = resume.ends;
         file.acked_ends = resume.ends;
         // How far the key before goes is decided once: it is on the disk before anything is sent.
-        ship.wait_for_checkpoint |= resume.key_before.as_ref().is_some_and(|before| before.until == u64::MAX);
+        turn.ship.wait_for_checkpoint |=
+            resume.key_before.as_ref().is_some_and(|before| before.until == u64::MAX);
         file.key_before = resume.key_before.clone().map(|before| {
             // (How long it is unpacked nobody knows yet.)
             before.decided(resume.position, if entry.gzip { u64::MAX } else { stat.size })
@@ -490,7 +478,7 @@ impl Run {
                 // Where nothing is known to be cut off it may have been written to before the cut.
                 let is_itself = (resume.dev, resume.ino) == entry.inode();
                 let unread = Some(unread).filter(|unread| is_itself || !unread.is_empty());
-                self.go_on_as_another(index, at, unread, reason, settings, ship, tally, clock)?;
+                self.go_on_as_another(index, at, unread, reason, turn)?;
             }
         }
         Ok(())

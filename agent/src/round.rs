@@ -3,7 +3,8 @@
 //! however little room there is and however much somebody has to read.
 
 use crate::reader::Reader;
-use crate::run::{CHUNK_BYTES, Clock, Settings, Step};
+use crate::run::Step;
+use crate::turn::{CHUNK_BYTES, Clock, Turn};
 
 /// Chunks that a file may be read in one turn.
 const TURN_CHUNKS: usize = 4;
@@ -14,10 +15,11 @@ const READ_ON: u64 = 0;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum TurnEnd {
     /// There is more to read.
     More,
-    AtEnd,
+    /// Nothing more to read now.
+    Drained,
     /// There may be more to read, and there is no room for it.
     NoRoom,
     /// A long record of it has begun, which is read on in its order.
@@ -26,56 +28,63 @@ pub(crate) enum Outcome {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Turn {
-    pub end: Outcome,
+pub(crate) struct Outcome {
+    pub end: TurnEnd,
     /// Something was read: whoever found no room after that has had its turn.
     pub took: bool,
 }
 
 impl Reader {
     /// Reads a few chunks of a run that has its context.
-    pub(crate) fn take_turn(&mut self, id: u64, clock: Clock) -> Turn {
+    pub(crate) fn take_turn(&mut self, id: u64, clock: Clock) -> Outcome {
         self.read_chunks(id, TURN_CHUNKS, CHUNK_BYTES, clock)
     }
 
-    pub(crate) fn read_chunks(&mut self, id: u64, chunks: usize, chunk_bytes: usize, clock: Clock) -> Turn {
-        let mut turn = Turn { end: Outcome::AtEnd, took: false };
+    pub(crate) fn read_chunks(
+        &mut self,
+        id: u64,
+        chunks: usize,
+        chunk_bytes: usize,
+        clock: Clock,
+    ) -> Outcome {
+        let mut outcome = Outcome { end: TurnEnd::Drained, took: false };
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.context.is_some() && !run.yields) else {
-            return turn;
+            return outcome;
         };
         // What was cut before, of this run or the last, is no reason to find no room.
         self.ship.send(&mut self.tally);
-        let settings = Settings { chunk_bytes, ..Settings::new(&self.config, &self.ship) };
+        let mut turn =
+            Turn::new(&self.config, &mut self.ship, &mut self.tally, clock).in_chunks_of(chunk_bytes);
         let paused = clock.mono_ms < self.paused_until_ms;
         for _ in 0..chunks {
-            let held_bytes = self.ship.held_bytes() + self.unfinished.bytes();
-            if paused || self.ship.is_stalled() || held_bytes >= self.config.read.memory_bytes_max {
-                return Turn { end: Outcome::NoRoom, ..turn };
+            let held_bytes = turn.ship.held_bytes() + self.unfinished.bytes();
+            if paused || turn.ship.is_stalled() || held_bytes >= self.config.read.memory_bytes_max {
+                return Outcome { end: TurnEnd::NoRoom, ..outcome };
             }
             let read_before = run.bytes_read;
-            let step = run.step(&mut self.buffer, &settings, &mut self.ship, &mut self.tally, clock);
-            turn.took |= run.bytes_read > read_before;
+            let step = run.step(&mut self.buffer, &mut turn);
+            outcome.took |= run.bytes_read > read_before;
             self.unfinished.note(id, &run.pipeline);
             match step {
                 Ok(Step::More) => {}
-                Ok(Step::Idle | Step::Ended) => return turn,
+                Ok(Step::Idle | Step::Ended) => return outcome,
                 Err(error) => {
-                    self.tally.file_errors += 1;
+                    turn.tally.file_errors += 1;
                     tracing::warn!(run = run.key, %error, "read log file");
-                    return Turn { end: Outcome::Failed, ..turn };
+                    return Outcome { end: TurnEnd::Failed, ..outcome };
                 }
             }
-            self.ship.send(&mut self.tally);
+            turn.ship.send(turn.tally);
         }
-        Turn { end: Outcome::More, ..turn }
+        Outcome { end: TurnEnd::More, ..outcome }
     }
 
     /// Who has a turn in this round, from where the last one ended.
     fn order(&self) -> Vec<u64> {
         let active = &self.active;
-        let after = active.range(self.turn.max(1)..).copied();
-        let before = active.range(..self.turn).copied();
-        if self.turn == READ_ON {
+        let after = active.range(self.round_begins_at.max(1)..).copied();
+        let before = active.range(..self.round_begins_at).copied();
+        if self.round_begins_at == READ_ON {
             std::iter::once(READ_ON).chain(after).collect()
         } else {
             after.chain(std::iter::once(READ_ON)).chain(before).collect()
@@ -88,41 +97,42 @@ impl Reader {
         let memory_bytes_max = self.config.read.memory_bytes_max;
         let (mut more, mut blocked_at, mut cut_short) = (false, None, false);
         for id in self.order() {
-            let turn = if id == READ_ON { self.read_on_unfinished(clock) } else { self.turn_of(id, clock) };
-            more |= turn.end == Outcome::More;
-            if turn.end == Outcome::NoRoom && blocked_at.is_none() {
+            let outcome =
+                if id == READ_ON { self.read_on_unfinished(clock) } else { self.turn_of(id, clock) };
+            more |= outcome.end == TurnEnd::More;
+            if outcome.end == TurnEnd::NoRoom && blocked_at.is_none() {
                 // Whoever found no room at all is the first to have some; whoever had some is the last.
-                blocked_at = Some(if turn.took { id + 1 } else { id });
+                blocked_at = Some(if outcome.took { id + 1 } else { id });
             }
             // New rules do not wait for a round over many files: it is cut short, and goes on behind this one.
             if self.rules.has_changed().unwrap_or(false) {
-                self.turn = id + 1;
+                self.round_begins_at = id + 1;
                 cut_short = true;
                 break;
             }
         }
-        let settings = Settings::new(&self.config, &self.ship);
-        if self.ship.open_bytes * 2 > memory_bytes_max {
+        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
+        if turn.ship.open_bytes * 2 > memory_bytes_max {
             // Many streams with little each: their batches may not use up the room that none of them fills.
             for run in self.runs.values_mut() {
-                run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
+                run.cut_all(&mut turn);
             }
         }
         if let Some(next) = blocked_at {
-            self.turn = next;
+            self.round_begins_at = next;
         }
         cut_short || (more && self.has_room())
     }
 
     /// One run's turn, and what is due of it.
-    fn turn_of(&mut self, id: u64, clock: Clock) -> Turn {
-        let nothing = Turn { end: Outcome::Waits, took: false };
-        let settings = Settings::new(&self.config, &self.ship);
+    fn turn_of(&mut self, id: u64, clock: Clock) -> Outcome {
+        let nothing = Outcome { end: TurnEnd::Waits, took: false };
+        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
         let Some(run) = self.runs.get_mut(&id) else {
             self.active.remove(&id);
             return nothing;
         };
-        run.cut_due(&settings, &mut self.ship, &mut self.tally, clock);
+        run.cut_due(&mut turn);
         if run.unnamed.is_some() {
             match run.name_unnamed(clock) {
                 Ok(named) => self.dirty |= named,
@@ -135,13 +145,15 @@ impl Reader {
         }
         run.yields &= !run.must_read_on();
         if run.yields {
-            run.cut_all(&settings, &mut self.ship, &mut self.tally, clock);
+            run.cut_all(&mut turn);
             return nothing;
         }
-        let turn =
+        let outcome =
             if self.is_crowded() { self.take_crowded_turn(id, clock) } else { self.take_turn(id, clock) };
         // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
-        let Some(run) = self.runs.get_mut(&id).filter(|_| turn.end == Outcome::AtEnd) else { return turn };
+        let Some(run) = self.runs.get_mut(&id).filter(|_| outcome.end == TurnEnd::Drained) else {
+            return outcome;
+        };
         if clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
             self.active.remove(&id);
             if let Some(file) = run.resting_handle() {
@@ -152,6 +164,6 @@ impl Reader {
                 self.active.insert(id);
             }
         }
-        turn
+        outcome
     }
 }

@@ -14,31 +14,21 @@ use cordwood_core::limits::RECORD_BYTES_MAX;
 use cordwood_core::pipeline::{Format, Now, Pipeline};
 
 use crate::collect::{Collector, Pin, Stream};
-use crate::config::{Batch, Config};
 use crate::context::{Context, Source};
 use crate::parked::Parked;
 use crate::rotation::Known;
-use crate::ship::{OpenBatch, Shipper};
+use crate::ship::OpenBatch;
 use crate::tail::{Bytes, Chunk, LogFile};
-use crate::telemetry::Tally;
 use crate::truncated::Hole;
+use crate::turn::Turn;
 use crate::unfinished::Waited;
 
-/// Bytes that are read at once; a longer line is read in a larger piece.
-pub const CHUNK_BYTES: usize = 256 << 10;
 /// Failed attempts in a row to read a file before the rest of it is given up.
 const READ_ERRORS_MAX: u32 = 100;
 /// Earlier files that an unfinished record may go through: each stays open, with its bytes on the disk, until the record's
 /// end. The longest record needs twelve of 1 MiB.
 const CARRY_FILES_MAX: usize = 16;
 pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
-
-/// The moment, as the reader saw it last. Intervals are measured on the monotonic one.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    pub mono_ms: i64,
-    pub wall_ns: i64,
-}
 
 pub struct Run {
     pub id: u64,
@@ -170,29 +160,15 @@ impl Run {
     ///
     /// # Errors
     /// When the file cannot be read; the next step tries again.
-    pub fn step(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> io::Result<Step> {
-        let step = self.step_on(buffer, settings, ship, tally, clock);
+    pub fn step(&mut self, buffer: &mut Vec<u8>, turn: &mut Turn<'_>) -> io::Result<Step> {
+        let step = self.step_on(buffer, turn);
         self.at_end = matches!(step, Ok(Step::Idle));
         step
     }
 
-    fn step_on(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> io::Result<Step> {
+    fn step_on(&mut self, buffer: &mut Vec<u8>, turn: &mut Turn<'_>) -> io::Result<Step> {
         if !self.losses.is_empty() {
-            self.tell_losses(settings, ship, tally, clock);
+            self.tell_losses(turn);
         }
         let Some(index) = self.files.iter().position(|file| file.finished_at_ms.is_none()) else {
             return Ok(if self.gone_at_ms.is_some() && self.unnamed.is_none() {
@@ -203,17 +179,17 @@ impl Run {
         };
         if self.current != Some(self.files[index].seq) {
             if self.streams.iter().any(|stream| stream.carry.len() >= CARRY_FILES_MAX) {
-                self.flush_unfinished(settings, ship, tally, clock);
+                self.flush_unfinished(turn);
             }
             // Batches account for the file that they were opened in.
-            self.cut_all(settings, ship, tally, clock);
+            self.cut_all(turn);
         }
         self.enter(index);
-        self.end_at_cuts(index, settings, ship, tally, clock);
-        if self.files[index].is_at_handover() && !self.hand_over(index, settings, ship, tally, clock) {
+        self.end_at_cuts(index, turn);
+        if self.files[index].is_at_handover() && !self.hand_over(index, turn) {
             return Ok(Step::Idle);
         }
-        let mut max = settings.chunk_bytes;
+        let mut max = turn.settings.chunk_bytes;
         loop {
             let file = &mut self.files[index];
             let chunk = match file.read(buffer, max) {
@@ -225,39 +201,39 @@ impl Run {
                     let gives_up = file.is_gzip() || file.read_errors >= READ_ERRORS_MAX;
                     file.read_errors += 1;
                     if gives_up {
-                        self.give_up(index, &error, settings, ship, tally, clock);
+                        self.give_up(index, &error, turn);
                     }
                     return Err(error);
                 }
             };
             let range = match chunk {
                 Chunk::Bytes(range) => range,
-                Chunk::End => return Ok(self.at_end(index, &[], settings, ship, tally, clock)),
+                Chunk::End => return Ok(self.at_end(index, &[], turn)),
                 Chunk::Replaced => {
-                    let is_cut = self.replaced(index, settings, ship, tally, clock)?;
+                    let is_cut = self.replaced(index, turn)?;
                     return Ok(if is_cut { Step::More } else { Step::Idle });
                 }
             };
             let (given, at_cut) = self.files[index].up_to_cut(&buffer[range.clone()]);
             let (given, is_shared) = self.files[index].under_one_key(given);
             let full = range.len() >= max || is_shared || at_cut;
-            let mut taken = self.feed(index, given, false, settings, ship, tally, clock);
+            let mut taken = self.feed(index, given, false, turn);
             if at_cut && !is_shared && taken < given.len() {
                 // Here a line without an end was sent.
-                taken += self.feed(index, &given[taken..], true, settings, ship, tally, clock);
+                taken += self.feed(index, &given[taken..], true, turn);
             }
             if taken > 0 {
-                self.last_data_ms = clock.mono_ms;
-                self.cut_urgent(settings, ship, tally, clock);
+                self.last_data_ms = turn.clock.mono_ms;
+                self.cut_urgent(turn);
                 // A short read is the end for now: the next look says whether more has come.
                 return Ok(if full || index + 1 < self.files.len() { Step::More } else { Step::Idle });
             }
             if given.first() == Some(&0) {
-                match self.files[index].skip_hole(given, tally)? {
+                match self.files[index].skip_hole(given, turn.tally)? {
                     Hole::None => {}
                     Hole::Skipped => return Ok(Step::More),
                     Hole::ToTheEnd(end) if self.may_end(index) => {
-                        self.files[index].pass_over(end, tally)?;
+                        self.files[index].pass_over(end, turn.tally)?;
                         return Ok(Step::More);
                     }
                     Hole::ToTheEnd(_) => return Ok(Step::Idle),
@@ -265,74 +241,49 @@ impl Run {
             }
             if !full {
                 let rest = given.to_vec();
-                return Ok(self.at_end(index, &rest, settings, ship, tally, clock));
+                return Ok(self.at_end(index, &rest, turn));
             }
             max = (max * 4).min(RECORD_BYTES_MAX + 1);
         }
     }
 
     /// Feeds whole lines to the pipeline, with a stop at each milestone. Gives how many bytes were taken.
-    pub fn feed(
-        &mut self,
-        index: usize,
-        given: &[u8],
-        unended: bool,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> usize {
+    pub fn feed(&mut self, index: usize, given: &[u8], unended: bool, turn: &mut Turn<'_>) -> usize {
         let mut taken = 0;
         loop {
             let rest = &given[taken..];
             let part = if unended { rest } else { self.files[index].up_to_milestone(rest) };
-            let got = self.feed_part(index, part, unended, settings, ship, tally, clock);
+            let got = self.feed_part(index, part, unended, turn);
             taken += got;
             if got < part.len() || part.len() == rest.len() {
                 return taken;
             }
-            self.note_milestone(index, part, clock);
+            self.note_milestone(index, part, turn.clock);
         }
     }
 
-    fn feed_part(
-        &mut self,
-        index: usize,
-        given: &[u8],
-        unended: bool,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> usize {
+    fn feed_part(&mut self, index: usize, given: &[u8], unended: bool, turn: &mut Turn<'_>) -> usize {
         let Some(context) = self.context.clone() else { return 0 };
         let (position, format) = (self.files[index].position, self.files[index].format);
-        let (pipeline, gate, mut collector) = self.collecting(index, &context, settings, ship, tally, clock);
-        let now = Now { format, gate, zone: context.zone.as_ref(), time_ns: clock.wall_ns };
+        let time_ns = turn.clock.wall_ns;
+        let (pipeline, gate, mut collector) = self.collecting(index, &context, turn);
+        let now = Now { format, gate, zone: context.zone.as_ref(), time_ns };
         let taken = if unended {
             pipeline.feed_unended(given, position, &now, &mut collector);
             given.len()
         } else {
             pipeline.feed(given, position, &now, &mut collector)
         };
-        tally.nul_bytes += self.pipeline.take_nul_bytes();
+        turn.tally.nul_bytes += self.pipeline.take_nul_bytes();
         let file = &mut self.files[index];
         file.advance(given, taken);
         self.bytes_read += taken as u64;
-        tally.read_bytes += taken as u64;
+        turn.tally.read_bytes += taken as u64;
         taken
     }
 
     /// Nothing whole is left in the file now; `rest` is the beginning of a line.
-    fn at_end(
-        &mut self,
-        index: usize,
-        rest: &[u8],
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> Step {
+    fn at_end(&mut self, index: usize, rest: &[u8], turn: &mut Turn<'_>) -> Step {
         if self.files[index].is_shorter_than_it_was(rest) {
             return Step::More;
         }
@@ -340,8 +291,8 @@ impl Run {
         let file = &self.files[index];
         let over = match (file.superseded_at_ms, self.gone_at_ms) {
             _ if file.is_gzip() => true,
-            (Some(at), _) if !last => clock.mono_ms - at >= settings.grace_ms,
-            (_, Some(at)) => clock.mono_ms - at.max(self.last_data_ms) >= settings.gone_grace_ms(),
+            (Some(at), _) if !last => turn.clock.mono_ms - at >= turn.settings.grace_ms,
+            (_, Some(at)) => turn.clock.mono_ms - at.max(self.last_data_ms) >= turn.settings.gone_grace_ms(),
             _ => false,
         };
         if !over {
@@ -349,22 +300,22 @@ impl Run {
             if last
                 && self.is_succeeded
                 && file.over_at != Some(file.position + rest.len() as u64)
-                && clock.mono_ms - self.last_data_ms >= settings.gone_grace_ms()
+                && turn.clock.mono_ms - self.last_data_ms >= turn.settings.gone_grace_ms()
             {
-                self.end_line(index, rest, settings, ship, tally, clock);
+                self.end_line(index, rest, turn);
                 self.files[index].over_at = Some(self.files[index].position);
-                tally.files_finished += 1;
+                turn.tally.files_finished += 1;
             }
             return Step::Idle;
         }
-        self.end_line(index, rest, settings, ship, tally, clock);
+        self.end_line(index, rest, turn);
         let ended = last && self.gone_at_ms.is_some() && self.unnamed.is_none();
         if ended {
-            self.flush_unfinished(settings, ship, tally, clock);
+            self.flush_unfinished(turn);
         }
-        self.cut_all(settings, ship, tally, clock);
-        self.files[index].finished_at_ms = Some(clock.mono_ms);
-        tally.files_finished += 1;
+        self.cut_all(turn);
+        self.files[index].finished_at_ms = Some(turn.clock.mono_ms);
+        turn.tally.files_finished += 1;
         if ended { Step::Ended } else { Step::More }
     }
 
@@ -374,32 +325,20 @@ impl Run {
     }
 
     /// The pipeline, its gate, and what takes its output into the batches of one file.
-    pub fn collecting<'a>(
+    pub fn collecting<'a, 't>(
         &'a mut self,
         index: usize,
         context: &'a Context,
-        settings: &'a Settings<'a>,
-        ship: &'a mut Shipper,
-        tally: &'a mut Tally,
-        clock: Clock,
-    ) -> (&'a mut Pipeline, &'a Gate, Collector<'a>) {
+        turn: &'a mut Turn<'t>,
+    ) -> (&'a mut Pipeline, &'a Gate, Collector<'a, 't>) {
         let Run { id, source, files, streams, pins, pipeline, gate, .. } = self;
         // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
-        let room =
-            settings.message_bytes_max.saturating_sub(envelope_bytes_max(&streams[0].key, &context.origin));
-        let collector = Collector {
-            run: *id,
-            source,
-            file: &mut files[index],
-            streams,
-            pins,
-            context,
-            settings,
-            ship,
-            tally,
-            clock,
-            room,
-        };
+        let room = turn
+            .settings
+            .message_bytes_max
+            .saturating_sub(envelope_bytes_max(&streams[0].key, &context.origin));
+        let collector =
+            Collector { run: *id, source, file: &mut files[index], streams, pins, context, turn, room };
         (pipeline, gate, collector)
     }
 
@@ -431,49 +370,32 @@ impl Run {
     }
 
     /// Whose it is is known (anew). Losses that waited for it go now.
-    pub fn set_context(
-        &mut self,
-        context: Arc<Context>,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn set_context(&mut self, context: Arc<Context>, turn: &mut Turn<'_>) {
         // What was read so far goes under what was known then.
-        self.cut_all(settings, ship, tally, clock);
+        self.cut_all(turn);
         self.context = Some(context);
         self.waiting_since_ms = None;
-        self.tell_losses(settings, ship, tally, clock);
+        self.tell_losses(turn);
     }
 
     /// Cuts what is full, has waited long enough, or holds an ERROR.
-    pub fn cut_due(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
-        self.cut_where(settings, ship, tally, clock, |batch| {
-            let age_ms = clock.mono_ms - batch.opened_at_ms;
-            let counters_only = batch.builder.is_empty();
-            batch.urgent
-                || age_ms
-                    >= if counters_only { settings.batch.counters_ms } else { settings.batch.linger_ms }
-                        as i64
+    pub fn cut_due(&mut self, turn: &mut Turn<'_>) {
+        let (now_ms, limits) = (turn.clock.mono_ms, turn.settings.batch);
+        self.cut_where(turn, |batch| {
+            let wait_ms = if batch.builder.is_empty() { limits.counters_ms } else { limits.linger_ms };
+            batch.urgent || now_ms - batch.opened_at_ms >= wait_ms as i64
         });
     }
 
-    fn cut_urgent(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
-        self.cut_where(settings, ship, tally, clock, |batch| batch.urgent);
+    fn cut_urgent(&mut self, turn: &mut Turn<'_>) {
+        self.cut_where(turn, |batch| batch.urgent);
     }
 
-    pub fn cut_all(&mut self, settings: &Settings<'_>, ship: &mut Shipper, tally: &mut Tally, clock: Clock) {
-        self.cut_where(settings, ship, tally, clock, |_| true);
+    pub fn cut_all(&mut self, turn: &mut Turn<'_>) {
+        self.cut_where(turn, |_| true);
     }
 
-    fn cut_where(
-        &mut self,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-        due: impl Fn(&OpenBatch) -> bool,
-    ) {
+    fn cut_where(&mut self, turn: &mut Turn<'_>, due: impl Fn(&OpenBatch) -> bool) {
         if !self.streams.iter().any(|stream| stream.open.as_ref().is_some_and(&due)) {
             return;
         }
@@ -483,7 +405,7 @@ impl Run {
                 continue;
             };
             let Some(index) = self.files.iter().position(|file| file.seq == batch.file_seq) else { continue };
-            self.collecting(index, &context, settings, ship, tally, clock).2.cut(io);
+            self.collecting(index, &context, turn).2.cut(io);
         }
     }
 
@@ -556,31 +478,5 @@ impl Run {
 
     pub fn format_of(&self, head: &[u8]) -> Format {
         self.source.format(head)
-    }
-}
-
-/// What reading needs to know: of the configuration, and of the sink at this moment.
-pub struct Settings<'a> {
-    pub batch: &'a Batch,
-    pub grace_ms: i64,
-    /// Bytes of the largest message that is taken.
-    pub message_bytes_max: usize,
-    /// Bytes that are read at once; a longer line is read in a larger piece.
-    pub chunk_bytes: usize,
-}
-
-impl<'a> Settings<'a> {
-    pub fn new(config: &'a Config, ship: &Shipper) -> Settings<'a> {
-        Settings {
-            batch: &config.batch,
-            grace_ms: config.read.rotation_grace_ms as i64,
-            message_bytes_max: ship.message_bytes_max(),
-            chunk_bytes: CHUNK_BYTES,
-        }
-    }
-
-    /// How long a file that was removed while we hold it open is still watched for more.
-    pub fn gone_grace_ms(&self) -> i64 {
-        10 * self.grace_ms
     }
 }

@@ -18,10 +18,10 @@ use rustix::fs::{SeekFrom, seek};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::folder::stat_of;
-use crate::run::{Clock, IOS, Run, Settings};
-use crate::ship::Shipper;
+use crate::run::{IOS, Run};
 use crate::tail::{Bytes, Changed, LogFile, bytes_before, marker_before, read_head};
 use crate::telemetry::Tally;
+use crate::turn::{Clock, Turn};
 
 /// What is told of files that were cut while they were closed.
 pub const CUT_WHILE_CLOSED: &str =
@@ -165,16 +165,9 @@ impl Run {
 
     /// The file no longer holds what was read from it, or is shorter than it was. False: not all that was read of it is
     /// acknowledged yet, and what is left of it may be needed again.
-    pub fn replaced(
-        &mut self,
-        index: usize,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) -> io::Result<bool> {
-        self.flush_unfinished(settings, ship, tally, clock);
-        self.cut_all(settings, ship, tally, clock);
+    pub fn replaced(&mut self, index: usize, turn: &mut Turn<'_>) -> io::Result<bool> {
+        self.flush_unfinished(turn);
+        self.cut_all(turn);
         if !self.is_settled(&self.files[index]) {
             return Ok(false);
         }
@@ -184,7 +177,7 @@ impl Run {
         };
         let reason = "cut short, emptied or rewritten in place before it was read";
         let unread = Some(unread).filter(|unread| !unread.is_empty());
-        self.go_on_as_another(index, at, unread, reason, settings, ship, tally, clock)?;
+        self.go_on_as_another(index, at, unread, reason, turn)?;
         Ok(true)
     }
 
@@ -196,12 +189,9 @@ impl Run {
         at: u64,
         unread: Option<Range<u64>>,
         reason: &str,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
+        turn: &mut Turn<'_>,
     ) -> io::Result<()> {
-        tally.files_truncated += 1;
+        turn.tally.files_truncated += 1;
         let seq = self.take_seq();
         let file = &mut self.files[index];
         tracing::warn!(
@@ -211,7 +201,7 @@ impl Run {
             "the file was cut short, emptied or rewritten in place"
         );
         let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
-        file.finished_at_ms = Some(clock.mono_ms);
+        file.finished_at_ms = Some(turn.clock.mono_ms);
         let (id_before, name) = (file.id, file.name.clone());
         let milestones = std::mem::take(&mut file.milestones).up_to(at);
         if let Some(unread) = unread {
@@ -221,7 +211,7 @@ impl Run {
                 exact: false,
                 reason: reason.to_owned(),
             };
-            self.lose(index, loss, settings, ship, tally, clock);
+            self.lose(index, loss, turn);
         }
         let Bytes::File(handle) = bytes else { return Ok(()) };
         let head = read_head(&handle, false)?;
@@ -239,7 +229,7 @@ impl Run {
         another.milestones = milestones;
         self.files.insert(index + 1, another);
         // Where it begins is decided once: it is on the disk before anything of it is sent.
-        ship.wait_for_checkpoint = true;
+        turn.ship.wait_for_checkpoint = true;
         Ok(())
     }
 }

@@ -6,10 +6,9 @@ use cordwood_core::checkpoint::{Cut, CutOf};
 use cordwood_core::identity::Io;
 use cordwood_core::pipeline::Now;
 
-use crate::run::{Clock, IOS, Run, Settings};
-use crate::ship::Shipper;
+use crate::run::{IOS, Run};
 use crate::tail::LogFile;
-use crate::telemetry::Tally;
+use crate::turn::Turn;
 
 /// An unfinished record as it was at the last look.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,60 +38,38 @@ impl LogFile {
 
 impl Run {
     /// The end of what has begun is not waited for: it goes as it is.
-    pub fn flush_unfinished(
-        &mut self,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn flush_unfinished(&mut self, turn: &mut Turn<'_>) {
         for io in IOS {
-            self.flush_unfinished_of(io, settings, ship, tally, clock);
+            self.flush_unfinished_of(io, turn);
         }
     }
 
-    fn flush_unfinished_of(
-        &mut self,
-        io: Io,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    fn flush_unfinished_of(&mut self, io: Io, turn: &mut Turn<'_>) {
         if self.context.is_none() || self.unfinished_in(io).is_none() {
             return;
         }
         let current = self.current;
         if let Some(file) = self.files.iter_mut().find(|file| Some(file.seq) == current) {
             file.add_cut(Cut { at: file.position, what: CutOf::Record(io) });
-            ship.wait_for_checkpoint = true;
+            turn.ship.wait_for_checkpoint = true;
         }
-        self.end_record(io, settings, ship, tally, clock);
+        self.end_record(io, turn);
     }
 
-    fn end_record(
-        &mut self,
-        io: Io,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    fn end_record(&mut self, io: Io, turn: &mut Turn<'_>) {
         let Some(context) = self.context.clone() else { return };
         let Some(index) = self.unfinished_in(io) else { return };
         let is_earlier = self.current != Some(self.files[index].seq);
         if is_earlier {
-            self.cut_all(settings, ship, tally, clock);
+            self.cut_all(turn);
         }
         let format = self.files[index].format;
-        let (pipeline, gate, mut collector) = self.collecting(index, &context, settings, ship, tally, clock);
-        pipeline.flush(
-            io,
-            &Now { format, gate, zone: context.zone.as_ref(), time_ns: clock.wall_ns },
-            &mut collector,
-        );
+        let time_ns = turn.clock.wall_ns;
+        let (pipeline, gate, mut collector) = self.collecting(index, &context, turn);
+        let now = Now { format, gate, zone: context.zone.as_ref(), time_ns };
+        pipeline.flush(io, &now, &mut collector);
         if is_earlier {
-            self.cut_all(settings, ship, tally, clock);
+            self.cut_all(turn);
         }
     }
 
@@ -105,14 +82,7 @@ impl Run {
     }
 
     /// Ends the records that went unfinished where the file is read to now, when it was read before.
-    pub fn end_at_cuts(
-        &mut self,
-        index: usize,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn end_at_cuts(&mut self, index: usize, turn: &mut Turn<'_>) {
         let file = &self.files[index];
         if file.cuts.is_empty() {
             return;
@@ -121,49 +91,34 @@ impl Run {
             file.cuts.iter().filter(|cut| cut.at == file.position).map(|cut| cut.what).collect();
         for what in here {
             if let CutOf::Record(io) = what {
-                self.end_record(io, settings, ship, tally, clock);
+                self.end_record(io, turn);
             }
         }
     }
 
     /// The bytes behind the file's last newline go as a line: nothing is expected behind them.
-    pub fn end_line(
-        &mut self,
-        index: usize,
-        rest: &[u8],
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn end_line(&mut self, index: usize, rest: &[u8], turn: &mut Turn<'_>) {
         if rest.is_empty() || self.context.is_none() {
             return;
         }
         let file = &mut self.files[index];
         file.add_cut(Cut { at: file.position + rest.len() as u64, what: CutOf::Line });
-        ship.wait_for_checkpoint = true;
-        self.feed(index, rest, true, settings, ship, tally, clock);
+        turn.ship.wait_for_checkpoint = true;
+        self.feed(index, rest, true, turn);
     }
 
     /// Sends what has waited for its end for `wait_ms`, with nothing more to read; at once where the container has run
     /// again since, because its end cannot come any more.
-    pub fn flush_overdue(
-        &mut self,
-        wait_ms: i64,
-        settings: &Settings<'_>,
-        ship: &mut Shipper,
-        tally: &mut Tally,
-        clock: Clock,
-    ) {
+    pub fn flush_overdue(&mut self, wait_ms: i64, turn: &mut Turn<'_>) {
         for io in IOS {
             let pending = self.pipeline.pending(io);
             let waited = &mut self.waited[io as usize];
             if waited.pending != pending {
-                *waited = Waited { pending, since_ms: clock.mono_ms };
+                *waited = Waited { pending, since_ms: turn.clock.mono_ms };
             }
-            let is_over = self.is_succeeded || clock.mono_ms - waited.since_ms >= wait_ms;
+            let is_over = self.is_succeeded || turn.clock.mono_ms - waited.since_ms >= wait_ms;
             if pending.is_some() && is_over && self.is_read_to_its_end() {
-                self.flush_unfinished_of(io, settings, ship, tally, clock);
+                self.flush_unfinished_of(io, turn);
             }
         }
     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use cordwood_service::Health;
 
+use crate::config;
 use crate::watched::explain_call;
 
 /// What the lease says about us.
@@ -29,22 +30,12 @@ pub enum Standing {
 
 /// Keeps trying to hold the lease until `shutdown`, then gives it back; the handle is of that. `leads` is 1 while it is held.
 pub fn campaign(
-    client: Client,
-    namespace: &str,
-    name: &str,
-    identity: String,
-    duration_ms: u64,
+    candidate: Candidate,
     health: Health,
     leads: IntGauge,
     shutdown: CancellationToken,
 ) -> (watch::Receiver<Standing>, JoinHandle<()>) {
     let (sender, receiver) = watch::channel(Standing::Unknown);
-    let candidate = Candidate {
-        api: Api::namespaced(client, namespace),
-        name: name.to_owned(),
-        identity,
-        duration: Duration::from_millis(duration_ms),
-    };
     let task = tokio::spawn(async move {
         let mut seen = None;
         loop {
@@ -79,7 +70,7 @@ pub fn campaign(
     (receiver, task)
 }
 
-struct Candidate {
+pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
@@ -90,6 +81,15 @@ struct Candidate {
 type Seen = Option<(Option<Timestamp>, std::time::Instant)>;
 
 impl Candidate {
+    pub fn new(client: Client, namespace: &str, leader: &config::Leader, identity: String) -> Candidate {
+        Candidate {
+            api: Api::namespaced(client, namespace),
+            name: leader.lease.clone(),
+            identity,
+            duration: Duration::from_millis(leader.lease_duration_ms),
+        }
+    }
+
     /// Whether we hold the lease now.
     async fn attempt(&self, seen: &mut Seen) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {

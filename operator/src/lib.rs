@@ -74,16 +74,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let configs = LevelConfigs::start(watching, health.clone(), shutdown.clone());
     // The lease is given back when the work has stopped, not before.
     let campaign_end = CancellationToken::new();
-    let (standing, campaign) = leader::campaign(
-        client.clone(),
-        &namespace,
-        &config.leader.lease,
-        identity,
-        config.leader.lease_duration_ms,
-        health.clone(),
-        telemetry.leader.clone(),
-        campaign_end.clone(),
-    );
+    let candidate = leader::Candidate::new(client.clone(), &namespace, &config.leader, identity);
+    let (standing, campaign) =
+        leader::campaign(candidate, health.clone(), telemetry.leader.clone(), campaign_end.clone());
     let retention = Arc::new(loops::Retention {
         config: config.clone(),
         store,

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cordwood_agent::{Ack, Config, ContextSource, Ending, Refused, Sink, Static, Telemetry, Waker};
+use cordwood_agent::{
+    Ack, Config, ContextSource, Ending, Environment, Refused, Sink, Static, Telemetry, Waker,
+};
 use cordwood_core::admit::admit;
 use cordwood_core::batch::{Provenance, decode};
 use cordwood_core::identity::StreamKey;
@@ -516,17 +518,14 @@ impl Agent {
         let ending = Ending::from(shutdown.clone());
         let (rules, receiver) = tokio::sync::watch::channel(Arc::default());
         let context = ContextSource::Static(Arc::new(Static::new(&config)));
-        let waker = Waker::new().unwrap();
-        let running = cordwood_agent::run(
-            config,
-            sink,
+        let environment = Environment {
             context,
-            receiver,
-            telemetry.clone(),
-            waker,
-            Health::new(&[]),
-            ending.clone(),
-        );
+            rules: receiver,
+            waker: Waker::new().unwrap(),
+            telemetry: telemetry.clone(),
+            health: Health::new(&[]),
+        };
+        let running = cordwood_agent::run(config, sink, environment, ending.clone());
         let task = tokio::spawn(running);
         Agent { state: state.to_owned(), telemetry, shutdown, ending, task, _rules: rules }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use cordwood_agent::config::{self, Config, FileInput};
-use cordwood_agent::{ContextSource, Ending, Static, Telemetry, Waker};
+use cordwood_agent::{ContextSource, Ending, Environment, Static, Telemetry, Waker};
 use cordwood_core::levels::LevelRules;
 use cordwood_service::Health;
 use cordwood_store::Store;
@@ -80,16 +80,14 @@ impl Parts {
         let (rules, watched) = watch::channel(rules);
         let context = ContextSource::Static(Arc::new(Static::new(&config)));
         let sink = QueueSink::new(sender, tokio::runtime::Handle::current());
-        let agent = tokio::spawn(cordwood_agent::run(
-            config,
-            sink,
+        let environment = Environment {
             context,
-            watched,
-            telemetry.clone(),
-            waker.clone(),
-            agent_health.clone(),
-            agent_end.clone(),
-        ));
+            rules: watched,
+            waker: waker.clone(),
+            telemetry: telemetry.clone(),
+            health: agent_health.clone(),
+        };
+        let agent = tokio::spawn(cordwood_agent::run(config, sink, environment, agent_end.clone()));
         Ok(Parts {
             agent,
             writer,
