@@ -30,6 +30,8 @@ pub struct Config {
     pub access: AccessConfig,
     pub limits: Limits,
     pub audit: AuditConfig,
+    /// When it is told to end, callers are answered so much longer: it takes a moment until nobody sends new ones here.
+    pub shutdown_delay_ms: u64,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             access: AccessConfig::default(),
             limits: Limits::default(),
             audit: AuditConfig::default(),
+            shutdown_delay_ms: 0,
         }
     }
 }

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
+use cordwood_core::limits::GATEWAY_STATEMENT_MS_MAX;
 use cordwood_gateway::{Access, Audit, Cluster, Config, Gateway, Oidc, Tokens, start};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
 use cordwood_store::{Store, migrate};
 use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
 
 /// How often PostgreSQL is asked whether it answers.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const POSTGRES: &str = "postgres";
+/// Unmet from the moment it is told to end: whoever chooses among gateways sends nobody here any more.
+const ENDING: &str = "ending";
 
 /// Answers questions about what is stored, over HTTP.
 #[derive(Parser)]
@@ -40,7 +44,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let wrong = |message: String| Failure::Config(anyhow!("{}: {message}", arguments.config.display()));
     config.check().map_err(wrong)?;
     config.database = config.database.or_environment();
-    let store = Store::new(&config.database).map_err(|error| wrong(error.to_string()))?;
+    let store = Store::bounded(&config.database, GATEWAY_STATEMENT_MS_MAX);
+    let store = store.map_err(|error| wrong(error.to_string()))?;
     let access = match (&config.tokens_file, &config.access.kubernetes) {
         (Some(file), _) => Access::Tokens(Tokens::read(file)?),
         (None, Some(kubernetes)) => {
@@ -63,17 +68,23 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let gateway = Gateway::new(store.clone(), access, &config.limits, &registry);
     let gateway = gateway.context("register metrics")?.audited(Audit::to_stdout(config.audit.reads));
     let status = Arc::new(|| serde_json::json!({}));
-    serve(config.probes_listen, health.clone(), registry, status, shutdown.clone()).await.context("serve")?;
+    // They are there to the end: who waits for it sees it come.
+    let ended = CancellationToken::new();
+    let _probes = ended.clone().drop_guard();
+    serve(config.probes_listen, health.clone(), registry, status, ended).await.context("serve")?;
     let running = start(gateway, config.listen).await.context("serve")?;
     tracing::info!(address = %running.address, "answering");
-    loop {
-        // Who waits for a newer schema is told so by the condition, and may mend it while we run.
-        let answer = migrate::check(&store).await;
-        health.set(POSTGRES, answer.map_err(|error| error.to_string()));
-        if shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
-            break;
+    let look = async {
+        loop {
+            // Who waits for a newer schema is told so by the condition, and may mend it while we run.
+            let answer = migrate::check(&store).await;
+            health.set(POSTGRES, answer.map_err(|error| error.to_string()));
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
+    };
+    let _never: Option<()> = shutdown.run_until_cancelled(look).await;
+    health.set(ENDING, Err("told to end".to_owned()));
+    tokio::time::sleep(Duration::from_millis(config.shutdown_delay_ms)).await;
     running.stop().await;
     Ok(())
 }

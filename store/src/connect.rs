@@ -86,6 +86,8 @@ struct Inner {
     at: String,
     password_key: &'static str,
     password_file: Option<PathBuf>,
+    /// What each session is told when it begins.
+    session: String,
     idle: Mutex<Vec<Client>>,
     tombstones: tombstones::Known,
 }
@@ -99,6 +101,19 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Checks the settings without connecting.
     pub fn new(settings: &Settings) -> Result<Store, StoreError> {
+        Store::told(settings, SESSION.to_owned())
+    }
+
+    /// [`Store::new`] for whoever asks on behalf of others: PostgreSQL ends every statement that takes longer, but where an operation says
+    /// how long its own may take. (A role's setting would not do: it is not inherited by the logins that are its members.)
+    ///
+    /// # Errors
+    /// Those of [`Store::new`].
+    pub fn bounded(settings: &Settings, statement_ms_max: u32) -> Result<Store, StoreError> {
+        Store::told(settings, format!("{SESSION}; set statement_timeout = {statement_ms_max}"))
+    }
+
+    fn told(settings: &Settings, session: String) -> Result<Store, StoreError> {
         let parsed = parse(settings)?;
         let tls = MakeRustlsConnect::new(tls::client_config(parsed.verify, parsed.ca_file.as_deref())?);
         Ok(Store(Arc::new(Inner {
@@ -107,6 +122,7 @@ impl Store {
             tls,
             password_key: parsed.password_key,
             password_file: settings.password_file.clone(),
+            session,
             idle: Mutex::new(Vec::new()),
             tombstones: tombstones::Known::default(),
         })))
@@ -158,7 +174,10 @@ impl Store {
             drive(connection);
             client
         };
-        client.batch_execute(SESSION).await.map_err(StoreError::sql("prepare session at", &self.0.at))?;
+        client
+            .batch_execute(&self.0.session)
+            .await
+            .map_err(StoreError::sql("prepare session at", &self.0.at))?;
         Ok(client)
     }
 

@@ -22,6 +22,8 @@ mod oracle;
 mod pages;
 #[path = "gateway/plugins.rs"]
 mod plugins;
+#[path = "gateway/program.rs"]
+mod program;
 #[path = "gateway/refusals.rs"]
 mod refusals;
 #[path = "gateway/rights.rs"]

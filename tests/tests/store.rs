@@ -502,6 +502,14 @@ async fn sessions_say_what_is_wrong() -> Result<()> {
         denied.is_err_and(|e| e.code().is_some_and(|code| code.code() == "42501")),
         "a reader may truncate"
     );
+    // Whoever asks on behalf of others has sessions whose statements end, those of the pool too; an operation's own limit goes before.
+    let bounded = Store::bounded(&Settings::url(at("r")), 100)?;
+    for _ in 0..2 {
+        let session = bounded.pooled().await?;
+        let ended = session.batch_execute("select pg_sleep(30)").await;
+        ensure!(ended.is_err_and(|e| e.code() == Some(&StoreError::STATEMENT_TIMEOUT)), "it went on");
+        session.batch_execute("begin; set local statement_timeout = 0; select pg_sleep(0.2); commit").await?;
+    }
     let writer = Store::connect(&Settings::url(at("w"))).await?;
     let mut lane = Lane::claim(&writer).await?;
     lane.commit("t", &step(None, 1)).await?;
