@@ -34,7 +34,7 @@ pub use access::tokens::Tokens;
 pub use audit::Audit;
 pub use config::{AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits, OidcAccess};
 pub use routes::openapi_json;
-pub use server::{ListenError, Running, start};
+pub use server::{ListenError, Running, start, start_beside};
 
 use metrics::Metrics;
 use numbered::Numbered;

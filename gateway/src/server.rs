@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,18 @@ impl Running {
 /// # Errors
 /// When the address cannot be had, or would let in anybody.
 pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, ListenError> {
+    start_beside(gateway, address, Router::new()).await
+}
+
+/// [`start`] with routes that are not the gateway's own, for whoever may ask it anything.
+///
+/// # Errors
+/// Those of [`start`].
+pub async fn start_beside(
+    gateway: Gateway,
+    address: SocketAddr,
+    others: Router,
+) -> Result<Running, ListenError> {
     if matches!(gateway.access, Access::Loopback) && !address.ip().is_loopback() {
         return Err(ListenError::Open(address));
     }
@@ -69,7 +82,9 @@ pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, Lis
     let connections = Connections::new(&gateway.limits, &gateway.metrics, stopping.clone());
     let sockets = gateway.sockets.clone();
     let gateway = Arc::new(gateway);
+    let others = others.layer(middleware::from_fn_with_state(Arc::clone(&gateway), known));
     let router = routes::router()
+        .merge(others.with_state(()))
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), counted))
         .with_state(gateway);
     let task = tokio::spawn(async move {
@@ -79,6 +94,14 @@ pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, Lis
         sockets.wait().await;
     });
     Ok(Running { address, task, stopping })
+}
+
+/// Lets nobody through who may not ask at all.
+async fn known(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    match gateway.access.identify(request.headers(), &gateway.metrics).await {
+        Ok(_) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// Given back when the answer begins, or the caller is gone before.

@@ -36,11 +36,7 @@ pub async fn serve(
 ) -> Result<SocketAddr, HttpError> {
     let listener = TcpListener::bind(address).await.map_err(|source| HttpError { address, source })?;
     let bound = listener.local_addr().map_err(|source| HttpError { address, source })?;
-    let (live, ready) = (health.clone(), health);
-    let router = Router::new()
-        .route("/metrics", get(move || async move { metrics(&registry) }))
-        .route("/healthz", get(move || async move { probe(live.alive()) }))
-        .route("/readyz", get(move || async move { probe(ready.ready()) }))
+    let router = probes(health, registry)
         .route("/status", get(move || async move { axum::Json(status()).into_response() }));
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
@@ -49,6 +45,15 @@ pub async fn serve(
         }
     });
     Ok(bound)
+}
+
+/// The first three, for whoever has a listener already.
+pub fn probes(health: Health, registry: Registry) -> Router {
+    let (live, ready) = (health.clone(), health);
+    Router::new()
+        .route("/metrics", get(move || async move { metrics(&registry) }))
+        .route("/healthz", get(move || async move { probe(live.alive()) }))
+        .route("/readyz", get(move || async move { probe(ready.ready()) }))
 }
 
 fn metrics(registry: &Registry) -> Response {

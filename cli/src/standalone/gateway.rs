@@ -8,8 +8,8 @@ use anyhow::anyhow;
 use cordwood_gateway::{Access, Audit, Gateway, Limits, ListenError, Running, Tokens};
 use cordwood_service::Failure;
 use cordwood_store::Store;
-use prometheus::Registry;
 
+use super::parts::Own;
 use super::spool::Spool;
 use crate::args::StandaloneArgs;
 
@@ -54,16 +54,18 @@ impl Wanted {
 pub async fn start(
     wanted: Option<(Wanted, Spool)>,
     store: &Store,
+    own: &Own,
     say: &impl Fn(String),
 ) -> Result<Option<Running>, Failure> {
     let Some((Wanted { address, must_be, access, audit_reads }, looks)) = wanted else { return Ok(None) };
-    let gateway = Gateway::new(store.clone(), access, &Limits::default(), &Registry::new());
+    let gateway = Gateway::new(store.clone(), access, &Limits::default(), &own.registry);
     let looks = Mutex::new(looks);
     let audit = Audit::to(audit_reads, move |line| {
         looks.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
     });
     let gateway = gateway.map_err(|error| Failure::Run(error.into()))?.audited(audit);
-    match cordwood_gateway::start(gateway, address).await {
+    let probes = cordwood_service::probes(own.health.clone(), own.registry.clone());
+    match cordwood_gateway::start_beside(gateway, address, probes).await {
         Ok(running) => {
             say(format!("answering on http://{}/api/platform/logs", running.address));
             Ok(Some(running))

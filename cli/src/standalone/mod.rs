@@ -31,7 +31,7 @@ use crate::database::Database;
 use crate::output::columns::{bytes, counted, grouped};
 use crate::output::{ColorChoice, Style, escape};
 use crate::{Outcome, logging, now_us, query};
-use parts::{End, Parts};
+use parts::{End, Own, Parts};
 use policies::Policies;
 use retention::Retention;
 use status::{Idle, StatusLine};
@@ -92,8 +92,10 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
         .await
         .map_err(query::failure)?;
     let looks = run.looks().map_err(Failure::Run)?;
-    let gateway = gateway::start(api.zip(looks), &run.database.store, &say).await?;
-    let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, policies.rules())
+    let own = Own::new();
+    let gateway = gateway::start(api.zip(looks), &run.database.store, &own, &say).await?;
+    let rules = policies.rules();
+    let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, rules, own)
         .await
         .map_err(Failure::Run)?;
     let every = Duration::from_secs(run.args.retention_every);

@@ -34,6 +34,20 @@ pub enum End {
     Idle,
 }
 
+/// What this process says of itself, all parts together.
+#[derive(Clone)]
+pub struct Own {
+    pub registry: Registry,
+    pub health: Health,
+}
+
+impl Own {
+    pub fn new() -> Own {
+        let conditions = [cordwood_agent::CONDITIONS, &cordwood_writer::CONDITIONS].concat();
+        Own { registry: Registry::new(), health: Health::new(&conditions) }
+    }
+}
+
 pub struct Parts {
     agent: JoinHandle<Result<()>>,
     writer: JoinHandle<Result<()>>,
@@ -44,8 +58,7 @@ pub struct Parts {
     waker: Waker,
     telemetry: Telemetry,
     metrics: Metrics,
-    agent_health: Health,
-    writer_health: Health,
+    health: Health,
 }
 
 impl Parts {
@@ -58,8 +71,9 @@ impl Parts {
         pods_dir: Option<PathBuf>,
         files: Vec<FileInput>,
         rules: Arc<LevelRules>,
+        own: Own,
     ) -> Result<Parts> {
-        let registry = Registry::new();
+        let Own { registry, health } = own;
         let (sender, source) = cordwood_writer::queue(QUEUE_BYTES_MAX);
         let writer_stop = CancellationToken::new();
         let mut writer_parts = cordwood_writer::Parts::new(store.clone(), &registry, writer_stop.clone())
@@ -67,14 +81,14 @@ impl Parts {
         #[allow(clippy::cast_precision_loss)]
         let interval_seconds = args.seal_every as f64;
         writer_parts.seal = SealSettings { interval_seconds, ..SealSettings::default() };
-        let (metrics, writer_health) = (writer_parts.metrics.clone(), writer_parts.health.clone());
+        writer_parts.health = health.clone();
+        let metrics = writer_parts.metrics.clone();
         let status = Arc::new(Mutex::new(SourceStatus::default()));
         let writer = tokio::spawn(cordwood_writer::run(writer_parts, source, Arc::new(NoFeed), status));
 
         let config = agent_config(args, state_dir, pods_dir, files)?;
         let agent_stop = CancellationToken::new();
         let agent_end = Ending::from(agent_stop.clone());
-        let agent_health = Health::new(cordwood_agent::CONDITIONS);
         let telemetry = Telemetry::new(&registry).context("register the agent's metrics")?;
         let waker = Waker::new().context("make an eventfd")?;
         let (rules, watched) = watch::channel(rules);
@@ -85,7 +99,7 @@ impl Parts {
             rules: watched,
             waker: waker.clone(),
             telemetry: telemetry.clone(),
-            health: agent_health.clone(),
+            health: health.clone(),
         };
         let agent = tokio::spawn(cordwood_agent::run(config, sink, environment, agent_end.clone()));
         Ok(Parts {
@@ -98,8 +112,7 @@ impl Parts {
             waker,
             telemetry,
             metrics,
-            agent_health,
-            writer_health,
+            health,
         })
     }
 
@@ -109,7 +122,7 @@ impl Parts {
 
     /// Both have begun: the files were looked for, the database answers.
     pub fn is_ready(&self) -> bool {
-        self.agent_health.ready().is_ok() && self.writer_health.ready().is_ok()
+        self.health.ready().is_ok()
     }
 
     pub fn moment(&self) -> Moment {
