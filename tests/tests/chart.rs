@@ -1,6 +1,9 @@
 //! The chart, judged by Helm and by a real API server: what it renders is accepted, what it must refuse is refused, and each part may do
 //! what it needs and no more.
 
+#[path = "chart/rights.rs"]
+mod rights;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,8 +56,20 @@ writer:
 operator:
   replicas: 2
   config: {retention: {pass_interval_ms: 5000, notice_ms: 1000, clock_skew_ms_max: 60000}, levels: {duration_ms_max: 3600000, ask_interval_ms: 1000}, leader: {lease_duration_ms: 5000}}
-networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}
+gateway:
+  replicas: 3
+  config:
+    access: {kubernetes: {audience: logs, accept_pods_log: true, allow_ms: 30000, deny_ms: 5000, away_ms: 60000}}
+    limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16}, connections_max: 1000,
+             header_ms_max: 5000, write_idle_ms_max: 30000}
+    shutdown_delay_ms: 10000
+  service: {type: LoadBalancer, port: 80, annotations: {example.com/internal: "true"}}
+  ingress: {enabled: true, className: nginx, host: logs.example.com, tlsSecretName: logs-tls, annotations: {example.com/read-timeout: "3600"}}
+  administration: {enabled: true}
+networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}], gatewayFrom: [{namespaceSelector: {}}]}
 "#;
+
+const PARTS: [&str; 4] = ["agent", "writer", "operator", "gateway"];
 
 const LEAST: &str = "kafka: {brokers: [\"kafka:9092\"]}\n";
 
@@ -157,6 +172,21 @@ fn values_that_must_not_pass_are_refused_by_their_key() -> Result<()> {
         // Root.
         ("kafka: {brokers: [\"k:9092\"]}\nwriter: {runAsUser: 0}", "/writer/runAsUser"),
         ("kafka: {brokers: [\"k:9092\"]}\noperator: {runAsUser: 0}", "/operator/runAsUser"),
+        ("kafka: {brokers: [\"k:9092\"]}\ngateway: {runAsUser: 0}", "/gateway/runAsUser"),
+        // A gateway that anybody may ask, or that knows callers by a file that is not there.
+        ("kafka: {brokers: [\"k:9092\"]}\ngateway: {config: {tokens_file: /x}}", "'tokens_file' not allowed"),
+        (
+            "kafka: {brokers: [\"k:9092\"]}\ngateway: {config: {access: {kubernetes: {audience: \"\"}}}}",
+            "/gateway/config/access/kubernetes/audience",
+        ),
+        (
+            "kafka: {brokers: [\"k:9092\"]}\ngateway: {ingress: {enabled: true}}",
+            "gateway.ingress.host is needed",
+        ),
+        (
+            "kafka: {brokers: [\"k:9092\"]}\ngateway: {ingress: {host: \"a\\n- host: b\"}}",
+            "/gateway/ingress/host",
+        ),
         (
             "kafka: {brokers: [\"k:9092\"]}\nagent: {securityContext: {privileged: true}}",
             "'securityContext' not allowed",
@@ -237,7 +267,14 @@ fn values_and_schema_name_the_same_keys() -> Result<()> {
         );
     }
     // What is optional inside of a map that is empty by default, and Helm's own key.
-    let open = [".global", ".agent.config.", ".writer.config.", ".operator.config.", ".resources."];
+    let open = [
+        ".global",
+        ".agent.config.",
+        ".writer.config.",
+        ".operator.config.",
+        ".gateway.config.",
+        ".resources.",
+    ];
     for key in allowed.iter().filter(|key| !open.iter().any(|part| key.contains(part))) {
         assert!(has.contains(key), "the schema allows {key}, values.yaml does not say its default");
     }
@@ -251,7 +288,7 @@ fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
     let kinds = ["DaemonSet", "Deployment"];
     let workloads: Vec<_> =
         objects.iter().filter(|o| kinds.contains(&o["kind"].as_str().unwrap_or_default())).collect();
-    assert_eq!(workloads.len(), 3);
+    assert_eq!(workloads.len(), PARTS.len());
     for workload in workloads {
         let (pod, container) =
             (&workload["spec"]["template"]["spec"], &workload["spec"]["template"]["spec"]["containers"][0]);
@@ -332,7 +369,7 @@ fn each_part_takes_the_configuration_that_the_chart_writes() -> Result<()> {
     let mounted = folder.path().to_string_lossy().into_owned();
     for values in [LEAST, FULL] {
         let objects = render(values)?;
-        for part in ["agent", "writer", "operator"] {
+        for part in PARTS {
             let map = of_kind(&objects, "ConfigMap")
                 .into_iter()
                 .find(|m| name(m) == format!("{RELEASE}-cordwood-{part}"))
@@ -404,48 +441,12 @@ async fn a_real_api_server_accepts_every_object_and_grants_the_least() -> Result
         "app.kubernetes.io/name=cordwood",
     ];
     must(kubectl(&server, &established, "")?);
-    let rows = [
-        ("agent", true, "list pods -A"),
-        ("agent", true, "watch namespaces"),
-        ("agent", true, "watch configmaps/cordwood-level-rules -n logs"),
-        ("agent", false, "list configmaps -n logs"),
-        ("agent", true, "get namespaces/shop"),
-        ("agent", true, "get pods/web-1 -n shop"),
-        ("agent", false, "get configmaps/other -n logs"),
-        ("agent", false, "update configmaps/cordwood-level-rules -n logs"),
-        ("agent", false, "get secrets -n logs"),
-        ("agent", false, "delete pods -n logs"),
-        ("agent", false, "create pods --subresource=exec -n logs"),
-        ("agent", false, "get logretentionpolicies.cordwood.dev"),
-        ("agent", false, "list nodes"),
-        ("writer", false, "get pods -n logs"),
-        ("writer", false, "get configmaps -n logs"),
-        ("writer", false, "get secrets -n logs"),
-        ("operator", true, "watch logretentionpolicies.cordwood.dev"),
-        ("operator", true, "patch logretentionpolicies.cordwood.dev --subresource=status"),
-        ("operator", true, "patch loglevelconfigs.cordwood.dev --subresource=status -A"),
-        ("operator", true, "watch clusterloglevelconfigs.cordwood.dev"),
-        ("operator", true, "patch clusterloglevelconfigs.cordwood.dev --subresource=status"),
-        ("operator", false, "patch clusterloglevelconfigs.cordwood.dev"),
-        ("operator", true, "patch configmaps/cordwood-level-rules -n logs"),
-        ("operator", true, "create events -A"),
-        ("operator", false, "delete logretentionpolicies.cordwood.dev"),
-        ("operator", false, "patch logretentionpolicies.cordwood.dev"),
-        ("operator", false, "patch configmaps/other -n logs"),
-        ("operator", false, "get configmaps -n default"),
-        ("operator", false, "get secrets -n logs"),
-        ("operator", false, "delete pods -n logs"),
-    ];
-    for (part, expected, what) in rows {
-        let user = format!("--as=system:serviceaccount:{NAMESPACE}:{RELEASE}-cordwood-{part}");
-        let arguments: Vec<_> =
-            ["auth", "can-i"].into_iter().chain(what.split(' ')).chain([user.as_str()]).collect();
-        let (may, said) = kubectl(&server, &arguments, "")?;
-        assert_eq!(may, expected, "{part}: {what}: {said}");
-    }
+    rights::of_the_parts(&server)?;
+    rights::of_the_gateway_with_administration(&server)?;
+    rights::of_people(&server, &objects)?;
 
-    // Pod security: the restricted profile takes writer and operator as they are; of the agent it names what is its exception.
-    for part in ["writer", "operator", "agent"] {
+    // Pod security: the restricted profile takes all but the agent as they are; of the agent it names what is its exception.
+    for part in PARTS {
         let workload = objects
             .iter()
             .find(|o| name(o) == format!("{RELEASE}-cordwood-{part}") && o["spec"]["template"].is_object())
@@ -478,7 +479,14 @@ async fn the_resources_upgrade_with_the_release_and_stay_when_it_goes() -> Resul
     let (ok, out, err) = run("install", &["--create-namespace"])?;
     assert!(ok, "{err}");
     assert!(
-        out.contains("create secret generic cordwood-database") && out.contains("kubectl label namespace"),
+        [
+            "create secret generic cordwood-database",
+            "kubectl label namespace",
+            "GRANT cordwood_gateway",
+            "port-forward service/cw-cordwood-gateway 9600:9600"
+        ]
+        .iter()
+        .all(|step| out.contains(step)),
         "NOTES say what to do next: {out}"
     );
 

@@ -4,6 +4,11 @@
 {{- if contains "cordwood" .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-cordwood" .Release.Name | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
+{{/* The parts that are installed, as a JSON list. */}}
+{{- define "cordwood.parts" -}}
+{{- concat (list "agent" "writer" "operator") (ternary (list "gateway") list .Values.gateway.enabled) | toJson }}
+{{- end }}
+
 {{/* Argument: (dict "root" $ "part" "agent") */}}
 {{- define "cordwood.name" -}}
 {{ include "cordwood.fullname" .root }}-{{ .part }}
@@ -162,7 +167,7 @@ priorityClassName: {{ . | quote }}
 - {name: RUST_LOG, value: {{ (index .root.Values .part).logLevel | quote }}}
 {{- end }}
 
-{{/* The three configuration files: what `<part>.config` says, and what the chart decides. */}}
+{{/* The configuration files: what `<part>.config` says, and what the chart decides. */}}
 {{- define "cordwood.agentConfig" -}}
 {{- $chart := dict "listen" "0.0.0.0:9600" "pods_dir" .Values.agent.logPath "state_dir" .Values.agent.statePath "kafka" (include "cordwood.kafka" . | fromYaml) }}
 {{- if .Values.agent.docker }}{{ $_ := set $chart "docker_dir" "/var/lib/docker/containers" }}{{ end }}
@@ -183,4 +188,10 @@ priorityClassName: {{ . | quote }}
 {{- $selector := printf "app.kubernetes.io/name=cordwood,app.kubernetes.io/instance=%s,app.kubernetes.io/component=agent" .Release.Name }}
 {{- $chart := dict "listen" "0.0.0.0:9600" "levels" (dict "agent_selector" $selector "agent_port" 9600) }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.operator.config) $chart) }}
+{{- end }}
+
+{{- define "cordwood.gatewayConfig" -}}
+{{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" (dict "kubernetes" dict) }}
+{{- $default := dict "shutdown_delay_ms" 5000 }}
+{{- toYaml (mergeOverwrite $default (deepCopy .Values.gateway.config) $chart) }}
 {{- end }}

@@ -1,0 +1,124 @@
+//! Who may do what once the chart is installed, as a real API server answers: the parts, and the people who are given the chart's roles.
+
+use anyhow::{Context, Result};
+use cordwood_tests::env::ApiServer;
+use serde_json::Value;
+
+use super::{LEAST, NAMESPACE, RELEASE, kubectl, must, name, render};
+
+/// (part, whether it may, what).
+const PARTS: &[(&str, bool, &str)] = &[
+    ("agent", true, "list pods -A"),
+    ("agent", true, "watch namespaces"),
+    ("agent", true, "watch configmaps/cordwood-level-rules -n logs"),
+    ("agent", false, "list configmaps -n logs"),
+    ("agent", true, "get namespaces/shop"),
+    ("agent", true, "get pods/web-1 -n shop"),
+    ("agent", false, "get configmaps/other -n logs"),
+    ("agent", false, "update configmaps/cordwood-level-rules -n logs"),
+    ("agent", false, "get secrets -n logs"),
+    ("agent", false, "delete pods -n logs"),
+    ("agent", false, "create pods --subresource=exec -n logs"),
+    ("agent", false, "get logretentionpolicies.cordwood.dev"),
+    ("agent", false, "list nodes"),
+    ("writer", false, "get pods -n logs"),
+    ("writer", false, "get configmaps -n logs"),
+    ("writer", false, "get secrets -n logs"),
+    ("operator", true, "watch logretentionpolicies.cordwood.dev"),
+    ("operator", true, "patch logretentionpolicies.cordwood.dev --subresource=status"),
+    ("operator", true, "patch loglevelconfigs.cordwood.dev --subresource=status -A"),
+    ("operator", true, "watch clusterloglevelconfigs.cordwood.dev"),
+    ("operator", true, "patch clusterloglevelconfigs.cordwood.dev --subresource=status"),
+    ("operator", false, "patch clusterloglevelconfigs.cordwood.dev"),
+    ("operator", true, "patch configmaps/cordwood-level-rules -n logs"),
+    ("operator", true, "create events -A"),
+    ("operator", false, "delete logretentionpolicies.cordwood.dev"),
+    ("operator", false, "patch logretentionpolicies.cordwood.dev"),
+    ("operator", false, "patch configmaps/other -n logs"),
+    ("operator", false, "get configmaps -n default"),
+    ("operator", false, "get secrets -n logs"),
+    ("operator", false, "delete pods -n logs"),
+    ("gateway", true, "create tokenreviews.authentication.k8s.io"),
+    ("gateway", true, "create subjectaccessreviews.authorization.k8s.io"),
+    // What administration alone needs, and that is off here.
+    ("gateway", false, "get logretentionpolicies.cordwood.dev"),
+    ("gateway", false, "patch loglevelconfigs.cordwood.dev -A"),
+    // It asks for others, and has no right of those that it is asked about.
+    ("gateway", false, "get logs.cordwood.dev -n logs"),
+    ("gateway", false, "get pods -n logs"),
+    ("gateway", false, "get secrets -n logs"),
+    ("gateway", false, "list namespaces"),
+    ("gateway", false, "impersonate users"),
+    ("gateway", false, "create serviceaccounts --subresource=token -n logs"),
+];
+
+/// Asks about somebody; `what` is what `kubectl auth can-i` is asked.
+fn asked(server: &ApiServer, who: &str, expected: bool, what: &str) -> Result<()> {
+    let who = format!("--as={who}");
+    let arguments: Vec<_> = ["auth", "can-i", &who].into_iter().chain(what.split(' ')).collect();
+    let (may, said) = kubectl(server, &arguments, "")?;
+    assert_eq!(may, expected, "{who}: {what}: {said}");
+    Ok(())
+}
+
+fn account(part: &str) -> String {
+    format!("system:serviceaccount:{NAMESPACE}:{RELEASE}-cordwood-{part}")
+}
+
+pub fn of_the_parts(server: &ApiServer) -> Result<()> {
+    for (part, expected, what) in PARTS {
+        asked(server, &account(part), *expected, what)?;
+    }
+    Ok(())
+}
+
+/// It may change the three resources then, and nothing else of them.
+pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
+    let objects = render(&format!("{LEAST}gateway: {{administration: {{enabled: true}}}}"))?;
+    let is_role = |o: &&Value| o["kind"] == "ClusterRole" && name(o) == format!("{RELEASE}-cordwood-gateway");
+    let role = objects.iter().find(is_role).context("the gateway's role")?;
+    must(kubectl(server, &["apply", "-f", "-"], &role.to_string())?);
+    for (expected, what) in [
+        (true, "patch loglevelconfigs.cordwood.dev -A"),
+        (true, "list clusterloglevelconfigs.cordwood.dev"),
+        (true, "create logretentionpolicies.cordwood.dev"),
+        (false, "delete logretentionpolicies.cordwood.dev"),
+        (false, "patch logretentionpolicies.cordwood.dev --subresource=status"),
+        (false, "get configmaps -n logs"),
+    ] {
+        asked(server, &account("gateway"), expected, what)?;
+    }
+    Ok(())
+}
+
+/// The cluster's own roles take the chart's in, and whoever is given one sees a namespace's logs there alone.
+pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
+    for (ours, takers) in
+        [("cordwood-logs", &["view", "edit", "admin"][..]), ("cordwood-auditlogs", &["admin"][..])]
+    {
+        let role =
+            objects.iter().find(|o| o["kind"] == "ClusterRole" && name(o) == ours).context("a role")?;
+        for taker in ["view", "edit", "admin"] {
+            let text = must(kubectl(server, &["get", "clusterrole", taker, "-o", "json"], "")?);
+            let known: Value = serde_json::from_str(&text)?;
+            let selectors = known["aggregationRule"]["clusterRoleSelectors"].as_array();
+            let is_taken = selectors.context("no selectors")?.iter().any(|selector| {
+                let labels = selector["matchLabels"].as_object();
+                labels.is_some_and(|all| {
+                    all.iter().all(|(key, value)| role["metadata"]["labels"][key] == *value)
+                })
+            });
+            assert_eq!(is_taken, takers.contains(&taker), "{ours} in {taker}");
+        }
+    }
+    let bind = format!("create rolebinding anna -n {NAMESPACE} --clusterrole cordwood-logs --user anna");
+    must(kubectl(server, &bind.split(' ').collect::<Vec<_>>(), "")?);
+    for (expected, what) in [
+        (true, "get logs.cordwood.dev -n logs"),
+        (false, "get logs.cordwood.dev -n default"),
+        (false, "get auditlogs.cordwood.dev -n logs"),
+    ] {
+        asked(server, "anna", expected, what)?;
+    }
+    Ok(())
+}
