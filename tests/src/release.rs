@@ -16,7 +16,8 @@ use crate::merge;
 pub const NAMESPACE: &str = "cordwood-system";
 pub const RELEASE: &str = "cordwood";
 pub const TOPIC: &str = "cordwood-logs";
-const WRITER_PASSWORD: &str = "cordwood-test-writer";
+/// Of the logins that are not the superuser's.
+const PASSWORD: &str = "cordwood-test-login";
 
 /// A long-running part of the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,11 @@ pub enum Part {
     Agent,
     Writer,
     Operator,
+    Gateway,
 }
 
 impl Part {
-    pub const ALL: [Part; 3] = [Part::Agent, Part::Writer, Part::Operator];
+    pub const ALL: [Part; 4] = [Part::Agent, Part::Writer, Part::Operator, Part::Gateway];
 
     /// Its name: of its container and of its label `app.kubernetes.io/component`.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Part {
             Part::Agent => "agent",
             Part::Writer => "writer",
             Part::Operator => "operator",
+            Part::Gateway => "gateway",
         }
     }
 }
@@ -90,30 +93,25 @@ impl Release {
         Ok(release)
     }
 
-    /// Two logins: the operator's may alter (it is the superuser here), the writer's may only write.
+    /// Three logins: the operator's may alter (it is the superuser here), the writer's may only write, the gateway's reads.
     async fn make_secret(&self) -> Result<()> {
         let client = self.postgres.client().await?;
         let owner = self.postgres.database("cordwood").await?;
-        client
-            .batch_execute(&format!(
-                "create role cordwood_writer nologin; \
-                 create role writer login password '{WRITER_PASSWORD}' in role cordwood_writer"
-            ))
-            .await
-            .context("make the writer's login")?;
         let at = owner.split_once('@').context("an address in the URL")?.1;
-        let writer = format!("postgresql://writer:{WRITER_PASSWORD}@{at}");
+        let mut literals = vec![format!("--from-literal=owner-url={owner}")];
+        for login in ["writer", "gateway"] {
+            client
+                .batch_execute(&format!(
+                    "create role cordwood_{login} nologin; create role {login} login password '{PASSWORD}' in role cordwood_{login}"
+                ))
+                .await
+                .with_context(|| format!("make the login {login}"))?;
+            literals.push(format!("--from-literal={login}-url=postgresql://{login}:{PASSWORD}@{at}"));
+        }
         self.node.kubectl(&["create", "namespace", NAMESPACE])?;
-        self.node.kubectl(&[
-            "--namespace",
-            NAMESPACE,
-            "create",
-            "secret",
-            "generic",
-            "cordwood-database",
-            &format!("--from-literal=owner-url={owner}"),
-            &format!("--from-literal=writer-url={writer}"),
-        ])?;
+        let secret = ["--namespace", NAMESPACE, "create", "secret", "generic", "cordwood-database"];
+        let arguments: Vec<&str> = secret.into_iter().chain(literals.iter().map(String::as_str)).collect();
+        self.node.kubectl(&arguments)?;
         Ok(())
     }
 

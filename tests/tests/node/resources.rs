@@ -20,6 +20,8 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::gateway;
+
 const PATIENCE: Duration = Duration::from_secs(90);
 const MINUTE_US: i64 = 60_000_000;
 /// Of one pod.
@@ -53,6 +55,7 @@ async fn a_policy_is_edited_and_a_service_is_quieted() -> Result<()> {
     let values = json!({
         "writer": {"config": {"seal": {"interval_seconds": 5}}},
         "operator": {"config": {"retention": {"notice_ms": 5_000, "pass_interval_ms": 2_000}}},
+        "gateway": gateway::values(),
     });
     let release = Release::install(options, values).await?;
     let outcome = tell(&release).await;
@@ -97,6 +100,9 @@ async fn tell(release: &Release) -> Result<()> {
     .await?;
 
     quiet_a_service(release, &store).await?;
+
+    // In the time that the next step waits for anyway.
+    gateway::serves(release, &store, "shop", "noisy").await?;
 
     // What is to expire must have been written more than a minute and a partition ago.
     wait_for("lines of more than two minutes", Duration::from_secs(240), || async {
