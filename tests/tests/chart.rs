@@ -59,13 +59,26 @@ operator:
 gateway:
   replicas: 3
   config:
-    access: {kubernetes: {audience: logs, accept_pods_log: true, allow_ms: 30000, deny_ms: 5000, away_ms: 60000}}
+    access:
+      kubernetes: {audience: logs, accept_pods_log: true, allow_ms: 30000, deny_ms: 5000, away_ms: 60000}
+      oidc:
+        issuer: "https://id.example.com:8443/realm"
+        client_id: cordwood
+        username_claim: email
+        username_prefix: "oidc:"
+        groups_claim: groups
+        groups_prefix: "oidc:"
+        required_claims: {hd: example.com}
+        signing_algorithms: [RS256, ES256]
+        browser: {external_url: "https://logs.example.com", scopes: [openid, email, groups]}
     limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16}, connections_max: 1000,
              header_ms_max: 5000, write_idle_ms_max: 30000}
     shutdown_delay_ms: 10000
   service: {type: LoadBalancer, port: 80, annotations: {example.com/internal: "true"}}
   ingress: {enabled: true, className: nginx, host: logs.example.com, tlsSecretName: logs-tls, annotations: {example.com/read-timeout: "3600"}}
   administration: {enabled: true}
+  sessionSecret: {name: session, key: keys}
+  oidc: {clientSecret: {name: oidc-client, key: secret}, caSecretName: oidc-ca}
 networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}], gatewayFrom: [{namespaceSelector: {}}]}
 "#;
 
@@ -188,6 +201,14 @@ fn values_that_must_not_pass_are_refused_by_their_key() -> Result<()> {
             "/gateway/ingress/host",
         ),
         (
+            "kafka: {brokers: [\"k:9092\"]}\ngateway: {config: {access: {oidc: {browser: {client_secret: x}}}}}",
+            "'client_secret' not allowed",
+        ),
+        (
+            "kafka: {brokers: [\"k:9092\"]}\ngateway: {config: {access: {session_key_file: /x}}}",
+            "'session_key_file' not allowed",
+        ),
+        (
             "kafka: {brokers: [\"k:9092\"]}\nagent: {securityContext: {privileged: true}}",
             "'securityContext' not allowed",
         ),
@@ -283,6 +304,18 @@ fn values_and_schema_name_the_same_keys() -> Result<()> {
 
 #[test]
 fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
+    // But the key that the gateways share, which is another one each time where no cluster has one.
+    let made = |values: &str| -> Result<Vec<String>> {
+        let objects = render(values)?;
+        let secrets = of_kind(&objects, "Secret").into_iter();
+        Ok(secrets.map(|secret| format!("{} {}", name(secret), secret["data"]["session-key"])).collect())
+    };
+    let (one, other) = (made(LEAST)?, made(LEAST)?);
+    assert!(
+        one.len() == 1 && one[0].starts_with("cw-cordwood-gateway-session \"") && one != other,
+        "{one:?}"
+    );
+    assert!(one[0].len() > 64, "{one:?}");
     let objects = render(FULL)?;
     assert!(of_kind(&objects, "Secret").is_empty());
     let kinds = ["DaemonSet", "Deployment"];
@@ -361,6 +394,9 @@ fn each_part_takes_the_configuration_that_the_chart_writes() -> Result<()> {
         ("kafka-tls/ca.crt", ""),
         ("kafka-tls/tls.crt", ""),
         ("kafka-tls/tls.key", ""),
+        ("session/key", "0123456789abcdef0123456789abcdef"),
+        ("oidc/client-secret", "x"),
+        ("oidc-ca/ca.crt", ""),
     ] {
         let path = folder.path().join(file);
         std::fs::create_dir_all(path.parent().context("a folder")?)?;
@@ -514,8 +550,23 @@ async fn the_resources_upgrade_with_the_release_and_stay_when_it_goes() -> Resul
         "",
     )?);
     assert_ne!(must(columns()?), before);
+    let session = || {
+        let secret = [
+            "get",
+            "secret",
+            "-n",
+            NAMESPACE,
+            "cw-cordwood-gateway-session",
+            "-o",
+            "jsonpath={.data.session-key}",
+        ];
+        kubectl(&server, &secret, "")
+    };
+    let key = must(session()?);
+    assert!(key.len() > 64, "{key}");
     let (ok, _, err) = run("upgrade", &[])?;
     assert!(ok, "{err}");
+    assert_eq!(must(session()?), key, "whoever is logged in stays so");
     assert_eq!(must(columns()?), before, "the upgrade restores the definition");
 
     let output = Command::new(kubernetes::helm()?)

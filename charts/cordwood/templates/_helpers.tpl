@@ -190,8 +190,19 @@ priorityClassName: {{ . | quote }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.operator.config) $chart) }}
 {{- end }}
 
+{{- define "cordwood.sessionSecret" -}}
+{{ .Values.gateway.sessionSecret.name | default (printf "%s-session" (include "cordwood.name" (dict "root" . "part" "gateway"))) }}
+{{- end }}
+
 {{- define "cordwood.gatewayConfig" -}}
-{{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" (dict "kubernetes" dict) }}
+{{- $access := dict "kubernetes" dict "session_key_file" "/etc/cordwood/session/key" }}
+{{- with .Values.gateway.config.access }}{{ if .oidc }}
+{{- $oidc := dict }}
+{{- if $.Values.gateway.oidc.caSecretName }}{{ $_ := set $oidc "ca_file" "/etc/cordwood/oidc-ca/ca.crt" }}{{ end }}
+{{- if and .oidc.browser $.Values.gateway.oidc.clientSecret.name }}{{ $_ := set $oidc "browser" (dict "client_secret_file" "/etc/cordwood/oidc/client-secret") }}{{ end }}
+{{- $_ := set $access "oidc" $oidc }}
+{{- end }}{{ end }}
+{{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" $access }}
 {{- $default := dict "shutdown_delay_ms" 5000 }}
 {{- toYaml (mergeOverwrite $default (deepCopy .Values.gateway.config) $chart) }}
 {{- end }}

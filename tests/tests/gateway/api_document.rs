@@ -104,7 +104,8 @@ fn what_the_page_shows_is_what_is_answered() -> Result<()> {
         }
     }
     // Under another name than this machine's nobody is told anything: a page of the web may have given the address that name.
-    let other = run("curl -s -o /dev/null -w '%{http_code}' -H 'Host: logs.example.com' localhost:9600/metrics")?;
+    let other =
+        run("curl -s -o /dev/null -w '%{http_code}' -H 'Host: logs.example.com' localhost:9600/metrics")?;
     ensure!(other == "403", "{other}");
     // The page shows each route that there is.
     let document: Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
