@@ -73,6 +73,7 @@ gateway:
         browser: {external_url: "https://logs.example.com", scopes: [openid, email, groups]}
     limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16}, connections_max: 1000,
              header_ms_max: 5000, write_idle_ms_max: 30000}
+    audit: {reads: false}
     shutdown_delay_ms: 10000
   service: {type: LoadBalancer, port: 80, annotations: {example.com/internal: "true"}}
   ingress: {enabled: true, className: nginx, host: logs.example.com, tlsSecretName: logs-tls, annotations: {example.com/read-timeout: "3600"}}
