@@ -4,7 +4,12 @@
 CORDWOOD_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Everything that can be made again lives here, outside the tree: downloads, built tools, cargo's target folder.
 export CORDWOOD_CACHE=${CORDWOOD_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cordwood}
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CORDWOOD_CACHE/target}
+if [ -z "${CARGO_TARGET_DIR:-}" ]; then
+    export CARGO_TARGET_DIR=$CORDWOOD_CACHE/target
+    # cargo by hand builds into `target`: a link to the same folder, so that nothing is built twice.
+    mkdir -p "$CARGO_TARGET_DIR"
+    [ -e "$CORDWOOD_TOP/target" ] || ln -s "$CARGO_TARGET_DIR" "$CORDWOOD_TOP/target" 2>/dev/null || true
+fi
 export CORDWOOD_BIN_DIR=${CORDWOOD_BIN_DIR:-$CARGO_TARGET_DIR/release}
 mkdir -p "$CORDWOOD_CACHE"
 
