@@ -1,6 +1,7 @@
 //! How PostgreSQL is reached: settings, TLS, dedicated sessions, a small pool for readers. An error says which role and
 //! which key of the settings to look at.
 
+use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{StoreError, describe};
@@ -158,6 +160,15 @@ impl Store {
 
     /// A session of one's own, in UTC; it ends when the client is dropped.
     pub async fn client(&self, application: &str) -> Result<Client, StoreError> {
+        self.session(application, |_| {}).await
+    }
+
+    /// The same; what the server says of itself is handed on.
+    pub(crate) async fn session(
+        &self,
+        application: &str,
+        told: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Client, StoreError> {
         let mut config = self.0.config.clone();
         config.application_name(application);
         // Read for every session: a password may be changed while we run.
@@ -167,11 +178,11 @@ impl Store {
         // Over a unix socket there is no TLS, and no host name for rustls to make a connector of.
         let client = if self.is_unix() {
             let (client, connection) = self.within_patience(config.connect(NoTls)).await?;
-            drive(connection);
+            drive(connection, told);
             client
         } else {
             let (client, connection) = self.within_patience(config.connect(self.0.tls.clone())).await?;
-            drive(connection);
+            drive(connection, told);
             client
         };
         client
@@ -254,10 +265,20 @@ impl Store {
 }
 
 /// A session's connection lives in a task of its own.
-fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
+fn drive<S, T>(mut connection: Connection<S, T>, mut told: impl FnMut(AsyncMessage) + Send + 'static)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %describe(&error), "PostgreSQL session ended");
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(message) => told(message),
+                Err(error) => {
+                    tracing::debug!(error = %describe(&error), "PostgreSQL session ended");
+                    return;
+                }
+            }
         }
     });
 }

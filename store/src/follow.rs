@@ -5,25 +5,24 @@
 //! feed begins is fixed before the search, and a record's id says on which side of that place it was stored: each comes once.
 //! Who kept [the place](Place) that a look reached goes on [from there](Follow::go_back): with what was stored since, whatever its time.
 
+mod fresh;
 mod place;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use cordwood_core::block::Block;
 use cordwood_core::filter::Filter;
-use cordwood_core::limits;
 use cordwood_core::origin::{Origin, OriginId};
 
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::scope::{self, Scope};
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
-use crate::tombstones;
 
+use fresh::Origins;
+pub use fresh::{Feed, Fresh, Sieve};
 pub use place::{Place, Step};
 
-/// Of each lane in one statement, and [`limits::FOLLOW_LOOK_BYTES_MAX`] of all; the next look goes on.
-const TRANSACTIONS_MAX: i64 = 50;
 /// Of a look at what was stored before.
 const PAGE_RECORDS: usize = 10_000;
 const PAGE_BUDGET_MS: u64 = 2_000;
@@ -37,6 +36,8 @@ pub struct Follow {
     store: Store,
     /// Of the feed.
     place: Place,
+    known: Origins,
+    /// Of what the last look brought.
     origins: HashMap<OriginId, Origin>,
     /// To be searched for from this cursor on, but for what was shown.
     wanted: Option<(Cursor, Place)>,
@@ -84,6 +85,7 @@ impl Follow {
         let mut follow = Follow {
             store: store.clone(),
             place: Place::default(),
+            known: Origins::default(),
             origins: HashMap::new(),
             wanted: None,
             catch_up: None,
@@ -124,22 +126,7 @@ impl Follow {
 
     /// The feed begins here. Returns what is stored up to here, of the same snapshot.
     async fn take_place(&mut self) -> Result<Place, StoreError> {
-        let client = self.store.pooled().await?;
-        let sql = "select lane, max(seq), null, null from batches group by lane \
-                   union all select null, null, topic_partition, next_offset from positions";
-        let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the batches"))?;
-        drop(client);
-        let mut offsets = BTreeMap::new();
-        for row in rows {
-            match row.get::<_, Option<i16>>(0) {
-                Some(lane) => self.place.see(lane, row.get(1)),
-                None => {
-                    let (partition, next): (i32, i64) = (row.get(2), row.get(3));
-                    offsets.insert(partition.cast_unsigned(), next.max(0).unsigned_abs());
-                }
-            }
-        }
-        self.place.offsets = offsets;
+        self.place = Place::of_now(&self.store).await?;
         Ok(self.place.clone())
     }
 
@@ -187,7 +174,7 @@ impl Follow {
 
     /// What a page of the search brings.
     fn stored(&mut self, found: Found) -> News {
-        self.origins.extend(found.origins);
+        self.origins = found.origins;
         let Some(mut catch_up) = self.catch_up.take() else { return News::default() };
         let mut records = Vec::with_capacity(found.records.len());
         for record in found.records {
@@ -215,107 +202,21 @@ impl Follow {
     }
 
     async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
-        let client = self.store.pooled().await?;
-        // The last transaction of a lane keeps its row in `batches`, so what has no blocks is seen too. The seals of the
-        // same snapshot say what may have been truncated between two looks. The oldest transactions of all lanes come first (those
-        // without a row in `batches` are older than the others), up to so many bytes; what is cut of a lane, the next look takes.
-        let sql = "with seen as (select $1::bigint[] as seq),
-                   news as materialized (
-                     select f.lane, f.seq, f.payload, f.raw_bytes from fresh f, seen
-                      where f.lane > 0 and f.seq > coalesce(seen.seq[f.lane + 1], 0)
-                        and f.seq <= coalesce(seen.seq[f.lane + 1], 0) + $3
-                        and ($2::text[] is null or f.tenant = any($2))),
-                   transactions as (
-                     select n.lane, n.seq, n.bytes, max(coalesce(b.committed_at, '-infinity'))
-                         over (partition by n.lane order by n.seq) as at
-                       from (select lane, seq, sum(raw_bytes)::bigint as bytes from news group by 1, 2) n
-                       left join batches b using (lane, seq)),
-                   cut as (
-                     select lane, min(seq) as seq from (
-                       select lane, seq, sum(bytes) over (order by at, seq, lane) - bytes as before from transactions) t
-                      where before >= $4::bigint group by lane)
-                   select n.lane, n.seq, n.payload, null::bigint as newest, null::bigint as emptied_to, null::bigint as cut
-                     from news n left join cut c using (lane) where c.seq is null or n.seq < c.seq
-                   union all
-                   select b.lane, null, null, max(b.seq), max(z.emptied_to), max(c.seq)
-                     from batches b join seals z using (lane) left join cut c using (lane) where b.lane > 0 group by b.lane
-                   order by 2 nulls first, 1";
-        let rows = client
-            .query(
-                sql,
-                &[
-                    &self.place.lanes,
-                    &scope::tenants(scope),
-                    &TRANSACTIONS_MAX,
-                    &limits::FOLLOW_LOOK_BYTES_MAX,
-                ],
-            )
-            .await
-            .map_err(StoreError::sql("read", "new blocks"))?;
-        let deleted = tombstones::read(&self.store, &*client).await?;
-        drop(client);
-        let mut lanes: Vec<(i16, i64, i64, Option<i64>)> = Vec::new();
-        let mut blocks = Vec::new();
-        for row in &rows {
-            match row.get::<_, Option<i64>>(1) {
-                None => lanes.push((row.get(0), row.get(3), row.get(4), row.get(5))),
-                Some(seq) => blocks.push((row.get::<_, i16>(0), seq, row.get::<_, &[u8]>(2))),
-            }
-        }
-        let mut opened = Vec::with_capacity(blocks.len());
-        for (lane, seq, payload) in &blocks {
-            // A damaged block hides its own records, not the others'.
-            match Block::open(payload) {
-                Ok(block) => opened.push((*lane, *seq, block)),
-                Err(error) => tracing::error!(lane, seq, %error, "block does not open"),
-            }
-        }
-        self.learn_origins(opened.iter().flat_map(|(_, _, block)| block.origins().iter().copied())).await?;
-        let mut news = News::default();
-        for (lane, seq, block) in &opened {
-            for index in 0..block.len() {
-                let record = match block.record(index) {
-                    Ok(record) => record,
-                    Err(error) => {
-                        tracing::error!(lane, seq, %error, "block does not open");
-                        break;
-                    }
-                };
-                self.place.pass(record.id);
-                let Some(origin) = self.origins.get(&record.origin) else { continue };
-                let key = Cursor { time_us: record.time_us, id: record.id };
-                let is_shown = !self.ahead.is_empty() && self.ahead.contains(&key);
-                let is_seen = scope.sees(record.flags, origin) && filter.matches(&record, origin);
-                if !is_shown && is_seen && !deleted.hide(&record, origin) {
-                    news.records.push(OwnedRecord::of(&record));
-                }
-            }
-        }
-        news.records.sort_by_key(OwnedRecord::cursor);
-        for (lane, newest, emptied_to, cut) in lanes {
-            let seen = self.place.seen(lane);
-            let upto = newest.min(seen + TRANSACTIONS_MAX).min(cut.map_or(i64::MAX, |cut| cut - 1));
-            // Perhaps nothing of what is gone was wanted: a gap too many, never one too few.
-            news.gap |= emptied_to > seen;
-            news.more |= upto < newest;
-            self.place.see(lane, upto);
-        }
-        news.reach = Step { place: self.place.clone(), upto: None };
-        Ok(news)
+        let before = Arc::new(self.place.clone());
+        let fresh = fresh::read(&self.store, &before, scope::tenants(scope), &mut self.known).await?;
+        let mut records = fresh.all(&Sieve::new(scope, filter));
+        records.retain(|record| !self.ahead.contains(&record.cursor()));
+        let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
+        self.origins.clear();
+        let told = fresh.origins().filter(|(id, _)| used.contains(id));
+        self.origins.extend(told.map(|(id, origin)| (id, origin.clone())));
+        self.place = Arc::unwrap_or_clone(fresh.after);
+        let reach = Step { place: self.place.clone(), upto: None };
+        Ok(News { records, gap: fresh.gap, more: fresh.more, reach, ..News::default() })
     }
 
-    /// The origins of records that were returned.
+    /// The origins of records that the last look returned.
     pub fn origin(&self, id: OriginId) -> Option<&Origin> {
         self.origins.get(&id)
-    }
-
-    async fn learn_origins(&mut self, ids: impl Iterator<Item = OriginId>) -> Result<(), StoreError> {
-        let missing: HashSet<OriginId> = ids.filter(|id| !self.origins.contains_key(id)).collect();
-        if !missing.is_empty() {
-            let client = self.store.pooled().await?;
-            let missing: Vec<OriginId> = missing.into_iter().collect();
-            self.origins.extend(crate::origins::read(&*client, &missing).await?);
-        }
-        Ok(())
     }
 }

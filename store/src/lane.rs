@@ -16,6 +16,7 @@ use crate::error_rows;
 use crate::migrate::LOCK_SPACE;
 use crate::ring::{self, BLOCKS_PER_COMMIT_MAX, CopyBuffer, RINGS};
 use crate::task_rows;
+use crate::wake::NOTIFY;
 use crate::watermarks::{self, Steps};
 
 pub struct Lane {
@@ -108,7 +109,7 @@ impl Lane {
         }
         let seq = self.seq + 1;
         let done = match self.send(topic, seq, commit).await {
-            Ok(sent) => self.client.batch_execute("commit").await.map(|()| sent).map_err(|error| {
+            Ok(sent) => self.end().await.map(|()| sent).map_err(|error| {
                 let lost = error.as_db_error().is_none();
                 let error =
                     StoreError::Sql { operation: "commit", thing: format!("batch {seq}"), source: error };
@@ -129,6 +130,16 @@ impl Lane {
                 Err(error)
             }
         }
+    }
+
+    /// COMMIT; behind it, in the same flight, those who follow the store are told. Whether they are is nothing to the transaction.
+    async fn end(&self) -> Result<(), tokio_postgres::Error> {
+        let told = self.client.batch_execute(NOTIFY);
+        let (committed, told) = future::join(self.client.batch_execute("commit"), told).await;
+        if let (Ok(()), Err(error)) = (&committed, told) {
+            tracing::debug!(error = %crate::error::describe(&error), "those who follow were not told");
+        }
+        committed
     }
 
     /// Everything but COMMIT, in one flight; the conditions are judged when all answers are there. Returns the ring that is current, and

@@ -28,6 +28,7 @@ mod task_rows;
 pub mod tasks;
 mod tls;
 pub mod tombstones;
+pub mod wake;
 pub mod watermarks;
 
 pub use connect::{Settings, Store};

@@ -12,6 +12,7 @@ use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SPACE, LOCK_TASKS};
 use crate::scope::{self, Scope};
+use crate::search::{Cursor, timestamp};
 
 /// Who deletes waits so long for transactions of writers, and new ones wait behind it.
 const DELETE_LOCK_TIMEOUT: &str = "5s";
@@ -145,6 +146,40 @@ impl Task {
         end(transaction).await?;
         client.finish();
         Ok(Logged { lines: rows.iter().map(line).collect(), total: unsigned(total.get(0)) })
+    }
+
+    /// Those of these records that are lines of it, oldest first.
+    pub async fn lines_of(
+        &self,
+        store: &Store,
+        wanted: &Lines,
+        records: &[Cursor],
+    ) -> Result<Vec<LoggedLine>, StoreError> {
+        let times = || records.iter().map(|record| record.time_us);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(Vec::new()) };
+        let partitions: Vec<i32> =
+            records.iter().map(|record| record.id.topic_partition.cast_signed()).collect();
+        let offsets: Vec<i64> = records.iter().map(|record| record.id.kafka_offset.cast_signed()).collect();
+        let indexes: Vec<i32> = records.iter().map(|record| record.id.index.cast_signed()).collect();
+        let mut asked = Asked::new(self, wanted);
+        asked.add(" and \"timestamp\" between ", timestamp(first)?, "");
+        asked.add(" and ", timestamp(last)?, "");
+        asked.add(
+            " and (topic_partition, kafka_offset, record_index) in (select * from unnest(",
+            partitions,
+            "::int[]",
+        );
+        asked.add(", ", offsets, "::bigint[]");
+        asked.add(", ", indexes, "::int[]))");
+        let mut client = store.pooled().await?.abandonable();
+        let transaction = snapshot(&mut client).await?;
+        let rows = transaction
+            .query(&asked.page(0, u64::from(u32::MAX)), &asked.values())
+            .await
+            .map_err(StoreError::sql("read", "lines of a task"))?;
+        end(transaction).await?;
+        client.finish();
+        Ok(rows.iter().map(line).collect())
     }
 
     /// How many lines there are, by level and by source.

@@ -1,10 +1,10 @@
 //! The writer's configuration file.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cordwood_kafka::KafkaSettings;
+use cordwood_service::RedisSettings;
 use cordwood_store::Settings;
 use serde::Deserialize;
 
@@ -26,14 +26,6 @@ pub struct Config {
     pub listen: SocketAddr,
     pub commit: CommitSettings,
     pub seal: SealSettings,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RedisSettings {
-    /// `redis://host:port/database` or `rediss://`.
-    pub url: String,
-    pub password_file: Option<PathBuf>,
 }
 
 /// When a transaction is cut: what comes first.

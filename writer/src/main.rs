@@ -8,10 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use cordwood_service::{
-    Failure, Health, LogFormat, init_logging, load_config, read_secret, run_to_end, serve, shutdown_signal,
+    Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
 use cordwood_store::{Store, StoreError, migrate};
-use cordwood_writer::config::RedisSettings;
 use cordwood_writer::{Config, Feed, KafkaSource, Metrics, NoFeed, Parts, RedisFeed};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +53,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     schema(&store, config.migrate, &health, &shutdown).await?;
     let feed: Arc<dyn Feed> = match &config.redis {
         Some(redis) => {
-            let feed = RedisFeed::start(&redis_url(redis)?, metrics.feed.clone());
+            let feed = RedisFeed::start(&redis.full_url()?, metrics.feed.clone());
             Arc::new(feed.map_err(|error| wrong(format!("redis.url: {error}")))?)
         }
         None => Arc::new(NoFeed),
@@ -134,16 +133,4 @@ async fn pause(shutdown: &CancellationToken) -> bool {
         () = shutdown.cancelled() => true,
         () = tokio::time::sleep(Duration::from_secs(2)) => false,
     }
-}
-
-fn redis_url(settings: &RedisSettings) -> anyhow::Result<String> {
-    let Some(file) = &settings.password_file else { return Ok(settings.url.clone()) };
-    let password = read_secret("redis.password_file", file)?;
-    let (scheme, rest) =
-        settings.url.split_once("://").context("redis.url: not of the form redis://host:port")?;
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let user = rest.rsplit_once('@').and_then(|(user, _)| user.split(':').next()).unwrap_or_default();
-    // Percent-encoded, since anything may be in a password.
-    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    Ok(format!("{scheme}://{user}:{encoded}@{host}"))
 }

@@ -44,12 +44,12 @@ struct Batch {
     kafka_offset: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Section<'p> {
     what: &'static str,
     method: u8,
     unpacked_bytes: usize,
-    packed: &'p [u8],
+    packed: Cow<'p, [u8]>,
 }
 
 impl<'p> Block<'p> {
@@ -70,8 +70,8 @@ impl<'p> Block<'p> {
         let columns_max = COLUMN_BYTES_BESIDES_MAX + count * COLUMN_BYTES_PER_RECORD_MAX;
         let (mut columns, columns_packed_bytes) = Section::header(&mut reader, "columns", columns_max)?;
         let (mut section, bodies_packed_bytes) = Section::header(&mut reader, "bodies", BODIES_BYTES_MAX)?;
-        columns.packed = reader.take(columns_packed_bytes, "columns")?;
-        section.packed = reader.take(bodies_packed_bytes, "bodies")?;
+        columns.packed = Cow::Borrowed(reader.take(columns_packed_bytes, "columns")?);
+        section.packed = Cow::Borrowed(reader.take(bodies_packed_bytes, "bodies")?);
         if !reader.is_empty() {
             return Err(BlockError::Invalid("end"));
         }
@@ -210,10 +210,46 @@ impl<'p> Block<'p> {
         }
     }
 
+    /// The same with packed bodies of its own: it outlives its payload.
+    pub fn into_owned(self) -> Block<'static> {
+        let Block {
+            times,
+            levels,
+            flags,
+            origins,
+            batches,
+            record_batches,
+            indexes,
+            ends,
+            original_times,
+            ..
+        } = self;
+        let (section, bodies) = (self.section, self.bodies);
+        let section = Section {
+            what: section.what,
+            method: section.method,
+            unpacked_bytes: section.unpacked_bytes,
+            packed: Cow::Owned(section.packed.into_owned()),
+        };
+        Block {
+            times,
+            levels,
+            flags,
+            origins,
+            batches,
+            record_batches,
+            indexes,
+            ends,
+            original_times,
+            section,
+            bodies,
+        }
+    }
+
     /// All bodies, one after the other; unpacks them the first time.
     pub fn bodies(&self) -> Result<&[u8], BlockError> {
         if self.section.method == STORED {
-            return Ok(self.section.packed);
+            return Ok(&self.section.packed);
         }
         if self.bodies.get().is_none() {
             let _ = self.bodies.set(self.section.unpack_zstd()?);
@@ -263,12 +299,12 @@ impl<'p> Section<'p> {
             ZSTD => {}
             _ => return Err(BlockError::Invalid(what)),
         }
-        Ok((Section { what, method, unpacked_bytes, packed: &[] }, packed_bytes))
+        Ok((Section { what, method, unpacked_bytes, packed: Cow::Borrowed(&[]) }, packed_bytes))
     }
 
-    fn unpack(&self) -> Result<Cow<'p, [u8]>, BlockError> {
+    fn unpack(&self) -> Result<Cow<'_, [u8]>, BlockError> {
         if self.method == STORED {
-            Ok(Cow::Borrowed(self.packed))
+            Ok(Cow::Borrowed(&self.packed))
         } else {
             self.unpack_zstd().map(Cow::Owned)
         }
@@ -280,7 +316,7 @@ impl<'p> Section<'p> {
             static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
         }
         let mut unpacked = Vec::with_capacity(self.unpacked_bytes);
-        let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(self.packed, &mut unpacked));
+        let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(&self.packed, &mut unpacked));
         match result {
             Ok(len) if len == self.unpacked_bytes => Ok(unpacked),
             Ok(_) => Err(BlockError::Short(self.what)),

@@ -49,6 +49,20 @@ impl Place {
         other.offsets.iter().all(has)
     }
 
+    /// Whether who has seen this has seen all transactions of another. (Nobody follows the sealer's lane, which is the first.)
+    pub fn has_seen(&self, other: &Place) -> bool {
+        (0_i16..).zip(&other.lanes).skip(1).all(|(lane, seq)| self.seen(lane) >= *seq)
+    }
+
+    /// What either holds.
+    pub fn join(&mut self, other: &Place) {
+        (0_i16..).zip(&other.lanes).for_each(|(lane, seq)| self.see(lane, *seq));
+        for (partition, next) in &other.offsets {
+            let own = self.offsets.entry(*partition).or_default();
+            *own = (*own).max(*next);
+        }
+    }
+
     /// No further than another: for a place that somebody kept of a store that was made anew since.
     #[must_use]
     pub fn within(&self, other: &Place) -> Place {

@@ -195,7 +195,7 @@ impl Hits {
     /// What is known without the body: level, time, page.
     fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
         let time_us = block.times_us()[record];
-        if block.levels()[record].bit() & self.wanted.level_mask == 0 || !self.wanted.has_time(time_us) {
+        if !self.wanted.has_level_and_time(block.levels()[record], time_us) {
             return false;
         }
         let key = Cursor { time_us, id: block.id(record) };

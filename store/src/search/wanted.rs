@@ -4,7 +4,7 @@ use cordwood_core::block::postings::level_token;
 use cordwood_core::filter::Filter;
 use cordwood_core::level::Level;
 use cordwood_core::retention::class::PolicyLevel;
-use cordwood_core::tokens::{Token, TokenClauses, probes_of};
+use cordwood_core::tokens::{Token, TokenClauses, TokenVersion, may_contain, probes_of};
 
 use super::page::{Cursor, Direction, Page, TimeRange};
 use crate::error::StoreError;
@@ -17,7 +17,7 @@ pub(super) const TIME_MAX_US: i64 = 253_402_207_200_000_000;
 const NAMESPACES_MAX: usize = 16;
 
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub scope: Scope,
     /// `None`: every tenant.
     pub tenants: Option<Vec<String>>,
@@ -79,6 +79,21 @@ impl Wanted {
             after: page.after,
             direction: page.direction,
         })
+    }
+
+    /// What [`Wanted::conditions`] ask, of a block that is at hand.
+    pub fn may_be_in(&self, tenant: &str, level_mask: u8, bloom: &[u8]) -> bool {
+        level_mask & self.level_mask != 0
+            && self.tenants.as_ref().is_none_or(|tenants| tenants.iter().any(|known| known == tenant))
+            && self
+                .tokens
+                .of(TokenVersion::of_bloom(bloom))
+                .iter()
+                .all(|any| any.iter().any(|token| may_contain(bloom, &probes_of(token.hash))))
+    }
+
+    pub fn has_level_and_time(&self, level: Level, time_us: i64) -> bool {
+        level.bit() & self.level_mask != 0 && self.has_time(time_us)
     }
 
     pub fn has_time(&self, time_us: i64) -> bool {
