@@ -27,6 +27,8 @@ pub struct Pin {
 pub struct Stream {
     pub key: Arc<StreamKey>,
     pub open: Option<OpenBatch>,
+    /// When the last batch was cut.
+    pub cut_at_ms: Option<i64>,
     /// Where the unfinished record lies in the files before this one: (file, from there on).
     pub carry: Vec<(u64, u64)>,
     /// The file before this one that the last part of it lies in, while none lies in this one.
@@ -79,6 +81,7 @@ impl Collector<'_, '_> {
     pub fn cut(&mut self, io: Io) {
         let stream = &mut self.streams[io as usize];
         let Some(batch) = stream.open.take() else { return };
+        stream.cut_at_ms = Some(self.turn.clock.mono_ms);
         debug_assert_eq!(
             batch.file_seq, self.file.seq,
             "a batch accounts for the file that it was opened in"
@@ -116,12 +119,17 @@ impl Output for Collector<'_, '_> {
         if self.open_for(&record.span, kept).is_none() {
             return;
         }
-        let Some(batch) = &mut self.streams[record.span.io as usize].open else { return };
+        let stream = &mut self.streams[record.span.io as usize];
+        let Some(batch) = &mut stream.open else { return };
         let cut = (record.body.len() - kept) as u64;
         let flags = if cut > 0 { record.flags | Flags::TRUNCATED } else { record.flags };
+        // A line that comes after a rest has no company to wait for.
+        let is_first = batch.builder.is_empty();
+        let linger_ms = self.turn.settings.batch.linger_ms.cast_signed();
+        let has_rested = stream.cut_at_ms.is_none_or(|at| self.turn.clock.mono_ms.saturating_sub(at) >= linger_ms);
         let before = batch.builder.bytes();
         batch.builder.push(record.time_ns, record.level, flags, record.span.end, &record.body[..kept]);
-        batch.urgent |= record.level == Level::Error;
+        batch.urgent |= record.level == Level::Error || (is_first && has_rested);
         self.turn.ship.open_bytes += batch.builder.bytes() - before;
         self.turn.tally.records += 1;
         self.turn.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));

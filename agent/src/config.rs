@@ -118,7 +118,7 @@ pub struct NamespaceTenant {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batch {
-    /// The longest a line waits for company. An ERROR goes at once.
+    /// The longest a line waits for company. An ERROR goes at once, and so does what comes when nothing was sent for so long.
     pub linger_ms: u64,
     /// Records in a batch, as a message holds them: what it is cut at, unless the topic takes less (a larger record travels alone).
     pub bytes_max: usize,
@@ -128,7 +128,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Batch {
-        Batch { linger_ms: 400, bytes_max: cordwood_core::limits::BATCH_BYTES_TARGET, counters_ms: 10_000 }
+        Batch { linger_ms: 250, bytes_max: cordwood_core::limits::BATCH_BYTES_TARGET, counters_ms: 10_000 }
     }
 }
 

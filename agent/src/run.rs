@@ -107,6 +107,7 @@ impl Run {
         let stream = |io| Stream {
             key: Arc::new(source.stream_key(Some(node), io)),
             open: None,
+            cut_at_ms: None,
             carry: Vec::new(),
             last_part: None,
         };

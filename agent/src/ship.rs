@@ -30,7 +30,7 @@ pub struct OpenBatch {
     pub bytes: u64,
     pub gated: u64,
     pub opened_at_ms: i64,
-    /// It holds an ERROR: it goes as soon as what was read is through.
+    /// It holds an ERROR, or began after a rest: it goes as soon as what was read is through.
     pub urgent: bool,
     /// Where its first record lies in earlier files: (file, from there on).
     pub carried_from: Vec<(u64, u64)>,
