@@ -6,6 +6,7 @@ use cordwood_core::entry::{Column, Entry, FIELDS, timestamp};
 use cordwood_core::origin::Origin;
 use cordwood_core::scope::{Namespaces, Tenants};
 use cordwood_store::search::{Direction, Found, OwnedRecord};
+use cordwood_store::tasks::LoggedLine;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::openapi::RefOr;
@@ -204,6 +205,37 @@ pub struct ValueCount {
     /// `value` is the beginning of longer ones.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+}
+
+/// A line of a task.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskItem {
+    id: i64,
+    task_id: String,
+    /// RFC 3339, microseconds, UTC.
+    timestamp: String,
+    /// `DEBUG`, `INFO`, `WARNING`, `ERROR`.
+    level: String,
+    source: String,
+    message: String,
+    /// What the line says besides; left out where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Box<RawValue>>,
+}
+
+impl TaskItem {
+    pub fn of(task_id: &str, line: LoggedLine) -> TaskItem {
+        TaskItem {
+            id: line.id,
+            task_id: task_id.to_owned(),
+            timestamp: timestamp(line.time_us),
+            level: line.level,
+            source: line.source,
+            message: line.message,
+            metadata: line.metadata.and_then(|json| RawValue::from_string(json).ok()),
+        }
+    }
 }
 
 /// Who asks, and what they see.

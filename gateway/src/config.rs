@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use axum::http::Uri;
 use axum::http::uri::Scheme;
+use cordwood_service::RedisSettings;
 use cordwood_store::Settings;
 use serde::Deserialize;
 
@@ -28,6 +29,8 @@ pub struct Config {
     /// Who may ask, and what they see.
     pub tokens_file: Option<PathBuf>,
     pub access: AccessConfig,
+    /// The writers' live feed tells of commits; without it PostgreSQL does.
+    pub redis: Option<RedisSettings>,
     pub limits: Limits,
     pub audit: AuditConfig,
     /// When it is told to end, callers are answered so much longer: it takes a moment until nobody sends new ones here.
@@ -42,6 +45,7 @@ impl Default for Config {
             database: Settings::default(),
             tokens_file: None,
             access: AccessConfig::default(),
+            redis: None,
             limits: Limits::default(),
             audit: AuditConfig::default(),
             shutdown_delay_ms: 0,
@@ -172,8 +176,10 @@ pub struct Limits {
     pub queries_kept_for_short: usize,
     /// Exports at once, besides the questions.
     pub exports_max: usize,
-    /// Live streams at once; each looks at PostgreSQL a few times a second.
+    /// Live streams at once.
     pub streams_max: usize,
+    /// Whether its reader still may see what an open stream shows is asked again so often.
+    pub stream_rights_ms: u64,
     pub per_identity: IdentityLimits,
     /// Open connections; one more is told so and closed.
     pub connections_max: usize,
@@ -205,7 +211,8 @@ impl Default for Limits {
             queries_max: 8,
             queries_kept_for_short: 2,
             exports_max: 2,
-            streams_max: 16,
+            streams_max: 64,
+            stream_rights_ms: 60_000,
             per_identity: IdentityLimits::default(),
             connections_max: 256,
             header_ms_max: 10_000,
@@ -243,6 +250,7 @@ impl Config {
         }
         let limits = &self.limits;
         for (key, value) in [
+            ("stream_rights_ms", limits.stream_rights_ms),
             ("connections_max", limits.connections_max as u64),
             ("header_ms_max", limits.header_ms_max),
             ("write_idle_ms_max", limits.write_idle_ms_max),

@@ -22,6 +22,8 @@ mod slots;
 mod tally;
 mod walk;
 
+use std::sync::Arc;
+
 use cordwood_store::Store;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ pub use config::{AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesA
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start, start_beside};
 
+use live::Hub;
 use metrics::Metrics;
 use numbered::Numbered;
 use problem::Problem;
@@ -54,6 +57,10 @@ pub struct Gateway {
     /// What rights are asked for.
     places: Places,
     audit: Audit,
+    /// What live streams share.
+    hub: Arc<Hub>,
+    /// Where writers tell of commits.
+    redis: Option<redis::Client>,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
     /// WebSockets, which are no requests any more.
@@ -78,6 +85,8 @@ impl Gateway {
             numbered: Numbered::default(),
             places: Places::default(),
             audit: Audit::none(),
+            hub: Arc::default(),
+            redis: None,
             stopping: CancellationToken::new(),
             sockets: TaskTracker::new(),
         })
@@ -88,6 +97,15 @@ impl Gateway {
     pub fn audited(mut self, audit: Audit) -> Gateway {
         self.audit = audit;
         self
+    }
+
+    /// Woken by the writers' live feed. Redis need not be there.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn woken_by(mut self, redis_url: &str) -> Result<Gateway, redis::RedisError> {
+        self.redis = Some(redis::Client::open(redis_url)?);
+        Ok(self)
     }
 
     async fn slot(&self, caller: &Caller, length: Length) -> Result<Slot, Problem> {

@@ -66,7 +66,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let registry = Registry::new();
     let health = Health::new(&[POSTGRES]);
     let gateway = Gateway::new(store.clone(), access, &config.limits, &registry);
-    let gateway = gateway.context("register metrics")?.audited(Audit::to_stdout(config.audit.reads));
+    let mut gateway = gateway.context("register metrics")?.audited(Audit::to_stdout(config.audit.reads));
+    if let Some(redis) = &config.redis {
+        let woken = gateway.woken_by(&redis.full_url()?);
+        gateway = woken.map_err(|error| wrong(format!("redis.url: {error}")))?;
+    }
     let status = Arc::new(|| serde_json::json!({}));
     // They are there to the end: who waits for it sees it come.
     let ended = CancellationToken::new();

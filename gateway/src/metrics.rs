@@ -95,7 +95,7 @@ impl Metrics {
                 &["kind", "answer"],
             )?,
             streams_open: IntGaugeVec::new(
-                Opts::new(name("streams_open"), "Live streams, by form: websocket or lines"),
+                Opts::new(name("streams_open"), "Live streams, by form: websocket, lines, task, monitor"),
                 &["form"],
             )?,
             streamed: IntCounter::new(name("streamed_records_total"), "Records that live streams showed")?,

@@ -21,7 +21,7 @@ use self::connections::Connections;
 use crate::access::Access;
 use crate::audit::Look;
 use crate::request_id::{self, RequestId};
-use crate::{Gateway, routes};
+use crate::{Gateway, live, routes};
 
 /// For answers that are under way when the gateway ends.
 const ENDING_PATIENCE: Duration = Duration::from_secs(5);
@@ -83,6 +83,17 @@ pub async fn start_beside(
     let sockets = gateway.sockets.clone();
     let gateway = Arc::new(gateway);
     let others = others.layer(middleware::from_fn_with_state(Arc::clone(&gateway), known));
+    let (hub, store, ending) = (Arc::clone(&gateway.hub), gateway.store.clone(), stopping.clone());
+    let redis = gateway.redis.clone();
+    tokio::spawn(async move {
+        let woken = async {
+            match &redis {
+                Some(client) => live::wake_by_redis(client, &hub).await,
+                None => std::future::pending().await,
+            }
+        };
+        ending.run_until_cancelled(futures::future::join(hub.run(&store), woken)).await
+    });
     let router = routes::router()
         .merge(others.with_state(()))
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), counted))

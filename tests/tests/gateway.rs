@@ -5,6 +5,8 @@
 mod api_document;
 #[path = "gateway/audit.rs"]
 mod audit;
+#[path = "gateway/bad_frames.rs"]
+mod bad_frames;
 #[path = "gateway/export.rs"]
 mod export;
 #[path = "gateway/groups.rs"]
@@ -12,6 +14,8 @@ mod groups;
 #[allow(dead_code, reason = "the tests of the command line need more of it")]
 #[path = "standalone/harness.rs"]
 mod harness;
+#[path = "gateway/killed.rs"]
+mod killed;
 #[path = "gateway/leaving.rs"]
 mod leaving;
 #[path = "gateway/live.rs"]
@@ -38,5 +42,11 @@ mod shapes;
 mod socket;
 #[path = "gateway/tasks.rs"]
 mod tasks;
+#[path = "gateway/watch.rs"]
+mod watch;
+#[path = "gateway/web_socket.rs"]
+mod web_socket;
+#[path = "gateway/withdrawn.rs"]
+mod withdrawn;
 #[path = "gateway/world.rs"]
 mod world;

@@ -1,7 +1,7 @@
 //! What a stream shows next, whatever carries it: records in the order of time, as many as its reader gave credit for, and a gap that says
 //! how many where the reader is too slow. It decides alone: looks, credit and the time go in, frames come out.
 //!
-//! A record waits for a second, so that those that are stored a little later but are older come before it; what is later still is flagged.
+//! While records come out of the order of their times, each waits a moment for older ones ([`super::order`]); what is later still is flagged.
 //! Without credit so many records wait, in so many bytes; what comes then is counted and told as a gap, until half of it is taken.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,10 +10,9 @@ use cordwood_store::follow::Step;
 use cordwood_store::search::Cursor;
 use serde_json::value::RawValue;
 
+use super::order::Order;
 use super::stairs::Stairs;
 
-/// A record waits so long for older ones.
-pub const WINDOW_MS: u64 = 1_000;
 /// That wait without credit, and as many that wait for older ones.
 pub const WAITING_RECORDS_MAX: usize = 2_000;
 pub const WAITING_BYTES_MAX: usize = 4 << 20;
@@ -121,6 +120,7 @@ pub struct Engine {
     taken: Stairs,
     window: BTreeMap<Cursor, (u64, Item)>,
     window_bytes: usize,
+    order: Order,
     /// Whose records may wait in the window.
     looks: VecDeque<Looked>,
     numbered: u64,
@@ -143,6 +143,7 @@ impl Engine {
             taken: shown.clone(),
             window: BTreeMap::new(),
             window_bytes: 0,
+            order: Order::default(),
             looks: VecDeque::new(),
             numbered: 0,
             released: shown.clone(),
@@ -177,6 +178,33 @@ impl Engine {
         self.is_caught_up || self.queue.is_empty()
     }
 
+    /// What has been looked at.
+    pub fn taken(&self) -> &Stairs {
+        &self.taken
+    }
+
+    /// Nothing waits: a look that brings nothing changes the cursor alone.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_caught_up && self.window.is_empty() && self.queue.is_empty()
+    }
+
+    /// In how many milliseconds something has waited long enough.
+    pub fn due_ms(&mut self, now: Now) -> Option<u64> {
+        let wait_ms = self.order.wait_ms(now.ms);
+        let (oldest, _) = self.window.first_key_value()?;
+        let came = self.looks.front().map_or(0, |look| look.came.ms);
+        let by_look = (came + wait_ms).saturating_sub(now.ms);
+        let age_us = now.wall_us.saturating_sub(oldest.time_us);
+        let by_age =
+            (wait_ms.cast_signed() * 1_000).saturating_sub(age_us).max(0).unsigned_abs().div_ceil(1_000);
+        Some(by_look.min(by_age).max(1))
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        self.release(now, false);
+    }
+
     pub fn take(&mut self, look: Look, now: Now) {
         if look.is_lost {
             self.release(now, true);
@@ -194,8 +222,12 @@ impl Engine {
             }));
         }
         self.numbered += 1;
+        let newest = self.newest.max(self.window.last_key_value().map(|(at, _)| *at));
         for item in look.items {
             if !self.taken.has(item.at) {
+                if !look.is_search && newest.is_some_and(|newest| item.at < newest) {
+                    self.order.came_behind(now.wall_us.saturating_sub(item.at.time_us), now.ms);
+                }
                 self.window_bytes += item.bytes();
                 let before = self.window.insert(item.at, (self.numbered, item));
                 self.window_bytes -= before.map_or(0, |(_, item)| item.bytes());
@@ -219,10 +251,11 @@ impl Engine {
     /// Lets go what has waited long enough.
     fn release(&mut self, now: Now, all: bool) {
         let Some(last) = self.looks.back().cloned() else { return };
-        let waited = |look: &Looked| all || now.ms.saturating_sub(look.came.ms) >= WINDOW_MS;
+        let wait_ms = self.order.wait_ms(now.ms);
+        let waited = |look: &Looked| all || now.ms.saturating_sub(look.came.ms) >= wait_ms;
         let settled = self.looks.iter().take_while(|look| waited(look)).last().cloned();
         let upto_number = settled.as_ref().map_or(0, |look| look.number);
-        let upto = Cursor::end_of(now.wall_us.saturating_sub(WINDOW_MS.cast_signed() * 1_000));
+        let upto = Cursor::end_of(now.wall_us.saturating_sub(wait_ms.cast_signed() * 1_000));
         let mut items = Vec::new();
         for (at, (number, item)) in std::mem::take(&mut self.window) {
             if number <= upto_number || at <= upto {

@@ -65,22 +65,42 @@ fn told(engine: &mut Engine) -> Vec<String> {
 }
 
 #[test]
-fn a_record_waits_a_second_for_older_ones_and_is_late_after_it() {
+fn a_record_goes_at_once_and_waits_for_older_ones_while_such_come() {
     let mut engine = engine(ALL);
-    let recent = now(0).wall_us;
-    engine.take(look(vec![item(recent - 100_000, 0)], 1), now(0));
-    assert!(told(&mut engine).is_empty(), "older ones may come");
-    engine.take(look(vec![item(recent - 200_000, 1)], 2), now(300));
-    engine.take(look(Vec::new(), 2), now(900));
-    assert_eq!(told(&mut engine), ["1", "0"]);
-    engine.take(look(vec![item(recent - 150_000, 2), item(recent - 50_000, 3)], 4), now(1_000));
-    assert_eq!(told(&mut engine), ["~2", "3"]);
-    // A clock that is ahead holds a record for a second, no longer.
-    engine.take(look(vec![item(recent + 500 * SECOND, 4)], 5), now(2_000));
-    engine.take(look(Vec::new(), 5), now(2_999));
+    let at = |ms: i64| now(0).wall_us + ms * 1_000;
+    engine.take(look(vec![item(at(-50), 0), item(at(-60), 1)], 2), now(0));
+    assert_eq!(told(&mut engine), ["1", "0"], "of one look, by their times");
+    assert_eq!(engine.due_ms(now(0)), None);
+    engine.take(look(vec![item(at(-80), 2)], 3), now(20));
+    engine.tick(now(30));
+    assert_eq!(told(&mut engine), ["~2"], "nobody knew that one would come");
+    // Now records wait until they are as old as that one was, and a little.
+    engine.take(look(vec![item(at(30), 3)], 4), now(100));
     assert!(told(&mut engine).is_empty());
-    engine.take(look(Vec::new(), 5), now(3_000));
+    assert_eq!(engine.due_ms(now(100)), Some(40));
+    engine.take(look(vec![item(at(20), 4)], 5), now(120));
+    engine.tick(now(139));
     assert_eq!(told(&mut engine), ["4"]);
+    engine.tick(now(140));
+    assert_eq!(told(&mut engine), ["3"]);
+    // A clock that is ahead holds a record as long, and no longer.
+    engine.take(look(vec![item(at(500_000), 5)], 6), now(1_000));
+    assert_eq!(engine.due_ms(now(1_000)), Some(110));
+    engine.tick(now(1_109));
+    assert!(told(&mut engine).is_empty());
+    engine.tick(now(1_110));
+    assert_eq!(told(&mut engine), ["5"]);
+}
+
+#[test]
+fn who_is_at_rest_has_nothing_that_waits() {
+    let mut engine = engine(0);
+    assert!(engine.is_at_rest());
+    engine.take(look(vec![item(5, 0)], 1), now(0));
+    assert!(!engine.is_at_rest(), "a record waits for credit");
+    engine.credit(1);
+    assert_eq!(told(&mut engine), ["0"]);
+    assert!(engine.is_at_rest());
 }
 
 #[test]
@@ -149,6 +169,7 @@ enum Act {
     /// So many records with these times, relative to the wall clock.
     Look(Vec<i64>),
     Wait(u64),
+    Tick,
     Credit(u64),
     Pause,
     Show(usize),
@@ -158,9 +179,11 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        4 => prop::collection::vec(-3 * SECOND..SECOND, 0..40).prop_map(Act::Look),
+        2 => prop::collection::vec(-3 * SECOND..SECOND, 0..40).prop_map(Act::Look),
+        4 => prop::collection::vec(-SECOND / 4..SECOND / 20, 0..40).prop_map(Act::Look),
         1 => prop::collection::vec(-3 * SECOND..SECOND, 1_500..3_000).prop_map(Act::Look),
-        4 => (0_u64..800).prop_map(Act::Wait),
+        4 => (0_u64..400).prop_map(Act::Wait),
+        2 => Just(Act::Tick),
         4 => (0_u64..700).prop_map(Act::Credit),
         1 => Just(Act::Pause),
         4 => (0_usize..5).prop_map(Act::Show),
@@ -229,6 +252,7 @@ proptest! {
                     engine.take(look(stored[from..].to_vec(), stored.len() as u64), now(ms));
                 }
                 Act::Wait(more) => ms += more,
+                Act::Tick => engine.tick(now(ms)),
                 Act::Credit(more) => {
                     engine.credit(more);
                     credit += more;

@@ -11,6 +11,12 @@ use crate::problem::Problem;
 /// Why a stream ends, as the close code of the WebSocket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
+    /// What the reader sends is no WebSocket's.
+    Protocol = 1002,
+    /// It sends text that is not UTF-8.
+    NotText = 1007,
+    /// It sends a longer frame than any has to be.
+    TooLong = 1009,
     /// The gateway ends, or nobody says whether the reader may go on: come back with the last cursor.
     Restart = 1012,
     /// The store refused; what it said stands in an `error` before.

@@ -15,7 +15,7 @@ use futures::stream;
 use super::frame::{End, Frame};
 use super::session::{After, Session};
 use crate::Gateway;
-use crate::answer::WhoAmI;
+use crate::answer::{Record, WhoAmI};
 use crate::metrics::Open;
 use crate::problem::Problem;
 use crate::scope::Caller;
@@ -41,10 +41,10 @@ pub async fn lines(
     filter: Filter,
     after: After,
 ) -> Result<Response, Problem> {
-    let hello = Frame::Hello { scope: WhoAmI::of(&caller), feed: "postgresql" };
-    let session = Session::begin(Arc::clone(&gateway), caller, filter, after, u64::MAX).await;
+    let hello = Frame::Hello { scope: WhoAmI::of(&caller), feed: gateway.hub.feed() };
+    let session = Session::begin(Arc::clone(&gateway), caller, filter, after, u64::MAX, Record::json).await;
     let lines = Lines {
-        session: session.map_err(|error| Problem::store(&error))?,
+        session: session.map_err(|(_, problem)| problem.unwrap_or_else(Problem::internal))?,
         due: VecDeque::from([hello]),
         has_ended: false,
         _slot: slot,

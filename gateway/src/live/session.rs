@@ -1,35 +1,37 @@
-//! A stream's way to the store: looks a few times a second, gives the engine what they bring, asks again whether the reader still may see it.
+//! A stream's way to the store: looks through what all streams share, or alone while it is behind; gives the engine what is for its reader;
+//! asks again whether the reader still may see it.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cordwood_core::filter::Filter;
-use cordwood_core::origin::Origin;
+use cordwood_core::origin::{Origin, OriginId};
 use cordwood_store::StoreError;
-use cordwood_store::follow::{Follow, News, Step};
+use cordwood_store::follow::{Follow, Place, Sieve, Step};
 use cordwood_store::scope::Scope;
-use cordwood_store::search::Cursor;
+use cordwood_store::search::{Cursor, OwnedRecord};
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::engine::{Engine, Item, Look, Now, Out};
 use super::frame::{End, Frame};
+use super::hub::{Member, Next};
 use super::stairs::Stairs;
 use crate::Gateway;
-use crate::answer::Record;
 use crate::audit::{Lasting, Ongoing};
 use crate::problem::Problem;
 use crate::scope::Caller;
 
+/// Between two own looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two looks while PostgreSQL is away, at the most.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// A stream's rights are asked for again so often.
-const RIGHTS_EVERY: Duration = Duration::from_secs(60);
 /// Where what was stored during a cut was sealed meanwhile, so much older records than the cut are searched for.
 const LATE_US: i64 = 3_600_000_000;
-/// Written before others have their turn.
+/// Written, or looked through, before others have their turn.
 const TURN_RECORDS: usize = 250;
+const TURN_PARTS: usize = 16;
 
 /// Where a stream begins.
 #[derive(Clone, Debug)]
@@ -62,25 +64,38 @@ impl After {
 /// What is looked through.
 #[derive(Debug)]
 enum Source {
-    Open(Follow),
-    /// To be opened, behind what was shown.
+    /// What all streams share, from the look of this number on.
+    Shared(u64),
+    Own(Box<Follow>),
+    /// To be opened, behind what was taken.
     Behind(Stairs),
 }
 
 type Looking = Pin<Box<dyn Future<Output = (Source, Result<Look, StoreError>)> + Send>>;
 
+/// Why a stream ends.
+pub type Over = (End, Option<Problem>);
+
+/// How a record is written.
+pub type Form = fn(&OwnedRecord, &Origin) -> serde_json::Result<Box<RawValue>>;
+
 pub struct Session {
     gateway: Arc<Gateway>,
     caller: Caller,
-    filter: Arc<Filter>,
+    filter: Filter,
+    sieve: Sieve,
+    form: Form,
     engine: Engine,
-    /// Goes on where it was when its waiter was called away.
+    /// Seen since, and nothing of it is to be shown.
+    passed: Option<Arc<Place>>,
+    source: Source,
+    /// An own look; it goes on where it was when its waiter was called away.
     looking: Option<Looking>,
-    source: Option<Source>,
     wait: Duration,
     began: Instant,
     rights_due: Instant,
     told: Ongoing,
+    _member: Member,
 }
 
 fn now_us() -> i64 {
@@ -99,28 +114,49 @@ impl Session {
         filter: Filter,
         after: After,
         credit: u64,
-    ) -> Result<Session, StoreError> {
-        let mut follow = Follow::from_now(&gateway.store).await?;
-        let place = follow.place().clone();
-        let shown = match after {
-            After::Now => Stairs::of(Step { place, upto: None }, now_us()),
-            After::Record(cursor) => Stairs::of(Step { place, upto: Some(cursor) }, now_us()),
-            After::Shown(shown) => shown.within(&place),
+        form: Form,
+    ) -> Result<Session, Over> {
+        let member = gateway.hub.join();
+        let now = gateway.hub.now().await;
+        let (place, next) = now.map_err(|error| {
+            let end = if error.is_transient() { End::Restart } else { End::Failed };
+            (end, Some(Problem::store(&error)))
+        })?;
+        let of = |upto| Stairs::of(Step { place: Place::clone(&place), upto }, now_us());
+        let (shown, source) = match after {
+            After::Now => (of(None), Source::Shared(next)),
+            After::Record(cursor) => (of(Some(cursor)), Source::Behind(of(Some(cursor)))),
+            After::Shown(shown) => {
+                let shown = shown.within(&place);
+                // Cut off for a moment: what came since is kept.
+                let whole = shown.first().filter(|step| step.upto.is_none());
+                let kept = whole.and_then(|step| gateway.hub.after(&step.place));
+                let source = kept.map_or_else(|| Source::Behind(shown.clone()), Source::Shared);
+                (shown, source)
+            }
         };
-        go_back(&mut follow, &shown);
-        let told = caller.look.lasts(Lasting::Stream);
-        Ok(Session {
-            told,
+        let began = Instant::now();
+        let mut session = Session {
+            told: caller.look.lasts(Lasting::Stream),
+            sieve: Sieve::new(&caller.scope, &filter),
+            rights_due: began + rights_every(&gateway),
             gateway,
             caller,
-            filter: Arc::new(filter),
+            filter,
+            form,
             engine: Engine::new(shown, credit),
+            passed: None,
+            source,
             looking: None,
-            source: Some(Source::Open(follow)),
             wait: Duration::ZERO,
-            began: Instant::now(),
-            rights_due: Instant::now() + RIGHTS_EVERY,
-        })
+            began,
+            _member: member,
+        };
+        if matches!(session.source, Source::Shared(number) if number == next) {
+            session.pass(&place);
+            session.settle();
+        }
+        Ok(session)
     }
 
     pub fn credit(&mut self, more: u64) {
@@ -131,7 +167,8 @@ impl Session {
         self.engine.pause();
     }
 
-    pub fn cursor(&self) -> String {
+    pub fn cursor(&mut self) -> String {
+        self.settle();
         self.engine.cursor().to_string()
     }
 
@@ -139,31 +176,46 @@ impl Session {
     pub fn change(&mut self, filter: Filter, asked: &str) {
         self.caller.look.about("frame", asked);
         self.told = self.caller.look.lasts(Lasting::Stream);
-        self.filter = Arc::new(filter);
-        self.reopen();
-    }
-
-    fn reopen(&mut self) {
+        self.settle();
+        self.sieve = Sieve::new(&self.caller.scope, &filter);
+        self.filter = filter;
         let shown = self.engine.cursor().clone();
         self.engine = Engine::new(shown.clone(), self.engine.credit_left());
+        self.open(Source::Behind(shown));
+    }
+
+    fn open(&mut self, source: Source) {
         self.looking = None;
-        self.source = Some(Source::Behind(shown));
+        self.source = source;
         self.wait = Duration::ZERO;
     }
 
-    /// The next frame. Given up before its end, it has lost nothing.
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { wall_us: now_us(), ms }
+    }
+
+    /// [`Session::next`] as a frame.
     ///
     /// # Errors
     /// Why there is none any more.
-    pub async fn frame(&mut self) -> Result<Frame, (End, Option<Problem>)> {
-        let frame = self.next_frame().await;
-        if frame.is_err() {
-            self.told.ended("ended");
-        }
-        frame
+    pub async fn frame(&mut self) -> Result<Frame, Over> {
+        self.next().await.map(Frame::of)
     }
 
-    async fn next_frame(&mut self) -> Result<Frame, (End, Option<Problem>)> {
+    /// What is shown next. Given up before its end, it has lost nothing.
+    ///
+    /// # Errors
+    /// Why there is nothing any more.
+    pub async fn next(&mut self) -> Result<Out, Over> {
+        let out = self.next_out().await;
+        if out.is_err() {
+            self.told.ended("ended");
+        }
+        out
+    }
+
+    async fn next_out(&mut self) -> Result<Out, Over> {
         loop {
             if Instant::now() >= self.rights_due {
                 self.ask_rights().await?;
@@ -173,23 +225,22 @@ impl Session {
                 if let Out::Records { items, .. } = &out {
                     self.caller.look.shown(items.len() as u64);
                 }
-                return Ok(Frame::of(out));
+                return Ok(out);
             }
-            let rights_due = self.rights_due;
+            let (rights_due, due_ms) = (self.rights_due, self.engine.due_ms(self.now()));
             tokio::select! {
                 () = tokio::time::sleep_until(rights_due) => {}
-                looked = self.look(), if self.engine.wants_look() => {
-                    looked.map_err(|error| (End::Failed, Some(Problem::store(&error))))?;
-                }
+                () = passed(due_ms) => self.engine.tick(self.now()),
+                looked = self.look(), if self.engine.wants_look() => looked?,
             }
         }
     }
 
-    async fn ask_rights(&mut self) -> Result<(), (End, Option<Problem>)> {
+    async fn ask_rights(&mut self) -> Result<(), Over> {
         let Caller { identity, scope, .. } = &self.caller;
         match self.gateway.still_allowed(identity, scope).await {
             Ok(true) => {
-                self.rights_due = Instant::now() + RIGHTS_EVERY;
+                self.rights_due = Instant::now() + rights_every(&self.gateway);
                 Ok(())
             }
             Ok(false) if self.gateway.still_knows(identity).await => Err((End::Withdrawn, None)),
@@ -198,34 +249,104 @@ impl Session {
         }
     }
 
-    async fn look(&mut self) -> Result<(), StoreError> {
+    async fn look(&mut self) -> Result<(), Over> {
+        match self.source {
+            Source::Shared(number) => self.look_at_shared(number).await,
+            _ => self.look_alone().await,
+        }
+        .map_err(|error| (End::Failed, Some(Problem::store(&error))))
+    }
+
+    async fn look_at_shared(&mut self, number: u64) -> Result<(), Arc<StoreError>> {
+        let (fresh, more) = match self.gateway.hub.next(number).await? {
+            Next::Look(fresh, more) if !fresh.gap => (fresh, more),
+            // What was sealed unseen is searched for.
+            Next::Look(..) | Next::Gone => {
+                self.settle();
+                self.open(Source::Behind(self.engine.taken().clone()));
+                return Ok(());
+            }
+        };
+        let mut found = Vec::new();
+        for part in 0..fresh.parts() {
+            fresh.matching(part, &self.sieve, &mut found);
+            if part % TURN_PARTS == TURN_PARTS - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        found.sort_by_key(OwnedRecord::cursor);
+        let items = written(&found, |id| fresh.origin(id), self.form).await;
+        // From here on nothing calls away.
+        self.source = Source::Shared(number + 1);
+        if items.is_empty() && self.engine.is_at_rest() {
+            self.pass(&fresh.after);
+        } else {
+            self.settle();
+            let reach = Step { place: Place::clone(&fresh.after), upto: None };
+            self.engine.take(Look { items, reach, more, ..Look::default() }, self.now());
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, place: &Arc<Place>) {
+        self.passed = Some(Arc::clone(place));
+    }
+
+    /// The cursor says what was passed, too.
+    fn settle(&mut self) {
+        if let Some(place) = self.passed.take() {
+            let reach = Step { place: Arc::unwrap_or_clone(place), upto: None };
+            self.engine.take(Look { reach, ..Look::default() }, self.now());
+        }
+    }
+
+    async fn look_alone(&mut self) -> Result<(), Arc<StoreError>> {
         let looking = match &mut self.looking {
             Some(looking) => looking,
             None => {
-                let source =
-                    self.source.take().unwrap_or_else(|| Source::Behind(self.engine.cursor().clone()));
+                let behind = Source::Behind(self.engine.taken().clone());
+                let source = std::mem::replace(&mut self.source, behind);
                 let (gateway, scope) = (Arc::clone(&self.gateway), self.caller.scope.clone());
-                let (filter, wait) = (Arc::clone(&self.filter), self.wait);
+                let (filter, form, wait) = (self.filter.clone(), self.form, self.wait);
                 self.looking.insert(Box::pin(async move {
                     tokio::time::sleep(wait).await;
-                    look(&gateway, source, &scope, &filter).await
+                    let _turn = gateway.hub.own_look().await;
+                    look(&gateway, source, &scope, &filter, form).await
                 }))
             }
         };
         let (source, look) = looking.as_mut().await;
         self.looking = None;
-        self.source = Some(source);
+        self.source = source;
         match look {
             Ok(look) => {
+                let is_there = !look.more && !look.is_search;
                 self.wait = if look.more { Duration::ZERO } else { LOOK_EVERY };
-                let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                self.engine.take(look, Now { wall_us: now_us(), ms });
+                self.engine.take(look, self.now());
+                if is_there
+                    && let Source::Own(follow) = &self.source
+                    && let Some(number) = self.gateway.hub.after(follow.place())
+                {
+                    self.open(Source::Shared(number));
+                }
             }
             Err(error) if error.is_transient() => self.wait = (self.wait * 2).clamp(LOOK_EVERY, RETRY_MAX),
-            Err(error) => return Err(error),
+            Err(error) => return Err(Arc::new(error)),
         }
         Ok(())
     }
+}
+
+/// In so many milliseconds; never without any.
+async fn passed(ms: Option<u64>) {
+    match ms {
+        Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn rights_every(gateway: &Gateway) -> Duration {
+    Duration::from_millis(gateway.limits.stream_rights_ms)
 }
 
 async fn look(
@@ -233,42 +354,60 @@ async fn look(
     source: Source,
     scope: &Scope,
     filter: &Filter,
+    form: Form,
 ) -> (Source, Result<Look, StoreError>) {
-    let mut follow = match source {
-        Source::Open(follow) => follow,
-        Source::Behind(shown) => match Follow::from_now(&gateway.store).await {
-            Ok(mut follow) => {
-                go_back(&mut follow, &shown);
-                follow
-            }
-            Err(error) => return (Source::Behind(shown), Err(error)),
-        },
+    let shown = match source {
+        Source::Own(follow) => return look_with(follow, scope, filter, form).await,
+        Source::Behind(shown) => shown,
+        // (Nobody looks at that alone.)
+        Source::Shared(_) => Stairs::default(),
     };
-    let look = match follow.next(scope, filter).await {
-        Ok(news) => Ok(written(&follow, news).await),
-        Err(error) => Err(error),
-    };
-    (Source::Open(follow), look)
+    match Follow::from_now(&gateway.store).await {
+        Ok(mut follow) => {
+            go_back(&mut follow, &shown);
+            look_with(Box::new(follow), scope, filter, form).await
+        }
+        Err(error) => (Source::Behind(shown), Err(error)),
+    }
 }
 
-async fn written(follow: &Follow, news: News) -> Look {
+async fn look_with(
+    mut follow: Box<Follow>,
+    scope: &Scope,
+    filter: &Filter,
+    form: Form,
+) -> (Source, Result<Look, StoreError>) {
+    let look = match follow.next(scope, filter).await {
+        Ok(news) => Ok(Look {
+            items: written(&news.records, |id| follow.origin(id), form).await,
+            reach: news.reach,
+            is_search: news.catching_up,
+            more: news.more,
+            is_lost: news.gap,
+            unknown_before: news.unknown_before,
+        }),
+        Err(error) => Err(error),
+    };
+    (Source::Own(follow), look)
+}
+
+async fn written<'o>(
+    records: &[OwnedRecord],
+    origin: impl Fn(OriginId) -> Option<&'o Origin>,
+    form: Form,
+) -> Vec<Item> {
     let nowhere = Origin::default();
-    let mut items = Vec::with_capacity(news.records.len());
-    for records in news.records.chunks(TURN_RECORDS) {
+    let mut items = Vec::with_capacity(records.len());
+    for records in records.chunks(TURN_RECORDS) {
         for record in records {
-            match Record::json(record, follow.origin(record.origin).unwrap_or(&nowhere)) {
+            match form(record, origin(record.origin).unwrap_or(&nowhere)) {
                 Ok(json) => items.push(Item { at: record.cursor(), json }),
                 Err(error) => tracing::error!(%error, "a record could not be written"),
             }
         }
-        tokio::task::yield_now().await;
+        if records.len() == TURN_RECORDS {
+            tokio::task::yield_now().await;
+        }
     }
-    Look {
-        items,
-        reach: news.reach,
-        is_search: news.catching_up,
-        more: news.more,
-        is_lost: news.gap,
-        unknown_before: news.unknown_before,
-    }
+    items
 }

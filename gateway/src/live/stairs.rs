@@ -44,7 +44,11 @@ impl Stairs {
         self.steps.iter().filter_map(|step| step.upto).max()
     }
 
-    pub fn add(&mut self, step: Step) {
+    pub fn add(&mut self, mut step: Step) {
+        // What two hold up to the same record, one holds.
+        if let Some(same) = self.steps.iter().position(|known| known.upto == step.upto) {
+            step.place.join(&self.steps.swap_remove(same).place);
+        }
         if !self.steps.iter().any(|known| known.covers(&step)) {
             self.steps.retain(|known| !step.covers(known));
             self.steps.push(step);

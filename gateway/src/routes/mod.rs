@@ -10,6 +10,7 @@ mod plugins;
 mod record;
 mod stream;
 mod tasks;
+mod watch;
 mod whoami;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,8 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(tasks::task_logs))
         .routes(routes!(tasks::task_stats))
         .routes(routes!(tasks::task_sources))
+        .routes(routes!(watch::task_stream))
+        .routes(routes!(watch::monitor))
         .routes(routes!(tasks::announce_task, tasks::delete_task))
         .routes(routes!(whoami::whoami))
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::now_us;
 use super::parameters::FieldParameters;
 use crate::Gateway;
-use crate::live::{self, ASK_BYTES_MAX, After, PROTOCOL};
+use crate::live::{self, ASK_BYTES_MAX, After, PROTOCOL, READ_BUFFER_BYTES};
 use crate::problem::Problem;
 use crate::question::{DATA, FILTERS, Parameters, Which};
 use crate::scope::Caller;
@@ -74,7 +74,11 @@ async fn socket(
         )));
     }
     let slot = gateway.slot(&caller, Length::Stream).await;
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(ASK_BYTES_MAX).max_frame_size(ASK_BYTES_MAX);
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(ASK_BYTES_MAX)
+        .max_frame_size(ASK_BYTES_MAX);
     let sockets = gateway.sockets.clone();
     Ok(upgrade.on_upgrade(move |socket| sockets.track_future(live::serve(socket, gateway, caller, slot))))
 }

@@ -7,17 +7,16 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use cordwood_core::entry::timestamp;
 use cordwood_core::limits::{NAME_BYTES_MAX, TASK_ID_BYTES_MAX};
 use cordwood_core::scope::{Namespaces, Tenants};
 use cordwood_core::task::{LEVELS, level_named};
-use cordwood_store::tasks::{self, Announced, LoggedLine, Named, Task};
+use cordwood_store::tasks::{self, Announced, Named, Task};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::json;
 use crate::Gateway;
+use crate::answer::TaskItem;
 use crate::problem::Problem;
 use crate::question::{self, LIMIT_DEFAULT, LIMIT_MAX, Parameters};
 use crate::scope::Caller;
@@ -27,7 +26,7 @@ use crate::slots::Length;
 pub const LINES: [&str; 7] = ["level", "min_level", "source", "search", "offset", "limit", "namespace"];
 pub const WHERE: [&str; 1] = ["namespace"];
 pub const WHOSE: [&str; 2] = ["namespace", "tenant"];
-const METADATA: &str = "metadata.";
+pub(super) const METADATA: &str = "metadata.";
 const OFFSET_MAX: u64 = 1 << 40;
 /// Of records of which nobody knows the tenant.
 const TENANT_DEFAULT: &str = "unassigned";
@@ -40,22 +39,6 @@ pub struct TaskLogs {
     total: u64,
     offset: u64,
     limit: u64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TaskItem {
-    id: i64,
-    task_id: String,
-    /// RFC 3339, microseconds, UTC.
-    timestamp: String,
-    /// `DEBUG`, `INFO`, `WARNING`, `ERROR`.
-    level: String,
-    source: String,
-    message: String,
-    /// What the line says besides; left out where it says nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -111,17 +94,8 @@ pub async fn task_logs(
     let logged = task.lines(&gateway.store, &wanted, offset, limit).await;
     let logged = logged.map_err(|error| Problem::store(&error))?;
     caller.look.shown(logged.lines.len() as u64);
-    let item = |line: LoggedLine| TaskItem {
-        id: line.id,
-        task_id: task_id.clone(),
-        timestamp: timestamp(line.time_us),
-        level: line.level,
-        source: line.source,
-        message: line.message,
-        metadata: line.metadata.and_then(|json| RawValue::from_string(json).ok()),
-    };
     json(&TaskLogs {
-        items: logged.lines.into_iter().map(item).collect(),
+        items: logged.lines.into_iter().map(|line| TaskItem::of(&task_id, line)).collect(),
         total: logged.total,
         offset,
         limit,
@@ -283,7 +257,7 @@ async fn stats(
     task.stats(&gateway.store).await.map_err(|error| Problem::store(&error))
 }
 
-async fn find(
+pub(super) async fn find(
     gateway: &Gateway,
     caller: &Caller,
     task_id: &str,
@@ -303,7 +277,7 @@ fn the_one(named: Named) -> Result<Task, Problem> {
     }
 }
 
-fn named(task_id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub(super) fn named(task_id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     let Path(task_id) = task_id.map_err(|_| Problem::parameter("task_id", "is not UTF-8"))?;
     if task_id.contains('\0') || task_id.len() > TASK_ID_BYTES_MAX {
         return Err(Problem::parameter(
@@ -315,7 +289,7 @@ fn named(task_id: Result<Path<String>, PathRejection>) -> Result<String, Problem
 }
 
 /// No namespace is a name too: of records that no cluster placed.
-fn namespace(parameters: &mut Parameters) -> Result<Option<String>, Problem> {
+pub(super) fn namespace(parameters: &mut Parameters) -> Result<Option<String>, Problem> {
     parameters.one("namespace")
 }
 
@@ -334,7 +308,7 @@ fn own(name: &str, given: Option<String>, seen: Option<&[String]>, default: &str
     }
 }
 
-fn wanted(parameters: &mut Parameters) -> Result<tasks::Lines, Problem> {
+pub(super) fn wanted(parameters: &mut Parameters) -> Result<tasks::Lines, Problem> {
     let level = |name: &str, text: &str| {
         level_named(text).ok_or_else(|| {
             Problem::parameter(name, format!("{text:?} is none of DEBUG, INFO, WARNING, ERROR"))

@@ -25,17 +25,17 @@ use super::world::{Line, NO_GROUP, World, container, counted, ids, line, recent_
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The namespace of the service accounts.
-const HOME: &str = "people";
+pub(super) const HOME: &str = "people";
 /// All records are of it.
 const PLUGIN: &str = "billing";
 
-struct Kubernetes {
+pub(super) struct Kubernetes {
     server: ApiServer,
-    client: kube::Client,
+    pub(super) client: kube::Client,
 }
 
 impl Kubernetes {
-    async fn start() -> Result<Kubernetes> {
+    pub(super) async fn start() -> Result<Kubernetes> {
         let server = ApiServer::start().await?;
         let client = server.client().await?;
         let cluster = Kubernetes { server, client };
@@ -63,7 +63,7 @@ impl Kubernetes {
     }
 
     /// A service account's token for this audience.
-    async fn token(&self, name: &str, audience: &str) -> Result<String> {
+    pub(super) async fn token(&self, name: &str, audience: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), HOME);
         if accounts.get_opt(name).await?.is_none() {
             let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
@@ -77,7 +77,7 @@ impl Kubernetes {
     }
 
     /// In this namespace; in the whole cluster when it is empty.
-    async fn bind(&self, name: &str, role: &str, namespace: &str) -> Result<()> {
+    pub(super) async fn bind(&self, name: &str, role: &str, namespace: &str) -> Result<()> {
         let binding = json!({
             "metadata": {"name": format!("{name}-{role}")},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
@@ -95,7 +95,7 @@ impl Kubernetes {
     }
 
     /// As the gateway's own service account, which may ask these two questions and nothing else.
-    async fn gateway(&self) -> Result<KubernetesAccess> {
+    pub(super) async fn gateway(&self) -> Result<KubernetesAccess> {
         let may_create = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["create"]});
         let rules = json!([
             may_create("authentication.k8s.io", "tokenreviews"),

@@ -116,6 +116,16 @@ impl World {
         Ok(())
     }
 
+    /// The same, woken by what writers tell Redis.
+    pub async fn woken_by(&mut self, redis_url: &str) -> Result<()> {
+        self.registry = Registry::new();
+        let gateway = Gateway::new(self.store.clone(), Access::Loopback, &Limits::default(), &self.registry)?;
+        let running = cordwood_gateway::start(gateway.woken_by(redis_url)?, "127.0.0.1:0".parse()?).await?;
+        self.address = running.address.to_string();
+        self.running = Some(running);
+        Ok(())
+    }
+
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;

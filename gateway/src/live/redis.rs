@@ -1,0 +1,45 @@
+//! The writers' feed in Redis, as what wakes: they publish with every commit. Records come from PostgreSQL all the same, so that what Redis
+//! forgets, or never got, is missing to nobody.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use redis::{Client, RedisResult};
+
+use super::hub::Hub;
+
+/// Of any tenant.
+const CHANNELS: &str = "cordwood:wake:*";
+const RETRY: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Ends with its caller.
+pub async fn wake(client: &Client, hub: &Hub) {
+    loop {
+        if let Err(error) = listen(client, hub).await {
+            tracing::debug!(%error, "Redis tells of no commits");
+        }
+        if hub.set_redis(false) {
+            tracing::warn!("Redis is gone: PostgreSQL tells live streams of commits");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Until the connection ends.
+async fn listen(client: &Client, hub: &Hub) -> RedisResult<()> {
+    let connect = async {
+        let mut subscribed = client.get_async_pubsub().await?;
+        subscribed.psubscribe(CHANNELS).await?;
+        Ok(subscribed)
+    };
+    let no_answer =
+        || Err(redis::RedisError::from((redis::ErrorKind::Io, "no answer from Redis within 5 s")));
+    let subscribed = tokio::time::timeout(CONNECT_TIMEOUT, connect).await.unwrap_or_else(|_| no_answer())?;
+    hub.set_redis(true);
+    let mut told = subscribed.into_on_message();
+    while told.next().await.is_some() {
+        hub.wake();
+    }
+    Ok(())
+}
