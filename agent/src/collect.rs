@@ -126,7 +126,8 @@ impl Output for Collector<'_, '_> {
         // A line that comes after a rest has no company to wait for.
         let is_first = batch.builder.is_empty();
         let linger_ms = self.turn.settings.batch.linger_ms.cast_signed();
-        let has_rested = stream.cut_at_ms.is_none_or(|at| self.turn.clock.mono_ms.saturating_sub(at) >= linger_ms);
+        let has_rested =
+            stream.cut_at_ms.is_none_or(|at| self.turn.clock.mono_ms.saturating_sub(at) >= linger_ms);
         let before = batch.builder.bytes();
         batch.builder.push(record.time_ns, record.level, flags, record.span.end, &record.body[..kept]);
         batch.urgent |= record.level == Level::Error || (is_first && has_rested);

@@ -88,8 +88,15 @@ pub async fn monitor(
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     let parameters = Parameters::read(&uri, &[&FILTERS], DATA)?;
-    let upgrade = upgrade.map_err(|error| Problem::upgrade(error.body_text()))?;
-    let (slot, filter) = match gateway.slot(&caller, Length::Stream).await {
+    let slot = gateway.slot(&caller, Length::Stream).await;
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(error) => {
+            slot?;
+            return Err(Problem::upgrade(error.body_text()));
+        }
+    };
+    let (slot, filter) = match slot {
         Ok(slot) => {
             let (slot, which) = Which::read(slot, parameters, now_us()).await?;
             (Ok(slot), which.filter)
