@@ -117,6 +117,16 @@ pub const ACCESS_NAMES_MAX: usize = 200;
 pub const ISSUER_ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a token that names a caller; a longer one names nobody.
 pub const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// Cookies of one session, of almost 4 KiB each: a token above 11 KiB has no room in them.
+pub const SESSION_PIECES_MAX: usize = 4;
+/// A ticket for a WebSocket is good for so many seconds...
+pub const TICKET_SECONDS: i64 = 30;
+/// ...and so many that were used are remembered so long; while they are as many, no other one is taken.
+pub const TICKETS_USED_MAX: usize = 100_000;
+/// Seconds between the way to the identity provider and the way back.
+pub const LOGIN_SECONDS: i64 = 600;
+/// Bytes of the path to which a login leads back.
+pub const RETURN_PATH_BYTES_MAX: usize = 2_048;
 /// Level rules of one namespace at the most...
 pub const LEVEL_RULES_NAMESPACE_MAX: usize = 64;
 /// ...and their bytes as JSON: the largest valid level config (87 KiB of labels) finds room alone.

@@ -13,6 +13,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::access::Identity;
 use crate::question::{From, Place};
 use crate::scope::Caller;
 
@@ -245,6 +246,12 @@ pub struct WhoAmI {
     pub name: String,
     /// How the caller is known: `loopback`, `token`, `kubernetes` (by its API server) or `oidc` (by the identity provider).
     pub known_by: &'static str,
+    /// In a cluster: the groups that count for what the caller may see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// When the caller's token is over, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
     /// Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenants: Option<Vec<String>>,
@@ -272,6 +279,11 @@ impl WhoAmI {
         WhoAmI {
             name: caller.identity.name().to_owned(),
             known_by: caller.identity.known_by(),
+            groups: match &caller.identity {
+                Identity::Person(person, _) => person.groups.clone(),
+                Identity::Local | Identity::Token(_) => Vec::new(),
+            },
+            ends_at: caller.identity.ends_s().and_then(|s| Some(timestamp(s.checked_mul(1_000_000)?))),
             tenants,
             namespaces,
             audit: caller.scope.audit,

@@ -32,12 +32,14 @@ use tokio_util::task::TaskTracker;
 pub use access::Access;
 pub use access::cluster::Cluster;
 pub use access::oidc::Oidc;
+pub use access::sessions::seals::Seals;
 pub use access::tokens::Tokens;
 pub use audit::Audit;
 pub use config::{AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits, OidcAccess};
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start, start_beside};
 
+use access::sessions::Sessions;
 use live::Hub;
 use metrics::Metrics;
 use numbered::Numbered;
@@ -61,6 +63,7 @@ pub struct Gateway {
     hub: Arc<Hub>,
     /// Where writers tell of commits.
     redis: Option<redis::Client>,
+    sessions: Sessions,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
     /// WebSockets, which are no requests any more.
@@ -87,6 +90,9 @@ impl Gateway {
             audit: Audit::none(),
             hub: Arc::default(),
             redis: None,
+            sessions: Sessions::new(
+                Seals::random().map_err(|error| prometheus::Error::Msg(error.to_string()))?,
+            ),
             stopping: CancellationToken::new(),
             sockets: TaskTracker::new(),
         })
@@ -106,6 +112,12 @@ impl Gateway {
     pub fn woken_by(mut self, redis_url: &str) -> Result<Gateway, redis::RedisError> {
         self.redis = Some(redis::Client::open(redis_url)?);
         Ok(self)
+    }
+
+    /// Sessions and tickets hold at every gateway with the same keys; without, at this one alone.
+    #[must_use]
+    pub fn with_session_keys(self, seals: Seals) -> Gateway {
+        Gateway { sessions: Sessions::new(seals), ..self }
     }
 
     async fn slot(&self, caller: &Caller, length: Length) -> Result<Slot, Problem> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use cordwood_core::limits::GATEWAY_STATEMENT_MS_MAX;
-use cordwood_gateway::{Access, Audit, Cluster, Config, Gateway, Oidc, Tokens, start};
+use cordwood_gateway::{Access, Audit, Cluster, Config, Gateway, Oidc, Seals, Tokens, start};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
@@ -58,6 +58,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         (None, None) => return Err(wrong("tokens_file: none given".to_owned())),
     };
+    let seals = config.access.session_key_file.as_deref().map(Seals::read).transpose();
+    let seals = seals.map_err(|error| wrong(format!("{error:#}")))?;
     if arguments.check_config {
         return Ok(());
     }
@@ -66,7 +68,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let registry = Registry::new();
     let health = Health::new(&[POSTGRES]);
     let gateway = Gateway::new(store.clone(), access, &config.limits, &registry);
-    let mut gateway = gateway.context("register metrics")?.audited(Audit::to_stdout(config.audit.reads));
+    let gateway = gateway.context("register metrics")?;
+    let mut gateway = gateway.audited(Audit::to_stdout(config.audit.reads));
+    if let Some(seals) = seals {
+        gateway = gateway.with_session_keys(seals);
+    }
     if let Some(redis) = &config.redis {
         let woken = gateway.woken_by(&redis.full_url()?);
         gateway = woken.map_err(|error| wrong(format!("redis.url: {error}")))?;

@@ -22,6 +22,8 @@ pub struct Metrics {
     refused: IntCounterVec,
     reviews: IntCounterVec,
     issuer: IntCounterVec,
+    tokens_changes: IntCounter,
+    tokens_broken: IntGauge,
     streams_open: IntGaugeVec,
     streamed: IntCounter,
     stream_gaps: IntCounterVec,
@@ -94,6 +96,14 @@ impl Metrics {
                 ),
                 &["kind", "answer"],
             )?,
+            tokens_changes: IntCounter::new(
+                name("tokens_file_changes_total"),
+                "How often the file of tokens said something new, and was taken",
+            )?,
+            tokens_broken: IntGauge::new(
+                name("tokens_file_broken"),
+                "Whether the file of tokens cannot be used (1): what it said before holds",
+            )?,
             streams_open: IntGaugeVec::new(
                 Opts::new(name("streams_open"), "Live streams, by form: websocket, lines, task, monitor"),
                 &["form"],
@@ -120,6 +130,8 @@ impl Metrics {
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.reviews.clone()))?;
         registry.register(Box::new(metrics.issuer.clone()))?;
+        registry.register(Box::new(metrics.tokens_changes.clone()))?;
+        registry.register(Box::new(metrics.tokens_broken.clone()))?;
         registry.register(Box::new(metrics.streams_open.clone()))?;
         registry.register(Box::new(metrics.streamed.clone()))?;
         registry.register(Box::new(metrics.stream_gaps.clone()))?;
@@ -135,6 +147,12 @@ impl Metrics {
     /// The identity provider was asked.
     pub fn issuer_asked(&self, kind: &str, answer: &str) {
         self.issuer.with_label_values(&[kind, answer]).inc();
+    }
+
+    /// The file of tokens was looked at.
+    pub fn tokens_read(&self, is_usable: bool, is_new: bool) {
+        self.tokens_changes.inc_by(u64::from(is_new));
+        self.tokens_broken.set(i64::from(!is_usable));
     }
 
     pub fn open(&self, form: &str) -> Open {

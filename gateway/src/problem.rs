@@ -193,13 +193,58 @@ impl Problem {
         )
     }
 
-    pub fn unknown_in_cluster() -> Problem {
+    pub fn unknown_in_cluster(has_login: bool) -> Problem {
+        let log_in = if has_login { "; with a browser, log in at /api/login" } else { "" };
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "urn:cordwood:problem:token",
             "Who are you?",
-            "send a header Authorization: Bearer TOKEN with a token of this cluster that is for the gateway: kubectl create token \
-             SERVICEACCOUNT --audience cordwood (or the audience that the gateway is set to) makes one",
+            format!(
+                "send a header Authorization: Bearer TOKEN with a token of this cluster that is for the gateway: kubectl create token \
+                 SERVICEACCOUNT --audience cordwood (or the audience that the gateway is set to) makes one{log_in}"
+            ),
+        )
+    }
+
+    pub fn no_ticket() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:cordwood:problem:ticket",
+            "No such ticket",
+            "this ticket was used, is over, or is none: POST /api/ticket gives another, which is good once and for 30 seconds",
+        )
+    }
+
+    pub fn needs_no_ticket() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-ticket",
+            "No tickets",
+            "this gateway asks for no token and gives no tickets",
+        )
+    }
+
+    pub fn no_login() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-login",
+            "Nobody logs in here",
+            "this gateway has no identity provider for browsers (access.oidc.browser)",
+        )
+    }
+
+    pub fn login(why: &str) -> Problem {
+        let detail = format!("the login did not come to its end: {why}; begin again at /api/login");
+        Problem::new(StatusCode::BAD_REQUEST, "urn:cordwood:problem:login", "Not logged in", detail)
+    }
+
+    pub fn other_origin() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "urn:cordwood:problem:origin",
+            "Asked for by another page",
+            "with a session's cookie only pages of this gateway's own origin may change something or open a WebSocket, and the \
+             browser must say so (Origin); pages of other origins need a ticket (POST /api/ticket)",
         )
     }
 

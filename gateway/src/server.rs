@@ -81,6 +81,10 @@ pub async fn start_beside(
     let stopping = gateway.stopping.clone();
     let connections = Connections::new(&gateway.limits, &gateway.metrics, stopping.clone());
     let sockets = gateway.sockets.clone();
+    if let Access::Tokens(tokens) = &gateway.access {
+        let (tokens, metrics, stopping) = (tokens.clone(), gateway.metrics.clone(), stopping.clone());
+        tokio::spawn(async move { stopping.run_until_cancelled(tokens.follow(metrics)).await });
+    }
     let gateway = Arc::new(gateway);
     let others = others.layer(middleware::from_fn_with_state(Arc::clone(&gateway), known));
     let (hub, store, ending) = (Arc::clone(&gateway.hub), gateway.store.clone(), stopping.clone());
@@ -109,8 +113,9 @@ pub async fn start_beside(
 
 /// Lets nobody through who may not ask at all.
 async fn known(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    match gateway.access.identify(request.headers(), &gateway.metrics).await {
-        Ok(_) => next.run(request).await,
+    let (parts, body) = request.into_parts();
+    match gateway.access.identify(&parts, &gateway.sessions, &gateway.metrics).await {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
         Err(problem) => problem.into_response(),
     }
 }

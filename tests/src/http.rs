@@ -26,7 +26,7 @@ pub async fn get(address: &str, path: &str) -> Result<(u16, String)> {
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub code: u16,
-    /// Names in lower case.
+    /// Names in lower case; values of one name stand in lines.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -56,9 +56,13 @@ pub async fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split_whitespace().nth(1));
     let code = status.context("a status line")?.parse()?;
-    let headers = lines.filter_map(|line| line.split_once(':'));
-    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-    Ok(Answer { code, headers: headers.collect(), body: answer.split_off(end + 4) })
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let values = headers.entry(name.to_ascii_lowercase()).or_default();
+        let apart = if values.is_empty() { "" } else { "\n" };
+        values.push_str(&format!("{apart}{}", value.trim()));
+    }
+    Ok(Answer { code, headers, body: answer.split_off(end + 4) })
 }
 
 /// A connection on which a request was sent, for whoever reads slowly or leaves.

@@ -6,6 +6,7 @@ pub mod bin;
 pub mod env;
 pub mod generated;
 pub mod http;
+pub mod javascript;
 pub mod otlp;
 pub mod pipeline;
 pub mod policies;

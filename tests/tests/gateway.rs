@@ -20,6 +20,8 @@ mod killed;
 mod leaving;
 #[path = "gateway/live.rs"]
 mod live;
+#[path = "gateway/oidc.rs"]
+mod oidc;
 #[path = "gateway/oracle.rs"]
 mod oracle;
 #[path = "gateway/pages.rs"]

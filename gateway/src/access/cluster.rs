@@ -61,12 +61,16 @@ impl Person {
 }
 
 /// A token that somebody gave.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Bearer(Arc<str>);
 
 impl Bearer {
     pub fn new(token: &str) -> Bearer {
         Bearer(token.into())
+    }
+
+    pub fn token(&self) -> &str {
+        &self.0
     }
 
     /// Seconds since the epoch, as the token says itself: whoever lasts longer is asked for again then.
@@ -81,30 +85,46 @@ impl std::fmt::Debug for Bearer {
     }
 }
 
-/// What the API server is asked about somebody; each with the verb `get`.
+/// What the API server is asked about somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// `logs` of this namespace; of all, when it is empty.
+    /// `get` `logs` of this namespace; of all, when it is empty.
     Logs(String),
     AuditLogs(String),
-    /// `tenants/logs` of the name.
+    /// `get` `logs`, or `tasklogs` alone.
+    TaskLogs(String),
+    /// `delete` `tasklogs`.
+    ChangeTasks(String),
+    /// `get` `tenants/logs` of the name.
     Tenant(String),
     TenantAudit(String),
 }
 
 impl Right {
-    fn attributes(&self) -> Attributes<'_> {
-        let (resource, subresource) = match self {
-            Right::Logs(_) => ("logs", ""),
-            Right::AuditLogs(_) => ("auditlogs", ""),
-            Right::Tenant(_) => ("tenants", "logs"),
-            Right::TenantAudit(_) => ("tenants", "auditlogs"),
+    /// Each of which is enough.
+    fn ways(&self, accepts_pods_log: bool) -> Vec<Attributes<'_>> {
+        let of = |resource, namespace| Attributes {
+            verb: "get",
+            group: "cordwood.dev",
+            resource,
+            subresource: "",
+            namespace,
+            name: "",
         };
-        let (namespace, name) = match self {
-            Right::Logs(namespace) | Right::AuditLogs(namespace) => (namespace.as_str(), ""),
-            Right::Tenant(slug) | Right::TenantAudit(slug) => ("", slug.as_str()),
+        let of_tenant = |subresource, name| Attributes { subresource, name, ..of("tenants", "") };
+        let logs = |namespace| {
+            let pods_log = Attributes { group: "", subresource: "log", ..of("pods", namespace) };
+            let pods_log = accepts_pods_log.then_some(pods_log);
+            std::iter::once(of("logs", namespace)).chain(pods_log)
         };
-        Attributes { group: "cordwood.dev", resource, subresource, namespace, name }
+        match self {
+            Right::Logs(namespace) => logs(namespace).collect(),
+            Right::AuditLogs(namespace) => vec![of("auditlogs", namespace)],
+            Right::TaskLogs(namespace) => logs(namespace).chain([of("tasklogs", namespace)]).collect(),
+            Right::ChangeTasks(namespace) => vec![Attributes { verb: "delete", ..of("tasklogs", namespace) }],
+            Right::Tenant(slug) => vec![of_tenant("logs", slug)],
+            Right::TenantAudit(slug) => vec![of_tenant("auditlogs", slug)],
+        }
     }
 }
 
@@ -176,18 +196,12 @@ impl Cluster {
         age_max: Duration,
         metrics: &Metrics,
     ) -> Result<bool, Problem> {
-        let attributes = right.attributes();
-        if self.asked(person, attributes, age_max, metrics).await? {
-            return Ok(true);
-        }
-        match right {
-            Right::Logs(namespace) if self.accepts_pods_log => {
-                let pods_log =
-                    Attributes { group: "", resource: "pods", subresource: "log", namespace, name: "" };
-                self.asked(person, pods_log, age_max, metrics).await
+        for attributes in right.ways(self.accepts_pods_log) {
+            if self.asked(person, attributes, age_max, metrics).await? {
+                return Ok(true);
             }
-            _ => Ok(false),
         }
+        Ok(false)
     }
 
     async fn asked(
@@ -236,5 +250,28 @@ mod tests {
     #[test]
     fn a_token_is_not_shown() {
         assert!(!format!("{:?}", Bearer::new("secret")).contains("secret"));
+    }
+
+    #[test]
+    fn a_right_is_asked_for_by_its_own_name() {
+        let ways = |right: &Right, accepts_pods_log: bool| {
+            let ways = right.ways(accepts_pods_log).into_iter();
+            ways.map(|way| way.parts().map(str::to_owned).join(" ")).collect::<Vec<_>>()
+        };
+        let shop = || "shop".to_owned();
+        let (logs, pods) = ("get cordwood.dev logs  shop ", "get  pods log shop ");
+        let tasks = "get cordwood.dev tasklogs  shop ";
+        for (right, accepts_pods_log, expected) in [
+            (Right::Logs(shop()), false, &[logs][..]),
+            (Right::Logs(shop()), true, &[logs, pods]),
+            (Right::AuditLogs(shop()), true, &["get cordwood.dev auditlogs  shop "]),
+            (Right::TaskLogs(shop()), false, &[logs, tasks]),
+            (Right::TaskLogs(shop()), true, &[logs, pods, tasks]),
+            (Right::ChangeTasks(shop()), true, &["delete cordwood.dev tasklogs  shop "]),
+            (Right::Tenant(shop()), true, &["get cordwood.dev tenants logs  shop"]),
+            (Right::TenantAudit(shop()), true, &["get cordwood.dev tenants auditlogs  shop"]),
+        ] {
+            assert_eq!(ways(&right, accepts_pods_log), expected, "{right:?}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 
+use super::sessions::pages;
 use crate::problem::Problem;
 
 /// # Errors
@@ -13,7 +14,11 @@ pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
     if !is_local(headers) {
         return Err(Problem::other_host());
     }
-    if is_for_another_page(headers) { Err(Problem::other_page()) } else { Ok(()) }
+    let is_own = |origin: &str| {
+        let place = origin.split_once("://").map(|(_, place)| place);
+        place.is_some_and(|place| host(headers).is_some_and(|host| host.eq_ignore_ascii_case(place)))
+    };
+    if pages::is_another(headers, is_own) { Err(Problem::other_page()) } else { Ok(()) }
 }
 
 /// The one name under which is asked.
@@ -21,23 +26,6 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
     host.to_str().ok()
-}
-
-/// Whether a page of another place has its reader's browser ask: the browser names the place or says that it is another. Such a page cannot
-/// read the answer, but it could measure how long one takes. Whoever follows a link is let in.
-fn is_for_another_page(headers: &HeaderMap) -> bool {
-    let is = |name: &str, values: &[&str]| {
-        let value = headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        value.is_some_and(|value| values.contains(&value))
-    };
-    let is_own = |origin: &HeaderValue| {
-        let place = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        place.is_some_and(|(_, place)| host(headers).is_some_and(|host| host.eq_ignore_ascii_case(place)))
-    };
-    let is_link = is("sec-fetch-mode", &["navigate"]) && is("sec-fetch-dest", &["document"]);
-    let is_own_page =
-        !headers.contains_key("sec-fetch-site") || is("sec-fetch-site", &["same-origin", "none"]);
-    !headers.get_all(header::ORIGIN).iter().all(is_own) || !(is_own_page || is_link)
 }
 
 fn is_local(headers: &HeaderMap) -> bool {

@@ -8,16 +8,20 @@ pub mod loopback;
 pub mod oidc;
 pub mod remembered;
 pub mod reviews;
+pub mod sessions;
 pub mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use cluster::{Bearer, Cluster, KnownBy, Person};
+use oidc::Oidc;
+use sessions::{Sessions, now_s};
 use tokens::{Token, Tokens};
 
 /// How callers are known.
@@ -42,19 +46,34 @@ pub enum Identity {
 impl Access {
     /// # Errors
     /// The answer to whoever may not ask at all, or that nobody knows now who asks.
-    pub async fn identify(&self, headers: &HeaderMap, metrics: &Metrics) -> Result<Identity, Problem> {
+    pub async fn identify(
+        &self,
+        parts: &Parts,
+        sessions: &Sessions,
+        metrics: &Metrics,
+    ) -> Result<Identity, Problem> {
         match self {
-            Access::Loopback => loopback::check(headers).map(|()| Identity::Local),
-            Access::Tokens(tokens) => bearer(headers)
-                .and_then(|token| tokens.holder(token))
+            Access::Loopback => loopback::check(&parts.headers).map(|()| Identity::Local),
+            Access::Tokens(tokens) => sessions
+                .token(parts, None)?
+                .and_then(|bearer| tokens.holder(bearer.token()))
                 .map(Identity::Token)
                 .ok_or_else(Problem::unknown_caller),
             Access::Cluster(cluster) => {
-                let bearer = bearer(headers).map(Bearer::new).ok_or_else(Problem::unknown_in_cluster)?;
+                let browser = cluster.oidc().and_then(Oidc::browser);
+                let unknown = || Problem::unknown_in_cluster(browser.is_some());
+                let origin = browser.map(|browser| browser.origin.as_str());
+                let bearer = sessions.token(parts, origin)?.ok_or_else(unknown)?;
                 let person = cluster.person(&bearer, Duration::MAX, metrics).await?;
-                let person = person.ok_or_else(Problem::unknown_in_cluster)?;
-                Ok(Identity::Person(person, bearer))
+                Ok(Identity::Person(person.ok_or_else(unknown)?, bearer))
             }
+        }
+    }
+
+    pub fn oidc(&self) -> Option<&Oidc> {
+        match self {
+            Access::Cluster(cluster) => cluster.oidc(),
+            Access::Loopback | Access::Tokens(_) => None,
         }
     }
 }
@@ -87,13 +106,26 @@ impl Identity {
         }
     }
 
-    /// Announces and deletes tasks among those that it sees. (Of people the cluster is not asked for this right yet.)
-    pub fn may_change_tasks(&self) -> bool {
+    /// What the caller is known by; whoever is on this machine needs none.
+    pub fn token(&self) -> Option<&str> {
         match self {
-            Identity::Local => true,
-            Identity::Token(token) => token.change_tasks,
-            Identity::Person(..) => false,
+            Identity::Local => None,
+            Identity::Token(token) => Some(token.secret()),
+            Identity::Person(_, bearer) => Some(bearer.token()),
         }
+    }
+
+    /// When the caller's token is over, as it says itself: seconds since the epoch.
+    pub fn ends_s(&self) -> Option<i64> {
+        let Identity::Person(_, bearer) = self else { return None };
+        bearer.said_end_s()
+    }
+
+    /// In how long the caller's token is over, as it says itself: what lasts longer asks again then.
+    pub fn ends_in(&self) -> Option<Duration> {
+        // In that second it still holds.
+        let left_s = u64::try_from(self.ends_s()?.checked_sub(now_s())?).ok()?;
+        Some(Duration::from_secs(left_s + 1))
     }
 
     /// Whom to ask for more, or the command that grants it.

@@ -20,9 +20,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Questions at once, of all callers.
 const AT_ONCE_MAX: usize = 64;
 
-/// What somebody wants to `get`.
+/// What somebody wants to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Attributes<'a> {
+    pub verb: &'static str,
     pub group: &'a str,
     pub resource: &'a str,
     pub subresource: &'a str,
@@ -31,8 +32,8 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    pub fn parts(self) -> [&'a str; 5] {
-        [self.group, self.resource, self.subresource, self.namespace, self.name]
+    pub fn parts(self) -> [&'a str; 6] {
+        [self.verb, self.group, self.resource, self.subresource, self.namespace, self.name]
     }
 }
 
@@ -92,7 +93,7 @@ impl Reviews {
         Ok(person)
     }
 
-    /// Whether somebody may `get` this.
+    /// Whether somebody may do this.
     pub async fn access(
         &self,
         person: &Person,
@@ -106,7 +107,7 @@ impl Reviews {
             subresource: text(wanted.subresource),
             namespace: text(wanted.namespace),
             name: text(wanted.name),
-            verb: Some("get".to_owned()),
+            verb: text(wanted.verb),
             ..ResourceAttributes::default()
         };
         let spec = SubjectAccessReviewSpec {

@@ -1,12 +1,17 @@
 //! A file of tokens: whoever holds one sees what the file says of it.
 
 use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use cordwood_service::{ConfigError, load_config};
 use serde::Deserialize;
 
+use crate::metrics::Metrics;
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A shorter token can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
@@ -113,14 +118,69 @@ struct File {
     tokens: Vec<Token>,
 }
 
-/// What a file of tokens holds.
+impl Token {
+    pub fn secret(&self) -> &str {
+        &self.token
+    }
+}
+
+type List = Arc<[Arc<Token>]>;
+
+/// What a file of tokens holds, or held when it last could be used.
 #[derive(Clone, Debug)]
-pub struct Tokens(Arc<[Arc<Token>]>);
+pub struct Tokens(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    list: RwLock<List>,
+}
 
 impl Tokens {
     /// # Errors
     /// One line that names the file and what is wrong in it; never a token.
     pub fn read(path: &Path) -> Result<Tokens, ConfigError> {
+        let list = RwLock::new(Tokens::list_of(path)?);
+        Ok(Tokens(Arc::new(Kept { path: path.into(), list })))
+    }
+
+    /// Reads the file again whenever it has changed. One that cannot be used changes nothing, and is told once.
+    pub async fn follow(self, metrics: Metrics) {
+        let path = &self.0.path;
+        let look = async || tokio::fs::read(path).await.map_err(|error| error.kind());
+        // It may have changed since it was read at the start.
+        let mut seen = None;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = Some(look().await);
+            if now != seen {
+                self.read_again(&metrics);
+                seen = now;
+            }
+        }
+    }
+
+    fn read_again(&self, metrics: &Metrics) {
+        let list = Tokens::list_of(&self.0.path);
+        let is_new = list.as_ref().is_ok_and(|list| *list != self.list());
+        metrics.tokens_read(list.is_ok(), is_new);
+        match list {
+            Ok(_) if !is_new => {}
+            Ok(list) => {
+                tracing::info!(tokens = list.len(), "the file of tokens was read again");
+                *self.0.list.write().unwrap_or_else(PoisonError::into_inner) = list;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the file of tokens cannot be used; what it said before holds")
+            }
+        }
+    }
+
+    fn list(&self) -> List {
+        Arc::clone(&self.0.list.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn list_of(path: &Path) -> Result<List, ConfigError> {
         let file: File = load_config(path).map_err(without_secrets)?;
         let wrong = |key: String, message: String| ConfigError::Key { path: path.into(), key, message };
         if file.tokens.is_empty() {
@@ -150,18 +210,18 @@ impl Tokens {
                 format!("{:?}: {fault}", token.name),
             )));
         }
-        Ok(Tokens(file.tokens.into_iter().map(Arc::new).collect()))
+        Ok(file.tokens.into_iter().map(Arc::new).collect())
     }
 
     /// Whether the file says just this of somebody.
     pub fn holds(&self, token: &Token) -> bool {
-        self.0.iter().any(|known| **known == *token)
+        self.list().iter().any(|known| **known == *token)
     }
 
     /// Every token is compared to its end, so that the time taken tells nothing.
     pub fn holder(&self, given: &str) -> Option<Arc<Token>> {
         let mut found = None;
-        for token in self.0.iter() {
+        for token in self.list().iter() {
             if is_same(token.token.as_bytes(), given.as_bytes()) {
                 found = Some(Arc::clone(token));
             }
@@ -295,5 +355,34 @@ mod tests {
                 assert!(message.contains("exactly"), "{text}: {message}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_changes_nothing() {
+        let path = std::env::temp_dir().join(format!("cordwood-tokens-again-{}", std::process::id()));
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let broken = || {
+            let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+            text.contains("cordwood_gateway_tokens_file_broken 1")
+        };
+        write("tokens: [{name: anna, token: 0123456789abcdef, tenants: all}]");
+        let tokens = Tokens::read(&path).unwrap();
+        let (anna, bert) = ("0123456789abcdef", "fedcba9876543210");
+        let holder = tokens.holder(anna).unwrap();
+        for bad in ["", "tokens: []", "tokens: [{name: bert, token: short, tenants: all}]", "\u{0}"] {
+            write(bad);
+            tokens.read_again(&metrics);
+            assert!(tokens.holds(&holder) && broken(), "{bad:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        tokens.read_again(&metrics);
+        assert!(tokens.holds(&holder) && broken());
+        write("tokens: [{name: bert, token: fedcba9876543210, tenants: all}]");
+        tokens.read_again(&metrics);
+        assert!(!tokens.holds(&holder) && tokens.holder(anna).is_none() && !broken());
+        assert_eq!(tokens.holder(bert).unwrap().name, "bert");
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -102,6 +102,12 @@ fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
+/// When a reader's rights are asked for again: now and then, and when their token ends.
+fn rights_due(gateway: &Gateway, caller: &Caller) -> Instant {
+    let every = rights_every(gateway);
+    Instant::now() + caller.identity.ends_in().map_or(every, |ends_in| ends_in.min(every))
+}
+
 fn go_back(follow: &mut Follow, shown: &Stairs) {
     let from = Cursor::end_of(shown.looked_us.saturating_sub(LATE_US));
     follow.go_back(shown.first().cloned().unwrap_or_default(), from);
@@ -139,7 +145,7 @@ impl Session {
         let mut session = Session {
             told: caller.look.lasts(Lasting::Stream),
             sieve: Sieve::new(&caller.scope, &filter),
-            rights_due: began + rights_every(&gateway),
+            rights_due: rights_due(&gateway, &caller),
             gateway,
             caller,
             filter,
@@ -237,10 +243,10 @@ impl Session {
     }
 
     async fn ask_rights(&mut self) -> Result<(), Over> {
-        let Caller { identity, scope, .. } = &self.caller;
-        match self.gateway.still_allowed(identity, scope).await {
+        let identity = &self.caller.identity;
+        match self.gateway.still_allowed(&self.caller).await {
             Ok(true) => {
-                self.rights_due = Instant::now() + rights_every(&self.gateway);
+                self.rights_due = rights_due(&self.gateway, &self.caller);
                 Ok(())
             }
             Ok(false) if self.gateway.still_knows(identity).await => Err((End::Withdrawn, None)),

@@ -4,6 +4,7 @@ mod aggregates;
 mod context;
 mod facets;
 mod histogram;
+mod login;
 mod logs;
 mod parameters;
 mod plugins;
@@ -20,7 +21,7 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -55,6 +56,10 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(watch::monitor))
         .routes(routes!(tasks::announce_task, tasks::delete_task))
         .routes(routes!(whoami::whoami))
+        .routes(routes!(login::login))
+        .routes(routes!(login::callback))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::ticket))
 }
 
 fn about() -> OpenApi {
@@ -63,7 +68,10 @@ fn about() -> OpenApi {
     ));
     let mut document = OpenApiBuilder::new().info(info.build()).build();
     let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    document.components.get_or_insert_default().add_security_scheme("token", token);
+    let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("__Host-cordwood-0")));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", token);
+    components.add_security_scheme("session", session);
     document
 }
 

@@ -194,7 +194,7 @@ pub async fn announce_task(
     };
     let namespace = own("namespace", given_namespace, namespaces, "")?;
     let tenant = own("tenant", given_tenant, tenants, TENANT_DEFAULT)?;
-    if !caller.identity.may_change_tasks() {
+    if !gateway.may_change_tasks(&caller.identity, &namespace).await? {
         return Err(Problem::no_task());
     }
     let _slot = gateway.slot(&caller, Length::Short).await?;
@@ -233,11 +233,12 @@ pub async fn delete_task(
     let mut parameters = Parameters::read(&uri, &[&WHERE], None)?;
     let task_id = named(task_id)?;
     let namespace = namespace(&mut parameters)?;
-    if !caller.identity.may_change_tasks() {
+    let _slot = gateway.slot(&caller, Length::Long).await?;
+    let task = find(&gateway, &caller, &task_id, namespace.as_deref()).await?;
+    if !gateway.may_change_tasks(&caller.identity, &task.namespace).await? {
         return Err(Problem::no_task());
     }
-    let _slot = gateway.slot(&caller, Length::Long).await?;
-    let named = tasks::delete(&gateway.store, &caller.scope, &task_id, namespace.as_deref()).await;
+    let named = tasks::delete(&gateway.store, &caller.scope, &task_id, Some(&task.namespace)).await;
     let task = the_one(named.map_err(|error| Problem::store(&error))?)?;
     tracing::info!(caller = caller.identity.name(), task = task.task_id, task.namespace, "task deleted");
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -53,6 +53,15 @@ pub struct Asking<'a> {
     pub person: &'a Person,
     pub metrics: &'a Metrics,
     pub age_max: Duration,
+    /// About lines of tasks, and nothing else.
+    pub of_tasks: bool,
+}
+
+impl<'a> Asking<'a> {
+    /// About all records; an answer may be as old as its kind allows.
+    pub fn of(cluster: &'a Cluster, person: &'a Person, metrics: &'a Metrics) -> Asking<'a> {
+        Asking { cluster, person, metrics, age_max: Duration::MAX, of_tasks: false }
+    }
 }
 
 impl Asking<'_> {
@@ -60,7 +69,8 @@ impl Asking<'_> {
     /// When the API server or the store does not answer, or the namespaces are too many to ask for each.
     pub async fn scope(&self, store: &Store, places: &Places, named: &Named) -> Result<Scope, Problem> {
         let everywhere = String::new;
-        if self.may(Right::Logs(everywhere())).await? {
+        let logs = self.logs();
+        if self.may(logs(everywhere())).await? {
             let audit = self.may(Right::AuditLogs(everywhere())).await?;
             let all = Scope { audit, ..Scope::all(AdminReason::Authorized) };
             let Some(names) = named.namespaces.as_deref().filter(|_| !audit) else { return Ok(all) };
@@ -89,14 +99,14 @@ impl Asking<'_> {
             None => known.as_ref().and_then(|known| known.namespaces.as_ref()),
         };
         let namespaces = namespaces.ok_or_else(Problem::name_a_namespace)?;
-        let namespaces = self.those(checked(namespaces, is_namespace)?, Right::Logs).await?;
+        let namespaces = self.those(checked(namespaces, is_namespace)?, logs).await?;
         let audit = !namespaces.is_empty() && self.may_each(&namespaces, Right::AuditLogs).await?;
         Ok(Scope { audit, ..Scope::all(AdminReason::Authorized).in_namespaces(namespaces) })
     }
 
     /// Whether all of a scope that was made above would be given.
     pub async fn may_all_of(&self, scope: &Scope) -> Result<bool, Problem> {
-        let of_namespaces: [fn(String) -> Right; 2] = [Right::Logs, Right::AuditLogs];
+        let of_namespaces: [fn(String) -> Right; 2] = [self.logs(), Right::AuditLogs];
         let (names, [logs, audit]) = match (&scope.tenants, &scope.namespaces) {
             (Tenants::All(_), Namespaces::All) => (vec![String::new()], of_namespaces),
             (Tenants::All(_), Namespaces::Only(names)) => (names.clone(), of_namespaces),
@@ -105,6 +115,10 @@ impl Asking<'_> {
             }
         };
         Ok(self.may_each(&names, logs).await? && (!scope.audit || self.may_each(&names, audit).await?))
+    }
+
+    fn logs(&self) -> fn(String) -> Right {
+        if self.of_tasks { Right::TaskLogs } else { Right::Logs }
     }
 
     async fn may(&self, right: Right) -> Result<bool, Problem> {

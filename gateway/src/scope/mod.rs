@@ -7,11 +7,12 @@ mod named;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
 
 use crate::Gateway;
+use crate::access::cluster::Right;
 use crate::access::tokens::{Names, Token};
 use crate::access::{Access, Identity};
 use crate::audit::Look;
@@ -31,30 +32,55 @@ pub struct Caller {
     pub scope: Scope,
     /// What is told of this question.
     pub look: Look,
+    /// The scope is for lines of tasks, and for nothing else.
+    of_tasks: bool,
+}
+
+/// Routes that show lines of tasks alone.
+const OF_TASKS: [&str; 2] = ["/api/tasks/", "/ws/tasks/"];
+
+/// Who asks, where it does not matter whose records they may see.
+pub struct Known(pub Identity);
+
+impl FromRequestParts<Arc<Gateway>> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Known, Problem> {
+        let identity = gateway.access.identify(parts, &gateway.sessions, &gateway.metrics).await;
+        let identity = identity.inspect_err(|problem| {
+            gateway.metrics.refused(if problem.is_for_now() { "away" } else { "caller" });
+        });
+        let identity = identity?;
+        look(parts)?.is_by(&identity);
+        Ok(Known(identity))
+    }
+}
+
+/// What is told of this question.
+fn look(parts: &Parts) -> Result<Look, Problem> {
+    parts.extensions.get::<Look>().cloned().ok_or_else(Problem::internal)
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Caller, Problem> {
-        let identity = gateway.access.identify(&parts.headers, &gateway.metrics).await;
-        let identity = identity.inspect_err(|problem| {
-            gateway.metrics.refused(if problem.is_for_now() { "away" } else { "caller" });
-        })?;
-        let look = parts.extensions.get::<Look>().cloned().ok_or_else(Problem::internal)?;
-        look.is_by(&identity);
+        let Known(identity) = Known::from_request_parts(parts, gateway).await?;
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let of_tasks = OF_TASKS.iter().any(|begin| route.starts_with(begin));
+        let look = look(parts)?;
         let scope = match (&identity, &gateway.access) {
             (Identity::Local, _) => Scope::all(AdminReason::Standalone),
             (Identity::Token(token), _) => of_token(token),
             (Identity::Person(person, _), Access::Cluster(cluster)) => {
-                let asking = Asking { cluster, person, metrics: &gateway.metrics, age_max: Duration::MAX };
+                let asking = Asking { of_tasks, ..Asking::of(cluster, person, &gateway.metrics) };
                 asking.scope(&gateway.store, &gateway.places, &Named::of(&parts.uri)).await?
             }
             // Nobody else makes a person.
             (Identity::Person(..), _) => return Err(Problem::unknown_caller()),
         };
         look.is_under(&scope);
-        Ok(Caller { identity, scope, look })
+        Ok(Caller { identity, scope, look, of_tasks })
     }
 }
 
@@ -72,11 +98,28 @@ impl Gateway {
         }
     }
 
+    /// Whether somebody announces and deletes tasks of this namespace, among those that they see.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn may_change_tasks(&self, identity: &Identity, namespace: &str) -> Result<bool, Problem> {
+        match (identity, &self.access) {
+            (Identity::Local, _) => Ok(true),
+            (Identity::Token(token), _) => Ok(token.change_tasks),
+            (Identity::Person(person, _), Access::Cluster(cluster)) => {
+                let right = Right::ChangeTasks(namespace.to_owned());
+                cluster.may(person, &right, Duration::MAX, &self.metrics).await
+            }
+            (Identity::Person(..), _) => Ok(false),
+        }
+    }
+
     /// Whether this caller, who was given this scope, would be given all of it now. For what lasts longer than one answer.
     ///
     /// # Errors
     /// When nobody says: what was given then ends too.
-    pub async fn still_allowed(&self, identity: &Identity, scope: &Scope) -> Result<bool, Problem> {
+    pub async fn still_allowed(&self, caller: &Caller) -> Result<bool, Problem> {
+        let Caller { identity, scope, of_tasks, .. } = caller;
         match (identity, &self.access) {
             (Identity::Local, Access::Loopback) => Ok(true),
             (Identity::Token(token), Access::Tokens(tokens)) => {
@@ -85,8 +128,8 @@ impl Gateway {
             (Identity::Person(person, bearer), Access::Cluster(cluster)) => {
                 let now = cluster.person(bearer, FRESH, &self.metrics).await?;
                 let Some(now) = now.filter(|now| now.name == person.name) else { return Ok(false) };
-                let asking = Asking { cluster, person: &now, metrics: &self.metrics, age_max: FRESH };
-                asking.may_all_of(scope).await
+                let asking = Asking::of(cluster, &now, &self.metrics);
+                Asking { age_max: FRESH, of_tasks: *of_tasks, ..asking }.may_all_of(scope).await
             }
             _ => Ok(false),
         }

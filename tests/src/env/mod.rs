@@ -4,6 +4,7 @@
 pub mod api_server;
 pub mod cache;
 pub mod home;
+pub mod identity_provider;
 pub mod image;
 pub mod kafka;
 pub mod kill_at;
@@ -19,6 +20,7 @@ pub mod wait;
 pub mod wire;
 
 pub use api_server::{ApiServer, ApiServerOptions};
+pub use identity_provider::IdentityProvider;
 pub use kafka::{Kafka, KafkaOptions};
 pub use kill_at::{KillAt, Moment};
 pub use node::{Node, NodeOptions};

@@ -11,7 +11,7 @@ use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_core::signature::error_group;
 use cordwood_gateway::{Access, Cluster, KubernetesAccess, Limits};
-use cordwood_tests::env::{ApiServer, wait_for};
+use cordwood_tests::env::{ApiServer, ApiServerOptions, wait_for};
 use cordwood_tests::http::{Answer, ask, open};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -29,14 +29,18 @@ pub(super) const HOME: &str = "people";
 /// All records are of it.
 const PLUGIN: &str = "billing";
 
-pub(super) struct Kubernetes {
-    server: ApiServer,
-    pub(super) client: kube::Client,
+pub struct Kubernetes {
+    pub server: ApiServer,
+    pub client: kube::Client,
 }
 
 impl Kubernetes {
-    pub(super) async fn start() -> Result<Kubernetes> {
-        let server = ApiServer::start().await?;
+    pub async fn start() -> Result<Kubernetes> {
+        Kubernetes::start_with(ApiServerOptions::default()).await
+    }
+
+    pub async fn start_with(options: ApiServerOptions) -> Result<Kubernetes> {
+        let server = ApiServer::start_with(options).await?;
         let client = server.client().await?;
         let cluster = Kubernetes { server, client };
         for name in [HOME, "shop", "bank"] {
@@ -56,14 +60,14 @@ impl Kubernetes {
         self.cluster_role(name, json!([rule])).await
     }
 
-    async fn cluster_role(&self, name: &str, rules: Value) -> Result<()> {
+    pub async fn cluster_role(&self, name: &str, rules: Value) -> Result<()> {
         let role = serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
         Api::<ClusterRole>::all(self.client.clone()).create(&PostParams::default(), &role).await?;
         Ok(())
     }
 
     /// A service account's token for this audience.
-    pub(super) async fn token(&self, name: &str, audience: &str) -> Result<String> {
+    pub async fn token(&self, name: &str, audience: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), HOME);
         if accounts.get_opt(name).await?.is_none() {
             let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
@@ -77,11 +81,16 @@ impl Kubernetes {
     }
 
     /// In this namespace; in the whole cluster when it is empty.
-    pub(super) async fn bind(&self, name: &str, role: &str, namespace: &str) -> Result<()> {
+    pub async fn bind(&self, name: &str, role: &str, namespace: &str) -> Result<()> {
+        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": HOME});
+        self.bind_subject(&format!("{name}-{role}"), subject, role, namespace).await
+    }
+
+    pub async fn bind_subject(&self, name: &str, subject: Value, role: &str, namespace: &str) -> Result<()> {
         let binding = json!({
-            "metadata": {"name": format!("{name}-{role}")},
+            "metadata": {"name": name},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": HOME}],
+            "subjects": [subject],
         });
         let create = PostParams::default();
         if namespace.is_empty() {
@@ -95,7 +104,7 @@ impl Kubernetes {
     }
 
     /// As the gateway's own service account, which may ask these two questions and nothing else.
-    pub(super) async fn gateway(&self) -> Result<KubernetesAccess> {
+    pub async fn gateway(&self) -> Result<KubernetesAccess> {
         let may_create = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["create"]});
         let rules = json!([
             may_create("authentication.k8s.io", "tokenreviews"),
@@ -113,20 +122,20 @@ async fn access(config: &KubernetesAccess) -> Result<Access> {
     Ok(Access::Cluster(Arc::new(Cluster::new(config).await?)))
 }
 
-struct Stored {
-    tenant: &'static str,
-    namespace: &'static str,
-    audit: bool,
-    id: String,
+pub struct Stored {
+    pub tenant: &'static str,
+    pub namespace: &'static str,
+    pub audit: bool,
+    pub id: String,
     /// In this record's body and in no other.
     secret: String,
     /// Its group of errors, which may be others' too.
     signature: String,
 }
 
-type Sources = Vec<(Origin, Vec<Line>)>;
+pub type Sources = Vec<(Origin, Vec<Line>)>;
 
-fn stored() -> (Sources, Vec<Stored>) {
+pub fn stored() -> (Sources, Vec<Stored>) {
     let at = recent_us();
     let places =
         [("acme", "shop"), ("acme", "bank"), ("umbrella", "shop"), ("umbrella", "lab"), ("acme", "")];
@@ -154,13 +163,13 @@ fn stored() -> (Sources, Vec<Stored>) {
 }
 
 /// What a route says to somebody; of a stream, what it says before it has caught up.
-async fn everything(world: &World, token: &str, path: &str, accept: &str) -> Result<Answer> {
+async fn everything(address: &str, token: &str, path: &str, accept: &str) -> Result<Answer> {
     let bearer = format!("Bearer {token}");
     let headers = [("Authorization", bearer.as_str()), ("Accept", accept)];
     if !path.contains("/stream") {
-        return ask(&world.address, "GET", path, &headers).await;
+        return ask(address, "GET", path, &headers).await;
     }
-    let mut lines = BufReader::new(open(&world.address, "GET", path, &headers).await?).lines();
+    let mut lines = BufReader::new(open(address, "GET", path, &headers).await?).lines();
     let mut body = String::new();
     while let Some(line) = tokio::time::timeout(PATIENCE, lines.next_line()).await?? {
         body.push_str(&line);
@@ -169,6 +178,101 @@ async fn everything(world: &World, token: &str, path: &str, accept: &str) -> Res
         }
     }
     Ok(Answer { code: 200, headers: Default::default(), body: body.into_bytes() })
+}
+
+/// Those that are read, by whoever is somebody.
+fn paths_of_callers() -> Result<Vec<String>> {
+    let document: Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
+    let paths = document["paths"].as_object().context("no paths")?;
+    let asks_who = |item: &Value| item["get"]["security"].to_string().contains("token");
+    Ok(paths.iter().filter(|(_, item)| asks_who(item)).map(|(path, _)| path.clone()).collect())
+}
+
+/// Each request has the same name, so that equal refusals are equal.
+async fn get_as(address: &str, token: &str, path: &str) -> Result<Answer> {
+    let bearer = format!("Bearer {token}");
+    ask(address, "GET", path, &[("Authorization", &bearer), ("X-Request-Id", "test")]).await
+}
+
+pub type May = fn(&Stored) -> bool;
+
+/// Every route shows somebody just those records that they may see, and all of them.
+pub async fn sees_just(address: &str, token: &str, name: &str, stored: &[Stored], may: May) -> Result<()> {
+    let paths = paths_of_callers()?;
+    let start = stored.iter().map(|record| record.id.as_str()).min().context("none")?.split('.').next();
+    let before = format!("after={}.0-0-0", start.context("no time")?.parse::<i64>()? - 1);
+    let mut shown = BTreeSet::new();
+    for path in &paths {
+        let places: Vec<String> = if path.contains("{task_id}") {
+            vec![path.replace("{task_id}", "t")]
+        } else if path.contains("/plugins/") {
+            vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
+        } else if path.contains("{signature}") {
+            stored.iter().map(|record| path.replace("{signature}", &record.signature)).collect()
+        } else if path.contains("{id}") {
+            stored.iter().map(|record| path.replace("{id}", &record.id)).collect()
+        } else if path.contains("/stream") {
+            vec![format!("{path}?{before}"), format!("{path}?{before}&namespace=shop")]
+        } else {
+            let queries = [
+                "",
+                "?namespace=shop",
+                "?namespace=bank",
+                "?tenant=acme",
+                "?filter=namespace%3Dlab+OR+tenant%3Aacme",
+            ];
+            queries.iter().map(|query| format!("{path}{query}")).collect()
+        };
+        ensure!(places.iter().all(|place| !place.contains('{')), "how is {path} asked for?");
+        for place in places {
+            for accept in ["application/json", "application/x-ndjson", "text/plain"] {
+                let answer = everything(address, token, &place, accept).await?;
+                ensure!(answer.code < 500, "{name}: {place}: {}", answer.text());
+                let text = answer.text();
+                for record in stored {
+                    let is_told =
+                        text.contains(&record.secret) || answer.code == 200 && text.contains(&record.id);
+                    ensure!(may(record) || !is_told, "{name}: {place} {accept}: {text}");
+                    if is_told {
+                        shown.insert(record.id.as_str());
+                    }
+                }
+            }
+        }
+    }
+    let expected: BTreeSet<&str> =
+        stored.iter().filter(|record| may(record)).map(|record| record.id.as_str()).collect();
+    ensure!(shown == expected, "{name}: {shown:?}, expected {expected:?}");
+    // All of it in one answer, and counted.
+    let found: BTreeSet<String> =
+        ids(&get_as(address, token, "/api/platform/logs").await?.json()?).into_iter().collect();
+    ensure!(found.iter().map(String::as_str).eq(expected.iter().copied()), "{name}: {found:?}");
+    let histogram = get_as(address, token, "/api/platform/logs/histogram").await?.json()?;
+    ensure!(histogram["records"] == expected.len(), "{name}: {histogram}");
+    let groups = "/api/platform/logs/aggregates";
+    let listed = get_as(address, token, groups).await?.json()?;
+    ensure!(counted(&listed) == expected.len() as u64, "{name}: {listed}");
+    let no_group = get_as(address, token, &format!("{groups}/{NO_GROUP}")).await?;
+    for record in stored {
+        let of = stored.iter().filter(|other| other.signature == record.signature && may(other)).count();
+        let answer = get_as(address, token, &format!("{groups}/{}", record.signature)).await?;
+        if of == 0 {
+            ensure!(answer.code == 404 && answer.body == no_group.body, "{name}: {}", answer.text());
+        } else {
+            ensure!(answer.json()?["count"] == of, "{name}: {}", answer.text());
+        }
+    }
+    let facets = get_as(address, token, "/api/platform/logs/facets?field=pod&field=tenant").await?.text();
+    for (number, pair) in stored.chunks(2).enumerate() {
+        ensure!(facets.contains(&format!("\"pod-{number}\"")) == pair.iter().any(may), "{name}: {facets}");
+    }
+    // What is forbidden reads as what is not there.
+    let nowhere = get_as(address, token, "/api/platform/logs/1.0-0-0").await?;
+    for record in stored.iter().filter(|record| !may(record)) {
+        let answer = get_as(address, token, &format!("/api/platform/logs/{}", record.id)).await?;
+        ensure!(answer.code == 404 && answer.body == nowhere.body, "{name}: {}", answer.text());
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +292,6 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         cluster.token(name, "cordwood").await?;
         cluster.bind(name, role, namespace).await?;
     }
-    type May = fn(&Stored) -> bool;
     let callers: [(&str, May); 7] = [
         ("all", |_| true),
         ("reader", |record| !record.audit),
@@ -198,86 +301,9 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         ("pods", |_| false),
         ("nobody", |_| false),
     ];
-    let document: Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
-    let paths = document["paths"].as_object().context("no paths")?;
-    let start = stored.iter().map(|record| record.id.as_str()).min().context("none")?.split('.').next();
-    let before = format!("after={}.0-0-0", start.context("no time")?.parse::<i64>()? - 1);
     for (name, may) in callers {
         let token = cluster.token(name, "cordwood").await?;
-        let mut shown = BTreeSet::new();
-        for path in paths.iter().filter(|(_, item)| item["get"].is_object()).map(|(path, _)| path) {
-            let places: Vec<String> = if path.contains("{task_id}") {
-                vec![path.replace("{task_id}", "t")]
-            } else if path.contains("/plugins/") {
-                vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
-            } else if path.contains("{signature}") {
-                stored.iter().map(|record| path.replace("{signature}", &record.signature)).collect()
-            } else if path.contains("{id}") {
-                stored.iter().map(|record| path.replace("{id}", &record.id)).collect()
-            } else if path.contains("/stream") {
-                vec![format!("{path}?{before}"), format!("{path}?{before}&namespace=shop")]
-            } else {
-                let queries = [
-                    "",
-                    "?namespace=shop",
-                    "?namespace=bank",
-                    "?tenant=acme",
-                    "?filter=namespace%3Dlab+OR+tenant%3Aacme",
-                ];
-                queries.iter().map(|query| format!("{path}{query}")).collect()
-            };
-            ensure!(places.iter().all(|place| !place.contains('{')), "how is {path} asked for?");
-            for place in places {
-                for accept in ["application/json", "application/x-ndjson", "text/plain"] {
-                    let answer = everything(&world, &token, &place, accept).await?;
-                    ensure!(answer.code < 500, "{name}: {place}: {}", answer.text());
-                    let text = answer.text();
-                    for record in &stored {
-                        let is_told =
-                            text.contains(&record.secret) || answer.code == 200 && text.contains(&record.id);
-                        ensure!(may(record) || !is_told, "{name}: {place} {accept}: {text}");
-                        if is_told {
-                            shown.insert(record.id.as_str());
-                        }
-                    }
-                }
-            }
-        }
-        let expected: BTreeSet<&str> =
-            stored.iter().filter(|record| may(record)).map(|record| record.id.as_str()).collect();
-        ensure!(shown == expected, "{name}: {shown:?}, expected {expected:?}");
-        // All of it in one answer, and counted.
-        let found: BTreeSet<String> =
-            ids(&world.get_as(&token, "/api/platform/logs").await?.json()?).into_iter().collect();
-        ensure!(found.iter().map(String::as_str).eq(expected.iter().copied()), "{name}: {found:?}");
-        let histogram = world.get_as(&token, "/api/platform/logs/histogram").await?.json()?;
-        ensure!(histogram["records"] == expected.len(), "{name}: {histogram}");
-        let groups = "/api/platform/logs/aggregates";
-        let listed = world.get_as(&token, groups).await?.json()?;
-        ensure!(counted(&listed) == expected.len() as u64, "{name}: {listed}");
-        let no_group = world.get_as(&token, &format!("{groups}/{NO_GROUP}")).await?;
-        for record in &stored {
-            let of = stored.iter().filter(|other| other.signature == record.signature && may(other)).count();
-            let answer = world.get_as(&token, &format!("{groups}/{}", record.signature)).await?;
-            if of == 0 {
-                ensure!(answer.code == 404 && answer.body == no_group.body, "{name}: {}", answer.text());
-            } else {
-                ensure!(answer.json()?["count"] == of, "{name}: {}", answer.text());
-            }
-        }
-        let facets = world.get_as(&token, "/api/platform/logs/facets?field=pod&field=tenant").await?.text();
-        for (number, pair) in stored.chunks(2).enumerate() {
-            ensure!(
-                facets.contains(&format!("\"pod-{number}\"")) == pair.iter().any(may),
-                "{name}: {facets}"
-            );
-        }
-        // What is forbidden reads as what is not there.
-        let nowhere = world.get_as(&token, "/api/platform/logs/1.0-0-0").await?;
-        for record in stored.iter().filter(|record| !may(record)) {
-            let answer = world.get_as(&token, &format!("/api/platform/logs/{}", record.id)).await?;
-            ensure!(answer.code == 404 && answer.body == nowhere.body, "{name}: {}", answer.text());
-        }
+        sees_just(&world.address, &token, name, &stored, may).await?;
         let me = world.get_as(&token, "/api/whoami").await?.json()?;
         ensure!(
             me["name"] == format!("system:serviceaccount:{HOME}:{name}") && me["knownBy"] == "kubernetes",
@@ -286,8 +312,9 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         ensure!(me["more"].as_str().is_some_and(|more| more.contains(name)) == (name != "all"), "{me}");
     }
     // A token that is for somebody else, and no token.
+    let paths = paths_of_callers()?;
     for token in [cluster.token("all", "").await?, cluster.token("all", "other").await?, "x".to_owned()] {
-        for path in paths.iter().filter(|(_, item)| item["get"].is_object()).map(|(path, _)| path) {
+        for path in &paths {
             let path =
                 path.replace("{id}", "1.0-0-0").replace("{task_id}", "t").replace("{signature}", NO_GROUP);
             let answer = world.get_as(&token, &path).await?;

@@ -146,7 +146,7 @@ async fn a_task_of_somebody_else_is_not_there() -> Result<()> {
     let world = World::start(15, &sources, tokens(TOKENS)?, Limits::default()).await?;
     let by = async |token: &str, method: &str, path: &str| {
         let bearer = format!("Bearer {token}-0123456789abcdef");
-        ask(&world.address, method, path, &[("Authorization", &bearer)]).await
+        ask(&world.address, method, path, &[("Authorization", &bearer), ("X-Request-Id", "test")]).await
     };
     let total = async |token: &str| -> Result<Value> {
         Ok(by(token, "GET", "/api/tasks/42/logs").await?.json()?["total"].clone())

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::OidcAccess;
 
 /// How much later than here a token's begin may be: clocks differ. (Its end holds to the second.)
-const BEGIN_LATER_MAX_S: f64 = 300.0;
+const BEGIN_LATER_MAX_S: f64 = 60.0;
 /// Names that begin so are the cluster's own.
 const RESERVED: &str = "system:";
 /// The API server adds it to whomever it knows.
@@ -245,8 +245,8 @@ mod tests {
             (json!({"exp": "2100-01-01"}), false),
             (json!({"exp": -1}), false),
             (json!({"nbf": NOW_S - 1.0}), true),
-            (json!({"nbf": NOW_S + 299.0}), true),
-            (json!({"nbf": NOW_S + 301.0}), false),
+            (json!({"nbf": NOW_S + 59.0}), true),
+            (json!({"nbf": NOW_S + 61.0}), false),
             (json!({"nbf": "soon"}), false),
             (json!({"sub": ""}), false),
             (json!({"sub": 7}), false),

@@ -3,6 +3,7 @@
 mod claims;
 mod http;
 mod keys;
+pub mod login;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 use claims::Rules;
 use http::Http;
 use keys::{Found, Keys};
+use login::Browser;
 
 pub use claims::Named;
 
@@ -31,6 +33,7 @@ pub struct Oidc {
     rules: Rules,
     algorithms: Vec<Algorithm>,
     keys: Arc<Keys>,
+    browser: Option<Browser>,
 }
 
 /// What a token says before anybody checked it.
@@ -59,12 +62,20 @@ impl Oidc {
         let algorithms = config.signing_algorithms.iter().map(|name| name.parse());
         let algorithms: Result<Vec<Algorithm>, _> = algorithms.collect();
         let http = Http::new(config.ca_file.as_deref())?;
+        let browser =
+            config.browser.as_ref().map(|browser| Browser::new(browser, &config.client_id)).transpose()?;
         Ok(Oidc {
             issuer: config.issuer.clone(),
             rules: Rules::new(config),
             algorithms: algorithms.context("access.oidc.signing_algorithms")?,
             keys: Arc::new(Keys::new(config.issuer.clone(), http)),
+            browser,
         })
+    }
+
+    /// Where people log in with a browser.
+    pub fn browser(&self) -> Option<&Browser> {
+        self.browser.as_ref()
     }
 
     /// Whether a token says that it is of this issuer: then nobody else is asked about it.
