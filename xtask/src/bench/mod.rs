@@ -8,6 +8,7 @@ mod query;
 mod reading;
 mod rows;
 mod storing;
+mod stream;
 mod tasks;
 
 use anyhow::Result;
@@ -22,9 +23,13 @@ pub struct Bench {
     /// Plain files in one folder, of which the agent has nothing to read.
     #[arg(long, default_value_t = 10_000)]
     plain_files: usize,
-    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks.
+    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, stream (from a container's
+    /// write to who watches), streams (many of them).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Streams of `streams`.
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
     /// At most so many bytes of this machine's own logs.
     #[arg(long, default_value_t = 200_000_000)]
     log_bytes_max: u64,
@@ -76,6 +81,13 @@ async fn measure(bench: &Bench) -> Result<()> {
     }
     if wanted("tasks") {
         figures.extend(tasks::measure().await?);
+    }
+    if wanted("stream") {
+        figures.extend(stream::latency().await?);
+    }
+    // Only where it is asked for: it takes most of a machine.
+    if bench.only.iter().any(|only| only == "streams") {
+        figures.extend(stream::many(bench.connections).await?);
     }
     if wanted("logs") {
         for (name, folders) in log_folders(bench) {
