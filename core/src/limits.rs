@@ -70,6 +70,8 @@ pub const SEAL_SPARE_BYTES_MAX: usize = 32 << 20;
 pub const SEAL_SPARE_BUFFER_BYTES_MAX: usize = 4 << 20;
 /// Unpacked bytes of bodies that one look of who follows takes (and one transaction above it); the next look goes on.
 pub const FOLLOW_LOOK_BYTES_MAX: i64 = 32 << 20;
+/// The same of a look that many readers share: each of them may keep what it wants of it.
+pub const SHARED_LOOK_BYTES_MAX: i64 = 4 << 20;
 /// Table partitions that the records of one round of sealing may be said to wait for; the next rounds say the rest.
 pub const SEAL_WANTED_LEAVES_MAX: usize = 10_000;
 /// Records that a reader accepts in a block, so that a damaged count allocates little.

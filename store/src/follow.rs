@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cordwood_core::filter::Filter;
+use cordwood_core::limits;
 use cordwood_core::origin::{Origin, OriginId};
 
 use crate::connect::Store;
@@ -203,7 +204,8 @@ impl Follow {
 
     async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
         let before = Arc::new(self.place.clone());
-        let fresh = fresh::read(&self.store, &before, scope::tenants(scope), &mut self.known).await?;
+        let (tenants, bytes_max) = (scope::tenants(scope), limits::FOLLOW_LOOK_BYTES_MAX);
+        let fresh = fresh::read(&self.store, &before, tenants, bytes_max, &mut self.known).await?;
         let mut records = fresh.all(&Sieve::new(scope, filter));
         records.retain(|record| !self.ahead.contains(&record.cursor()));
         let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();

@@ -31,7 +31,7 @@ const SPACE_PER_STREAM: Duration = Duration::from_micros(10);
 const LOOKS_MAX: usize = 256;
 const LOOKS_BYTES_MAX: usize = 32 << 20;
 /// Streams that look for themselves at a time: each look has its own copy of what it reads.
-const OWN_LOOKS_MAX: usize = 4;
+const OWN_LOOKS_MAX: usize = 2;
 
 #[derive(Debug)]
 pub struct Hub {

@@ -18,7 +18,7 @@ use crate::scope::Scope;
 use crate::search::{Direction, OwnedRecord, Page, TimeRange, Wanted};
 use crate::tombstones;
 
-/// Of each lane in one statement, and [`limits::FOLLOW_LOOK_BYTES_MAX`] of all; the next look goes on.
+/// Of each lane in one statement, and so many bytes of all; the next look goes on.
 const TRANSACTIONS_MAX: i64 = 50;
 /// Origins that who follows keeps: the pods of a long time are many.
 const ORIGINS_MAX: usize = 10_000;
@@ -50,7 +50,8 @@ impl Feed {
     /// # Errors
     /// When PostgreSQL does not answer.
     pub async fn next(&mut self) -> Result<Fresh, StoreError> {
-        let fresh = read(&self.store, &self.place, None, &mut self.origins).await?;
+        let fresh =
+            read(&self.store, &self.place, None, limits::SHARED_LOOK_BYTES_MAX, &mut self.origins).await?;
         self.place = Arc::clone(&fresh.after);
         Ok(fresh)
     }
@@ -214,6 +215,7 @@ pub(super) async fn read(
     store: &Store,
     before: &Arc<Place>,
     tenants: Option<&[String]>,
+    bytes_max: i64,
     origins: &mut Origins,
 ) -> Result<Fresh, StoreError> {
     let client = store.pooled().await?.abandonable();
@@ -243,7 +245,7 @@ pub(super) async fn read(
                  from batches b join seals z using (lane) left join cut c using (lane) where b.lane > 0 group by b.lane
                order by 2 nulls first, 1";
     let rows = client
-        .query(sql, &[&before.lanes, &tenants, &TRANSACTIONS_MAX, &limits::FOLLOW_LOOK_BYTES_MAX])
+        .query(sql, &[&before.lanes, &tenants, &TRANSACTIONS_MAX, &bytes_max])
         .await
         .map_err(StoreError::sql("read", "new blocks"))?;
     let deleted = tombstones::read(store, &*client).await?;
