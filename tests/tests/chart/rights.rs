@@ -82,7 +82,7 @@ pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
         (true, "patch loglevelconfigs.cordwood.dev -A"),
         (true, "list clusterloglevelconfigs.cordwood.dev"),
         (true, "create logretentionpolicies.cordwood.dev"),
-        (false, "delete logretentionpolicies.cordwood.dev"),
+        (true, "delete logretentionpolicies.cordwood.dev"),
         (false, "patch logretentionpolicies.cordwood.dev --subresource=status"),
         (false, "get configmaps -n logs"),
     ] {
@@ -93,9 +93,13 @@ pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
 
 /// The cluster's own roles take the chart's in, and whoever is given one sees a namespace's logs there alone.
 pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
-    for (ours, takers) in
-        [("cordwood-logs", &["view", "edit", "admin"][..]), ("cordwood-auditlogs", &["admin"][..])]
-    {
+    for (ours, takers) in [
+        ("cordwood-logs", &["view", "edit", "admin"][..]),
+        ("cordwood-auditlogs", &["admin"]),
+        ("cordwood-tasklogs", &["edit", "admin"]),
+        ("cordwood-levels-view", &["view"]),
+        ("cordwood-levels", &["edit", "admin"]),
+    ] {
         let role =
             objects.iter().find(|o| o["kind"] == "ClusterRole" && name(o) == ours).context("a role")?;
         for taker in ["view", "edit", "admin"] {
