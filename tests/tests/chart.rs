@@ -71,7 +71,7 @@ gateway:
         required_claims: {hd: example.com}
         signing_algorithms: [RS256, ES256]
         browser: {external_url: "https://logs.example.com", scopes: [openid, email, groups]}
-    limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16}, connections_max: 1000,
+    limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, stream_rights_ms: 30000, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16}, connections_max: 1000,
              header_ms_max: 5000, write_idle_ms_max: 30000}
     audit: {reads: false}
     shutdown_delay_ms: 10000
@@ -403,6 +403,13 @@ fn each_part_takes_the_configuration_that_the_chart_writes() -> Result<()> {
         std::fs::create_dir_all(path.parent().context("a folder")?)?;
         std::fs::write(path, content)?;
     }
+    // How the gateway would reach the API server; nothing is asked there.
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(
+        &kubeconfig,
+        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], \
+         clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {token: t}}]}",
+    )?;
     let mounted = folder.path().to_string_lossy().into_owned();
     for values in [LEAST, FULL] {
         let objects = render(values)?;
@@ -422,6 +429,7 @@ fn each_part_takes_the_configuration_that_the_chart_writes() -> Result<()> {
                 .arg(&path)
                 .envs([("NODE_NAME", "node-1"), ("POD_NAME", "pod-1"), ("POD_NAMESPACE", NAMESPACE)])
                 .env("CORDWOOD_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/cordwood")
+                .env("KUBECONFIG", &kubeconfig)
                 .output()?;
             assert!(
                 output.status.success(),

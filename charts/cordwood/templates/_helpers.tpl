@@ -82,6 +82,13 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* The `redis` section of a configuration file, as YAML. */}}
+{{- define "cordwood.redis" -}}
+{{- $redis := dict "url" .Values.redis.url }}
+{{- if .Values.redis.passwordSecret.name }}{{ $_ := set $redis "password_file" (printf "/etc/cordwood/redis/%s" .Values.redis.passwordSecret.key) }}{{ end }}
+{{- toYaml $redis }}
+{{- end }}
+
 {{- define "cordwood.redisMounts" -}}
 {{- if and .Values.redis.url .Values.redis.passwordSecret.name }}
 - {name: redis, mountPath: /etc/cordwood/redis, readOnly: true}
@@ -176,11 +183,7 @@ priorityClassName: {{ . | quote }}
 
 {{- define "cordwood.writerConfig" -}}
 {{- $chart := dict "listen" "0.0.0.0:9600" "kafka" (include "cordwood.kafka" . | fromYaml) }}
-{{- if .Values.redis.url }}
-{{- $redis := dict "url" .Values.redis.url }}
-{{- if .Values.redis.passwordSecret.name }}{{ $_ := set $redis "password_file" (printf "/etc/cordwood/redis/%s" .Values.redis.passwordSecret.key) }}{{ end }}
-{{- $_ := set $chart "redis" $redis }}
-{{- end }}
+{{- if .Values.redis.url }}{{ $_ := set $chart "redis" (include "cordwood.redis" . | fromYaml) }}{{ end }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.writer.config) $chart) }}
 {{- end }}
 
@@ -203,6 +206,7 @@ priorityClassName: {{ . | quote }}
 {{- $_ := set $access "oidc" $oidc }}
 {{- end }}{{ end }}
 {{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" $access }}
+{{- if .Values.redis.url }}{{ $_ := set $chart "redis" (include "cordwood.redis" . | fromYaml) }}{{ end }}
 {{- $default := dict "shutdown_delay_ms" 5000 }}
 {{- toYaml (mergeOverwrite $default (deepCopy .Values.gateway.config) $chart) }}
 {{- end }}
