@@ -226,7 +226,7 @@ async fn call(service: &str, token: &str, over: &AtomicBool) -> Result<Asked> {
 type Socket = WebSocketStream<TcpStream>;
 
 async fn open(address: &str, token: &str, namespace: &str, after: Value) -> Result<Socket> {
-    let mut request = format!("ws://{address}{LOGS}/stream?namespace={namespace}").into_client_request()?;
+    let mut request = format!("ws://{address}{LOGS}/stream").into_client_request()?;
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
     request.headers_mut().insert("sec-websocket-protocol", "cordwood.v1".parse()?);
     let stream = TcpStream::connect(address).await.with_context(|| format!("connect {address}"))?;
