@@ -163,6 +163,8 @@ pub const AUDIT_QUESTION_BYTES_MAX: usize = 4 << 10;
 pub const AUDIT_NAMES_MAX: usize = 20;
 /// Of a statement of the gateway that has no limit of its own, milliseconds; PostgreSQL ends it then.
 pub const GATEWAY_STATEMENT_MS_MAX: u32 = 60_000;
+/// Parts of a caller's scope in such a record.
+pub const AUDIT_PARTS_MAX: usize = 8;
 /// Bytes of a message, and of a stack, that are read for an error's signature; what is above changes nothing.
 pub const SIGNATURE_READ_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a generalised message; a longer one is cut at a word.

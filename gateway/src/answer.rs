@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cordwood_core::entry::{Column, Entry, FIELDS, timestamp};
 use cordwood_core::origin::Origin;
-use cordwood_core::scope::{Namespaces, Tenants};
+use cordwood_core::scope::{Grant, Namespaces, Tenants};
 use cordwood_store::search::{Direction, Found, OwnedRecord};
 use cordwood_store::tasks::LoggedLine;
 use serde::Serialize;
@@ -252,6 +252,26 @@ pub struct WhoAmI {
     /// When the caller's token is over, where it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<String>,
+    /// Nothing of other tenants is seen. Absent: something of any may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Vec<String>>,
+    /// Nothing of other namespaces is seen. Absent: something of any may be, also records without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// Audit records too, of all or of some.
+    pub audit: bool,
+    /// Where it is not all of one kind: what any of these says is seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub any_of: Vec<Part>,
+    /// What would show more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<String>,
+}
+
+/// A part of what is seen: all three let a record through.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
     /// Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenants: Option<Vec<String>>,
@@ -260,22 +280,33 @@ pub struct WhoAmI {
     pub namespaces: Option<Vec<String>>,
     /// Audit records too.
     pub audit: bool,
-    /// What would show more.
+    /// Nothing older.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub more: Option<String>,
+    pub since: Option<String>,
+}
+
+impl Part {
+    pub fn of(grant: &Grant) -> Part {
+        Part {
+            tenants: match &grant.tenants {
+                Tenants::All(_) => None,
+                Tenants::Only(slugs) => Some(slugs.clone()),
+            },
+            namespaces: match &grant.namespaces {
+                Namespaces::All => None,
+                Namespaces::Only(names) => Some(names.clone()),
+            },
+            audit: grant.audit,
+            since: grant.since_us.map(timestamp),
+        }
+    }
 }
 
 impl WhoAmI {
     pub fn of(caller: &Caller) -> WhoAmI {
-        let tenants = match &caller.scope.tenants {
-            Tenants::All(_) => None,
-            Tenants::Only(slugs) => Some(slugs.clone()),
-        };
-        let namespaces = match &caller.scope.namespaces {
-            Namespaces::All => None,
-            Namespaces::Only(names) => Some(names.clone()),
-        };
-        let sees_all = tenants.is_none() && namespaces.is_none() && caller.scope.audit;
+        let scope = &caller.scope;
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let parts: Vec<Part> = scope.grants().map(Part::of).collect();
         WhoAmI {
             name: caller.identity.name().to_owned(),
             known_by: caller.identity.known_by(),
@@ -284,10 +315,11 @@ impl WhoAmI {
                 Identity::Local | Identity::Token(_) => Vec::new(),
             },
             ends_at: caller.identity.ends_s().and_then(|s| Some(timestamp(s.checked_mul(1_000_000)?))),
-            tenants,
-            namespaces,
-            audit: caller.scope.audit,
-            more: (!sees_all).then(|| caller.identity.how_to_see_more()),
+            tenants: scope.tenants_at_most().map(owned),
+            namespaces: scope.namespaces_at_most().map(owned),
+            audit: scope.grants().any(|grant| grant.audit),
+            any_of: if parts.len() > 1 { parts } else { Vec::new() },
+            more: (!scope.is_everything()).then(|| caller.identity.how_to_see_more()),
         }
     }
 }

@@ -6,7 +6,7 @@ use cordwood_core::identity::{FileId, StreamKey};
 use crate::commit::StreamCounts;
 use crate::connect::Store;
 use crate::error::StoreError;
-use crate::scope::{self, Scope};
+use crate::scope::{Parts, Scope};
 
 /// One file of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +55,19 @@ impl WholeAudit {
 /// The streams of these tenants and namespaces, by name.
 pub async fn streams(store: &Store, scope: &Scope) -> Result<Vec<StreamAudit>, StoreError> {
     let client = store.pooled().await?;
-    let sql = "select w.stream, w.file, w.topic_partition, w.position_end, w.lines, w.bytes, w.records, w.gated, w.limited,
+    let sql = format!(
+        "select w.stream, w.file, w.topic_partition, w.position_end, w.lines, w.bytes, w.records, w.gated, w.limited,
                       w.rejected, w.duplicates, w.lost_bytes, (extract(epoch from w.updated) * 1000000)::bigint as updated_us,
                       coalesce(o.tenant, '') as tenant, coalesce(o.namespace, '') as namespace, coalesce(o.pod, '') as pod,
                       coalesce(o.container, '') as container, coalesce(o.service, '') as service, coalesce(o.path, '') as path
                from watermarks w left join origins o on o.id = w.origin
-               where ($1::text[] is null or o.tenant = any($1)) and ($2::text[] is null or o.namespace = any($2))
-               order by w.stream, w.first_seen, w.file, w.topic_partition";
+               where {}
+               order by w.stream, w.first_seen, w.file, w.topic_partition",
+        Parts::condition("coalesce(o.tenant, '')", "coalesce(o.namespace, '')", ["$1", "$2"])
+    );
+    let parts = Parts::of(scope);
     let rows = client
-        .query(sql, &[&scope::tenants(scope), &scope::namespaces(scope)])
+        .query(&sql, &[&parts.tenants, &parts.namespaces])
         .await
         .map_err(StoreError::sql("read", "the watermarks"))?;
     let number = |row: &tokio_postgres::Row, column: &str| row.get::<_, i64>(column).max(0).unsigned_abs();

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, GenericClient};
 
 use crate::error::StoreError;
 use crate::ring::BlockRow;
-use crate::scope::{self, Scope};
+use crate::scope::Scope;
 
 /// A table partition by its class and lower bound, microseconds.
 pub type LeafKey = (i32, i64);
@@ -112,7 +112,7 @@ pub async fn classes_of(client: &impl GenericClient, scope: &Scope) -> Result<Op
         "select {COMPLETE}, array(select distinct class from leaf_tenants \
          where $1::text[] is null or tenant = any($1) order by class)"
     );
-    let row = client.query_one(&sql, &[&scope::tenants(scope)]).await;
+    let row = client.query_one(&sql, &[&scope.tenants_at_most()]).await;
     let row = row.map_err(StoreError::sql("read", "the classes of the tenants"))?;
     Ok(row.get::<_, bool>(0).then(|| row.get(1)))
 }

@@ -16,7 +16,7 @@ use tokio_postgres::{IsolationLevel, Row, Transaction};
 
 use crate::connect::Store;
 use crate::error::StoreError;
-use crate::scope::{self, Scope};
+use crate::scope::{Parts, Scope};
 use crate::search::{Cursor, timestamp};
 
 pub const HOUR_US: i64 = 3_600_000_000;
@@ -118,8 +118,9 @@ impl FromStr for After {
 }
 
 /// What may be seen of the rows `x`, and is asked for: $1 to $8.
-const SEEN: &str = "($1::text[] is null or x.tenant = any($1)) and ($2::text[] is null or x.namespace = any($2)) \
-    and ($3 or not x.audit) \
+const SEEN: &str = "exists (select from unnest($1::text[], $2::text[], $3::bool[]) as seen (tenant, namespace, audit) \
+      where (seen.tenant is null or seen.tenant = x.tenant) and (seen.namespace is null or seen.namespace = x.namespace) \
+        and (seen.audit or not x.audit)) \
     and ($4::text[] is null or x.tenant = any($4)) and ($5::text[] is null or x.namespace = any($5)) \
     and ($6::text[] is null or x.service = any($6)) and ($7::smallint[] is null or x.level = any($7)) \
     and ($8::bigint is null or x.signature = $8) \
@@ -255,9 +256,7 @@ async fn trends(
 
 /// The parameters $1 to $10.
 struct Seen<'a> {
-    scope_tenants: Option<&'a [String]>,
-    scope_namespaces: Option<Vec<&'a str>>,
-    audit: bool,
+    scope: Parts<'a>,
     tenants: Option<&'a [String]>,
     namespaces: Option<&'a [String]>,
     services: Option<&'a [String]>,
@@ -272,9 +271,7 @@ impl<'a> Seen<'a> {
         let any = |names: &'a [String]| (!names.is_empty()).then_some(names);
         let levels: Vec<i16> = asked.levels.iter().map(|level| *level as i16).collect();
         Ok(Seen {
-            scope_tenants: scope::tenants(scope),
-            scope_namespaces: scope::namespaces(scope),
-            audit: scope.audit,
+            scope: Parts::of_any_time(scope),
             tenants: any(&asked.tenants),
             namespaces: any(&asked.namespaces),
             services: any(&asked.services),
@@ -287,9 +284,9 @@ impl<'a> Seen<'a> {
 
     fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
         [
-            &self.scope_tenants,
-            &self.scope_namespaces,
-            &self.audit,
+            &self.scope.tenants,
+            &self.scope.namespaces,
+            &self.scope.audit,
             &self.tenants,
             &self.namespaces,
             &self.services,

@@ -17,7 +17,7 @@ use cordwood_core::origin::{Origin, OriginId};
 
 use crate::connect::Store;
 use crate::error::StoreError;
-use crate::scope::{self, Scope};
+use crate::scope::Scope;
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 
 use fresh::Origins;
@@ -204,7 +204,7 @@ impl Follow {
 
     async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
         let before = Arc::new(self.place.clone());
-        let (tenants, bytes_max) = (scope::tenants(scope), limits::FOLLOW_LOOK_BYTES_MAX);
+        let (tenants, bytes_max) = (scope.tenants_at_most(), limits::FOLLOW_LOOK_BYTES_MAX);
         let fresh = fresh::read(&self.store, &before, tenants, bytes_max, &mut self.known).await?;
         let mut records = fresh.all(&Sieve::new(scope, filter));
         records.retain(|record| !self.ahead.contains(&record.cursor()));

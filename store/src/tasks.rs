@@ -11,7 +11,7 @@ use tokio_postgres::{Client, GenericClient, IsolationLevel, Row, Transaction};
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SPACE, LOCK_TASKS};
-use crate::scope::{self, Scope};
+use crate::scope::{Parts, Scope};
 use crate::search::{Cursor, timestamp};
 
 /// Who deletes waits so long for transactions of writers, and new ones wait behind it.
@@ -26,8 +26,10 @@ pub struct Task {
     pub task_id: String,
     pub namespace: String,
     pub tenants: Vec<String>,
-    /// Audit records may be seen too.
-    audit: bool,
+    /// Of these tenants audit records may be seen too.
+    audit_of: Vec<String>,
+    /// Older lines may not be seen.
+    since_us: Option<i64>,
 }
 
 /// Which task an id names.
@@ -105,19 +107,19 @@ async fn named(
     task_id: &str,
     namespace: Option<&str>,
 ) -> Result<Named, StoreError> {
-    let sql = "select namespace, tenant from tasks where task_id = $1 and ($2::text is null or namespace = $2) \
-               and ($3::text[] is null or tenant = any($3)) and ($4::text[] is null or namespace = any($4)) order by 1, 2";
-    let parameters: [&(dyn ToSql + Sync); 4] =
-        [&task_id, &namespace, &scope::tenants(scope), &scope::namespaces(scope)];
-    let rows = client.query(sql, &parameters).await.map_err(StoreError::sql("look for", "a task"))?;
+    let sql = format!(
+        "select namespace, tenant from tasks where task_id = $1 and ($2::text is null or namespace = $2) and {} order by 1, 2",
+        Parts::condition("tasks.tenant", "tasks.namespace", ["$3", "$4"])
+    );
+    let parts = Parts::of(scope);
+    let parameters: [&(dyn ToSql + Sync); 4] = [&task_id, &namespace, &parts.tenants, &parts.namespaces];
+    let rows = client.query(&sql, &parameters).await.map_err(StoreError::sql("look for", "a task"))?;
     let mut namespaces: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let tenants: Vec<String> = rows.iter().map(|row| row.get(1)).collect();
     namespaces.dedup();
     Ok(match (namespaces.pop(), namespaces.is_empty()) {
         (None, _) => Named::None,
-        (Some(namespace), true) => {
-            Named::One(Task { task_id: task_id.to_owned(), namespace, tenants, audit: scope.audit })
-        }
+        (Some(namespace), true) => Named::One(Task::under(scope, task_id, namespace, tenants)),
         (Some(last), false) => {
             namespaces.push(last);
             Named::Several(namespaces)
@@ -126,6 +128,21 @@ async fn named(
 }
 
 impl Task {
+    fn under(scope: &Scope, task_id: &str, namespace: String, tenants: Vec<String>) -> Task {
+        let grants_of = |tenant: &str| {
+            let reaches = scope.grants().filter(|grant| grant.reaches(tenant, &namespace));
+            reaches.collect::<Vec<_>>()
+        };
+        let may_audit = |tenant: &String| grants_of(tenant).iter().any(|grant| grant.audit);
+        let audit_of = tenants.iter().filter(|tenant| may_audit(tenant)).cloned().collect();
+        // Of one tenant the earliest that is granted, of all the latest: rather too little than too much.
+        let since_us = tenants
+            .iter()
+            .filter_map(|tenant| grants_of(tenant).iter().map(|grant| grant.since_us).min())
+            .max();
+        Task { task_id: task_id.to_owned(), audit_of, since_us: since_us.flatten(), namespace, tenants }
+    }
+
     /// A page of its lines.
     pub async fn lines(
         &self,
@@ -394,8 +411,17 @@ impl<'a> Asked<'a> {
         asked.add("task_id = ", task.task_id.as_str(), "");
         asked.add(" and namespace = ", task.namespace.as_str(), "");
         asked.any(" and tenant", &task.tenants);
-        if !task.audit {
+        if task.audit_of.is_empty() {
             asked.conditions.push_str(" and not audit");
+        } else if task.audit_of.len() < task.tenants.len() {
+            asked.add(" and (not audit or tenant = any(", task.audit_of.as_slice(), "))");
+        }
+        if let Some(since_us) = task.since_us {
+            asked.add(
+                " and \"timestamp\" >= ",
+                jiff::Timestamp::from_microsecond(since_us).unwrap_or_default(),
+                "",
+            );
         }
         if !wanted.levels.is_empty() {
             asked.add(" and level = any(", wanted.levels.as_slice(), ")");

@@ -6,8 +6,10 @@ use std::sync::LazyLock;
 
 use axum::extract::Query;
 use axum::http::Uri;
-use cordwood_core::limits::{AUDIT_NAMES_MAX, AUDIT_QUESTION_BYTES_MAX, AUDIT_VALUE_BYTES_MAX};
-use cordwood_core::scope::{Namespaces, Scope, Tenants};
+use cordwood_core::limits::{
+    AUDIT_NAMES_MAX, AUDIT_PARTS_MAX, AUDIT_QUESTION_BYTES_MAX, AUDIT_VALUE_BYTES_MAX,
+};
+use cordwood_core::scope::{Grant, Namespaces, Scope, Tenants};
 use serde::Serialize;
 
 use super::{Inner, Told, Who};
@@ -45,7 +47,7 @@ struct Metadata<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     question: BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<Seen>,
+    scope: Option<Vec<Seen>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<u64>,
     outcome: &'static str,
@@ -54,7 +56,7 @@ struct Metadata<'a> {
     cut: bool,
 }
 
-/// What the caller sees; absent: all.
+/// A part of what the caller sees; absent: all.
 #[derive(Serialize)]
 struct Seen {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +85,7 @@ pub fn of(look: &Inner, who: &Who, told: &Told, action: &'static str, outcome: &
         }
     }
     let records = told.shown.map(|count| format!(", {count} records")).unwrap_or_default();
+    let scope = look.scope.get().map(|scope| parts(scope, &mut room));
     let line = Line {
         timestamp: jiff::Timestamp::now().to_string(),
         level: "INFO",
@@ -97,7 +100,7 @@ pub fn of(look: &Inner, who: &Who, told: &Told, action: &'static str, outcome: &
             route: &look.route,
             path,
             question,
-            scope: look.scope.get().map(seen),
+            scope,
             records: told.shown,
             outcome,
             cut: room.is_cut,
@@ -119,17 +122,22 @@ fn asked(uri: &Uri) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-fn seen(scope: &Scope) -> Seen {
+fn parts(scope: &Scope, room: &mut Room) -> Vec<Seen> {
+    room.is_cut |= scope.grants().count() > AUDIT_PARTS_MAX;
+    scope.grants().take(AUDIT_PARTS_MAX).map(seen).collect()
+}
+
+fn seen(grant: &Grant) -> Seen {
     Seen {
-        tenants: match &scope.tenants {
+        tenants: match &grant.tenants {
             Tenants::All(_) => None,
             Tenants::Only(slugs) => Some(names(slugs)),
         },
-        namespaces: match &scope.namespaces {
+        namespaces: match &grant.namespaces {
             Namespaces::All => None,
             Namespaces::Only(all) => Some(names(all)),
         },
-        audit: scope.audit,
+        audit: grant.audit,
     }
 }
 

@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use cordwood_core::limits::{NAME_BYTES_MAX, TASK_ID_BYTES_MAX};
-use cordwood_core::scope::{Namespaces, Tenants};
 use cordwood_core::task::{LEVELS, level_named};
 use cordwood_store::tasks::{self, Announced, Named, Task};
 use serde::Serialize;
@@ -184,16 +183,12 @@ pub async fn announce_task(
     let mut parameters = Parameters::read(&uri, &[&WHOSE], None)?;
     let task_id = named(task_id)?;
     let (given_namespace, given_tenant) = (namespace(&mut parameters)?, parameters.one("tenant")?);
-    let namespaces = match &caller.scope.namespaces {
-        Namespaces::All => None,
-        Namespaces::Only(names) => Some(names.as_slice()),
-    };
-    let tenants = match &caller.scope.tenants {
-        Tenants::All(_) => None,
-        Tenants::Only(slugs) => Some(slugs.as_slice()),
-    };
-    let namespace = own("namespace", given_namespace, namespaces, "")?;
-    let tenant = own("tenant", given_tenant, tenants, TENANT_DEFAULT)?;
+    let scope = &caller.scope;
+    let namespace = own("namespace", given_namespace, scope.namespaces_at_most(), "")?;
+    let tenant = own("tenant", given_tenant, scope.tenants_at_most(), TENANT_DEFAULT)?;
+    if !scope.reaches(&tenant, &namespace) {
+        return Err(Problem::no_task());
+    }
     if !gateway.may_change_tasks(&caller.identity, &namespace).await? {
         return Err(Problem::no_task());
     }
@@ -294,17 +289,15 @@ pub(super) fn namespace(parameters: &mut Parameters) -> Result<Option<String>, P
     parameters.one("namespace")
 }
 
-/// The one that is given, or that there is; it is among those that may be seen.
-fn own(name: &str, given: Option<String>, seen: Option<&[String]>, default: &str) -> Result<String, Problem> {
+/// The one that is given, or the only one that may be seen.
+fn own(name: &str, given: Option<String>, seen: Option<Vec<&str>>, default: &str) -> Result<String, Problem> {
     if given.as_ref().is_some_and(|given| given.len() > NAME_BYTES_MAX) {
         return Err(Problem::parameter(name, format!("longer than {NAME_BYTES_MAX} bytes")));
     }
-    match (given, seen) {
-        (Some(given), None) => Ok(given),
-        (Some(given), Some(seen)) if seen.contains(&given) => Ok(given),
-        (Some(_), Some(_)) => Err(Problem::no_task()),
+    match (given, seen.as_deref()) {
+        (Some(given), _) => Ok(given),
         (None, None) => Ok(default.to_owned()),
-        (None, Some([only])) => Ok(only.clone()),
+        (None, Some([only])) => Ok((*only).to_owned()),
         (None, Some(_)) => Err(Problem::parameter(name, "several may be seen: say which one the task is of")),
     }
 }

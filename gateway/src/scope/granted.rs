@@ -1,11 +1,11 @@
-//! What the cluster grants somebody, as a scope: everything, else tenants, else the namespaces that the question names, else those that
-//! have data.
+//! What the cluster grants somebody, as a scope: everything, else tenants and namespaces: those that the question names, else those that have
+//! data.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cordwood_core::limits::ACCESS_NAMES_MAX;
-use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
+use cordwood_core::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
 use cordwood_store::{Store, origins};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Mutex;
@@ -70,14 +70,16 @@ impl Asking<'_> {
     pub async fn scope(&self, store: &Store, places: &Places, named: &Named) -> Result<Scope, Problem> {
         let everywhere = String::new;
         let logs = self.logs();
+        let of_namespaces = |names: Vec<String>| Scope::all(AdminReason::Authorized).in_namespaces(names);
         if self.may(logs(everywhere())).await? {
-            let audit = self.may(Right::AuditLogs(everywhere())).await?;
-            let all = Scope { audit, ..Scope::all(AdminReason::Authorized) };
-            let Some(names) = named.namespaces.as_deref().filter(|_| !audit) else { return Ok(all) };
-            // Audit records of the namespaces alone that are named.
-            let names = checked(names, is_namespace)?;
-            let audit = !names.is_empty() && self.may_each(&names, Right::AuditLogs).await?;
-            return Ok(if audit { Scope { audit, ..all.in_namespaces(names) } } else { all });
+            let all = Scope::all(AdminReason::Authorized);
+            if self.may(Right::AuditLogs(everywhere())).await? {
+                return Ok(all);
+            }
+            // Audit records of those namespaces alone that are named.
+            let names = checked(named.namespaces.as_deref().unwrap_or_default(), is_namespace)?;
+            let audited = self.those(names, Right::AuditLogs).await?;
+            return Ok(all.without_audit().or(of_namespaces(audited)).slim());
         }
         let known = match (&named.tenants, &named.namespaces) {
             (Some(_), Some(_)) => None,
@@ -87,34 +89,56 @@ impl Asking<'_> {
             Some(slugs) => Some(slugs),
             None => known.as_ref().and_then(|known| known.tenants.as_ref()),
         };
-        if let Some(slugs) = tenants {
-            let slugs = self.those(checked(slugs, is_slug)?, Right::Tenant).await?;
-            if !slugs.is_empty() {
-                let audit = self.may_each(&slugs, Right::TenantAudit).await?;
-                return Ok(Scope { audit, ..Scope::of_tenants(slugs) });
-            }
-        }
+        let slugs =
+            self.those(checked(tenants.map_or(&[][..], |slugs| slugs), is_slug)?, Right::Tenant).await?;
+        let by_tenants = self.parted(slugs, Right::TenantAudit, Scope::of_tenants).await?;
         let namespaces = match &named.namespaces {
             Some(names) => Some(names),
             None => known.as_ref().and_then(|known| known.namespaces.as_ref()),
         };
-        let namespaces = namespaces.ok_or_else(Problem::name_a_namespace)?;
-        let namespaces = self.those(checked(namespaces, is_namespace)?, logs).await?;
-        let audit = !namespaces.is_empty() && self.may_each(&namespaces, Right::AuditLogs).await?;
-        Ok(Scope { audit, ..Scope::all(AdminReason::Authorized).in_namespaces(namespaces) })
+        let names = match namespaces {
+            Some(names) => checked(names, is_namespace)?,
+            // Too many to ask for each: who may see tenants sees these.
+            None if by_tenants.sees_something() => Vec::new(),
+            None => return Err(Problem::name_a_namespace()),
+        };
+        let names = self.those(names, logs).await?;
+        let by_namespaces = self.parted(names, Right::AuditLogs, of_namespaces).await?;
+        Ok(by_tenants.or(by_namespaces).slim())
+    }
+
+    /// Of those whose audit records may be seen too, and of the others.
+    async fn parted(
+        &self,
+        names: Vec<String>,
+        audit: fn(String) -> Right,
+        scope: impl Fn(Vec<String>) -> Scope,
+    ) -> Result<Scope, Problem> {
+        let audited = self.those(names.clone(), audit).await?;
+        let others = names.into_iter().filter(|name| !audited.contains(name)).collect();
+        Ok(scope(others).without_audit().or(scope(audited)))
     }
 
     /// Whether all of a scope that was made above would be given.
     pub async fn may_all_of(&self, scope: &Scope) -> Result<bool, Problem> {
+        for grant in scope.grants() {
+            if !self.may_all_of_grant(grant).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn may_all_of_grant(&self, grant: &Grant) -> Result<bool, Problem> {
         let of_namespaces: [fn(String) -> Right; 2] = [self.logs(), Right::AuditLogs];
-        let (names, [logs, audit]) = match (&scope.tenants, &scope.namespaces) {
+        let (names, [logs, audit]) = match (&grant.tenants, &grant.namespaces) {
             (Tenants::All(_), Namespaces::All) => (vec![String::new()], of_namespaces),
             (Tenants::All(_), Namespaces::Only(names)) => (names.clone(), of_namespaces),
             (Tenants::Only(slugs), _) => {
                 (slugs.clone(), [Right::Tenant as fn(String) -> Right, Right::TenantAudit])
             }
         };
-        Ok(self.may_each(&names, logs).await? && (!scope.audit || self.may_each(&names, audit).await?))
+        Ok(self.may_each(&names, logs).await? && (!grant.audit || self.may_each(&names, audit).await?))
     }
 
     fn logs(&self) -> fn(String) -> Right {

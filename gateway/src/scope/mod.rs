@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
-use cordwood_core::scope::{AdminReason, Namespaces, Scope, Tenants};
+use cordwood_core::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
 
 use crate::Gateway;
 use crate::access::cluster::Right;
@@ -137,7 +137,7 @@ impl Gateway {
 }
 
 fn of_token(token: &Token) -> Scope {
-    Scope {
+    let grant = Grant {
         tenants: match &token.tenants {
             Names::All(_) => Tenants::All(AdminReason::Token),
             Names::Only(slugs) => Tenants::Only(slugs.clone()),
@@ -147,5 +147,7 @@ fn of_token(token: &Token) -> Scope {
             Names::Only(names) => Namespaces::Only(names.clone()),
         },
         audit: token.audit,
-    }
+        since_us: None,
+    };
+    grant.into()
 }

@@ -178,7 +178,8 @@ impl Fresh {
             Err(error) => return damaged(part.lane, part.seq, &error),
         };
         let Some(origin) = self.origins.get(&record.origin) else { return };
-        let is_seen = sieve.scope.sees(record.flags, origin) && sieve.filter.matches(&record, origin);
+        let is_seen =
+            sieve.scope.sees(record.flags, origin, record.time_us) && sieve.filter.matches(&record, origin);
         if is_seen && !self.deleted.hide(&record, origin) {
             found.push(OwnedRecord::of(&record));
         }
@@ -214,7 +215,7 @@ struct LaneEnd {
 pub(super) async fn read(
     store: &Store,
     before: &Arc<Place>,
-    tenants: Option<&[String]>,
+    tenants: Option<Vec<&str>>,
     bytes_max: i64,
     origins: &mut Origins,
 ) -> Result<Fresh, StoreError> {

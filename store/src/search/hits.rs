@@ -210,7 +210,8 @@ impl Hits {
         }
         let record = block.record(record)?;
         let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
-        let is_seen = self.wanted.scope.sees(record.flags, origin) && self.filter.matches(&record, origin);
+        let may_see = self.wanted.scope.sees(record.flags, origin, record.time_us);
+        let is_seen = may_see && self.filter.matches(&record, origin);
         if is_seen && !self.deleted.hide(&record, origin) {
             self.insert(OwnedRecord::of(&record));
         }

@@ -143,7 +143,8 @@ pub(super) async fn list(
     let tenants = wanted.tenants.clone().unwrap_or_default();
     let (time, id) = look.beyond.unwrap_or_default();
     let time = timestamp(time)?;
-    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+    let of_grants = wanted.tenants_of_grants();
+    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
         (&from, Type::TIMESTAMPTZ),
         (&begins_to, Type::TIMESTAMPTZ),
         (&mask, Type::INT2),
@@ -151,6 +152,7 @@ pub(super) async fn list(
         (&time, Type::TIMESTAMPTZ),
         (&id, Type::INT8),
         (&to, Type::TIMESTAMPTZ),
+        (&of_grants, Type::TEXT_ARRAY),
     ];
     let rows = transaction
         .query_typed(&sql, &parameters)

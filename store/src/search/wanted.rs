@@ -8,7 +8,7 @@ use cordwood_core::tokens::{Token, TokenClauses, TokenVersion, may_contain, prob
 
 use super::page::{Cursor, Direction, Page, TimeRange};
 use crate::error::StoreError;
-use crate::scope::{self, Scope};
+use crate::scope::{Grant, Namespaces, Scope, Tenants};
 
 /// PostgreSQL's timestamps reach from 4713 BC to 294276; ours stay well within.
 pub(super) const TIME_MIN_US: i64 = -62_135_596_800_000_000;
@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     /// Inclusive.
     pub to_us: i64,
     pub level_mask: u8,
+    /// One of these lets a record through; empty where tenants or namespaces are named throughout.
+    grants: Vec<Part>,
     pub tokens: TokenClauses,
     /// What is asked for and no index knows.
     pub unindexed: Vec<String>,
@@ -47,26 +49,25 @@ impl Wanted {
                 }
             }
         }
-        let tenants = match (scope::tenants(scope), plan.tenants) {
-            (None, tenants) => tenants,
-            (Some(allowed), None) => Some(allowed.to_vec()),
-            (Some(allowed), Some(asked)) => Some(asked.into_iter().filter(|t| allowed.contains(t)).collect()),
-        };
-        let mut tokens = plan.tokens;
-        if let Some(namespaces) = scope::namespaces(scope) {
-            if namespaces.is_empty() {
-                return None;
-            }
-            if namespaces.len() <= NAMESPACES_MAX {
-                let any: Vec<Token> =
-                    namespaces.iter().map(|name| Token::origin("namespace", name)).collect();
-                // Both versions of the tokens agree on the names of origins.
-                tokens.current.push(any.clone());
-                tokens.first.push(any);
-            }
-        }
-        if from_us > to_us || plan.level_mask == 0 || tenants.as_ref().is_some_and(Vec::is_empty) {
+        let mut parts: Vec<Part> =
+            scope.grants().filter_map(|grant| Part::of(grant, plan.tenants.as_deref())).collect();
+        from_us = from_us.max(parts.iter().map(|part| part.since_us).min()?);
+        if from_us > to_us || plan.level_mask == 0 {
             return None;
+        }
+        let tenants = union(parts.iter().map(|part| part.tenants.as_ref()));
+        let namespaces = union(parts.iter().map(|part| part.namespaces.as_ref()));
+        let mut tokens = plan.tokens;
+        if let Some(namespaces) = namespaces.as_ref().filter(|names| names.len() <= NAMESPACES_MAX) {
+            let any = of_namespaces(namespaces);
+            // Both versions of the tokens agree on the names of origins.
+            tokens.current.push(any.clone());
+            tokens.first.push(any);
+        }
+        let named: usize = parts.iter().filter_map(|part| part.namespaces.as_ref()).map(Vec::len).sum();
+        let is_told = tenants.is_some() || namespaces.is_some();
+        if is_told || named > NAMESPACES_MAX || parts.iter().any(Part::is_about_all) {
+            parts.clear();
         }
         Some(Wanted {
             scope: scope.clone(),
@@ -74,6 +75,7 @@ impl Wanted {
             from_us,
             to_us,
             level_mask: plan.level_mask,
+            grants: parts,
             tokens,
             unindexed: plan.unindexed,
             after: page.after,
@@ -139,8 +141,76 @@ impl Wanted {
             sql.push_str(" and tenant = any($4)");
         }
         sql.push_str(&in_bloom(&self.tokens));
+        if !self.grants.is_empty() {
+            let mut before = 0;
+            let one = |part: &Part| {
+                let mut all = Vec::new();
+                if let Some(tenants) = &part.tenants {
+                    all.push(format!(
+                        "tenant = any(($8::text[])[{}:{}])",
+                        before + 1,
+                        before + tenants.len()
+                    ));
+                    before += tenants.len();
+                }
+                all.extend(part.namespaces.as_ref().map(|names| clauses(&[of_namespaces(names)])));
+                format!("({})", all.join(" and "))
+            };
+            sql.push_str(&format!(" and ({})", self.grants.iter().map(one).collect::<Vec<_>>().join(" or ")));
+        }
         sql
     }
+
+    /// `$8` of the conditions.
+    pub fn tenants_of_grants(&self) -> Vec<&str> {
+        self.grants.iter().flat_map(|part| part.tenants.iter().flatten()).map(String::as_str).collect()
+    }
+}
+
+/// What a grant asks of a block.
+#[derive(Clone, Debug)]
+struct Part {
+    /// `None`: any.
+    tenants: Option<Vec<String>>,
+    namespaces: Option<Vec<String>>,
+    since_us: i64,
+}
+
+impl Part {
+    /// `None`: it lets nothing through that is of one of the tenants that are asked for.
+    fn of(grant: &Grant, asked: Option<&[String]>) -> Option<Part> {
+        let tenants = match (&grant.tenants, asked) {
+            (Tenants::All(_), asked) => asked.map(<[String]>::to_vec),
+            (Tenants::Only(allowed), None) => Some(allowed.clone()),
+            (Tenants::Only(allowed), Some(asked)) => {
+                Some(asked.iter().filter(|tenant| allowed.contains(tenant)).cloned().collect())
+            }
+        };
+        let namespaces = match &grant.namespaces {
+            Namespaces::All => None,
+            Namespaces::Only(names) => Some(names.iter().filter(|name| !name.is_empty()).cloned().collect()),
+        };
+        let is_nothing = |names: &Option<Vec<String>>| names.as_ref().is_some_and(Vec::is_empty);
+        let since_us = grant.since_us.unwrap_or(TIME_MIN_US);
+        (!is_nothing(&tenants) && !is_nothing(&namespaces)).then_some(Part { tenants, namespaces, since_us })
+    }
+
+    fn is_about_all(&self) -> bool {
+        self.tenants.is_none() && self.namespaces.is_none()
+    }
+}
+
+/// Each once; `None`: any.
+fn union<'a>(parts: impl Iterator<Item = Option<&'a Vec<String>>>) -> Option<Vec<String>> {
+    let parts: Vec<&Vec<String>> = parts.collect::<Option<_>>()?;
+    let mut names: Vec<String> = parts.into_iter().flatten().cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    Some(names)
+}
+
+fn of_namespaces(names: &[String]) -> Vec<Token> {
+    names.iter().map(|name| Token::origin("namespace", name)).collect()
 }
 
 /// What a block's filter must hold: other words where it was made by the first rules, which its length says

@@ -96,7 +96,7 @@ async fn who_looked_at_what_is_an_audit_record() -> Result<()> {
     );
     let first = &all[0]["metadata"];
     ensure!(first["question"] == json!({"text": ["card"], "limit": ["3"], "from": ["-1h"]}), "{first}");
-    ensure!(first["scope"]["tenants"]["names"] == json!(["acme"]), "{first}");
+    ensure!(first["scope"][0]["tenants"]["names"] == json!(["acme"]), "{first}");
     ensure!(all[1]["requestId"] == made.as_str() && all[4]["metadata"]["path"] == "/api/tasks/t1");
 
     written.store(&world, 0).await?;

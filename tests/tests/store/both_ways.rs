@@ -15,8 +15,8 @@ use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_store::Store;
 use cordwood_store::follow::Follow;
-use cordwood_store::scope::{AdminReason, Scope};
-use cordwood_store::search::{Cursor, Direction, Page, TimeRange, search};
+use cordwood_store::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
+use cordwood_store::search::{Cursor, Direction, OwnedRecord, Page, TimeRange, search};
 use cordwood_store::{audit, into_table};
 use cordwood_tests::env::Postgres;
 use rand::rngs::StdRng;
@@ -316,6 +316,75 @@ async fn a_stream_goes_on_from_a_cursor() -> Result<()> {
     running.task.await?
 }
 
+/// Random unions of grants, against what each grant says of the records that are known: streams 0 to 5, 50 lines of each kind.
+async fn unions_show_what_their_grants_show(store: &Store, begin_us: i64) -> Result<()> {
+    let mut random = StdRng::seed_from_u64(7);
+    let all = filter::parse("")?;
+    let of_one = filter::parse("tenant=tenant-0")?;
+    for _ in 0..60 {
+        let some = |random: &mut StdRng, of: &[&str]| -> Option<Vec<String>> {
+            let kept = |random: &mut StdRng| {
+                of.iter().filter(|_| random.random_bool(0.4)).map(|name| (*name).to_owned()).collect()
+            };
+            random.random_bool(0.6).then(|| kept(random))
+        };
+        let grant = |random: &mut StdRng| Grant {
+            tenants: some(random, &["tenant-0", "tenant-1", "tenant-7"])
+                .map_or(Tenants::All(AdminReason::Authorized), Tenants::Only),
+            namespaces: some(random, &["ns-0", "ns-1", "ns-2", "ns-9", ""])
+                .map_or(Namespaces::All, Namespaces::Only),
+            audit: random.random_bool(0.5),
+            since_us: random.random_bool(0.3).then(|| begin_us + random.random_range(0..50)),
+        };
+        let count = random.random_range(0..4);
+        let grants: Vec<Grant> = (0..count).map(|_| grant(&mut random)).collect();
+        let scope = Scope::any_of(grants.iter().cloned().map(Scope::from));
+        let has = |names: &[String], name: String| names.contains(&name);
+        let reaches = |grant: &Grant, number: i64| {
+            let tenant = match &grant.tenants {
+                Tenants::All(_) => true,
+                Tenants::Only(slugs) => has(slugs, format!("tenant-{}", number % 2)),
+            };
+            tenant
+                && match &grant.namespaces {
+                    Namespaces::All => true,
+                    Namespaces::Only(names) => has(names, format!("ns-{}", number % 3)),
+                }
+        };
+        let mut expected: Vec<(String, bool)> = Vec::new();
+        for (number, n) in (0..6).flat_map(|number| (0..50).map(move |n| (number, n))) {
+            for audit in [false, true] {
+                let sees = |grant: &Grant| {
+                    reaches(grant, number)
+                        && (grant.audit || !audit)
+                        && grant.since_us.is_none_or(|since| begin_us + n >= since)
+                };
+                if grants.iter().any(sees) {
+                    expected.push((format!("line {n} of {number}"), audit));
+                }
+            }
+        }
+        expected.sort();
+        for (filter, direction) in [(&all, BOTH[0]), (&all, BOTH[1]), (&of_one, BOTH[0])] {
+            let page = Page { direction, ..Page::first(1000) };
+            let found = search(store, &scope, filter, TimeRange::default(), page, 20_000).await?;
+            let of = |record: &OwnedRecord| {
+                (String::from_utf8_lossy(&record.body).into_owned(), record.flags.has(Flags::AUDIT))
+            };
+            let mut seen: Vec<(String, bool)> = found.records.iter().map(of).collect();
+            seen.sort();
+            let is_asked =
+                |line: &&(String, bool)| std::ptr::eq(filter, &all) || line.0.ends_with(['0', '2', '4']);
+            let wanted: Vec<(String, bool)> = expected.iter().filter(is_asked).cloned().collect();
+            ensure!(seen == wanted, "{scope:?}: {} found, {} expected", seen.len(), wanted.len());
+        }
+        let streams = (0..6).filter(|number| grants.iter().any(|grant| reaches(grant, *number))).count();
+        let told = audit::streams(store, &scope).await?.len();
+        ensure!(told == streams, "{scope:?}: {told} streams of {streams}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_seen_beyond_a_scope() -> Result<()> {
     let postgres = Postgres::start(18).await?;
@@ -360,7 +429,7 @@ async fn nothing_is_seen_beyond_a_scope() -> Result<()> {
             ensure!(found.records.len() == expected, "{scope:?}: {} records", found.records.len());
             for record in &found.records {
                 let origin = found.origins.get(&record.origin).context("no origin")?;
-                ensure!(scope.sees(record.flags, origin), "{scope:?} saw {origin:?}");
+                ensure!(scope.sees(record.flags, origin, record.time_us), "{scope:?} saw {origin:?}");
                 // A name opens one record, and nobody else's.
                 if record.id.index == 7 {
                     let named = filter::parse(&format!("id={}", record.cursor()))?;
@@ -387,6 +456,7 @@ async fn nothing_is_seen_beyond_a_scope() -> Result<()> {
         }
         ensure!(news == streams.len() * 50 * kinds as usize, "{scope:?}: {news} followed");
     }
+    unions_show_what_their_grants_show(&store, now).await?;
     let written = into_table::write(
         &store,
         &tenant().in_namespaces(["ns-1"]),
