@@ -58,4 +58,4 @@ createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, async 
     return say(200, JSON.stringify(token));
   }
   return answer(request, response);
-}).listen(Number(port), '127.0.0.1', () => console.log(`ready: ${issuer}`));
+}).listen(Number(port), new URL(issuer).hostname, () => console.log(`ready: ${issuer}`));

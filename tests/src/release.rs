@@ -72,25 +72,26 @@ impl Release {
             "agent": {"statePath": release.home.join("agent-state")},
         });
         merge(&mut all, &values);
-        let file = release.home.join("values.json");
-        fs::write(&file, all.to_string()).context("write the chart's values")?;
-        let chart = cache::source("../charts/cordwood");
-        let installed = release.node.helm(&[
-            "install",
-            RELEASE,
-            &chart.display().to_string(),
-            "--namespace",
-            NAMESPACE,
-            "--values",
-            &file.display().to_string(),
-            "--wait",
-            "--timeout",
-            "120s",
-        ]);
-        if let Err(error) = installed {
-            bail!("{error:#}\n{}", release.story());
-        }
+        release.helm(&["install"], &all)?;
         Ok(release)
+    }
+
+    /// Merges `values` over those of before; returns once all pods are the new ones and ready.
+    pub fn upgrade(&self, values: &Value) -> Result<()> {
+        self.helm(&["upgrade", "--reuse-values"], values)
+    }
+
+    fn helm(&self, command: &[&str], values: &Value) -> Result<()> {
+        let file = self.home.join("values.json");
+        fs::write(&file, values.to_string()).context("write the chart's values")?;
+        let (chart, file) =
+            (cache::source("../charts/cordwood").display().to_string(), file.display().to_string());
+        let about =
+            [RELEASE, &chart, "--namespace", NAMESPACE, "--values", &file, "--wait", "--timeout", "120s"];
+        match self.node.helm(&[command, &about].concat()) {
+            Ok(_) => Ok(()),
+            Err(error) => bail!("{error:#}\n{}", self.story()),
+        }
     }
 
     /// Three logins: the operator's may alter (it is the superuser here), the writer's may only write, the gateway's reads.

@@ -1,6 +1,7 @@
 //! oidc-provider over HTTPS: an identity provider with its login pages, where whoever gives a name is that person; and a browser that logs in.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,26 +24,32 @@ pub const CLIENT_SECRET: &str = "a secret: with % and +";
 
 pub struct IdentityProvider {
     process: Process,
-    port: Port,
+    issuer: String,
+    _port: Port,
     home: Home,
 }
 
 impl IdentityProvider {
     /// With a client `cordwood` that may send people back to these addresses.
     pub async fn start(redirects: &[&str]) -> Result<IdentityProvider> {
+        IdentityProvider::start_at(Ipv4Addr::LOCALHOST.into(), redirects).await
+    }
+
+    /// Where others reach it too.
+    pub async fn start_at(address: IpAddr, redirects: &[&str]) -> Result<IdentityProvider> {
         let packages = javascript::packages("oidc-provider", "oidc-provider")?;
         let home = Home::new("identity-provider")?;
         let port = Port::free()?;
         symlink(packages.join("node_modules"), home.join("node_modules"))?;
         fs::copy(cache::source("oidc-provider/provider.mjs"), home.join("provider.mjs"))?;
-        certificates(home.path())?;
-        let issuer = format!("https://127.0.0.1:{}", port.number());
+        certificates(home.path(), address)?;
+        let issuer = format!("https://{address}:{}", port.number());
         let process = Program::new("identity-provider", "node", home.path())
             .args(["provider.mjs", &issuer, &port.number().to_string(), "tls.crt", "tls.key"])
             .args(redirects)
             .stop_by(Signal::KILL, Duration::from_secs(5))
             .start()?;
-        let provider = IdentityProvider { process, port, home };
+        let provider = IdentityProvider { process, issuer: issuer.clone(), _port: port, home };
         let url = format!("{issuer}/.well-known/openid-configuration");
         let ready = wait_for("the identity provider", Duration::from_secs(60), || async {
             provider.browser("ready").ask(&[&url]).await
@@ -52,7 +59,7 @@ impl IdentityProvider {
     }
 
     pub fn issuer(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port.number())
+        self.issuer.clone()
     }
 
     /// The certificate that signed the provider's own.
@@ -84,17 +91,17 @@ impl IdentityProvider {
     }
 }
 
-/// One that signs, and one for 127.0.0.1 that it signed.
-fn certificates(folder: &Path) -> Result<()> {
+/// One that signs, and one for the address that it signed.
+fn certificates(folder: &Path, address: IpAddr) -> Result<()> {
     let openssl = |arguments: &str| {
         cache::run(Command::new("openssl").args(arguments.split(' ')).current_dir(folder)).map(drop)
     };
-    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")?;
+    fs::write(folder.join("names"), format!("subjectAltName=IP:{address}\nbasicConstraints=CA:FALSE\n"))?;
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(&format!(
         "req -x509 {key} -keyout ca.key -out ca.crt -days 30 -subj /CN=tests -addext basicConstraints=critical,CA:TRUE"
     ))?;
-    openssl(&format!("req {key} -keyout tls.key -out tls.csr -subj /CN=127.0.0.1"))?;
+    openssl(&format!("req {key} -keyout tls.key -out tls.csr -subj /CN={address}"))?;
     openssl(
         "x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out tls.crt",
     )

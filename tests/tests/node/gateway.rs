@@ -1,5 +1,5 @@
 //! The gateway as people meet it in a cluster: two replicas behind a Service, whoever holds `view` in a namespace sees that namespace and
-//! nothing else, and a replica that goes costs nobody an answer.
+//! nothing else, and neither a replica that goes nor an upgrade costs anybody an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use cordwood_generator::Stream;
 use cordwood_store::Store;
 use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::search::{Page, TimeRange, search};
-use cordwood_tests::env::wait_for;
+use cordwood_tests::env::identity_provider::CLIENT_ID;
+use cordwood_tests::env::{IdentityProvider, wait_for};
 use cordwood_tests::http::{Answer, ask};
 use cordwood_tests::release::{NAMESPACE, Part, Release};
 use futures::{SinkExt as _, StreamExt as _};
@@ -60,7 +61,29 @@ pub async fn serves(release: &Release, store: &Store, seen: &str, hidden: &str) 
     ])?;
     sees_one_namespace(&service, store, &reader, seen, hidden).await?;
     sees_nothing(&service, store, &nobody, seen).await?;
-    a_replica_goes(release, &service, &reader, seen).await
+
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (over, service, token) = (Arc::clone(&over), service.clone(), reader.clone());
+            tokio::spawn(async move { call(&service, &token, &over).await })
+        })
+        .collect();
+    let lines = a_replica_goes(release, &service, &reader, seen).await?;
+    people_log_in(release, &service, store, seen, hidden).await?;
+    over.store(true, Ordering::SeqCst);
+    let mut asked = Asked::default();
+    for caller in callers {
+        let one = caller.await.context("a caller")??;
+        asked = Asked { answered: asked.answered + one.answered, reset: asked.reset + one.reset };
+    }
+    println!(
+        "gateway: {} requests answered while one replica was deleted and both were upgraded, {} connections reset; {lines} lines \
+         streamed over the cut",
+        asked.answered, asked.reset
+    );
+    ensure!(asked.answered > 0);
+    Ok(())
 }
 
 /// A token of a new service account, for the gateway alone.
@@ -145,8 +168,38 @@ async fn is_absent(service: &str, store: &Store, token: &str, namespace: &str) -
     Ok(())
 }
 
-/// Requests and a stream go on while one of the replicas is deleted.
-async fn a_replica_goes(release: &Release, service: &str, token: &str, namespace: &str) -> Result<()> {
+/// The gateways are upgraded to know the people of an identity provider, and one of them sees what RBAC grants to the same name.
+async fn people_log_in(
+    release: &Release,
+    service: &str,
+    store: &Store,
+    seen: &str,
+    hidden: &str,
+) -> Result<()> {
+    let provider = IdentityProvider::start_at(release.node.address(), &[]).await?;
+    let anna = provider.sign(&json!({"sub": "anna"})).await?;
+    ensure!(get(service, &anna, LOGS).await?.code == 401, "known before anybody said so");
+    let ca = format!("--from-file=ca.crt={}", provider.ca_file().display());
+    release.node.kubectl(&["--namespace", NAMESPACE, "create", "secret", "generic", "oidc-ca", &ca])?;
+    let person = ["create", "rolebinding", "anna", "--clusterrole=view", "--user=oidc:anna"];
+    release.node.kubectl(&[&["--namespace", seen], &person[..]].concat())?;
+    let oidc = json!({"issuer": provider.issuer(), "client_id": CLIENT_ID, "username_prefix": "oidc:"});
+    release.upgrade(
+        &json!({"gateway": {"config": {"access": {"oidc": oidc}}, "oidc": {"caSecretName": "oidc-ca"}}}),
+    )?;
+    wait_for("the old replicas to be gone", PATIENCE, || async {
+        let pods = release.pods(Part::Gateway).await?.len();
+        ensure!(pods == 2, "{pods} pods");
+        Ok(())
+    })
+    .await?;
+    sees_one_namespace(service, store, &anna, seen, hidden).await?;
+    let other = provider.sign(&json!({"sub": "berta"})).await?;
+    sees_nothing(service, store, &other, seen).await
+}
+
+/// A stream goes on while its replica is deleted; the lines that it showed.
+async fn a_replica_goes(release: &Release, service: &str, token: &str, namespace: &str) -> Result<usize> {
     let before = ready(release).await?;
     let (pod, address) = before.first_key_value().context("no replica")?;
     let mut read = Read::default();
@@ -155,13 +208,6 @@ async fn a_replica_goes(release: &Release, service: &str, token: &str, namespace
         ensure!(read.frame(&mut stream).await?.is_none(), "the stream ended");
     }
 
-    let over = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let (over, service, token) = (Arc::clone(&over), service.to_owned(), token.to_owned());
-            tokio::spawn(async move { call(&service, &token, &over).await })
-        })
-        .collect();
     release.node.kubectl(&["--namespace", NAMESPACE, "delete", "pod", pod, "--wait=false"])?;
     let code = loop {
         if let Some(code) = read.frame(&mut stream).await? {
@@ -182,20 +228,9 @@ async fn a_replica_goes(release: &Release, service: &str, token: &str, namespace
         Ok(())
     })
     .await?;
-    over.store(true, Ordering::SeqCst);
-    let mut asked = Asked::default();
-    for caller in callers {
-        let one = caller.await.context("a caller")??;
-        asked = Asked { answered: asked.answered + one.answered, reset: asked.reset + one.reset };
-    }
-    println!(
-        "gateway: {} requests answered while a replica was replaced, {} connections reset; {} lines streamed over the cut",
-        asked.answered,
-        asked.reset,
-        read.lines()
-    );
-    ensure!(asked.answered > 0);
-    read.check()
+    let lines = read.lines();
+    read.check()?;
+    Ok(lines)
 }
 
 #[derive(Debug, Default)]
