@@ -26,14 +26,15 @@ async fn answers_are_as_the_document_says() -> Result<()> {
         .current_dir(folder.path())
         .args(["-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"])
         .arg(format!("http://{}/api/openapi.json", world.address))
-        // A stream has no end. A filter that is a text, as the document says, may still be refused for what it says.
+        // A stream has no end. A filter that is a text, as the document says, may still be refused for what it says. A task's id is one in its
+        // namespace: behind a deletion there may be another's of the same id.
         .args([
             "--exclude-path-regex",
             "/stream$",
             "--checks",
             "all",
             "--exclude-checks",
-            "positive_data_acceptance",
+            "positive_data_acceptance,use_after_free",
         ])
         .args(["--max-examples", &cases, "--generation-deterministic", "--workers", "2", "--no-color"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await?.context("run schemathesis")?;
