@@ -2,6 +2,7 @@
 //! size, memory, queries. Prints a table; asserts nothing (a figure is for a person to judge).
 
 mod corpus;
+mod export;
 mod policies;
 mod process;
 mod query;
@@ -23,7 +24,7 @@ pub struct Bench {
     /// Plain files in one folder, of which the agent has nothing to read.
     #[arg(long, default_value_t = 10_000)]
     plain_files: usize,
-    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, stream (from a container's
+    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, export, stream (from a container's
     /// write to who watches), streams (many of them).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -78,6 +79,9 @@ async fn measure(bench: &Bench) -> Result<()> {
     }
     if wanted("policies") {
         figures.extend(policies::measure().await?);
+    }
+    if wanted("export") {
+        figures.extend(export::measure().await?);
     }
     if wanted("tasks") {
         figures.extend(tasks::measure().await?);
