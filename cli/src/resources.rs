@@ -6,28 +6,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use cordwood_core::levels::{LevelRule, LevelRules};
-use cordwood_core::levels_compile::{Candidate, compile};
 use cordwood_core::retention::Policy;
-use cordwood_crds::levels::DURATION_MS_MAX;
-use cordwood_crds::{LogRetentionPolicy, Resources};
+use cordwood_crds::LogRetentionPolicy;
+pub use cordwood_crds::in_force::Loaded;
+use cordwood_crds::in_force::{in_force, is_resource, sources};
 use cordwood_operator::retention::by_name;
 use cordwood_service::Failure;
 use kube::api::{ApiResource, DynamicObject};
 
-/// What a folder says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Loaded {
-    pub policies: Vec<Policy>,
-    pub rules: Vec<LevelRule>,
-}
-
 /// Which files there are and when they changed: the same fingerprint, the same content.
 pub type Fingerprint = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
-
-fn is_resource(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
-}
 
 /// # Errors
 /// When the folder cannot be read.
@@ -51,42 +39,8 @@ pub fn fingerprint(dir: &Path) -> std::io::Result<Fingerprint> {
 /// # Errors
 /// Everything that is wrong, a line each: `<file>: <document>: <what to do>`.
 pub fn load(dir: &Path, now_us: i64) -> Result<Loaded, Vec<String>> {
-    let files = fingerprint(dir).map_err(|error| vec![format!("read {}: {error}", dir.display())])?;
-    let mut resources = Resources::default();
-    let mut started_ms = Vec::new();
-    for (path, (_, _, seconds, nanoseconds)) in &files {
-        match std::fs::read_to_string(path) {
-            Ok(text) => resources.add(path, &text),
-            Err(error) => resources.problems.push((path.clone(), format!("read: {error}"))),
-        }
-        // A clock that was set back must not make a rule last longer.
-        let changed_ms = (seconds * 1000 + nanoseconds / 1_000_000).min(now_us / 1000);
-        started_ms.resize(resources.level_configs.len(), changed_ms);
-    }
-    let mut problems: Vec<String> =
-        resources.problems.iter().map(|(path, message)| format!("{}: {message}", path.display())).collect();
-    let mut loaded = Loaded::default();
-    for policy in &resources.policies {
-        match policy.to_policy() {
-            Ok(policy) => loaded.policies.push(policy),
-            Err(found) => problems.push(cordwood_crds::describe(&found)),
-        }
-    }
-    for (config, started_ms) in resources.level_configs.iter().zip(started_ms) {
-        match config.to_rule(config.started_at_ms(started_ms), DURATION_MS_MAX) {
-            // Without a namespace it is for everything that is read here.
-            Ok(rule) if config.metadata.namespace.as_deref().unwrap_or_default().is_empty() => {
-                loaded.rules.push(LevelRule { namespace: None, ..rule });
-            }
-            Ok(rule) => loaded.rules.push(rule),
-            Err(found) => problems.push(cordwood_crds::describe(&found)),
-        }
-    }
-    let candidates =
-        loaded.rules.iter().map(|rule| Candidate { rule: rule.clone(), since_ms: rule.created_at_ms });
-    let left_out = compile(candidates, &LevelRules::default(), now_us / 1000).left_out;
-    problems.extend(left_out.iter().map(|(id, why)| format!("level config {id}: {why}")));
-    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+    let sources = sources(dir).map_err(|error| vec![format!("read {}: {error}", dir.display())])?;
+    in_force(&sources, now_us / 1000)
 }
 
 /// For a command that plans once: any mistake ends it.

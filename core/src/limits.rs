@@ -159,12 +159,18 @@ pub const REQUEST_ID_CHARS_MAX: usize = 128;
 pub const AUDIT_VALUE_BYTES_MAX: usize = 1 << 10;
 /// Bytes of all values of a question in such a record; what comes later is left out, and that is said.
 pub const AUDIT_QUESTION_BYTES_MAX: usize = 4 << 10;
+/// Bytes of what a changed resource says, as it was and as it is, in such a record; a longer one is left out, and that is said.
+pub const AUDIT_SPEC_BYTES_MAX: usize = 32 << 10;
 /// Names of one kind in such a record; of the others it is said how many they are.
 pub const AUDIT_NAMES_MAX: usize = 20;
 /// Of a statement of the gateway that has no limit of its own, milliseconds; PostgreSQL ends it then.
 pub const GATEWAY_STATEMENT_MS_MAX: u32 = 60_000;
 /// Parts of a caller's scope in such a record.
 pub const AUDIT_PARTS_MAX: usize = 8;
+/// Passes of the planner that a preview of a retention runs forward.
+pub const RETENTION_PREVIEW_PASSES_MAX: usize = 1_000;
+/// Bytes of a resource that the HTTP API takes.
+pub const RESOURCE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a message, and of a stack, that are read for an error's signature; what is above changes nothing.
 pub const SIGNATURE_READ_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a generalised message; a longer one is cut at a word.

@@ -1,18 +1,13 @@
-//! Resources from YAML, without a cluster: the same objects, with the same rules. Unknown fields and values beyond the limits
-//! of the schema are refused here, what the schema's rules say by `to_policy` and `to_rule`.
+//! Resources from YAML files, without a cluster: the same objects, with the same rules.
 
 use std::path::{Path, PathBuf};
 
-use kube::Resource as _;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::levels::{ClusterLogLevelConfig, LevelObject, LogLevelConfig};
-use crate::manifest::manifests;
+use crate::document::{Document, document};
+use crate::levels::LevelObject;
 use crate::retention::LogRetentionPolicy;
-
-/// RFC 1123, as the API server asks of every object.
-const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// What a folder of YAML files holds, and what is wrong in it. A file that is wrong does not hide the others.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,125 +58,24 @@ impl Resources {
         if value.is_null() {
             return Ok(());
         }
-        let kind = value["kind"].as_str().unwrap_or_default().to_owned();
-        let version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
-        let wanted = LogRetentionPolicy::api_version(&());
-        if version != wanted {
-            return Err(format!("apiVersion {version:?}: must be {wanted}"));
-        }
-        let name = value["metadata"]["name"].as_str().unwrap_or_default();
-        let is_name = name.len() <= 253 && crate::schema::matches(OBJECT_NAME, name);
-        if !name.is_empty() && !is_name {
-            return Err(format!("metadata.name {name:?}: must be lower-case letters, digits, '-' and '.'"));
-        }
-        against_schema(&kind, &value)?;
-        let decode = |error: serde_json::Error| error.to_string();
-        match kind.as_str() {
-            "LogRetentionPolicy" => {
-                let policy: LogRetentionPolicy = serde_json::from_value(value).map_err(decode)?;
-                policy.to_policy().map_err(|problems| crate::describe(&problems))?;
+        match document(value).map_err(|problems| crate::describe(&problems))? {
+            Document::Policy(policy) => {
                 let name = policy.metadata.name.clone();
                 if self.policies.iter().any(|other| other.metadata.name == name) {
                     return Err(format!("a second LogRetentionPolicy {}", name.unwrap_or_default()));
                 }
                 self.policies.push(policy);
             }
-            "LogLevelConfig" => {
-                let config: LogLevelConfig = serde_json::from_value(value).map_err(decode)?;
-                self.add_level_config(&kind, config.into())?;
-            }
-            "ClusterLogLevelConfig" => {
-                let config: ClusterLogLevelConfig = serde_json::from_value(value).map_err(decode)?;
-                self.add_level_config(&kind, config.into())?;
-            }
-            other => {
-                return Err(format!(
-                    "kind {other:?}: must be LogRetentionPolicy, LogLevelConfig or ClusterLogLevelConfig"
-                ));
+            Document::Levels(config) => {
+                let id = config.id();
+                if self.level_configs.iter().any(|other| other.id() == id) {
+                    return Err(format!("a second {} {id}", config.kind()));
+                }
+                self.level_configs.push(config);
             }
         }
         Ok(())
     }
-
-    fn add_level_config(&mut self, kind: &str, config: LevelObject) -> Result<(), String> {
-        config.to_rule(0, i64::MAX).map_err(|problems| crate::describe(&problems))?;
-        let id = config.id();
-        if self.level_configs.iter().any(|other| other.id() == id) {
-            return Err(format!("a second {kind} {id}"));
-        }
-        self.level_configs.push(config);
-        Ok(())
-    }
-}
-
-/// The first field of `value` that the kind's schema does not have, or whose value is beyond its limits.
-fn against_schema(kind: &str, value: &Value) -> Result<(), String> {
-    let Some(manifest) = manifests().into_iter().find(|manifest| manifest.crd.spec.names.kind == kind) else {
-        return Ok(());
-    };
-    let crd = serde_json::to_value(&manifest.crd).map_err(|error| error.to_string())?;
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    walk("spec", &value["spec"], &schema["properties"]["spec"])
-}
-
-fn walk(path: &str, value: &Value, schema: &Value) -> Result<(), String> {
-    limits(value, schema).map_err(|message| format!("{path}: {message}"))?;
-    match value {
-        Value::Object(fields) => {
-            let Some(known) = schema["properties"].as_object() else {
-                let each = &schema["additionalProperties"];
-                return fields
-                    .iter()
-                    .try_for_each(|(field, value)| walk(&format!("{path}.{field}"), value, each));
-            };
-            for (field, value) in fields {
-                let Some(schema) = known.get(field) else {
-                    let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                    return Err(format!("unknown field {path}.{field}: known are {}", names.join(", ")));
-                };
-                walk(&format!("{path}.{field}"), value, schema)?;
-            }
-            Ok(())
-        }
-        Value::Array(items) => items.iter().try_for_each(|item| walk(path, item, &schema["items"])),
-        _ => Ok(()),
-    }
-}
-
-/// The schema's numbers: ranges, lengths, counts; and that a set has each item once.
-fn limits(value: &Value, schema: &Value) -> Result<(), String> {
-    let (size, least, most) = match value {
-        Value::Number(number) => (number.as_f64(), "minimum", "maximum"),
-        Value::String(text) => (Some(text.chars().count() as f64), "minLength", "maxLength"),
-        Value::Array(items) => (Some(items.len() as f64), "minItems", "maxItems"),
-        Value::Object(fields) => (Some(fields.len() as f64), "minProperties", "maxProperties"),
-        Value::Null | Value::Bool(_) => return Ok(()),
-    };
-    let what = match value {
-        Value::Number(_) => "",
-        Value::String(_) => " characters",
-        _ => " entries",
-    };
-    let size = size.unwrap_or_default();
-    if let Some(least) = schema[least].as_f64().filter(|least| size < *least) {
-        return Err(format!("must be at least {least}{what}"));
-    }
-    if let Some(most) = schema[most].as_f64().filter(|most| size > *most) {
-        return Err(format!("must be at most {most}{what}"));
-    }
-    if let (Value::String(text), Some(pattern)) = (value, schema["pattern"].as_str())
-        && !crate::schema::matches(pattern, text)
-    {
-        return Err(format!("{text:?} must match {pattern}"));
-    }
-    if let Value::Array(items) = value
-        && schema["x-kubernetes-list-type"] == "set"
-        && let Some((_, twice)) =
-            items.iter().enumerate().find(|(place, item)| items[..*place].contains(item))
-    {
-        return Err(format!("{twice} is there twice"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -245,8 +139,12 @@ mod tests {
                 "{level: INFO, duration: 1h, push: {springBoot: {port: 1, logger: a b}}}",
                 "must match",
             ),
-            ("LogLevelConfig", "{level: INFO, default: true}", "unknown field spec.default"),
-            ("LogLevelConfig", "{level: INFO, duration: 1h, unleveled: hide}", "unknown variant `hide`"),
+            ("LogLevelConfig", "{level: INFO, default: true}", "spec.default: unknown field"),
+            (
+                "LogLevelConfig",
+                "{level: INFO, duration: 1h, unleveled: hide}",
+                "spec.unleveled: must be one of keep, drop",
+            ),
             ("ClusterLogLevelConfig", "{level: INFO}", "give duration"),
             ("ClusterLogLevelConfig", "{level: INFO, default: true, duration: 1h}", "a default has no end"),
             (

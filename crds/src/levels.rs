@@ -229,6 +229,13 @@ impl LevelObject {
         }
     }
 
+    pub fn kind(&self) -> &'static str {
+        match self.reach {
+            Reach::Namespace => "LogLevelConfig",
+            Reach::Cluster => "ClusterLogLevelConfig",
+        }
+    }
+
     /// An object made anew under the same name has another.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()

@@ -4,7 +4,9 @@
 // Each printer column names its type: the lint takes the arguments of one attribute for several attributes.
 #![allow(clippy::duplicated_attributes)]
 
+pub mod document;
 pub mod folder;
+pub mod in_force;
 pub mod levels;
 pub mod manifest;
 pub mod read;
@@ -14,6 +16,7 @@ pub mod schema;
 use std::fmt;
 
 pub use cordwood_core::retention::duration;
+pub use document::{Document, document, is_name};
 pub use folder::Resources;
 pub use levels::{
     ClusterLogLevelConfig, ClusterLogLevelConfigSpec, LevelObject, LogLevelConfig, LogLevelConfigSpec,

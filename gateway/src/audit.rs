@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use axum::http::{Method, StatusCode, Uri};
 use cordwood_core::scope::Scope;
 use prometheus::IntCounter;
+use serde_json::Value;
 
 use crate::access::Identity;
 use crate::request_id::RequestId;
@@ -92,7 +93,17 @@ struct Who {
 struct Told {
     shown: Option<u64>,
     about: Vec<(&'static str, String)>,
+    changed: Option<Changed>,
+    /// It is asked as a change, and changes nothing.
+    only_looks: bool,
     lasts: bool,
+}
+
+/// What somebody changed.
+#[derive(Clone, Debug)]
+struct Changed {
+    before: Option<Value>,
+    after: Option<Value>,
 }
 
 impl Look {
@@ -129,6 +140,15 @@ impl Look {
         told.about.push((what, text.into()));
     }
 
+    /// What was changed, as it was and as it is.
+    pub fn changed(&self, before: Option<Value>, after: Option<Value>) {
+        self.told().changed = Some(Changed { before, after });
+    }
+
+    pub fn only_looks(&self) {
+        self.told().only_looks = true;
+    }
+
     /// It starts. Its end is told when what is returned is dropped.
     pub fn lasts(&self, what: Lasting) -> Ongoing {
         self.told().lasts = true;
@@ -158,7 +178,7 @@ impl Look {
     }
 
     fn is_change(&self) -> bool {
-        self.0.method != Method::GET && self.0.method != Method::HEAD
+        self.0.method != Method::GET && self.0.method != Method::HEAD && !self.told().only_looks
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, Told> {

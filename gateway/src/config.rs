@@ -31,6 +31,7 @@ pub struct Config {
     pub access: AccessConfig,
     /// The writers' live feed tells of commits; without it PostgreSQL does.
     pub redis: Option<RedisSettings>,
+    pub administration: AdministrationConfig,
     pub limits: Limits,
     pub audit: AuditConfig,
     /// When it is told to end, callers are answered so much longer: it takes a moment until nobody sends new ones here.
@@ -46,6 +47,7 @@ impl Default for Config {
             tokens_file: None,
             access: AccessConfig::default(),
             redis: None,
+            administration: AdministrationConfig::default(),
             limits: Limits::default(),
             audit: AuditConfig::default(),
             shutdown_delay_ms: 0,
@@ -167,6 +169,21 @@ impl Default for KubernetesAccess {
     }
 }
 
+/// Who may, reads and changes the custom resources here, as with `kubectl`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdministrationConfig {
+    pub enabled: bool,
+    /// The operator's `retention.notice_ms`: a preview says from when a shorter retention is in force.
+    pub notice_ms: u64,
+}
+
+impl Default for AdministrationConfig {
+    fn default() -> AdministrationConfig {
+        AdministrationConfig { enabled: false, notice_ms: 30_000 }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -244,6 +261,12 @@ impl Config {
                 );
             }
             oidc.check(self.access.session_key_file.is_some())?;
+        }
+        if self.administration.enabled && self.access.kubernetes.is_none() {
+            return Err(
+                "administration.enabled: it needs access.kubernetes: the API server says who may change what"
+                    .to_owned(),
+            );
         }
         if self.limits.queries_kept_for_short >= self.limits.queries_max {
             return Err("limits.queries_kept_for_short: not below limits.queries_max: no long question could be asked".to_owned());
@@ -352,6 +375,9 @@ mod tests {
         assert!(wrong.unwrap_err().contains("access.kubernetes.allow_ms"));
         let both = Config { access: cluster(plain()), ..known.clone() };
         assert!(both.check().unwrap_err().starts_with("tokens_file"));
+        let administration = AdministrationConfig { enabled: true, ..AdministrationConfig::default() };
+        let administers = Config { administration, ..known.clone() };
+        assert!(administers.check().unwrap_err().starts_with("administration.enabled"));
         let limits = Limits { queries_max: 2, queries_kept_for_short: 2, ..Limits::default() };
         assert!(Config { limits, ..known.clone() }.check().unwrap_err().contains("queries_kept_for_short"));
         let limits = Limits { write_idle_ms_max: 0, ..Limits::default() };

@@ -5,6 +5,7 @@
 //! around these.
 
 mod access;
+mod admin;
 mod answer;
 mod audit;
 mod config;
@@ -34,8 +35,12 @@ pub use access::cluster::Cluster;
 pub use access::oidc::Oidc;
 pub use access::sessions::seals::Seals;
 pub use access::tokens::Tokens;
+pub use admin::{Administration, StatusOf};
 pub use audit::Audit;
-pub use config::{AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits, OidcAccess};
+pub use config::{
+    AdministrationConfig, AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits,
+    OidcAccess,
+};
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start, start_beside};
 
@@ -52,6 +57,7 @@ use slots::{Length, Refused, Slot, Slots};
 pub struct Gateway {
     store: Store,
     access: Access,
+    administration: Option<Administration>,
     slots: Slots,
     metrics: Metrics,
     limits: Limits,
@@ -82,6 +88,7 @@ impl Gateway {
         Ok(Gateway {
             store,
             access,
+            administration: None,
             slots: Slots::new(limits),
             limits: limits.clone(),
             metrics: Metrics::register(registry)?,
@@ -120,8 +127,18 @@ impl Gateway {
         Gateway { sessions: Sessions::new(seals), ..self }
     }
 
+    /// With it the resources can be read and changed.
+    #[must_use]
+    pub fn administering(self, administration: Option<Administration>) -> Gateway {
+        Gateway { administration, ..self }
+    }
+
     async fn slot(&self, caller: &Caller, length: Length) -> Result<Slot, Problem> {
-        let taken = self.slots.take(caller.identity.name(), length).await;
+        self.slot_of(caller.identity.name(), length).await
+    }
+
+    async fn slot_of(&self, name: &str, length: Length) -> Result<Slot, Problem> {
+        let taken = self.slots.take(name, length).await;
         taken.map_err(|refused| match refused {
             Refused::Busy => {
                 self.metrics.refused("busy");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use cordwood_core::limits::GATEWAY_STATEMENT_MS_MAX;
-use cordwood_gateway::{Access, Audit, Cluster, Config, Gateway, Oidc, Seals, Tokens, start};
+use cordwood_gateway::{Access, Administration, Audit, Cluster, Config, Gateway, Oidc, Seals, Tokens, start};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
@@ -67,6 +67,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let shutdown = shutdown_signal().context("install signal handlers")?;
     let registry = Registry::new();
     let health = Health::new(&[POSTGRES]);
+    let administration = Administration::of_cluster(&config.administration, &access);
     let gateway = Gateway::new(store.clone(), access, &config.limits, &registry);
     let gateway = gateway.context("register metrics")?;
     let mut gateway = gateway.audited(Audit::to_stdout(config.audit.reads));
@@ -77,6 +78,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let woken = gateway.woken_by(&redis.full_url()?);
         gateway = woken.map_err(|error| wrong(format!("redis.url: {error}")))?;
     }
+    let gateway = gateway.administering(administration);
     let status = Arc::new(|| serde_json::json!({}));
     // They are there to the end: who waits for it sees it come.
     let ended = CancellationToken::new();

@@ -35,8 +35,17 @@ pub struct Problem {
     /// The request's `X-Request-Id`, for whoever asks what became of it.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    /// Of a resource: each field that is wrong, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    field: String,
+    message: String,
 }
 
 impl Problem {
@@ -55,6 +64,7 @@ impl Problem {
             parameter: None,
             position: None,
             request_id: None,
+            errors: Vec::new(),
             retry_after_seconds: None,
         }
     }
@@ -116,6 +126,145 @@ impl Problem {
             "urn:cordwood:problem:no-task",
             "No such task",
             "there is no task of this id that you may see, or change: it may be deleted, or be another's",
+        )
+    }
+
+    /// For a resource that is not there, and for one that may not be seen (or not be changed).
+    pub fn no_resource() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-resource",
+            "No such resource",
+            "there is no resource of this name that you may see, or change",
+        )
+    }
+
+    pub fn no_administration() -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "urn:cordwood:problem:no-administration",
+            "Nothing is administered here",
+            "this gateway reads and changes no policies and level configs: in a cluster set administration.enabled and install the \
+             custom resources, standalone needs --resources DIR",
+        )
+    }
+
+    /// Each field that is wrong, and why.
+    pub fn invalid(errors: impl IntoIterator<Item = (String, String)>) -> Problem {
+        let errors: Vec<FieldError> =
+            errors.into_iter().map(|(field, message)| FieldError { field, message }).collect();
+        let said = errors.iter().map(|error| format!("{}: {}", error.field, error.message));
+        let problem = Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "urn:cordwood:problem:invalid",
+            "The resource is wrong",
+            said.collect::<Vec<_>>().join("; "),
+        );
+        Problem { errors, ..problem }
+    }
+
+    /// The same, in the words of another form of the request.
+    #[must_use]
+    pub fn with_fields(mut self, own: impl Fn(&str) -> String) -> Problem {
+        if self.errors.is_empty() {
+            return self;
+        }
+        let errors = std::mem::take(&mut self.errors);
+        Problem::invalid(errors.into_iter().map(|error| (own(&error.field), error.message)))
+    }
+
+    pub fn body(detail: impl Into<String>) -> Problem {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "urn:cordwood:problem:body",
+            "The request's body is wrong",
+            detail,
+        )
+    }
+
+    pub fn not_json() -> Problem {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "urn:cordwood:problem:media-type",
+            "Not JSON",
+            "send the resource as JSON, with Content-Type: application/json",
+        )
+    }
+
+    pub fn too_large(bytes_max: usize) -> Problem {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "urn:cordwood:problem:too-large",
+            "Too large",
+            format!("a resource has at most {} KiB", bytes_max >> 10),
+        )
+    }
+
+    pub fn is_there() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:exists",
+            "It is there",
+            "there is a resource of this name: change it with PUT",
+        )
+    }
+
+    pub fn changed_meanwhile() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:conflict",
+            "It was changed",
+            "the resource is not the one of this resourceVersion any more: read it again, and change what is there now",
+        )
+    }
+
+    pub fn kept_by_hand(path: &std::path::Path) -> Problem {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:by-hand",
+            "A person keeps it",
+            format!(
+                "it stands in the file {name} of the folder of resources, which a person keeps: change it there"
+            ),
+        )
+    }
+
+    /// Good by itself, and not together with the others.
+    pub fn does_not_fit(why: impl Into<String>) -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:does-not-fit",
+            "It does not go with the others",
+            why,
+        )
+    }
+
+    pub fn broken_folder(why: impl std::fmt::Display) -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:broken-folder",
+            "The folder of resources has mistakes",
+            format!("nothing that is changed would be in force before they are mended: {why}"),
+        )
+    }
+
+    pub fn no_folder() -> Problem {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:folder",
+            "The folder of resources cannot be used",
+            "reading or writing it failed; the log says why",
+        );
+        Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem }
+    }
+
+    pub fn gateway_may_not() -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:cordwood:problem:gateway-may-not",
+            "The gateway may not do it",
+            "you may, but the gateway's own service account may not: its log says which right it lacks",
         )
     }
 

@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use cordwood_core::retention::policy::{DropLimit, Policy};
+use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
-use cordwood_core::retention::{Catalogue, ClassId, Finding, Tuning, in_force, lint, plan};
+use cordwood_core::retention::{Catalogue, ClassId, Finding, Tuning, complete, last_good, lint, plan};
 use cordwood_store::connect::Store;
 use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::error::StoreError;
 use cordwood_store::prune::prune;
 use cordwood_store::{catalogue, ddl};
+
+pub use cordwood_core::retention::by_name;
 
 /// Between two looks for what is left over of records that are gone.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
@@ -171,50 +173,6 @@ impl Passes {
         }
         Ok(())
     }
-}
-
-/// The policies and, for each one that the database has routes of but that could not be read now (`None`), the last good one
-/// as the database remembers it, suspended. See [`last_good`].
-fn complete(policies: &[Policy], catalogue: &Catalogue) -> Vec<Policy> {
-    let mut all = in_force(policies);
-    for policy in &mut all {
-        // A policy that is known by name alone: an invalid resource after a restart.
-        if policy.retention_us.error == 0
-            && let Some(known) = last_good(&policy.name, catalogue)
-        {
-            *policy = known;
-        }
-    }
-    all.retain(|policy| policy.retention_us.error > 0);
-    in_force(&all)
-}
-
-/// A policy of which only the name is known: [`Passes`] takes what the database remembers of it.
-pub fn by_name(name: &str, uid: &str) -> Policy {
-    Policy {
-        name: name.to_owned(),
-        uid: uid.to_owned(),
-        retention_us: cordwood_core::retention::PerLevel::default(),
-        suspend: true,
-        ..Policy::builtin()
-    }
-}
-
-/// A policy as classes and routes remember it. Suspended: what is not known for sure takes nothing away.
-pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
-    let route = catalogue.routes.as_ref()?.routes().iter().find(|route| route.policy == name)?;
-    let class = catalogue.classes.iter().find(|class| class.policy == name)?;
-    Some(Policy {
-        name: name.to_owned(),
-        uid: class.policy_uid.clone(),
-        priority: route.priority,
-        matches: route.matches.clone(),
-        retention_us: route.retention_us,
-        grace_us: class.grace_us,
-        drop_limit: DropLimit::default(),
-        suspend: true,
-        legal_hold: class.legal_hold,
-    })
 }
 
 /// All policies that the database remembers: what is in force while the API server cannot be asked.

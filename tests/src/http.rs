@@ -48,7 +48,10 @@ impl Answer {
 /// # Errors
 /// When nothing answers, or not in HTTP.
 pub async fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
-    let mut stream = open(address, method, path, headers).await?;
+    answer_on(open(address, method, path, headers).await?).await
+}
+
+async fn answer_on(mut stream: TcpStream) -> Result<Answer> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("an HTTP answer")?;
@@ -63,6 +66,25 @@ pub async fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str
         values.push_str(&format!("{apart}{}", value.trim()));
     }
     Ok(Answer { code, headers, body: answer.split_off(end + 4) })
+}
+
+/// The same with a body of JSON.
+///
+/// # Errors
+/// When nothing answers, or not in HTTP.
+pub async fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
+    let length = body.len().to_string();
+    let mut all = vec![("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+    all.extend(headers);
+    let mut stream = open(address, method, path, &all).await?;
+    stream.write_all(body.as_bytes()).await?;
+    answer_on(stream).await
 }
 
 /// A connection on which a request was sent, for whoever reads slowly or leaves.

@@ -1,6 +1,8 @@
 //! The gateway on real PostgreSQL: what it shows is what is stored, of those alone whom the caller may see; what is wrong is refused in
 //! one shape; who leaves costs nothing any more.
 
+#[path = "gateway/administration.rs"]
+mod administration;
 #[path = "gateway/api_document.rs"]
 mod api_document;
 #[path = "gateway/audit.rs"]

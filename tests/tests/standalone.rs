@@ -4,6 +4,8 @@
 #[path = "standalone/harness.rs"]
 mod harness;
 
+#[path = "standalone/administration.rs"]
+mod administration;
 #[path = "standalone/bad_input.rs"]
 mod bad_input;
 #[path = "standalone/exactly_once.rs"]

@@ -205,7 +205,9 @@ priorityClassName: {{ . | quote }}
 {{- if and .oidc.browser $.Values.gateway.oidc.clientSecret.name }}{{ $_ := set $oidc "browser" (dict "client_secret_file" "/etc/cordwood/oidc/client-secret") }}{{ end }}
 {{- $_ := set $access "oidc" $oidc }}
 {{- end }}{{ end }}
-{{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" $access }}
+{{- $notice := dig "notice_ms" 30000 (.Values.operator.config.retention | default dict) }}
+{{- $administration := dict "enabled" .Values.gateway.administration.enabled "notice_ms" (int $notice) }}
+{{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" $access "administration" $administration }}
 {{- if .Values.redis.url }}{{ $_ := set $chart "redis" (include "cordwood.redis" . | fromYaml) }}{{ end }}
 {{- $default := dict "shutdown_delay_ms" 5000 }}
 {{- toYaml (mergeOverwrite $default (deepCopy .Values.gateway.config) $chart) }}

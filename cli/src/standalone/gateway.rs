@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
-use cordwood_gateway::{Access, Audit, Gateway, Limits, ListenError, Running, Tokens};
+use cordwood_gateway::{Access, Administration, Audit, Gateway, Limits, ListenError, Running, Tokens};
 use cordwood_service::Failure;
 use cordwood_store::Store;
 
@@ -55,6 +55,7 @@ pub async fn start(
     wanted: Option<(Wanted, Spool)>,
     store: &Store,
     own: &Own,
+    administration: Option<Administration>,
     say: &impl Fn(String),
 ) -> Result<Option<Running>, Failure> {
     let Some((Wanted { address, must_be, access, audit_reads }, looks)) = wanted else { return Ok(None) };
@@ -63,7 +64,8 @@ pub async fn start(
     let audit = Audit::to(audit_reads, move |line| {
         looks.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
     });
-    let gateway = gateway.map_err(|error| Failure::Run(error.into()))?.audited(audit);
+    let gateway = gateway.map_err(|error| Failure::Run(error.into()))?;
+    let gateway = gateway.audited(audit).administering(administration);
     let probes = cordwood_service::probes(own.health.clone(), own.registry.clone());
     match cordwood_gateway::start_beside(gateway, address, probes).await {
         Ok(running) => {

@@ -3,6 +3,7 @@
 //! Promises: what PostgreSQL has is never read twice, what it does not have is read again after any end of this process; a
 //! mistake in the resource files changes nothing that is in force.
 
+mod administration;
 mod gateway;
 mod inputs;
 mod lock;
@@ -31,6 +32,7 @@ use crate::database::Database;
 use crate::output::columns::{bytes, counted, grouped};
 use crate::output::{ColorChoice, Style, escape};
 use crate::{Outcome, logging, now_us, query};
+use administration::Fares;
 use parts::{End, Own, Parts};
 use policies::Policies;
 use retention::Retention;
@@ -91,16 +93,20 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let before = audit::streams(&run.database.store, &Scope::all(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
+    let fares = Fares::default();
+    fares.rules(policies.rules());
+    let administration = run.args.resources.clone().map(|dir| fares.administration(dir));
     let looks = run.looks().map_err(Failure::Run)?;
     let own = Own::new();
-    let gateway = gateway::start(api.zip(looks), &run.database.store, &own, &say).await?;
+    let gateway = gateway::start(api.zip(looks), &run.database.store, &own, administration, &say).await?;
     let rules = policies.rules();
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, rules, own)
         .await
         .map_err(Failure::Run)?;
+    fares.agent(parts.telemetry());
     let every = Duration::from_secs(run.args.retention_every);
-    let retention = Retention::start(&run.database.store, policies.policies(), every);
-    let result = run.follow(&parts, &mut policies, &retention, &shutdown).await;
+    let retention = Retention::start(&run.database.store, policies.policies(), every, fares.clone());
+    let result = run.follow(&parts, &mut policies, &retention, &fares, &shutdown).await;
     if let Some(gateway) = gateway {
         gateway.stop().await;
     }
@@ -195,6 +201,7 @@ impl Run {
         parts: &Parts,
         policies: &mut Policies,
         retention: &Retention,
+        fares: &Fares,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<End> {
         let mut line = StatusLine::new(self.style, self.quiet);
@@ -213,6 +220,7 @@ impl Run {
             line.show(now, &moment);
             if policies.reload(now_us()) {
                 parts.set_rules(policies.rules());
+                fares.rules(policies.rules());
                 retention.set(policies.policies());
             }
             if now.duration_since(last_care) >= CARE_EVERY {

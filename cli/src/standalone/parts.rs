@@ -150,6 +150,10 @@ impl Parts {
         self.metrics.clone()
     }
 
+    pub fn telemetry(&self) -> Telemetry {
+        self.telemetry.clone()
+    }
+
     pub fn set_rules(&self, rules: Arc<LevelRules>) {
         self.rules.send_replace(rules);
         self.waker.wake();

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::administration::Fares;
 use super::told::Told;
 use crate::logging;
 
@@ -26,7 +27,7 @@ pub struct Retention {
 
 impl Retention {
     /// A pass at once, after every change of the policies, and `every` so often.
-    pub fn start(store: &Store, policies: Vec<Policy>, every: Duration) -> Retention {
+    pub fn start(store: &Store, policies: Vec<Policy>, every: Duration, fares: Fares) -> Retention {
         let (sender, mut policies) = watch::channel(policies);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -36,6 +37,7 @@ impl Retention {
             retention: Standalone::new(store, Tuning { notice_us: NOTICE_US }),
             told: Told::default(),
             waits: Vec::new(),
+            fares,
         };
         let task = tokio::spawn(async move {
             loop {
@@ -89,6 +91,7 @@ struct Passes {
     told: Told,
     /// What was last told to wait for approval or room.
     waits: Vec<String>,
+    fares: Fares,
 }
 
 impl Passes {
@@ -109,6 +112,7 @@ impl Passes {
                 } else {
                     self.told.tell(format!("retention: {}; it is tried again", troubles.join("; ")));
                 }
+                self.fares.passed(&report);
                 self.say_done(&report);
             }
             Err(error) => self.told.tell(format!("retention: {error:#}; it is tried again")),

@@ -13,6 +13,8 @@
 pub mod catalogue;
 pub mod class;
 pub mod duration;
+pub mod foresee;
+pub mod known;
 #[cfg(test)]
 mod laws;
 pub mod lint;
@@ -25,6 +27,7 @@ pub mod step;
 
 pub use catalogue::{Catalogue, Leaf, LeafState};
 pub use class::{Class, ClassId, PolicyLevel};
+pub use known::{by_name, complete, last_good};
 pub use lint::{Finding, lint};
 pub use plan::{Tuning, in_force, plan};
 pub use policy::{DropLimit, Match, PerLevel, Policy};

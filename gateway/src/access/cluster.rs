@@ -204,6 +204,25 @@ impl Cluster {
         Ok(false)
     }
 
+    /// Whether the API server lets this person do what these attributes say.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn may_do(
+        &self,
+        person: &Person,
+        attributes: Attributes<'_>,
+        age_max: Duration,
+        metrics: &Metrics,
+    ) -> Result<bool, Problem> {
+        self.asked(person, attributes, age_max, metrics).await
+    }
+
+    /// For the objects of the same cluster.
+    pub fn client(&self) -> kube::Client {
+        self.reviews.client()
+    }
+
     async fn asked(
         &self,
         person: &Person,

@@ -73,6 +73,11 @@ impl Reviews {
         Ok(Reviews { client, audience, at_once: Semaphore::new(AT_ONCE_MAX) })
     }
 
+    /// For other questions to the same API server, as the same account.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Who holds this token, if it is for this audience.
     pub async fn token(&self, token: &str, metrics: &Metrics) -> Result<Option<Person>, Away> {
         let spec =

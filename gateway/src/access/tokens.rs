@@ -33,6 +33,9 @@ pub struct Token {
     /// Announces and deletes the tasks that it sees.
     #[serde(default)]
     pub change_tasks: bool,
+    /// Reads and changes policies and level configs, where it sees all that they are about.
+    #[serde(default)]
+    pub administer: bool,
 }
 
 impl std::fmt::Debug for Token {

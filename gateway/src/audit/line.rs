@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 use axum::extract::Query;
 use axum::http::Uri;
 use cordwood_core::limits::{
-    AUDIT_NAMES_MAX, AUDIT_PARTS_MAX, AUDIT_QUESTION_BYTES_MAX, AUDIT_VALUE_BYTES_MAX,
+    AUDIT_NAMES_MAX, AUDIT_PARTS_MAX, AUDIT_QUESTION_BYTES_MAX, AUDIT_SPEC_BYTES_MAX, AUDIT_VALUE_BYTES_MAX,
 };
 use cordwood_core::scope::{Grant, Namespaces, Scope, Tenants};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Inner, Told, Who};
 use crate::routes::query_names;
@@ -50,6 +51,11 @@ struct Metadata<'a> {
     scope: Option<Vec<Seen>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<u64>,
+    /// Of a resource that was changed: its spec as it was, and as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
     outcome: &'static str,
     /// Not all of it is here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -84,6 +90,16 @@ pub fn of(look: &Inner, who: &Who, told: &Told, action: &'static str, outcome: &
             question.entry(name).or_default().push(value);
         }
     }
+    let changed = told.changed.clone();
+    let mut spec = |spec: Option<Value>| {
+        let spec = spec?;
+        if spec.to_string().len() <= AUDIT_SPEC_BYTES_MAX {
+            return Some(spec);
+        }
+        room.is_cut = true;
+        None
+    };
+    let (before, after) = changed.map_or((None, None), |changed| (spec(changed.before), spec(changed.after)));
     let records = told.shown.map(|count| format!(", {count} records")).unwrap_or_default();
     let scope = look.scope.get().map(|scope| parts(scope, &mut room));
     let line = Line {
@@ -102,6 +118,8 @@ pub fn of(look: &Inner, who: &Who, told: &Told, action: &'static str, outcome: &
             question,
             scope,
             records: told.shown,
+            before,
+            after,
             outcome,
             cut: room.is_cut,
         },

@@ -4,11 +4,13 @@ mod aggregates;
 mod context;
 mod facets;
 mod histogram;
+mod levels;
 mod login;
 mod logs;
 mod parameters;
 mod plugins;
 mod record;
+mod retention;
 mod stream;
 mod tasks;
 mod watch;
@@ -60,6 +62,10 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(login::callback))
         .routes(routes!(login::logout))
         .routes(routes!(login::ticket))
+        .routes(routes!(retention::policies, retention::put_policy, retention::post_policy))
+        .routes(routes!(retention::policy, retention::put_policy_named, retention::delete_policy))
+        .routes(routes!(levels::level_configs, levels::put_level, levels::post_level))
+        .routes(routes!(levels::level_config, levels::put_level_named, levels::delete_level))
 }
 
 fn about() -> OpenApi {
@@ -97,7 +103,7 @@ async fn document() -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi_json()).into_response()
 }
 
-fn json(answer: &impl Serialize) -> Result<Response, Problem> {
+pub fn json(answer: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(answer).map_err(|error| {
         tracing::error!(%error, "an answer could not be written");
         Problem::internal()

@@ -95,6 +95,7 @@ pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
         (true, "list clusterloglevelconfigs.cordwood.dev"),
         (true, "create logretentionpolicies.cordwood.dev"),
         (true, "delete logretentionpolicies.cordwood.dev"),
+        (false, "watch logretentionpolicies.cordwood.dev"),
         (false, "patch logretentionpolicies.cordwood.dev --subresource=status"),
         (false, "get configmaps -n logs"),
     ] {

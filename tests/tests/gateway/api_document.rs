@@ -72,7 +72,10 @@ fn what_the_page_shows_is_what_is_answered() -> Result<()> {
     let page = page()?;
     let folder = Folder::new()?;
     let log = folder.write("shop.log", blocks(&page, "json").first().context("the lines of the log")?)?;
-    let running = folder.start(&["standalone", &log.display().to_string(), "--listen", "127.0.0.1:0"])?;
+    folder.write("resources/none.yaml", "# nothing yet\n")?;
+    let log = log.display().to_string();
+    let running =
+        folder.start(&["standalone", &log, "--listen", "127.0.0.1:0", "--resources", "resources"])?;
     let deadline = Instant::now() + Duration::from_secs(120);
     let address = loop {
         let told = running.log();

@@ -118,7 +118,7 @@ impl Kubernetes {
     }
 }
 
-async fn access(config: &KubernetesAccess) -> Result<Access> {
+pub async fn access(config: &KubernetesAccess) -> Result<Access> {
     Ok(Access::Cluster(Arc::new(Cluster::new(config).await?)))
 }
 
@@ -207,6 +207,8 @@ pub async fn sees_just(address: &str, token: &str, name: &str, stored: &[Stored]
             vec![path.replace("{task_id}", "t")]
         } else if path.contains("/plugins/") {
             vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
+        } else if path.contains("/admin/") {
+            vec![path.replace("{name}", "default")]
         } else if path.contains("{signature}") {
             stored.iter().map(|record| path.replace("{signature}", &record.signature)).collect()
         } else if path.contains("{id}") {
@@ -317,6 +319,7 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         for path in &paths {
             let path =
                 path.replace("{id}", "1.0-0-0").replace("{task_id}", "t").replace("{signature}", NO_GROUP);
+            let path = path.replace("{name}", "default");
             let answer = world.get_as(&token, &path).await?;
             ensure!(answer.code == 401, "{path}: {}", answer.code);
         }

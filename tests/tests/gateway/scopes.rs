@@ -140,7 +140,8 @@ async fn nobody_is_let_in_without_a_token_on_any_route() -> Result<()> {
     });
     for (path, method) in operations {
         let method = method.to_uppercase();
-        let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t").replace("{signature}", NO_GROUP);
+        let path = path.replace("{id}", "1.0-0-0").replace("{task_id}", "t").replace("{name}", "default");
+        let path = path.replace("{signature}", NO_GROUP);
         for headers in [
             vec![],
             vec![("Authorization", "Bearer wrong-0123456789abcdef")],

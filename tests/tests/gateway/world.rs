@@ -9,7 +9,7 @@ use cordwood_core::identity::{FileId, Io, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
-use cordwood_gateway::{Access, Gateway, Limits, Running, Tokens};
+use cordwood_gateway::{Access, Administration, Audit, Gateway, Limits, Running, Tokens};
 use cordwood_store::{Settings, Store, migrate};
 use cordwood_tests::env::Postgres;
 use cordwood_tests::http::{Answer, ask};
@@ -75,6 +75,18 @@ impl World {
         access: Access,
         limits: Limits,
     ) -> Result<World> {
+        World::administered(version, sources, access, limits, None, Audit::none()).await
+    }
+
+    /// Its resources can be read and changed.
+    pub async fn administered(
+        version: u32,
+        sources: &[(Origin, Vec<Line>)],
+        access: Access,
+        limits: Limits,
+        administration: Option<Administration>,
+        audit: Audit,
+    ) -> Result<World> {
         let postgres = Postgres::start(version).await?;
         let store = Store::connect(&Settings::url(postgres.database(DATABASE).await?)).await?;
         let migrated = migrate::run(&store).await?;
@@ -82,6 +94,7 @@ impl World {
         put(&store, sources).await?;
         let registry = Registry::new();
         let gateway = Gateway::new(store.clone(), access, &limits, &registry)?;
+        let gateway = gateway.administering(administration).audited(audit);
         let running = cordwood_gateway::start(gateway, "127.0.0.1:0".parse()?).await?;
         let address = running.address.to_string();
         Ok(World { postgres, store, running: Some(running), address, registry })

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agent", &["core", "service", "kafka"]),
     ("writer", &["core", "service", "kafka", "store"]),
     ("operator", &["core", "service", "store", "crds"]),
-    ("gateway", &["core", "service", "store"]),
+    ("gateway", &["core", "service", "store", "crds"]),
     ("cli", &["core", "service", "store", "crds", "agent", "writer", "operator", "gateway"]),
     (
         "tests",

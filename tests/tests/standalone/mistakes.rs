@@ -26,7 +26,7 @@ fn each_mistake_is_one_line_with_its_exit_code() -> Result<()> {
         (&["standalone", "--pods-dir", "none"], 2, "--pods-dir none: No such file or directory"),
         (&["standalone", "app.log", "--resources", "none"], 2, "none: No such file or directory"),
         (&["standalone", "app.log", "--resources", "negative"], 2, "retention.info"),
-        (&["standalone", "app.log", "--resources", "unknown"], 2, "unknown field spec.retention.infos"),
+        (&["standalone", "app.log", "--resources", "unknown"], 2, "spec.retention.infos: unknown field"),
         (
             &["standalone", "app.log", "--resources", "kind"],
             2,

@@ -1,0 +1,191 @@
+//! The resources of a cluster: the API server's objects, written as one field manager.
+
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client};
+use serde_json::{Map, Value, json};
+
+use super::{Kind, Place, version};
+use crate::problem::Problem;
+
+/// In whose name fields are written.
+const FIELD_MANAGER: &str = "cordwood-gateway";
+/// Objects in one answer of the API server.
+const PAGE: u32 = 500;
+
+pub struct Objects {
+    client: Client,
+}
+
+impl Objects {
+    pub fn new(client: Client) -> Objects {
+        Objects { client }
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        let resource = ApiResource {
+            group: "cordwood.dev".to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: "cordwood.dev/v1alpha1".to_owned(),
+            kind: kind.name().to_owned(),
+            plural: kind.plural().to_owned(),
+        };
+        match namespace {
+            "" => Api::all_with(self.client.clone(), &resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Vec<Value>, Problem> {
+        let api = self.api(kind, namespace.unwrap_or_default());
+        let mut parameters = ListParams::default().limit(PAGE);
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&parameters).await.map_err(|error| refusal("list", kind, error))?;
+            let named = |mut object: Value| {
+                // Items of a list do not say what they are.
+                object["apiVersion"] = json!("cordwood.dev/v1alpha1");
+                object["kind"] = json!(kind.name());
+                object
+            };
+            found.extend(page.items.iter().filter_map(|item| serde_json::to_value(item).ok()).map(named));
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => parameters = parameters.continue_token(&token),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    pub async fn get(&self, place: &Place) -> Result<Option<Value>, Problem> {
+        if place.kind == Kind::Levels && place.namespace.is_empty() {
+            return Ok(None);
+        }
+        let api = self.api(place.kind, &place.namespace);
+        let object = api.get_opt(&place.name).await.map_err(|error| refusal("get", place.kind, error))?;
+        Ok(object.and_then(|object| serde_json::to_value(object).ok()))
+    }
+
+    /// One write. Server-side apply takes the fields over; it cannot take a field away that another manager wrote, so that where one
+    /// goes the spec is merged instead.
+    pub async fn put(&self, place: &Place, spec: &Value, before: Option<&Value>) -> Result<Value, Problem> {
+        let api = self.api(place.kind, &place.namespace);
+        let mut metadata = json!({"name": place.name});
+        if !place.namespace.is_empty() {
+            metadata["namespace"] = json!(place.namespace);
+        }
+        if let Some(version) = before.and_then(version) {
+            metadata["resourceVersion"] = json!(version);
+        }
+        let object = |metadata: Value, spec: Value| json!({"apiVersion": "cordwood.dev/v1alpha1", "kind": place.kind.name(), "metadata": metadata, "spec": spec});
+        let manager = PatchParams::apply(FIELD_MANAGER);
+        let merged = before.and_then(|before| without_what_goes(&before["spec"], spec));
+        let written = match merged {
+            Some(merged) => api.patch(&place.name, &manager, &Patch::Merge(object(metadata, merged))).await,
+            None => {
+                let whole = object(metadata, spec.clone());
+                api.patch(&place.name, &manager.force(), &Patch::Apply(whole)).await
+            }
+        };
+        let written = written.map_err(|error| refusal("patch", place.kind, error))?;
+        serde_json::to_value(written).map_err(|error| {
+            tracing::error!(%error, "an object could not be read");
+            Problem::internal()
+        })
+    }
+
+    pub async fn delete(&self, place: &Place, before: &Value) -> Result<(), Problem> {
+        let text = |field: &str| before["metadata"][field].as_str().map(str::to_owned);
+        let preconditions = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let api = self.api(place.kind, &place.namespace);
+        let deleted = api.delete(&place.name, &parameters).await;
+        deleted.map(|_| ()).map_err(|error| refusal("delete", place.kind, error))
+    }
+}
+
+/// The spec as a merge patch that also takes away what it does not say; `None`: nothing goes.
+fn without_what_goes(before: &Value, wanted: &Value) -> Option<Value> {
+    fn goes(before: &Value, wanted: &Value) -> bool {
+        match (before, wanted) {
+            (Value::Object(before), Value::Object(wanted)) => {
+                before.iter().any(|(field, value)| wanted.get(field).is_none_or(|wanted| goes(value, wanted)))
+            }
+            (Value::Array(before), Value::Array(wanted)) => before.iter().any(|item| !wanted.contains(item)),
+            (Value::Object(before), _) => !before.is_empty(),
+            _ => false,
+        }
+    }
+    fn merge(before: &Value, wanted: &Value) -> Value {
+        let (Value::Object(before), Value::Object(wanted)) = (before, wanted) else { return wanted.clone() };
+        let mut merged: Map<String, Value> = Map::new();
+        for (field, value) in wanted {
+            merged.insert(field.clone(), merge(before.get(field).unwrap_or(&Value::Null), value));
+        }
+        for field in before.keys().filter(|field| !wanted.contains_key(*field)) {
+            merged.insert(field.clone(), Value::Null);
+        }
+        Value::Object(merged)
+    }
+    goes(before, wanted).then(|| merge(before, wanted))
+}
+
+/// What the API server said, as an answer to the caller.
+fn refusal(verb: &str, kind: Kind, error: kube::Error) -> Problem {
+    let kube::Error::Api(status) = error else {
+        tracing::warn!(%error, verb, kind = kind.plural(), "the API server does not answer");
+        return Problem::cluster_away();
+    };
+    match status.code {
+        // Gone meanwhile, or its namespace is not there, or the kinds are not installed.
+        404 if verb == "list" => {
+            tracing::warn!(error = status.message, "the custom resources are not installed");
+            Problem::no_administration()
+        }
+        404 => Problem::no_resource(),
+        409 => Problem::changed_meanwhile(),
+        400 | 422 => {
+            let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+            if causes.is_empty() {
+                return Problem::invalid([("spec".to_owned(), status.message.clone())]);
+            }
+            Problem::invalid(causes.iter().map(|cause| {
+                let field = if cause.field.is_empty() { "spec" } else { cause.field.as_str() };
+                (field.to_owned(), cause.message.clone())
+            }))
+        }
+        403 if status.message.contains("being terminated") || status.message.contains("quota") => {
+            Problem::invalid([("metadata.namespace".to_owned(), status.message.clone())])
+        }
+        401 | 403 => {
+            tracing::error!(error = status.message, verb, kind = kind.plural(), "the gateway lacks a right");
+            Problem::gateway_may_not()
+        }
+        _ => {
+            tracing::warn!(error = status.message, verb, kind = kind.plural(), "the API server refuses");
+            Problem::cluster_away()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_manager_wrote_goes_only_by_a_merge() {
+        for (before, wanted, expected) in [
+            (json!({"a": 1}), json!({"a": 2}), None),
+            (json!({"a": 1}), json!({"a": 1, "b": {"c": 1}}), None),
+            (json!({"a": {}}), json!({"a": {}}), None),
+            (json!({"a": [1]}), json!({"a": [1, 2]}), None),
+            (json!({"a": [1, 2]}), json!({"a": [2]}), Some(json!({"a": [2]}))),
+            (json!({"a": 1, "b": 2}), json!({"a": 3}), Some(json!({"a": 3, "b": null}))),
+            (
+                json!({"a": {"b": 1, "c": {"d": 1}}, "e": 1}),
+                json!({"a": {"b": 2}, "e": 1}),
+                Some(json!({"a": {"b": 2, "c": null}, "e": 1})),
+            ),
+        ] {
+            assert_eq!(without_what_goes(&before, &wanted), expected, "{before} {wanted}");
+        }
+    }
+}
