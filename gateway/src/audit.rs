@@ -4,7 +4,8 @@
 //! A route does nothing for it: the server writes the record when the answer begins. A route that knows how many records it shows says so
 //! ([`Look::shown`]), one whose question stands not in its address says what it is ([`Look::about`]), and what lasts longer than its answer's
 //! begin (an export, a stream) has two records, one when it starts and one when it ends ([`Look::lasts`]): what a stream shows is
-//! no question, so that a stream of audit records does not feed on itself.
+//! no question, so that a stream of audit records does not feed on itself. A caller who leaves before the answer begins has asked too
+//! ([`Look::left`]): what they wanted changed may be done.
 
 mod line;
 
@@ -97,6 +98,7 @@ struct Told {
     /// It is asked as a change, and changes nothing.
     only_looks: bool,
     lasts: bool,
+    is_answered: bool,
 }
 
 /// What somebody changed.
@@ -164,17 +166,24 @@ impl Look {
 
     /// The answer begins.
     pub fn answered(&self, status: StatusCode) {
+        self.told().is_answered = true;
         // A WebSocket's question comes after its answer.
-        let is_told = self.told().lasts || status.is_informational();
-        if is_told || NO_LOOK.contains(&self.0.route.as_str()) {
-            return;
+        if !status.is_informational() {
+            self.tell(outcome(status));
         }
-        let outcome = match status.as_u16() {
-            ..400 => "ok",
-            400..500 => "refused",
-            _ => "failed",
-        };
-        self.write(if self.is_change() { "changed" } else { "looked" }, outcome);
+    }
+
+    /// Nobody waits for the answer any more. Nothing is told where it began before.
+    pub fn left(&self) {
+        if !self.told().is_answered {
+            self.tell("left");
+        }
+    }
+
+    fn tell(&self, outcome: &'static str) {
+        if !self.told().lasts && !NO_LOOK.contains(&self.0.route.as_str()) {
+            self.write(if self.is_change() { "changed" } else { "looked" }, outcome);
+        }
     }
 
     fn is_change(&self) -> bool {
@@ -196,6 +205,14 @@ impl Look {
             self.0.lost.inc();
             tracing::error!(%error, "who looked at what could not be written");
         }
+    }
+}
+
+fn outcome(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..400 => "ok",
+        400..500 => "refused",
+        _ => "failed",
     }
 }
 

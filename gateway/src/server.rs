@@ -121,11 +121,12 @@ async fn known(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
 }
 
 /// Given back when the answer begins, or the caller is gone before.
-struct Asked(Arc<Gateway>);
+struct Asked(Arc<Gateway>, Look);
 
 impl Drop for Asked {
     fn drop(&mut self) {
         self.0.metrics.running.dec();
+        self.1.left();
     }
 }
 
@@ -141,7 +142,7 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     request.extensions_mut().insert(look.clone());
     let began = Instant::now();
     gateway.metrics.running.inc();
-    let asked = Asked(Arc::clone(&gateway));
+    let asked = Asked(Arc::clone(&gateway), look.clone());
     // On whatever level something is logged, it is known of which request.
     let span = tracing::error_span!("request", id = id.as_str());
     let mut response = id.clone().scope(next.run(request)).instrument(span).await;

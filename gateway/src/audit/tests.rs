@@ -113,6 +113,24 @@ fn a_reader_who_leaves_is_told_so() {
 }
 
 #[test]
+fn who_leaves_before_the_answer_has_asked_too_and_once() {
+    let (lines, look) = look(false, Method::DELETE, "/api/tasks/{task_id}", "/api/tasks/t1");
+    look.left();
+    let all = written(&lines);
+    assert_eq!((&all[0]["action"], &all[0]["metadata"]["outcome"]), (&"changed".into(), &"left".into()));
+    assert_eq!(all.len(), 1);
+    let (lines, look) = self::look(true, Method::GET, LOGS, LOGS);
+    look.answered(StatusCode::OK);
+    look.left();
+    assert_eq!(written(&lines).len(), 1);
+    // A WebSocket is no caller who left.
+    let (lines, look) = self::look(true, Method::GET, LOGS, LOGS);
+    look.answered(StatusCode::SWITCHING_PROTOCOLS);
+    look.left();
+    assert_eq!(written(&lines).len(), 0);
+}
+
+#[test]
 fn changes_are_told_also_where_looks_are_not() {
     let told = |reads, method: Method, route: &str| {
         let (lines, look) = look(reads, method, route, "/x");

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::audit::Audit;
 use crate::config::Limits;
 
 /// A gateway before a store that is not there.
@@ -68,6 +69,28 @@ async fn who_does_not_ask_to_the_end_is_not_waited_for() {
     let whole = "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let told = until_closed(&mut send(&running, whole).await).await;
     assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_is_told_also_when_its_caller_leaves_before_the_answer() {
+    // A store that takes a question and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let store = Store::new(&Settings::url(&format!("postgres://nobody@{address}/nothing"))).unwrap();
+    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    let audit = Audit::to(false, move |line| {
+        told.send(serde_json::from_slice::<serde_json::Value>(line)?).map_err(std::io::Error::other)
+    });
+    let gateway = Gateway::new(store, Access::Loopback, &Limits::default(), &Registry::new()).unwrap();
+    let running = start(gateway.audited(audit), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let asking = send(&running, "DELETE /api/tasks/t1 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    // The question is with the store.
+    let _asked = silent.accept().await.unwrap();
+    drop(asking);
+    let line = tokio::time::timeout(Duration::from_secs(20), tells.recv()).await.unwrap().unwrap();
+    assert_eq!((&line["action"], &line["metadata"]["path"]), (&"changed".into(), &"/api/tasks/t1".into()));
+    assert_eq!(line["metadata"]["outcome"], "left");
     running.stop().await;
 }
 
