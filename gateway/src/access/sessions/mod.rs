@@ -36,7 +36,7 @@ impl Sessions {
         if headers.contains_key(axum::http::header::AUTHORIZATION) {
             return Ok(bearer(headers).map(Bearer::new));
         }
-        if let Some(ticket) = tickets::given(headers) {
+        if let Some(ticket) = tickets::given(parts) {
             let token = self.tickets.redeem(&self.seals, ticket, now_s()).ok_or_else(Problem::no_ticket)?;
             return Ok(Some(Bearer::new(&token)));
         }
@@ -74,7 +74,17 @@ mod tests {
         origin: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<Option<bool>, ()> {
-        let mut request = Request::builder();
+        asked(sessions, "GET", "/api/platform/logs/stream", origin, headers)
+    }
+
+    fn asked(
+        sessions: &Sessions,
+        method: &str,
+        path: &str,
+        origin: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Result<Option<bool>, ()> {
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -110,6 +120,21 @@ mod tests {
         assert_eq!(token(&sessions, origin, &asks), Err(()), "once");
         // A ticket is for a WebSocket.
         assert_eq!(token(&sessions, origin, &[("sec-websocket-protocol", &ticket())]), Ok(None));
+        // Nor does it ask for anything else, or for the next one.
+        for (method, path) in [
+            ("POST", "/api/ticket"),
+            ("GET", "/api/platform/logs"),
+            ("DELETE", "/api/tasks/1"),
+            ("POST", "/api/platform/logs/stream"),
+            ("GET", "/ws/monitor/x"),
+        ] {
+            let asks = [("upgrade", "websocket"), ("sec-websocket-protocol", &ticket())];
+            assert_eq!(asked(&sessions, method, path, origin, &asks), Ok(None), "{method} {path}");
+        }
+        for path in ["/ws/monitor", "/api/tasks/1/logs/stream?level=INFO"] {
+            let asks = [("upgrade", "websocket"), ("sec-websocket-protocol", &ticket())];
+            assert_eq!(asked(&sessions, "GET", path, origin, &asks), Ok(Some(true)), "{path}");
+        }
         // A ticket is no session, and a session is no ticket.
         let sealed = good.split_once('=').unwrap().1;
         let asks =

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use axum::http::{HeaderMap, header};
+use axum::http::request::Parts;
+use axum::http::{Method, header};
 use cordwood_core::limits::{TICKET_SECONDS, TICKETS_USED_MAX};
 
 use super::seals::{Seals, Use, random};
@@ -16,15 +17,22 @@ const ID_BYTES: usize = 16;
 #[derive(Debug, Default)]
 pub struct Tickets(Mutex<HashMap<[u8; ID_BYTES], i64>>);
 
-/// That which a request for a WebSocket gives.
-pub fn given(headers: &HeaderMap) -> Option<&str> {
-    let is_socket =
+/// That which a request for a WebSocket gives. What answers anything else takes no ticket: who saw one could ask for the next.
+pub fn given(parts: &Parts) -> Option<&str> {
+    let headers = &parts.headers;
+    let is_wanted =
         headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let is_socket = is_wanted && parts.method == Method::GET && is_sockets(parts.uri.path());
     let mut offered = headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()
         .flat_map(|value| value.to_str().unwrap_or_default().split(','));
     offered.find_map(|name| name.trim().strip_prefix(SUBPROTOCOL)).filter(|_| is_socket)
+}
+
+/// Whether nothing but a WebSocket is answered here to whoever wants one.
+fn is_sockets(path: &str) -> bool {
+    path == "/ws/monitor" || path.ends_with("/logs/stream")
 }
 
 impl Tickets {
