@@ -459,6 +459,16 @@ impl Problem {
         )
     }
 
+    /// In the last line of an export.
+    pub fn withdrawn() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "urn:cordwood:problem:withdrawn",
+            "Not to be seen any more",
+            "the token is over, or a right that the export began with was withdrawn: a new export has what is left",
+        )
+    }
+
     pub fn busy() -> Problem {
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,

@@ -22,6 +22,8 @@ mod killed;
 mod leaving;
 #[path = "gateway/live.rs"]
 mod live;
+#[path = "gateway/neighbours.rs"]
+mod neighbours;
 #[path = "gateway/oidc.rs"]
 mod oidc;
 #[path = "gateway/oracle.rs"]

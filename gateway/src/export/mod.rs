@@ -13,6 +13,7 @@ use bytes::Bytes;
 use cordwood_core::origin::Origin;
 use cordwood_store::search::{Found, Page, search};
 use futures::stream;
+use tokio::time::Instant;
 
 pub use form::Kind;
 
@@ -43,6 +44,7 @@ pub struct Export {
     written: u64,
     left_out: u64,
     state: State,
+    rights_due: Instant,
     told: Option<Ongoing>,
     _slot: Slot,
 }
@@ -66,6 +68,7 @@ impl Export {
         kind: Kind,
     ) -> Result<Response, Problem> {
         let mut export = Export {
+            rights_due: gateway.rights_due(&caller),
             gateway,
             caller,
             which,
@@ -92,6 +95,13 @@ impl Export {
 
     async fn next_page(&mut self) -> Result<(), Problem> {
         let Some(mut page) = self.page else { return Ok(()) };
+        // Whoever reads slowly reads for a long time.
+        if Instant::now() >= self.rights_due {
+            if !self.gateway.still_allowed(&self.caller).await? {
+                return Err(Problem::withdrawn());
+            }
+            self.rights_due = self.gateway.rights_due(&self.caller);
+        }
         page.limit = usize::try_from(self.left.min(PAGE_RECORDS)).unwrap_or(usize::MAX);
         let found = search(
             &self.gateway.store,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cordwood_core::task::DeletedTasks;
 use cordwood_store::follow::{Feed, Fresh, Place};
 use cordwood_store::wake::Wakes;
 use cordwood_store::{Store, StoreError};
@@ -56,6 +57,8 @@ struct State {
     next: u64,
     /// Where the last look ended; none while nobody looks.
     place: Option<Arc<Place>>,
+    /// As of the last look: what is kept of those before it knows fewer.
+    deleted: Arc<DeletedTasks>,
     begun: u64,
     ended: u64,
     /// Of the last look.
@@ -182,6 +185,11 @@ impl Hub {
         seen.map(|(number, _)| *number)
     }
 
+    /// The tasks whose records are to be shown no more.
+    pub fn deleted(&self) -> Arc<DeletedTasks> {
+        Arc::clone(&self.state().deleted)
+    }
+
     /// A stream's turn to look for itself.
     pub async fn own_look(&self) -> Option<SemaphorePermit<'_>> {
         self.own_looks.acquire().await.ok()
@@ -228,6 +236,9 @@ impl Hub {
                 watcher.pause = LOOK_EVERY;
                 state.failure = None;
                 state.place = watcher.feed.as_ref().map(|feed| Arc::clone(feed.place()));
+                if let Some(look) = &look {
+                    state.deleted = Arc::clone(look.deleted());
+                }
                 let is_more = look.as_ref().is_some_and(|look| look.more);
                 let news = look.filter(|look| look.gap || look.before != look.after);
                 if news.is_some() {

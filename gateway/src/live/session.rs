@@ -1,7 +1,6 @@
 //! A stream's way to the store: looks through what all streams share, or alone while it is behind; gives the engine what is for its reader;
 //! asks again whether the reader still may see it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use cordwood_store::scope::Scope;
 use cordwood_store::search::{Cursor, OwnedRecord};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::{Engine, Item, Look, Now, Out};
 use super::frame::{End, Frame};
@@ -71,7 +71,8 @@ enum Source {
     Behind(Stairs),
 }
 
-type Looking = Pin<Box<dyn Future<Output = (Source, Result<Look, StoreError>)> + Send>>;
+/// Beside the stream: it has a turn and a session of PostgreSQL, and gives them back also while its reader takes nothing.
+type Looking = AbortOnDropHandle<(Source, Result<Look, StoreError>)>;
 
 /// Why a stream ends.
 pub type Over = (End, Option<Problem>);
@@ -100,12 +101,6 @@ pub struct Session {
 
 fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
-}
-
-/// When a reader's rights are asked for again: now and then, and when their token ends.
-fn rights_due(gateway: &Gateway, caller: &Caller) -> Instant {
-    let every = rights_every(gateway);
-    Instant::now() + caller.identity.ends_in().map_or(every, |ends_in| ends_in.min(every))
 }
 
 fn go_back(follow: &mut Follow, shown: &Stairs) {
@@ -145,7 +140,7 @@ impl Session {
         let mut session = Session {
             told: caller.look.lasts(Lasting::Stream),
             sieve: Sieve::new(&caller.scope, &filter),
-            rights_due: rights_due(&gateway, &caller),
+            rights_due: gateway.rights_due(&caller),
             gateway,
             caller,
             filter,
@@ -246,7 +241,7 @@ impl Session {
         let identity = &self.caller.identity;
         match self.gateway.still_allowed(&self.caller).await {
             Ok(true) => {
-                self.rights_due = rights_due(&self.gateway, &self.caller);
+                self.rights_due = self.gateway.rights_due(&self.caller);
                 Ok(())
             }
             Ok(false) if self.gateway.still_knows(identity).await => Err((End::Withdrawn, None)),
@@ -273,12 +268,20 @@ impl Session {
                 return Ok(());
             }
         };
+        let deleted = self.gateway.hub.deleted();
         let mut found = Vec::new();
         for part in 0..fresh.parts() {
             fresh.matching(part, &self.sieve, &mut found);
             if part % TURN_PARTS == TURN_PARTS - 1 {
                 tokio::task::yield_now().await;
             }
+        }
+        // Since this look a task may have been deleted.
+        if !Arc::ptr_eq(&deleted, fresh.deleted()) {
+            let is_hidden = |record: &OwnedRecord| {
+                fresh.origin(record.origin).is_some_and(|origin| deleted.hide(&record.as_record(), origin))
+            };
+            found.retain(|record| !is_hidden(record));
         }
         found.sort_by_key(OwnedRecord::cursor);
         let items = written(&found, |id| fresh.origin(id), self.form).await;
@@ -314,15 +317,20 @@ impl Session {
                 let source = std::mem::replace(&mut self.source, behind);
                 let (gateway, scope) = (Arc::clone(&self.gateway), self.caller.scope.clone());
                 let (filter, form, wait) = (self.filter.clone(), self.form, self.wait);
-                self.looking.insert(Box::pin(async move {
+                let looking = tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
                     let _turn = gateway.hub.own_look().await;
                     look(&gateway, source, &scope, &filter, form).await
-                }))
+                });
+                self.looking.insert(AbortOnDropHandle::new(looking))
             }
         };
-        let (source, look) = looking.as_mut().await;
+        let looked = looking.await;
         self.looking = None;
+        let (source, look) = looked.map_err(|error| {
+            tracing::error!(%error, "a look did not come to its end");
+            Arc::new(StoreError::Invalid("a look did not come to its end".to_owned()))
+        })?;
         self.source = source;
         match look {
             Ok(look) => {
@@ -349,10 +357,6 @@ async fn passed(ms: Option<u64>) {
         Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         None => std::future::pending().await,
     }
-}
-
-fn rights_every(gateway: &Gateway) -> Duration {
-    Duration::from_millis(gateway.limits.stream_rights_ms)
 }
 
 async fn look(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use cordwood_core::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
+use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::access::cluster::Right;
@@ -85,6 +86,12 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 }
 
 impl Gateway {
+    /// When the rights of a caller are asked for again whose answer lasts: now and then, and when their token ends.
+    pub fn rights_due(&self, caller: &Caller) -> Instant {
+        let every = Duration::from_millis(self.limits.stream_rights_ms);
+        Instant::now() + caller.identity.ends_in().map_or(every, |ends_in| ends_in.min(every))
+    }
+
     /// Whether a caller who may not go on is still known, and only may less.
     pub async fn still_knows(&self, identity: &Identity) -> bool {
         match (identity, &self.access) {

@@ -142,6 +142,11 @@ impl Fresh {
         self.origins.get(&id).map(Arc::as_ref)
     }
 
+    /// The tasks that were deleted by then: their records are let through by no sieve.
+    pub fn deleted(&self) -> &Arc<DeletedTasks> {
+        &self.deleted
+    }
+
     /// The records of a part that a sieve lets through.
     pub fn matching(&self, part: usize, sieve: &Sieve, found: &mut Vec<OwnedRecord>) {
         let (Some(part), Some(wanted)) = (self.blocks.get(part), &sieve.wanted) else { return };
