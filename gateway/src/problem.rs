@@ -15,7 +15,7 @@ use crate::request_id::RequestId;
 const BUSY_RETRY_SECONDS: u32 = 1;
 const AWAY_RETRY_SECONDS: u32 = 5;
 
-/// A refusal (RFC 9457).
+/// A refusal (RFC 9457). Every fallible step of an answer returns it, so its texts are boxed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     /// Names the kind: `urn:cordwood:problem:<kind>`.
@@ -25,19 +25,24 @@ pub struct Problem {
     /// The HTTP status.
     status: u16,
     /// What is wrong here, and what to do.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// The parameter that is at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parameter: Option<String>,
+    #[schema(value_type = Option<String>)]
+    parameter: Option<Box<str>>,
     /// Characters of `filter` before the mistake.
     #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<usize>,
+    #[schema(value_type = Option<usize>)]
+    position: Option<u32>,
     /// The request's `X-Request-Id`, for whoever asks what became of it.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    request_id: Option<Box<str>>,
     /// Of a resource: each field that is wrong, and why.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<FieldError>)]
+    errors: Box<[FieldError]>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
 }
@@ -55,7 +60,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Problem {
-        let (detail, status) = (detail.into(), status.as_u16());
+        let (detail, status) = (detail.into().into_boxed_str(), status.as_u16());
         Problem {
             kind,
             title,
@@ -64,7 +69,7 @@ impl Problem {
             parameter: None,
             position: None,
             request_id: None,
-            errors: Vec::new(),
+            errors: Box::default(),
             retry_after_seconds: None,
         }
     }
@@ -76,7 +81,7 @@ impl Problem {
             "A parameter is wrong",
             detail,
         );
-        Problem { parameter: Some(name.into()), ..problem }
+        Problem { parameter: Some(name.into().into_boxed_str()), ..problem }
     }
 
     pub fn filter(error: &FilterError) -> Problem {
@@ -86,7 +91,7 @@ impl Problem {
             "The filter is wrong",
             error.message.clone(),
         );
-        Problem { parameter: Some("filter".to_owned()), position: Some(error.at), ..problem }
+        Problem { parameter: Some("filter".into()), position: u32::try_from(error.at).ok(), ..problem }
     }
 
     /// The parameter that is at fault.
@@ -96,7 +101,7 @@ impl Problem {
 
     /// Characters before the mistake.
     pub fn position(&self) -> Option<usize> {
-        self.position
+        self.position.and_then(|position| usize::try_from(position).ok())
     }
 
     /// For a record that is not there, and for one that may not be seen.
@@ -151,7 +156,7 @@ impl Problem {
 
     /// Each field that is wrong, and why.
     pub fn invalid(errors: impl IntoIterator<Item = (String, String)>) -> Problem {
-        let errors: Vec<FieldError> =
+        let errors: Box<[FieldError]> =
             errors.into_iter().map(|(field, message)| FieldError { field, message }).collect();
         let said = errors.iter().map(|error| format!("{}: {}", error.field, error.message));
         let problem = Problem::new(
@@ -275,7 +280,7 @@ impl Problem {
         );
         let problem =
             Problem::new(StatusCode::CONFLICT, "urn:cordwood:problem:several-tasks", "Which task?", detail);
-        Problem { parameter: Some("namespace".to_owned()), ..problem }
+        Problem { parameter: Some("namespace".into()), ..problem }
     }
 
     pub fn deleted_task() -> Problem {
@@ -431,7 +436,7 @@ impl Problem {
             "Which namespace?",
             detail,
         );
-        Problem { parameter: Some("namespace".to_owned()), ..problem }
+        Problem { parameter: Some("namespace".into()), ..problem }
     }
 
     /// Whether another answer may come in a moment.
@@ -549,7 +554,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let request_id = RequestId::current().map(|id| id.as_str().to_owned());
+        let request_id = RequestId::current().map(|id| id.as_str().into());
         let body = serde_json::to_vec(&Problem { request_id, ..self.clone() }).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();

@@ -77,7 +77,7 @@ async fn a_change_is_told_also_when_its_caller_leaves_before_the_answer() {
     // A store that takes a question and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
-    let store = Store::new(&Settings::url(&format!("postgres://nobody@{address}/nothing"))).unwrap();
+    let store = Store::new(&Settings::url(format!("postgres://nobody@{address}/nothing"))).unwrap();
     let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
     let audit = Audit::to(false, move |line| {
         told.send(serde_json::from_slice::<serde_json::Value>(line)?).map_err(std::io::Error::other)

@@ -73,7 +73,7 @@ impl IdentityProvider {
 
     /// A browser with cookies of its own.
     pub fn browser(&self, name: &str) -> Browser {
-        Browser { jar: self.home.join(&format!("{name}.cookies")), ca_file: self.ca_file() }
+        Browser { jar: self.home.join(format!("{name}.cookies")), ca_file: self.ca_file() }
     }
 
     /// A token of these claims, which go before those of a good one.

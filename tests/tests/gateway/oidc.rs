@@ -140,7 +140,6 @@ async fn people_have_one_name_and_see_what_it_is_granted() -> Result<()> {
     let (asked, tokens) =
         (people.reviews("subjectaccessreviews").await?, people.reviews("tokenreviews").await?);
     // The cluster; two tenants; three namespaces with data; audit records of the one that is granted.
-    println!("a page load: {} SubjectAccessReviews", asked - before.0);
     ensure!(asked - before.0 <= 7.0 && tokens == before.1, "{} and {}", asked - before.0, tokens - before.1);
     page().await?;
     ensure!(people.reviews("subjectaccessreviews").await? == asked, "a second page costs nothing");

@@ -46,7 +46,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio-postgres", &["store", "tests", "xtask"]),
     ("tokio-postgres-rustls", &["store"]),
     ("refinery", &["store"]),
-    ("redis", &["writer", "tests", "xtask"]),
+    ("redis", &["writer", "gateway", "tests", "xtask"]),
     ("inotify", &["agent"]),
 ];
 
