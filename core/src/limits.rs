@@ -153,6 +153,8 @@ pub const FILTER_STARS_MAX: usize = 32;
 pub const FACET_VALUE_BYTES_MAX: usize = 512;
 /// Bytes of all values of one answer of facets that are counted apart; what comes later is among the others.
 pub const FACETS_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a request's head, and of what is read and written of a connection at a time.
+pub const HEAD_BYTES_MAX: usize = 128 << 10;
 /// Characters of a request's id that a caller may give.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 /// Bytes of one value (a filter, an address) in a record of who looked at what, as JSON writes it; a longer one is cut, and says so.

@@ -4,7 +4,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cordwood_core::filter::FilterError;
-use cordwood_core::limits::ACCESS_NAMES_MAX;
+use cordwood_core::limits::{ACCESS_NAMES_MAX, HEAD_BYTES_MAX};
 use cordwood_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -495,12 +495,13 @@ impl Problem {
     }
 
     pub fn too_many_connections() -> Problem {
-        Problem::new(
+        let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "urn:cordwood:problem:connections",
             "Too many connections",
             "as many connections as the gateway takes are open: close those that are not used, and ask again in a moment",
-        )
+        );
+        Problem { retry_after_seconds: Some(BUSY_RETRY_SECONDS), ..problem }
     }
 
     /// The budget ended the search for one record before it was found, or all was looked at.
@@ -544,6 +545,49 @@ impl Problem {
             "The gateway failed",
             "the gateway's log says why",
         )
+    }
+
+    /// More than a connection holds of a request's head.
+    pub fn large_head() -> Problem {
+        Problem::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "urn:cordwood:problem:head",
+            "The head is too large",
+            format!("the request's address and headers take more than {} KiB, or are more than 100", HEAD_BYTES_MAX >> 10),
+        )
+    }
+
+    pub fn long_address() -> Problem {
+        Problem::new(
+            StatusCode::URI_TOO_LONG,
+            "urn:cordwood:problem:address",
+            "The address is too long",
+            "more than 64 KiB of it: ask for less in one question",
+        )
+    }
+
+    pub fn no_http() -> Problem {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "urn:cordwood:problem:http",
+            "No HTTP request",
+            "what was sent is no request of HTTP/1.1: in an address a blank is %20, and every other character but plain ones has its %-form",
+        )
+    }
+
+    /// As it is written where there is no request to answer; the connection ends with it.
+    pub fn as_last_answer(&self, id: &RequestId) -> Vec<u8> {
+        let problem = Problem { request_id: Some(id.as_str().to_owned()), ..self.clone() };
+        let body = serde_json::to_string(&problem).unwrap_or_default();
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry = self.retry_after_seconds.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n{retry}x-request-id: {}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            id.as_str(),
+            body.len()
+        );
+        (head + &body).into_bytes()
     }
 
     pub fn detail(&self) -> &str {

@@ -1,7 +1,9 @@
 //! Listens, counts what is asked, and ends: streams are told, open answers have a moment to finish.
 
 mod connections;
+mod encoding;
 mod patient;
+mod refusal;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use self::connections::Connections;
+use self::encoding::{Coding, packed};
 use crate::access::Access;
 use crate::audit::Look;
 use crate::request_id::{self, RequestId};
@@ -136,6 +139,7 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let id = RequestId::of(request.headers());
+    let coding = Coding::asked(request.headers());
     let lost = gateway.metrics.audit_lost.clone();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let look = Look::new(&gateway.audit, lost, id.clone(), method, route.clone(), uri);
@@ -145,8 +149,9 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     let asked = Asked(Arc::clone(&gateway), look.clone());
     // On whatever level something is logged, it is known of which request.
     let span = tracing::error_span!("request", id = id.as_str());
-    let mut response = id.clone().scope(next.run(request)).instrument(span).await;
+    let response = id.clone().scope(next.run(request)).instrument(span).await;
     look.answered(response.status());
+    let mut response = packed(coding, response);
     drop(asked);
     gateway.metrics.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     gateway.metrics.seconds.with_label_values(&[route.as_str()]).observe(began.elapsed().as_secs_f64());
@@ -158,7 +163,7 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     add(header::X_FRAME_OPTIONS, "DENY");
-    add(header::CACHE_CONTROL, "no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

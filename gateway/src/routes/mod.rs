@@ -17,12 +17,13 @@ mod watch;
 mod whoami;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +31,7 @@ use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::problem::Problem;
+use crate::question::Parameters;
 
 /// All paths.
 pub fn router() -> Router<Arc<Gateway>> {
@@ -99,8 +101,30 @@ pub fn openapi_json() -> String {
     text
 }
 
-async fn document() -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi_json()).into_response()
+/// The document as it is served, and the name of what it says.
+static DOCUMENT: LazyLock<(String, String)> = LazyLock::new(|| {
+    let text = openapi_json();
+    // Weak: it stands for the text, packed or not.
+    let tag = Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}"));
+    let tag = format!("W/\"{}\"", tag.collect::<String>());
+    (text, tag)
+});
+
+async fn document(headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    Parameters::read(&uri, &[], None)?;
+    let (text, tag) = &*DOCUMENT;
+    let about = [
+        (header::CONTENT_TYPE, "application/json"),
+        // Kept, and asked about before it is used again.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ETAG, tag.as_str()),
+    ];
+    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let is_known = |known: &str| known == "*" || known.trim_start_matches("W/") == tag.trim_start_matches("W/");
+    if asked.flat_map(|value| value.split(',')).any(|known| is_known(known.trim())) {
+        return Ok((StatusCode::NOT_MODIFIED, about, ()).into_response());
+    }
+    Ok((about, text.as_str()).into_response())
 }
 
 pub fn json(answer: &impl Serialize) -> Result<Response, Problem> {

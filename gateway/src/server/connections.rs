@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderMap;
+use cordwood_core::limits::HEAD_BYTES_MAX;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -19,6 +21,7 @@ use super::patient::Patient;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::request_id::RequestId;
 
 /// After a failure that the next connection would meet too (no file descriptor left).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -35,6 +38,7 @@ impl Connections {
     pub fn new(limits: &Limits, metrics: &Metrics, stopping: CancellationToken) -> Connections {
         let mut http = http1::Builder::new();
         // It begins anew behind each answer: a connection that asks nothing more is closed by it.
+        http.max_buf_size(HEAD_BYTES_MAX);
         http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.header_ms_max));
         Connections {
             places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
@@ -102,15 +106,10 @@ async fn answer(http: http1::Builder, stream: Patient, router: Router, stopping:
 
 /// Says why, to whoever still listens; nothing is waited for.
 async fn refuse(mut stream: TcpStream) {
-    let body = serde_json::to_string(&Problem::too_many_connections()).unwrap_or_default();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let answer = Problem::too_many_connections().as_last_answer(&RequestId::of(&HeaderMap::new()));
     // What has been sent is read, so that the answer is not taken back with the connection.
     stream.try_read(&mut [0; 8 << 10]).ok();
-    if stream.write_all(answer.as_bytes()).await.is_ok() {
+    if stream.write_all(&answer).await.is_ok() {
         stream.shutdown().await.ok();
     }
 }

@@ -12,12 +12,20 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::refusal;
+
 pub struct Patient {
     stream: TcpStream,
     idle: Duration,
     /// While nothing can be written.
     waits: Option<Pin<Box<Sleep>>>,
     given_up: IntCounter,
+    /// Nothing was answered since something was read: an answer's begin is due.
+    is_asked: bool,
+    /// Of what is asked the first line is there.
+    has_line: bool,
+    /// An answer in place of another, what of it is written, and how long the other is.
+    instead: Option<(Vec<u8>, usize, usize)>,
     /// It counts as open as long as this.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -29,7 +37,38 @@ impl Patient {
         given_up: IntCounter,
         place: Option<OwnedSemaphorePermit>,
     ) -> Patient {
-        Patient { stream, idle, waits: None, given_up, _place: place }
+        Patient {
+            stream,
+            idle,
+            waits: None,
+            given_up,
+            is_asked: false,
+            has_line: false,
+            instead: None,
+            _place: place,
+        }
+    }
+
+    /// Writes another answer where one is due in place of these bytes; `None`: they are to be written as they are.
+    fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<Result<usize>>> {
+        if std::mem::take(&mut self.is_asked) {
+            let other = refusal::in_place_of(bytes, self.has_line);
+            self.instead = other.map(|other| (other, 0, bytes.len()));
+        }
+        let (other, mut done, taken) = self.instead.take()?;
+        while done < other.len() {
+            let written = Pin::new(&mut self.stream).poll_write(context, &other[done..]);
+            match self.within_patience(context, written, |stream| rustix::io::write(stream, &other[done..])) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(count)) => done += count,
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => {
+                    self.instead = Some((other, done, taken));
+                    return Some(Poll::Pending);
+                }
+            }
+        }
+        Some(Poll::Ready(Ok(taken)))
     }
 
     /// `written`: what the stream says; `again`: writes whether or not the stream is said to have room.
@@ -64,12 +103,22 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let new = &buffer.filled()[before..];
+        if !new.is_empty() {
+            self.has_line = (self.has_line && self.is_asked) || new.contains(&b'\n');
+            self.is_asked = true;
+        }
+        read
     }
 }
 
 impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        if let Some(written) = self.poll_instead(context, bytes) {
+            return written;
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.within_patience(context, written, |stream| rustix::io::write(stream, bytes))
     }
@@ -79,6 +128,11 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        if let Some(first) = parts.iter().find(|part| !part.is_empty())
+            && let Some(written) = self.poll_instead(context, first)
+        {
+            return written;
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.within_patience(context, written, |stream| rustix::io::writev(stream, parts))
     }

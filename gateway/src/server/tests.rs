@@ -124,3 +124,56 @@ async fn connections_are_bounded_and_a_place_comes_free() {
     // One that waits for its next question does not hold up the end.
     running.stop().await;
 }
+
+#[tokio::test]
+async fn what_hyper_refuses_by_itself_has_the_shape_of_all_refusals() {
+    let (running, _) = gateway(Limits::default()).await;
+    let header = format!("X: {}\r\n", "a".repeat(60_000));
+    let rows = [
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", header.repeat(3)), 431),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: 1\r\n".repeat(200)), 431),
+        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000)), 414),
+        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(300_000)), 414),
+        ("GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+    ];
+    for (request, code) in rows {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        // It may be refused before all of it is taken.
+        stream.write_all(request.as_bytes()).await.ok();
+        let told = until_closed(&mut stream).await;
+        let begin = &request[..20.min(request.len())];
+        assert!(told.starts_with(&format!("HTTP/1.1 {code} ")), "{begin:?}: {told}");
+        let (head, body) = told.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("application/problem+json") && head.contains("x-request-id"), "{head}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], code, "{problem}");
+    }
+    // One good request behind another keeps its own answer.
+    let mut stream = send(&running, &"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2)).await;
+    stream.write_all(b"GET /none HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(until_closed(&mut stream).await.matches("urn:cordwood:problem:no-route").count(), 3);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_document_is_sent_once_and_packed_for_who_can_unpack() {
+    let (running, _) = gateway(Limits::default()).await;
+    let ask = async |more: &str| {
+        let request = format!("GET /api/openapi.json HTTP/1.0\r\nHost: localhost\r\n{more}\r\n");
+        until_closed(&mut send(&running, &request).await).await
+    };
+    let plain = ask("").await;
+    let tag = plain.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().trim().to_owned();
+    assert!(plain.contains("cache-control: no-cache") && plain.ends_with("}\n"), "{}", &plain[..500]);
+    let packed = ask("Accept-Encoding: gzip\r\n").await;
+    assert!(packed.contains("content-encoding: gzip") && packed.contains(&tag), "{}", &packed[..300]);
+    assert!(packed.len() < plain.len() / 3);
+    for known in [tag.clone(), format!("\"x\", {tag}"), "*".to_owned(), tag.replace("W/", "")] {
+        let told = ask(&format!("If-None-Match: {known}\r\n")).await;
+        assert!(told.starts_with("HTTP/1.0 304 ") && told.ends_with("\r\n\r\n"), "{told}");
+    }
+    assert!(ask("If-None-Match: \"x\"\r\n").await.starts_with("HTTP/1.0 200 "));
+    assert!(get(&running, "/api/openapi.json?x=1").await.starts_with("HTTP/1.0 400 "));
+    running.stop().await;
+}
