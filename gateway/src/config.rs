@@ -26,6 +26,7 @@ pub struct Config {
     /// Where `/metrics /healthz /readyz /status` answer.
     pub probes_listen: SocketAddr,
     pub database: Settings,
+    pub replica: Option<ReplicaConfig>,
     /// Who may ask, and what they see.
     pub tokens_file: Option<PathBuf>,
     pub access: AccessConfig,
@@ -44,6 +45,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9600)),
             probes_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9601)),
             database: Settings::default(),
+            replica: None,
             tokens_file: None,
             access: AccessConfig::default(),
             redis: None,
@@ -52,6 +54,21 @@ impl Default for Config {
             audit: AuditConfig::default(),
             shutdown_delay_ms: 0,
         }
+    }
+}
+
+/// Where searches, exports and counts are read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplicaConfig {
+    pub database: Settings,
+    /// Further behind, it is passed over.
+    pub lag_ms_max: u64,
+}
+
+impl Default for ReplicaConfig {
+    fn default() -> ReplicaConfig {
+        ReplicaConfig { database: Settings::default(), lag_ms_max: 10_000 }
     }
 }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod numbered;
 mod problem;
 mod question;
+mod reading;
 mod request_id;
 mod routes;
 mod scope;
@@ -24,6 +25,7 @@ mod tally;
 mod walk;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cordwood_store::Store;
 use prometheus::Registry;
@@ -49,6 +51,7 @@ use live::Hub;
 use metrics::Metrics;
 use numbered::Numbered;
 use problem::Problem;
+use reading::Replica;
 use scope::{Caller, Places};
 use slots::{Length, Refused, Slot, Slots};
 
@@ -70,6 +73,7 @@ pub struct Gateway {
     /// Where writers tell of commits.
     redis: Option<redis::Client>,
     sessions: Sessions,
+    replica: Option<Replica>,
     /// Streams end when it is cancelled.
     stopping: CancellationToken,
     /// WebSockets, which are no requests any more.
@@ -100,9 +104,17 @@ impl Gateway {
             sessions: Sessions::new(
                 Seals::random().map_err(|error| prometheus::Error::Msg(error.to_string()))?,
             ),
+            replica: None,
             stopping: CancellationToken::new(),
             sockets: TaskTracker::new(),
         })
+    }
+
+    /// Searches, exports and counts read there while it is not further behind. `store`: as [`Store::replica_of`] makes it.
+    #[must_use]
+    pub fn reading_from(mut self, store: Store, lag_max: Duration) -> Gateway {
+        self.replica = Some(Replica::new(store, lag_max));
+        self
     }
 
     /// Who looks at what is told there; without it, nowhere.

@@ -60,6 +60,13 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let seals = config.access.session_key_file.as_deref().map(Seals::read).transpose();
     let seals = seals.map_err(|error| wrong(format!("{error:#}")))?;
+    let replica = match &config.replica {
+        Some(replica) => {
+            let of = Store::new(&replica.database).map_err(|error| wrong(format!("replica.{error}")))?;
+            Some((of.replica_of(&store), Duration::from_millis(replica.lag_ms_max)))
+        }
+        None => None,
+    };
     if arguments.check_config {
         return Ok(());
     }
@@ -78,7 +85,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let woken = gateway.woken_by(&redis.full_url()?);
         gateway = woken.map_err(|error| wrong(format!("redis.url: {error}")))?;
     }
-    let gateway = gateway.administering(administration);
+    if let Some((replica, lag_max)) = replica {
+        gateway = gateway.reading_from(replica, lag_max);
+    }
+    gateway = gateway.administering(administration);
     let status = Arc::new(|| serde_json::json!({}));
     // They are there to the end: who waits for it sees it come.
     let ended = CancellationToken::new();

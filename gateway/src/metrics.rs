@@ -19,6 +19,8 @@ pub struct Metrics {
     pub facet_values_cut: IntCounter,
     pub unwritable: IntCounter,
     pub audit_lost: IntCounter,
+    pub replica_reads: IntCounter,
+    passed_over: IntCounterVec,
     refused: IntCounterVec,
     reviews: IntCounterVec,
     issuer: IntCounterVec,
@@ -70,6 +72,17 @@ impl Metrics {
             unwritable: IntCounter::new(
                 name("unwritable_records_total"),
                 "Records that an export left out because they could not be written",
+            )?,
+            replica_reads: IntCounter::new(
+                name("replica_searches_total"),
+                "Searches (pages of exports and counts too) that the replica answered",
+            )?,
+            passed_over: IntCounterVec::new(
+                Opts::new(
+                    name("replica_passed_over_total"),
+                    "Searches that the database itself answered although there is a replica, by reason: away, behind",
+                ),
+                &["reason"],
             )?,
             audit_lost: IntCounter::new(
                 name("audit_lost_total"),
@@ -127,6 +140,8 @@ impl Metrics {
         registry.register(Box::new(metrics.facet_values_cut.clone()))?;
         registry.register(Box::new(metrics.unwritable.clone()))?;
         registry.register(Box::new(metrics.audit_lost.clone()))?;
+        registry.register(Box::new(metrics.replica_reads.clone()))?;
+        registry.register(Box::new(metrics.passed_over.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.reviews.clone()))?;
         registry.register(Box::new(metrics.issuer.clone()))?;
@@ -170,6 +185,10 @@ impl Metrics {
             }
             Out::CaughtUp { .. } => {}
         }
+    }
+
+    pub fn passed_over(&self, reason: &str) {
+        self.passed_over.with_label_values(&[reason]).inc();
     }
 
     pub fn refused(&self, reason: &str) {

@@ -553,7 +553,10 @@ impl Problem {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "urn:cordwood:problem:head",
             "The head is too large",
-            format!("the request's address and headers take more than {} KiB, or are more than 100", HEAD_BYTES_MAX >> 10),
+            format!(
+                "the request's address and headers take more than {} KiB, or are more than 100",
+                HEAD_BYTES_MAX >> 10
+            ),
         )
     }
 
@@ -580,7 +583,8 @@ impl Problem {
         let problem = Problem { request_id: Some(id.as_str().to_owned()), ..self.clone() };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry = self.retry_after_seconds.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+        let retry =
+            self.retry_after_seconds.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n{retry}x-request-id: {}\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n",

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use cordwood_core::origin::Origin;
-use cordwood_store::Store;
 use cordwood_store::scope::Scope;
-use cordwood_store::search::{OwnedRecord, Page, search};
+use cordwood_store::search::{OwnedRecord, Page};
 
+use crate::Gateway;
 use crate::problem::Problem;
 use crate::question::Which;
 
@@ -25,7 +25,7 @@ pub struct Walked {
 }
 
 pub async fn walk(
-    store: &Store,
+    gateway: &Gateway,
     scope: &Scope,
     which: &Which,
     budget_ms: u64,
@@ -39,7 +39,7 @@ pub async fn walk(
         let left =
             u64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
         let budget_ms = left.max(PAGE_BUDGET_MS_MIN);
-        let found = search(store, scope, &which.filter, which.range, page, budget_ms).await;
+        let found = gateway.search(scope, &which.filter, which.range, page, budget_ms).await;
         let found = found.map_err(|error| Problem::store(&error))?;
         for records in found.records.chunks(TURN_RECORDS) {
             for record in records {

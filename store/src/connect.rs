@@ -92,6 +92,8 @@ struct Inner {
     session: String,
     idle: Mutex<Vec<Client>>,
     tombstones: tombstones::Known,
+    /// It is a replica of this one.
+    primary: Option<Store>,
 }
 
 impl std::fmt::Debug for Store {
@@ -127,6 +129,7 @@ impl Store {
             session,
             idle: Mutex::new(Vec::new()),
             tombstones: tombstones::Known::default(),
+            primary: None,
         })))
     }
 
@@ -136,6 +139,17 @@ impl Store {
         let client = store.client("cordwood").await?;
         store.give_back(client);
         Ok(store)
+    }
+
+    /// The same as a replica of `primary`, which says what is deleted: a replica that is behind shows nothing of it. Nobody else has it yet.
+    #[must_use]
+    pub fn replica_of(self, primary: &Store) -> Store {
+        let Ok(inner) = Arc::try_unwrap(self.0) else { return primary.clone() };
+        Store(Arc::new(Inner { primary: Some(primary.clone()), ..inner }))
+    }
+
+    pub(crate) fn primary(&self) -> Option<&Store> {
+        self.0.primary.as_ref()
     }
 
     pub(crate) fn tombstones(&self) -> &tombstones::Known {

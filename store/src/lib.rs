@@ -19,6 +19,7 @@ pub mod lane;
 pub mod migrate;
 pub mod origins;
 pub mod prune;
+pub mod replica;
 pub mod ring;
 pub mod roles;
 pub mod scope;

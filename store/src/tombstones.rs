@@ -40,6 +40,9 @@ pub(crate) async fn read(
     store: &Store,
     client: &impl GenericClient,
 ) -> Result<Arc<DeletedTasks>, StoreError> {
+    if let Some(primary) = store.primary() {
+        return Box::pin(deleted_tasks(primary)).await;
+    }
     let known = store.tombstones();
     let upto = known.upto();
     // The newest id too: in a database that was made anew, or brought back from before, it may be a lower one.

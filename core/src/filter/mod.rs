@@ -21,6 +21,7 @@ mod asked;
 mod bare;
 mod body;
 mod compare;
+pub mod complete;
 mod eval;
 mod find;
 mod lex;

@@ -98,6 +98,11 @@ const NAMES: &[(&str, Name)] = {
     ]
 };
 
+/// All names, as they are shown.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
+
 pub(super) fn find(name: &str) -> Option<Name> {
     if let Some(path) = name.strip_prefix("data.") {
         return Path::dotted(path).filter(|_| !path.is_empty()).map(|path| Name::Field(Field::Data(path)));

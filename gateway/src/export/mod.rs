@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cordwood_core::origin::Origin;
-use cordwood_store::search::{Found, Page, search};
+use cordwood_store::search::{Found, Page};
 use futures::stream;
 use tokio::time::Instant;
 
@@ -103,16 +103,14 @@ impl Export {
             self.rights_due = self.gateway.rights_due(&self.caller);
         }
         page.limit = usize::try_from(self.left.min(PAGE_RECORDS)).unwrap_or(usize::MAX);
-        let found = search(
-            &self.gateway.store,
+        let found = self.gateway.search(
             &self.caller.scope,
             &self.which.filter,
             self.which.range,
             page,
             PAGE_BUDGET_MS,
-        )
-        .await
-        .map_err(|error| Problem::store(&error))?;
+        );
+        let found = found.await.map_err(|error| Problem::store(&error))?;
         self.left -= (found.records.len() as u64).min(self.left);
         page.after = found.cursor;
         self.page = (found.cursor.is_some() && self.left > 0).then_some(page);

@@ -1,6 +1,7 @@
 //! `/api/platform/logs/facets`: which values fields have, and how often; with a prefix it completes what is being typed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -11,16 +12,16 @@ use cordwood_core::entry::{Category, Entry};
 use super::parameters::{BudgetParameter, FieldParameters, RangeParameters};
 use super::{json, now_us};
 use crate::Gateway;
-use crate::answer::{Facets, Searched};
+use crate::answer::{Facet, Facets, Searched};
 use crate::problem::Problem;
 use crate::question::{self, DATA, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
 use crate::tally::Tally;
-use crate::walk::walk;
+use crate::walk::{Walked, walk};
 
 pub const FACETS: [&str; 4] = ["field", "values", "prefix", "budgetMs"];
-const FIELDS: [&str; 16] = [
+pub const FIELDS: [&str; 16] = [
     "level",
     "category",
     "tenant",
@@ -72,20 +73,34 @@ pub async fn facets(
     let budget_ms = question::budget_ms(&mut parameters)?;
     let slot = gateway.slot(&caller, Length::Long).await?;
     let (_slot, which) = Which::read(slot, parameters, now_us()).await?;
-    let mut tally = Tally::new(fields, &prefix, gateway.metrics.facet_values_cut.clone());
-    let walked = walk(&gateway.store, &caller.scope, &which, budget_ms, &mut |record, origin| {
+    let (facets, walked) = tally_of(&gateway, &caller, &which, fields, &prefix, budget_ms, most).await?;
+    caller.look.shown(walked.records);
+    json(&Facets {
+        facets,
+        records: walked.records,
+        complete: walked.searched_back_to_us.is_none(),
+        searched: Searched::back_to(walked.searched_back_to_us),
+    })
+}
+
+/// Of each field so many of the most frequent values that begin so.
+pub async fn tally_of(
+    gateway: &Gateway,
+    caller: &Caller,
+    which: &Which,
+    fields: Vec<&'static str>,
+    prefix: &str,
+    budget_ms: u64,
+    most: usize,
+) -> Result<(BTreeMap<&'static str, Facet>, Walked), Problem> {
+    let mut tally = Tally::new(fields, prefix, gateway.metrics.facet_values_cut.clone());
+    let walked = walk(gateway, &caller.scope, which, budget_ms, &mut |record, origin| {
         let borrowed = record.as_record();
         let entry = Entry::new(&borrowed, origin);
         tally.add(|field| value(&entry, field));
     })
     .await?;
-    caller.look.shown(walked.records);
-    json(&Facets {
-        facets: tally.most_frequent(most).collect(),
-        records: walked.records,
-        complete: walked.searched_back_to_us.is_none(),
-        searched: Searched::back_to(walked.searched_back_to_us),
-    })
+    Ok((tally.most_frequent(most).collect(), walked))
 }
 
 fn fields(asked: &[String]) -> Result<Vec<&'static str>, Problem> {

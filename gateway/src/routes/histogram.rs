@@ -63,7 +63,7 @@ pub async fn histogram(
     let bin_seconds = step_seconds(to_us.abs_diff(from_us), bins);
     let bin_us = (bin_seconds * 1_000_000).cast_signed();
     let mut counts: BTreeMap<i64, BTreeMap<&'static str, u64>> = BTreeMap::new();
-    let walked = walk(&gateway.store, &caller.scope, &which, budget_ms, &mut |record, _| {
+    let walked = walk(&gateway, &caller.scope, &which, budget_ms, &mut |record, _| {
         let bin = record.time_us.div_euclid(bin_us);
         *counts.entry(bin).or_default().entry(record.level.as_str()).or_default() += 1;
     })

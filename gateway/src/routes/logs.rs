@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use cordwood_store::search::search;
 
 use super::parameters::{BudgetParameter, FieldParameters, PageParameters, RangeParameters};
 use super::{Form, json, now_us};
@@ -71,8 +70,7 @@ pub async fn logs(
     let length = if budget_ms <= SHORT_BUDGET_MS { Length::Short } else { Length::Long };
     let slot = gateway.slot(&caller, length).await?;
     let (slot, which) = Which::read(slot, parameters, now_us()).await?;
-    let found =
-        search(&gateway.store, &caller.scope, &which.filter, which.range, place.page(limit), budget_ms).await;
+    let found = gateway.search(&caller.scope, &which.filter, which.range, place.page(limit), budget_ms).await;
     let found = found.map_err(|error| Problem::store(&error))?;
     caller.look.shown(found.records.len() as u64);
     let page = slot.work(move || json(&LogsPage::of(place, found).map_err(|_| Problem::internal())?));

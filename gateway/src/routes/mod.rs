@@ -1,6 +1,7 @@
 //! The paths. Each handler takes who asks, reads the question, takes a slot, asks the store, and gives the answer its form.
 
 mod aggregates;
+mod completion;
 mod context;
 mod facets;
 mod histogram;
@@ -49,6 +50,7 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(context::context))
         .routes(routes!(histogram::histogram))
         .routes(routes!(facets::facets))
+        .routes(routes!(completion::completion))
         .routes(routes!(aggregates::aggregates))
         .routes(routes!(aggregates::aggregate))
         .routes(routes!(stream::stream))
@@ -120,7 +122,8 @@ async fn document(headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
         (header::ETAG, tag.as_str()),
     ];
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let is_known = |known: &str| known == "*" || known.trim_start_matches("W/") == tag.trim_start_matches("W/");
+    let is_known =
+        |known: &str| known == "*" || known.trim_start_matches("W/") == tag.trim_start_matches("W/");
     if asked.flat_map(|value| value.split(',')).any(|known| is_known(known.trim())) {
         return Ok((StatusCode::NOT_MODIFIED, about, ()).into_response());
     }

@@ -14,7 +14,8 @@ fn documented(path: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_document_names_every_parameter_that_is_read() {
-    let routes: [(&str, &[&[&str]]); 12] = [
+    let routes: [(&str, &[&[&str]]); 13] = [
+        ("/api/platform/logs/completion", &[&RANGE, &completion::TYPED]),
         ("/api/platform/logs/aggregates", &[&RANGE, &aggregates::WHOSE, &aggregates::LIST]),
         ("/api/platform/logs/aggregates/{signature}", &[&RANGE, &aggregates::WHOSE]),
         ("/api/platform/logs/stream", &[&FILTERS, &stream::FROM]),

@@ -33,7 +33,8 @@ impl Coding {
         for value in headers.get_all(header::ACCEPT_ENCODING) {
             for coding in value.to_str().unwrap_or_default().split(',') {
                 let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-                let quality = parameters.trim().strip_prefix("q=").map_or(Ok(1.0), |q| q.trim().parse::<f32>());
+                let quality =
+                    parameters.trim().strip_prefix("q=").map_or(Ok(1.0), |q| q.trim().parse::<f32>());
                 let is_taken = quality.is_ok_and(|quality| quality > 0.0);
                 match name.trim().to_ascii_lowercase().as_str() {
                     "gzip" | "x-gzip" => gzip = Some(is_taken),
@@ -172,7 +173,9 @@ mod tests {
     }
 
     fn answer(kind: &'static str, chunks: Vec<Vec<u8>>) -> Response {
-        let body = Body::from_stream(stream::iter(chunks.into_iter().map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk)))));
+        let body = Body::from_stream(stream::iter(
+            chunks.into_iter().map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk))),
+        ));
         Response::builder().header(header::CONTENT_TYPE, kind).body(body).unwrap()
     }
 
@@ -182,7 +185,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_packed_is_what_was_said() {
-        let chunks: Vec<Vec<u8>> = (0..300usize).map(|n| format!("{{\"n\":{}}}\n", n * n).repeat(n).into_bytes()).collect();
+        let chunks: Vec<Vec<u8>> =
+            (0..300usize).map(|n| format!("{{\"n\":{}}}\n", n * n).repeat(n).into_bytes()).collect();
         let whole = chunks.concat();
         for coding in [Coding::Gzip, Coding::Zstd] {
             let response = packed(Some(coding), answer("application/x-ndjson", chunks.clone()));
@@ -192,7 +196,9 @@ mod tests {
             assert!(bytes.len() < whole.len() / 3);
             let mut unpacked = Vec::new();
             match coding {
-                Coding::Gzip => drop(flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap()),
+                Coding::Gzip => {
+                    drop(flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap())
+                }
                 Coding::Zstd => unpacked = zstd::stream::decode_all(&bytes[..]).unwrap(),
             }
             assert!(unpacked == whole, "{coding:?}");

@@ -28,17 +28,23 @@ mod tests {
 
     #[test]
     fn only_bare_refusals_are_replaced() {
-        let bare = |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n");
+        let bare = |status: &str| {
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n")
+        };
         for (status, has_address, expected) in [
             ("431 Request Header Fields Too Large", true, "HTTP/1.1 431 "),
             ("431 Request Header Fields Too Large", false, "HTTP/1.1 414 "),
             ("414 URI Too Long", true, "HTTP/1.1 414 "),
             ("400 Bad Request", true, "HTTP/1.1 400 "),
         ] {
-            let answer = String::from_utf8(in_place_of(bare(status).as_bytes(), has_address).unwrap()).unwrap();
+            let answer =
+                String::from_utf8(in_place_of(bare(status).as_bytes(), has_address).unwrap()).unwrap();
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(expected) && head.contains("application/problem+json"), "{head}");
-            assert!(head.contains(&format!("content-length: {}", body.len())) && head.contains("x-request-id: "), "{head}");
+            assert!(
+                head.contains(&format!("content-length: {}", body.len())) && head.contains("x-request-id: "),
+                "{head}"
+            );
             assert!(serde_json::from_str::<serde_json::Value>(body).unwrap()["detail"].is_string());
         }
         for other in [

@@ -1,0 +1,111 @@
+//! Where searches read: a replica of the database, where there is one that keeps up, else the database itself. Streams, tasks and single records
+//! are always read from the database: what somebody was just shown is there.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cordwood_core::filter::Filter;
+use cordwood_core::scope::Scope;
+use cordwood_store::search::{Found, Page, TimeRange, search};
+use cordwood_store::{Store, StoreError, replica};
+
+use crate::Gateway;
+use crate::metrics::Metrics;
+
+/// So long what was found out of the replica holds.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So long nothing is asked of one that failed.
+const LEFT_FOR: Duration = Duration::from_secs(5);
+/// It may be what does not answer.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A replica, and whether it is fit to be read from.
+#[derive(Debug)]
+pub struct Replica {
+    store: Store,
+    lag_max: Duration,
+    known: Mutex<Known>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Why it is not.
+    unfit: Option<&'static str>,
+    /// Until then.
+    holds: Instant,
+}
+
+impl Replica {
+    /// `store`: as [`Store::replica_of`] makes it.
+    pub fn new(store: Store, lag_max: Duration) -> Replica {
+        Replica { store, lag_max, known: Mutex::new(Known { unfit: None, holds: Instant::now() }) }
+    }
+
+    async fn unfit(&self, primary: &Store) -> Option<&'static str> {
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() < known.holds {
+            return known.unfit;
+        }
+        let lag = tokio::time::timeout(LOOK_PATIENCE, replica::lag(primary, &self.store)).await;
+        match lag {
+            Ok(Ok(lag)) if lag <= self.lag_max => self.learn(None, LOOK_EVERY),
+            Ok(Ok(_)) => self.learn(Some("behind"), LOOK_EVERY),
+            Ok(Err(_)) | Err(_) => self.learn(Some("away"), LEFT_FOR),
+        }
+    }
+
+    fn learn(&self, unfit: Option<&'static str>, holds: Duration) -> Option<&'static str> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if unfit.is_some() && known.unfit != unfit {
+            tracing::warn!(why = unfit, replica = self.store.at(), "searches go to the database itself");
+        }
+        *known = Known { unfit, holds: Instant::now() + holds };
+        unfit
+    }
+
+    /// `None`: to be asked of the database itself.
+    async fn search(
+        &self,
+        primary: &Store,
+        (scope, filter, range, page, budget_ms): (&Scope, &Filter, TimeRange, Page, u64),
+        metrics: &Metrics,
+    ) -> Option<Result<Found, StoreError>> {
+        if let Some(why) = self.unfit(primary).await {
+            metrics.passed_over(why);
+            return None;
+        }
+        match search(&self.store, scope, filter, range, page, budget_ms).await {
+            // Elsewhere it would take as long.
+            Err(error) if error.code() != Some(&StoreError::STATEMENT_TIMEOUT) => {
+                tracing::warn!(%error, "a replica did not answer a search");
+                self.learn(Some("away"), LEFT_FOR);
+                metrics.passed_over("away");
+                None
+            }
+            answered => {
+                metrics.replica_reads.inc();
+                Some(answered)
+            }
+        }
+    }
+}
+
+impl Gateway {
+    /// A page, of the replica where it can be.
+    pub async fn search(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        range: TimeRange,
+        page: Page,
+        budget_ms: u64,
+    ) -> Result<Found, StoreError> {
+        if let Some(replica) = &self.replica
+            && let Some(answered) =
+                replica.search(&self.store, (scope, filter, range, page, budget_ms), &self.metrics).await
+        {
+            return answered;
+        }
+        search(&self.store, scope, filter, range, page, budget_ms).await
+    }
+}
