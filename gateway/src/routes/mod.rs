@@ -107,7 +107,7 @@ pub fn openapi_json() -> String {
 static DOCUMENT: LazyLock<(String, String)> = LazyLock::new(|| {
     let text = openapi_json();
     // Weak: it stands for the text, packed or not.
-    let tag = Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}"));
+    let tag = Sha256::digest(text.as_bytes()).into_iter().take(16).map(|byte| format!("{byte:02x}"));
     let tag = format!("W/\"{}\"", tag.collect::<String>());
     (text, tag)
 });

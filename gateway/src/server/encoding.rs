@@ -197,7 +197,7 @@ mod tests {
             let mut unpacked = Vec::new();
             match coding {
                 Coding::Gzip => {
-                    drop(flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap())
+                    flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap();
                 }
                 Coding::Zstd => unpacked = zstd::stream::decode_all(&bytes[..]).unwrap(),
             }
