@@ -580,7 +580,7 @@ impl Problem {
 
     /// As it is written where there is no request to answer; the connection ends with it.
     pub fn as_last_answer(&self, id: &RequestId) -> Vec<u8> {
-        let problem = Problem { request_id: Some(id.as_str().to_owned()), ..self.clone() };
+        let problem = Problem { request_id: Some(id.as_str().into()), ..self.clone() };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry =

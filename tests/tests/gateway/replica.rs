@@ -61,10 +61,12 @@ async fn searches_read_from_a_replica_that_keeps_up() -> Result<()> {
     ensure!(counter(&registry, "replica_searches_total")?);
     // One record is read where it was shown: streams show what the database itself has.
     world.address = running.address.to_string();
+    let everything = cordwood_store::scope::Scope::all(cordwood_store::scope::AdminReason::Audit);
+    let line_1 = cordwood_core::filter::parse("\"line 1\"")?;
     let all = cordwood_store::search::search(
         &world.store,
-        &cordwood_store::scope::Scope::all(cordwood_store::scope::AdminReason::Audit),
-        &cordwood_core::filter::parse("\"line 1\"")?,
+        &everything,
+        &line_1,
         cordwood_store::search::TimeRange::default(),
         cordwood_store::search::Page::first(1),
         10_000,
