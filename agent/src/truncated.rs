@@ -112,8 +112,11 @@ impl LogFile {
             Ok(data) => data,
             Err(rustix::io::Errno::NXIO) => {
                 let end = stat_of(file)?.size;
-                self.empty = self.position..end;
-                return Ok(Hole::ToTheEnd(end));
+                // It may have been cut since it was read: what was seen to be empty was.
+                let seen = end.max(self.position + given.len() as u64);
+                let known = self.empty.start <= self.position && !self.empty.is_empty();
+                self.empty = self.position..if known { self.empty.end.max(seen) } else { seen };
+                return Ok(if end > self.position { Hole::ToTheEnd(end) } else { Hole::None });
             }
             Err(_) => return Ok(Hole::None),
         };

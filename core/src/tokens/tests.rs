@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
+use unicode_normalization::char::canonical_combining_class;
 
 use super::*;
 use crate::origin::Origin;
@@ -188,6 +189,19 @@ fn tokens_of_a_record() {
     assert_eq!(tokens, words.chain(pairs).collect());
 }
 
+/// NFC puts several marks of one letter into an order; where there is no letter, which of them is a word depends on the order.
+fn has_marks_of_no_letter(text: &str) -> bool {
+    let mut is_after_letter = false;
+    for c in text.chars() {
+        if canonical_combining_class(c) == 0 {
+            is_after_letter = c.is_alphanumeric();
+        } else if !is_after_letter {
+            return true;
+        }
+    }
+    false
+}
+
 proptest! {
     #[test]
     fn a_filter_has_all_its_tokens(tokens in prop::collection::vec(any::<u64>(), 0..3000)) {
@@ -200,6 +214,7 @@ proptest! {
     /// Lower-casing first changes nothing, and words are the words of themselves.
     #[test]
     fn words_are_stable(text in "[^\\p{C}\\\\]{0,40}") {
+        prop_assume!(!has_marks_of_no_letter(&text));
         let found = words::of(text.as_bytes());
         prop_assert_eq!(&words::of(words::lower(text.as_bytes()).as_bytes()), &found);
         let mut whole = Vec::new();

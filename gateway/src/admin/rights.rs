@@ -34,6 +34,8 @@ impl FromRequestParts<Arc<Gateway>> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Administrator, Problem> {
         let Known(identity) = Known::from_request_parts(parts, gateway).await?;
+        // Whoever is known is told so before anything is read of what is asked.
+        gateway.administration()?;
         let look = parts.extensions.get::<Look>().cloned().ok_or_else(Problem::internal)?;
         Ok(Administrator { identity, look })
     }

@@ -74,7 +74,6 @@ pub async fn put_level(
     body: Body,
 ) -> Result<Response, Problem> {
     let options = Options::of(&mut Parameters::read(&uri, &[], None)?, &headers)?;
-    gateway.administration()?;
     let wanted = match body.0.contains_key("kind") {
         true => object(body, &KINDS, None, None)?,
         false => quiet(&gateway, &who, body, super::now_us() / 1000).await?,

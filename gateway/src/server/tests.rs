@@ -130,7 +130,7 @@ async fn what_hyper_refuses_by_itself_has_the_shape_of_all_refusals() {
     let (running, _) = gateway(Limits::default()).await;
     let header = format!("X: {}\r\n", "a".repeat(60_000));
     let rows = [
-        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", header.repeat(3)), 431),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", header.repeat(10)), 431),
         (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: 1\r\n".repeat(200)), 431),
         (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000)), 414),
         (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(300_000)), 414),
