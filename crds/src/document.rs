@@ -157,7 +157,9 @@ fn kind_of_value(value: &Value, schema: &Value) -> Result<(), String> {
     }
     if let Some(values) = schema["enum"].as_array().filter(|values| !values.contains(value)) {
         let names: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-        return Err(format!("must be one of {}", names.join(", ")));
+        // What was written is shown as far as one line bears it.
+        let written: String = value.to_string().chars().take(64).collect();
+        return Err(format!("is {written}, must be one of {}", names.join(", ")));
     }
     Ok(())
 }

@@ -143,7 +143,7 @@ mod tests {
             (
                 "LogLevelConfig",
                 "{level: INFO, duration: 1h, unleveled: hide}",
-                "spec.unleveled: must be one of keep, drop",
+                "spec.unleveled: is \"hide\", must be one of keep, drop",
             ),
             ("ClusterLogLevelConfig", "{level: INFO}", "give duration"),
             ("ClusterLogLevelConfig", "{level: INFO, default: true, duration: 1h}", "a default has no end"),
