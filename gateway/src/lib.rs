@@ -41,7 +41,7 @@ pub use admin::{Administration, StatusOf};
 pub use audit::Audit;
 pub use config::{
     AdministrationConfig, AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits,
-    OidcAccess,
+    OidcAccess, ReplicaConfig,
 };
 pub use routes::openapi_json;
 pub use server::{ListenError, Running, start, start_beside};

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use cordwood_core::limits::GATEWAY_STATEMENT_MS_MAX;
-use cordwood_gateway::{Access, Administration, Audit, Cluster, Config, Gateway, Oidc, Seals, Tokens, start};
+use cordwood_gateway::{
+    Access, Administration, Audit, Cluster, Config, Gateway, Oidc, ReplicaConfig, Seals, Tokens, start,
+};
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
 };
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// How often PostgreSQL is asked whether it answers.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const POSTGRES: &str = "postgres";
+const REPLICA_VARIABLE: &str = "CORDWOOD_REPLICA_DATABASE_URL";
 /// Unmet from the moment it is told to end: whoever chooses among gateways sends nobody here any more.
 const ENDING: &str = "ending";
 
@@ -44,6 +47,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let wrong = |message: String| Failure::Config(anyhow!("{}: {message}", arguments.config.display()));
     config.check().map_err(wrong)?;
     config.database = config.database.or_environment();
+    if std::env::var_os(REPLICA_VARIABLE).is_some_and(|url| !url.is_empty()) {
+        let replica = config.replica.unwrap_or_default();
+        config.replica =
+            Some(ReplicaConfig { database: replica.database.or_variable(REPLICA_VARIABLE), ..replica });
+    }
     let store = Store::bounded(&config.database, GATEWAY_STATEMENT_MS_MAX);
     let store = store.map_err(|error| wrong(error.to_string()))?;
     let access = match (&config.tokens_file, &config.access.kubernetes) {

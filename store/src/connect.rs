@@ -70,9 +70,15 @@ impl Settings {
 
     /// Fills a missing url (and host) from `CORDWOOD_DATABASE_URL`.
     #[must_use]
-    pub fn or_environment(mut self) -> Settings {
+    pub fn or_environment(self) -> Settings {
+        self.or_variable("CORDWOOD_DATABASE_URL")
+    }
+
+    /// Fills a missing url (and host) from a variable of the environment.
+    #[must_use]
+    pub fn or_variable(mut self, name: &str) -> Settings {
         if self.url.is_none() && self.host.is_none() {
-            self.url = std::env::var("CORDWOOD_DATABASE_URL").ok().filter(|url| !url.is_empty());
+            self.url = std::env::var(name).ok().filter(|url| !url.is_empty());
         }
         self
     }
