@@ -18,6 +18,7 @@ use crate::connect::Store;
 use crate::error::StoreError;
 use crate::scope::{Parts, Scope};
 use crate::search::{Cursor, timestamp};
+use crate::values::{pattern, unsigned};
 
 pub const HOUR_US: i64 = 3_600_000_000;
 const STATEMENT_TIMEOUT: &str = "30s";
@@ -327,23 +328,6 @@ fn group(row: &Row) -> Result<Group, StoreError> {
         },
         trend: Vec::new(),
     })
-}
-
-fn unsigned(count: i64) -> u64 {
-    count.max(0).unsigned_abs()
-}
-
-/// A text as it stands, anywhere in a value.
-fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod task_rows;
 pub mod tasks;
 mod tls;
 pub mod tombstones;
+mod values;
 pub mod wake;
 pub mod watermarks;
 

@@ -13,6 +13,7 @@ use crate::error::StoreError;
 use crate::migrate::{LOCK_SPACE, LOCK_TASKS};
 use crate::scope::{Parts, Scope};
 use crate::search::{Cursor, timestamp};
+use crate::values::{pattern, unsigned};
 
 /// Who deletes waits so long for transactions of writers, and new ones wait behind it.
 const DELETE_LOCK_TIMEOUT: &str = "5s";
@@ -384,10 +385,6 @@ async fn end(transaction: Transaction<'_>) -> Result<(), StoreError> {
     transaction.commit().await.map_err(StoreError::sql("end", "a look at a task"))
 }
 
-fn unsigned(count: i64) -> u64 {
-    count.max(0).unsigned_abs()
-}
-
 fn line(row: &Row) -> LoggedLine {
     LoggedLine {
         id: row.get(0),
@@ -470,19 +467,6 @@ impl<'a> Asked<'a> {
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
     }
-}
-
-/// `LIKE`'s pattern of a text that stands anywhere.
-fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
 }
 
 #[cfg(test)]
