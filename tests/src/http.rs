@@ -115,5 +115,6 @@ pub async fn metric(address: &str, name: &str) -> Result<f64> {
         let rest = line.strip_prefix(name)?;
         rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
     });
-    Ok(values.sum())
+    // (An empty sum of floats is -0.)
+    Ok(values.sum::<f64>() + 0.0)
 }
