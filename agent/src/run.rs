@@ -233,7 +233,7 @@ impl Run {
                 match self.files[index].skip_hole(given, turn.tally)? {
                     Hole::None => {}
                     Hole::Skipped => return Ok(Step::More),
-                    Hole::ToTheEnd(end) if self.may_end(index) => {
+                    Hole::ToTheEnd(end) if self.is_file_over(index, turn) => {
                         self.files[index].pass_over(end, turn.tally)?;
                         return Ok(Step::More);
                     }
@@ -290,13 +290,7 @@ impl Run {
         }
         let last = index + 1 == self.files.len();
         let file = &self.files[index];
-        let over = match (file.superseded_at_ms, self.gone_at_ms) {
-            _ if file.is_gzip() => true,
-            (Some(at), _) if !last => turn.clock.mono_ms - at >= turn.settings.grace_ms,
-            (_, Some(at)) => turn.clock.mono_ms - at.max(self.last_data_ms) >= turn.settings.gone_grace_ms(),
-            _ => false,
-        };
-        if !over {
+        if !self.is_file_over(index, turn) {
             // The container runs again, so the run that wrote this is over: it may go from now on.
             if last
                 && self.is_succeeded
@@ -320,9 +314,16 @@ impl Run {
         if ended { Step::Ended } else { Step::More }
     }
 
-    /// It has a successor, or no name any more.
-    fn may_end(&self, index: usize) -> bool {
-        self.gone_at_ms.is_some() || self.files[index].superseded_at_ms.is_some()
+    /// Nobody writes into it any more: it has a successor, or no name, and did so for as long as its writer may need to notice.
+    fn is_file_over(&self, index: usize, turn: &Turn<'_>) -> bool {
+        let file = &self.files[index];
+        let is_last = index + 1 == self.files.len();
+        match (file.superseded_at_ms, self.gone_at_ms) {
+            _ if file.is_gzip() => true,
+            (Some(at), _) if !is_last => turn.clock.mono_ms - at >= turn.settings.grace_ms,
+            (_, Some(at)) => turn.clock.mono_ms - at.max(self.last_data_ms) >= turn.settings.gone_grace_ms(),
+            _ => false,
+        }
     }
 
     /// The pipeline, its gate, and what takes its output into the batches of one file.

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 
 use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
@@ -29,6 +30,9 @@ pub const CUT_WHILE_CLOSED: &str =
 
 /// Lines without a time, one behind the other, of which none can be a milestone: then others are looked at further on.
 const UNTIMED_LINES_MAX: u32 = 16;
+
+/// What the usual file systems give to files at a time, or a part of it.
+const BLOCK_BYTES: u64 = 4096;
 
 /// What lies at the position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +111,19 @@ impl LogFile {
         if stops_within || given.iter().any(|byte| *byte != 0) {
             return Ok(Hole::None);
         }
+        // A hole begins where a block does: what is read up to there was filled with NUL behind the text.
+        let block = self.position.next_multiple_of(BLOCK_BYTES);
+        let from = if block <= self.position + given.len() as u64 { block } else { self.position };
         // (The place in the file that this moves is used by nobody.)
-        let data = match seek(file, SeekFrom::Data(self.position)) {
+        let found = seek(file, SeekFrom::Data(from));
+        // (Text may have come into the block since it was read; a file that was cut there is looked at elsewhere.)
+        let mut filled = [0; BLOCK_BYTES as usize];
+        let filled = &mut filled[..(from - self.position) as usize];
+        let count = file.read_at(filled, self.position)?;
+        if filled[..count].iter().any(|byte| *byte != 0) {
+            return Ok(Hole::None);
+        }
+        let data = match found {
             Ok(data) => data,
             Err(rustix::io::Errno::NXIO) => {
                 let end = stat_of(file)?.size;
@@ -120,7 +135,7 @@ impl LogFile {
             }
             Err(_) => return Ok(Hole::None),
         };
-        if data <= self.position {
+        if data <= from {
             return Ok(Hole::None);
         }
         self.pass_over(data, tally)?;
