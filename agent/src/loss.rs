@@ -30,6 +30,7 @@ impl Run {
             exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
         turn.tally.lost_bytes += loss.bytes;
         turn.tally.losses += 1;
+        turn.tally.loss_reasons.add(&loss.reason, 1, loss.bytes, Some(turn.clock.wall_ns / 1_000_000));
         let mut batch = turn.ship.open(file.seq, turn.clock.mono_ms);
         let message = match loss.bytes {
             0 if !loss.exact => format!("bytes of {} may be lost: {}", file.name, loss.reason),

@@ -9,7 +9,7 @@ use clap::Parser;
 use cordwood_agent::cluster::Cluster;
 use cordwood_agent::rules::watch_rules;
 use cordwood_agent::{CONDITIONS, Config, ContextSource, Environment, KafkaSink, Static, Telemetry, Waker};
-use cordwood_core::levels::{LevelRules, STATUS_GENERATION};
+use cordwood_core::levels::LevelRules;
 use cordwood_service::{Failure, Health, LogFormat};
 use tokio::sync::watch;
 
@@ -59,7 +59,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let telemetry = Telemetry::new(&registry).context("register metrics")?;
     let status = {
         let (telemetry, health) = (telemetry.clone(), health.clone());
-        Arc::new(move || status(&telemetry, &health))
+        Arc::new(move || telemetry.status_body(&health))
     };
     let address = cordwood_service::serve(config.listen, health.clone(), registry, status, shutdown.clone())
         .await
@@ -110,30 +110,4 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let environment = Environment { context, rules, waker, telemetry, health };
     cordwood_agent::run(config, sink, environment, shutdown).await?;
     Ok(())
-}
-
-/// The body of `/status`. The operator reads the generation from it.
-fn status(telemetry: &Telemetry, health: &Health) -> serde_json::Value {
-    serde_json::json!({
-        "reader": telemetry.status(),
-        STATUS_GENERATION: telemetry.rules_generation(),
-        "conditions": health.conditions(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use cordwood_core::levels::generation_in_status;
-
-    use super::*;
-
-    /// The operator asked for a key that no agent ever wrote: every agent counted as behind.
-    #[test]
-    fn the_operator_finds_the_generation_in_the_status() {
-        let telemetry = Telemetry::new(&prometheus::Registry::new()).unwrap();
-        let body = || status(&telemetry, &Health::new(&["kafka"])).to_string();
-        assert_eq!(generation_in_status(body().as_bytes()), Some(0));
-        telemetry.rules_taken(7);
-        assert_eq!(generation_in_status(body().as_bytes()), Some(7));
-    }
 }

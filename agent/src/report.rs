@@ -2,6 +2,7 @@
 
 use cordwood_core::gate::RuleScope;
 
+use crate::context::Source;
 use crate::reader::Reader;
 use crate::run::Run;
 use crate::telemetry::{Status, StreamStatus};
@@ -34,7 +35,8 @@ impl Reader {
             if let Some(since) = run.lagging_since_ms {
                 status.lag_seconds = status.lag_seconds.max((clock.mono_ms - since) as f64 / 1_000.0);
             }
-            if lag > 0 && run.growth_bytes_per_s > 1.0 {
+            let rotates = matches!(run.source, Source::Container { .. });
+            if rotates && lag > 0 && run.growth_bytes_per_s > 1.0 {
                 let left = capacity.saturating_sub(lag) as f64 / run.growth_bytes_per_s / 60.0;
                 status.minutes_until_loss =
                     Some(status.minutes_until_loss.map_or(left, |other| left.min(other)));

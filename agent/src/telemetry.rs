@@ -1,7 +1,11 @@
 //! What the agent says about itself: counters for `/metrics`, a picture for `/status`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use cordwood_core::agents::{LossReason, Losses};
+use cordwood_core::levels::STATUS_GENERATION;
+use cordwood_service::Health;
 use prometheus::{IntCounter, IntGauge, Registry};
 use serde::Serialize;
 
@@ -16,6 +20,7 @@ pub struct Tally {
     pub cut_bytes: u64,
     pub lost_bytes: u64,
     pub losses: u64,
+    pub loss_reasons: Losses,
     pub messages: u64,
     pub message_bytes: u64,
     pub full: u64,
@@ -44,6 +49,9 @@ struct Inner {
     rules_generation: IntGauge,
     single_acknowledgement: IntGauge,
     status: Mutex<Status>,
+    losses: Mutex<Losses>,
+    /// Milliseconds since the epoch.
+    started_ms: i64,
 }
 
 type Reading = fn(&Tally) -> u64;
@@ -97,8 +105,15 @@ pub struct Status {
     pub unfinished_bytes: usize,
     /// Whether reading stands still because Kafka takes nothing.
     pub stalled: bool,
-    /// The soonest that an unread byte may rotate away, if it goes on like now.
+    /// The soonest that an unread byte may rotate away, if it goes on like now. Of containers' files alone: how long others are kept
+    /// is not known.
     pub minutes_until_loss: Option<f64>,
+    /// Since the start: loss records written, and the bytes in them.
+    pub losses: u64,
+    pub lost_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_loss_ms: Option<i64>,
+    pub loss_reasons: Vec<LossReason>,
     /// The files that matter most: those that wait, then those that lag.
     pub streams: Vec<StreamStatus>,
 }
@@ -150,6 +165,10 @@ impl Telemetry {
                 "1: the topic has several replicas and acknowledges what one of them has.",
             )?,
             status: Mutex::default(),
+            losses: Mutex::default(),
+            started_ms: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
         })))
     }
 
@@ -164,7 +183,14 @@ impl Telemetry {
                 counter.inc_by(by);
             }
         }
+        if !tally.loss_reasons.reasons.is_empty() {
+            self.losses().merge(&tally.loss_reasons);
+        }
         *tally = Tally::default();
+    }
+
+    fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.0.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn set_status(&self, status: Status) {
@@ -193,6 +219,76 @@ impl Telemetry {
     }
 
     pub fn status(&self) -> Status {
-        self.0.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let status = self.0.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Losses { reasons, last_ms } = self.losses().clone();
+        Status {
+            losses: reasons.iter().map(|reason| reason.losses).sum(),
+            lost_bytes: reasons.iter().map(|reason| reason.bytes).sum(),
+            last_loss_ms: last_ms,
+            loss_reasons: reasons,
+            ..status
+        }
+    }
+
+    /// The body of `/status`, as [`cordwood_core::agents::AgentStatus`] reads it.
+    pub fn status_body(&self, health: &Health) -> serde_json::Value {
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "started_ms": self.0.started_ms,
+            "reader": self.status(),
+            STATUS_GENERATION: self.rules_generation(),
+            "conditions": health.conditions(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cordwood_core::agents::AgentStatus;
+
+    use super::*;
+
+    /// The operator asked for a key that no agent ever wrote: every agent counted as behind.
+    #[test]
+    fn who_reads_the_status_finds_all_that_is_read_of_it() {
+        let telemetry = Telemetry::new(&Registry::new()).unwrap();
+        let read = || {
+            let body = telemetry.status_body(&Health::new(&["kafka"])).to_string();
+            AgentStatus::read(body.as_bytes()).unwrap()
+        };
+        assert_eq!((read().rules_generation, read().losses, read().lost_bytes), (Some(0), Some(0), Some(0)));
+        telemetry.rules_taken(7);
+        telemetry.set_status(Status {
+            node: "n".to_owned(),
+            files: 1,
+            lag_bytes: 2,
+            lag_seconds: 3.5,
+            held_bytes: 4,
+            stalled: true,
+            minutes_until_loss: Some(5.5),
+            ..Status::default()
+        });
+        for number in 1..=2 {
+            let mut tally = Tally { losses: 1, lost_bytes: 50, ..Tally::default() };
+            tally.loss_reasons.add("gone", 1, 50, Some(number));
+            telemetry.add(&mut tally);
+        }
+        let expected = AgentStatus {
+            node: Some("n".to_owned()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            started_ms: Some(telemetry.0.started_ms),
+            rules_generation: Some(7),
+            files: Some(1),
+            lag_bytes: Some(2),
+            lag_seconds: Some(3.5),
+            held_bytes: Some(4),
+            stalled: Some(true),
+            minutes_until_loss: Some(5.5),
+            losses: Some(2),
+            lost_bytes: Some(100),
+            last_loss_ms: Some(2),
+            loss_reasons: vec![LossReason { reason: "gone".to_owned(), losses: 2, bytes: 100 }],
+        };
+        assert_eq!(read(), expected);
     }
 }

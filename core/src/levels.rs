@@ -17,11 +17,6 @@ pub const RULES_KEY: &str = "rules.json";
 /// Top-level key of an agent's `/status`: the generation of the rules that its gates follow.
 pub const STATUS_GENERATION: &str = "rules_generation";
 
-/// What an agent's `/status` says under [`STATUS_GENERATION`]; `None` when it is no such body.
-pub fn generation_in_status(body: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<serde_json::Value>(body).ok()?.get(STATUS_GENERATION)?.as_u64()
-}
-
 /// The format of [`LevelRules`] as JSON. A new field that an older reader can leave out needs no new one: it is raised only
 /// when an older reader would drop what it must not. 1 had neither scopes nor defaults.
 pub const RULES_VERSION: u32 = 2;

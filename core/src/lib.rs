@@ -4,6 +4,7 @@
 //! what makes every rule a table of inputs and outputs.
 
 pub mod admit;
+pub mod agents;
 pub mod batch;
 pub mod block;
 pub mod checkpoint;

@@ -171,6 +171,14 @@ pub const GATEWAY_STATEMENT_MS_MAX: u32 = 60_000;
 pub const AUDIT_PARTS_MAX: usize = 8;
 /// Passes of the planner that a preview of a retention runs forward.
 pub const RETENTION_PREVIEW_PASSES_MAX: usize = 1_000;
+/// Bytes of one agent's `/status` that are read.
+pub const AGENT_STATUS_BYTES_MAX: u64 = 8 << 20;
+/// Characters of a text that an agent gives (its node, version, reasons of losses) that are shown.
+pub const AGENT_TEXT_CHARS_MAX: usize = 256;
+/// Reasons of losses that an agent counts apart; others are counted together.
+pub const AGENT_LOSS_REASONS_MAX: usize = 16;
+/// Bytes of the operator's answer about all agents that the gateway reads.
+pub const AGENTS_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a resource that the HTTP API takes.
 pub const RESOURCE_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a message, and of a stack, that are read for an error's signature; what is above changes nothing.

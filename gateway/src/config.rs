@@ -193,11 +193,20 @@ pub struct AdministrationConfig {
     pub enabled: bool,
     /// The operator's `retention.notice_ms`: a preview says from when a shorter retention is in force.
     pub notice_ms: u64,
+    /// Where the operator says how the agents are: `http://` and a host; without it nobody does.
+    pub operator_url: Option<String>,
+    /// A token of the gateway's account for the audience `cordwood-operator`; read for each question.
+    pub operator_token_file: Option<PathBuf>,
 }
 
 impl Default for AdministrationConfig {
     fn default() -> AdministrationConfig {
-        AdministrationConfig { enabled: false, notice_ms: 30_000 }
+        AdministrationConfig {
+            enabled: false,
+            notice_ms: 30_000,
+            operator_url: None,
+            operator_token_file: None,
+        }
     }
 }
 
@@ -285,6 +294,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        self.administration.check()?;
         if self.limits.queries_kept_for_short >= self.limits.queries_max {
             return Err("limits.queries_kept_for_short: not below limits.queries_max: no long question could be asked".to_owned());
         }
@@ -298,6 +308,32 @@ impl Config {
             if value == 0 {
                 return Err(format!("limits.{key}: 0: nobody could be answered"));
             }
+        }
+        Ok(())
+    }
+}
+
+impl AdministrationConfig {
+    fn check(&self) -> Result<(), String> {
+        let key = "administration.operator_url";
+        let Some(url) = &self.operator_url else { return Ok(()) };
+        if !self.enabled {
+            return Err(format!("{key}: administration.enabled is not set: nobody could ask for the agents"));
+        }
+        let is_plain = |url: &Uri| {
+            url.scheme() == Some(&Scheme::HTTP)
+                && url.path() == "/"
+                && url.query().is_none()
+                && url.host().is_some()
+        };
+        if !url.parse::<Uri>().is_ok_and(|url| is_plain(&url)) {
+            return Err(format!("{key}: http:// and a host (and port) are needed, and nothing else"));
+        }
+        if self.operator_token_file.is_none() {
+            return Err(
+                "administration.operator_token_file: none given: the operator answers nobody without a token"
+                    .to_owned(),
+            );
         }
         Ok(())
     }
@@ -395,6 +431,26 @@ mod tests {
         let administration = AdministrationConfig { enabled: true, ..AdministrationConfig::default() };
         let administers = Config { administration, ..known.clone() };
         assert!(administers.check().unwrap_err().starts_with("administration.enabled"));
+        let operator = |enabled: bool, url: &str, token: Option<&str>| {
+            let administration = AdministrationConfig {
+                enabled,
+                operator_url: Some(url.to_owned()),
+                operator_token_file: token.map(PathBuf::from),
+                ..AdministrationConfig::default()
+            };
+            Config { administration, access: cluster(plain()), ..Config::default() }.check()
+        };
+        assert_eq!(operator(true, "http://operator:9600", Some("x")), Ok(()));
+        for (enabled, url, token, key) in [
+            (false, "http://operator:9600", Some("x"), "administration.operator_url"),
+            (true, "http://operator:9600", None, "administration.operator_token_file"),
+            (true, "https://operator:9600", Some("x"), "administration.operator_url"),
+            (true, "http://operator:9600/agents", Some("x"), "administration.operator_url"),
+            (true, "operator:9600", Some("x"), "administration.operator_url"),
+            (true, "", Some("x"), "administration.operator_url"),
+        ] {
+            assert!(operator(enabled, url, token).unwrap_err().starts_with(key), "{url}");
+        }
         let limits = Limits { queries_max: 2, queries_kept_for_short: 2, ..Limits::default() };
         assert!(Config { limits, ..known.clone() }.check().unwrap_err().contains("queries_kept_for_short"));
         let limits = Limits { write_idle_ms_max: 0, ..Limits::default() };

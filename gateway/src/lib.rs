@@ -37,7 +37,7 @@ pub use access::cluster::Cluster;
 pub use access::oidc::Oidc;
 pub use access::sessions::seals::Seals;
 pub use access::tokens::Tokens;
-pub use admin::{Administration, StatusOf};
+pub use admin::{Administration, AgentsSource, StatusOf};
 pub use audit::Audit;
 pub use config::{
     AdministrationConfig, AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits,
@@ -61,6 +61,7 @@ pub struct Gateway {
     store: Store,
     access: Access,
     administration: Option<Administration>,
+    agents: Option<AgentsSource>,
     slots: Slots,
     metrics: Metrics,
     limits: Limits,
@@ -93,6 +94,7 @@ impl Gateway {
             store,
             access,
             administration: None,
+            agents: None,
             slots: Slots::new(limits),
             limits: limits.clone(),
             metrics: Metrics::register(registry)?,
@@ -143,6 +145,12 @@ impl Gateway {
     #[must_use]
     pub fn administering(self, administration: Option<Administration>) -> Gateway {
         Gateway { administration, ..self }
+    }
+
+    /// With it is seen how the agents are.
+    #[must_use]
+    pub fn showing_agents(self, agents: Option<AgentsSource>) -> Gateway {
+        Gateway { agents, ..self }
     }
 
     async fn slot(&self, caller: &Caller, length: Length) -> Result<Slot, Problem> {

@@ -9,7 +9,8 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use cordwood_core::limits::GATEWAY_STATEMENT_MS_MAX;
 use cordwood_gateway::{
-    Access, Administration, Audit, Cluster, Config, Gateway, Oidc, ReplicaConfig, Seals, Tokens, start,
+    Access, Administration, AgentsSource, Audit, Cluster, Config, Gateway, Oidc, ReplicaConfig, Seals,
+    Tokens, start,
 };
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
@@ -96,7 +97,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some((replica, lag_max)) = replica {
         gateway = gateway.reading_from(replica, lag_max);
     }
-    gateway = gateway.administering(administration);
+    let agents = AgentsSource::of_operator(&config.administration);
+    gateway = gateway.administering(administration).showing_agents(agents);
     let status = Arc::new(|| serde_json::json!({}));
     // They are there to the end: who waits for it sees it come.
     let ended = CancellationToken::new();

@@ -2,6 +2,7 @@
 //! read the same.
 
 mod access;
+mod agents;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -1,10 +1,12 @@
-//! Asks the agents which level rules they have, and the cluster which workloads a rule matches. Reads only.
+//! Asks the agents how they are, and the cluster which workloads a rule matches. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cordwood_core::levels::{LabelOperator, LevelRule, STATUS_GENERATION, generation_in_status};
+use cordwood_core::agents::AgentStatus;
+use cordwood_core::levels::{LabelOperator, LevelRule};
+use cordwood_core::limits::AGENT_STATUS_BYTES_MAX;
 use cordwood_core::workload::{service_of, workload_of};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,19 +18,32 @@ use tokio::net::TcpStream;
 
 /// An agent that has not answered by then counts as behind, and is asked again.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
-/// An agent's `/status` at the most.
-const ANSWER_BYTES_MAX: u64 = 8 << 20;
+/// Who is not asked by then is not asked.
+const ASK_ALL_MAX: Duration = Duration::from_secs(6);
 /// Asked at a time.
 const AT_ONCE: usize = 64;
 
-/// An agent's pod and, when it answered, the generation of the rules it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An agent's pod and what it said, or why it said nothing.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Agent {
     pub pod: String,
-    pub generation: Option<u64>,
+    pub node: String,
+    /// The pod runs, and is to go on.
+    pub runs: bool,
+    pub answer: Result<AgentStatus, String>,
 }
 
-/// All agents' pods that run.
+impl Agent {
+    /// Of the level rules that it has.
+    pub fn generation(&self) -> Option<u64> {
+        self.answer.as_ref().ok()?.rules_generation
+    }
+}
+
+/// All agents' pods that have not ended for good.
+///
+/// # Errors
+/// When the API server does not say which there are.
 pub async fn ask(
     client: &Client,
     namespace: &str,
@@ -37,41 +52,62 @@ pub async fn ask(
 ) -> Result<Vec<Agent>, kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = pods.list(&ListParams::default().labels(selector)).await?;
-    let running = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let running: Vec<(String, IpAddr)> = running
-        .filter_map(|pod| {
-            let status = pod.status.as_ref()?;
-            let runs = status.phase.as_deref() == Some("Running");
-            let ip = status.pod_ip.as_deref()?.parse().ok()?;
-            runs.then(|| (pod.name_any(), ip))
-        })
-        .collect();
-    let asked = running.into_iter().map(|(pod, ip)| async move {
-        let generation = match tokio::time::timeout(ASK_TIMEOUT, generation(ip, port)).await {
-            Ok(Ok(generation)) => Some(generation),
-            Ok(Err(error)) => {
-                tracing::debug!(pod, %error, "ask an agent");
-                None
+    let until = tokio::time::Instant::now() + ASK_ALL_MAX;
+    let asked = list.items.into_iter().filter(|pod| !has_ended(pod)).map(|pod| async move {
+        let answer = match address(&pod) {
+            Ok(ip) if tokio::time::Instant::now() < until => {
+                match tokio::time::timeout(ASK_TIMEOUT, status(ip, port)).await {
+                    Ok(answer) => answer.map_err(|error| format!("{ip}:{port}: {error}")),
+                    Err(_) => Err(format!("{ip}:{port}: no answer within {} ms", ASK_TIMEOUT.as_millis())),
+                }
             }
-            Err(_) => None,
+            Ok(_) => Err("not asked: other agents took too long".to_owned()),
+            Err(why) => Err(why),
         };
-        Agent { pod, generation }
+        let runs = address(&pod).is_ok() && pod.metadata.deletion_timestamp.is_none();
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+        Agent { pod: pod.name_any(), node, runs, answer }
     });
     Ok(futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await)
 }
 
-async fn generation(ip: IpAddr, port: u16) -> std::io::Result<u64> {
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Where a pod that runs is; else why it does not.
+fn address(pod: &Pod) -> Result<IpAddr, String> {
+    let status = pod.status.clone().unwrap_or_default();
+    let phase = status.phase.as_deref().unwrap_or("Pending");
+    if phase != "Running" {
+        let containers = status.container_statuses.unwrap_or_default();
+        let waiting = containers
+            .iter()
+            .find_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+        let unscheduled = status.conditions.as_deref().unwrap_or_default().iter().find_map(|condition| {
+            let is_it = condition.type_ == "PodScheduled" && condition.status == "False";
+            condition.reason.as_deref().filter(|_| is_it)
+        });
+        let why = waiting.or(unscheduled).map(|why| format!(" ({why})")).unwrap_or_default();
+        return Err(format!("the pod does not run: {phase}{why}"));
+    }
+    let ip = status.pod_ip.and_then(|ip| ip.parse().ok());
+    ip.ok_or_else(|| "the pod has no address".to_owned())
+}
+
+async fn status(ip: IpAddr, port: u16) -> std::io::Result<AgentStatus> {
     let mut stream = TcpStream::connect((ip, port)).await?;
     stream.write_all(b"GET /status HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    parse(&answer).ok_or_else(|| std::io::Error::other(format!("the answer has no {STATUS_GENERATION}")))
+    stream.take(AGENT_STATUS_BYTES_MAX).read_to_end(&mut answer).await?;
+    parse(&answer).ok_or_else(|| std::io::Error::other("the answer is no agent's status"))
 }
 
-/// The generation in an HTTP answer that is not chunked.
-fn parse(answer: &[u8]) -> Option<u64> {
+/// What an HTTP answer says that is not chunked.
+fn parse(answer: &[u8]) -> Option<AgentStatus> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    generation_in_status(&answer[end + 4..])
+    AgentStatus::read(&answer[end + 4..])
 }
 
 /// How many workloads have a pod that the rule's labels (and service) match.
@@ -125,19 +161,46 @@ fn selector(rule: &LevelRule) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cordwood_core::levels::STATUS_GENERATION;
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn finds_the_generation_in_an_answer() {
+    fn finds_the_status_in_an_answer() {
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{}",
             json!({"reader": {"node": "n"}, STATUS_GENERATION: 7})
         );
-        assert_eq!(parse(answer.as_bytes()), Some(7));
+        let status = parse(answer.as_bytes()).unwrap();
+        assert_eq!((status.node.as_deref(), status.rules_generation), (Some("n"), Some(7)));
         assert_eq!(parse(b"HTTP/1.1 404 Not Found\r\n\r\n"), None);
         assert_eq!(parse(b""), None);
+    }
+
+    #[test]
+    fn a_pod_that_does_not_run_says_why() {
+        let waiting = json!([{"name": "agent", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                              "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]);
+        let unscheduled = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
+        for (status, expected) in [
+            (json!({"phase": "Running", "podIP": "10.0.0.1"}), Ok("10.0.0.1".parse().unwrap())),
+            (json!({"phase": "Running", "podIP": "fd00::1"}), Ok("fd00::1".parse().unwrap())),
+            (json!({"phase": "Running"}), Err("the pod has no address")),
+            (json!({}), Err("the pod does not run: Pending")),
+            (
+                json!({"phase": "Pending", "conditions": unscheduled}),
+                Err("the pod does not run: Pending (Unschedulable)"),
+            ),
+            (
+                json!({"phase": "Pending", "containerStatuses": waiting}),
+                Err("the pod does not run: Pending (CrashLoopBackOff)"),
+            ),
+        ] {
+            let pod: Pod =
+                serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap();
+            assert_eq!(address(&pod), expected.map_err(str::to_owned), "{status}");
+        }
     }
 
     /// Each Job of a CronJob counted as a workload, and the label of the service was overlooked.

@@ -95,14 +95,15 @@ impl Levels {
             known.counted = Some(Instant::now());
         }
         let generation = current.rules.generation;
-        let all = known.agents.iter().all(|agent| agent.generation == Some(generation));
+        let all = known.agents.iter().all(|agent| agent.generation() == Some(generation));
         !current.compiled.is_empty() && (known.agents.is_empty() || !all)
     }
 
     async fn ask(&self, rules: &LevelRules, known: &mut Known) {
         let levels = &self.config.levels;
         match agents::ask(&self.client, &self.namespace, &levels.agent_selector, levels.agent_port).await {
-            Ok(agents) => known.agents = agents,
+            // A rule waits for nobody who is not there, or is about to go.
+            Ok(agents) => known.agents = agents.into_iter().filter(|agent| agent.runs).collect(),
             Err(error) => tracing::warn!(reason = explain_call("list", "pods", &error), "ask the agents"),
         }
         let applied = applied(&known.agents, rules);
@@ -203,7 +204,7 @@ fn status_of(config: &LevelObject) -> &'static str {
 }
 
 fn applied(agents: &[Agent], rules: &LevelRules) -> usize {
-    agents.iter().filter(|agent| agent.generation == Some(rules.generation)).count()
+    agents.iter().filter(|agent| agent.generation() == Some(rules.generation)).count()
 }
 
 /// The status of one resource. What is not in force has no agents, and keeps the generation that last contained it, so that
@@ -329,6 +330,7 @@ fn valid(one: &Compiled, left_out: Option<&LeftOut>) -> Said {
 
 #[cfg(test)]
 mod tests {
+    use cordwood_core::agents::AgentStatus;
     use cordwood_core::levels::rivals::rivals;
     use cordwood_crds::LogLevelConfig;
     use serde_json::json;
@@ -366,7 +368,12 @@ mod tests {
     fn applied_when_every_agent_has_the_generation_and_silent_after_the_end() {
         let one = compiled(json!({"level": "ERROR", "duration": "5m"}));
         let rules = published(LevelRules::of(4, [one.rule.clone().unwrap()]));
-        let agent = |pod: &str, generation| Agent { pod: pod.to_owned(), generation };
+        let agent = |pod: &str, rules_generation| Agent {
+            pod: pod.to_owned(),
+            node: String::new(),
+            runs: true,
+            answer: Ok(AgentStatus { rules_generation, ..AgentStatus::default() }),
+        };
         let before = LogLevelConfigStatus::default();
         let behind = [agent("a", Some(4)), agent("b", None)];
         let part = status(&one, &before, &rules, &behind, Some(2), NOW_MS);

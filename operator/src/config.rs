@@ -19,6 +19,8 @@ pub struct Config {
     pub retention: Retention,
     pub levels: Levels,
     pub leader: Leader,
+    /// Users that may ask `/agents` with a token for the audience `cordwood-operator`; without any there is no such route.
+    pub agents_readers: Vec<String>,
 }
 
 /// How the API server is reached, and which namespace is the release's own.
@@ -77,6 +79,7 @@ impl Default for Config {
             retention: Retention::default(),
             levels: Levels::default(),
             leader: Leader::default(),
+            agents_readers: Vec::new(),
         }
     }
 }
@@ -108,6 +111,9 @@ impl Default for Leader {
 impl Config {
     /// What cannot be right, by key.
     pub fn check(&self) -> Result<(), String> {
+        if self.agents_readers.iter().any(String::is_empty) {
+            return Err("agents_readers: an empty name".to_owned());
+        }
         for (key, value) in [
             ("retention.pass_interval_ms", self.retention.pass_interval_ms),
             ("levels.ask_interval_ms", self.levels.ask_interval_ms),

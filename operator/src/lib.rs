@@ -15,6 +15,7 @@ pub mod leader;
 pub mod level_configs;
 pub mod levels;
 pub mod loops;
+pub mod overview;
 pub mod publish;
 pub mod report;
 pub mod retention;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cordwood_crds::LogRetentionPolicy;
-use cordwood_service::{Health, serve};
+use cordwood_service::{Health, serve_beside};
 use cordwood_store::connect::Store;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -90,6 +91,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         drop: Notify::new(),
         shown: Mutex::new(Value::Null),
     });
+    let agents = overview::Overview::new(client.clone(), &config).router();
     let levels = Arc::new(levels::Levels {
         client,
         config: config.clone(),
@@ -103,7 +105,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         drifted: Notify::new(),
     });
     let status = status_fn(Arc::clone(&retention), health.clone(), telemetry.clone(), standing);
-    let address = serve(config.listen, health, registry, status, shutdown.clone()).await?;
+    let address = serve_beside(config.listen, health, registry, status, agents, shutdown.clone()).await?;
     tracing::info!(%address, "operator started");
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(Arc::clone(&retention).create_loop(shutdown.clone()));

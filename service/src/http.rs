@@ -34,10 +34,26 @@ pub async fn serve(
     status: StatusFn,
     shutdown: CancellationToken,
 ) -> Result<SocketAddr, HttpError> {
+    serve_beside(address, health, registry, status, Router::new(), shutdown).await
+}
+
+/// [`serve`] with routes of the part's own.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve_beside(
+    address: SocketAddr,
+    health: Health,
+    registry: Registry,
+    status: StatusFn,
+    others: Router,
+    shutdown: CancellationToken,
+) -> Result<SocketAddr, HttpError> {
     let listener = TcpListener::bind(address).await.map_err(|source| HttpError { address, source })?;
     let bound = listener.local_addr().map_err(|source| HttpError { address, source })?;
     let router = probes(health, registry)
-        .route("/status", get(move || async move { axum::Json(status()).into_response() }));
+        .route("/status", get(move || async move { axum::Json(status()).into_response() }))
+        .merge(others);
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
         if let Err(error) = served {

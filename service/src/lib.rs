@@ -9,6 +9,6 @@ mod redis;
 
 pub use config::{ConfigError, load_config, parse_config, read_secret};
 pub use health::{Condition, Health, Heartbeat};
-pub use http::{HttpError, StatusFn, probes, serve};
+pub use http::{HttpError, StatusFn, probes, serve, serve_beside};
 pub use process::{Failure, LogFormat, exit_with, init_logging, run_to_end, shutdown_signal};
 pub use redis::RedisSettings;

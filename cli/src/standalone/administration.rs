@@ -1,17 +1,19 @@
-//! What the HTTP API reads and changes here: the files of the folder of resources, which [`super::policies`] follows; and how each of
-//! them fares.
+//! What the HTTP API reads and changes here: the files of the folder of resources, which [`super::policies`] follows; how each of
+//! them fares; and how the agent is.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cordwood_agent::Telemetry;
+use cordwood_core::agents::{Agent, AgentStatus, Agents};
 use cordwood_core::levels::LevelRules;
 use cordwood_core::retention::Tuning;
 use cordwood_crds::{Kind as _, LogRetentionPolicy};
-use cordwood_gateway::Administration;
+use cordwood_gateway::{Administration, AgentsSource};
 use cordwood_operator::report::{policy_status, rivals, time};
 use cordwood_operator::retention::Report;
+use cordwood_service::Health;
 use serde_json::{Value, json};
 
 use super::retention::NOTICE_US;
@@ -26,10 +28,28 @@ struct Inner {
     /// By the policy's name.
     policies: BTreeMap<String, Value>,
     rules: Arc<LevelRules>,
-    agent: Option<Telemetry>,
+    agent: Option<(Telemetry, Health)>,
 }
 
 impl Fares {
+    /// The one agent, as an agent of a cluster is shown.
+    pub fn agents(&self) -> AgentsSource {
+        let fares = self.clone();
+        AgentsSource::here(move || {
+            let inner = fares.inner();
+            let agent = inner.agent.as_ref().map(|(agent, health)| {
+                let status = AgentStatus::read(agent.status_body(health).to_string().as_bytes());
+                let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+                Agent { node, status, ..Agent::default() }
+            });
+            Agents {
+                asked_ms: now_us() / 1_000,
+                rules_generation: Some(inner.rules.generation),
+                agents: agent.into_iter().collect(),
+            }
+        })
+    }
+
     pub fn administration(&self, dir: PathBuf) -> Administration {
         let fares = self.clone();
         let status = move |kind: &str, id: &str| match kind {
@@ -58,8 +78,8 @@ impl Fares {
         self.inner().rules = rules;
     }
 
-    pub fn agent(&self, telemetry: Telemetry) {
-        self.inner().agent = Some(telemetry);
+    pub fn agent(&self, telemetry: Telemetry, health: Health) {
+        self.inner().agent = Some((telemetry, health));
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -82,7 +102,7 @@ impl Inner {
         if let Some(ends) = ends {
             status["expiresAt"] = ends;
         }
-        if let (Some(agent), "True") = (&self.agent, active) {
+        if let (Some((agent, _)), "True") = (&self.agent, active) {
             let applied = u64::from(agent.rules_generation() >= generation);
             status["rulesGeneration"] = json!(generation);
             status["agents"] = json!(format!("{applied}/1"));

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::anyhow;
-use cordwood_gateway::{Access, Administration, Audit, Gateway, Limits, ListenError, Running, Tokens};
+use cordwood_gateway::{
+    Access, Administration, AgentsSource, Audit, Gateway, Limits, ListenError, Running, Tokens,
+};
 use cordwood_service::Failure;
 use cordwood_store::Store;
 
@@ -56,6 +58,7 @@ pub async fn start(
     store: &Store,
     own: &Own,
     administration: Option<Administration>,
+    agents: AgentsSource,
     say: &impl Fn(String),
 ) -> Result<Option<Running>, Failure> {
     let Some((Wanted { address, must_be, access, audit_reads }, looks)) = wanted else { return Ok(None) };
@@ -65,7 +68,7 @@ pub async fn start(
         looks.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
     });
     let gateway = gateway.map_err(|error| Failure::Run(error.into()))?;
-    let gateway = gateway.audited(audit).administering(administration);
+    let gateway = gateway.audited(audit).administering(administration).showing_agents(Some(agents));
     let probes = cordwood_service::probes(own.health.clone(), own.registry.clone());
     match cordwood_gateway::start_beside(gateway, address, probes).await {
         Ok(running) => {

@@ -98,12 +98,14 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let administration = run.args.resources.clone().map(|dir| fares.administration(dir));
     let looks = run.looks().map_err(Failure::Run)?;
     let own = Own::new();
-    let gateway = gateway::start(api.zip(looks), &run.database.store, &own, administration, &say).await?;
+    let agents = fares.agents();
+    let gateway =
+        gateway::start(api.zip(looks), &run.database.store, &own, administration, agents, &say).await?;
     let rules = policies.rules();
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, rules, own)
         .await
         .map_err(Failure::Run)?;
-    fares.agent(parts.telemetry());
+    fares.agent(parts.telemetry(), parts.health());
     let every = Duration::from_secs(run.args.retention_every);
     let retention = Retention::start(&run.database.store, policies.policies(), every, fares.clone());
     let result = run.follow(&parts, &mut policies, &retention, &fares, &shutdown).await;

@@ -154,6 +154,10 @@ impl Parts {
         self.telemetry.clone()
     }
 
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
     pub fn set_rules(&self, rules: Arc<LevelRules>) {
         self.rules.send_replace(rules);
         self.waker.wake();

@@ -1,5 +1,6 @@
 //! The paths. Each handler takes who asks, reads the question, takes a slot, asks the store, and gives the answer its form.
 
+mod agents;
 mod aggregates;
 mod completion;
 mod context;
@@ -70,6 +71,7 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(retention::policy, retention::put_policy_named, retention::delete_policy))
         .routes(routes!(levels::level_configs, levels::put_level, levels::post_level))
         .routes(routes!(levels::level_config, levels::put_level_named, levels::delete_level))
+        .routes(routes!(agents::agents))
 }
 
 fn about() -> OpenApi {

@@ -59,6 +59,15 @@ fn a_level_is_in_force_and_goes_without_a_restart() -> Result<()> {
     ensure!(totals["gated"].is_u64());
     let one = ask(&address, "GET", "/api/admin/levels/api-shop-application", "")?.json()?;
     ensure!(one["status"]["conditions"][0]["status"] == "True" && one["status"]["agents"] == "1/1", "{one}");
+    // The agent of this process is the one that there is.
+    let agents = ask(&address, "GET", "/api/admin/agents", "")?.json()?;
+    let agent = &agents["items"][0];
+    ensure!(agents["items"].as_array().is_some_and(|items| items.len() == 1), "{agents}");
+    ensure!(
+        agent["reachable"] == true && agent["files"].as_u64() >= Some(1) && agent["losses"] == 0,
+        "{agents}"
+    );
+    ensure!(agent["rulesGeneration"] == agents["rulesGeneration"] && agent.get("pod").is_none(), "{agents}");
     let gone = ask(&address, "DELETE", "/api/admin/levels/api-shop-application", "")?;
     ensure!(gone.code == 204 && !file.exists(), "{}", gone.text());
     folder.until(
