@@ -141,6 +141,11 @@ pub const LEVEL_RULES_CLUSTER_BYTES_MAX: usize = 192 << 10;
 pub const LEVEL_RULES_BYTES_MAX: usize = 768 << 10;
 /// Characters of a filter expression; a longer one is refused.
 pub const FILTER_CHARACTERS_MAX: usize = 16_384;
+/// Of one parameter of a request.
+pub const PARAMETER_CHARACTERS_MAX: usize = FILTER_CHARACTERS_MAX;
+/// Of the value of one field: an expression holds it, whatever has to be written before its characters.
+pub const FIELD_CHARACTERS_MAX: usize = 8_000;
+const _: () = assert!(2 * FIELD_CHARACTERS_MAX + 256 < FILTER_CHARACTERS_MAX);
 /// Parentheses and NOTs within each other in a filter expression.
 pub const FILTER_DEPTH_MAX: usize = 64;
 /// LIKE and REGEXP in a filter expression. Each is compiled before anything is searched, into as much as the next limit.

@@ -16,6 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::access::Identity;
 use crate::question::{From, Place};
 use crate::scope::Caller;
+use crate::words::{CategoryName, KnownByName, LevelName, StreamName, TaskLevel};
 
 /// A record as it is shown: absent fields are left out.
 #[derive(Debug)]
@@ -35,11 +36,20 @@ impl Record {
     }
 }
 
+/// What every record has.
+const NEVER_ABSENT: [&str; 7] = ["id", "timestamp", "level", "category", "tenantId", "tenantSlug", "stream"];
+
 fn record_schema() -> ObjectBuilder {
-    FIELDS.iter().fold(ObjectBuilder::new(), |object, (name, column)| {
+    let object = NEVER_ABSENT.into_iter().fold(ObjectBuilder::new(), ObjectBuilder::required);
+    FIELDS.iter().fold(object, |object, (name, column)| {
         let text = || ObjectBuilder::new().schema_type(Type::String);
         let schema: Schema = match column {
-            Column::Text => text().into(),
+            Column::Text => match *name {
+                "level" => return object.property(*name, LevelName::schema()),
+                "category" => return object.property(*name, CategoryName::schema()),
+                "stream" => return object.property(*name, StreamName::schema()),
+                _ => text().into(),
+            },
             Column::Timestamp => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into(),
             Column::Number => ObjectBuilder::new().schema_type(Type::Integer).into(),
             Column::Json if *name == "data" => {
@@ -81,9 +91,11 @@ pub struct LogsPage {
 pub struct Searched {
     /// Older records were not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub searched_back_to: Option<String>,
     /// Newer records were not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub searched_forward_to: Option<String>,
 }
 
@@ -150,7 +162,9 @@ pub struct Context {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Histogram {
+    #[schema(format = DateTime)]
     pub from: String,
+    #[schema(format = DateTime)]
     pub to: String,
     pub bin_seconds: u64,
     /// From the oldest; those without a record are left out.
@@ -167,9 +181,23 @@ pub struct Histogram {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Bin {
     /// Its begin.
+    #[schema(format = DateTime)]
     pub time: String,
     /// By level.
+    #[schema(value_type = LevelCounts)]
     pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// How many records of each level; absent: none.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+#[allow(dead_code, reason = "for the document")]
+pub struct LevelCounts {
+    trace: Option<u64>,
+    debug: Option<u64>,
+    info: Option<u64>,
+    warn: Option<u64>,
+    error: Option<u64>,
 }
 
 /// Values with counts.
@@ -214,14 +242,15 @@ pub struct TaskItem {
     id: i64,
     task_id: String,
     /// RFC 3339, microseconds, UTC.
+    #[schema(format = DateTime)]
     timestamp: String,
-    /// `DEBUG`, `INFO`, `WARNING`, `ERROR`.
+    #[schema(value_type = TaskLevel)]
     level: String,
     source: String,
     message: String,
     /// What the line says besides; left out where it says nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
     metadata: Option<Box<RawValue>>,
 }
 
@@ -245,12 +274,14 @@ impl TaskItem {
 pub struct WhoAmI {
     pub name: String,
     /// How the caller is known: `loopback`, `token`, `kubernetes` (by its API server) or `oidc` (by the identity provider).
+    #[schema(value_type = KnownByName)]
     pub known_by: &'static str,
     /// In a cluster: the groups that count for what the caller may see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
     /// When the caller's token is over, where it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub ends_at: Option<String>,
     /// Nothing of other tenants is seen. Absent: something of any may be.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,6 +313,7 @@ pub struct Part {
     pub audit: bool,
     /// Nothing older.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub since: Option<String>,
 }
 

@@ -23,6 +23,7 @@ mod server;
 mod slots;
 mod tally;
 mod walk;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

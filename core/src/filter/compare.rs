@@ -228,13 +228,16 @@ pub(super) fn like(subject: Subject<'_>, value: &Value) -> Result<Expr, FilterEr
     }
     pattern.push_str(r"\z");
     let how = format!(" LIKE {}", in_quotes(&value.text));
-    matches(subject, &field, &pattern, &texts, &how, value.at)
+    matches(subject, &field, &pattern, &texts, &how).map_err(|_| {
+        error(value.at, "this pattern of LIKE is too large: write a shorter one, with fewer % and _")
+    })
 }
 
 pub(super) fn regexp(subject: Subject<'_>, value: &Value) -> Result<Expr, FilterError> {
     let field = text_field(subject, "REGEXP")?;
     let how = format!(" REGEXP {}", in_quotes(&value.text));
-    matches(subject, &field, &value.text, &literal::required(&value.text), &how, value.at)
+    matches(subject, &field, &value.text, &literal::required(&value.text), &how)
+        .map_err(|wrong| error(value.at, regex_message(&wrong)))
 }
 
 fn matches(
@@ -243,14 +246,12 @@ fn matches(
     pattern: &str,
     texts: &[String],
     how: &str,
-    at: usize,
-) -> Result<Expr, FilterError> {
+) -> Result<Expr, regex::Error> {
     let regex = regex::RegexBuilder::new(pattern)
         .size_limit(FILTER_PATTERN_BYTES_MAX)
         .dfa_size_limit(FILTER_PATTERN_BYTES_MAX)
         .nest_limit(literal::NESTING_MAX)
-        .build()
-        .map_err(|wrong| error(at, regex_message(&wrong)))?;
+        .build()?;
     let words = texts.iter().flat_map(|text| literal::whole_words(text)).collect();
     let needle = if in_body_alone(field) { literal::needle(texts) } else { None };
     let written = format!("{}{how}", subject.written);

@@ -222,6 +222,14 @@ fn what_costs_too_much_before_anything_is_searched_is_refused() {
         assert_eq!(refused.at, 7, "{refused:?}");
     }
     assert!(parse(&"a*".repeat(32)).is_ok());
+    for (test, part) in [
+        (format!("a message LIKE \"{}\"", "_%".repeat(7_000)), "LIKE is too large"),
+        ("a message REGEXP \"(a{1000}){1000}\"".to_owned(), "regular expression is too large"),
+    ] {
+        let refused = parse(&test).unwrap_err();
+        assert!(refused.message.contains(part), "{refused:?}");
+        assert!(test[refused.at..].starts_with('"'), "{refused:?}");
+    }
     // What is compared with few stars, as often as one likes.
     assert!(parse(&many(300, "*a*", " OR ")).is_ok());
 }

@@ -9,6 +9,7 @@ mod preview;
 mod quiet;
 mod resource;
 mod rights;
+pub mod schemas;
 
 use std::path::PathBuf;
 use std::sync::Arc;

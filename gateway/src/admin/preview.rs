@@ -63,6 +63,7 @@ struct ClassPreview {
     after: DurationsPreview,
     /// Absent: something holds it, see `plan.held`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     effective_from: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 
 use cordwood_core::retention::duration;
 use cordwood_crds::levels::DURATION_MS_MAX;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
@@ -12,13 +12,14 @@ use super::resource::{Body, Wanted, object};
 use super::{Administrator, Kind};
 use crate::Gateway;
 use crate::problem::Problem;
+use crate::words::{LevelName, ScopeName, UnleveledName};
 
 /// Characters of a name that come from the service.
 const SERVICE_CHARS_MAX: usize = 63;
 
 /// A level for one service, one namespace or the whole cluster.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[allow(
     dead_code,
     reason = "for the document; it is read field by field, so that each mistake names its field"
@@ -27,23 +28,46 @@ pub struct Quiet {
     /// Absent: the whole cluster.
     pub namespace: Option<String>,
     /// The service; or an object with `service`, `containers`, `matchLabels`. Absent: all.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<QuietTarget>)]
     pub target: Option<Value>,
-    /// `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`: lines below it are dropped.
+    /// Lines below it are dropped.
+    #[schema(value_type = LevelName)]
     pub level: String,
     /// Absent, as `expiresAt` is: the default of its scope in the whole cluster, without an end.
+    #[schema(minimum = 1, maximum = 604800)]
     pub ttl_seconds: Option<u64>,
-    /// RFC 3339.
+    #[schema(format = DateTime)]
     pub expires_at: Option<String>,
-    /// `application` (of itself) or `task`.
+    /// Of itself `application`.
+    #[schema(value_type = Option<ScopeName>)]
     pub scope: Option<String>,
     pub debug_scopes: Option<bool>,
-    /// `keep` (of itself) or `drop`: lines of which nobody knows the level.
+    /// Lines of which nobody knows the level; of itself they are kept.
+    #[schema(value_type = Option<UnleveledName>)]
     pub unleveled: Option<String>,
-    /// What part of the lines below the level is kept: 0 to 1.
+    /// What part of the lines below the level is kept.
+    #[schema(minimum = 0, maximum = 1)]
     pub sample: Option<f64>,
     /// What the config must be now.
     pub resource_version: Option<String>,
+}
+
+/// A service; or what an object names.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "for the document")]
+pub enum QuietTarget {
+    Service(String),
+    Named(QuietTargetFields),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "for the document")]
+pub struct QuietTargetFields {
+    service: Option<String>,
+    containers: Option<Vec<String>>,
+    match_labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
 const FIELDS: [&str; 10] = [

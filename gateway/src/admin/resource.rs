@@ -8,31 +8,25 @@ use cordwood_crds::levels::Reach;
 use cordwood_crds::{Document, document, is_name};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
 
 use super::{Kind, Place};
 use crate::problem::Problem;
 
-/// A resource as `kubectl get -o json` shows it, without the fields that tell who manages which of its fields.
-#[derive(Debug, Serialize, ToSchema)]
+/// A resource as `kubectl get -o json` shows it, without the fields that tell who manages which of its fields. The document has it as
+/// [`super::schemas`] says.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[schema(
-    description = "LogRetentionPolicy, LogLevelConfig or ClusterLogLevelConfig of cordwood.dev/v1alpha1"
-)]
 pub struct Resource {
     api_version: String,
     kind: String,
-    #[schema(value_type = Object)]
     metadata: Value,
-    #[schema(value_type = Object)]
     spec: Value,
     /// What became of it; absent until somebody has looked at it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     status: Option<Value>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct ResourceList {
     pub items: Vec<Resource>,
 }

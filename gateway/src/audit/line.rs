@@ -85,8 +85,12 @@ pub fn of(look: &Inner, who: &Who, told: &Told, action: &'static str, outcome: &
     let path = room.own(look.uri.path());
     let mut question: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let about = told.about.iter().map(|(name, text)| ((*name).to_owned(), text.clone()));
-    for (name, value) in about.chain(asked(&look.uri)) {
-        if let (Some(name), Some(value)) = (room.value(&name), room.value(&value)) {
+    let mut all: Vec<(String, String)> = about.chain(asked(&look.uri)).collect();
+    // What says most has room first: the filter, then what is short. No other parameter takes its place.
+    all.sort_by_key(|(name, value)| (name != "filter", value.len()));
+    for (name, value) in all {
+        let is_filter = name == "filter";
+        if let (Some(name), Some(value)) = (room.value(&name), room.told(&value, is_filter)) {
             question.entry(name).or_default().push(value);
         }
     }
@@ -134,9 +138,10 @@ pub fn of(look: &Inner, who: &Who, told: &Told, action: &'static str, outcome: &
 fn asked(uri: &Uri) -> impl Iterator<Item = (String, String)> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map(|pairs| pairs.0).unwrap_or_default();
     pairs.into_iter().filter(|(name, _)| {
-        let is_open = OPEN.iter().any(|open| name.starts_with(open));
+        // A condition on a field of an application's own is told whatever the field is called: a filter says it too.
+        let is_open = OPEN.iter().any(|open| name.starts_with(open) && name.len() > open.len());
         let lower = name.to_ascii_lowercase();
-        (is_open || NAMES.contains(name)) && !SECRET.iter().any(|secret| lower.contains(secret))
+        is_open || (NAMES.contains(name) && !SECRET.iter().any(|secret| lower.contains(secret)))
     })
 }
 
@@ -176,6 +181,15 @@ impl Room {
         let (text, is_cut) = cut(text, AUDIT_VALUE_BYTES_MAX);
         self.is_cut |= is_cut;
         text.to_owned()
+    }
+
+    /// The beginning of a value; of a filter that is longer also how long it is.
+    fn told(&mut self, text: &str, is_filter: bool) -> Option<String> {
+        let kept = self.value(text)?;
+        Some(match kept.len() < text.len() && is_filter {
+            true => format!("{kept}... ({} characters)", text.chars().count()),
+            false => kept,
+        })
     }
 
     /// `None`: there is no room left.

@@ -81,6 +81,37 @@ fn a_record_is_bounded_whatever_is_asked() {
 }
 
 #[test]
+fn no_other_parameter_takes_the_filters_place() {
+    let filter = format!("card 4711 {}", "x".repeat(3_000));
+    for before in [true, false] {
+        let padding = ["tenant", "namespace", "text", "data.code", "service"].map(|name| {
+            let one = format!("{name}={}&", "p".repeat(1_100));
+            one.repeat(6)
+        });
+        let (padding, filter) = (padding.concat(), format!("filter={}&", filter.replace(' ', "+")));
+        let query = if before { padding + &filter } else { filter + &padding };
+        let (lines, look) = look(true, Method::GET, LOGS, &format!("{LOGS}?{query}level=warn"));
+        look.answered(StatusCode::OK);
+        let told = &written(&lines)[0]["metadata"];
+        let kept = told["question"]["filter"][0].as_str().unwrap();
+        assert!(kept.starts_with("card 4711 xxx") && kept.ends_with("... (3010 characters)"), "{told}");
+        assert_eq!(told["question"]["level"], serde_json::json!(["warn"]));
+        assert_eq!(told["cut"], true);
+    }
+}
+
+#[test]
+fn conditions_on_an_applications_fields_are_told_whatever_the_fields_are_called() {
+    let uri = "/api/tasks/t1/logs?data.code=7&data.state=open&metadata.token_count=3&code=oauth&state=oauth";
+    let (lines, look) = look(true, Method::GET, LOGS, uri);
+    look.answered(StatusCode::OK);
+    let told = &written(&lines)[0]["metadata"];
+    let expected =
+        serde_json::json!({"data.code": ["7"], "data.state": ["open"], "metadata.token_count": ["3"]});
+    assert_eq!(told["question"], expected);
+}
+
+#[test]
 fn what_lasts_has_a_record_of_its_start_and_one_of_its_end() {
     let (lines, look) = look(true, Method::GET, LOGS, LOGS);
     let mut export = look.lasts(Lasting::Export);

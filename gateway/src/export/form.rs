@@ -53,8 +53,7 @@ impl Kind {
     /// When it cannot be written; then nothing of it is.
     pub fn record(self, out: &mut Vec<u8>, record: &OwnedRecord, origin: &Origin) -> serde_json::Result<()> {
         if self == Kind::Text {
-            out.extend_from_slice(&record.body);
-            out.push(b'\n');
+            text(out, &record.body);
             return Ok(());
         }
         let borrowed = record.as_record();
@@ -86,6 +85,21 @@ impl Kind {
     }
 }
 
+/// The application's own bytes. A further line of a record begins with a tab, and a record that begins as the last line of an export does
+/// with a backslash: nothing that an application wrote reads as that line.
+fn text(out: &mut Vec<u8>, body: &[u8]) {
+    if body.starts_with(b"#") || body.starts_with(b"\\") {
+        out.push(b'\\');
+    }
+    for (place, byte) in body.iter().enumerate() {
+        out.push(*byte);
+        if *byte == b'\n' || (*byte == b'\r' && body.get(place + 1) != Some(&b'\n')) {
+            out.push(b'\t');
+        }
+    }
+    out.push(b'\n');
+}
+
 /// `line`: an entry as JSON.
 fn row(out: &mut Vec<u8>, line: &str) {
     let fields: HashMap<&str, &RawValue> = serde_json::from_str(line).unwrap_or_default();
@@ -104,10 +118,11 @@ fn row(out: &mut Vec<u8>, line: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// RFC 4180. What a spreadsheet would take for a formula gets an apostrophe in front.
+/// RFC 4180. What a spreadsheet would take for a formula gets an apostrophe in front; what another separator than the comma would
+/// make a cell of its own is in quotation marks.
 fn cell(out: &mut Vec<u8>, text: &str) {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let is_quoted = text.contains(['"', ',', '\n', '\r']);
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    let is_quoted = is_formula || text.contains(['"', ',', ';', '|', '\t', '\n', '\r']);
     if is_quoted {
         out.push(b'"');
     }
@@ -132,15 +147,42 @@ mod tests {
             ("a,b", "\"a,b\""),
             ("say \"so\"", "\"say \"\"so\"\"\""),
             ("two\nlines", "\"two\nlines\""),
-            ("=1+1", "'=1+1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
+            ("=1+1", "\"'=1+1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
             ("-1,2", "\"'-1,2\""),
-            ("+49", "'+49"),
-            ("\tx", "'\tx"),
+            ("+49", "\"'+49\""),
+            ("\tx", "\"'\tx\""),
+            ("\r=1", "\"'\r=1\""),
+            ("\n=1", "\"'\n=1\""),
+            ("＝1+1", "\"'＝1+1\""),
+            // A cell of its own to whoever takes another separator.
+            ("a;=1+1;b", "\"a;=1+1;b\""),
+            ("a\t=1+1", "\"a\t=1+1\""),
+            ("a|=1+1", "\"a|=1+1\""),
+            ("a\r=1+1", "\"a\r=1+1\""),
             ("a=b", "a=b"),
         ] {
             let mut out = Vec::new();
             cell(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn no_record_reads_as_the_last_line() {
+        for (body, expected) in [
+            ("plain", "plain\n"),
+            ("", "\n"),
+            ("a # b \\", "a # b \\\n"),
+            ("trace\n  at x\n", "trace\n\t  at x\n\t\n"),
+            ("x\n# {\"end\":{\"complete\":true}}", "x\n\t# {\"end\":{\"complete\":true}}\n"),
+            ("x\r# y", "x\r\t# y\n"),
+            ("x\r\n# y\r\n", "x\r\n\t# y\r\n\t\n"),
+            ("# {\"end\":{}}", "\\# {\"end\":{}}\n"),
+            ("\\# y", "\\\\# y\n"),
+        ] {
+            let mut out = Vec::new();
+            text(&mut out, body.as_bytes());
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

@@ -6,9 +6,10 @@ mod when;
 
 use cordwood_core::filter::{self, Filter, quoted};
 use cordwood_core::level::Level;
+use cordwood_core::limits::FIELD_CHARACTERS_MAX;
 use cordwood_store::search::{Cursor, Direction, Page, TimeRange};
 
-pub use parameters::{DATA, Parameters};
+pub use parameters::{DATA, Parameters, VALUES_MAX};
 
 use crate::problem::Problem;
 use crate::slots::Slot;
@@ -113,7 +114,7 @@ impl Which {
             parts.push(filter::parse(&expression).map_err(|error| Problem::filter(&error))?);
         }
         for text in parameters.all("text")? {
-            parts.push(part("text", &quoted(&text))?);
+            parts.push(part("text", &quoted(within("text", &text)?))?);
         }
         parts.extend(any_of(&parameters.all("level")?, |text| {
             part("level", &format!("level={}", level("level", text)?))
@@ -123,7 +124,7 @@ impl Which {
         }
         let data = parameters.data_fields()?;
         for field in FIELDS.into_iter().chain(data.iter().map(String::as_str)) {
-            let is = |value: &String| part(field, &format!("{field}={}", quoted(value)));
+            let is = |value: &String| part(field, &format!("{field}={}", quoted(within(field, value)?)));
             parts.extend(any_of(&parameters.all(field)?, is)?);
         }
         Ok(Which { filter: Filter::all_of(parts), range: range(parameters, now_us)? })
@@ -144,6 +145,14 @@ fn any_of(
 ) -> Result<Option<Filter>, Problem> {
     let any = values.iter().map(is).collect::<Result<Vec<_>, _>>()?;
     Ok((!any.is_empty()).then(|| Filter::any_of(any)))
+}
+
+/// What a field can be asked to be.
+pub fn within<'t>(name: &str, text: &'t str) -> Result<&'t str, Problem> {
+    match text.chars().nth(FIELD_CHARACTERS_MAX) {
+        None => Ok(text),
+        Some(_) => Err(Problem::parameter(name, format!("longer than {FIELD_CHARACTERS_MAX} characters"))),
+    }
 }
 
 /// What is wrong with it is told as the mistake of its parameter.

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 
 use axum::extract::Query;
 use axum::http::Uri;
+use cordwood_core::limits::PARAMETER_CHARACTERS_MAX;
 
 use crate::problem::Problem;
 
-/// A longer text asks for nothing that a person means.
-const VALUE_BYTES_MAX: usize = 16 << 10;
 /// Of one name.
-const VALUES_MAX: usize = 100;
+pub const VALUES_MAX: usize = 100;
 
 /// The fields of a record's own data.
 pub const DATA: Option<&str> = Some("data.");
+
+/// A longer text asks for nothing that a person means.
+fn is_too_long(value: &str) -> bool {
+    value.len() > PARAMETER_CHARACTERS_MAX && value.chars().nth(PARAMETER_CHARACTERS_MAX).is_some()
+}
 
 #[derive(Debug)]
 pub struct Parameters(BTreeMap<String, Vec<String>>);
@@ -49,8 +53,8 @@ impl Parameters {
                 let detail = format!("there is no such parameter here; there are: {known}{more}");
                 return Err(Problem::parameter(name, detail));
             }
-            let fault = if value.len() > VALUE_BYTES_MAX {
-                "longer than 16 KiB"
+            let fault = if is_too_long(&value) {
+                "longer than 16384 characters"
             } else if value.contains('\0') || name.contains('\0') {
                 "holds a NUL, which no field does"
             } else {

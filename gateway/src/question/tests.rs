@@ -163,3 +163,18 @@ fn a_filter_cannot_break_out_of_its_parentheses() {
     assert!(which("filter=a)+OR+(b&service=x").is_err());
     assert!(which("service=a%22)+OR+(service:%22b").is_ok(), "it is a value");
 }
+
+#[test]
+fn a_value_is_as_long_as_the_document_says() {
+    // Each character has one more before it in an expression.
+    for (name, characters) in [("text", 8_000), ("service", 8_000), ("data.x", 8_000)] {
+        let value = |count: usize| format!("{name}=a{}", "%22".repeat(count - 1));
+        assert!(which(&value(characters)).is_ok(), "{name}");
+        assert_eq!(which(&value(characters + 1)).unwrap_err().at(), Some(name));
+    }
+    let long = |letter: &str, count: usize| format!("filter={}", letter.repeat(count));
+    assert!(which(&long("x", 16_384)).is_ok());
+    assert_eq!(which(&long("x", 16_385)).unwrap_err().at(), Some("filter"));
+    // An address has at most 64 KiB.
+    assert!(which(&long("%C3%A4", 10_000)).is_ok());
+}

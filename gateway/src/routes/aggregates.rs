@@ -20,6 +20,7 @@ use crate::problem::Problem;
 use crate::question::{self, Parameters, RANGE};
 use crate::scope::Caller;
 use crate::slots::Length;
+use crate::words::GroupLevel;
 
 pub const WHOSE: [&str; 5] = ["level", "minLevel", "namespace", "service", "tenant"];
 pub const LIST: [&str; 5] = ["text", "newSince", "sort", "after", "limit"];
@@ -28,7 +29,7 @@ const RANGE_DEFAULT_US: i64 = 24 * HOUR_US;
 const BINS_MAX: i64 = 48;
 const STEPS_HOURS: [i64; 4] = [1, 3, 6, 12];
 const DAY_HOURS: i64 = 24;
-const SORTS: [(&str, Order); 3] =
+pub const SORTS: [(&str, Order); 3] =
     [("count", Order::Count), ("lastSeen", Order::LastSeen), ("firstSeen", Order::FirstSeen)];
 
 /// A page of groups.
@@ -40,7 +41,9 @@ pub struct ErrorGroups {
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     /// What was counted: whole hours.
+    #[schema(format = DateTime)]
     from: String,
+    #[schema(format = DateTime)]
     to: String,
     /// Of the trends.
     bin_seconds: i64,
@@ -51,13 +54,16 @@ pub struct ErrorGroups {
 #[serde(rename_all = "camelCase")]
 pub struct ErrorGroup {
     signature: String,
-    /// The highest that was counted: `WARN` or `ERROR`.
+    /// The highest that was counted.
+    #[schema(value_type = GroupLevel)]
     level: &'static str,
     /// Records between `from` and `to`.
     count: u64,
     /// Of all that is known, also before `from`.
+    #[schema(format = DateTime)]
     first_seen: String,
     /// Also after `to`.
+    #[schema(format = DateTime)]
     last_seen: String,
     /// Of the counted records, at most 100.
     tenants: Vec<String>,
@@ -76,6 +82,7 @@ pub struct ErrorGroup {
 pub struct Sample {
     /// The record's `id`.
     id: String,
+    #[schema(format = DateTime)]
     timestamp: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     error_type: String,
@@ -87,6 +94,7 @@ pub struct Sample {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TrendBin {
     /// Its begin.
+    #[schema(format = DateTime)]
     time: String,
     count: u64,
 }

@@ -7,6 +7,7 @@ use axum::http::Uri;
 use axum::response::Response;
 use cordwood_core::filter::Filter;
 use cordwood_core::filter::complete::{Completion as Found, complete, value};
+use cordwood_core::limits::FILTER_CHARACTERS_MAX;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,11 +20,11 @@ use crate::problem::Problem;
 use crate::question::{self, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
+use crate::words::CompletionKind;
 
 pub const TYPED: [&str; 4] = ["text", "at", "values", "budgetMs"];
-const VALUES_DEFAULT: u64 = 20;
-const VALUES_MAX: u64 = 100;
-const TEXT_CHARS_MAX: u64 = 16_000;
+pub const VALUES_DEFAULT: u64 = 20;
+pub const VALUES_MAX: u64 = 100;
 /// Values are those of the last hour, unless it is said otherwise.
 const RANGE_DEFAULT_US: i64 = 3_600_000_000;
 const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
@@ -43,7 +44,7 @@ pub struct Completion {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CompletionItem {
-    /// `field`, `operator` or `value`.
+    #[schema(value_type = CompletionKind)]
     kind: &'static str,
     /// As it is to be written.
     text: String,
@@ -80,7 +81,8 @@ pub async fn completion(
     let mut parameters = Parameters::read(&uri, &[&RANGE, &TYPED], None)?;
     let text = parameters.one("text")?.unwrap_or_default();
     let chars = text.chars().count();
-    let at = question::number(&mut parameters, "at", chars as u64, 0..=TEXT_CHARS_MAX)? as usize;
+    let at =
+        question::number(&mut parameters, "at", chars as u64, 0..=FILTER_CHARACTERS_MAX as u64)? as usize;
     let at = at.min(chars);
     let most = question::number(&mut parameters, "values", VALUES_DEFAULT, 1..=VALUES_MAX)? as usize;
     let budget_ms = question::budget_ms(&mut parameters)?;

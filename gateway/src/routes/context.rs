@@ -20,8 +20,8 @@ use crate::scope::Caller;
 use crate::slots::Length;
 
 pub const AROUND: [&str; 3] = ["before", "after", "budgetMs"];
-const AROUND_DEFAULT: u64 = 50;
-const AROUND_MAX: u64 = 500;
+pub const AROUND_DEFAULT: u64 = 50;
+pub const AROUND_MAX: u64 = 500;
 
 /// The records around one, of the same container or file, oldest first.
 #[utoipa::path(

@@ -40,8 +40,8 @@ pub const FIELDS: [&str; 16] = [
     "version",
 ];
 const FIELDS_DEFAULT: [&str; 4] = ["level", "tenant", "namespace", "service"];
-const VALUES_DEFAULT: u64 = 10;
-const VALUES_MAX: u64 = 100;
+pub const VALUES_DEFAULT: u64 = 10;
+pub const VALUES_MAX: u64 = 100;
 
 /// Values of fields with their counts.
 #[utoipa::path(

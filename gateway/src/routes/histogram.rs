@@ -19,8 +19,8 @@ use crate::slots::Length;
 use crate::walk::walk;
 
 pub const BINS: [&str; 2] = ["bins", "budgetMs"];
-const BINS_DEFAULT: u64 = 60;
-const BINS_MAX: u64 = 500;
+pub const BINS_DEFAULT: u64 = 60;
+pub const BINS_MAX: u64 = 500;
 const RANGE_DEFAULT_US: i64 = 3_600_000_000;
 /// A bin is as long as one of these, or a whole number of days.
 const STEPS_SECONDS: [u64; 16] =

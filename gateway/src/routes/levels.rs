@@ -10,9 +10,9 @@ use axum::response::Response;
 use super::json;
 use super::retention::one;
 use crate::Gateway;
+use crate::admin::schemas::{LevelConfig, LevelConfigBody, LevelConfigList, LevelRequest};
 use crate::admin::{
-    Administrator, Body, Kind, Options, Place, Quiet, Resource, ResourceList, delete, named, object, put,
-    quiet,
+    Administrator, Body, Kind, Options, Place, Resource, ResourceList, delete, named, object, put, quiet,
 };
 use crate::problem::Problem;
 use crate::question::Parameters;
@@ -26,7 +26,7 @@ const KINDS: [Kind; 2] = [Kind::Levels, Kind::ClusterLevels];
     path = "/api/admin/levels",
     params(("namespace" = Option<String>, Query, description = "Those of this namespace alone")),
     responses(
-        (status = 200, description = "Those of the whole cluster, then those of namespaces", body = ResourceList),
+        (status = 200, description = "Those of the whole cluster, then those of namespaces", body = LevelConfigList),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -57,10 +57,10 @@ pub async fn level_configs(
 #[utoipa::path(
     put,
     path = "/api/admin/levels",
-    request_body(content = Quiet),
+    request_body(content = LevelRequest),
     responses(
-        (status = 200, description = "It was there and is changed", body = Resource),
-        (status = 201, description = "It is new", body = Resource),
+        (status = 200, description = "It was there and is changed", body = LevelConfig),
+        (status = 201, description = "It is new", body = LevelConfig),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -85,9 +85,9 @@ pub async fn put_level(
 #[utoipa::path(
     post,
     path = "/api/admin/levels",
-    request_body(content = Object, description = "A LogLevelConfig or ClusterLogLevelConfig"),
+    request_body(content = LevelConfigBody, description = "A LogLevelConfig or ClusterLogLevelConfig"),
     responses(
-        (status = 201, description = "It is new", body = Resource),
+        (status = 201, description = "It is new", body = LevelConfig),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -113,7 +113,7 @@ pub async fn post_level(
         ("namespace" = Option<String>, Query, description = "Of a LogLevelConfig; without it the ClusterLogLevelConfig of this name"),
     ),
     responses(
-        (status = 200, description = "The config", body = Resource),
+        (status = 200, description = "The config", body = LevelConfig),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -136,10 +136,10 @@ pub async fn level_config(
         ("name" = String, Path, description = "The config's name"),
         ("namespace" = Option<String>, Query, description = "Of a LogLevelConfig; without it the ClusterLogLevelConfig of this name"),
     ),
-    request_body(content = Object, description = "A LogLevelConfig or ClusterLogLevelConfig; with `metadata.resourceVersion` it is changed only where it is still this one"),
+    request_body(content = LevelConfigBody, description = "A LogLevelConfig or ClusterLogLevelConfig; with `metadata.resourceVersion` it is changed only where it is still this one"),
     responses(
-        (status = 200, description = "It was there and is changed", body = Resource),
-        (status = 201, description = "It is new", body = Resource),
+        (status = 200, description = "It was there and is changed", body = LevelConfig),
+        (status = 201, description = "It is new", body = LevelConfig),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),

@@ -29,6 +29,7 @@ pub struct Ticket {
     /// Offer it as the subprotocol `cordwood.ticket.<ticket>`, beside the one that is wanted.
     ticket: String,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     ends_at: String,
 }
 

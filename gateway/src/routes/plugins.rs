@@ -7,7 +7,6 @@ use axum::http::Uri;
 use axum::response::Response;
 use cordwood_core::entry::{Entry, timestamp_ms};
 use cordwood_core::filter::{self, quoted};
-use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_store::search::OwnedRecord;
 use serde::Serialize;
@@ -20,9 +19,10 @@ use crate::problem::Problem;
 use crate::question::{self, LIMIT_DEFAULT, LIMIT_MAX, Parameters};
 use crate::scope::Caller;
 use crate::slots::Length;
+use crate::words::{PluginLevel, spelled};
 
 pub const PAGE: [&str; 3] = ["page", "page_size", "level"];
-const PAGE_MAX: u64 = 1_000_000;
+pub const PAGE_MAX: u64 = 1_000_000;
 
 /// A page of a plugin's lines, newest first. Fields that a line lacks are null.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,8 +35,9 @@ pub struct PluginLogs {
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PluginLine {
     /// RFC 3339, milliseconds, UTC.
+    #[schema(format = DateTime)]
     timestamp: String,
-    /// `Trace`, `Debug`, `Info`, `Warn`, `Error`.
+    #[schema(value_type = PluginLevel)]
     level: &'static str,
     message: String,
     plugin: Option<String>,
@@ -77,7 +78,7 @@ pub async fn plugin_logs(
         question::number(&mut parameters, "page_size", LIMIT_DEFAULT as u64, 1..=LIMIT_MAX as u64)? as usize;
     let level = parameters.one("level")?.map(|text| question::level("level", &text)).transpose()?;
     let level = level.map(|level| format!(" level>={level}")).unwrap_or_default();
-    let question = format!("plugin={}{level}", quoted(&id));
+    let question = format!("plugin={}{level}", quoted(question::within("id", &id)?));
     let _slot = gateway.slot(&caller, Length::Long).await?;
     let filter = filter::parse(&question).map_err(|error| Problem::parameter("id", error.message))?;
     let listing = Listing { caller: caller.identity.name().to_owned(), question, page_records: page_size };
@@ -110,16 +111,6 @@ fn error(data: &str) -> Option<String> {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
-    }
-}
-
-fn spelled(level: Level) -> &'static str {
-    match level {
-        Level::Trace => "Trace",
-        Level::Debug => "Debug",
-        Level::Info => "Info",
-        Level::Warn => "Warn",
-        Level::Error => "Error",
     }
 }
 

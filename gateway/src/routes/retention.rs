@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::json;
 use crate::Gateway;
+use crate::admin::schemas::{LogRetentionPolicy, LogRetentionPolicyBody, LogRetentionPolicyList};
 use crate::admin::{
     Administrator, Body, Kind, Options, Place, PreviewAnswer, Resource, ResourceList, Verb, delete, named,
     object, put,
@@ -23,7 +24,7 @@ use crate::question::Parameters;
     get,
     path = "/api/admin/retention",
     responses(
-        (status = 200, description = "The policies; none where the caller may see none", body = ResourceList),
+        (status = 200, description = "The policies; none where the caller may see none", body = LogRetentionPolicyList),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -44,10 +45,10 @@ pub async fn policies(
     put,
     path = "/api/admin/retention",
     params(("preview" = Option<bool>, Query, description = "`true`: nothing is written, the answer says what would follow")),
-    request_body(content = Object, description = "A LogRetentionPolicy; with `metadata.resourceVersion` it is changed only where it is still this one"),
+    request_body(content = LogRetentionPolicyBody, description = "A LogRetentionPolicy; with `metadata.resourceVersion` it is changed only where it is still this one"),
     responses(
         (status = 200, description = "It was there; or what would follow", body = inline(AfterPut)),
-        (status = 201, description = "It is new", body = Resource),
+        (status = 201, description = "It is new", body = LogRetentionPolicy),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -69,10 +70,10 @@ pub async fn put_policy(
     post,
     path = "/api/admin/retention",
     params(("preview" = Option<bool>, Query, description = "`true`: nothing is written, the answer says what would follow")),
-    request_body(content = Object, description = "A LogRetentionPolicy"),
+    request_body(content = LogRetentionPolicyBody, description = "A LogRetentionPolicy"),
     responses(
         (status = 200, description = "What would follow", body = PreviewAnswer),
-        (status = 201, description = "It is new", body = Resource),
+        (status = 201, description = "It is new", body = LogRetentionPolicy),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -95,7 +96,7 @@ pub async fn post_policy(
     path = "/api/admin/retention/{name}",
     params(("name" = String, Path, description = "The policy's name")),
     responses(
-        (status = 200, description = "The policy", body = Resource),
+        (status = 200, description = "The policy", body = LogRetentionPolicy),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -119,10 +120,10 @@ pub async fn policy(
         ("name" = String, Path, description = "The policy's name"),
         ("preview" = Option<bool>, Query, description = "`true`: nothing is written, the answer says what would follow"),
     ),
-    request_body(content = Object, description = "A LogRetentionPolicy; with `metadata.resourceVersion` it is changed only where it is still this one"),
+    request_body(content = LogRetentionPolicyBody, description = "A LogRetentionPolicy; with `metadata.resourceVersion` it is changed only where it is still this one"),
     responses(
         (status = 200, description = "It was there; or what would follow", body = inline(AfterPut)),
-        (status = 201, description = "It is new", body = Resource),
+        (status = 201, description = "It is new", body = LogRetentionPolicy),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
     ),
@@ -173,7 +174,7 @@ pub async fn delete_policy(
 #[serde(untagged)]
 #[allow(dead_code, reason = "for the document")]
 enum AfterPut {
-    Resource(Resource),
+    Policy(LogRetentionPolicy),
     Preview(PreviewAnswer),
 }
 

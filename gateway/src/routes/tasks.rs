@@ -26,7 +26,7 @@ pub const LINES: [&str; 7] = ["level", "min_level", "source", "search", "offset"
 pub const WHERE: [&str; 1] = ["namespace"];
 pub const WHOSE: [&str; 2] = ["namespace", "tenant"];
 pub(super) const METADATA: &str = "metadata.";
-const OFFSET_MAX: u64 = 1 << 40;
+pub const OFFSET_MAX: u64 = 1 << 40;
 /// Of records of which nobody knows the tenant.
 const TENANT_DEFAULT: &str = "unassigned";
 
@@ -43,8 +43,20 @@ pub struct TaskLogs {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TaskStats {
     total: u64,
+    #[schema(value_type = TaskLevelCounts)]
     by_level: BTreeMap<String, u64>,
     by_source: BTreeMap<String, u64>,
+}
+
+/// How many lines of each level; absent: none.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+#[allow(dead_code, reason = "for the document")]
+pub struct TaskLevelCounts {
+    debug: Option<u64>,
+    info: Option<u64>,
+    warning: Option<u64>,
+    error: Option<u64>,
 }
 
 /// A task that was announced.
