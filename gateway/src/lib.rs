@@ -22,6 +22,7 @@ mod scope;
 mod server;
 mod slots;
 mod tally;
+mod ui;
 mod walk;
 mod words;
 

@@ -341,6 +341,10 @@ impl Problem {
         )
     }
 
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// Whether another answer may come in a moment.
     pub fn is_for_now(&self) -> bool {
         self.retry_after_seconds.is_some()
@@ -454,7 +458,7 @@ impl Problem {
     pub fn as_last_answer(&self, id: &RequestId) -> Vec<u8> {
         let problem = Problem { request_id: Some(id.as_str().into()), ..self.clone() };
         let body = serde_json::to_string(&problem).unwrap_or_default();
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let retry =
             self.retry_after_seconds.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
         let head = format!(
@@ -473,7 +477,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let request_id = RequestId::current().map(|id| id.as_str().into());
         let body = serde_json::to_vec(&Problem { request_id, ..self.clone() }).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");

@@ -50,6 +50,8 @@ mod shapes;
 mod socket;
 #[path = "gateway/tasks.rs"]
 mod tasks;
+#[path = "gateway/ui.rs"]
+mod ui;
 #[path = "gateway/watch.rs"]
 mod watch;
 #[path = "gateway/web_socket.rs"]

@@ -88,6 +88,31 @@ fn source_laws_object_to_every_kind_of_breach() {
 }
 
 #[test]
+fn laws_of_the_interface_object() {
+    let rows = [
+        ("ui/src/a.svelte", "<!-- x -->\n{@html text}", "`{@html`"),
+        ("ui/src/a.svelte", "<!-- x -->\n<p style=\"color: red\">", "`style=\"`"),
+        ("ui/src/a.ts", "// x\nnode.innerHTML = text;", "`innerHTML`"),
+        ("ui/src/a.ts", "// x\nconst a = text as any;", "`as any`"),
+        ("ui/src/a.ts", "// x\n// TODO later", "`TODO`"),
+        ("ui/src/a.svelte", "<script lang=\"ts\">", "does not open with"),
+        ("ui/src/a.ts", "export {}", "does not open with"),
+    ];
+    for (path, text, expected) in rows {
+        let faults = laws::interface_faults(path, text);
+        assert!(faults.iter().any(|f| f.contains(expected)), "{path}: wanted {expected:?}, got {faults:?}");
+    }
+    let good = [
+        ("ui/src/a.svelte", "<!-- x -->\n<p style:color={colour}>"),
+        ("ui/src/a.ts", "// x\nexport {}"),
+        ("ui/src/a.test.ts", "import { it } from \"vitest\";"),
+    ];
+    for (path, text) in good {
+        assert_eq!(laws::interface_faults(path, text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
 fn sources_are_split_into_code_strings_and_comments() {
     let split = source::split(
         "let a = \"x // \\\" y\"; // SELECT\nlet b = br##\"one \"# two\n\"##; let c = '\\''; 'outer: loop {}\n/* /* */\n */ end",
@@ -136,7 +161,11 @@ fn files() -> Vec<String> {
     fn walk(folder: &Path, top: &Path, out: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).expect("read a folder of the tree").flatten() {
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            if name == "target" || name == "node_modules" || name.starts_with('.') && name != ".ci" {
+            if name == "target"
+                || name == "node_modules"
+                || path.ends_with("ui/dist")
+                || name.starts_with('.') && name != ".ci"
+            {
                 continue;
             }
             match path.is_dir() {
@@ -221,11 +250,12 @@ fn sources_keep_the_laws() {
 }
 
 #[test]
-fn scripts_and_migrations_are_short_too() {
+fn scripts_migrations_and_the_interface_are_short_too() {
     let faults: Vec<_> = files()
         .into_iter()
         .filter(|f| {
             f.starts_with("scripts/")
+                || f.starts_with("ui/") && laws::is_interface(f)
                 || f.ends_with(".sql")
                 || f.starts_with("charts/") && f.ends_with(".yaml") && !f.contains("/crds/")
         })
@@ -234,6 +264,15 @@ fn scripts_and_migrations_are_short_too() {
         .map(|(lines, f)| format!("{f}: {lines} lines"))
         .collect();
     none(&faults);
+}
+
+/// What is generated is compared with its source by `scripts/ui-test`.
+#[test]
+fn sources_of_the_interface_say_what_they_are_for() {
+    let sources: Vec<_> =
+        files().into_iter().filter(|f| f.starts_with("ui/src/") && laws::is_interface(f)).collect();
+    assert!(sources.len() > 20, "only {} sources of the interface found", sources.len());
+    none(&sources.iter().flat_map(|f| laws::interface_faults(f, &read(f))).collect::<Vec<_>>());
 }
 
 #[test]

@@ -73,6 +73,7 @@ pub async fn start(
     match cordwood_gateway::start_beside(gateway, address, probes).await {
         Ok(running) => {
             say(format!("answering on http://{}/api/platform/logs", running.address));
+            say(format!("open http://{}/ in a browser", running.address));
             Ok(Some(running))
         }
         Err(error @ ListenError::Bind { .. }) if !must_be => {

@@ -38,7 +38,7 @@ pub fn router() -> Router<Arc<Gateway>> {
     let (router, _) = documented().split_for_parts();
     router
         .route("/api/openapi.json", axum::routing::get(document::serve))
-        .fallback(async || Problem::no_route())
+        .fallback(crate::ui::page)
         .method_not_allowed_fallback(async || Problem::no_method())
 }
 

@@ -302,6 +302,11 @@ async fn a_browser_logs_in_and_no_other_page_uses_it() -> Result<()> {
     let one = Replica::start(&world, &people, &config, &key).await?;
     let other = Replica::start(&world, &people, &config, &key).await?;
 
+    // Whoever comes to a page is led there; a program is told.
+    let page = one.ask("GET", "/errors?level=warn", &[("Accept", "text/html")]).await?;
+    ensure!(page.code == 303, "{}", page.text());
+    ensure!(page.headers["location"] == "/api/login?return=%2Ferrors%3Flevel%3Dwarn", "{:?}", page.headers);
+
     // There, through the provider's pages, and back to another replica.
     let begun = one.ask("GET", "/api/login?return=/logs%3Ffilter%3Da", &[]).await?;
     ensure!(begun.code == 303, "{}", begun.text());

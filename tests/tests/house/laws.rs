@@ -217,6 +217,49 @@ pub fn source_faults(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
+/// Sources of the interface that people write; its client is generated.
+pub fn is_interface(path: &str) -> bool {
+    [".ts", ".svelte", ".mjs", ".css"].iter().any(|end| path.ends_with(end))
+        && !path.ends_with("/schema.d.ts")
+}
+
+/// What lets a record's text become markup, or needs a laxer Content-Security-Policy.
+const NEVER_IN_INTERFACE: &[&str] = &[
+    "{@html",
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "eval(",
+    "style=\"",
+    "as any",
+    ": any;",
+    ": any,",
+    ": any)",
+    ": any =",
+];
+
+/// What one source of the interface breaks.
+pub fn interface_faults(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let is_test = path.ends_with(".test.ts");
+    let begin = if path.ends_with(".svelte") { "<!--" } else { "//" };
+    if (path.ends_with(".svelte") || path.ends_with(".ts")) && !is_test && !text.starts_with(begin) {
+        faults.push(format!("{path}:1: does not open with a comment: its job and what it promises"));
+    }
+    for word in NEVER_IN_INTERFACE {
+        if let Some(line) = text.lines().position(|line| line.contains(word)) {
+            faults.push(format!("{path}:{}: `{word}` in the interface", line + 1));
+        }
+    }
+    for word in ["TODO", "FIXME"] {
+        if let Some(line) = text.lines().position(|line| has_word(line, word)) {
+            faults.push(format!("{path}:{}: `{word}`: do it, or write an issue", line + 1));
+        }
+    }
+    faults
+}
+
 fn sql_in(string: &str) -> Option<&'static str> {
     let text = string.trim_start().to_lowercase();
     let begins = |word: &&&str| {

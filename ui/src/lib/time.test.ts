@@ -1,0 +1,47 @@
+import { describe, expect, it } from "vitest";
+import { ago, clock, exact, instant, parseUs, rfc3339, typed } from "./time";
+
+const AT = 1_795_240_802_500_123;
+
+describe("times", () => {
+  it.each([
+    ["2026-11-21T06:00:02.500123Z", AT],
+    ["2026-11-21T08:00:02.500123+02:00", AT],
+    ["2026-11-21T06:00:02Z", AT - 500_123],
+    ["2026-11-21T06:00:02.5Z", AT - 123],
+    ["2026-11-21T06:00:02.500123999Z", AT],
+  ])("reads %s", (text, us) => expect(parseUs(text)).toBe(us));
+
+  it("reads nothing into what is no time", () => {
+    for (const text of ["", "now", "2026-11-21", "06:00"]) expect(parseUs(text)).toBeNaN();
+  });
+
+  it("writes what it read", () => expect(rfc3339(AT)).toBe("2026-11-21T06:00:02.500123Z"));
+  it("keeps the milliseconds of a line", () => expect(clock(AT, "utc")).toBe("06:00:02.500"));
+  it("says everything", () => expect(exact(AT, "utc")).toBe("2026-11-21 06:00:02.500123 UTC"));
+
+  it.each([
+    [AT - 12e6, "12 s ago"],
+    [AT - 200e6, "3 min ago"],
+    [AT - 7300e6, "2 h ago"],
+    [AT - 5 * 86400e6, "5 d ago"],
+    [AT + 180e6, "in 3 min"],
+    [AT, "now"],
+  ])("says how long ago %i is", (us, text) => expect(ago(us, AT)).toBe(text));
+
+  it.each([
+    ["now", AT],
+    ["-15m", AT - 900e6],
+    ["-2h", AT - 7200e6],
+    ["2026-11-21T06:00:02.500123Z", AT],
+  ])("knows %s in an address", (text, us) => expect(instant(text, AT)).toBe(us));
+
+  it.each([
+    ["06:00:02", AT - 500_123],
+    ["6:00", AT - 2_500_123],
+    ["2026-11-21 06:00:02.5", AT - 123],
+    ["2026-11-21", AT - 6 * 3600e6 - 2_500_123],
+  ])("jumps to %s", (text, us) => expect(typed(text, AT, "utc")).toBe(us));
+
+  it("jumps nowhere by what is no time", () => expect(typed("soon", AT, "utc")).toBeNaN());
+});

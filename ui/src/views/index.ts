@@ -1,0 +1,43 @@
+// The views: what each is called, where it is, and the chunk that it is loaded from when somebody goes there.
+import type { Component } from "svelte";
+import type { IconName } from "$lib/components/icons";
+
+export interface ViewProps {
+  /** What follows the view's own path: `ID` of `/task/ID`, decoded; empty for the view itself. */
+  rest: string;
+}
+
+export interface View {
+  name: string;
+  path: string;
+  label: string;
+  icon: IconName;
+  /** In the navigation. */
+  shown: boolean;
+  load: () => Promise<{ default: Component<ViewProps> }>;
+}
+
+export const views: readonly View[] = [
+  { name: "logs", path: "/", label: "Logs", icon: "logs", shown: true, load: () => import("./logs/Logs.svelte") },
+  { name: "whoami", path: "/whoami", label: "Who am I", icon: "person", shown: false, load: () => import("./whoami/WhoAmI.svelte") },
+];
+
+export interface Place {
+  view: View | null;
+  rest: string;
+}
+
+export function placeOf(path: string): Place {
+  if (path === "/" || path === "/logs") return { view: views[0]!, rest: "" };
+  const view = views.find(({ path: own }) => own !== "/" && (path === own || path.startsWith(`${own}/`)));
+  if (!view) return { view: null, rest: "" };
+  return { view, rest: decoded(path.slice(view.path.length + 1)) };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

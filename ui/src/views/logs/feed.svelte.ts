@@ -1,0 +1,284 @@
+// The records that the log view holds: past and live in one list, from the oldest to the newest. It pages both ways, follows what comes, and holds
+// what comes while somebody reads.
+import { api, ask, type Schemas } from "$lib/api/client";
+import { asProblem, isAbort, type Problem } from "$lib/api/problem";
+import { LiveStream } from "$lib/live/stream.svelte";
+import { gapRow, merged, recordRow, type Row } from "./rows";
+
+type Page = Schemas["LogsPage"];
+
+/** What is looked for, as the address says it. */
+export interface Query {
+  filter: string;
+  from: string;
+  to: string;
+  /** A record's id or a time: the list opens there and not at its end. */
+  at: string;
+}
+
+const PAGE = 200;
+/** A search says this often how far it has come. */
+const BUDGET_MS = 1000;
+/** Records that the gateway may send before some are shown. */
+const CREDIT = 2000;
+const HELD_MAX = 5000;
+export const ROWS_MAX = 100_000;
+
+export class Feed {
+  rows = $state.raw<readonly Row[]>([]);
+  /** What came while the list stood still. */
+  held = $state.raw<readonly Row[]>([]);
+  following = $state(true);
+  /** A first page is under way: the rows are those of the query before. */
+  searching = $state(false);
+  loadingOlder = $state(false);
+  loadingNewer = $state(false);
+  /** There is nothing older, or newer, that is not here. */
+  atOldest = $state(false);
+  atNewest = $state(false);
+  /** How far the search has come where it is not at its end. */
+  searchedBackTo = $state("");
+  unindexed = $state.raw<readonly string[]>([]);
+  problem = $state.raw<Problem | null>(null);
+  /** Which query the rows are of. */
+  shown = $state.raw<Query | null>(null);
+  /** Raised with each first page. */
+  epoch = $state(0);
+  arrived = $state(0);
+  readonly stream: LiveStream;
+
+  #query: Query | null = null;
+  #older: string | null = null;
+  #newer: string | null = null;
+  #abort = new AbortController();
+  #incoming: Row[] = [];
+  #frame = 0;
+
+  constructor() {
+    this.stream = new LiveStream({
+      records: (items) => this.#came(items.map(recordRow)),
+      gap: (gap) => this.#came([gapRow(gap)]),
+      error: (problem) => (this.problem = problem),
+      changed: () => this.#query && void this.search(this.#query),
+    });
+  }
+
+  get isLive(): boolean {
+    return this.#query !== null && this.#query.to === "" && this.atNewest;
+  }
+
+  /** Looks anew. What is shown stays until there is something of the new query. */
+  async search(query: Query): Promise<void> {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.stream.stop();
+    this.#query = query;
+    this.searching = true;
+    this.searchedBackTo = "";
+    this.held = [];
+    this.#incoming = [];
+    try {
+      await (query.at ? this.#around(query, signal) : this.#latest(query, signal));
+      this.problem = null;
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.problem = asProblem(error);
+    }
+    if (!signal.aborted) this.searching = false;
+  }
+
+  async #latest(query: Query, signal: AbortSignal): Promise<void> {
+    let page = await this.#page(query, {}, signal);
+    this.#begin(query, page.items ?? []);
+    this.atNewest = true;
+    // The stream goes on behind the newest record. Without one it begins now, and so sees what is stored from now on.
+    this.#follow(query);
+    this.#older = page.next ?? null;
+    while (this.#goesOn(page, PAGE)) {
+      page = await this.#page(query, { after: page.next! }, signal);
+      this.#prepend(page);
+    }
+    this.atOldest = page.next == null;
+  }
+
+  async #around(query: Query, signal: AbortSignal): Promise<void> {
+    const at = query.at;
+    const [older, newer] = await Promise.all([
+      this.#page(query, { after: at }, signal),
+      this.#page(query, { before: at }, signal),
+    ]);
+    const own = at.includes("-0-") || /^\d+\.\d/.test(at) ? await this.#one(at, signal) : [];
+    this.#begin(query, [...(older.items ?? []), ...own, ...(newer.items ?? [])]);
+    this.following = false;
+    this.#older = older.next ?? null;
+    this.atOldest = older.next == null;
+    this.#newer = newer.previous ?? null;
+    this.atNewest = (newer.items ?? []).length < PAGE && newer.complete;
+    if (this.atNewest) this.#follow(query);
+  }
+
+  async #one(id: string, signal: AbortSignal): Promise<Schemas["Record"][]> {
+    return [await ask(api.GET("/api/platform/logs/{id}", { params: { path: { id } }, signal }))];
+  }
+
+  #page(query: Query, place: { after?: string; before?: string }, signal: AbortSignal): Promise<Page> {
+    const { filter, from, to } = query;
+    const asked = {
+      ...(filter ? { filter } : {}),
+      ...(from ? { from } : {}),
+      ...(to ? { to } : {}),
+      ...place,
+      limit: PAGE,
+      budgetMs: BUDGET_MS,
+    };
+    return ask(api.GET("/api/platform/logs", { params: { query: asked as never }, signal }));
+  }
+
+  /** The budget ended before the page was full. */
+  #goesOn(page: Page, wanted: number): boolean {
+    this.searchedBackTo = page.complete ? "" : (page.searchedBackTo ?? "");
+    return !page.complete && page.next != null && this.rows.length < wanted;
+  }
+
+  #begin(query: Query, items: Schemas["Record"][]): void {
+    this.rows = merged([], items.map(recordRow));
+    this.shown = query;
+    this.#older = this.#newer = null;
+    this.atOldest = this.atNewest = false;
+    this.epoch++;
+  }
+
+  #prepend(page: Page): void {
+    this.rows = merged(this.rows, (page.items ?? []).map(recordRow));
+    this.#older = page.next ?? null;
+    this.unindexed = page.unindexed ?? [];
+    this.atOldest = page.next == null;
+  }
+
+  async older(): Promise<void> {
+    if (this.loadingOlder || this.atOldest || this.#older === null || !this.#query || this.searching) return;
+    const { signal } = this.#abort;
+    this.loadingOlder = true;
+    try {
+      const wanted = this.rows.length + PAGE;
+      let page;
+      do {
+        page = await this.#page(this.#query, { after: this.#older }, signal);
+        this.#prepend(page);
+      } while (this.#goesOn(page, wanted));
+    } catch (error) {
+      if (!isAbort(error)) this.problem = asProblem(error);
+    }
+    this.loadingOlder = false;
+  }
+
+  async newer(): Promise<void> {
+    if (this.loadingNewer || this.atNewest || this.#newer === null || !this.#query || this.searching) return;
+    const { signal } = this.#abort;
+    this.loadingNewer = true;
+    try {
+      const page = await this.#page(this.#query, { before: this.#newer }, signal);
+      this.rows = merged(this.rows, (page.items ?? []).map(recordRow));
+      if (page.previous) this.#newer = page.previous;
+      this.atNewest = (page.items ?? []).length === 0 && page.complete;
+      if (this.atNewest) this.#follow(this.#query);
+    } catch (error) {
+      if (!isAbort(error)) this.problem = asProblem(error);
+    }
+    this.loadingNewer = false;
+  }
+
+  #follow(query: Query): void {
+    if (query.to !== "") return;
+    const newest = this.rows.findLast(({ kind }) => kind === "record");
+    this.stream.start(query.filter, newest?.key ?? null, CREDIT);
+  }
+
+  #came(rows: Row[]): void {
+    for (const row of rows) this.#incoming.push(row);
+    // As many frames as may come within one picture are one change.
+    this.#frame ||= requestAnimationFrame(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#frame = 0;
+    const rows = this.#incoming;
+    this.#incoming = [];
+    this.arrived += rows.length;
+    if (this.following) {
+      this.#append(rows);
+      this.stream.credit(rows.length);
+    } else {
+      this.held = merged(this.held, rows);
+      if (this.held.length < HELD_MAX) this.stream.credit(rows.length);
+    }
+  }
+
+  #append(rows: readonly Row[]): void {
+    const all = merged(this.rows, rows);
+    if (all.length <= ROWS_MAX * 1.1) {
+      this.rows = all;
+      return;
+    }
+    this.rows = all.slice(all.length - ROWS_MAX);
+    this.#older = this.rows.find(({ kind }) => kind === "record")?.key ?? null;
+    this.atOldest = false;
+  }
+
+  pause(): void {
+    this.following = false;
+  }
+
+  resume(): void {
+    if (!this.atNewest && this.#query) {
+      void this.search({ ...this.#query, at: "" });
+    }
+    this.following = true;
+    const { held } = this;
+    this.held = [];
+    this.#append(held);
+    if (held.length >= HELD_MAX) this.stream.credit(CREDIT);
+  }
+
+  /** Fills a gap by what a search finds within it. */
+  async fill(key: string): Promise<void> {
+    const gap = this.rows.find((row) => row.key === key);
+    if (gap?.kind !== "gap" || !this.#query) return;
+    const { signal } = this.#abort;
+    const { rfc3339 } = await import("$lib/time");
+    const range = { from: gap.fromUs === null ? "" : rfc3339(gap.fromUs), to: rfc3339(gap.us + 1) };
+    try {
+      let after: string | undefined;
+      let found: readonly Row[] = [];
+      do {
+        const page: Page = await this.#page({ ...this.#query, ...range }, after ? { after } : {}, signal);
+        found = merged(found, (page.items ?? []).map(recordRow));
+        after = page.next ?? undefined;
+      } while (after && found.length < HELD_MAX);
+      this.rows = merged(this.rows.filter((row) => row.key !== key), found);
+    } catch (error) {
+      if (!isAbort(error)) this.problem = asProblem(error);
+    }
+  }
+
+  #cleared: readonly Row[] | null = null;
+
+  clear(): void {
+    this.#cleared = this.rows;
+    this.rows = [];
+    this.held = [];
+  }
+
+  /** Back to what `clear` took away, with what came since. */
+  undoClear(): void {
+    if (this.#cleared) this.rows = merged(this.#cleared, this.rows);
+    this.#cleared = null;
+  }
+
+  stop(): void {
+    this.#abort.abort();
+    this.stream.stop();
+    cancelAnimationFrame(this.#frame);
+  }
+}

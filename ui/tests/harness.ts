@@ -1,0 +1,103 @@
+// What a browser test needs: pages on the shared `cordwood standalone`, lines of its own, and a page that fails the test when anything in it does.
+import AxeBuilder from "@axe-core/playwright";
+import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, inject } from "vitest";
+import { write } from "./standalone.ts";
+
+export type { Page } from "playwright-core";
+export { standalone, write } from "./standalone.ts";
+
+let browser: Browser;
+const open: { page: Page; faults: string[] }[] = [];
+
+beforeAll(async () => {
+  browser = await chromium.connect(inject("browser"));
+});
+afterAll(async () => {
+  await browser?.close();
+});
+afterEach(async () => {
+  const faults = open.flatMap((one) => one.faults);
+  await Promise.all(open.splice(0).map(({ page }) => page.context().close()));
+  expect(faults, "nothing in the page went wrong").toEqual([]);
+});
+
+export const address = (): string => inject("address");
+
+/** Appends lines to a file of the test's own: JSON values, or texts as they are. */
+export const log = (file: string, lines: readonly (string | object)[]): Promise<void> => write(inject("folder"), file, lines);
+
+/** Records of a service at times that follow each other, one millisecond apart and ending now. */
+export function records(service: string, count: number, each: (n: number) => object = () => ({})): object[] {
+  const end = Date.now();
+  return Array.from({ length: count }, (_, n) => ({
+    time: new Date(end - (count - 1 - n)).toISOString(),
+    level: "info",
+    service,
+    msg: `line ${n}`,
+    ...each(n),
+  }));
+}
+
+/** Waits until a filter finds so many records (1,000 at the most). */
+export async function stored(filter: string, count: number, at = address()): Promise<{ id: string; message: string }[]> {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    const asked = `${at}/api/platform/logs?limit=1000&filter=${encodeURIComponent(filter)}`;
+    const { items } = (await (await fetch(asked)).json()) as { items: { id: string; message: string }[] };
+    if (items.length >= count) return items;
+    if (Date.now() > deadline) throw new Error(`${items.length} of ${count} records of ${filter} are stored`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+export interface PageOptions extends BrowserContextOptions {
+  /** Console messages that the test brings about itself. */
+  expected?: RegExp;
+  at?: string;
+}
+
+/** A new page at a path, in a browser that remembers nothing. */
+export async function visit(path: string, { expected, at = address(), ...options }: PageOptions = {}): Promise<Page> {
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 900 },
+    timezoneId: "Europe/Berlin",
+    locale: "en-GB",
+    ...options,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const faults: string[] = [];
+  const fault = (text: string) => expected?.test(text) || faults.push(text);
+  page.on("pageerror", (error) => fault(String(error.stack ?? error)));
+  page.on("console", (message) => message.type() === "error" && fault(message.text()));
+  page.on("dialog", (dialog) => {
+    fault(`a dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  open.push({ page, faults });
+  await page.goto(at + path);
+  return page;
+}
+
+/** No rule of axe is broken (WCAG 2.2 A and AA). */
+export async function accessible(page: Page): Promise<void> {
+  const found = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
+  const told = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(" ")} ${failureSummary}`).join("\n")}`);
+  expect(told).toEqual([]);
+}
+
+/** The messages that are drawn, from the top. */
+export function messages(page: Page): Promise<string[]> {
+  return page.locator("[data-id] .text").allInnerTexts();
+}
+
+export async function until<T>(what: () => Promise<T> | T, expected: (value: T) => boolean, said = ""): Promise<T> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    const value = await what();
+    if (expected(value)) return value;
+    if (Date.now() > deadline) throw new Error(`${said || "what was waited for"} did not come: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
