@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/admin/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How each agent is: whether it answers, how far it is behind, what was lost, which level rules it has. */
+        get: operations["agents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/levels": {
         parameters: {
             query?: never;
@@ -470,6 +487,82 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description One agent. Counts are since its start. */
+        AgentItem: {
+            /**
+             * Format: int64
+             * @description Files that it reads.
+             */
+            files?: number | null;
+            /**
+             * Format: int64
+             * @description Read, not yet acknowledged by Kafka.
+             */
+            heldBytes?: number | null;
+            /**
+             * Format: int64
+             * @description On disk, not yet read.
+             */
+            lagBytes?: number | null;
+            /**
+             * Format: double
+             * @description How old the oldest unread byte is.
+             */
+            lagSeconds?: number | null;
+            /** Format: date-time */
+            lastLossAt?: string | null;
+            /** @description Why lines were lost. */
+            lossReasons?: components["schemas"]["LossItem"][];
+            /**
+             * Format: int64
+             * @description How often lines were lost.
+             */
+            losses?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes that are known to be lost.
+             */
+            lostBytes?: number | null;
+            /**
+             * Format: double
+             * @description The soonest that the kubelet's rotation may take away a line that is not read, if it goes on like now. Absent: nothing waits,
+             *     or it is not known.
+             */
+            minutesUntilLoss?: number | null;
+            /** @description Empty: its pod has no node yet. */
+            node: string;
+            /** @description Absent where there are no pods. */
+            pod?: string | null;
+            /** @description It answered. */
+            reachable: boolean;
+            /** @description Why it did not. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Of the level rules that it has; all have those of the list's `rulesGeneration` when they are applied.
+             */
+            rulesGeneration?: number | null;
+            /** @description Kafka takes nothing. */
+            stalled?: boolean | null;
+            /** Format: date-time */
+            startedAt?: string | null;
+            version?: string | null;
+        };
+        /** @description All agents. What an agent did not say (an older one, one that does not answer) is absent. */
+        AgentList: {
+            /**
+             * Format: date-time
+             * @description When they were asked; some seconds ago at the most.
+             */
+            askedAt: string;
+            /** @description By node. One that does not answer is among them. */
+            items: components["schemas"]["AgentItem"][];
+            /**
+             * Format: int64
+             * @description The generation of the level rules that all of them should have; absent: not known.
+             */
+            rulesGeneration?: number | null;
+        };
         Amount: {
             /** Format: int64 */
             bytes: number;
@@ -632,6 +725,14 @@ export interface components {
             previous?: string | null;
             /** @description What is asked for and no index knows: such a search reads more. */
             unindexed?: string[];
+        };
+        /** @description Losses of one reason. */
+        LossItem: {
+            /** Format: int64 */
+            bytes: number;
+            /** Format: int64 */
+            losses: number;
+            reason: string;
         };
         /** @description A part of what is seen: all three let a record through. */
         Part: {
@@ -929,6 +1030,44 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    agents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The agents */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentList"];
+                };
+            };
+            /** @description What is wrong and what to do */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Why there is no answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     level_configs: {
         parameters: {
             query?: {
