@@ -493,60 +493,60 @@ export interface components {
              * Format: int64
              * @description Files that it reads.
              */
-            files?: number | null;
+            files?: number;
             /**
              * Format: int64
              * @description Read, not yet acknowledged by Kafka.
              */
-            heldBytes?: number | null;
+            heldBytes?: number;
             /**
              * Format: int64
              * @description On disk, not yet read.
              */
-            lagBytes?: number | null;
+            lagBytes?: number;
             /**
              * Format: double
              * @description How old the oldest unread byte is.
              */
-            lagSeconds?: number | null;
+            lagSeconds?: number;
             /** Format: date-time */
-            lastLossAt?: string | null;
+            lastLossAt?: string;
             /** @description Why lines were lost. */
             lossReasons?: components["schemas"]["LossItem"][];
             /**
              * Format: int64
              * @description How often lines were lost.
              */
-            losses?: number | null;
+            losses?: number;
             /**
              * Format: int64
              * @description Bytes that are known to be lost.
              */
-            lostBytes?: number | null;
+            lostBytes?: number;
             /**
              * Format: double
              * @description The soonest that the kubelet's rotation may take away a line that is not read, if it goes on like now. Absent: nothing waits,
              *     or it is not known.
              */
-            minutesUntilLoss?: number | null;
+            minutesUntilLoss?: number;
             /** @description Empty: its pod has no node yet. */
             node: string;
             /** @description Absent where there are no pods. */
-            pod?: string | null;
+            pod?: string;
             /** @description It answered. */
             reachable: boolean;
             /** @description Why it did not. */
-            reason?: string | null;
+            reason?: string;
             /**
              * Format: int64
              * @description Of the level rules that it has; all have those of the list's `rulesGeneration` when they are applied.
              */
-            rulesGeneration?: number | null;
+            rulesGeneration?: number;
             /** @description Kafka takes nothing. */
-            stalled?: boolean | null;
+            stalled?: boolean;
             /** Format: date-time */
-            startedAt?: string | null;
-            version?: string | null;
+            startedAt?: string;
+            version?: string;
         };
         /** @description All agents. What an agent did not say (an older one, one that does not answer) is absent. */
         AgentList: {
@@ -561,7 +561,7 @@ export interface components {
              * Format: int64
              * @description The generation of the level rules that all of them should have; absent: not known.
              */
-            rulesGeneration?: number | null;
+            rulesGeneration?: number;
         };
         Amount: {
             /** Format: int64 */
@@ -570,19 +570,253 @@ export interface components {
         };
         Bin: {
             /** @description By level. */
-            counts: {
-                [key: string]: number;
-            };
-            /** @description Its begin. */
+            counts: components["schemas"]["LevelCounts"];
+            /**
+             * Format: date-time
+             * @description Its begin.
+             */
             time: string;
         };
         ClassPreview: {
             after: components["schemas"]["DurationsPreview"];
-            before?: components["schemas"]["DurationsPreview"] | null;
-            /** @description Absent: something holds it, see `plan.held`. */
-            effectiveFrom?: string | null;
+            /** @description Absent: the class is new. */
+            before?: components["schemas"]["DurationsPreview"];
+            /**
+             * Format: date-time
+             * @description Absent: something holds it, see `plan.held`.
+             */
+            effectiveFrom?: string;
             /** @description `error`, `warn`, `info`, `debug`. */
             level: string;
+        };
+        ClusterLogLevelConfig: {
+            /** @enum {string} */
+            apiVersion: "cordwood.dev/v1alpha1";
+            /** @enum {string} */
+            kind: "ClusterLogLevelConfig";
+            metadata: {
+                /** Format: date-time */
+                creationTimestamp?: string;
+                /** Format: date-time */
+                deletionTimestamp?: string;
+                generation?: number;
+                labels?: {
+                    [key: string]: string;
+                };
+                name: string;
+                namespace?: string;
+                resourceVersion?: string;
+                uid?: string;
+            };
+            spec: components["schemas"]["ClusterLogLevelConfigSpec"];
+            status?: components["schemas"]["ClusterLogLevelConfigStatus"];
+        };
+        ClusterLogLevelConfigBody: {
+            /** @enum {string} */
+            apiVersion: "cordwood.dev/v1alpha1";
+            /** @enum {string} */
+            kind: "ClusterLogLevelConfig";
+            metadata?: {
+                name?: string;
+                /** @description It is changed only where it is still this one */
+                resourceVersion?: string;
+            } & {
+                [key: string]: unknown;
+            };
+            spec: components["schemas"]["ClusterLogLevelConfigSpec"];
+        };
+        /** @description Drops lines below a level at the source, in the whole cluster, for a while or by default. Audit records always pass.; give either duration or expiresAt, not both; give duration (such as 30m) or expiresAt, or default: true for one that stays; a default has no end: remove duration and expiresAt; a default is for everything: remove selector, containers and service */
+        ClusterLogLevelConfigSpec: {
+            /** @description Containers by name; empty: all containers of the pods. */
+            containers?: string[];
+            /**
+             * @description Whether the application's logger writes the entries and exits of its scopes, at DEBUG. Not done yet: the condition
+             *     DebugScopes says so.
+             */
+            debugScopes?: boolean;
+            /**
+             * @description In force wherever no other level config of its scope is, without an end. One per scope: the oldest.
+             * @default false
+             */
+            default: boolean;
+            /** @description How long it lasts, counted from when the resource was made or this field was last changed: 30m, 1h30m.; must be a duration such as 30m, 1h30m or 90s: whole numbers above zero with the units d, h, m, s, largest first, at most 7d */
+            duration?: string;
+            /**
+             * Format: date-time
+             * @description When it ends, RFC 3339.
+             */
+            expiresAt?: string;
+            /**
+             * @description Lines below this level are dropped.
+             * @enum {string}
+             */
+            level: "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
+            /** @description Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.; give exactly one of springBoot, zap, envoy, cordwood, http */
+            push?: {
+                /** @description The Cordwood logger. */
+                cordwood?: {
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Envoy's admin interface: POST /logging. */
+                envoy?: {
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Any other HTTP endpoint. */
+                http?: {
+                    /**
+                     * @description The request's body; ${LEVEL} and ${level} stand for the level in upper and lower case.
+                     * @default
+                     */
+                    body: string;
+                    /**
+                     * @description PUT or POST.
+                     * @default POST
+                     * @enum {string}
+                     */
+                    method: "PUT" | "POST";
+                    /** @description Path on the pod itself.; must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..' */
+                    path: string;
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Spring Boot's actuator: POST /actuator/loggers/<logger>. */
+                springBoot?: {
+                    /**
+                     * @description Name of the logger.
+                     * @default ROOT
+                     */
+                    logger: string;
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Zap's AtomicLevel as an HTTP handler: PUT of {"level": ...}. */
+                zap?: {
+                    /**
+                     * @description Path on the pod itself.; must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..'
+                     * @default /log/level
+                     */
+                    path: string;
+                    /** Format: uint16 */
+                    port: number;
+                };
+            };
+            /** @description Keeps a part of what lies below the level. */
+            sample?: {
+                /**
+                 * Format: double
+                 * @description The part that is kept: 0 keeps none, 0.01 one in a hundred, 1 all.
+                 */
+                below: number;
+            };
+            /**
+             * @description application: lines without a taskId. task: lines with one. The two are apart: neither stands in for the other.
+             * @default application
+             * @enum {string}
+             */
+            scope: "application" | "task";
+            /**
+             * @description Pods by their labels; absent or empty: all pods.
+             * @default {}
+             */
+            selector: {
+                /** @description Requirements on labels; all must hold. */
+                matchExpressions?: {
+                    /** @description Name of the label.; keys must be label names such as app or app.kubernetes.io/name */
+                    key: string;
+                    /**
+                     * @description How the label's value is compared.
+                     * @enum {string}
+                     */
+                    operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+                    /** @description For In and NotIn.; values must be label values: at most 63 letters, digits, '-', '_' and '.' */
+                    values?: string[];
+                }[];
+                /** @description Labels and their values; all must match.; keys must be label names such as app or app.kubernetes.io/name; values must be label values: at most 63 letters, digits, '-', '_' and '.' */
+                matchLabels?: {
+                    [key: string]: string;
+                };
+            };
+            /** @description Only this service (the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name). */
+            service?: string;
+            /**
+             * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+             *     as below it.
+             * @default keep
+             * @enum {string}
+             */
+            unleveled: "keep" | "drop";
+        };
+        /** @description What the operator and the agents made of it. */
+        ClusterLogLevelConfigStatus: {
+            /** @description Agents that have these rules, and all: 3/3. Only while it is in force. */
+            agents?: string;
+            /** Format: int64 */
+            agentsApplied?: number;
+            /** Format: int64 */
+            agentsTotal?: number;
+            /**
+             * @description Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match
+             *     the same lines. Pushed, DebugScopes: applications have it.
+             */
+            conditions?: {
+                /**
+                 * Format: date-time
+                 * @description lastTransitionTime is the last time the condition transitioned from one status to another. This should be when the underlying condition changed.  If that is not known, then using the time when the API field changed is acceptable.
+                 */
+                lastTransitionTime: string;
+                /** @description message is a human readable message indicating details about the transition. This may be an empty string. */
+                message: string;
+                /**
+                 * Format: int64
+                 * @description observedGeneration represents the .metadata.generation that the condition was set based upon. For instance, if .metadata.generation is currently 12, but the .status.conditions[x].observedGeneration is 9, the condition is out of date with respect to the current state of the instance.
+                 */
+                observedGeneration?: number;
+                /** @description reason contains a programmatic identifier indicating the reason for the condition's last transition. Producers of specific condition types may define expected values and meanings for this field, and whether the values are considered a guaranteed API. The value should be a CamelCase string. This field may not be empty. */
+                reason: string;
+                /** @description status of the condition, one of True, False, Unknown. */
+                status: string;
+                /** @description type of condition in CamelCase or in foo.example.com/CamelCase. */
+                type: string;
+            }[];
+            /**
+             * Format: date-time
+             * @description When it ends, on every agent by itself.
+             */
+            expiresAt?: string;
+            /**
+             * Format: int64
+             * @description The generation of the spec that this status is about.
+             */
+            observedGeneration?: number;
+            /**
+             * Format: int64
+             * @description Generation of the compiled rules that contain it; once it has ended, of the last that did.
+             */
+            rulesGeneration?: number;
+            /**
+             * Format: date-time
+             * @description From when the duration is counted.
+             */
+            startedAt?: string;
+            /** @description The duration that started_at belongs to: a changed one is counted anew. */
+            startedDuration?: string;
+            /**
+             * Format: int64
+             * @description Workloads in which push changed the level.
+             */
+            workloadsApplied?: number;
+            /**
+             * Format: int64
+             * @description Workloads in which push failed.
+             */
+            workloadsFailed?: number;
+            /**
+             * Format: int64
+             * @description Workloads with a pod that it matches.
+             */
+            workloadsMatched?: number;
         };
         /** @description What may stand in place of the characters from `from` to `to`. */
         Completion: components["schemas"]["Searched"] & {
@@ -598,12 +832,16 @@ export interface components {
              * Format: int64
              * @description Records that have the value.
              */
-            count?: number | null;
-            /** @description `field`, `operator` or `value`. */
-            kind: string;
+            count?: number;
+            kind: components["schemas"]["CompletionKind"];
             /** @description As it is to be written. */
             text: string;
         };
+        /**
+         * @description What may follow in an expression.
+         * @enum {string}
+         */
+        CompletionKind: "field" | "operator" | "value";
         /** @description The records around one, of the same container or file. */
         Context: {
             /** @description Whether the searches came to their ends before their budget was over. */
@@ -626,12 +864,18 @@ export interface components {
             count: number;
             /** @description There are more tenants or services. */
             cut?: boolean;
-            /** @description Of all that is known, also before `from`. */
+            /**
+             * Format: date-time
+             * @description Of all that is known, also before `from`.
+             */
             firstSeen: string;
-            /** @description Also after `to`. */
+            /**
+             * Format: date-time
+             * @description Also after `to`.
+             */
             lastSeen: string;
-            /** @description The highest that was counted: `WARN` or `ERROR`. */
-            level: string;
+            /** @description The highest that was counted. */
+            level: components["schemas"]["GroupLevel"];
             sample: components["schemas"]["Sample"];
             services: string[];
             signature: string;
@@ -647,11 +891,15 @@ export interface components {
              * @description Of the trends.
              */
             binSeconds: number;
-            /** @description What was counted: whole hours. */
+            /**
+             * Format: date-time
+             * @description What was counted: whole hours.
+             */
             from: string;
             items: components["schemas"]["ErrorGroup"][];
             /** @description Give it as `after` for the page that follows; absent when nothing does. */
-            next?: string | null;
+            next?: string;
+            /** Format: date-time */
             to: string;
         };
         Facet: {
@@ -687,9 +935,14 @@ export interface components {
         };
         /** @description Absent: not as far as can be seen. */
         GoingPreview: {
-            detached?: string | null;
-            dropped?: string | null;
+            detached?: string;
+            dropped?: string;
         };
+        /**
+         * @description The level of a group of errors.
+         * @enum {string}
+         */
+        GroupLevel: "WARN" | "ERROR";
         HeldPreview: {
             /** Format: int64 */
             bytes: number;
@@ -709,10 +962,543 @@ export interface components {
             complete: boolean;
             /** @description What was counted: the stored records themselves. */
             counted: string;
+            /** Format: date-time */
             from: string;
             /** Format: int64 */
             records: number;
+            /** Format: date-time */
             to: string;
+        };
+        /**
+         * @description How a caller is known.
+         * @enum {string}
+         */
+        KnownByName: "loopback" | "token" | "kubernetes" | "oidc";
+        /** @description A LogLevelConfig or ClusterLogLevelConfig with its status. */
+        LevelConfig: components["schemas"]["LogLevelConfig"] | components["schemas"]["ClusterLogLevelConfig"];
+        /** @description A LogLevelConfig or ClusterLogLevelConfig as it is to be. */
+        LevelConfigBody: components["schemas"]["LogLevelConfigBody"] | components["schemas"]["ClusterLogLevelConfigBody"];
+        /** @description The level configs that the caller sees. */
+        LevelConfigList: {
+            items: components["schemas"]["LevelConfig"][];
+        };
+        /** @description How many records of each level; absent: none. */
+        LevelCounts: {
+            /** Format: int64 */
+            DEBUG?: number;
+            /** Format: int64 */
+            ERROR?: number;
+            /** Format: int64 */
+            INFO?: number;
+            /** Format: int64 */
+            TRACE?: number;
+            /** Format: int64 */
+            WARN?: number;
+        };
+        /**
+         * @description The level of a record.
+         * @enum {string}
+         */
+        LevelName: "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
+        /** @description A level in one request, or a whole config. */
+        LevelRequest: components["schemas"]["Quiet"] | components["schemas"]["LevelConfigBody"];
+        LogLevelConfig: {
+            /** @enum {string} */
+            apiVersion: "cordwood.dev/v1alpha1";
+            /** @enum {string} */
+            kind: "LogLevelConfig";
+            metadata: {
+                /** Format: date-time */
+                creationTimestamp?: string;
+                /** Format: date-time */
+                deletionTimestamp?: string;
+                generation?: number;
+                labels?: {
+                    [key: string]: string;
+                };
+                name: string;
+                namespace: string;
+                resourceVersion?: string;
+                uid?: string;
+            };
+            spec: components["schemas"]["LogLevelConfigSpec"];
+            status?: components["schemas"]["LogLevelConfigStatus"];
+        };
+        LogLevelConfigBody: {
+            /** @enum {string} */
+            apiVersion: "cordwood.dev/v1alpha1";
+            /** @enum {string} */
+            kind: "LogLevelConfig";
+            metadata?: {
+                name?: string;
+                namespace?: string;
+                /** @description It is changed only where it is still this one */
+                resourceVersion?: string;
+            } & {
+                [key: string]: unknown;
+            };
+            spec: components["schemas"]["LogLevelConfigSpec"];
+        };
+        /** @description Drops lines below a level at the source, for a while, in its own namespace. Audit records always pass.; give either duration or expiresAt, not both; give duration (such as 30m) or expiresAt: a level config must end by itself */
+        LogLevelConfigSpec: {
+            /** @description Containers by name; empty: all containers of the pods. */
+            containers?: string[];
+            /**
+             * @description Whether the application's logger writes the entries and exits of its scopes, at DEBUG. Not done yet: the condition
+             *     DebugScopes says so.
+             */
+            debugScopes?: boolean;
+            /** @description How long it lasts, counted from when the resource was made or this field was last changed: 30m, 1h30m.; must be a duration such as 30m, 1h30m or 90s: whole numbers above zero with the units d, h, m, s, largest first, at most 7d */
+            duration?: string;
+            /**
+             * Format: date-time
+             * @description When it ends, RFC 3339.
+             */
+            expiresAt?: string;
+            /**
+             * @description Lines below this level are dropped.
+             * @enum {string}
+             */
+            level: "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
+            /** @description Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.; give exactly one of springBoot, zap, envoy, cordwood, http */
+            push?: {
+                /** @description The Cordwood logger. */
+                cordwood?: {
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Envoy's admin interface: POST /logging. */
+                envoy?: {
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Any other HTTP endpoint. */
+                http?: {
+                    /**
+                     * @description The request's body; ${LEVEL} and ${level} stand for the level in upper and lower case.
+                     * @default
+                     */
+                    body: string;
+                    /**
+                     * @description PUT or POST.
+                     * @default POST
+                     * @enum {string}
+                     */
+                    method: "PUT" | "POST";
+                    /** @description Path on the pod itself.; must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..' */
+                    path: string;
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Spring Boot's actuator: POST /actuator/loggers/<logger>. */
+                springBoot?: {
+                    /**
+                     * @description Name of the logger.
+                     * @default ROOT
+                     */
+                    logger: string;
+                    /** Format: uint16 */
+                    port: number;
+                };
+                /** @description Zap's AtomicLevel as an HTTP handler: PUT of {"level": ...}. */
+                zap?: {
+                    /**
+                     * @description Path on the pod itself.; must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..'
+                     * @default /log/level
+                     */
+                    path: string;
+                    /** Format: uint16 */
+                    port: number;
+                };
+            };
+            /** @description Keeps a part of what lies below the level. */
+            sample?: {
+                /**
+                 * Format: double
+                 * @description The part that is kept: 0 keeps none, 0.01 one in a hundred, 1 all.
+                 */
+                below: number;
+            };
+            /**
+             * @description application: lines without a taskId. task: lines with one. The two are apart: neither stands in for the other.
+             * @default application
+             * @enum {string}
+             */
+            scope: "application" | "task";
+            /**
+             * @description Pods by their labels; absent or empty: all pods.
+             * @default {}
+             */
+            selector: {
+                /** @description Requirements on labels; all must hold. */
+                matchExpressions?: {
+                    /** @description Name of the label.; keys must be label names such as app or app.kubernetes.io/name */
+                    key: string;
+                    /**
+                     * @description How the label's value is compared.
+                     * @enum {string}
+                     */
+                    operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+                    /** @description For In and NotIn.; values must be label values: at most 63 letters, digits, '-', '_' and '.' */
+                    values?: string[];
+                }[];
+                /** @description Labels and their values; all must match.; keys must be label names such as app or app.kubernetes.io/name; values must be label values: at most 63 letters, digits, '-', '_' and '.' */
+                matchLabels?: {
+                    [key: string]: string;
+                };
+            };
+            /** @description Only this service (the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name). */
+            service?: string;
+            /**
+             * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+             *     as below it.
+             * @default keep
+             * @enum {string}
+             */
+            unleveled: "keep" | "drop";
+        };
+        /** @description What the operator and the agents made of it. */
+        LogLevelConfigStatus: {
+            /** @description Agents that have these rules, and all: 3/3. Only while it is in force. */
+            agents?: string;
+            /** Format: int64 */
+            agentsApplied?: number;
+            /** Format: int64 */
+            agentsTotal?: number;
+            /**
+             * @description Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match
+             *     the same lines. Pushed, DebugScopes: applications have it.
+             */
+            conditions?: {
+                /**
+                 * Format: date-time
+                 * @description lastTransitionTime is the last time the condition transitioned from one status to another. This should be when the underlying condition changed.  If that is not known, then using the time when the API field changed is acceptable.
+                 */
+                lastTransitionTime: string;
+                /** @description message is a human readable message indicating details about the transition. This may be an empty string. */
+                message: string;
+                /**
+                 * Format: int64
+                 * @description observedGeneration represents the .metadata.generation that the condition was set based upon. For instance, if .metadata.generation is currently 12, but the .status.conditions[x].observedGeneration is 9, the condition is out of date with respect to the current state of the instance.
+                 */
+                observedGeneration?: number;
+                /** @description reason contains a programmatic identifier indicating the reason for the condition's last transition. Producers of specific condition types may define expected values and meanings for this field, and whether the values are considered a guaranteed API. The value should be a CamelCase string. This field may not be empty. */
+                reason: string;
+                /** @description status of the condition, one of True, False, Unknown. */
+                status: string;
+                /** @description type of condition in CamelCase or in foo.example.com/CamelCase. */
+                type: string;
+            }[];
+            /**
+             * Format: date-time
+             * @description When it ends, on every agent by itself.
+             */
+            expiresAt?: string;
+            /**
+             * Format: int64
+             * @description The generation of the spec that this status is about.
+             */
+            observedGeneration?: number;
+            /**
+             * Format: int64
+             * @description Generation of the compiled rules that contain it; once it has ended, of the last that did.
+             */
+            rulesGeneration?: number;
+            /**
+             * Format: date-time
+             * @description From when the duration is counted.
+             */
+            startedAt?: string;
+            /** @description The duration that started_at belongs to: a changed one is counted anew. */
+            startedDuration?: string;
+            /**
+             * Format: int64
+             * @description Workloads in which push changed the level.
+             */
+            workloadsApplied?: number;
+            /**
+             * Format: int64
+             * @description Workloads in which push failed.
+             */
+            workloadsFailed?: number;
+            /**
+             * Format: int64
+             * @description Workloads with a pod that it matches.
+             */
+            workloadsMatched?: number;
+        };
+        /** @description A policy with its status. */
+        LogRetentionPolicy: {
+            /** @enum {string} */
+            apiVersion: "cordwood.dev/v1alpha1";
+            /** @enum {string} */
+            kind: "LogRetentionPolicy";
+            metadata: {
+                /** Format: date-time */
+                creationTimestamp?: string;
+                /** Format: date-time */
+                deletionTimestamp?: string;
+                generation?: number;
+                labels?: {
+                    [key: string]: string;
+                };
+                name: string;
+                namespace?: string;
+                resourceVersion?: string;
+                uid?: string;
+            };
+            spec: components["schemas"]["LogRetentionPolicySpec"];
+            status?: components["schemas"]["LogRetentionPolicyStatus"];
+        };
+        /** @description A policy as it is to be. */
+        LogRetentionPolicyBody: {
+            /** @enum {string} */
+            apiVersion: "cordwood.dev/v1alpha1";
+            /** @enum {string} */
+            kind: "LogRetentionPolicy";
+            metadata?: {
+                name?: string;
+                /** @description It is changed only where it is still this one */
+                resourceVersion?: string;
+            } & {
+                [key: string]: unknown;
+            };
+            spec: components["schemas"]["LogRetentionPolicySpec"];
+        };
+        /** @description The policies that the caller sees. */
+        LogRetentionPolicyList: {
+            items: components["schemas"]["LogRetentionPolicy"][];
+        };
+        /**
+         * @description How long log records are kept in PostgreSQL. A record falls under the policy that matches it with the highest
+         *     priority (equal: the longer retention); what no policy matches falls under the policy named `default`.
+         */
+        LogRetentionPolicySpec: {
+            /**
+             * @description What a shortened retention or grace period may take away without approval, and how many partitions one run detaches
+             *     at the most.
+             * @default {
+             *       "bytes": "50Gi",
+             *       "partitions": 10
+             *     }
+             */
+            dropLimit: {
+                /**
+                 * @description Bytes in PostgreSQL, as a quantity.; must be a number of bytes such as 50Gi, 500Mi or 1000000, not negative
+                 * @default 50Gi
+                 */
+                bytes: number | string;
+                /**
+                 * Format: uint32
+                 * @description Table partitions that hold records.
+                 * @default 10
+                 */
+                partitions: number;
+            };
+            /**
+             * @description How long a partition that was detached can still come back (by raising the retention) before it is dropped.; must be 0s or a duration such as 24h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y
+             * @default 24h
+             */
+            gracePeriod: string;
+            /**
+             * @description As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
+             *     name says otherwise.
+             * @default false
+             */
+            legalHold: boolean;
+            /**
+             * @description Which records. Every list that is not empty must match; an empty list matches all.
+             * @default {}
+             */
+            match: {
+                /** @description Categories of records: audit for those that say so themselves, system for all others. */
+                categories?: ("system" | "audit")[];
+                /** @description Kubernetes namespaces. */
+                namespaces?: string[];
+                /** @description Services: the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name. */
+                services?: string[];
+                /** @description Slugs of tenants, such as shop-*; records whose tenant is not known have the tenant unassigned. */
+                tenants?: string[];
+            };
+            /**
+             * Format: int32
+             * @description Of several policies that match a record the one with the highest priority counts; equal: the longer retention of
+             *     the record's level.
+             * @default 0
+             */
+            priority: number;
+            /**
+             * @description How long records are kept, by level.
+             * @default {
+             *       "debug": "1d",
+             *       "error": "30d",
+             *       "info": "7d",
+             *       "warn": "14d"
+             *     }
+             */
+            retention: {
+                /**
+                 * @description For DEBUG and TRACE.; must be a duration such as 30d, 12h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y; must be at least 1m
+                 * @default 1d
+                 */
+                debug: string;
+                /**
+                 * @description For ERROR.; must be a duration such as 30d, 12h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y; must be at least 1m
+                 * @default 30d
+                 */
+                error: string;
+                /**
+                 * @description For INFO, and for lines without a level.; must be a duration such as 30d, 12h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y; must be at least 1m
+                 * @default 7d
+                 */
+                info: string;
+                /**
+                 * @description For WARN.; must be a duration such as 30d, 12h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y; must be at least 1m
+                 * @default 14d
+                 */
+                warn: string;
+            };
+            /**
+             * @description Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made.
+             * @default false
+             */
+            suspend: boolean;
+        };
+        /** @description What the operator found and did. */
+        LogRetentionPolicyStatus: {
+            /**
+             * Format: int64
+             * @description Bytes of all classes in PostgreSQL, indexes included.
+             */
+            bytes?: number;
+            /** @description One entry per level. */
+            classes?: {
+                /** Format: int64 */
+                bytes: number;
+                /**
+                 * Format: int32
+                 * @description The class's number; its table is blocks_c<class>.
+                 */
+                class: number;
+                /**
+                 * Format: int64
+                 * @description Detached ones in their grace period.
+                 * @default 0
+                 */
+                detached: number;
+                level: string;
+                /**
+                 * Format: date-time
+                 * @description Time is a wrapper around time.Time which supports correct marshaling to YAML and JSON.  Wrappers are provided for many of the factory methods that the time package offers.
+                 */
+                nextDrop?: string;
+                /**
+                 * Format: date-time
+                 * @description Time is a wrapper around time.Time which supports correct marshaling to YAML and JSON.  Wrappers are provided for many of the factory methods that the time package offers.
+                 */
+                oldestRecord?: string;
+                /**
+                 * Format: int64
+                 * @description Table partitions that queries see.
+                 */
+                partitions: number;
+                /** @description In force now; it differs from the spec while a shorter retention is announced or held. */
+                retention: string;
+            }[];
+            /**
+             * @description Ready: its classes are there, and records are routed to them. Valid: the spec can be followed. Held: something waits, see plan.held.
+             *     Conflict: another policy with the same priority can match the same records.
+             */
+            conditions?: {
+                /**
+                 * Format: date-time
+                 * @description lastTransitionTime is the last time the condition transitioned from one status to another. This should be when the underlying condition changed.  If that is not known, then using the time when the API field changed is acceptable.
+                 */
+                lastTransitionTime: string;
+                /** @description message is a human readable message indicating details about the transition. This may be an empty string. */
+                message: string;
+                /**
+                 * Format: int64
+                 * @description observedGeneration represents the .metadata.generation that the condition was set based upon. For instance, if .metadata.generation is currently 12, but the .status.conditions[x].observedGeneration is 9, the condition is out of date with respect to the current state of the instance.
+                 */
+                observedGeneration?: number;
+                /** @description reason contains a programmatic identifier indicating the reason for the condition's last transition. Producers of specific condition types may define expected values and meanings for this field, and whether the values are considered a guaranteed API. The value should be a CamelCase string. This field may not be empty. */
+                reason: string;
+                /** @description status of the condition, one of True, False, Unknown. */
+                status: string;
+                /** @description type of condition in CamelCase or in foo.example.com/CamelCase. */
+                type: string;
+            }[];
+            /**
+             * Format: date-time
+             * @description From when the retention in the spec is in force; in the future while a shorter retention or grace period is announced.
+             */
+            effectiveFrom?: string;
+            /**
+             * Format: date-time
+             * @description When the next partition with records is dropped for good.
+             */
+            nextDrop?: string;
+            /**
+             * Format: int64
+             * @description The generation of the spec that this status is about.
+             */
+            observedGeneration?: number;
+            /**
+             * Format: date-time
+             * @description Begin of the oldest block of records.
+             */
+            oldestRecord?: string;
+            /**
+             * Format: int64
+             * @description Table partitions of all classes.
+             */
+            partitions?: number;
+            /** @description What is about to be done; written before it is done. */
+            plan?: {
+                /** @description Names this very plan, also in the ledger. */
+                hash: string;
+                /** @description What would be done but waits, and for what. */
+                held?: {
+                    /**
+                     * Format: int64
+                     * @default 0
+                     */
+                    bytes: number;
+                    /**
+                     * Format: int64
+                     * @description Partitions with records that it takes away.
+                     * @default 0
+                     */
+                    partitions: number;
+                    /** @description For what it waits, and what to do about it. */
+                    waits: string;
+                    what: string;
+                }[];
+                /**
+                 * Format: int64
+                 * @description How many more steps there are, to do and held.
+                 * @default 0
+                 */
+                more: number;
+                /** @description The first steps, in order. */
+                steps?: {
+                    /** @description create, reattach, detach, drop, ... */
+                    action: string;
+                    /**
+                     * Format: int64
+                     * @default 0
+                     */
+                    bytes: number;
+                    /** @description The table, and what it becomes. */
+                    what: string;
+                    why: string;
+                }[];
+            };
+            /** @description The same for people. */
+            size?: string;
+            /** @description The first thing that waits, and for what. */
+            waits?: string;
         };
         /** @description A page of records. */
         LogsPage: components["schemas"]["Searched"] & {
@@ -720,9 +1506,9 @@ export interface components {
             complete: boolean;
             items: components["schemas"]["Record"][];
             /** @description Give it as `after` for the page that follows; absent when nothing does. */
-            next?: string | null;
+            next?: string;
             /** @description Give it as `before` for the page that leads up to this one; there may be nothing on it. */
-            previous?: string | null;
+            previous?: string;
             /** @description What is asked for and no index knows: such a search reads more. */
             unindexed?: string[];
         };
@@ -739,11 +1525,14 @@ export interface components {
             /** @description Audit records too. */
             audit: boolean;
             /** @description Absent: all, also records without one. */
-            namespaces?: string[] | null;
-            /** @description Nothing older. */
-            since?: string | null;
+            namespaces?: string[];
+            /**
+             * Format: date-time
+             * @description Nothing older.
+             */
+            since?: string;
             /** @description Absent: all. */
-            tenants?: string[] | null;
+            tenants?: string[];
         };
         PartitionPreview: {
             after: components["schemas"]["GoingPreview"];
@@ -761,16 +1550,23 @@ export interface components {
             held: components["schemas"]["HeldPreview"][];
             steps: components["schemas"]["StepPreview"][];
         };
+        /**
+         * @description The level of a line of a plugin.
+         * @enum {string}
+         */
+        PluginLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error";
         PluginLine: {
             /** @description The line's own `error`; an object as its JSON. */
             error?: string | null;
-            /** @description `Trace`, `Debug`, `Info`, `Warn`, `Error`. */
-            level: string;
+            level: components["schemas"]["PluginLevel"];
             message: string;
             /** Format: int64 */
             pid?: number | null;
             plugin?: string | null;
-            /** @description RFC 3339, milliseconds, UTC. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, milliseconds, UTC.
+             */
             timestamp: string;
         };
         /** @description A page of a plugin's lines, newest first. Fields that a line lacks are null. */
@@ -798,7 +1594,8 @@ export interface components {
             plan: components["schemas"]["PlanPreview"];
             policy: string;
             preview: boolean;
-            routes?: components["schemas"]["RoutesPreview"] | null;
+            /** @description Absent: no route changes, or the caller may not list policies. */
+            routes?: components["schemas"]["RoutesPreview"];
             /** @description Of all that go sooner than without the change. */
             sooner: components["schemas"]["Amount"];
         };
@@ -809,11 +1606,11 @@ export interface components {
             /** @description Of a resource: each field that is wrong, and why. */
             errors?: components["schemas"]["FieldError"][];
             /** @description The parameter that is at fault. */
-            parameter?: string | null;
+            parameter?: string;
             /** @description Characters of `filter` before the mistake. */
-            position?: number | null;
+            position?: number;
             /** @description The request's `X-Request-Id`, for whoever asks what became of it. */
-            requestId?: string | null;
+            requestId?: string;
             /**
              * Format: int32
              * @description The HTTP status.
@@ -826,34 +1623,44 @@ export interface components {
         /** @description A level for one service, one namespace or the whole cluster. */
         Quiet: {
             debugScopes?: boolean | null;
-            /** @description RFC 3339. */
+            /** Format: date-time */
             expiresAt?: string | null;
-            /** @description `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`: lines below it are dropped. */
-            level: string;
+            /** @description Lines below it are dropped. */
+            level: components["schemas"]["LevelName"];
             /** @description Absent: the whole cluster. */
             namespace?: string | null;
             /** @description What the config must be now. */
             resourceVersion?: string | null;
             /**
              * Format: double
-             * @description What part of the lines below the level is kept: 0 to 1.
+             * @description What part of the lines below the level is kept.
              */
             sample?: number | null;
-            /** @description `application` (of itself) or `task`. */
-            scope?: string | null;
-            /** @description The service; or an object with `service`, `containers`, `matchLabels`. Absent: all. */
-            target?: Record<string, never> | null;
+            scope?: components["schemas"]["ScopeName"] | null;
+            target?: components["schemas"]["QuietTarget"] | null;
             /**
              * Format: int64
              * @description Absent, as `expiresAt` is: the default of its scope in the whole cluster, without an end.
              */
             ttlSeconds?: number | null;
-            /** @description `keep` (of itself) or `drop`: lines of which nobody knows the level. */
-            unleveled?: string | null;
+            unleveled?: components["schemas"]["UnleveledName"] | null;
+        };
+        /** @description A service; or what an object names. */
+        QuietTarget: string | components["schemas"]["QuietTargetFields"];
+        QuietTargetFields: {
+            containers?: string[];
+            matchLabels?: {
+                [key: string]: string;
+            };
+            service?: string;
         };
         Record: {
             action?: string;
-            category?: string;
+            /**
+             * @description What kind of record it is.
+             * @enum {string}
+             */
+            category: "system" | "audit";
             container?: string;
             data?: {
                 [key: string]: unknown;
@@ -864,10 +1671,14 @@ export interface components {
             errorType?: string;
             file?: string;
             function?: string;
-            id?: string;
+            id: string;
             impersonatorId?: string;
             incomplete?: boolean;
-            level?: string;
+            /**
+             * @description The level of a record.
+             * @enum {string}
+             */
+            level: "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
             line?: number;
             logger?: string;
             message?: string;
@@ -887,28 +1698,20 @@ export interface components {
             signature?: string;
             source?: string;
             spanId?: string;
-            stream?: string;
+            /**
+             * @description Where the line was written to.
+             * @enum {string}
+             */
+            stream: "stdout" | "stderr";
             taskId?: string;
-            tenantId?: string;
-            tenantSlug?: string;
+            tenantId: string;
+            tenantSlug: string;
             /** Format: date-time */
-            timestamp?: string;
+            timestamp: string;
             traceId?: string;
             truncated?: boolean;
             userId?: string;
             version?: string;
-        };
-        /** @description LogRetentionPolicy, LogLevelConfig or ClusterLogLevelConfig of cordwood.dev/v1alpha1 */
-        Resource: {
-            apiVersion: string;
-            kind: string;
-            metadata: Record<string, never>;
-            spec: Record<string, never>;
-            /** @description What became of it; absent until somebody has looked at it. */
-            status?: Record<string, never> | null;
-        };
-        ResourceList: {
-            items: components["schemas"]["Resource"][];
         };
         /** @description Names of the policies that records are routed to. */
         RoutesPreview: {
@@ -922,14 +1725,26 @@ export interface components {
             id: string;
             /** @description Without numbers, ids, addresses and the like. */
             message?: string;
+            /** Format: date-time */
             timestamp: string;
         };
+        /**
+         * @description Which of two levels it is.
+         * @enum {string}
+         */
+        ScopeName: "application" | "task";
         /** @description How far a search came; neither is there when it came to the end of the range. */
         Searched: {
-            /** @description Older records were not looked for. */
-            searchedBackTo?: string | null;
-            /** @description Newer records were not looked for. */
-            searchedForwardTo?: string | null;
+            /**
+             * Format: date-time
+             * @description Older records were not looked for.
+             */
+            searchedBackTo?: string;
+            /**
+             * Format: date-time
+             * @description Newer records were not looked for.
+             */
+            searchedForwardTo?: string;
         };
         StepPreview: {
             action: string;
@@ -942,15 +1757,35 @@ export interface components {
         TaskItem: {
             /** Format: int64 */
             id: number;
-            /** @description `DEBUG`, `INFO`, `WARNING`, `ERROR`. */
-            level: string;
+            level: components["schemas"]["TaskLevel"];
             message: string;
             /** @description What the line says besides; left out where it says nothing. */
-            metadata?: Record<string, never> | null;
+            metadata?: {
+                [key: string]: unknown;
+            };
             source: string;
             task_id: string;
-            /** @description RFC 3339, microseconds, UTC. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, microseconds, UTC.
+             */
             timestamp: string;
+        };
+        /**
+         * @description The level of a line of a task.
+         * @enum {string}
+         */
+        TaskLevel: "DEBUG" | "INFO" | "WARNING" | "ERROR";
+        /** @description How many lines of each level; absent: none. */
+        TaskLevelCounts: {
+            /** Format: int64 */
+            DEBUG?: number;
+            /** Format: int64 */
+            ERROR?: number;
+            /** Format: int64 */
+            INFO?: number;
+            /** Format: int64 */
+            WARNING?: number;
         };
         /** @description A page of a task's lines, oldest first. */
         TaskLogs: {
@@ -972,9 +1807,7 @@ export interface components {
             tenant: string;
         };
         TaskStats: {
-            by_level: {
-                [key: string]: number;
-            };
+            by_level: components["schemas"]["TaskLevelCounts"];
             by_source: {
                 [key: string]: number;
             };
@@ -983,7 +1816,10 @@ export interface components {
         };
         /** @description Opens one WebSocket. */
         Ticket: {
-            /** @description RFC 3339, UTC. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
             endsAt: string;
             /** @description Offer it as the subprotocol `cordwood.ticket.<ticket>`, beside the one that is wanted. */
             ticket: string;
@@ -991,9 +1827,17 @@ export interface components {
         TrendBin: {
             /** Format: int64 */
             count: number;
-            /** @description Its begin. */
+            /**
+             * Format: date-time
+             * @description Its begin.
+             */
             time: string;
         };
+        /**
+         * @description What becomes of lines of which nobody knows the level.
+         * @enum {string}
+         */
+        UnleveledName: "keep" | "drop";
         ValueCount: {
             /** Format: int64 */
             count: number;
@@ -1007,19 +1851,22 @@ export interface components {
             anyOf?: components["schemas"]["Part"][];
             /** @description Audit records too, of all or of some. */
             audit: boolean;
-            /** @description When the caller's token is over, where it says so. */
-            endsAt?: string | null;
+            /**
+             * Format: date-time
+             * @description When the caller's token is over, where it says so.
+             */
+            endsAt?: string;
             /** @description In a cluster: the groups that count for what the caller may see. */
             groups?: string[];
             /** @description How the caller is known: `loopback`, `token`, `kubernetes` (by its API server) or `oidc` (by the identity provider). */
-            knownBy: string;
+            knownBy: components["schemas"]["KnownByName"];
             /** @description What would show more. */
-            more?: string | null;
+            more?: string;
             name: string;
             /** @description Nothing of other namespaces is seen. Absent: something of any may be, also records without one. */
-            namespaces?: string[] | null;
+            namespaces?: string[];
             /** @description Nothing of other tenants is seen. Absent: something of any may be. */
-            tenants?: string[] | null;
+            tenants?: string[];
         };
     };
     responses: never;
@@ -1086,7 +1933,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ResourceList"];
+                    "application/json": components["schemas"]["LevelConfigList"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1118,7 +1965,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Quiet"];
+                "application/json": components["schemas"]["LevelRequest"];
             };
         };
         responses: {
@@ -1128,7 +1975,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LevelConfig"];
                 };
             };
             /** @description It is new */
@@ -1137,7 +1984,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LevelConfig"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1170,7 +2017,7 @@ export interface operations {
         /** @description A LogLevelConfig or ClusterLogLevelConfig */
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["LevelConfigBody"];
             };
         };
         responses: {
@@ -1180,7 +2027,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LevelConfig"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1224,7 +2071,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LevelConfig"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1263,7 +2110,7 @@ export interface operations {
         /** @description A LogLevelConfig or ClusterLogLevelConfig; with `metadata.resourceVersion` it is changed only where it is still this one */
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["LevelConfigBody"];
             };
         };
         responses: {
@@ -1273,7 +2120,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LevelConfig"];
                 };
             };
             /** @description It is new */
@@ -1282,7 +2129,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LevelConfig"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1362,7 +2209,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ResourceList"];
+                    "application/json": components["schemas"]["LogRetentionPolicyList"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1398,7 +2245,7 @@ export interface operations {
         /** @description A LogRetentionPolicy; with `metadata.resourceVersion` it is changed only where it is still this one */
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["LogRetentionPolicyBody"];
             };
         };
         responses: {
@@ -1408,7 +2255,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"] | components["schemas"]["PreviewAnswer"];
+                    "application/json": components["schemas"]["LogRetentionPolicy"] | components["schemas"]["PreviewAnswer"];
                 };
             };
             /** @description It is new */
@@ -1417,7 +2264,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LogRetentionPolicy"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1453,7 +2300,7 @@ export interface operations {
         /** @description A LogRetentionPolicy */
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["LogRetentionPolicyBody"];
             };
         };
         responses: {
@@ -1472,7 +2319,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LogRetentionPolicy"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1513,7 +2360,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LogRetentionPolicy"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1552,7 +2399,7 @@ export interface operations {
         /** @description A LogRetentionPolicy; with `metadata.resourceVersion` it is changed only where it is still this one */
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["LogRetentionPolicyBody"];
             };
         };
         responses: {
@@ -1562,7 +2409,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"] | components["schemas"]["PreviewAnswer"];
+                    "application/json": components["schemas"]["LogRetentionPolicy"] | components["schemas"]["PreviewAnswer"];
                 };
             };
             /** @description It is new */
@@ -1571,7 +2418,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["LogRetentionPolicy"];
                 };
             };
             /** @description What is wrong and what to do */
@@ -1755,11 +2602,11 @@ export interface operations {
                 /** @description Words that follow each other in the record; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
-                level?: string[];
+                level?: ("trace" | "debug" | "info" | "warn" | "error")[];
                 /** @description This level and above. */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description `system` or `audit`. This field and those below: the exact value; repeated, any of these. `data.<key>` is such a field too. */
-                category?: string[];
+                category?: ("system" | "audit")[];
                 container?: string[];
                 logger?: string[];
                 namespace?: string[];
@@ -1772,17 +2619,17 @@ export interface operations {
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
-                stream?: string[];
+                stream?: ("stdout" | "stderr")[];
                 taskId?: string[];
                 tenant?: string[];
                 traceId?: string[];
                 userId?: string[];
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
-                from?: string;
+                from?: string | "now";
                 /** @description The same; exclusive. */
-                to?: string;
+                to?: string | "now";
                 /** @description `newest` (the default) or `oldest` first. */
-                order?: string;
+                order?: "newest" | "oldest";
                 /** @description What follows this in the order: a `next`, or the id of a record. */
                 after?: string;
                 /** @description What leads up to this in the order: a `previous`, or the id of a record. Not in an export. */
@@ -1834,13 +2681,13 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
-                from?: string;
+                from?: string | "now";
                 /** @description The same; exclusive. */
-                to?: string;
+                to?: string | "now";
                 /** @description `warn`, `error`; repeated: any of these */
-                level?: string[];
+                level?: ("warn" | "error")[];
                 /** @description This level and above */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description The exact value, as of the two below; repeated: any of these */
                 namespace?: string[];
                 service?: string[];
@@ -1848,9 +2695,9 @@ export interface operations {
                 /** @description In the error's type or the group's message, in any case */
                 text?: string;
                 /** @description Only groups that were not seen before: RFC 3339, `now`, or `-15m` */
-                newSince?: string;
+                newSince?: string | "now";
                 /** @description `count` (of itself), `lastSeen` or `firstSeen`: the most, or the newest, first */
-                sort?: string;
+                sort?: "count" | "lastSeen" | "firstSeen";
                 /** @description What follows this: a `next` */
                 after?: string;
                 /** @description 1 to 1000, of itself 100 */
@@ -1895,13 +2742,13 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
-                from?: string;
+                from?: string | "now";
                 /** @description The same; exclusive. */
-                to?: string;
+                to?: string | "now";
                 /** @description `warn`, `error`; repeated: any of these */
-                level?: string[];
+                level?: ("warn" | "error")[];
                 /** @description This level and above */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description The exact value, as of the two below; repeated: any of these */
                 namespace?: string[];
                 service?: string[];
@@ -1953,9 +2800,9 @@ export interface operations {
                 /** @description Characters before the place where it is typed, of itself all */
                 at?: number;
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
-                from?: string;
+                from?: string | "now";
                 /** @description The same; exclusive. */
-                to?: string;
+                to?: string | "now";
                 /** @description So many values: 1 to 100, of itself 20 */
                 values?: number;
                 /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
@@ -2004,11 +2851,11 @@ export interface operations {
                 /** @description Words that follow each other in the record; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
-                level?: string[];
+                level?: ("trace" | "debug" | "info" | "warn" | "error")[];
                 /** @description This level and above. */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description `system` or `audit`. This field and those below: the exact value; repeated, any of these. `data.<key>` is such a field too. */
-                category?: string[];
+                category?: ("system" | "audit")[];
                 container?: string[];
                 logger?: string[];
                 namespace?: string[];
@@ -2021,17 +2868,17 @@ export interface operations {
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
-                stream?: string[];
+                stream?: ("stdout" | "stderr")[];
                 taskId?: string[];
                 tenant?: string[];
                 traceId?: string[];
                 userId?: string[];
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
-                from?: string;
+                from?: string | "now";
                 /** @description The same; exclusive. */
-                to?: string;
+                to?: string | "now";
                 /** @description A field to count, may be repeated; of itself level, tenant, namespace, service */
-                field?: string[];
+                field?: ("level" | "category" | "tenant" | "namespace" | "service" | "source" | "pod" | "container" | "node" | "plugin" | "logger" | "stream" | "action" | "errorType" | "environment" | "version")[];
                 /** @description Of each field so many values: 1 to 100, of itself 10 */
                 values?: number;
                 /** @description Only values that begin so, in any case */
@@ -2082,11 +2929,11 @@ export interface operations {
                 /** @description Words that follow each other in the record; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
-                level?: string[];
+                level?: ("trace" | "debug" | "info" | "warn" | "error")[];
                 /** @description This level and above. */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description `system` or `audit`. This field and those below: the exact value; repeated, any of these. `data.<key>` is such a field too. */
-                category?: string[];
+                category?: ("system" | "audit")[];
                 container?: string[];
                 logger?: string[];
                 namespace?: string[];
@@ -2099,15 +2946,15 @@ export interface operations {
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
-                stream?: string[];
+                stream?: ("stdout" | "stderr")[];
                 taskId?: string[];
                 tenant?: string[];
                 traceId?: string[];
                 userId?: string[];
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
-                from?: string;
+                from?: string | "now";
                 /** @description The same; exclusive. */
-                to?: string;
+                to?: string | "now";
                 /** @description About how many bins: 1 to 500, of itself 60; a bin is a round time long */
                 bins?: number;
                 /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
@@ -2156,11 +3003,11 @@ export interface operations {
                 /** @description Words that follow each other in the record; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
-                level?: string[];
+                level?: ("trace" | "debug" | "info" | "warn" | "error")[];
                 /** @description This level and above. */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description `system` or `audit`. This field and those below: the exact value; repeated, any of these. `data.<key>` is such a field too. */
-                category?: string[];
+                category?: ("system" | "audit")[];
                 container?: string[];
                 logger?: string[];
                 namespace?: string[];
@@ -2173,7 +3020,7 @@ export interface operations {
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
-                stream?: string[];
+                stream?: ("stdout" | "stderr")[];
                 taskId?: string[];
                 tenant?: string[];
                 traceId?: string[];
@@ -2314,7 +3161,7 @@ export interface operations {
                 /** @description 1 to 1000, of itself 100 */
                 page_size?: number;
                 /** @description This level and above, in any case */
-                level?: string;
+                level?: "trace" | "debug" | "info" | "warn" | "error";
             };
             header?: never;
             path: {
@@ -2455,9 +3302,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `DEBUG`, `INFO`, `WARNING` (or `WARN`), `ERROR`; repeated: any of these */
-                level?: string[];
+                level?: ("DEBUG" | "INFO" | "WARNING" | "ERROR" | "WARN")[];
                 /** @description This level and above; with neither this nor `level`: INFO and above */
-                min_level?: string;
+                min_level?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | "WARN";
                 /** @description The exact source; repeated: any of these */
                 source?: string[];
                 /** @description A text in the message, in any case */
@@ -2599,9 +3446,9 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `DEBUG`, `INFO`, `WARNING` (or `WARN`), `ERROR`; repeated: any of these */
-                level?: string[];
+                level?: ("DEBUG" | "INFO" | "WARNING" | "ERROR" | "WARN")[];
                 /** @description This level and above; with neither this nor `level`: INFO and above */
-                min_level?: string;
+                min_level?: "DEBUG" | "INFO" | "WARNING" | "ERROR" | "WARN";
                 /** @description The exact source; repeated: any of these */
                 source?: string[];
                 /** @description A text in the message, in any case */
@@ -2720,11 +3567,11 @@ export interface operations {
                 /** @description Words that follow each other in the record; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
-                level?: string[];
+                level?: ("trace" | "debug" | "info" | "warn" | "error")[];
                 /** @description This level and above. */
-                minLevel?: string;
+                minLevel?: "trace" | "debug" | "info" | "warn" | "error";
                 /** @description `system` or `audit`. This field and those below: the exact value; repeated, any of these. `data.<key>` is such a field too. */
-                category?: string[];
+                category?: ("system" | "audit")[];
                 container?: string[];
                 logger?: string[];
                 namespace?: string[];
@@ -2737,7 +3584,7 @@ export interface operations {
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
-                stream?: string[];
+                stream?: ("stdout" | "stderr")[];
                 taskId?: string[];
                 tenant?: string[];
                 traceId?: string[];
