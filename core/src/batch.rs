@@ -4,9 +4,11 @@
 
 mod build;
 mod decode;
+mod error;
 mod foreign;
 mod header;
 mod json;
+mod room;
 mod wire;
 
 use std::sync::Arc;
@@ -20,7 +22,8 @@ use crate::origin::Origin;
 use crate::record::Flags;
 
 pub use build::{BatchBuilder, RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
-pub use decode::{DecodeError, decode};
+pub use decode::decode;
+pub use error::DecodeError;
 
 /// Kafka header that marks a message as an agent's; its value is [`KAFKA_HEADER_VALUE`].
 pub const KAFKA_HEADER: &str = "cordwood";

@@ -6,6 +6,7 @@
 //! close is text; level and audit are then what its whole members said.
 
 mod embedded;
+mod key;
 mod names;
 mod path;
 mod quick;
@@ -18,7 +19,7 @@ mod texts;
 mod verdict;
 
 pub use embedded::object_in;
-pub use names::Field;
+pub use key::Field;
 pub use path::Path;
 pub use quick::{Quick, quick};
 pub use read::{Datum, Fields, message_of_bytes, read};

@@ -2,64 +2,15 @@
 
 use bytes::Bytes;
 
+use super::error::{DecodeError, delimited, text, wire};
 use super::header::{ResourceRead, ScopeRead, resource};
-use super::wire::{Reader, Value, Wire, WireError, field};
+use super::room::{Room, cut_body, push_record};
+use super::wire::{Reader, Value, Wire, field};
 use super::{DecodedBatch, DecodedRecord, Provenance, foreign};
 use crate::identity::Io;
 use crate::level::Level;
-use crate::limits::{MESSAGE_BATCHES_MAX, MESSAGE_JSON_BYTES_MAX, MESSAGE_RECORDS_MAX, RECORD_BYTES_MAX};
+use crate::limits::MESSAGE_BATCHES_MAX;
 use crate::record::Flags;
-
-/// Room for a body that is written as JSON, also when its message has used up what it had: what it is can be seen.
-const JSON_BYTES_MIN: usize = 256;
-
-/// Why a message cannot be stored as records (it then goes to the dead letters, with its bytes).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    #[error("decode OTLP message: {what}: {source}")]
-    Wire { what: &'static str, source: WireError },
-    #[error("decode OTLP message: {what} has field {number} in a wire type that OTLP does not give it")]
-    Type { what: &'static str, number: u32 },
-    #[error("decode OTLP message: {what} is not UTF-8")]
-    Utf8 { what: &'static str },
-    #[error("decode batch of an agent: attribute {0} is missing or wrong")]
-    Attribute(&'static str),
-    #[error("decode batch of an agent: {records} records, but {listed} of {attribute}")]
-    Count { attribute: &'static str, records: usize, listed: usize },
-    #[error(
-        "decode batch of an agent: record {index}'s position {position} does not rise, or lies outside of ({prev}, {end}]"
-    )]
-    Position { index: usize, position: u64, prev: u64, end: u64 },
-    #[error("decode batch of an agent: record {index}'s severity {severity} is none")]
-    Severity { index: usize, severity: u64 },
-    #[error("decode batch of an agent: record {index}'s body is neither text nor bytes")]
-    Body { index: usize },
-    #[error("decode OTLP message: it holds more than {records_max} records")]
-    Records { records_max: usize },
-    #[error("decode OTLP message: it holds more than {batches_max} batches")]
-    Batches { batches_max: usize },
-    #[error("decode OTLP message: values are nested deeper than {depth_max}")]
-    Depth { depth_max: usize },
-}
-
-pub(super) fn wire(what: &'static str) -> impl Fn(WireError) -> DecodeError {
-    move |source| DecodeError::Wire { what, source }
-}
-
-pub(super) fn delimited<'a>(
-    what: &'static str,
-    number: u32,
-    wire: Wire<'a>,
-) -> Result<&'a [u8], DecodeError> {
-    match wire {
-        Wire::Delimited(bytes) => Ok(bytes),
-        _ => Err(DecodeError::Type { what, number }),
-    }
-}
-
-pub(super) fn text<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, DecodeError> {
-    std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8 { what })
-}
 
 /// One batch for each resource and scope of `message`. Fields that OTLP does not have are passed over.
 pub fn decode(message: &Bytes, provenance: Provenance) -> Result<Vec<DecodedBatch>, DecodeError> {
@@ -79,43 +30,6 @@ pub fn decode(message: &Bytes, provenance: Provenance) -> Result<Vec<DecodedBatc
 struct Batches {
     batches: Vec<DecodedBatch>,
     room: Room,
-}
-
-/// What a message has room for: its bytes may stand for many times as much.
-pub(super) struct Room {
-    records: usize,
-    json_bytes: usize,
-    /// Bodies of the batch in the making that were cut.
-    cut_records: u32,
-}
-
-impl Default for Room {
-    fn default() -> Room {
-        Room { records: MESSAGE_RECORDS_MAX, json_bytes: MESSAGE_JSON_BYTES_MAX, cut_records: 0 }
-    }
-}
-
-impl Room {
-    /// For the next body.
-    pub fn json_bytes(&self) -> usize {
-        self.json_bytes.clamp(JSON_BYTES_MIN, RECORD_BYTES_MAX)
-    }
-
-    /// Those of the batch that is complete.
-    pub fn take_cut_records(&mut self) -> u32 {
-        std::mem::take(&mut self.cut_records)
-    }
-
-    pub fn used(&mut self, json_bytes: usize) {
-        self.json_bytes = self.json_bytes.saturating_sub(json_bytes);
-    }
-}
-
-/// A body that is a slice of the message, and whether it had to be cut.
-pub(super) fn cut_body(mut body: Bytes) -> (Bytes, bool) {
-    let cut = body.len() > RECORD_BYTES_MAX;
-    body.truncate(RECORD_BYTES_MAX);
-    (body, cut)
 }
 
 fn resource_logs(
@@ -153,21 +67,6 @@ fn resource_logs(
         }
         all.batches.push(batch);
     }
-    Ok(())
-}
-
-/// One more record, if there is room for it.
-pub(super) fn push_record(
-    records: &mut Vec<DecodedRecord>,
-    record: DecodedRecord,
-    room: &mut Room,
-) -> Result<(), DecodeError> {
-    if room.records == 0 {
-        return Err(DecodeError::Records { records_max: MESSAGE_RECORDS_MAX });
-    }
-    room.records -= 1;
-    room.cut_records += u32::from(record.flags.has(Flags::TRUNCATED));
-    records.push(record);
     Ok(())
 }
 

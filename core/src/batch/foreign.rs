@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 
-use super::decode::{DecodeError, Room, cut_body, delimited, push_record, wire};
+use super::error::{DecodeError, delimited, wire};
 use super::header::ResourceRead;
 use super::json::Json;
+use super::room::{Room, cut_body, push_record};
 use super::wire::{Reader, Wire, field};
 use super::{DecodedBatch, DecodedRecord};
 use crate::identity::Io;

@@ -2,7 +2,7 @@
 //! Promises: the text never grows beyond its room (but for the brackets that close it), whatever the values are; what did not fit
 //! is said. It is valid JSON also when it was cut.
 
-use super::decode::{DecodeError, delimited, wire};
+use super::error::{DecodeError, delimited, wire};
 use super::wire::{Reader, Wire, WireError, field};
 
 /// Nesting of values at the most; deeper ones are nobody's log.

@@ -1,6 +1,5 @@
 //! Where a value lies in a JSON body: its keys, from the outside in.
 
-use super::read::Fields;
 use super::scan::{Member, Value};
 
 /// `order.id` is `id` in `order`, or the key `order.id`; a name that was quoted is a key as it stands.
@@ -36,10 +35,11 @@ impl Path {
         suffixes.take_while(|names| is_key(names)).map(key).collect()
     }
 
-    pub(super) fn value_in<'a>(&self, fields: &Fields<'a>) -> Option<Value<'a>> {
+    /// The value that lies there, of the members of a body.
+    pub(super) fn value_in<'a>(&self, members: &[Member<'a>]) -> Option<Value<'a>> {
         find(&self.names, &|key| {
             let first = |member: &&Member<'a>| member.key.to_str() == key;
-            fields.members().iter().find(first).map(|member| member.value)
+            members.iter().find(first).map(|member| member.value)
         })
     }
 }

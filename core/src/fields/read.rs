@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::embedded::{embedded, without_mark};
-use super::names::{ERROR_MESSAGE_RANK, Field, Key, LevelKey, Place, lookup, lookup_in};
+use super::key::{Field, Key, LevelKey, Place};
+use super::names::{ERROR_MESSAGE_RANK, lookup, lookup_in};
 use super::path::Path;
 use super::quick::{Quick, quick};
 use super::scan::{Kind, Member, Members, Value, is_whole};
@@ -274,12 +275,8 @@ impl<'a> Fields<'a> {
 
     /// The same of a path, and what kind of value it is.
     pub fn at_path(&self, path: &Path) -> Option<(Kind, Cow<'a, str>)> {
-        let value = path.value_in(self)?;
+        let value = path.value_in(&self.members)?;
         Some((value.kind, value.to_text()))
-    }
-
-    pub(super) fn members(&self) -> &[Member<'a>] {
-        &self.members
     }
 
     /// The field's value is an object or array, given as JSON (a message may be one).

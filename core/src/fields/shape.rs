@@ -7,7 +7,8 @@
 //! - `type`, `label` (MySQL) and `status`, beside a message, may say that it is a warning or an error;
 //! - a type of error with its message or its stack is an error.
 
-use super::names::{ERROR_MESSAGE_RANK, Field, Key, Place, lookup, lookup_in};
+use super::key::{Field, Key, Place};
+use super::names::{ERROR_MESSAGE_RANK, lookup, lookup_in};
 use super::scan::{Kind, Member, Members, Value};
 use super::verdict::{Verdict, level_of};
 use crate::level::Level;

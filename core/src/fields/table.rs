@@ -1,6 +1,6 @@
 //! A hash table of names that is built when the program is compiled.
 
-use super::names::Key;
+use super::key::Key;
 use super::scan::{HIGHS, ONES, Text, zero_bytes};
 
 /// Bytes of a key that can still be a name; longer ones are not looked up.

@@ -6,7 +6,8 @@
 //! wraps it does not know how bad it is. Only where nothing of this is a level the [`super::shape`] of the body is looked at.
 //! Audit, task: any member that says so.
 
-use super::names::{Field, Key, LevelKey, Place, lookup_in};
+use super::key::{Field, Key, LevelKey, Place};
+use super::names::lookup_in;
 use super::scan::{Kind, Value};
 use crate::level::{Level, level_of_word};
 

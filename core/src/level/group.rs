@@ -1,7 +1,7 @@
 //! What stands in brackets at a line's beginning: `[warn]`, `[php:warn]`, `[Server thread/WARN]`, `[2026-11-27 09:45:01 INFO app]`.
 
 use super::calendar::is_time_word;
-use super::{Level, head, words};
+use super::{Level, words};
 
 /// Bytes of one group; what is longer is text.
 const GROUP_BYTES_MAX: usize = 256;
@@ -52,11 +52,20 @@ pub fn has_time(content: &[u8]) -> bool {
     }) || (content.len() >= 10 && content.iter().all(u8::is_ascii_digit))
 }
 
+/// What stands for a level where one letter does.
+pub fn letter_level(letter: u8) -> Option<Level> {
+    if matches!(letter, b'T' | b'V' | b'D' | b'I' | b'W' | b'E' | b'F') {
+        Level::from_word(&[letter])
+    } else {
+        None
+    }
+}
+
 /// The level that a group names.
 pub fn level_of(content: &[u8]) -> Option<Level> {
     let content = content.trim_ascii();
     if let [letter] = content {
-        return head::letter_level(*letter);
+        return letter_level(*letter);
     }
     let is_capitals = |word: &[u8]| word.iter().all(|byte| !byte.is_ascii_lowercase());
     if let Some(level) = Level::from_word(content) {
@@ -81,7 +90,7 @@ fn part(content: &[u8]) -> Option<Level> {
         let capitals = word.iter().all(|byte| !byte.is_ascii_lowercase());
         let level = match word {
             [letter] if index == 0 && after == Some(b' ') && rest.get(2).is_some_and(u8::is_ascii_digit) => {
-                head::letter_level(*letter).or((*letter == b'C').then_some(Level::Error))
+                letter_level(*letter).or((*letter == b'C').then_some(Level::Error))
             }
             word if word.len() >= 3 && capitals => Level::from_word(word),
             word if word.len() >= 3 && !words::is_common(word) && joined(before) && after.is_none() => {

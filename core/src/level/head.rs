@@ -15,7 +15,7 @@
 
 use super::ansi::without_ansi;
 use super::calendar::is_time_word;
-use super::group::{self, Group};
+use super::group::{self, Group, letter_level};
 use super::{Level, words};
 
 /// Bytes of a line that are looked at (pairs may be long).
@@ -445,15 +445,6 @@ fn priority(line: &[u8]) -> Option<(Level, usize)> {
         return None;
     }
     Some((Level::from_syslog(number & 7)?, end + 1))
-}
-
-/// What stands for a level where one letter does.
-pub(super) fn letter_level(letter: u8) -> Option<Level> {
-    if matches!(letter, b'T' | b'V' | b'D' | b'I' | b'W' | b'E' | b'F') {
-        Level::from_word(&[letter])
-    } else {
-        None
-    }
 }
 
 fn is_level_key(key: &[u8]) -> bool {

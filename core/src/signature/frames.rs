@@ -1,17 +1,7 @@
 //! The frames of a stack trace of Java, Python, Go, Rust, Node or .NET in a text of several lines.
 
-use super::in_app::is_in_app;
+use super::in_app::{Language, is_in_app};
 use crate::limits::{SIGNATURE_NAME_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    Java,
-    Python,
-    Go,
-    Rust,
-    Node,
-    DotNet,
-}
 
 /// What a text says of an error beside its frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

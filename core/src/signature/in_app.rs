@@ -1,6 +1,15 @@
 //! Whether a frame is of the application's own code: not of its language's library, and not of a package that it only uses.
 
-use super::frames::Language;
+/// Whose form a frame has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Java,
+    Python,
+    Go,
+    Rust,
+    Node,
+    DotNet,
+}
 
 const JAVA: [&str; 34] = [
     "java.",

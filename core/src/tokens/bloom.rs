@@ -6,7 +6,7 @@
 
 use crate::limits::BLOOM_TOKENS_MAX;
 
-use super::hash::word_token;
+use super::hash::{mix, word_token};
 
 pub const PROBES: usize = 5;
 const BYTES_PER_TOKEN: usize = 2;
@@ -27,13 +27,6 @@ pub fn probes_of(token: u64) -> Probes {
 /// The probes of a lower-cased word. (For `key=value`: [`super::pair_token`].)
 pub fn probes(token: &str) -> Probes {
     probes_of(word_token(token.as_bytes()))
-}
-
-/// The finalizer of SplitMix64.
-pub(crate) fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// What the SQL of a search asks of a block's filter.

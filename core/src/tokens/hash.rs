@@ -5,9 +5,15 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::origin::Origin;
 use crate::record::Flags;
 
-use super::bloom::mix;
 use super::values::{self, Visit};
 use super::words::{self, Kind};
+
+/// The finalizer of SplitMix64.
+pub(crate) fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
 
 /// A token's hash, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,8 +16,8 @@ pub mod values;
 mod version;
 pub mod words;
 
-pub(crate) use bloom::mix;
 pub use bloom::{BloomBuilder, PROBES, Probes, build, may_contain, probes, probes_of};
+pub(crate) use hash::mix;
 pub use hash::{Token, TokenHasher, TokenKind, for_each_token, pair_token, word_token};
 pub(crate) use reading::{ESC, without_colours};
 pub use version::{TokenClauses, TokenVersion};

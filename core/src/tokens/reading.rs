@@ -3,7 +3,6 @@
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::words::Kind;
 use crate::fields;
 
 pub const ESC: u8 = 0x1b;
@@ -11,6 +10,18 @@ pub const ESC: u8 = 0x1b;
 const CSI: char = '\u{9b}';
 /// NFC would make it an ASCII letter.
 const KELVIN: char = '\u{212a}';
+
+/// What was found in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Word,
+    /// The word before, read in another way: it stands at the same place.
+    Again,
+    /// The first character of a run without spaces.
+    First,
+    /// A character that directly follows the one before.
+    Next,
+}
 
 /// [`super::words::for_each`] for any text.
 pub(super) fn for_each(text: &[u8], each: &mut impl FnMut(Kind, &[u8])) {

@@ -12,18 +12,7 @@
 //! the first byte on that is not.
 
 use super::reading;
-
-/// What [`for_each`] has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Word,
-    /// The word before, read in another way: it stands at the same place.
-    Again,
-    /// The first character of a run without spaces.
-    First,
-    /// A character that directly follows the one before.
-    Next,
-}
+pub use super::reading::Kind;
 
 /// Which bytes separate (0), are a word's byte as they are (1), are upper-case ASCII (2), or need a closer look (4).
 const CLASS: [u8; 256] = {
