@@ -12,7 +12,7 @@ use std::time::Instant;
 use cordwood_core::workload::{service_of, workload_of};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::context::pod_folder;
+use crate::source::pod_folder;
 
 /// Deleted pods are remembered for their last lines.
 const DELETED_SECONDS_MAX: u64 = 900;

@@ -2,9 +2,9 @@
 //! Promises: files that are being read go on, also after a restart; what is left out is counted and told, and has its turn
 //! when others have gone.
 
-use crate::context::Source;
 use crate::discover::FolderKey;
 use crate::reader::Reader;
+use crate::source::Source;
 
 impl Reader {
     /// The sources of a pattern that are read.

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::binding::{Found, Index, NamespaceFacts, PodFacts, Question, folder_of};
-use crate::context::{Asked, Context, Lookup, Source, Static, pod_folder};
+use crate::context::{Asked, Context, Lookup, Static};
+use crate::source::{Source, pod_folder};
 use crate::wake::Waker;
 use crate::watching::{Gap, Pauses, QUIET, WatchState};
 

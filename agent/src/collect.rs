@@ -11,8 +11,9 @@ use cordwood_core::limits::BATCH_RECORDS_MAX;
 use cordwood_core::pipeline::{Kept, Output, Span};
 use cordwood_core::record::Flags;
 
-use crate::context::{Context, Source};
+use crate::context::Context;
 use crate::ship::OpenBatch;
+use crate::source::Source;
 use crate::tail::{LogFile, Outstanding};
 use crate::turn::Turn;
 

@@ -258,7 +258,7 @@ impl Discover {
         };
         self.root_seen.mtime_ns = mtime_ns;
         let names: BTreeSet<String> =
-            names.into_iter().filter(|name| crate::context::parse_pod_folder(name).is_some()).collect();
+            names.into_iter().filter(|name| crate::source::parse_pod_folder(name).is_some()).collect();
         let gone: Vec<String> = self.pods.keys().filter(|name| !names.contains(*name)).cloned().collect();
         for name in gone {
             if let Some(pod) = self.pods.remove(&name) {

@@ -9,10 +9,10 @@ use cordwood_core::checkpoint::RunCheckpoint;
 use cordwood_core::identity::FileId;
 use cordwood_core::log_names::older_suffix;
 
-use crate::context::{Source, pod_folder};
 use crate::discover::FolderKey;
 use crate::folder::Folder;
 use crate::reader::Reader;
+use crate::source::{Source, pod_folder};
 use crate::turn::{Clock, Turn};
 
 /// Paths whose files are all gone, and of which it is remembered what they began with.

@@ -16,13 +16,15 @@ use tokio::sync::watch;
 
 use crate::checkpoint::Writer;
 use crate::config::Config;
-use crate::context::{Asked, ContextSource, Lookup, Source};
+use crate::context::{Asked, Lookup};
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
+use crate::lookup::ContextSource;
 use crate::room::Unfinished;
 use crate::run::Run;
 use crate::ship::Shipper;
+use crate::source::Source;
 use crate::telemetry::{Tally, Telemetry};
 use crate::turn::{Clock, Turn};
 use crate::wake::Waker;

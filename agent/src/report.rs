@@ -2,9 +2,9 @@
 
 use cordwood_core::gate::RuleScope;
 
-use crate::context::Source;
 use crate::reader::Reader;
 use crate::run::Run;
+use crate::source::Source;
 use crate::telemetry::{Status, StreamStatus};
 use crate::turn::Clock;
 

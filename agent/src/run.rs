@@ -14,10 +14,11 @@ use cordwood_core::limits::RECORD_BYTES_MAX;
 use cordwood_core::pipeline::{Format, Now, Pipeline};
 
 use crate::collect::{Collector, Pin, Stream};
-use crate::context::{Context, Source};
+use crate::context::Context;
 use crate::parked::Parked;
 use crate::rotation::Known;
 use crate::ship::OpenBatch;
+use crate::source::Source;
 use crate::tail::{Bytes, Chunk, LogFile};
 use crate::truncated::Hole;
 use crate::turn::Turn;

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use cordwood_core::log_names::{has_date_inside, live_names};
 
-use crate::context::{Source, parse_pod_folder};
 use crate::discover::FolderKey;
 use crate::folder::Folder;
 use crate::reader::Reader;
+use crate::source::{Source, parse_pod_folder};
 
 impl Reader {
     /// The runs that a folder's names belong to.

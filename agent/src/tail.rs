@@ -17,8 +17,8 @@ use cordwood_core::pipeline::Format;
 use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::context::Source;
 use crate::folder::{Stat, stat_of};
+use crate::source::Source;
 
 pub type GzipReader = MultiGzDecoder<io::BufReader<File>>;
 

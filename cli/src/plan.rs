@@ -14,7 +14,7 @@ use crate::args::{PlanArgs, TableOrJson};
 use crate::database::Database;
 use crate::output::columns::{Align, Columns, bytes};
 use crate::output::{ColorChoice, Style};
-use crate::standalone::retention::NOTICE_US;
+use crate::standalone::NOTICE_US;
 use crate::{Outcome, now_us, query, resources};
 
 pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure> {

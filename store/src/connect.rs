@@ -15,8 +15,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::deleted_tasks::Known;
 use crate::error::{StoreError, describe};
-use crate::{tls, tombstones};
+use crate::tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_MAX: usize = 8;
@@ -97,7 +98,7 @@ struct Inner {
     /// What each session is told when it begins.
     session: String,
     idle: Mutex<Vec<Client>>,
-    tombstones: tombstones::Known,
+    tombstones: Known,
     /// It is a replica of this one.
     primary: Option<Store>,
 }
@@ -134,7 +135,7 @@ impl Store {
             password_file: settings.password_file.clone(),
             session,
             idle: Mutex::new(Vec::new()),
-            tombstones: tombstones::Known::default(),
+            tombstones: Known::default(),
             primary: None,
         })))
     }
@@ -158,7 +159,7 @@ impl Store {
         self.0.primary.as_ref()
     }
 
-    pub(crate) fn tombstones(&self) -> &tombstones::Known {
+    pub(crate) fn tombstones(&self) -> &Known {
         &self.0.tombstones
     }
 

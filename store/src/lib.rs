@@ -10,6 +10,7 @@ pub mod connect;
 pub mod contents;
 pub mod ddl;
 mod dead_streams;
+mod deleted_tasks;
 pub mod error;
 mod error_rows;
 pub mod errors;

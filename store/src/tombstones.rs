@@ -1,28 +1,12 @@
 //! Which tasks are deleted, as every reader of records has to know: read once, then only what was added since.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use cordwood_core::task::DeletedTasks;
 use tokio_postgres::GenericClient;
 
 use crate::connect::Store;
 use crate::error::StoreError;
-
-/// Then all are read anew: those that are no longer needed are forgotten.
-const KNOWN_MAX: Duration = Duration::from_secs(3600);
-
-/// What a store's readers share.
-#[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    tasks: Arc<DeletedTasks>,
-    /// Ids up to here are among them.
-    upto: i64,
-    since: Option<Instant>,
-}
 
 /// For whoever shows records that come from elsewhere than a search (the live feed).
 ///
@@ -57,46 +41,4 @@ pub(crate) async fn read(
     }
     let added = rows.iter().filter(|row| !is_newest(row)).map(|row| [row.get(1), row.get(2), row.get(3)]);
     Ok(known.learn(upto, newest, added))
-}
-
-impl Known {
-    /// What lies above is to be asked for.
-    fn upto(&self) -> i64 {
-        let inner = self.lock();
-        let is_old = inner.since.is_none_or(|since| since.elapsed() > KNOWN_MAX);
-        if is_old { 0 } else { inner.upto }
-    }
-
-    fn forget(&self) {
-        *self.lock() = Inner::default();
-    }
-
-    /// What lies above `after`, in a snapshot whose newest id is `newest`. Others may have learned more meanwhile; nobody goes back.
-    fn learn<'r>(
-        &self,
-        after: i64,
-        newest: i64,
-        added: impl Iterator<Item = [&'r str; 3]>,
-    ) -> Arc<DeletedTasks> {
-        let mut inner = self.lock();
-        if after == 0 {
-            if newest >= inner.upto {
-                let mut tasks = DeletedTasks::default();
-                added.for_each(|[tenant, namespace, task_id]| tasks.insert(tenant, namespace, task_id));
-                *inner = Inner { tasks: Arc::new(tasks), upto: newest, since: Some(Instant::now()) };
-            }
-            return inner.tasks.clone();
-        }
-        let mut added = added.peekable();
-        if added.peek().is_some() {
-            let tasks = Arc::make_mut(&mut inner.tasks);
-            added.for_each(|[tenant, namespace, task_id]| tasks.insert(tenant, namespace, task_id));
-        }
-        inner.upto = inner.upto.max(newest);
-        inner.tasks.clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each law is a function in `house/laws.rs`; the first half of this file shows each a breach, the second holds them to the tree.
 
+#[path = "house/circles.rs"]
+mod circles;
 #[path = "house/laws.rs"]
 mod laws;
 #[path = "house/source.rs"]
@@ -120,6 +122,25 @@ fn sources_are_split_into_code_strings_and_comments() {
     assert_eq!(split.code, "let a = \"\"; \nlet b = \"\"\n; let c = ' '; 'outer: loop {}\n\n end");
     assert_eq!(split.strings, vec![(1, "x // \\\" y".to_owned()), (2, "one \"# two\n".to_owned())]);
     assert_eq!(split.comments.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[test]
+fn files_that_import_each_other_are_found() {
+    let circles = |files: &[(&str, &str)]| {
+        let files: Vec<_> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        circles::circles("a/src/", &files)
+    };
+    let two = [
+        ("a/src/b.rs", "use std::fmt;\npub(crate) use crate::{c::{g, self as e}, f};"),
+        ("a/src/c.rs", "mod d;\npub use d::X;\nfn g() { super::h::i(); }"),
+        ("a/src/c/d.rs", "use super::Y;"),
+        ("a/src/h/mod.rs", "//! use crate::x\nuse self::j::K;\nuse crate::\n    b;"),
+        ("a/src/h/j.rs", "use crate::lib_item; #[cfg(test)]\nmod tests { use crate::f::F; }"),
+        ("a/src/f.rs", "let s = \"use crate::b;\"; // use crate::b;"),
+    ];
+    assert_eq!(circles(&two), [["a/src/b.rs", "a/src/c.rs", "a/src/h/mod.rs"]]);
+    assert_eq!(circles(&[two[0], two[1], two[2], two[5]]), Vec::<Vec<String>>::new());
 }
 
 #[test]
@@ -245,6 +266,41 @@ fn sources_keep_the_laws() {
         .iter()
         .filter(|f| !examples.contains(&f.as_str()))
         .flat_map(|f| laws::source_faults(f, &read(f)))
+        .collect();
+    none(&faults);
+}
+
+/// Files that read the pods' logs together, as parts of one reader, and import each other. No others may.
+const ONE_READER: [&str; 11] = [
+    "ending",
+    "gone",
+    "parked",
+    "reader",
+    "room",
+    "rotation",
+    "round",
+    "run",
+    "same_file",
+    "truncated",
+    "unfinished",
+];
+
+#[test]
+fn no_two_files_import_each_other() {
+    let texts: Vec<_> = files()
+        .into_iter()
+        .filter(|f| f.ends_with(".rs"))
+        .map(|f| (read(&f), f))
+        .map(|(text, f)| (f, text))
+        .collect();
+    let crates: BTreeSet<_> =
+        texts.iter().filter_map(|(f, _)| f.split_once("/src/")).map(|(name, _)| name).collect();
+    assert!(crates.len() >= 11, "only {} crates found", crates.len());
+    let faults: Vec<_> = crates
+        .iter()
+        .flat_map(|name| circles::circles(&format!("{name}/src/"), &texts))
+        .filter(|circle| *circle != ONE_READER.map(|name| format!("agent/src/{name}.rs")))
+        .map(|circle| format!("import each other: {}", circle.join(", ")))
         .collect();
     none(&faults);
 }

@@ -5,6 +5,7 @@ mod batch;
 mod errors;
 mod letters;
 mod pending;
+mod shared;
 mod sources;
 mod tasks;
 

@@ -16,7 +16,7 @@ use cordwood_operator::retention::Report;
 use cordwood_service::Health;
 use serde_json::{Value, json};
 
-use super::retention::NOTICE_US;
+use super::NOTICE_US;
 use crate::now_us;
 
 /// What became of the resources, for whoever asks.

@@ -38,6 +38,8 @@ use policies::Policies;
 use retention::Retention;
 use status::{Idle, StatusLine};
 
+/// Between announcing a shorter retention and its taking effect: who shortens one here looks at the result here.
+pub const NOTICE_US: i64 = 5_000_000;
 /// The service that the HTTP API's own records are of.
 const GATEWAY: &str = "cordwood-gateway";
 const TICK: Duration = Duration::from_millis(250);

@@ -11,12 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::NOTICE_US;
 use super::administration::Fares;
 use super::told::Told;
 use crate::logging;
-
-/// Between announcing a shorter retention and its taking effect: who shortens one here looks at the result here.
-pub const NOTICE_US: i64 = 5_000_000;
 
 pub struct Retention {
     policies: watch::Sender<Vec<Policy>>,

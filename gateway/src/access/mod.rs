@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod loopback;
 pub mod oidc;
+pub mod person;
 pub mod remembered;
 pub mod reviews;
 pub mod sessions;
@@ -19,8 +20,9 @@ use axum::http::{HeaderMap, header};
 
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use cluster::{Bearer, Cluster, KnownBy, Person};
+use cluster::{Bearer, Cluster};
 use oidc::Oidc;
+use person::{KnownBy, Person};
 use sessions::{Sessions, now_s};
 use tokens::{Token, Tokens};
 

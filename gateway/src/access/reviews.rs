@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tokio::sync::Semaphore;
 
-use super::cluster::Person;
+use super::person::Person;
 use super::remembered::Away;
 use crate::metrics::Metrics;
 

@@ -11,7 +11,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::Mutex;
 
 use super::named::Named;
-use crate::access::cluster::{Cluster, Person, Right};
+use crate::access::cluster::{Cluster, Right};
+use crate::access::person::Person;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 

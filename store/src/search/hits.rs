@@ -13,10 +13,18 @@ use tokio_postgres::Transaction;
 use super::fetch::Payload;
 use super::list::Candidate;
 use super::page::{Cursor, Direction, Found, OwnedRecord};
-use super::scan::Scanned;
 use super::wanted::Wanted;
 use crate::error::StoreError;
 use crate::origins;
+
+/// Where a scan ended.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// Nothing from here on in the direction was looked at: `None` when nothing is there.
+    pub stopped_at_us: Option<i64>,
+    /// The time did not run out.
+    pub complete: bool,
+}
 
 /// Payloads fetched at a time: few first, because most pages are full after a few blocks, then as many as were read so far.
 const FETCH_MIN: usize = 8;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::ground::{Chunk, begin_below, end_above};
 use super::list::{Candidate, Listed, Look, list};
 use super::page::Direction;
-use super::session::Session;
+use super::session::{LEAVES_MAX, Session};
 use super::wanted::{TIME_MAX_US, Wanted};
 use crate::error::StoreError;
 
@@ -19,7 +19,6 @@ const QUICK: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_millis(500);
 /// Table partitions of a window: few first, because planning a statement over many costs more than running it.
 const LEAVES_FIRST: usize = 32;
-pub(super) const LEAVES_MAX: usize = 128;
 /// Blocks of a window upwards that are kept; more of them make it a shorter one.
 const WINDOW_BLOCKS_MAX: usize = 2_048;
 

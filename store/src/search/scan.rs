@@ -8,9 +8,10 @@ use tokio_postgres::Transaction;
 
 use super::fetch::{meeting, payloads, postings};
 use super::ground;
-use super::hits::Hits;
+use super::hits::{Hits, Scanned};
 use super::list::Candidate;
-use super::order::{LEAVES_MAX, Order};
+use super::order::Order;
+use super::session::LEAVES_MAX;
 use super::session::{Session, both, is_too_slow};
 use crate::error::StoreError;
 
@@ -21,15 +22,6 @@ const AHEAD_FROM: usize = 24;
 const POSTINGS_MIN: usize = 64;
 const POSTINGS_MAX: usize = 1024;
 const POSTINGS_BYTES_MAX: u64 = 16 << 20;
-
-/// Where a scan ended.
-#[derive(Debug)]
-pub(super) struct Scanned {
-    /// Nothing from here on in the direction was looked at: `None` when nothing is there.
-    pub stopped_at_us: Option<i64>,
-    /// The time did not run out.
-    pub complete: bool,
-}
 
 /// All candidate blocks in the order of the search, until the page is final or the time is over.
 pub(super) async fn scan(

@@ -8,7 +8,6 @@ use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
 use super::list;
-use super::order::LEAVES_MAX;
 use crate::error::StoreError;
 
 /// The budget is looked at between statements; a single one that takes this much longer is ended by PostgreSQL.
@@ -19,6 +18,9 @@ const LOCK_MS_MIN: u64 = 200;
 const LOCK_MS_MAX: u64 = 5_000;
 /// PostgreSQL's settings are 32-bit.
 const MS_MAX: u64 = i32::MAX as u64;
+
+/// Table partitions of a window at the most, and those that a search holds locks of at a time.
+pub(super) const LEAVES_MAX: usize = 128;
 
 pub(super) struct Session<'t> {
     pub transaction: &'t Transaction<'t>,

@@ -9,7 +9,6 @@ use cordwood_core::fields::{self, Field};
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
 use cordwood_core::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX, WATERMARK_HOLES_MAX};
-use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::ranges::Ranges;
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::task::may_name_a_task;
@@ -17,21 +16,10 @@ use cordwood_store::commit::{FileKey, LossRow, MISSING, Others, StreamCounts, Wa
 use memchr::memmem;
 
 use super::pending::RollupKey;
+use super::shared::{MINUTE_US, Shared};
 use super::{Intake, Remembered};
 use crate::feed::FeedRecord;
 use crate::source::Message;
-
-pub(super) const MINUTE_US: i64 = 60_000_000;
-
-/// What all records of a batch share.
-pub(super) struct Shared<'a> {
-    message: &'a Message,
-    origin_id: OriginId,
-    pub origin: &'a Arc<Origin>,
-    pub tenant: Arc<str>,
-    pub namespace: Arc<str>,
-    pub service: Arc<str>,
-}
 
 impl Intake {
     /// `index`: the next record's place in its message.
@@ -157,7 +145,8 @@ impl Intake {
             let record = Record { time_us, original_time_us, level, flags, origin, id, body };
             self.pending.push(&shared.tenant, &record, shared.origin);
             if has_tasks {
-                self.pending.task_record(shared, &record, shared.origin);
+                let line = self.pending.task_cuts.line(shared, &record, shared.origin);
+                self.pending.tasks.extend(line);
             }
             self.count_error(shared, &record, now_us);
             minutes.add(time_us.div_euclid(MINUTE_US), decoded.level, source_of(body), body.len());

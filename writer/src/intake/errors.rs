@@ -17,7 +17,7 @@ use cordwood_core::task::hiding_task;
 use cordwood_store::commit::ErrorRow;
 
 use super::Intake;
-use super::batch::{MINUTE_US, Shared};
+use super::shared::{MINUTE_US, Shared};
 
 const HOUR_US: i64 = 60 * MINUTE_US;
 

@@ -7,7 +7,7 @@ use cordwood_core::limits::{
 };
 use cordwood_store::commit::DeadLetter;
 
-const MINUTE_US: i64 = 60_000_000;
+use super::shared::MINUTE_US;
 
 #[derive(Debug, Default)]
 pub struct Letters {

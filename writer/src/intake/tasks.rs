@@ -5,8 +5,7 @@ use cordwood_core::record::{Flags, Record};
 use cordwood_core::task::TaskRecord;
 use cordwood_store::commit::TaskRow;
 
-use super::batch::Shared;
-use super::pending::Pending;
+use super::shared::Shared;
 
 /// What limits cut of the lines of tasks; the records themselves are whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,26 +16,26 @@ pub struct TaskCuts {
     pub metadata: u64,
 }
 
-impl Pending {
-    /// A record of a message that may name tasks.
-    pub fn task_record(&mut self, shared: &Shared<'_>, record: &Record<'_>, origin: &Origin) {
+impl TaskCuts {
+    /// The line of a task that a record is, of a message that may name tasks. What is cut of it is counted.
+    pub fn line(&mut self, shared: &Shared<'_>, record: &Record<'_>, origin: &Origin) -> Option<TaskRow> {
         let line = match TaskRecord::of(record, origin) {
-            TaskRecord::None => return,
+            TaskRecord::None => return None,
             TaskRecord::IdTooLong => {
-                self.task_cuts.ids += 1;
-                return;
+                self.ids += 1;
+                return None;
             }
             TaskRecord::Line(line) => line,
         };
-        self.task_cuts.messages += u64::from(line.is_message_cut);
-        self.task_cuts.metadata += u64::from(line.is_metadata_cut);
-        self.tasks.push(TaskRow {
+        self.messages += u64::from(line.is_message_cut);
+        self.metadata += u64::from(line.is_metadata_cut);
+        Some(TaskRow {
             tenant: shared.tenant.clone(),
             namespace: shared.namespace.clone(),
             audit: record.flags.has(Flags::AUDIT),
             time_us: record.time_us,
             id: record.id,
             line,
-        });
+        })
     }
 }

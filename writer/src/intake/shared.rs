@@ -1,0 +1,19 @@
+//! What all records of a batch share.
+
+use std::sync::Arc;
+
+use cordwood_core::origin::{Origin, OriginId};
+
+use crate::source::Message;
+
+pub const MINUTE_US: i64 = 60_000_000;
+
+/// Of a batch, for each of its records.
+pub struct Shared<'a> {
+    pub message: &'a Message,
+    pub origin_id: OriginId,
+    pub origin: &'a Arc<Origin>,
+    pub tenant: Arc<str>,
+    pub namespace: Arc<str>,
+    pub service: Arc<str>,
+}
