@@ -18,6 +18,8 @@ for dir in /usr/local/sbin /usr/sbin /sbin /usr/local/go/bin "${CARGO_HOME:-${HO
 done
 # A Go that setup had to fetch stands before the distribution's older one.
 [ -d "$CORDWOOD_CACHE/go-toolchain/bin" ] && PATH=$CORDWOOD_CACHE/go-toolchain/bin:$PATH
+# So does a Node.
+[ -d "$CORDWOOD_CACHE/node-toolchain/bin" ] && PATH=$CORDWOOD_CACHE/node-toolchain/bin:$PATH
 export PATH
 
 say() { printf '\033[1m==\033[0m %s\n' "$*" >&2; }
@@ -28,4 +30,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 
 go_version() { command -v go >/dev/null && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//'; }
 rust_version() { command -v rustc >/dev/null && rustc --version 2>/dev/null | awk '{print $2}'; }
+# What the interface's build asks for.
+node_wanted=20.19
+node_version() { command -v npm >/dev/null && node --version 2>/dev/null | sed 's/^v//'; }
 rust_wanted() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$CORDWOOD_TOP/Cargo.toml"; }
