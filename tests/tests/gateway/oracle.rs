@@ -252,7 +252,9 @@ async fn questions(version: u32) -> Result<()> {
     let log = folder.path("app.log").display().to_string();
     let postgres = Postgres::start(version).await?;
     let url = postgres.database(DATABASE).await?;
-    let arguments = ["--listen", "127.0.0.1:0", "--seal-every", "1", "--database-url", &url];
+    // A round of sealing notes which table partitions are missing; the next pass of retention makes them.
+    let often = ["--seal-every", "1", "--retention-every", "1"];
+    let arguments = [&["--listen", "127.0.0.1:0", "--database-url", &url][..], &often].concat();
     let running = folder.start(&[&["standalone", log.as_str()], &arguments[..]].concat())?;
     let address = wait_for("the address", Duration::from_secs(120), || async {
         let told = running.log();
