@@ -20,6 +20,8 @@ use crate::record::{Flags, Record};
 /// The levels of a task's log, lowest first.
 pub const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
 const SOURCE_BYTES_MAX: usize = 128;
+/// Of itself a task ends so long after its last line was stored: 30 days.
+pub const TASK_AGE_MS_DEFAULT: u64 = 30 * 86_400_000;
 
 /// How a task's log writes a level. There is no TRACE.
 pub const fn level_word(level: Level) -> &'static str {
@@ -73,6 +75,17 @@ pub fn may_name_a_task(bytes: &[u8]) -> bool {
 /// The task whose deletion hides this record; its id has any length.
 pub fn hiding_task(record: &Record<'_>) -> Option<String> {
     if record.flags.has(Flags::AUDIT) { None } else { task_id(record.body) }
+}
+
+/// A task's name as few bytes, for who keeps records in another form and may have to hide them later. Of another task it is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskKey(u128);
+
+impl TaskKey {
+    /// Of the task whose deletion hides this record.
+    pub fn of(record: &Record<'_>, origin: &Origin) -> Option<TaskKey> {
+        hiding_task(record).map(|id| key(&origin.tenant, &origin.namespace, &id))
+    }
 }
 
 /// The task that a body names.
@@ -150,7 +163,7 @@ fn without_nul(value: Value) -> Value {
 /// The tasks that were deleted: their records are shown nowhere, also those that come later. Audit records stay: who may delete a task
 /// has no right to delete what the audit says of it.
 #[derive(Clone, Debug, Default)]
-pub struct DeletedTasks(HashSet<u128>);
+pub struct DeletedTasks(HashSet<TaskKey>);
 
 impl DeletedTasks {
     pub fn insert(&mut self, tenant: &str, namespace: &str, task_id: &str) {
@@ -167,20 +180,22 @@ impl DeletedTasks {
 
     /// Whether a record is of one of them.
     pub fn hide(&self, record: &Record<'_>, origin: &Origin) -> bool {
-        !self.is_empty()
-            && hiding_task(record)
-                .is_some_and(|id| self.0.contains(&key(&origin.tenant, &origin.namespace, &id)))
+        !self.is_empty() && TaskKey::of(record, origin).is_some_and(|task| self.has(task))
+    }
+
+    pub fn has(&self, task: TaskKey) -> bool {
+        self.0.contains(&task)
     }
 }
 
 /// No two tasks share it: 128 bits of a good hash over parts that end where their lengths say.
-fn key(tenant: &str, namespace: &str, task_id: &str) -> u128 {
+fn key(tenant: &str, namespace: &str, task_id: &str) -> TaskKey {
     let mut hash = Xxh3::new();
     for part in [tenant, namespace, task_id] {
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.digest128()
+    TaskKey(hash.digest128())
 }
 
 #[cfg(test)]

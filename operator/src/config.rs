@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cordwood_core::levels::RULES_CONFIG_MAP;
+use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,8 @@ pub struct Retention {
     pub notice_ms: u64,
     /// Nothing is dropped while this clock and PostgreSQL's differ by more.
     pub clock_skew_ms_max: u64,
+    /// A task goes with its lines so long after its last line was stored. 0: never.
+    pub task_age_ms_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +89,12 @@ impl Default for Config {
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { pass_interval_ms: 10_000, notice_ms: 30_000, clock_skew_ms_max: 60_000 }
+        Retention {
+            pass_interval_ms: 10_000,
+            notice_ms: 30_000,
+            clock_skew_ms_max: 60_000,
+            task_age_ms_max: TASK_AGE_MS_DEFAULT,
+        }
     }
 }
 

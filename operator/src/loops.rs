@@ -191,7 +191,8 @@ impl Retention {
     /// Shows the plan, then takes away what it says: only as the leader, only with all policies known, only with a clock
     /// that PostgreSQL agrees with.
     pub async fn drop_loop(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut passes = Passes::new(self.store.clone(), Loop::Drop);
+        let mut passes =
+            Passes::new(self.store.clone(), Loop::Drop).ending_tasks(self.config.retention.task_age_ms_max);
         let mut standing = self.standing.clone();
         let heartbeat = self.health.heartbeat("drop loop", Duration::from_secs(900));
         while !shutdown.is_cancelled() {

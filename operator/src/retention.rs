@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
 use cordwood_core::retention::{Catalogue, ClassId, Finding, Tuning, complete, last_good, lint, plan};
+use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;
 use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::error::StoreError;
 use cordwood_store::prune::prune;
+use cordwood_store::tasks::{self, Ended};
 use cordwood_store::{catalogue, ddl};
 
 pub use cordwood_core::retention::by_name;
 
+/// Between two looks for tasks that end by age, while there are no more of them.
+const END_TASKS_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks for what is left over of records that are gone.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -34,6 +38,8 @@ pub struct Report {
     pub failed: Vec<(Planned, String)>,
     /// Begin of the oldest block of each class.
     pub oldest: Vec<(ClassId, i64)>,
+    /// Tasks that ended by age.
+    pub ended: Ended,
 }
 
 impl Report {
@@ -61,11 +67,19 @@ pub struct Passes {
     which: Loop,
     session: Option<DdlSession>,
     pruned: Option<Instant>,
+    /// Tasks that had no line for so long go; `None`: none does.
+    task_age_ms: Option<u64>,
+    tasks_ended: Option<Instant>,
 }
 
 impl Passes {
     pub fn new(store: Store, which: Loop) -> Passes {
-        Passes { store, which, session: None, pruned: None }
+        Passes { store, which, session: None, pruned: None, task_age_ms: None, tasks_ended: None }
+    }
+
+    /// The dropping loop ends tasks, too, so long after their last line; 0: never.
+    pub fn ending_tasks(self, age_ms: u64) -> Passes {
+        Passes { task_age_ms: (age_ms > 0).then_some(age_ms), ..self }
     }
 
     /// Gives up the session and with it the advisory lock.
@@ -150,11 +164,35 @@ impl Passes {
                 tracing::debug!(class = class.0, %error, "analyze the class's table");
             }
         }
+        if !creates {
+            report.ended = self.end_tasks().await?;
+        }
         if !creates && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
             self.prune().await?;
         }
         Ok(())
+    }
+
+    /// Being unable to is no failure of the pass: a writer's long transaction is in the way for a moment.
+    async fn end_tasks(&mut self) -> Result<Ended, PassError> {
+        let Some(age_ms) = self.task_age_ms else { return Ok(Ended::default()) };
+        if self.tasks_ended.is_some_and(|at| at.elapsed() < END_TASKS_EVERY) {
+            return Ok(Ended::default());
+        }
+        match tasks::end_aged(self.session().await?, age_ms).await {
+            Ok(ended) => {
+                self.tasks_ended = (!ended.more).then(Instant::now);
+                if ended != Ended::default() {
+                    tracing::info!(tasks = ended.tasks, lines = ended.lines, "tasks ended by age");
+                }
+                Ok(ended)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "end tasks by age; the next pass tries again");
+                Ok(Ended::default())
+            }
+        }
     }
 
     /// What was counted of records that are gone. Being unable to is no failure of the pass.
@@ -195,7 +233,7 @@ impl Standalone {
     pub fn new(store: &Store, tuning: Tuning) -> Standalone {
         Standalone {
             create: Passes::new(store.clone(), Loop::Create),
-            drop: Passes::new(store.clone(), Loop::Drop),
+            drop: Passes::new(store.clone(), Loop::Drop).ending_tasks(TASK_AGE_MS_DEFAULT),
             tuning,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cordwood_core::retention::LeafState;
 use cordwood_core::retention::class::tables_max;
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::retention::Report;
 
@@ -12,6 +12,8 @@ use crate::retention::Report;
 pub struct Telemetry {
     steps: IntCounterVec,
     failed: IntCounterVec,
+    tasks_ended: IntCounter,
+    task_lines_ended: IntCounter,
     pass_seconds: HistogramVec,
     pass_failures: IntCounterVec,
     partitions: IntGaugeVec,
@@ -38,6 +40,11 @@ impl Telemetry {
                 "cordwood_operator_step_failures_total",
                 "Retention steps that failed.",
                 "step",
+            )?,
+            tasks_ended: IntCounter::new("cordwood_operator_tasks_ended_total", "Tasks that ended by age.")?,
+            task_lines_ended: IntCounter::new(
+                "cordwood_operator_task_lines_ended_total",
+                "Lines taken away of tasks that ended by age.",
             )?,
             pass_seconds: HistogramVec::new(
                 prometheus::HistogramOpts::new(
@@ -83,6 +90,8 @@ impl Telemetry {
         };
         registry.register(Box::new(telemetry.steps.clone()))?;
         registry.register(Box::new(telemetry.failed.clone()))?;
+        registry.register(Box::new(telemetry.tasks_ended.clone()))?;
+        registry.register(Box::new(telemetry.task_lines_ended.clone()))?;
         registry.register(Box::new(telemetry.pass_seconds.clone()))?;
         registry.register(Box::new(telemetry.pass_failures.clone()))?;
         registry.register(Box::new(telemetry.partitions.clone()))?;
@@ -110,6 +119,8 @@ impl Telemetry {
         for planned in &report.done {
             self.steps.with_label_values(&[planned.step.kind()]).inc();
         }
+        self.tasks_ended.inc_by(report.ended.tasks);
+        self.task_lines_ended.inc_by(report.ended.lines);
         for (planned, _) in &report.failed {
             self.failed.with_label_values(&[planned.step.kind()]).inc();
         }

@@ -76,6 +76,10 @@ impl DdlSession {
         &self.client
     }
 
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
     }

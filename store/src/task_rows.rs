@@ -44,15 +44,14 @@ const REFUSED: &str = "update task_tombstones d set seen = now() from (\
         using (task_id, namespace, tenant) where t.seen < now() - interval '1 minute' order by t.id for no key update of t) s \
     where d.id = s.id";
 
-/// Their ids rise in the order of the records: lines of one time are shown so.
+/// Of tasks that are there: others are deleted. Their ids rise in the order of the records: lines of one time are shown so.
 const LINES: &str = "insert into task_logs (task_id, namespace, tenant, audit, \"timestamp\", level, source, message, metadata, \
       topic_partition, kafka_offset, record_index) \
     select l.task_id, l.namespace, l.tenant, l.audit, l.at, l.level, l.source, l.message, l.metadata::jsonb, l.p, l.o, l.i \
       from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], \
         $9::text[], $10::int[], $11::bigint[], $12::int[]) with ordinality \
         as l(task_id, namespace, tenant, audit, at, level, source, message, metadata, p, o, i, place) \
-     where not exists (select from task_tombstones d \
-       where d.task_id = l.task_id and d.namespace = l.namespace and d.tenant = l.tenant) \
+     where exists (select from tasks t where t.task_id = l.task_id and t.namespace = l.namespace and t.tenant = l.tenant) \
      order by l.place";
 
 impl Statements {

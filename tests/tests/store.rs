@@ -34,6 +34,8 @@ mod ranges;
 mod refusals;
 #[path = "store/support.rs"]
 mod support;
+#[path = "store/task_counts.rs"]
+mod task_counts;
 #[path = "store/tasks.rs"]
 mod tasks;
 
