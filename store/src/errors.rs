@@ -118,35 +118,67 @@ impl FromStr for After {
     }
 }
 
-/// What may be seen of the rows `x`, and is asked for: $1 to $8.
-const SEEN: &str = "exists (select from unnest($1::text[], $2::text[], $3::bool[]) as seen (tenant, namespace, audit) \
-      where (seen.tenant is null or seen.tenant = x.tenant) and (seen.namespace is null or seen.namespace = x.namespace) \
-        and (seen.audit or not x.audit)) \
-    and ($4::text[] is null or x.tenant = any($4)) and ($5::text[] is null or x.namespace = any($5)) \
+/// What the scope sees of the rows `x`: $1 to $3. Whoever sees everything of some tenants, or of all, is asked nothing about each row, so that
+/// an index finds the rows of a few tenants.
+fn in_scope(parts: &Parts<'_>) -> String {
+    // (PostgreSQL has to know the types of all three; this is true.)
+    let typed = "($1::text[] is null or $2::text[] is not null or $3::bool[] is not null)";
+    let tenant = "x.tenant = any($1::text[])";
+    let by_part = "exists (select from unnest($1::text[], $2::text[], $3::bool[]) as seen (tenant, namespace, audit) \
+        where (seen.tenant is null or seen.tenant = x.tenant) and (seen.namespace is null or seen.namespace = x.namespace) \
+          and (seen.audit or not x.audit))";
+    let is_whole = |part: usize| parts.namespaces[part].is_none() && parts.audit[part];
+    let mut all = 0..parts.tenants.len();
+    let has_tenants = parts.tenants.iter().all(Option::is_some);
+    if all.clone().any(|part| parts.tenants[part].is_none() && is_whole(part)) {
+        typed.to_owned()
+    } else if has_tenants && all.all(is_whole) {
+        format!("{tenant} and {typed}")
+    } else if has_tenants {
+        format!("{tenant} and {by_part}")
+    } else {
+        by_part.to_owned()
+    }
+}
+
+/// What is asked for of the rows `x`: $4 to $8.
+const ASKED: &str = "($4::text[] is null or x.tenant = any($4)) and ($5::text[] is null or x.namespace = any($5)) \
     and ($6::text[] is null or x.service = any($6)) and ($7::smallint[] is null or x.level = any($7)) \
     and ($8::bigint is null or x.signature = $8) \
     and (x.task_id = '' or not exists (select from task_tombstones d \
       where d.task_id = x.task_id and d.namespace = x.namespace and d.tenant = x.tenant))";
 
-/// Not folded yet.
-fn fresh() -> String {
-    format!(
-        "fresh as materialized (select x.* from error_fresh x join seals z on z.lane = x.lane where x.seq > z.errors_upto and {SEEN})"
-    )
-}
+/// Where the rows are that may be seen and are asked for.
+struct Tables(String);
 
-/// Of the hours $9 to $10.
-fn counts(columns: &str, and: &str) -> String {
-    format!(
-        "(select {columns} from error_counts x where x.hour >= $9 and x.hour < $10 and {SEEN}{and} \
-         union all select {columns} from fresh x where x.hour >= $9 and x.hour < $10{and})"
-    )
-}
+impl Tables {
+    fn of(seen: &Seen<'_>) -> Tables {
+        Tables(format!("{} and {ASKED}", in_scope(&seen.scope)))
+    }
 
-fn known(columns: &str, and: &str) -> String {
-    format!(
-        "(select {columns} from error_groups x where {SEEN}{and} union all select {columns} from fresh x where true{and})"
-    )
+    /// Not folded yet.
+    fn fresh(&self) -> String {
+        let seen = &self.0;
+        format!(
+            "fresh as materialized (select x.* from error_fresh x join seals z on z.lane = x.lane where x.seq > z.errors_upto and {seen})"
+        )
+    }
+
+    /// Of the hours $9 to $10.
+    fn counts(&self, columns: &str, and: &str) -> String {
+        let seen = &self.0;
+        format!(
+            "(select {columns} from error_counts x where x.hour >= $9 and x.hour < $10 and {seen}{and} \
+             union all select {columns} from fresh x where x.hour >= $9 and x.hour < $10{and})"
+        )
+    }
+
+    fn known(&self, columns: &str, and: &str) -> String {
+        let seen = &self.0;
+        format!(
+            "(select {columns} from error_groups x where {seen}{and} union all select {columns} from fresh x where true{and})"
+        )
+    }
 }
 
 /// One page of groups.
@@ -160,7 +192,8 @@ pub async fn groups(store: &Store, scope: &Scope, asked: &Asked) -> Result<Group
         .start()
         .await
         .map_err(sql("begin a look at"))?;
-    let settings = format!("set local statement_timeout = '{STATEMENT_TIMEOUT}'");
+    // To compile such a statement takes longer than to run it.
+    let settings = format!("set local statement_timeout = '{STATEMENT_TIMEOUT}'; set local jit = off");
     transaction.batch_execute(&settings).await.map_err(sql("prepare a look at"))?;
     let mut groups = page(&transaction, scope, asked).await?;
     let next = groups.len() > asked.limit;
@@ -189,6 +222,8 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
     };
     let of_page = " and x.signature = p.signature";
     let names = GROUP_NAMES_MAX + 1;
+    let seen = Seen::new(scope, asked)?;
+    let tables = Tables::of(&seen);
     let last = "x.last_seen, x.topic_partition, x.kafka_offset, x.record_index, x.error_type, x.message";
     let sql = format!(
         "with {fresh}, \
@@ -205,17 +240,16 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
              array_agg(distinct service order by service) filter (where service <> '') as services from {places} n) n \
            cross join lateral (select * from {samples} s order by 1 desc, 2 desc, 3 desc, 4 desc limit 1) s \
          order by p.value desc, p.signature",
-        fresh = fresh(),
-        counted = counts("x.signature, x.level, x.count", ""),
-        known = known(
+        fresh = tables.fresh(),
+        counted = tables.counts("x.signature, x.level, x.count", ""),
+        known = tables.known(
             "x.signature, x.first_seen, x.last_seen, \
              ($11::text is null or x.error_type ilike $11 or x.message ilike $11) as has_text",
             ""
         ),
-        places = counts("x.tenant, x.service", of_page),
-        samples = known(last, of_page),
+        places = tables.counts("x.tenant, x.service", of_page),
+        samples = tables.known(last, of_page),
     );
-    let seen = Seen::new(scope, asked)?;
     let text = asked.text.as_deref().map(pattern);
     let new_since = asked.new_since_us.map(timestamp).transpose()?;
     let after = asked.after.map(|after| (after.value, after.signature.as_i64()));
@@ -235,13 +269,14 @@ async fn trends(
 ) -> Result<(), StoreError> {
     let signatures: Vec<i64> = groups.iter().map(|group| group.signature.as_i64()).collect();
     let bin_seconds = asked.bin_us / 1_000_000;
+    let seen = Seen::new(scope, asked)?;
+    let tables = Tables::of(&seen);
     let sql = format!(
         "with {fresh} select signature, floor(extract(epoch from hour) / $12::float8)::bigint as bin, sum(count)::bigint from {counted} c \
          group by 1, 2 order by 1, 2",
-        fresh = fresh(),
-        counted = counts("x.signature, x.hour, x.count", " and x.signature = any($11)"),
+        fresh = tables.fresh(),
+        counted = tables.counts("x.signature, x.hour, x.count", " and x.signature = any($11)"),
     );
-    let seen = Seen::new(scope, asked)?;
     let bin = bin_seconds as f64;
     let more: [&(dyn ToSql + Sync); 2] = [&signatures, &bin];
     let parameters: Vec<&(dyn ToSql + Sync)> = seen.parameters().into_iter().chain(more).collect();
@@ -333,6 +368,32 @@ fn group(row: &Row) -> Result<Group, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_sees_all_of_some_tenants_is_asked_by_tenant_alone() {
+        let all = Scope::all(cordwood_core::scope::AdminReason::Audit);
+        let two = Scope::of_tenants(["a", "b"]);
+        for (scope, by_tenant, by_part) in [
+            (all.clone(), false, false),
+            (all.clone().without_audit(), false, true),
+            (all.clone().in_namespaces(["x"]), false, true),
+            (all.clone().in_namespaces(["x"]).or(all.clone()), false, false),
+            (two.clone(), true, false),
+            (two.clone().without_audit(), true, true),
+            (two.clone().in_namespaces(["x"]), true, true),
+            (two.clone().in_namespaces(["x"]).or(two.clone()), true, true),
+            (two.or(all.in_namespaces(["x"])), false, true),
+            (Scope::of_tenants([""; 0]), true, false),
+            (Scope::any_of([]), true, false),
+        ] {
+            let sql = in_scope(&Parts::of_any_time(&scope));
+            assert_eq!(
+                (sql.contains("x.tenant = any"), sql.contains("exists")),
+                (by_tenant, by_part),
+                "{scope:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
