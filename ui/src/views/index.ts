@@ -19,6 +19,7 @@ export interface View {
 
 export const views: readonly View[] = [
   { name: "logs", path: "/", label: "Logs", icon: "logs", shown: true, load: () => import("./logs/Logs.svelte") },
+  { name: "errors", path: "/errors", label: "Errors", icon: "errors", shown: true, load: () => import("./errors/Errors.svelte") },
   { name: "whoami", path: "/whoami", label: "Who am I", icon: "person", shown: false, load: () => import("./whoami/WhoAmI.svelte") },
 ];
 

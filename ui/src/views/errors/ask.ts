@@ -1,0 +1,20 @@
+// What the errors view asks for of itself, and what people choose among.
+
+/** As of the gateway itself: a day. */
+export const RANGE = "-24h";
+export const RANGES: readonly [from: string, label: string][] = [
+  ["-1h", "1 hour"],
+  ["-6h", "6 hours"],
+  ["-24h", "24 hours"],
+  ["-7d", "7 days"],
+  ["-30d", "30 days"],
+];
+export const NEWS: readonly [since: string, label: string][] = [
+  ["", "old and new"],
+  ["-15m", "new in 15 min"],
+  ["-1h", "new in 1 hour"],
+  ["-24h", "new in 24 hours"],
+  ["-7d", "new in 7 days"],
+];
+/** What is counted without a group of its own: no record says that it is of it. */
+export const OTHER = "v1:other";
