@@ -55,10 +55,12 @@ export interface PageOptions extends BrowserContextOptions {
   /** Console messages that the test brings about itself. */
   expected?: RegExp;
   at?: string;
+  /** Before the page is asked for. */
+  before?: (page: Page) => Promise<void>;
 }
 
 /** A new page at a path, in a browser that remembers nothing. */
-export async function visit(path: string, { expected, at = address(), ...options }: PageOptions = {}): Promise<Page> {
+export async function visit(path: string, { expected, at = address(), before, ...options }: PageOptions = {}): Promise<Page> {
   const context = await browser.newContext({
     viewport: { width: 1440, height: 900 },
     timezoneId: "Europe/Berlin",
@@ -76,6 +78,7 @@ export async function visit(path: string, { expected, at = address(), ...options
     void dialog.dismiss();
   });
   open.push({ page, faults });
+  await before?.(page);
   await page.goto(at + path);
   return page;
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { bare, segments } from "./segments";
+import { bare, marked, segments } from "./segments";
 
 const E = "\u001b";
 const told = (text: string, lines = false) =>
   segments(text, lines)
-    .map((part) => (part.kind === "plain" ? part.text : part.kind === "sign" ? `<${part.text}>` : `{${part.classes}:${part.text}}`))
+    .map((part) => (part.kind === "plain" ? part.text : part.kind === "sign" ? `<${part.text}>` : `{${part.kind === "colour" ? part.classes : ""}:${part.text}}`))
     .join("");
 
 describe("lines of anybody's making", () => {
@@ -36,4 +36,11 @@ describe("lines of anybody's making", () => {
   it("keeps lines where lines are shown", () => expect(told("a\n\tb\r", true)).toBe("a\n\tb<CR>"));
   it("is bare for a copy", () => expect(bare(`${E}[31mred\u202e${E}[0m x`)).toBe("red x"));
   it("is quick with a megabyte", () => expect(segments("x".repeat(1 << 20), false)).toHaveLength(1));
+});
+
+it("marks what somebody looks for, and changes nothing else", () => {
+  const parts = marked(segments(`a Timeout b ${E}[31mTIMEOUT${E}[0m`, false), "timeout");
+  expect(parts.map(({ kind, text }) => `${kind}:${text}`)).toEqual(["plain:a ", "found:Timeout", "plain: b ", "found:TIMEOUT"]);
+  expect(marked(segments("abc", false), "")).toEqual(segments("abc", false));
+  expect(marked(segments("x".repeat(40_000), false), "x")).toHaveLength(1);
 });

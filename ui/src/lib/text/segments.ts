@@ -5,7 +5,9 @@ export type Segment =
   | { kind: "plain"; text: string }
   /** Shown in place of a sign that is not seen by itself. */
   | { kind: "sign"; text: string; name: string }
-  | { kind: "colour"; text: string; classes: string };
+  | { kind: "colour"; text: string; classes: string }
+  /** What somebody looks for in the view. */
+  | { kind: "found"; text: string };
 
 const NAMES: Record<number, [text: string, name: string]> = {
   0x00a0: [" ", ""],
@@ -131,4 +133,29 @@ export function bare(text: string): string {
   return segments(text, true)
     .map((part) => (part.kind === "sign" ? "" : part.text))
     .join("");
+}
+
+/** In longer texts nothing is marked: it would take longer than anybody waits. */
+const MARKED_MAX = 32 * 1024;
+
+/** The same parts with a text marked wherever it occurs in one of them, in any case. */
+export function marked(parts: Segment[], needle: string): Segment[] {
+  const wanted = needle.toLowerCase();
+  if (wanted === "" || parts.reduce((sum, { text }) => sum + text.length, 0) > MARKED_MAX) return parts;
+  return parts.flatMap((part) => {
+    if (part.kind === "sign") return [part];
+    const lower = part.text.toLowerCase();
+    // Where lower case has another length, places would be wrong.
+    if (lower.length !== part.text.length) return [part];
+    const out: Segment[] = [];
+    let from = 0;
+    for (let at = lower.indexOf(wanted); at >= 0; at = lower.indexOf(wanted, from)) {
+      if (at > from) out.push({ ...part, text: part.text.slice(from, at) });
+      out.push({ kind: "found", text: part.text.slice(at, at + wanted.length) });
+      from = at + wanted.length;
+    }
+    if (from === 0) return [part];
+    if (from < part.text.length) out.push({ ...part, text: part.text.slice(from) });
+    return out;
+  });
 }

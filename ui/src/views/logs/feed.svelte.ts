@@ -3,6 +3,7 @@
 import { api, ask, type Schemas } from "$lib/api/client";
 import { asProblem, isAbort, type Problem } from "$lib/api/problem";
 import { LiveStream } from "$lib/live/stream.svelte";
+import { parseUs, rfc3339 } from "$lib/time";
 import { gapRow, merged, recordRow, type Row } from "./rows";
 
 type Page = Schemas["LogsPage"];
@@ -69,6 +70,7 @@ export class Feed {
 
   /** Looks anew. What is shown stays until there is something of the new query. */
   async search(query: Query): Promise<void> {
+    if (query.at === "" && this.#query?.at) this.following = true;
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
@@ -103,18 +105,20 @@ export class Feed {
   }
 
   async #around(query: Query, signal: AbortSignal): Promise<void> {
-    const at = query.at;
-    const [older, newer] = await Promise.all([
+    // A time is a place before all records of its microsecond.
+    const us = parseUs(query.at);
+    const at = Number.isNaN(us) ? query.at : `${us}.0-0-0`;
+    const [older, newer, own] = await Promise.all([
       this.#page(query, { after: at }, signal),
       this.#page(query, { before: at }, signal),
+      Number.isNaN(us) ? this.#one(at, signal) : [],
     ]);
-    const own = at.includes("-0-") || /^\d+\.\d/.test(at) ? await this.#one(at, signal) : [];
     this.#begin(query, [...(older.items ?? []), ...own, ...(newer.items ?? [])]);
     this.following = false;
     this.#older = older.next ?? null;
     this.atOldest = older.next == null;
     this.#newer = newer.previous ?? null;
-    this.atNewest = (newer.items ?? []).length < PAGE && newer.complete;
+    this.atNewest = newer.complete && (newer.previous == null || newer.items.length === 0);
     if (this.atNewest) this.#follow(query);
   }
 
@@ -181,7 +185,8 @@ export class Feed {
       const page = await this.#page(this.#query, { before: this.#newer }, signal);
       this.rows = merged(this.rows, (page.items ?? []).map(recordRow));
       if (page.previous) this.#newer = page.previous;
-      this.atNewest = (page.items ?? []).length === 0 && page.complete;
+      // An answer that names no page before it has the newest.
+      this.atNewest = page.complete && (page.previous == null || page.items.length === 0);
       if (this.atNewest) this.#follow(this.#query);
     } catch (error) {
       if (!isAbort(error)) this.problem = asProblem(error);
@@ -231,10 +236,11 @@ export class Feed {
   }
 
   resume(): void {
+    this.following = true;
     if (!this.atNewest && this.#query) {
       void this.search({ ...this.#query, at: "" });
+      return;
     }
-    this.following = true;
     const { held } = this;
     this.held = [];
     this.#append(held);
@@ -246,7 +252,6 @@ export class Feed {
     const gap = this.rows.find((row) => row.key === key);
     if (gap?.kind !== "gap" || !this.#query) return;
     const { signal } = this.#abort;
-    const { rfc3339 } = await import("$lib/time");
     const range = { from: gap.fromUs === null ? "" : rfc3339(gap.fromUs), to: rfc3339(gap.us + 1) };
     try {
       let after: string | undefined;

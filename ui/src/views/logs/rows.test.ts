@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { compareIds, compareRows, gapRow, merged, recordRow, type Row } from "./rows";
 
 const row = (us: number, n: number): Row =>
-  recordRow({ id: `${us}.0-0-${n.toString(16)}`, timestamp: new Date(us / 1000).toISOString(), level: "INFO", message: `${n}` });
+  recordRow({ category: "system", stream: "stdout", tenantId: "local", tenantSlug: "local", id: `${us}.0-0-${n.toString(16)}`, timestamp: new Date(us / 1000).toISOString(), level: "INFO", message: `${n}` });
 
 it("orders ids by their numbers", () => {
   expect(compareIds("1795240802500000.0-0-9", "1795240802500000.0-0-10")).toBeLessThan(0);

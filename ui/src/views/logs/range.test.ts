@@ -1,0 +1,21 @@
+import { expect, it } from "vitest";
+import { countedFrom, rangeLabel } from "./range";
+
+const NOW = 1_795_240_802_000_000;
+
+it.each([
+  ["", "", "Latest"],
+  ["-15m", "", "Last 15 minutes"],
+  ["-15m", "now", "Last 15 minutes"],
+  ["2026-11-21T05:00:00Z", "2026-11-21T05:30:00Z", "2026-11-21 05:00:00 – 05:30:00"],
+  ["2026-11-20T05:00:00Z", "2026-11-21T05:30:00Z", "2026-11-20 05:00:00 – 2026-11-21 05:30:00"],
+  ["2026-11-21T05:00:00Z", "", "2026-11-21 05:00:00 – now"],
+  ["", "2026-11-21T05:00:00Z", "… – 2026-11-21 05:00:00"],
+])("%s to %s is called %s", (from, to, label) => expect(rangeLabel(from, to, "utc", NOW)).toBe(label));
+
+it("counts as far back as the list begins", () => {
+  expect(countedFrom("", null, NOW)).toBe(NOW - 3600e6);
+  expect(countedFrom("", NOW - 5e6, NOW)).toBe(NOW - 3600e6);
+  expect(countedFrom("", NOW - 2 * 3600e6, NOW)).toBe(NOW - 6 * 3600e6);
+  expect(countedFrom("-15m", null, NOW)).toBe(NOW - 900e6);
+});
