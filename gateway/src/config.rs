@@ -240,11 +240,13 @@ pub struct IdentityLimits {
     pub queries_max: usize,
     pub exports_max: usize,
     pub streams_max: usize,
+    /// Of any kind, from their begin until their answers are read: so many connections are one identity's at the most.
+    pub requests_max: usize,
 }
 
 impl Default for IdentityLimits {
     fn default() -> IdentityLimits {
-        IdentityLimits { queries_max: 4, exports_max: 1, streams_max: 8 }
+        IdentityLimits { queries_max: 4, exports_max: 1, streams_max: 8, requests_max: 64 }
     }
 }
 
@@ -302,6 +304,7 @@ impl Config {
         for (key, value) in [
             ("stream_rights_ms", limits.stream_rights_ms),
             ("connections_max", limits.connections_max as u64),
+            ("per_identity.requests_max", limits.per_identity.requests_max as u64),
             ("header_ms_max", limits.header_ms_max),
             ("write_idle_ms_max", limits.write_idle_ms_max),
         ] {

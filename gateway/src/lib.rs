@@ -55,7 +55,7 @@ use numbered::Numbered;
 use problem::Problem;
 use reading::Replica;
 use scope::{Caller, Places};
-use slots::{Length, Refused, Slot, Slots};
+use slots::{Length, Refused, Share, Slot, Slots};
 
 /// What all routes share.
 #[derive(Debug)]
@@ -161,7 +161,15 @@ impl Gateway {
 
     async fn slot_of(&self, name: &str, length: Length) -> Result<Slot, Problem> {
         let taken = self.slots.take(name, length).await;
-        taken.map_err(|refused| match refused {
+        taken.map_err(|refused| self.refused(refused))
+    }
+
+    fn share_of(&self, name: &str) -> Result<Share, Problem> {
+        self.slots.share(name).map_err(|refused| self.refused(refused))
+    }
+
+    fn refused(&self, refused: Refused) -> Problem {
+        match refused {
             Refused::Busy => {
                 self.metrics.refused("busy");
                 Problem::busy()
@@ -170,6 +178,6 @@ impl Gateway {
                 self.metrics.refused("identity");
                 Problem::too_many_of_one()
             }
-        })
+        }
     }
 }

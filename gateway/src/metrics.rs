@@ -91,14 +91,14 @@ impl Metrics {
             refused: IntCounterVec::new(
                 Opts::new(
                     name("refused_total"),
-                    "Requests turned away, by reason: caller, away, busy, identity, connections",
+                    "Requests turned away, by reason: caller, away, busy, identity, reviews, connections",
                 ),
                 &["reason"],
             )?,
             reviews: IntCounterVec::new(
                 Opts::new(
                     name("reviews_total"),
-                    "Who somebody is and what they may, by kind (token, access: the API server was asked; oidc: a token of the identity provider was checked) and answer (yes, no, none)",
+                    "Who somebody is and what they may, by kind (token, access, namespace: the API server was asked; oidc: a token of the identity provider was checked) and answer (yes, no, none)",
                 ),
                 &["kind", "answer"],
             )?,

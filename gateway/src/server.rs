@@ -2,6 +2,7 @@
 
 mod connections;
 mod encoding;
+mod held;
 mod patient;
 mod refusal;
 
@@ -21,6 +22,8 @@ use tracing::Instrument as _;
 
 use self::connections::Connections;
 use self::encoding::{Coding, packed};
+pub use self::held::Holds;
+
 use crate::access::Access;
 use crate::audit::Look;
 use crate::request_id::{self, RequestId};
@@ -144,6 +147,8 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let look = Look::new(&gateway.audit, lost, id.clone(), method, route.clone(), uri);
     request.extensions_mut().insert(look.clone());
+    let holds = Holds::default();
+    request.extensions_mut().insert(holds.clone());
     let began = Instant::now();
     gateway.metrics.running.inc();
     let asked = Asked(Arc::clone(&gateway), look.clone());
@@ -151,7 +156,7 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     let span = tracing::error_span!("request", id = id.as_str());
     let response = id.clone().scope(next.run(request)).instrument(span).await;
     look.answered(response.status());
-    let mut response = packed(coding, response);
+    let mut response = holds.until_read(packed(coding, response));
     drop(asked);
     gateway.metrics.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     gateway.metrics.seconds.with_label_values(&[route.as_str()]).observe(began.elapsed().as_secs_f64());

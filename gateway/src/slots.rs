@@ -41,6 +41,8 @@ struct Own {
     short: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// Of any kind, from their begin to the end of their answers.
+    requests: Arc<Semaphore>,
 }
 
 /// Why there is no slot.
@@ -56,6 +58,12 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Slot {
     _all: OwnedSemaphorePermit,
+    _own: (OwnedSemaphorePermit, Arc<Own>),
+}
+
+/// Of what one identity may ask at once. Given back when dropped.
+#[derive(Debug)]
+pub struct Share {
     _own: (OwnedSemaphorePermit, Arc<Own>),
 }
 
@@ -109,6 +117,14 @@ impl Slots {
         Ok(Slot { _all: all, _own: (own_slot, own) })
     }
 
+    /// # Errors
+    /// When this identity has as many requests under way as one may have.
+    pub fn share(&self, identity: &str) -> Result<Share, Refused> {
+        let own = self.own(identity);
+        let permit = Arc::clone(&own.requests).try_acquire_owned().map_err(|_| Refused::Identity)?;
+        Ok(Share { _own: (permit, own) })
+    }
+
     fn own(&self, identity: &str) -> Arc<Own> {
         let mut all = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = all.get(identity).and_then(Weak::upgrade) {
@@ -122,6 +138,7 @@ impl Slots {
             short: semaphore(limits.queries_max),
             exports: semaphore(limits.exports_max),
             streams: semaphore(limits.streams_max),
+            requests: semaphore(limits.requests_max),
         });
         all.insert(identity.to_owned(), Arc::downgrade(&own));
         own
@@ -177,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_identity_leaves_room_for_the_others() {
-        let per_identity = IdentityLimits { queries_max: 1, exports_max: 1, streams_max: 1 };
+        let per_identity = IdentityLimits { queries_max: 1, exports_max: 1, streams_max: 1, requests_max: 1 };
         let slots = Slots::new(&Limits { per_identity, ..Limits::default() });
         for length in [Length::Short, Length::Long, Length::Export, Length::Stream] {
             let held = slots.take("a", length).await.unwrap();

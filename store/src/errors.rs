@@ -148,35 +148,83 @@ const ASKED: &str = "($4::text[] is null or x.tenant = any($4)) and ($5::text[] 
     and (x.task_id = '' or not exists (select from task_tombstones d \
       where d.task_id = x.task_id and d.namespace = x.namespace and d.tenant = x.tenant))";
 
+/// Since when the scope sees the row `x` (null: not at all), where it sees some of what is not too old: $1 to $3.
+fn since(parts: &Parts<'_>) -> Result<Option<String>, StoreError> {
+    if parts.since_us.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let one = |since_us: &Option<i64>| match since_us {
+        None => Ok("null".to_owned()),
+        Some(us) => Ok(format!("'{}'", timestamp(*us)?)),
+    };
+    let all = parts.since_us.iter().map(one).collect::<Result<Vec<String>, StoreError>>()?.join(", ");
+    Ok(Some(format!(
+        "(select min(coalesce(seen.since, '-infinity')) as since \
+          from unnest($1::text[], $2::text[], $3::bool[], array[{all}]::timestamptz[]) as seen (tenant, namespace, audit, since) \
+          where (seen.tenant is null or seen.tenant = x.tenant) and (seen.namespace is null or seen.namespace = x.namespace) \
+            and (seen.audit or not x.audit)) seen"
+    )))
+}
+
 /// Where the rows are that may be seen and are asked for.
-struct Tables(String);
+struct Tables {
+    /// Of a scope without times.
+    seen: String,
+    /// Of one with: from when on. (The condition without times is one that its rows meet.)
+    since: Option<String>,
+}
 
 impl Tables {
-    fn of(seen: &Seen<'_>) -> Tables {
-        Tables(format!("{} and {ASKED}", in_scope(&seen.scope)))
+    fn of(seen: &Seen<'_>) -> Result<Tables, StoreError> {
+        Ok(Tables { seen: format!("{} and {ASKED}", in_scope(&seen.scope)), since: since(&seen.scope)? })
+    }
+
+    fn from(&self, table: &str) -> String {
+        match &self.since {
+            None => format!("{table} x"),
+            Some(since) => format!("{table} x cross join lateral {since}"),
+        }
+    }
+
+    /// A condition, where there are times.
+    fn timed(&self, condition: &'static str) -> &'static str {
+        if self.since.is_some() { condition } else { "" }
     }
 
     /// Not folded yet.
     fn fresh(&self) -> String {
-        let seen = &self.0;
+        let (seen, from) = (&self.seen, self.from("error_fresh"));
+        let timed = self.timed(" and x.first_seen >= seen.since");
         format!(
-            "fresh as materialized (select x.* from error_fresh x join seals z on z.lane = x.lane where x.seq > z.errors_upto and {seen})"
+            "fresh as materialized (select x.* from {from} join seals z on z.lane = x.lane where x.seq > z.errors_upto and {seen}{timed})"
         )
     }
 
-    /// Of the hours $9 to $10.
+    /// Of the hours $9 to $10. A count has no times but its hour's: what may be seen from a time within an hour on is counted from the
+    /// next one on, where the group has older; else nothing of the hour is older.
     fn counts(&self, columns: &str, and: &str) -> String {
-        let seen = &self.0;
+        let (seen, from) = (&self.seen, self.from("error_counts"));
+        let timed = self.timed(
+            " and (x.hour >= seen.since or (x.hour > seen.since - interval '1 hour' and exists (select from error_groups g \
+               where g.signature = x.signature and g.tenant = x.tenant and g.namespace = x.namespace and g.service = x.service \
+                 and g.level = x.level and g.audit = x.audit and g.task_id = x.task_id and g.first_seen >= seen.since)))",
+        );
         format!(
-            "(select {columns} from error_counts x where x.hour >= $9 and x.hour < $10 and {seen}{and} \
+            "(select {columns} from {from} where x.hour >= $9 and x.hour < $10 and {seen}{and}{timed} \
              union all select {columns} from fresh x where x.hour >= $9 and x.hour < $10{and})"
         )
     }
 
+    /// A group that is older than what may be seen of it begins there.
     fn known(&self, columns: &str, and: &str) -> String {
-        let seen = &self.0;
+        let (seen, from) = (&self.seen, self.from("error_groups"));
+        let (begin, timed) = match self.since {
+            None => ("x.first_seen", ""),
+            Some(_) => ("greatest(x.first_seen, seen.since)", " and x.last_seen >= seen.since"),
+        };
+        let of_groups = columns.replace("x.first_seen", begin);
         format!(
-            "(select {columns} from error_groups x where {seen}{and} union all select {columns} from fresh x where true{and})"
+            "(select {of_groups} from {from} where {seen}{and}{timed} union all select {columns} from fresh x where true{and})"
         )
     }
 }
@@ -223,7 +271,7 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
     let of_page = " and x.signature = p.signature";
     let names = GROUP_NAMES_MAX + 1;
     let seen = Seen::new(scope, asked)?;
-    let tables = Tables::of(&seen);
+    let tables = Tables::of(&seen)?;
     let last = "x.last_seen, x.topic_partition, x.kafka_offset, x.record_index, x.error_type, x.message";
     let sql = format!(
         "with {fresh}, \
@@ -243,7 +291,7 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
         fresh = tables.fresh(),
         counted = tables.counts("x.signature, x.level, x.count", ""),
         known = tables.known(
-            "x.signature, x.first_seen, x.last_seen, \
+            "x.signature, x.first_seen as first_seen, x.last_seen, \
              ($11::text is null or x.error_type ilike $11 or x.message ilike $11) as has_text",
             ""
         ),
@@ -270,7 +318,7 @@ async fn trends(
     let signatures: Vec<i64> = groups.iter().map(|group| group.signature.as_i64()).collect();
     let bin_seconds = asked.bin_us / 1_000_000;
     let seen = Seen::new(scope, asked)?;
-    let tables = Tables::of(&seen);
+    let tables = Tables::of(&seen)?;
     let sql = format!(
         "with {fresh} select signature, floor(extract(epoch from hour) / $12::float8)::bigint as bin, sum(count)::bigint from {counted} c \
          group by 1, 2 order by 1, 2",
@@ -307,7 +355,7 @@ impl<'a> Seen<'a> {
         let any = |names: &'a [String]| (!names.is_empty()).then_some(names);
         let levels: Vec<i16> = asked.levels.iter().map(|level| *level as i16).collect();
         Ok(Seen {
-            scope: Parts::of_any_time(scope),
+            scope: Parts::of(scope),
             tenants: any(&asked.tenants),
             namespaces: any(&asked.namespaces),
             services: any(&asked.services),
@@ -386,7 +434,7 @@ mod tests {
             (Scope::of_tenants([""; 0]), true, false),
             (Scope::any_of([]), true, false),
         ] {
-            let sql = in_scope(&Parts::of_any_time(&scope));
+            let sql = in_scope(&Parts::of(&scope));
             assert_eq!(
                 (sql.contains("x.tenant = any"), sql.contains("exists")),
                 (by_tenant, by_part),

@@ -16,21 +16,18 @@ pub(crate) struct Parts<'s> {
     pub namespaces: Vec<Option<&'s str>>,
     /// A third parameter, where audit records are asked for: whether they are let through too.
     pub audit: Vec<bool>,
+    /// A fourth, where times are asked for: what is older is not let through.
+    pub since_us: Vec<Option<i64>>,
 }
 
 impl<'s> Parts<'s> {
-    /// Times are not asked.
     pub fn of(scope: &'s Scope) -> Parts<'s> {
         Parts::of_grants(scope.grants())
     }
 
-    /// For counts over time: what is granted from a time on is left out, because a count has not the times of its records.
-    pub fn of_any_time(scope: &'s Scope) -> Parts<'s> {
-        Parts::of_grants(scope.grants().filter(|grant| grant.since_us.is_none()))
-    }
-
     fn of_grants(grants: impl Iterator<Item = &'s Grant>) -> Parts<'s> {
-        let mut parts = Parts { tenants: Vec::new(), namespaces: Vec::new(), audit: Vec::new() };
+        let mut parts =
+            Parts { tenants: Vec::new(), namespaces: Vec::new(), audit: Vec::new(), since_us: Vec::new() };
         for grant in grants {
             let tenants: Vec<Option<&str>> = match &grant.tenants {
                 Tenants::All(_) => vec![None],
@@ -47,6 +44,7 @@ impl<'s> Parts<'s> {
                 parts.tenants.extend(namespaces.iter().map(|_| tenant));
                 parts.namespaces.extend(&namespaces);
                 parts.audit.extend(namespaces.iter().map(|_| grant.audit));
+                parts.since_us.extend(namespaces.iter().map(|_| grant.since_us));
             }
         }
         parts

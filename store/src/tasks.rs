@@ -14,6 +14,7 @@ use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SPACE, LOCK_TASKS};
 use crate::scope::{Parts, Scope};
+use crate::search::timestamp;
 
 mod ends;
 mod lines;
@@ -33,6 +34,8 @@ pub struct Task {
     audit_of: Vec<String>,
     /// Older lines may not be seen.
     since_us: Option<i64>,
+    /// Older audit records may not be seen.
+    audit_since_us: Option<i64>,
     /// Of each tenant: lines with ids up to this one are those of an earlier task, which ended by age. Empty: of none.
     ended_upto: Vec<i64>,
 }
@@ -68,19 +71,29 @@ pub async fn find(
     Ok(named)
 }
 
+/// The tasks of an id of which something may be seen: a line, or that it was announced. Who sees neither sees no task.
+const SEEN: &str = "select t.namespace, t.tenant from tasks t where t.task_id = $1 and ($2::text is null or t.namespace = $2) \
+    and exists (select from unnest($3::text[], $4::text[], $5::bool[], $6::timestamptz[]) as seen (tenant, namespace, audit, since) \
+      where (seen.tenant is null or seen.tenant = t.tenant) and (seen.namespace is null or seen.namespace = t.namespace) \
+        and ((seen.audit and seen.since is null) \
+          or exists (select from task_logs l where l.task_id = t.task_id and l.namespace = t.namespace and l.tenant = t.tenant \
+            and (seen.audit or not l.audit) and (seen.since is null or l.\"timestamp\" >= seen.since)) \
+          or ((seen.since is null or t.created >= seen.since) and not exists (select from task_logs l \
+            where l.task_id = t.task_id and l.namespace = t.namespace and l.tenant = t.tenant)))) \
+    order by 1, 2";
+
 async fn named(
     client: &impl GenericClient,
     scope: &Scope,
     task_id: &str,
     namespace: Option<&str>,
 ) -> Result<Named, StoreError> {
-    let sql = format!(
-        "select namespace, tenant from tasks where task_id = $1 and ($2::text is null or namespace = $2) and {} order by 1, 2",
-        Parts::condition("tasks.tenant", "tasks.namespace", ["$3", "$4"])
-    );
     let parts = Parts::of(scope);
-    let parameters: [&(dyn ToSql + Sync); 4] = [&task_id, &namespace, &parts.tenants, &parts.namespaces];
-    let rows = client.query(&sql, &parameters).await.map_err(StoreError::sql("look for", "a task"))?;
+    let since = parts.since_us.iter().map(|since| since.map(timestamp).transpose());
+    let since: Vec<Option<jiff::Timestamp>> = since.collect::<Result<_, _>>()?;
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&task_id, &namespace, &parts.tenants, &parts.namespaces, &parts.audit, &since];
+    let rows = client.query(SEEN, &parameters).await.map_err(StoreError::sql("look for", "a task"))?;
     let mut namespaces: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let tenants: Vec<String> = rows.iter().map(|row| row.get(1)).collect();
     namespaces.dedup();
@@ -103,14 +116,19 @@ impl Task {
         let may_audit = |tenant: &String| grants_of(tenant).iter().any(|grant| grant.audit);
         let audit_of = tenants.iter().filter(|tenant| may_audit(tenant)).cloned().collect();
         // Of one tenant the earliest that is granted, of all the latest: rather too little than too much.
-        let since_us = tenants
-            .iter()
-            .filter_map(|tenant| grants_of(tenant).iter().map(|grant| grant.since_us).min())
-            .max();
+        let since = |of_audit: bool| {
+            let earliest = |tenant: &String| {
+                let grants = grants_of(tenant);
+                grants.iter().filter(|grant| grant.audit || !of_audit).map(|grant| grant.since_us).min()
+            };
+            tenants.iter().filter_map(earliest).max().flatten()
+        };
+        let (since_us, audit_since_us) = (since(false), since(true));
         Task {
             task_id: task_id.to_owned(),
             audit_of,
-            since_us: since_us.flatten(),
+            since_us,
+            audit_since_us,
             ended_upto: Vec::new(),
             namespace,
             tenants,

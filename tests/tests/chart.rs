@@ -71,7 +71,7 @@ gateway:
         required_claims: {hd: example.com}
         signing_algorithms: [RS256, ES256]
         browser: {external_url: "https://logs.example.com", scopes: [openid, email, groups]}
-    limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, stream_rights_ms: 30000, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16}, connections_max: 1000,
+    limits: {queries_max: 16, queries_kept_for_short: 4, exports_max: 4, streams_max: 64, stream_rights_ms: 30000, per_identity: {queries_max: 8, exports_max: 2, streams_max: 16, requests_max: 200}, connections_max: 1000,
              header_ms_max: 5000, write_idle_ms_max: 30000}
     audit: {reads: false}
     shutdown_delay_ms: 10000

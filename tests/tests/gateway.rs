@@ -36,6 +36,8 @@ mod plugins;
 mod program;
 #[path = "gateway/refusals.rs"]
 mod refusals;
+#[path = "gateway/renewed.rs"]
+mod renewed;
 #[path = "gateway/replica.rs"]
 mod replica;
 #[path = "gateway/rights.rs"]

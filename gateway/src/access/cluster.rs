@@ -1,13 +1,13 @@
 //! In a cluster: the API server says who holds a token, and what they may. Its answers are kept for a while; each that is asked for is counted.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cordwood_core::limits::TOKEN_BYTES_MAX;
 
 use super::oidc::{Oidc, said_end_s};
 use super::person::Person;
-use super::remembered::{Ages, Remembered, key};
+use super::remembered::{Ages, NoAnswer, Remembered, key};
 use super::reviews::{Attributes, Reviews};
 use crate::config::KubernetesAccess;
 use crate::metrics::Metrics;
@@ -90,6 +90,8 @@ pub struct Cluster {
     accepts_pods_log: bool,
     people: Remembered<Option<Arc<Person>>>,
     rights: Remembered<bool>,
+    /// When namespaces were made.
+    namespaces: Remembered<Option<i64>>,
     oidc: Option<Oidc>,
 }
 
@@ -104,6 +106,7 @@ impl Cluster {
             accepts_pods_log: config.accept_pods_log,
             people: Remembered::new(ages, REMEMBERED_MAX),
             rights: Remembered::new(ages, REMEMBERED_MAX),
+            namespaces: Remembered::new(ages, REMEMBERED_MAX),
             oidc: None,
         })
     }
@@ -136,9 +139,9 @@ impl Cluster {
             let named = oidc.named(token, metrics).await.map_err(|_| Problem::issuer_away())?;
             return Ok(named.map(|named| Arc::new(Person::of_provider(named))));
         }
-        let ask = async || self.reviews.token(token, metrics).await.map(|person| person.map(Arc::new));
+        let ask = async || Ok(self.reviews.token(token, metrics).await?.map(Arc::new));
         let found = self.people.get(key([token.as_bytes()]), age_max, ask).await;
-        found.map_err(|_| Problem::cluster_away())
+        found.map(|(person, _)| person).map_err(|why| no_answer(why, metrics))
     }
 
     /// Whether the API server lets this person do it.
@@ -152,12 +155,43 @@ impl Cluster {
         age_max: Duration,
         metrics: &Metrics,
     ) -> Result<bool, Problem> {
+        Ok(self.granted(person, right, age_max, metrics).await?.is_some())
+    }
+
+    /// The same, and when the API server said yes.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn granted(
+        &self,
+        person: &Person,
+        right: &Right,
+        age_max: Duration,
+        metrics: &Metrics,
+    ) -> Result<Option<Instant>, Problem> {
         for attributes in right.ways(self.accepts_pods_log) {
-            if self.asked(person, attributes, age_max, metrics).await? {
-                return Ok(true);
+            if let (true, at) = self.asked(person, attributes, age_max, metrics).await? {
+                return Ok(Some(at));
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// When this namespace was made, microseconds, as the API server says it after the right in it was granted: who was granted a right
+    /// in a new namespace is not shown what is remembered of an older one of the same name. `None`: it is not there.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn made(
+        &self,
+        namespace: &str,
+        granted: Instant,
+        metrics: &Metrics,
+    ) -> Result<Option<i64>, Problem> {
+        let ask = async || Ok(self.reviews.namespace(namespace, metrics).await?);
+        let found = self.namespaces.get(key([namespace.as_bytes()]), granted.elapsed(), ask).await;
+        let (made, at) = found.map_err(|why| no_answer(why, metrics))?;
+        if at < granted { Err(Problem::cluster_away()) } else { Ok(made) }
     }
 
     /// Whether the API server lets this person do what these attributes say.
@@ -171,7 +205,7 @@ impl Cluster {
         age_max: Duration,
         metrics: &Metrics,
     ) -> Result<bool, Problem> {
-        self.asked(person, attributes, age_max, metrics).await
+        Ok(self.asked(person, attributes, age_max, metrics).await?.0)
     }
 
     /// For the objects of the same cluster.
@@ -185,11 +219,21 @@ impl Cluster {
         attributes: Attributes<'_>,
         age_max: Duration,
         metrics: &Metrics,
-    ) -> Result<bool, Problem> {
+    ) -> Result<(bool, Instant), Problem> {
         let parts = attributes.parts();
         let parts = std::iter::once(&person.key[..]).chain(parts.iter().map(|part| part.as_bytes()));
         let ask = async || self.reviews.access(person, attributes, metrics).await;
-        self.rights.get(key(parts), age_max, ask).await.map_err(|_| Problem::cluster_away())
+        self.rights.get(key(parts), age_max, ask).await.map_err(|why| no_answer(why, metrics))
+    }
+}
+
+fn no_answer(why: NoAnswer, metrics: &Metrics) -> Problem {
+    match why {
+        NoAnswer::Away => Problem::cluster_away(),
+        NoAnswer::Crowded => {
+            metrics.refused("reviews");
+            Problem::too_many_of_one()
+        }
     }
 }
 

@@ -33,6 +33,12 @@ pub struct Ages {
     pub away: Duration,
 }
 
+impl From<Away> for NoAnswer {
+    fn from(_: Away) -> NoAnswer {
+        NoAnswer::Away
+    }
+}
+
 pub trait Answer: Clone {
     fn is_yes(&self) -> bool;
 }
@@ -52,6 +58,14 @@ impl<T: Clone> Answer for Option<T> {
 /// Nobody answered, and no answer from before holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Away;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    Away,
+    /// Whoever it is about has enough questions under way.
+    Crowded,
+}
 
 /// Each with the time at which it was last asked for.
 type Places<A> = HashMap<Key, (Arc<Place<A>>, Instant)>;
@@ -82,31 +96,35 @@ impl<A: Answer> Remembered<A> {
         Remembered { ages, max, places: Mutex::default() }
     }
 
-    /// An answer that is not older than `age_max` and than its kind may be.
+    /// An answer that is not older than `age_max` and than its kind may be, and when it was given.
     pub async fn get(
         &self,
         key: Key,
         age_max: Duration,
-        ask: impl AsyncFnOnce() -> Result<A, Away>,
-    ) -> Result<A, Away> {
+        ask: impl AsyncFnOnce() -> Result<A, NoAnswer>,
+    ) -> Result<(A, Instant), NoAnswer> {
         let place = self.place(key);
         let mut known = place.known.lock().await;
         if let Some((answer, at)) = &known.answer {
             let age = if answer.is_yes() { self.ages.yes } else { self.ages.no };
             if at.elapsed() < age.min(age_max) {
-                return Ok(answer.clone());
+                return Ok((answer.clone(), *at));
             }
         }
         if known.away.is_none_or(|at| at.elapsed() >= AWAY_PAUSE) {
-            if let Ok(answer) = ask().await {
-                place.is_yes.store(answer.is_yes(), Ordering::Relaxed);
-                *known = Known { answer: Some((answer.clone(), Instant::now())), away: None };
-                return Ok(answer);
+            match ask().await {
+                Ok(answer) => {
+                    let given = (answer, Instant::now());
+                    place.is_yes.store(given.0.is_yes(), Ordering::Relaxed);
+                    *known = Known { answer: Some(given.clone()), away: None };
+                    return Ok(given);
+                }
+                // Nobody was asked.
+                Err(NoAnswer::Crowded) => return Err(NoAnswer::Crowded),
+                Err(NoAnswer::Away) => known.away = Some(Instant::now()),
             }
-            known.away = Some(Instant::now());
         }
-        let last = known.answer.as_ref().filter(|(_, at)| at.elapsed() < self.ages.away);
-        last.map(|(answer, _)| answer.clone()).ok_or(Away)
+        known.answer.clone().filter(|(_, at)| at.elapsed() < self.ages.away).ok_or(NoAnswer::Away)
     }
 
     fn place(&self, key: Key) -> Arc<Place<A>> {
@@ -137,11 +155,30 @@ fn make_room<A>(places: &mut Places<A>, left: usize) {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use super::NoAnswer::Away;
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
     const KEEP: Ages = Ages { yes: LONG, no: LONG, away: LONG };
     const FORGET: Ages = Ages { yes: Duration::ZERO, no: Duration::ZERO, away: LONG };
+
+    async fn given<A: Answer>(
+        known: &Remembered<A>,
+        key: Key,
+        age_max: Duration,
+        ask: impl AsyncFnOnce() -> Result<A, NoAnswer>,
+    ) -> Result<A, NoAnswer> {
+        known.get(key, age_max, ask).await.map(|(answer, _)| answer)
+    }
+
+    #[tokio::test]
+    async fn who_is_not_let_to_ask_leaves_the_question_to_others() {
+        let known = Remembered::new(FORGET, 10);
+        assert_eq!(given(&known, of("a"), LONG, async || Ok(true)).await, Ok(true));
+        let crowded = given(&known, of("a"), LONG, async || Err(NoAnswer::Crowded)).await;
+        assert_eq!(crowded, Err(NoAnswer::Crowded));
+        assert_eq!(given(&known, of("a"), LONG, async || Ok(false)).await, Ok(false));
+    }
 
     fn of(name: &str) -> Key {
         key([name.as_bytes()])
@@ -162,12 +199,12 @@ mod tests {
             (Duration::ZERO, LONG, false, false),
         ] {
             let known = Remembered::new(Ages { yes, no, away: LONG }, 10);
-            assert_eq!(known.get(of("a"), LONG, async || Ok(answer)).await, Ok(answer));
-            let second = known.get(of("a"), LONG, async || Ok(!answer)).await;
+            assert_eq!(given(&known, of("a"), LONG, async || Ok(answer)).await, Ok(answer));
+            let second = given(&known, of("a"), LONG, async || Ok(!answer)).await;
             assert_eq!(second, Ok(answer != asked_again), "{yes:?} {no:?} {answer}");
             // Another question has another answer, and who wants a fresh one gets it.
-            assert_eq!(known.get(of("b"), LONG, async || Ok(!answer)).await, Ok(!answer));
-            assert_eq!(known.get(of("a"), Duration::ZERO, async || Ok(!answer)).await, Ok(!answer));
+            assert_eq!(given(&known, of("b"), LONG, async || Ok(!answer)).await, Ok(!answer));
+            assert_eq!(given(&known, of("a"), Duration::ZERO, async || Ok(!answer)).await, Ok(!answer));
         }
     }
 
@@ -176,7 +213,7 @@ mod tests {
         for answer in [Ok(true), Ok(false), Err(Away)] {
             let (known, asked) = (Remembered::new(KEEP, 10), AtomicUsize::new(0));
             let one = || {
-                known.get(of("a"), LONG, async || {
+                given(&known, of("a"), LONG, async || {
                     asked.fetch_add(1, Ordering::Relaxed);
                     tokio::task::yield_now().await;
                     answer
@@ -192,13 +229,13 @@ mod tests {
     async fn while_nobody_answers_the_last_answer_holds_for_a_while() {
         for answer in [true, false] {
             let unknown: Remembered<bool> = Remembered::new(FORGET, 10);
-            assert_eq!(unknown.get(of("a"), LONG, async || Err(Away)).await, Err(Away));
+            assert_eq!(given(&unknown, of("a"), LONG, async || Err(Away)).await, Err(Away));
             let known = Remembered::new(FORGET, 10);
-            assert_eq!(known.get(of("a"), LONG, async || Ok(answer)).await, Ok(answer));
-            assert_eq!(known.get(of("a"), LONG, async || Err(Away)).await, Ok(answer));
+            assert_eq!(given(&known, of("a"), LONG, async || Ok(answer)).await, Ok(answer));
+            assert_eq!(given(&known, of("a"), LONG, async || Err(Away)).await, Ok(answer));
             let old = Remembered::new(Ages { away: Duration::ZERO, ..FORGET }, 10);
-            assert_eq!(old.get(of("a"), LONG, async || Ok(answer)).await, Ok(answer));
-            assert_eq!(old.get(of("a"), LONG, async || Err(Away)).await, Err(Away));
+            assert_eq!(given(&old, of("a"), LONG, async || Ok(answer)).await, Ok(answer));
+            assert_eq!(given(&old, of("a"), LONG, async || Err(Away)).await, Err(Away));
         }
     }
 
@@ -206,18 +243,18 @@ mod tests {
     async fn what_is_kept_is_bounded_and_wrong_tokens_take_nobodys_place() {
         let known = Remembered::new(KEEP, 10);
         for number in 0..3 {
-            assert_eq!(known.get(of(&format!("yes {number}")), LONG, async || Ok(true)).await, Ok(true));
+            assert_eq!(given(&known, of(&format!("yes {number}")), LONG, async || Ok(true)).await, Ok(true));
         }
         for number in 0..1_000 {
-            assert_eq!(known.get(of(&format!("no {number}")), LONG, async || Ok(false)).await, Ok(false));
+            assert_eq!(given(&known, of(&format!("no {number}")), LONG, async || Ok(false)).await, Ok(false));
             assert!(known.places.lock().unwrap().len() <= 10);
         }
         for number in 0..3 {
             // Not asked again.
-            assert_eq!(known.get(of(&format!("yes {number}")), LONG, async || Err(Away)).await, Ok(true));
+            assert_eq!(given(&known, of(&format!("yes {number}")), LONG, async || Err(Away)).await, Ok(true));
         }
         for number in 0..1_000 {
-            assert_eq!(known.get(of(&format!("more {number}")), LONG, async || Ok(true)).await, Ok(true));
+            assert_eq!(given(&known, of(&format!("more {number}")), LONG, async || Ok(true)).await, Ok(true));
             assert!(known.places.lock().unwrap().len() <= 10);
         }
     }

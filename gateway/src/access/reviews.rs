@@ -1,24 +1,35 @@
-//! The two questions to the API server: who holds a token (TokenReview), and whether somebody may do something (SubjectAccessReview).
+//! The questions to the API server: who holds a token (TokenReview), whether somebody may do something (SubjectAccessReview), and when a
+//! namespace was made.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tokio::sync::Semaphore;
 
 use super::person::Person;
-use super::remembered::Away;
+use super::remembered::{Away, Key, NoAnswer};
 use crate::metrics::Metrics;
 
 /// A question that takes longer has no answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Questions at once, of all callers.
 const AT_ONCE_MAX: usize = 64;
+/// Of these, about one person: whoever asks about many names leaves room for the others.
+pub const AT_ONCE_OF_ONE_MAX: usize = 16;
+/// So long a question about a person waits for others about the same one.
+const SHARE_PATIENCE: Duration = Duration::from_secs(2);
+/// Questions at once about who holds a token: strangers' tokens take no room from people's rights.
+const TOKENS_AT_ONCE_MAX: usize = 32;
+const _: () = assert!(2 * AT_ONCE_OF_ONE_MAX <= AT_ONCE_MAX);
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +52,9 @@ pub struct Reviews {
     client: Client,
     audience: String,
     at_once: Semaphore,
+    tokens_at_once: Semaphore,
+    /// Of those about whom something is asked.
+    own: Mutex<HashMap<Key, Weak<Semaphore>>>,
 }
 
 impl std::fmt::Debug for Reviews {
@@ -70,7 +84,17 @@ impl Reviews {
         // Else the time that a connection lay idle counts.
         config.reset_reader_on_write = true;
         let client = Client::try_from(config).context("make a client of the API server")?;
-        Ok(Reviews { client, audience, at_once: Semaphore::new(AT_ONCE_MAX) })
+        Ok(Reviews::of(client, audience))
+    }
+
+    fn of(client: Client, audience: String) -> Reviews {
+        Reviews {
+            client,
+            audience,
+            at_once: Semaphore::new(AT_ONCE_MAX),
+            tokens_at_once: Semaphore::new(TOKENS_AT_ONCE_MAX),
+            own: Mutex::default(),
+        }
     }
 
     /// For other questions to the same API server, as the same account.
@@ -84,7 +108,9 @@ impl Reviews {
             TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![self.audience.clone()]) };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
-        let answer = self.ask("token", reviews.create(&PostParams::default(), &review), metrics).await?;
+        let parameters = PostParams::default();
+        let question = reviews.create(&parameters, &review);
+        let answer = self.ask("token", &self.tokens_at_once, question, metrics).await?;
         let status = answer.status.unwrap_or_default();
         // An API server that knows nothing of audiences names none: its yes may be to a token for somebody else.
         let is_for_us = status.audiences.unwrap_or_default().contains(&self.audience);
@@ -104,7 +130,11 @@ impl Reviews {
         person: &Person,
         wanted: Attributes<'_>,
         metrics: &Metrics,
-    ) -> Result<bool, Away> {
+    ) -> Result<bool, NoAnswer> {
+        let own = self.own(person.key);
+        let Ok(Ok(_share)) = tokio::time::timeout(SHARE_PATIENCE, own.acquire()).await else {
+            return Err(NoAnswer::Crowded);
+        };
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let attributes = ResourceAttributes {
             group: text(wanted.group),
@@ -125,21 +155,45 @@ impl Reviews {
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answer = self.ask("access", reviews.create(&PostParams::default(), &review), metrics).await?;
+        let parameters = PostParams::default();
+        let question = reviews.create(&parameters, &review);
+        let answer = self.ask("access", &self.at_once, question, metrics).await?;
         let status = answer.status.unwrap_or_default();
         let may = status.allowed && status.denied != Some(true);
         metrics.reviewed("access", if may { "yes" } else { "no" });
         Ok(may)
     }
 
+    /// When this namespace was made, microseconds; `None`: it is not there.
+    pub async fn namespace(&self, name: &str, metrics: &Metrics) -> Result<Option<i64>, Away> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let question = namespaces.get_metadata_opt(name);
+        let found = self.ask("namespace", &self.at_once, question, metrics).await?;
+        metrics.reviewed("namespace", if found.is_some() { "yes" } else { "no" });
+        Ok(found.and_then(|namespace| Some(namespace.metadata.creation_timestamp?.0.as_microsecond())))
+    }
+
+    fn own(&self, person: Key) -> Arc<Semaphore> {
+        let mut all = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = all.get(&person).and_then(Weak::upgrade) {
+            return own;
+        }
+        // Only about whom something is asked, or is about to be, is remembered.
+        all.retain(|_, own| own.strong_count() > 0);
+        let own = Arc::new(Semaphore::new(AT_ONCE_OF_ONE_MAX));
+        all.insert(person, Arc::downgrade(&own));
+        own
+    }
+
     async fn ask<T>(
         &self,
         kind: &'static str,
+        at_once: &Semaphore,
         question: impl Future<Output = kube::Result<T>>,
         metrics: &Metrics,
     ) -> Result<T, Away> {
         let waited = async {
-            let _one = self.at_once.acquire().await.map_err(|_| "the gateway ends".to_owned())?;
+            let _one = at_once.acquire().await.map_err(|_| "the gateway ends".to_owned())?;
             question.await.map_err(|error| error.to_string())
         };
         let answer = tokio::time::timeout(ANSWER_MAX, waited).await;
@@ -148,5 +202,84 @@ impl Reviews {
             tracing::warn!(%error, review = kind, "the API server does not say who may ask");
             Away
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::{Response, header};
+    use futures::future::join_all;
+    use prometheus::Registry;
+
+    use super::*;
+
+    /// An API server that takes a moment for each answer, and how many questions it had at once at the most.
+    fn slow() -> (Reviews, Arc<AtomicUsize>) {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let answer = move || {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                running.fetch_sub(1, Ordering::Relaxed);
+                let answer = r#"{"metadata":{},"spec":{},"status":{"allowed":true}}"#;
+                Response::builder()
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .body(Body::from(answer))
+                    .unwrap_or_default()
+            }
+        };
+        let client = Client::new(Router::new().fallback(answer), "default");
+        (Reviews::of(client, "cordwood".to_owned()), seen)
+    }
+
+    fn person(name: &str) -> Person {
+        Person::new(name.to_owned(), None, Vec::new(), BTreeMap::new())
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_about_much_leaves_room_for_the_others() {
+        let (reviews, most) = slow();
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let wanted = Attributes {
+            verb: "get",
+            group: "cordwood.dev",
+            resource: "logs",
+            subresource: "",
+            namespace: "shop",
+            name: "",
+        };
+        let (one, other) = (person("one"), person("other"));
+        let flood = join_all((0..1_000).map(|_| reviews.access(&one, wanted, &metrics)));
+        let beside = async {
+            // All of the flood stands in line.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            reviews.access(&other, wanted, &metrics).await
+        };
+        let (flood, beside) = futures::future::join(flood, beside).await;
+        assert_eq!(beside, Ok(true));
+        let (answered, refused): (Vec<_>, Vec<_>) = flood.into_iter().partition(Result::is_ok);
+        assert!(!answered.is_empty() && !refused.is_empty());
+        assert!(refused.iter().all(|answer| *answer == Err(NoAnswer::Crowded)), "{refused:?}");
+        assert!(most.load(Ordering::Relaxed) <= AT_ONCE_OF_ONE_MAX + 1);
+        assert!(reviews.own.lock().unwrap().len() <= 2);
+    }
+
+    #[tokio::test]
+    async fn strangers_tokens_leave_room_for_peoples_rights() {
+        let (reviews, most) = slow();
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        join_all((0..200).map(|number| {
+            let (reviews, metrics) = (&reviews, &metrics);
+            async move { reviews.token(&format!("token {number}"), metrics).await }
+        }))
+        .await;
+        assert!(most.load(Ordering::Relaxed) <= TOKENS_AT_ONCE_MAX);
     }
 }

@@ -146,8 +146,22 @@ fn asked(uri: &Uri) -> impl Iterator<Item = (String, String)> {
 }
 
 fn parts(scope: &Scope, room: &mut Room) -> Vec<Seen> {
-    room.is_cut |= scope.grants().count() > AUDIT_PARTS_MAX;
-    scope.grants().take(AUDIT_PARTS_MAX).map(seen).collect()
+    let grants = together(scope);
+    room.is_cut |= grants.len() > AUDIT_PARTS_MAX;
+    grants.iter().take(AUDIT_PARTS_MAX).map(seen).collect()
+}
+
+/// Grants that differ in their namespaces alone (each has its own begin) are one part.
+fn together(scope: &Scope) -> Vec<Grant> {
+    let mut all: Vec<Grant> = Vec::new();
+    for grant in scope.grants() {
+        let same = all.iter_mut().find(|known| known.tenants == grant.tenants && known.audit == grant.audit);
+        match (same.map(|known| &mut known.namespaces), &grant.namespaces) {
+            (Some(Namespaces::Only(known)), Namespaces::Only(names)) => known.extend(names.iter().cloned()),
+            _ => all.push(grant.clone()),
+        }
+    }
+    all
 }
 
 fn seen(grant: &Grant) -> Seen {

@@ -1,6 +1,7 @@
 //! What the cluster grants somebody, as a scope: everything, else tenants and namespaces: those that the question names, else those that have
 //! data.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,6 @@ impl Asking<'_> {
     pub async fn scope(&self, store: &Store, places: &Places, named: &Named) -> Result<Scope, Problem> {
         let everywhere = String::new;
         let logs = self.logs();
-        let of_namespaces = |names: Vec<String>| Scope::all(AdminReason::Authorized).in_namespaces(names);
         if self.may(logs(everywhere())).await? {
             let all = Scope::all(AdminReason::Authorized);
             if self.may(Right::AuditLogs(everywhere())).await? {
@@ -79,8 +79,9 @@ impl Asking<'_> {
             }
             // Audit records of those namespaces alone that are named.
             let names = checked(named.namespaces.as_deref().unwrap_or_default(), is_namespace)?;
-            let audited = self.those(names, Right::AuditLogs).await?;
-            return Ok(all.without_audit().or(of_namespaces(audited)).slim());
+            let audited = self.made(names, Right::AuditLogs).await?;
+            let audited = Scope::any_of(audited.into_iter().map(|(name, since_us)| own(name, since_us)));
+            return Ok(all.without_audit().or(audited).slim());
         }
         let known = match (&named.tenants, &named.namespaces) {
             (Some(_), Some(_)) => None,
@@ -103,9 +104,37 @@ impl Asking<'_> {
             None if by_tenants.sees_something() => Vec::new(),
             None => return Err(Problem::name_a_namespace()),
         };
-        let names = self.those(names, logs).await?;
-        let by_namespaces = self.parted(names, Right::AuditLogs, of_namespaces).await?;
-        Ok(by_tenants.or(by_namespaces).slim())
+        let of_namespaces = self.of_namespaces(names).await?;
+        Ok(by_tenants.or(of_namespaces).slim())
+    }
+
+    /// Of each namespace its own records: those that are not older than it is.
+    async fn of_namespaces(&self, names: Vec<String>) -> Result<Scope, Problem> {
+        let seen = self.made(names, self.logs()).await?;
+        let names = seen.iter().map(|(name, _)| name.clone()).collect();
+        let audited: HashMap<String, i64> = self.made(names, Right::AuditLogs).await?.into_iter().collect();
+        let of_one = |(name, since_us): (String, i64)| match audited.get(&name) {
+            Some(later_us) => own(name, since_us.max(*later_us)),
+            None => own(name, since_us).without_audit(),
+        };
+        Ok(Scope::any_of(seen.into_iter().map(of_one)))
+    }
+
+    /// Those of these namespaces in which the person has the right, each with when it was made.
+    async fn made(
+        &self,
+        names: Vec<String>,
+        right: fn(String) -> Right,
+    ) -> Result<Vec<(String, i64)>, Problem> {
+        let asked = stream::iter(names).map(async |name: String| {
+            let right = right(name.clone());
+            let granted = self.cluster.granted(self.person, &right, self.age_max, self.metrics).await?;
+            let Some(granted) = granted else { return Ok(None) };
+            let made = self.cluster.made(&name, granted, self.metrics).await?;
+            Ok(made.map(|made_us| (name, made_us)))
+        });
+        let asked: Vec<Option<(String, i64)>> = asked.buffered(AT_ONCE).try_collect().await?;
+        Ok(asked.into_iter().flatten().collect())
     }
 
     /// Of those whose audit records may be seen too, and of the others.
@@ -131,10 +160,22 @@ impl Asking<'_> {
     }
 
     async fn may_all_of_grant(&self, grant: &Grant) -> Result<bool, Problem> {
-        let of_namespaces: [fn(String) -> Right; 2] = [self.logs(), Right::AuditLogs];
         let (names, [logs, audit]) = match (&grant.tenants, &grant.namespaces) {
-            (Tenants::All(_), Namespaces::All) => (vec![String::new()], of_namespaces),
-            (Tenants::All(_), Namespaces::Only(names)) => (names.clone(), of_namespaces),
+            (Tenants::All(_), Namespaces::All) => {
+                (vec![String::new()], [self.logs(), Right::AuditLogs as fn(String) -> Right])
+            }
+            (Tenants::All(_), Namespaces::Only(names)) => {
+                let of_now = self.of_namespaces(names.clone()).await?;
+                let same = |name: &String| {
+                    let since_us = grant.since_us.unwrap_or(i64::MIN);
+                    of_now.grants().any(|now| {
+                        matches!(&now.namespaces, Namespaces::Only(names) if names.contains(name))
+                            && now.since_us.is_none_or(|now_us| now_us <= since_us)
+                            && (now.audit || !grant.audit)
+                    })
+                };
+                return Ok(names.iter().all(same));
+            }
             (Tenants::Only(slugs), _) => {
                 (slugs.clone(), [Right::Tenant as fn(String) -> Right, Right::TenantAudit])
             }
@@ -162,6 +203,11 @@ impl Asking<'_> {
         let asked: Vec<(bool, String)> = asked.try_collect().await?;
         Ok(asked.into_iter().filter_map(|(may, name)| may.then_some(name)).collect())
     }
+}
+
+/// All records of a namespace since it was made.
+fn own(name: String, since_us: i64) -> Scope {
+    Scope::all(AdminReason::Authorized).in_namespaces([name]).since(since_us)
 }
 
 /// Those that can be asked for; nobody sees what others name. An empty name would ask for all.

@@ -18,6 +18,7 @@ use crate::access::tokens::{Names, Token};
 use crate::access::{Access, Identity};
 use crate::audit::Look;
 use crate::problem::Problem;
+use crate::server::Holds;
 use granted::Asking;
 use named::Named;
 
@@ -53,6 +54,8 @@ impl FromRequestParts<Arc<Gateway>> for Known {
         });
         let identity = identity?;
         look(parts)?.is_by(&identity);
+        let holds = parts.extensions.get::<Holds>().ok_or_else(Problem::internal)?;
+        holds.hold(gateway.share_of(identity.name())?);
         Ok(Known(identity))
     }
 }

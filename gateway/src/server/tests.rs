@@ -177,3 +177,56 @@ async fn the_document_is_sent_once_and_packed_for_who_can_unpack() {
     assert!(get(&running, "/api/openapi.json?x=1").await.starts_with("HTTP/1.0 400 "));
     running.stop().await;
 }
+
+#[tokio::test]
+async fn one_callers_requests_leave_connections_to_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.yaml");
+    let tokens = "tokens:\n- {name: one, token: one-0123456789abcdef, tenants: all}\n\
+                  - {name: other, token: other-0123456789abcdef, tenants: all}\n";
+    std::fs::write(&file, tokens).unwrap();
+    // A store that takes a question and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let store = Store::new(&Settings::url(format!("postgres://nobody@{address}/nothing"))).unwrap();
+    let per_identity = crate::config::IdentityLimits { requests_max: 3, ..Default::default() };
+    let limits = Limits { connections_max: 6, per_identity, ..Limits::default() };
+    let registry = Registry::new();
+    let access = Access::Tokens(crate::Tokens::read(&file).unwrap());
+    let gateway = Gateway::new(store, access, &limits, &registry).unwrap();
+    let running = start(gateway, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let request = |path: &str, name: &str| {
+        format!(
+            "GET {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {name}-0123456789abcdef\r\n\r\n"
+        )
+    };
+    let mut asking = Vec::new();
+    for _ in 0..3 {
+        asking.push(send(&running, &request("/api/platform/logs", "one")).await);
+    }
+    let mut refused = String::new();
+    for _ in 0..500 {
+        refused = until_closed(&mut send(&running, &request("/api/whoami", "one")).await).await;
+        if refused.starts_with("HTTP/1.0 429 ") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(refused.starts_with("HTTP/1.0 429 ") && refused.contains("retry-after: "), "{refused}");
+    let other = until_closed(&mut send(&running, &request("/api/whoami", "other")).await).await;
+    assert!(other.starts_with("HTTP/1.0 200 "), "{other}");
+    let metrics = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(metrics.contains(r#"cordwood_gateway_refused_total{reason="identity"}"#), "{metrics}");
+    // Who leaves gives them back.
+    asking.clear();
+    let mut free = String::new();
+    for _ in 0..500 {
+        free = until_closed(&mut send(&running, &request("/api/whoami", "one")).await).await;
+        if free.starts_with("HTTP/1.0 200 ") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(free.starts_with("HTTP/1.0 200 "), "{free}");
+    running.stop().await;
+}

@@ -121,7 +121,26 @@ impl Task {
         let tenants: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let audit_of = self.audit_of.iter().filter(|tenant| tenants.contains(tenant)).cloned().collect();
         let ended_upto = rows.iter().map(|row| row.get(1)).collect();
-        Ok((!tenants.is_empty()).then(|| Task { tenants, audit_of, ended_upto, ..self.clone() }))
+        let mut task = Task { tenants, audit_of, ended_upto, ..self.clone() };
+        if task.is_timed() && task.begins_later(transaction).await? {
+            (task.since_us, task.audit_since_us) = (None, None);
+        }
+        Ok((!task.tenants.is_empty()).then_some(task))
+    }
+
+    /// Some lines may be too old to be seen.
+    fn is_timed(&self) -> bool {
+        self.since_us.is_some() || self.audit_since_us.is_some()
+    }
+
+    /// None is: then the counts, which know of no times, say how many there are.
+    async fn begins_later(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+        let sql = "select min(\"timestamp\") from task_logs where task_id = $1 and namespace = $2";
+        let row = transaction.query_one(sql, &[&self.task_id, &self.namespace]).await;
+        let row = row.map_err(StoreError::sql("look for", "the first line of a task"))?;
+        let first: Option<jiff::Timestamp> = row.get(0);
+        let since_us = self.since_us.max(self.audit_since_us).unwrap_or(i64::MIN);
+        Ok(first.is_none_or(|first| first.as_microsecond() >= since_us))
     }
 
     /// From the counts; `None` where those cannot say it.
@@ -130,7 +149,7 @@ impl Task {
         transaction: &Transaction<'_>,
         wanted: &Lines,
     ) -> Result<Option<Counted>, StoreError> {
-        if !wanted.are_counted() || self.since_us.is_some() {
+        if !wanted.are_counted() || self.is_timed() {
             return Ok(None);
         }
         let mut asked = Asked::of_counts(self);
@@ -195,9 +214,9 @@ impl Task {
     }
 
     async fn stats_in(&self, transaction: &Transaction<'_>) -> Result<Stats, StoreError> {
-        let (asked, table, count) = match self.since_us {
-            None => (Asked::of_counts(self), "task_counts", "sum(lines)::bigint"),
-            Some(_) => (Asked::new(self), "task_logs", "count(*)"),
+        let (asked, table, count) = match self.is_timed() {
+            false => (Asked::of_counts(self), "task_counts", "sum(lines)::bigint"),
+            true => (Asked::new(self), "task_logs", "count(*)"),
         };
         let sql = format!(
             "select level, source, {count} from {table} where {} group by grouping sets ((level), (source)) order by 1, 2",
@@ -329,12 +348,12 @@ impl<'a> Asked<'a> {
     /// Of `task_logs`: what may be seen of the task.
     fn new(task: &'a Task) -> Asked<'a> {
         let mut asked = Asked::of_counts(task);
+        let time = |us| jiff::Timestamp::from_microsecond(us).unwrap_or_default();
         if let Some(since_us) = task.since_us {
-            asked.add(
-                " and \"timestamp\" >= ",
-                jiff::Timestamp::from_microsecond(since_us).unwrap_or_default(),
-                "",
-            );
+            asked.add(" and \"timestamp\" >= ", time(since_us), "");
+        }
+        if let Some(since_us) = task.audit_since_us.filter(|_| task.audit_since_us > task.since_us) {
+            asked.add(" and (not audit or \"timestamp\" >= ", time(since_us), ")");
         }
         if task.ended_upto.iter().any(|upto| *upto > 0) {
             asked.add(" and not exists (select from unnest(", task.tenants.as_slice(), "::text[]");

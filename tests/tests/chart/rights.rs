@@ -40,6 +40,7 @@ const PARTS: &[(&str, bool, &str)] = &[
     ("operator", false, "delete pods -n logs"),
     ("gateway", true, "create tokenreviews.authentication.k8s.io"),
     ("gateway", true, "create subjectaccessreviews.authorization.k8s.io"),
+    ("gateway", true, "get namespaces"),
     // What administration alone needs, and that is off here.
     ("gateway", false, "get logretentionpolicies.cordwood.dev"),
     ("gateway", false, "patch loglevelconfigs.cordwood.dev -A"),

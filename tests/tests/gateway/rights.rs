@@ -21,7 +21,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::world::{Line, NO_GROUP, World, container, counted, ids, line, recent_us};
+use super::world::{Line, NO_GROUP, World, container, counted, ids, line, now_us, recent_us};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The namespace of the service accounts.
@@ -103,12 +103,13 @@ impl Kubernetes {
         Ok(())
     }
 
-    /// As the gateway's own service account, which may ask these two questions and nothing else.
+    /// As the gateway's own service account, which may ask these questions and nothing else.
     pub async fn gateway(&self) -> Result<KubernetesAccess> {
         let may_create = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["create"]});
         let rules = json!([
             may_create("authentication.k8s.io", "tokenreviews"),
             may_create("authorization.k8s.io", "subjectaccessreviews"),
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
         ]);
         self.cluster_role("gateway", rules).await?;
         let token = self.token("gateway", "").await?;
@@ -126,6 +127,8 @@ pub struct Stored {
     pub tenant: &'static str,
     pub namespace: &'static str,
     pub audit: bool,
+    /// Older than the namespaces are: of others, which had these names before.
+    pub old: bool,
     pub id: String,
     /// In this record's body and in no other.
     secret: String,
@@ -135,14 +138,21 @@ pub struct Stored {
 
 pub type Sources = Vec<(Origin, Vec<Line>)>;
 
+/// Once the namespaces are there.
 pub fn stored() -> (Sources, Vec<Stored>) {
-    let at = recent_us();
-    let places =
-        [("acme", "shop"), ("acme", "bank"), ("umbrella", "shop"), ("umbrella", "lab"), ("acme", "")];
+    let now_us = now_us();
+    let places = [
+        ("acme", "shop", false),
+        ("acme", "bank", false),
+        ("umbrella", "shop", false),
+        ("umbrella", "lab", false),
+        ("acme", "", false),
+        ("acme", "shop", true),
+    ];
     let (mut sources, mut stored) = (Vec::new(), Vec::new());
-    for (number, (tenant, namespace)) in (0u32..).zip(places) {
-        let time_us = at + i64::from(number);
-        let secret = |audit: bool| format!("secret{number}{audit}");
+    for (number, (tenant, namespace, old)) in (0u32..).zip(places) {
+        let time_us = if old { recent_us() } else { now_us } + i64::from(number);
+        let secret = |audit: bool| format!("{}{number}{audit}", if old { "former" } else { "secret" });
         let lines = vec![
             line(time_us, Level::Warn, secret(false)),
             Line {
@@ -156,7 +166,7 @@ pub fn stored() -> (Sources, Vec<Stored>) {
         for audit in [false, true] {
             let id = format!("{time_us}.0-{number}-{}", u8::from(audit));
             let signature = signatures[usize::from(audit)].clone();
-            stored.push(Stored { tenant, namespace, audit, id, secret: secret(audit), signature });
+            stored.push(Stored { tenant, namespace, audit, old, id, secret: secret(audit), signature });
         }
     }
     (sources, stored)
@@ -298,8 +308,8 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         ("all", |_| true),
         ("reader", |record| !record.audit),
         ("tenant", |record| record.tenant == "acme" && !record.audit),
-        ("shop", |record| record.namespace == "shop" && !record.audit),
-        ("auditor", |record| record.namespace == "shop"),
+        ("shop", |record| record.namespace == "shop" && !record.audit && !record.old),
+        ("auditor", |record| record.namespace == "shop" && !record.old),
         ("pods", |_| false),
         ("nobody", |_| false),
     ];

@@ -15,12 +15,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::rights::{HOME, Kubernetes};
 use super::web_socket::Socket;
-use super::world::{World, container, line, put, recent_us};
+use super::world::{World, container, line, now_us, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_withdrawn_and_a_token_that_is_over_end_a_stream() -> Result<()> {
-    let at = recent_us();
     let cluster = Kubernetes::start().await?;
+    // Not older than the namespace is.
+    let at = now_us();
     let mut config = cluster.gateway().await?;
     (config.allow_ms, config.deny_ms) = (100, 100);
     let access = Access::Cluster(Arc::new(Cluster::new(&config).await?));

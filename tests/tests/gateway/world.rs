@@ -193,6 +193,11 @@ pub fn tokens(text: &str) -> Result<Access> {
     Ok(Access::Tokens(Tokens::read(Path::new(file.path()))?))
 }
 
+/// The second that it is.
+pub fn now_us() -> i64 {
+    jiff::Timestamp::now().as_second() * 1_000_000
+}
+
 /// Some minutes ago, in whole seconds: within what the writer takes a line's time for.
 pub fn recent_us() -> i64 {
     (jiff::Timestamp::now().as_second() - 600) * 1_000_000

@@ -278,7 +278,7 @@ pub async fn many(connections: usize) -> Result<Vec<Figure>> {
     )?;
     let whole = Whole::start(serde_json::json!({
         "streams_max": connections + 100, "connections_max": connections + 100,
-        "per_identity": {"streams_max": connections + 100},
+        "per_identity": {"streams_max": connections + 100, "requests_max": connections + 200},
     }))
     .await?;
     let id = whole.gateway.id();
