@@ -56,7 +56,7 @@ export interface PageOptions extends BrowserContextOptions {
   expected?: RegExp;
   at?: string;
   /** Before the page is asked for. */
-  before?: (page: Page) => Promise<void>;
+  before?: (page: Page) => Promise<unknown>;
 }
 
 /** A new page at a path, in a browser that remembers nothing. */

@@ -78,6 +78,19 @@ describe("2: live and paused", () => {
   });
 });
 
+it("2: marking text pauses, and opens nothing", async () => {
+  await log("marking", records("marked", 5));
+  const page = await visit(service("marked"));
+  await hasMessage(page, "line 4");
+  const box = (await page.locator("[data-id] .text").last().boundingBox())!;
+  await page.mouse.move(box.x + 2, box.y + 10);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 60, box.y + 10, { steps: 4 });
+  await page.mouse.up();
+  await page.getByTestId("resume").waitFor();
+  expect(await page.getByTestId("detail").count()).toBe(0);
+});
+
 it("3: a gap stands where it is, with count and reason, and is filled on demand", async () => {
   const begin = Date.now() - 60_000;
   const time = (n: number) => new Date(begin + n * 1000).toISOString();

@@ -62,6 +62,15 @@ it("8: facets include, exclude, show one alone, and what is missing", async () =
   await until(() => asked(page, "q"), (q) => q === "facets service=facet-c");
 });
 
+it("8: counts are “at least” where the count is not at its end", async () => {
+  const facets = { facets: { service: { values: [{ value: "checkout", count: 3 }], others: 0, missing: 0 } }, records: 3, complete: false };
+  const page = await visit("/?q=service=nobody-counts", {
+    before: (page) => page.route("**/facets?*", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify(facets) })),
+  });
+  await page.getByTestId("facets").getByText("≥3").waitFor();
+  await page.getByTestId("facets").getByText("Counts are “at least”").waitFor();
+});
+
 describe("9: the query box", () => {
   it("completes fields and values", async () => {
     await log("complete", records("completion-one", 3));
@@ -257,6 +266,23 @@ it("21: searches are saved, and the last ones are known", async () => {
 });
 
 describe("23: nothing says why", () => {
+  it("while a search is not at its end, and goes on when it is wanted", async () => {
+    await log("budget", records("budgeted", 3));
+    await stored("service=budgeted", 3);
+    const page = await visit("/", {
+      before: (page) =>
+        page.route("**/api/platform/logs?*", (route) => {
+          if (new URL(route.request().url()).searchParams.has("after")) return route.abort();
+          const body = { items: [], complete: false, next: "1795240802500000.0-0-2", searchedBackTo: "2026-11-21T06:00:02.500000Z" };
+          return route.fulfill({ contentType: "application/json", body: JSON.stringify(body) });
+        }),
+      expected: /ERR_FAILED/,
+    });
+    await page.getByText("Searched back to 2026-11-21 07:00:02").waitFor();
+    await page.unroute("**/api/platform/logs?*");
+    await page.getByRole("button", { name: "Search further back" }).waitFor();
+  });
+
   it("by the filter, and the range, with the way out", async () => {
     const long = new Date(Date.now() - 5 * 3600_000).toISOString();
     await log("empty", records("emptied", 3, () => ({ time: long })));
