@@ -38,6 +38,10 @@ function line(at) {
   if (roll < 90) return { ...base, level: "warn", service: "storefront", msg: `cache miss for /products/${random(300)}`, path: `/products/${random(300)}` };
   if (roll < 230) return { ...base, level: "debug", service: "inventory", msg: `reserved ${1 + random(4)} of sku ${hex(6)} in warehouse ${pick(["eu-1", "eu-2", "us-1"])}` };
   if (roll < 240) return { ...base, level: "info", service: "deploy", msg: `\u001b[32mrolled out\u001b[0m \u001b[1mcheckout\u001b[0m v1.${random(90)}.0 to ${pick(["eu", "us"])}` };
+  if (roll < 252) return { ...base, level: "info", service: "agents", logger: "madrox.server", msg: "Instance spawned successfully", module: "server", function: "spawn_instance", line: 142 };
+  if (roll < 260) return { ...base, level: "info", service: "agents", logger: "audit.instance", msg: `Instance worker-${random(40)} spawned`, action: "instance_spawn", metadata: { instance_id: hex(6), role: pick(["worker", "orchestrator"]) } };
+  if (roll < 268) return { ...base, level: pick(["info", "info", "warn"]), service: "plugins", plugin: "hello-plugin", pid: 12345, msg: `fetched page ${random(90)} of the catalogue` };
+  if (roll < 270) return { ...base, level: "warn", service: "plugins", plugin: "hello-plugin", action: "restart", msg: "Plugin restarted: hello-plugin (attempt 1, after 2 s)" };
   if (roll < 480) return { ...base, level: "info", service: "checkout", msg: `order ${order} placed`, orderId: order, total: random(30000) / 100, items: [{ sku: hex(6), n: 1 }, { sku: hex(6), n: 2 }] };
   if (roll < 520) return { ...base, level: "info", service: "mail", msg: `receipt for order ${order} sent to customer ${random(999)}` };
   return { ...base, level: "info", service: "storefront", msg: `GET /products/${random(300)} ${pick([200, 200, 200, 304])} ${3 + random(70)} ms`, status: 200, userAgent: "Mozilla/5.0 (X11; Linux x86_64)", durationMs: 3 + random(70) };
