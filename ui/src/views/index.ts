@@ -21,6 +21,7 @@ export const views: readonly View[] = [
   { name: "logs", path: "/", label: "Logs", icon: "logs", shown: true, load: () => import("./logs/Logs.svelte") },
   { name: "errors", path: "/errors", label: "Errors", icon: "errors", shown: true, load: () => import("./errors/Errors.svelte") },
   { name: "task", path: "/task", label: "Task", icon: "task", shown: true, load: () => import("./task/Task.svelte") },
+  { name: "plugin", path: "/plugin", label: "Plugin", icon: "plugin", shown: false, load: () => import("./plugin/Plugin.svelte") },
   { name: "monitor", path: "/monitor", label: "Monitor", icon: "monitor", shown: true, load: () => import("./monitor/Monitor.svelte") },
   { name: "levels", path: "/levels", label: "Levels", icon: "levels", shown: true, load: () => import("./levels/Levels.svelte") },
   { name: "agents", path: "/agents", label: "Agents", icon: "agents", shown: true, load: () => import("./agents/Agents.svelte") },
