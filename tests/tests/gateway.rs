@@ -16,6 +16,8 @@ mod groups;
 #[allow(dead_code, reason = "the tests of the command line need more of it")]
 #[path = "standalone/harness.rs"]
 mod harness;
+#[path = "gateway/isolation.rs"]
+mod isolation;
 #[path = "gateway/killed.rs"]
 mod killed;
 #[path = "gateway/leaving.rs"]

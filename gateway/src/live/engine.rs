@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use cordwood_core::task::{DeletedTasks, TaskKey};
 use cordwood_store::follow::Step;
 use cordwood_store::search::Cursor;
 use serde_json::value::RawValue;
@@ -25,6 +26,8 @@ const ITEMS_BYTES_MAX: usize = FRAME_BYTES_MAX - (16 << 10);
 #[derive(Clone, Debug)]
 pub struct Item {
     pub at: Cursor,
+    /// With its deletion the record is gone.
+    pub task: Option<TaskKey>,
     pub json: Box<RawValue>,
 }
 
@@ -244,6 +247,39 @@ impl Engine {
         }
     }
 
+    /// Something of a task waits.
+    pub fn has_task(&self) -> bool {
+        self.window.values().map(|(_, item)| item).chain(self.records()).any(|item| item.task.is_some())
+    }
+
+    /// What waits of these tasks is not shown, as if nothing of it was to be shown when it was looked at.
+    pub fn forget(&mut self, deleted: &DeletedTasks) {
+        let is_kept = |item: &Item| !item.task.is_some_and(|task| deleted.has(task));
+        self.window.retain(|_, (_, item)| is_kept(item));
+        self.window_bytes = self.window.values().map(|(_, item)| item.bytes()).sum();
+        for mut release in std::mem::take(&mut self.queue) {
+            if let Part::Records(items) = &mut release.part {
+                items.retain(|(item, _)| is_kept(item));
+                if items.is_empty() {
+                    self.pass(release.after);
+                    continue;
+                }
+            }
+            self.queue.push_back(release);
+        }
+    }
+
+    /// Nothing of what was looked at up to here is to be shown but what is in the queue.
+    fn pass(&mut self, upto: Stairs) {
+        match self.queue.back_mut() {
+            Some(last) => last.after = upto,
+            None => {
+                self.cursor.clone_from(&upto);
+                self.shown = upto;
+            }
+        }
+    }
+
     fn queue(&mut self, part: Part) {
         self.queue.push_back(Release { part, after: self.released.clone() });
     }
@@ -284,14 +320,7 @@ impl Engine {
 
     fn show(&mut self, items: Vec<Item>, before: &Stairs) {
         if items.is_empty() {
-            // Nothing of what was looked at is to be shown.
-            match self.queue.back_mut() {
-                Some(last) => last.after = self.released.clone(),
-                None => {
-                    self.shown = self.released.clone();
-                    self.cursor = self.released.clone();
-                }
-            }
+            self.pass(self.released.clone());
             return;
         }
         let (mut count, mut bytes) = self.beyond_credit();

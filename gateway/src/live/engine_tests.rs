@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use cordwood_core::identity::RecordId;
+use cordwood_core::level::Level;
+use cordwood_core::origin::Origin;
+use cordwood_core::record::{Flags, Record};
 use cordwood_store::follow::Place;
 use proptest::prelude::*;
 
@@ -21,7 +24,7 @@ fn item(time_us: i64, offset: u64) -> Item {
 
 fn sized(time_us: i64, offset: u64, bytes: usize) -> Item {
     let json = RawValue::from_string(format!("\"{}\"", "x".repeat(bytes))).unwrap();
-    Item { at: at(time_us, offset), json }
+    Item { at: at(time_us, offset), task: None, json }
 }
 
 fn upto(next: u64) -> Step {
@@ -101,6 +104,59 @@ fn who_is_at_rest_has_nothing_that_waits() {
     engine.credit(1);
     assert_eq!(told(&mut engine), ["0"]);
     assert!(engine.is_at_rest());
+}
+
+#[test]
+fn what_waits_of_a_task_is_gone_with_the_task() {
+    let of_task = |id: &str, time_us: i64, offset: u64| {
+        let body = format!(r#"{{"taskId":"{id}"}}"#);
+        let record = Record {
+            time_us,
+            original_time_us: None,
+            level: Level::Info,
+            flags: Flags::default(),
+            origin: Origin::default().id(),
+            id: at(time_us, offset).id,
+            body: body.as_bytes(),
+        };
+        Item { task: TaskKey::of(&record, &Origin::default()), ..item(time_us, offset) }
+    };
+    let mut deleted = DeletedTasks::default();
+    deleted.insert("", "", "a");
+    for credit in 0..=5 {
+        let mut engine = engine(1);
+        engine.take(look(vec![of_task("a", 1, 0), of_task("b", 2, 1), item(3, 2)], 3), now(0));
+        engine.take(look(vec![of_task("a", 4, 3), of_task("a", 5, 4)], 5), now(1));
+        engine.take(look(vec![of_task("b", 6, 5)], 6), now(2));
+        engine.take(look(vec![of_task("a", 7, 6)], 7), now(3));
+        assert!(engine.has_task());
+        assert_eq!(told(&mut engine), ["0"], "before the deletion");
+        engine.forget(&deleted);
+        engine.credit(credit);
+        let all = ["1", "2", "5"];
+        let shown = all.len().min(credit as usize);
+        assert_eq!(told(&mut engine), all[..shown]);
+        // Who comes back with the cursor gets what is not shown yet, and what was to be shown only.
+        let is_after = |time_us: i64, offset: u64| engine.cursor().has(at(time_us, offset));
+        assert_eq!(
+            [(2, 1), (3, 2), (6, 5)].map(|(time, offset)| is_after(time, offset)),
+            [0, 1, 2].map(|n| n < shown)
+        );
+        assert_eq!(is_after(7, 6), shown == 3, "the place behind what is gone");
+        assert_eq!(engine.has_task(), shown < 3);
+    }
+    // In the window, too.
+    let mut engine = engine(ALL);
+    engine.take(look(vec![item(now(0).wall_us, 0)], 1), now(0));
+    assert_eq!(told(&mut engine), ["0"]);
+    engine.take(look(vec![item(now(0).wall_us - 80_000, 1)], 2), now(20));
+    engine.tick(now(30));
+    assert_eq!(told(&mut engine), ["~1"]);
+    engine.take(look(vec![of_task("a", now(100).wall_us, 2), item(now(100).wall_us, 3)], 4), now(100));
+    assert!(told(&mut engine).is_empty() && engine.has_task());
+    engine.forget(&deleted);
+    engine.tick(now(1_000));
+    assert_eq!(told(&mut engine), ["3"]);
 }
 
 #[test]

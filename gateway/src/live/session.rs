@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cordwood_core::filter::Filter;
 use cordwood_core::origin::{Origin, OriginId};
+use cordwood_core::task::{DeletedTasks, TaskKey};
 use cordwood_store::StoreError;
 use cordwood_store::follow::{Follow, Place, Sieve, Step};
 use cordwood_store::scope::Scope;
@@ -27,6 +28,8 @@ use crate::scope::Caller;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two looks while PostgreSQL is away, at the most.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// What is known of deleted tasks is asked for anew before records are shown that waited longer than since then.
+const DELETED_KNOWN_MAX: Duration = Duration::from_millis(250);
 /// Where what was stored during a cut was sealed meanwhile, so much older records than the cut are searched for.
 const LATE_US: i64 = 3_600_000_000;
 /// Written, or looked through, before others have their turn.
@@ -95,6 +98,8 @@ pub struct Session {
     wait: Duration,
     began: Instant,
     rights_due: Instant,
+    /// What waits is of none of these, as was known then.
+    deleted: (Arc<DeletedTasks>, Instant),
     told: Ongoing,
     _member: Member,
 }
@@ -141,6 +146,7 @@ impl Session {
             told: caller.look.lasts(Lasting::Stream),
             sieve: Sieve::new(&caller.scope, &filter),
             rights_due: gateway.rights_due(&caller),
+            deleted: (gateway.hub.deleted(), began),
             gateway,
             caller,
             filter,
@@ -221,6 +227,9 @@ impl Session {
             if Instant::now() >= self.rights_due {
                 self.ask_rights().await?;
             }
+            if !self.forget_deleted().await {
+                continue;
+            }
             if let Some(out) = self.engine.next() {
                 self.gateway.metrics.streamed(&out);
                 if let Out::Records { items, .. } = &out {
@@ -235,6 +244,26 @@ impl Session {
                 looked = self.look(), if self.engine.wants_look() => looked?,
             }
         }
+    }
+
+    /// Takes away what waits of tasks that were deleted meanwhile. False: nobody knows which those are, and nothing may be shown yet.
+    async fn forget_deleted(&mut self) -> bool {
+        if !self.engine.has_task() {
+            return true;
+        }
+        if self.engine.credit_left() > 0 && self.deleted.1.elapsed() > DELETED_KNOWN_MAX {
+            if self.gateway.hub.now().await.is_err() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                return false;
+            }
+            self.deleted.1 = Instant::now();
+        }
+        let deleted = self.gateway.hub.deleted();
+        if !Arc::ptr_eq(&deleted, &self.deleted.0) {
+            self.engine.forget(&deleted);
+            self.deleted.0 = deleted;
+        }
+        true
     }
 
     async fn ask_rights(&mut self) -> Result<(), Over> {
@@ -268,7 +297,7 @@ impl Session {
                 return Ok(());
             }
         };
-        let deleted = self.gateway.hub.deleted();
+        let (deleted, looked) = (self.gateway.hub.deleted(), Instant::now());
         let mut found = Vec::new();
         for part in 0..fresh.parts() {
             fresh.matching(part, &self.sieve, &mut found);
@@ -292,6 +321,7 @@ impl Session {
         } else {
             self.settle();
             let reach = Step { place: Place::clone(&fresh.after), upto: None };
+            self.deleted.1 = looked;
             self.engine.take(Look { items, reach, more, ..Look::default() }, self.now());
         }
         Ok(())
@@ -410,8 +440,13 @@ async fn written<'o>(
     let mut items = Vec::with_capacity(records.len());
     for records in records.chunks(TURN_RECORDS) {
         for record in records {
-            match form(record, origin(record.origin).unwrap_or(&nowhere)) {
-                Ok(json) => items.push(Item { at: record.cursor(), json }),
+            let whose = origin(record.origin).unwrap_or(&nowhere);
+            match form(record, whose) {
+                Ok(json) => items.push(Item {
+                    at: record.cursor(),
+                    task: TaskKey::of(&record.as_record(), whose),
+                    json,
+                }),
                 Err(error) => tracing::error!(%error, "a record could not be written"),
             }
         }
