@@ -39,6 +39,8 @@ filters = st.recursive(
     max_leaves=6,
 )
 schemathesis.openapi.format("cordwood-filter", filters)
+# A text to search for has a letter or a digit.
+schemathesis.openapi.format("cordwood-text", st.builds(lambda a, word, b: a + word + b, texts, words, texts))
 
 
 def time(text):

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 pub struct FieldParameters {
     /// An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it.
     filter: Option<String>,
-    /// Words that follow each other in the record; may be repeated.
+    /// Words that follow each other in the record, with a letter or a digit; may be repeated.
     text: Option<Vec<String>>,
     /// `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these.
     level: Option<Vec<String>>,

@@ -59,6 +59,10 @@ fn one(path: &str, name: &str) -> Option<Value> {
         }
         "text" if is_of("/api/platform/logs/completion") => up_to(FILTER_CHARACTERS_MAX),
         "text" if is_groups => up_to(PARAMETER_CHARACTERS_MAX),
+        // It has a letter or a digit: there is nothing else to search for.
+        "text" => {
+            json!({"type": "string", "format": "cordwood-text", "minLength": 1, "maxLength": FIELD_CHARACTERS_MAX})
+        }
         "prefix" | "search" | "return" => up_to(PARAMETER_CHARACTERS_MAX),
         "namespace" | "service" | "tenant" if is_groups => filled(PARAMETER_CHARACTERS_MAX),
         "level" | "min_level" if is_tasks => {
@@ -105,8 +109,8 @@ fn one(path: &str, name: &str) -> Option<Value> {
         "at" => whole(0, FILTER_CHARACTERS_MAX as u64, None),
         "preview" => json!({"type": "boolean", "default": false}),
         // Fields with a text.
-        "text" | "container" | "logger" | "namespace" | "node" | "plugin" | "pod" | "requestId"
-        | "service" | "source" | "taskId" | "tenant" | "traceId" | "userId" => filled(FIELD_CHARACTERS_MAX),
+        "container" | "logger" | "namespace" | "node" | "plugin" | "pod" | "requestId" | "service"
+        | "source" | "taskId" | "tenant" | "traceId" | "userId" => filled(FIELD_CHARACTERS_MAX),
         _ => return None,
     })
 }

@@ -2599,7 +2599,7 @@ export interface operations {
             query?: {
                 /** @description An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it. */
                 filter?: string;
-                /** @description Words that follow each other in the record; may be repeated. */
+                /** @description Words that follow each other in the record, with a letter or a digit; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
                 level?: ("trace" | "debug" | "info" | "warn" | "error")[];
@@ -2848,7 +2848,7 @@ export interface operations {
             query?: {
                 /** @description An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it. */
                 filter?: string;
-                /** @description Words that follow each other in the record; may be repeated. */
+                /** @description Words that follow each other in the record, with a letter or a digit; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
                 level?: ("trace" | "debug" | "info" | "warn" | "error")[];
@@ -2926,7 +2926,7 @@ export interface operations {
             query?: {
                 /** @description An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it. */
                 filter?: string;
-                /** @description Words that follow each other in the record; may be repeated. */
+                /** @description Words that follow each other in the record, with a letter or a digit; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
                 level?: ("trace" | "debug" | "info" | "warn" | "error")[];
@@ -3000,7 +3000,7 @@ export interface operations {
             query?: {
                 /** @description An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it. */
                 filter?: string;
-                /** @description Words that follow each other in the record; may be repeated. */
+                /** @description Words that follow each other in the record, with a letter or a digit; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
                 level?: ("trace" | "debug" | "info" | "warn" | "error")[];
@@ -3564,7 +3564,7 @@ export interface operations {
             query?: {
                 /** @description An expression: `level>=warn source:api data.taskId=42 "connection reset"`. Everything else narrows it. */
                 filter?: string;
-                /** @description Words that follow each other in the record; may be repeated. */
+                /** @description Words that follow each other in the record, with a letter or a digit; may be repeated. */
                 text?: string[];
                 /** @description `trace`, `debug`, `info`, `warn`, `error`; repeated: any of these. */
                 level?: ("trace" | "debug" | "info" | "warn" | "error")[];
