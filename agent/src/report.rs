@@ -85,10 +85,11 @@ impl Run {
         let lag = self.lag_bytes();
         self.lagging_since_ms = (lag > 0).then(|| self.lagging_since_ms.unwrap_or(clock.mono_ms));
         let total = self.bytes_read + lag;
-        let elapsed_s = (clock.mono_ms - self.measured_at_ms).max(1) as f64 / 1_000.0;
-        let rate = total.saturating_sub(self.measured_bytes) as f64 / elapsed_s;
-        self.growth_bytes_per_s = 0.8 * self.growth_bytes_per_s + 0.2 * rate;
-        self.measured_at_ms = clock.mono_ms;
-        self.measured_bytes = total;
+        // What was there at the first look did not come since.
+        if let Some((at_ms, bytes)) = self.measured.replace((clock.mono_ms, total)) {
+            let elapsed_s = (clock.mono_ms - at_ms).max(1) as f64 / 1_000.0;
+            let rate = total.saturating_sub(bytes) as f64 / elapsed_s;
+            self.growth_bytes_per_s = 0.8 * self.growth_bytes_per_s + 0.2 * rate;
+        }
     }
 }

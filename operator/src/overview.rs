@@ -62,7 +62,9 @@ impl Overview {
         if self.readers.is_empty() {
             return Router::new();
         }
-        Router::new().route("/agents", get(answer)).with_state(Arc::new(self))
+        Router::new()
+            .route("/agents", get(answer).fallback(async || StatusCode::NOT_FOUND))
+            .with_state(Arc::new(self))
     }
 
     /// Whether this token is one of the readers'.

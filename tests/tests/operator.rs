@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout)]
 
+#[path = "operator/agents.rs"]
+mod agents;
 #[path = "operator/level_configs.rs"]
 mod level_configs;
 mod operator_world;

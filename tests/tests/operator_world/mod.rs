@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cordwood_crds::{LogRetentionPolicy, manifests};
-use cordwood_tests::bin;
 use cordwood_tests::env::home::Home;
 use cordwood_tests::env::ports::Port;
 use cordwood_tests::env::{ApiServer, ApiServerOptions, Postgres, Process, Program, wait_for};
+use cordwood_tests::{bin, merge};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -26,6 +26,8 @@ pub struct World {
     pub sql: Mutex<Option<std::sync::Arc<Sql>>>,
     pub postgres: Postgres,
     pub server: ApiServer,
+    /// Merged into the configuration of operators that start.
+    pub more: Value,
     home: Home,
     started: u32,
     _turn: tokio::sync::MutexGuard<'static, ()>,
@@ -62,6 +64,7 @@ impl World {
             sql: Mutex::new(None),
             postgres,
             server,
+            more: json!({}),
             home,
             started: 0,
             _turn: turn,
@@ -80,7 +83,7 @@ impl World {
     fn launch(&mut self, kubeconfig: std::path::PathBuf, identity: &str) -> Result<Operator> {
         self.started += 1;
         let port = Port::free()?;
-        let config = json!({
+        let mut config = json!({
             "listen": format!("127.0.0.1:{}", port.number()),
             "database": {"url": self.postgres.url()},
             "kubernetes": {"kubeconfig_file": kubeconfig, "namespace": "default"},
@@ -88,6 +91,7 @@ impl World {
             "levels": {"ask_interval_ms": 1000},
             "leader": {"lease_duration_ms": 2000, "identity": identity},
         });
+        merge(&mut config, &self.more);
         let path = self.home.join(format!("operator-{}.yaml", self.started));
         std::fs::write(&path, config.to_string())?;
         let process = Program::new("operator", bin("cordwood-operator")?, self.home.path())
@@ -391,8 +395,12 @@ async fn define(client: &Client, changed: impl Fn(&str, &mut Value)) -> Result<(
 }
 
 impl Operator {
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number())
+    }
+
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        cordwood_tests::http::get(&format!("127.0.0.1:{}", self.port.number()), path).await
+        cordwood_tests::http::get(&self.address(), path).await
     }
 
     pub async fn standing(&self, wanted: &str) -> Result<()> {
