@@ -34,6 +34,8 @@ mod oracle;
 mod pages;
 #[path = "gateway/plugins.rs"]
 mod plugins;
+#[path = "gateway/preview.rs"]
+mod preview;
 #[path = "gateway/program.rs"]
 mod program;
 #[path = "gateway/refusals.rs"]

@@ -100,11 +100,13 @@ pub async fn seal_now(store: &Store, metrics: &Metrics) -> Result<bool, StoreErr
     let Some(mut sealing) = in_time(store, ANSWER_MAX, Sealing::claim(store)).await? else {
         return Ok(false);
     };
-    let mut before = in_time(store, ANSWER_MAX, sealing.unsealed()).await?;
-    while before > 0 {
-        in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+    // A first round in any case: records that waited for their table partition are no unsealed ones any more.
+    let mut before = u64::MAX;
+    loop {
+        let round = in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
         let left = in_time(store, ANSWER_MAX, sealing.unsealed()).await?;
-        if left >= before {
+        let is_stuck = left >= before && round.records + round.expired == 0;
+        if is_stuck || (!round.more && (left == 0 || left >= before)) {
             break;
         }
         before = left;
