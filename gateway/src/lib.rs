@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod answer;
 mod audit;
+mod check;
 mod config;
 mod export;
 mod live;
@@ -41,6 +42,7 @@ pub use access::sessions::seals::Seals;
 pub use access::tokens::Tokens;
 pub use admin::{Administration, AgentsSource, StatusOf};
 pub use audit::Audit;
+pub use check::check;
 pub use config::{
     AdministrationConfig, AuditConfig, BrowserAccess, Config, IdentityLimits, KubernetesAccess, Limits,
     OidcAccess, ReplicaConfig,

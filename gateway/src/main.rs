@@ -10,7 +10,7 @@ use clap::Parser;
 use cordwood_core::limits::GATEWAY_STATEMENT_MS_MAX;
 use cordwood_gateway::{
     Access, Administration, AgentsSource, Audit, Cluster, Config, Gateway, Oidc, ReplicaConfig, Seals,
-    Tokens, start,
+    Tokens, check, start,
 };
 use cordwood_service::{
     Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
@@ -33,7 +33,7 @@ struct Arguments {
     /// The configuration file (YAML).
     #[arg(long, env = "CORDWOOD_GATEWAY_CONFIG")]
     config: PathBuf,
-    /// Reads and checks the configuration, and ends.
+    /// Checks what the configuration file says, and the files that it names as far as they are here; says what it did not check, and ends.
     #[arg(long)]
     check_config: bool,
 }
@@ -55,6 +55,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let store = Store::bounded(&config.database, GATEWAY_STATEMENT_MS_MAX);
     let store = store.map_err(|error| wrong(error.to_string()))?;
+    if arguments.check_config {
+        let unchecked = check(&config).await.map_err(|error| wrong(format!("{error:#}")))?;
+        say_unchecked(&unchecked);
+        return Ok(());
+    }
     let access = match (&config.tokens_file, &config.access.kubernetes) {
         (Some(file), _) => Access::Tokens(Tokens::read(file)?),
         (None, Some(kubernetes)) => {
@@ -76,9 +81,6 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         None => None,
     };
-    if arguments.check_config {
-        return Ok(());
-    }
     init_logging(LogFormat::Auto);
     let shutdown = shutdown_signal().context("install signal handlers")?;
     let registry = Registry::new();
@@ -119,4 +121,11 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     tokio::time::sleep(Duration::from_millis(config.shutdown_delay_ms)).await;
     running.stop().await;
     Ok(())
+}
+
+#[allow(clippy::print_stderr)]
+fn say_unchecked(unchecked: &[String]) {
+    for what in unchecked {
+        eprintln!("cordwood-gateway: not checked: {what}");
+    }
 }
