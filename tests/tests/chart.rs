@@ -317,6 +317,23 @@ fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
         "{one:?}"
     );
     assert!(one[0].len() > 64, "{one:?}");
+    // Another key, and the pods that have read it start anew; where the Secret is the user's, nothing is known of it.
+    let hashes = |values: &str| -> Result<(String, Value)> {
+        let objects = render(values)?;
+        let is_gateway = |o: &&&Value| name(o).ends_with("-gateway");
+        let gateway = of_kind(&objects, "Deployment").into_iter().find(|o| is_gateway(&o)).cloned();
+        let pod = gateway.context("the gateway's Deployment")?["spec"]["template"]["metadata"].clone();
+        let secret = of_kind(&objects, "Secret").first().map(|secret| secret["data"]["session-key"].clone());
+        let key = secret.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(key.as_bytes())?;
+        let sum = Command::new("sha256sum").arg(file.path()).output().context("run sha256sum")?.stdout;
+        let hash = String::from_utf8(sum)?.split_whitespace().next().unwrap_or_default().to_owned();
+        Ok((hash, pod["annotations"]["cordwood.dev/session-hash"].clone()))
+    };
+    let (hash, told) = hashes(LEAST)?;
+    assert_eq!(told, hash);
+    assert!(hashes(FULL)?.1.is_null());
     let objects = render(FULL)?;
     assert!(of_kind(&objects, "Secret").is_empty());
     let kinds = ["DaemonSet", "Deployment"];
@@ -437,6 +454,22 @@ fn each_part_takes_the_configuration_that_the_chart_writes() -> Result<()> {
                 "{part} refuses\n{text}\n{}",
                 String::from_utf8_lossy(&output.stderr)
             );
+            // Where no Secret is mounted and no API server is known, the file alone is checked, and that is said.
+            if part == "gateway" {
+                std::fs::write(&path, text.replace(&mounted, "/nowhere"))?;
+                let output = Command::new(cordwood_tests::bin("cordwood-gateway")?)
+                    .args(["--check-config", "--config"])
+                    .arg(&path)
+                    .env("CORDWOOD_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/cordwood")
+                    .env("KUBECONFIG", "/nowhere/kubeconfig")
+                    .env("HOME", "/nowhere")
+                    .env_remove("KUBERNETES_SERVICE_HOST")
+                    .output()?;
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success(), "{said}");
+                assert!(said.contains("not checked: access.session_key_file"), "{said}");
+                assert!(said.contains("not checked: access.kubernetes"), "{said}");
+            }
         }
     }
     Ok(())

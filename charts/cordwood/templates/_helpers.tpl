@@ -174,6 +174,11 @@ priorityClassName: {{ . | quote }}
 - {name: RUST_LOG, value: {{ (index .root.Values .part).logLevel | quote }}}
 {{- end }}
 
+{{/* Not empty: the gateway administers, and asks the operator how the agents are. */}}
+{{- define "cordwood.administers" -}}
+{{- if and .Values.gateway.enabled .Values.gateway.administration.enabled }}yes{{ end }}
+{{- end }}
+
 {{/* The configuration files: what `<part>.config` says, and what the chart decides. */}}
 {{- define "cordwood.agentConfig" -}}
 {{- $chart := dict "listen" "0.0.0.0:9600" "pods_dir" .Values.agent.logPath "state_dir" .Values.agent.statePath "kafka" (include "cordwood.kafka" . | fromYaml) }}
@@ -190,11 +195,26 @@ priorityClassName: {{ . | quote }}
 {{- define "cordwood.operatorConfig" -}}
 {{- $selector := printf "app.kubernetes.io/name=cordwood,app.kubernetes.io/instance=%s,app.kubernetes.io/component=agent" .Release.Name }}
 {{- $chart := dict "listen" "0.0.0.0:9600" "levels" (dict "agent_selector" $selector "agent_port" 9600) }}
+{{- if include "cordwood.administers" . }}
+{{- $gateway := include "cordwood.name" (dict "root" . "part" "gateway") }}
+{{- $_ := set $chart "agents_readers" (list (printf "system:serviceaccount:%s:%s" .Release.Namespace $gateway)) }}
+{{- end }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.operator.config) $chart) }}
 {{- end }}
 
 {{- define "cordwood.sessionSecret" -}}
 {{ .Values.gateway.sessionSecret.name | default (printf "%s-session" (include "cordwood.name" (dict "root" . "part" "gateway"))) }}
+{{- end }}
+
+{{- /* What the chart's own Secret holds, base64. Made once: an upgrade finds it in the cluster and leaves it as it is. What renders without a cluster
+cannot find it: name a Secret there. Kept among the values, so that all that is rendered at once says the same. */}}
+{{- define "cordwood.sessionValue" -}}
+{{- if not (hasKey .Values "sessionValue") }}
+{{- $known := lookup "v1" "Secret" .Release.Namespace (include "cordwood.sessionSecret" .) }}
+{{- $value := dig "data" .Values.gateway.sessionSecret.key "" (default dict $known) | default (randAlphaNum 64 | b64enc) }}
+{{- $_ := set .Values "sessionValue" $value }}
+{{- end }}
+{{- .Values.sessionValue }}
 {{- end }}
 
 {{- define "cordwood.gatewayConfig" -}}
@@ -207,6 +227,11 @@ priorityClassName: {{ . | quote }}
 {{- end }}{{ end }}
 {{- $notice := dig "notice_ms" 30000 (.Values.operator.config.retention | default dict) }}
 {{- $administration := dict "enabled" .Values.gateway.administration.enabled "notice_ms" (int $notice) }}
+{{- if .Values.gateway.administration.enabled }}
+{{- $operator := include "cordwood.name" (dict "root" . "part" "operator") }}
+{{- $_ := set $administration "operator_url" (printf "http://%s:9600" $operator) }}
+{{- $_ := set $administration "operator_token_file" "/var/run/secrets/cordwood-operator/token" }}
+{{- end }}
 {{- $chart := dict "listen" "0.0.0.0:9600" "probes_listen" "0.0.0.0:9601" "access" $access "administration" $administration }}
 {{- if .Values.redis.url }}{{ $_ := set $chart "redis" (include "cordwood.redis" . | fromYaml) }}{{ end }}
 {{- $default := dict "shutdown_delay_ms" 5000 }}

@@ -88,9 +88,15 @@ pub fn of_the_parts(server: &ApiServer) -> Result<()> {
 /// It may change the three resources then, and nothing else of them.
 pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
     let objects = render(&format!("{LEAST}gateway: {{administration: {{enabled: true}}}}"))?;
-    let is_role = |o: &&Value| o["kind"] == "ClusterRole" && name(o) == format!("{RELEASE}-cordwood-gateway");
-    let role = objects.iter().find(is_role).context("the gateway's role")?;
-    must(kubectl(server, &["apply", "-f", "-"], &role.to_string())?);
+    asked(server, &account("operator"), false, "create tokenreviews.authentication.k8s.io")?;
+    for part in ["gateway", "operator"] {
+        let is_role =
+            |o: &&Value| o["kind"] == "ClusterRole" && name(o) == format!("{RELEASE}-cordwood-{part}");
+        let role = objects.iter().find(is_role).context("the part's role")?;
+        must(kubectl(server, &["apply", "-f", "-"], &role.to_string())?);
+    }
+    asked(server, &account("operator"), true, "create tokenreviews.authentication.k8s.io")?;
+    asked(server, &account("operator"), false, "create subjectaccessreviews.authorization.k8s.io")?;
     for (expected, what) in [
         (true, "patch loglevelconfigs.cordwood.dev -A"),
         (true, "list clusterloglevelconfigs.cordwood.dev"),
@@ -111,6 +117,8 @@ pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
         ("cordwood-logs", &["view", "edit", "admin"][..]),
         ("cordwood-auditlogs", &["admin"]),
         ("cordwood-tasklogs", &["edit", "admin"]),
+        // Of no namespace: it is granted in the whole cluster, or not at all.
+        ("cordwood-agents", &[]),
         ("cordwood-levels-view", &["view"]),
         ("cordwood-levels", &["edit", "admin"]),
     ] {
@@ -131,7 +139,17 @@ pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
     }
     let bind = format!("create rolebinding anna -n {NAMESPACE} --clusterrole cordwood-logs --user anna");
     must(kubectl(server, &bind.split(' ').collect::<Vec<_>>(), "")?);
+    must(kubectl(
+        server,
+        &"create clusterrolebinding otto --clusterrole cordwood-agents --user otto"
+            .split(' ')
+            .collect::<Vec<_>>(),
+        "",
+    )?);
     for (who, expected, resource, namespace) in [
+        ("otto", true, "agents", ""),
+        ("otto", false, "logs", NAMESPACE),
+        ("anna", false, "agents", ""),
         ("anna", true, "logs", NAMESPACE),
         ("anna", false, "logs", "default"),
         ("anna", false, "auditlogs", NAMESPACE),
