@@ -14,6 +14,7 @@ use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, ObjectBuilder, 
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::Identity;
+use crate::admin::Administers;
 use crate::question::{From, Place};
 use crate::scope::Caller;
 use crate::words::{CategoryName, KnownByName, LevelName, StreamName, TaskLevel};
@@ -297,6 +298,9 @@ pub struct WhoAmI {
     /// What would show more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more: Option<String>,
+    /// Absent: nothing is administered here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub administration: Option<Administers>,
 }
 
 /// A part of what is seen: all three let a record through.
@@ -352,6 +356,7 @@ impl WhoAmI {
             audit: scope.grants().any(|grant| grant.audit),
             any_of: if parts.len() > 1 { parts } else { Vec::new() },
             more: (!scope.is_everything()).then(|| caller.identity.how_to_see_more()),
+            administration: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Administration: the custom resources that say how long records are kept and which levels are in force, read and changed under the
 //! caller's rights. In a cluster they are the API server's objects, in standalone the files of a folder.
 
+mod administers;
 mod agents;
 mod change;
 mod cluster;
@@ -21,6 +22,7 @@ use crate::access::Access;
 use crate::config::AdministrationConfig;
 use crate::problem::Problem;
 
+pub use administers::Administers;
 pub use agents::AgentsSource;
 pub use change::{Options, delete, put};
 pub use preview::PreviewAnswer;

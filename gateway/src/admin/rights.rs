@@ -75,6 +75,21 @@ impl Gateway {
     /// # Errors
     /// When the API server does not say.
     pub async fn may(&self, who: &Administrator, verb: Verb, place: &Place) -> Result<bool, Problem> {
+        let age_max = if matches!(verb, Verb::Get | Verb::List) { Duration::MAX } else { FRESH };
+        self.may_within(who, verb, place, age_max).await
+    }
+
+    /// The same, by an answer of the API server of this age at the most.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn may_within(
+        &self,
+        who: &Administrator,
+        verb: Verb,
+        place: &Place,
+        age_max: Duration,
+    ) -> Result<bool, Problem> {
         match (&who.identity, &self.access) {
             (Identity::Local, Access::Loopback) => Ok(true),
             (Identity::Token(token), Access::Tokens(_)) => Ok(token_may(token, place)),
@@ -89,7 +104,6 @@ impl Gateway {
                     namespace: &place.namespace,
                     name,
                 };
-                let age_max = if matches!(verb, Verb::Get | Verb::List) { Duration::MAX } else { FRESH };
                 cluster.may_do(person, attributes, age_max, &self.metrics).await
             }
             _ => Ok(false),

@@ -1,15 +1,20 @@
-//! `/api/whoami`: who the caller is here, and what they see.
+//! `/api/whoami`: who the caller is here, what they see, and what they administer.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 
 use super::json;
+use crate::Gateway;
+use crate::admin::Administrator;
 use crate::answer::WhoAmI;
 use crate::problem::Problem;
 use crate::question::Parameters;
 use crate::scope::Caller;
 
-/// Who asks, and whose records they see.
+/// Who asks, whose records they see, and what they may administer.
 #[utoipa::path(
     get,
     path = "/api/whoami",
@@ -19,7 +24,13 @@ use crate::scope::Caller;
     ),
     security((), ("token" = [])),
 )]
-pub async fn whoami(caller: Caller, uri: Uri) -> Result<Response, Problem> {
+pub async fn whoami(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, Problem> {
     Parameters::read(&uri, &[], None)?;
-    json(&WhoAmI::of(&caller))
+    let who = Administrator { identity: caller.identity.clone(), look: caller.look.clone() };
+    let administration = gateway.administers(&who, caller.scope.namespaces_at_most()).await?;
+    json(&WhoAmI { administration, ..WhoAmI::of(&caller) })
 }

@@ -19,10 +19,10 @@ use super::world::World;
 
 const RETENTION: &str = "/api/admin/retention";
 const LEVELS: &str = "/api/admin/levels";
-const RESOURCES: [&str; 3] = ["logretentionpolicies", "loglevelconfigs", "clusterloglevelconfigs"];
+pub(super) const RESOURCES: [&str; 3] = ["logretentionpolicies", "loglevelconfigs", "clusterloglevelconfigs"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn install(cluster: &Kubernetes) -> Result<()> {
+pub(super) async fn install(cluster: &Kubernetes) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     let apply = PatchParams::apply("test").force();
     for manifest in manifests() {

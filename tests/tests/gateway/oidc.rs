@@ -23,7 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::rights::{Kubernetes, sees_just, stored};
+use super::rights::{Kubernetes, Stored, sees_just, stored};
 use super::world::{World, ids};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -187,10 +187,8 @@ async fn people_have_one_name_and_see_what_it_is_granted() -> Result<()> {
     }
     ensure!(known == 7, "{known}");
     // What each route shows; the command that would show more.
-    sees_just(address, &token, "anna", &stored, |record| {
-        record.namespace == "shop" && !record.audit && !record.old
-    })
-    .await?;
+    let may = |record: &Stored| record.namespace == "shop" && !record.audit && !record.old;
+    sees_just(address, &token, "anna", &stored, may, &[]).await?;
     let auditor = people.provider.sign(&json!({"sub": "bert", "groups": ["auditors"]})).await?;
     let seen = ids(&get_as(address, &auditor, "/api/platform/logs").await?.json()?);
     let of_bank = stored.iter().filter(|record| record.namespace == "bank");

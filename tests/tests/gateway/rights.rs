@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cordwood_core::agents::{Agent, Agents};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_core::signature::error_group;
-use cordwood_gateway::{Access, Cluster, KubernetesAccess, Limits};
+use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, LogRetentionPolicy};
+use cordwood_gateway::{
+    Access, Administration, AdministrationConfig, AgentsSource, Cluster, KubernetesAccess, Limits,
+};
 use cordwood_tests::env::{ApiServer, ApiServerOptions, wait_for};
 use cordwood_tests::http::{Answer, ask, open};
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -21,6 +25,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use super::administration::{RESOURCES, install};
 use super::world::{Line, NO_GROUP, World, container, counted, ids, line, now_us, recent_us};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -206,8 +211,64 @@ async fn get_as(address: &str, token: &str, path: &str) -> Result<Answer> {
 
 pub type May = fn(&Stored) -> bool;
 
-/// Every route shows somebody just those records that they may see, and all of them.
-pub async fn sees_just(address: &str, token: &str, name: &str, stored: &[Stored], may: May) -> Result<()> {
+/// What is administered: level configs of two namespaces and of the cluster, a policy, the tenant that it is about, an agent's node.
+const NAMES: [&str; 6] =
+    ["hidden-shop", "hidden-bank", "hidden-cluster", "hidden-policy", "hidden-tenant", "hidden-node"];
+
+/// Where these are asked for.
+fn resources_at(path: &str) -> Vec<String> {
+    let named: Vec<String> = if path.contains("{name}") {
+        NAMES[..4].iter().map(|name| path.replace("{name}", name)).collect()
+    } else {
+        vec![path.to_owned()]
+    };
+    let namespaces: &[&str] =
+        if path.contains("/levels") { &["", "?namespace=shop", "?namespace=bank"] } else { &[""] };
+    named.iter().flat_map(|path| namespaces.iter().map(move |query| format!("{path}{query}"))).collect()
+}
+
+async fn make_resources(cluster: &Kubernetes) -> Result<()> {
+    install(cluster).await?;
+    let object = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "cordwood.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let create = PostParams::default();
+    for namespace in ["shop", "bank"] {
+        let config = object(
+            "LogLevelConfig",
+            &format!("hidden-{namespace}"),
+            json!({"level": "WARN", "duration": "1h"}),
+        );
+        let api: Api<LogLevelConfig> = Api::namespaced(cluster.client.clone(), namespace);
+        api.create(&create, &serde_json::from_value(config)?).await?;
+    }
+    let config =
+        object("ClusterLogLevelConfig", "hidden-cluster", json!({"level": "WARN", "duration": "1h"}));
+    Api::<ClusterLogLevelConfig>::all(cluster.client.clone())
+        .create(&create, &serde_json::from_value(config)?)
+        .await?;
+    let policy =
+        object("LogRetentionPolicy", "hidden-policy", json!({"match": {"tenants": ["hidden-tenant"]}}));
+    Api::<LogRetentionPolicy>::all(cluster.client.clone())
+        .create(&create, &serde_json::from_value(policy)?)
+        .await?;
+    let rule = |resources: &[&str]| json!([{"apiGroups": ["cordwood.dev"], "resources": resources, "verbs": ["get", "list"]}]);
+    for (role, resources) in
+        [("resources", &RESOURCES[..]), ("levels", &RESOURCES[1..2]), ("agents", &["agents"])]
+    {
+        cluster.cluster_role(role, rule(resources)).await?;
+    }
+    cluster.bind("gateway", "resources", "").await
+}
+
+/// Every route shows somebody just those records and `resources` that they may see, and all of them.
+pub async fn sees_just(
+    address: &str,
+    token: &str,
+    name: &str,
+    stored: &[Stored],
+    may: May,
+    resources: &[&str],
+) -> Result<()> {
+    let mut named = BTreeSet::new();
     let paths = paths_of_callers()?;
     let start = stored.iter().map(|record| record.id.as_str()).min().context("none")?.split('.').next();
     let before = format!("after={}.0-0-0", start.context("no time")?.parse::<i64>()? - 1);
@@ -218,7 +279,7 @@ pub async fn sees_just(address: &str, token: &str, name: &str, stored: &[Stored]
         } else if path.contains("/plugins/") {
             vec![path.replace("{id}", PLUGIN).replace("{pluginId}", PLUGIN)]
         } else if path.contains("/admin/") {
-            vec![path.replace("{name}", "default")]
+            resources_at(path)
         } else if path.contains("{signature}") {
             stored.iter().map(|record| path.replace("{signature}", &record.signature)).collect()
         } else if path.contains("{id}") {
@@ -237,10 +298,15 @@ pub async fn sees_just(address: &str, token: &str, name: &str, stored: &[Stored]
         };
         ensure!(places.iter().all(|place| !place.contains('{')), "how is {path} asked for?");
         for place in places {
-            for accept in ["application/json", "application/x-ndjson", "text/plain"] {
+            let forms = ["application/json", "application/x-ndjson", "text/plain"];
+            for accept in &forms[..if path.contains("/admin/") { 1 } else { forms.len() }] {
                 let answer = everything(address, token, &place, accept).await?;
                 ensure!(answer.code < 500, "{name}: {place}: {}", answer.text());
                 let text = answer.text();
+                for hidden in NAMES.into_iter().filter(|hidden| text.contains(hidden)) {
+                    ensure!(resources.contains(&hidden), "{name}: {place}: {text}");
+                    named.insert(hidden);
+                }
                 for record in stored {
                     let is_told =
                         text.contains(&record.secret) || answer.code == 200 && text.contains(&record.id);
@@ -255,6 +321,7 @@ pub async fn sees_just(address: &str, token: &str, name: &str, stored: &[Stored]
     let expected: BTreeSet<&str> =
         stored.iter().filter(|record| may(record)).map(|record| record.id.as_str()).collect();
     ensure!(shown == expected, "{name}: {shown:?}, expected {expected:?}");
+    ensure!(named == resources.iter().copied().collect(), "{name}: {named:?}, expected {resources:?}");
     // All of it in one answer, and counted.
     let found: BTreeSet<String> =
         ids(&get_as(address, token, "/api/platform/logs").await?.json()?).into_iter().collect();
@@ -292,7 +359,16 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
     let cluster = Kubernetes::start().await?;
     let (sources, stored) = stored();
     let config = cluster.gateway().await?;
-    let world = World::start(15, &sources, access(&config).await?, Limits::default()).await?;
+    make_resources(&cluster).await?;
+    let access = access(&config).await?;
+    let switched_on = AdministrationConfig { enabled: true, ..AdministrationConfig::default() };
+    let administration = Administration::of_cluster(&switched_on, &access);
+    let agent = Agent { node: "hidden-node".to_owned(), ..Agent::default() };
+    let agents = AgentsSource::here(move || Agents { agents: vec![agent.clone()], ..Agents::default() });
+    let world = World::whose(15, &sources, access, Limits::default(), |gateway| {
+        gateway.administering(administration).showing_agents(Some(agents))
+    })
+    .await?;
     for (name, role, namespace) in [
         ("all", "audit", ""),
         ("reader", "logs", ""),
@@ -300,11 +376,15 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         ("shop", "logs", "shop"),
         ("auditor", "audit", "shop"),
         ("pods", "pods-log", "shop"),
+        ("levels", "logs", "shop"),
+        ("levels", "levels", "shop"),
+        ("admin", "resources", ""),
+        ("admin", "agents", ""),
     ] {
         cluster.token(name, "cordwood").await?;
         cluster.bind(name, role, namespace).await?;
     }
-    let callers: [(&str, May); 7] = [
+    let callers: [(&str, May); 9] = [
         ("all", |_| true),
         ("reader", |record| !record.audit),
         ("tenant", |record| record.tenant == "acme" && !record.audit),
@@ -312,11 +392,22 @@ async fn no_route_shows_anybody_what_the_cluster_does_not_grant() -> Result<()> 
         ("auditor", |record| record.namespace == "shop" && !record.old),
         ("pods", |_| false),
         ("nobody", |_| false),
+        ("levels", |record| record.namespace == "shop" && !record.audit && !record.old),
+        ("admin", |_| false),
     ];
     for (name, may) in callers {
+        let (resources, administers): (&[&str], _) = match name {
+            "levels" => (&NAMES[..1], ["none", "see", "none", "none"]),
+            "admin" => (&NAMES, ["see", "see", "see", "see"]),
+            _ => (&[], ["none"; 4]),
+        };
         let token = cluster.token(name, "cordwood").await?;
-        sees_just(&world.address, &token, name, &stored, may).await?;
+        sees_just(&world.address, &token, name, &stored, may, resources).await?;
         let me = world.get_as(&token, "/api/whoami").await?.json()?;
+        let told = &me["administration"];
+        let told = ["retention", "levels", "clusterLevels", "agents"]
+            .map(|field| told[field].as_str().unwrap_or_default());
+        ensure!(told == administers, "{me}");
         ensure!(
             me["name"] == format!("system:serviceaccount:{HOME}:{name}") && me["knownBy"] == "kubernetes",
             "{me}"

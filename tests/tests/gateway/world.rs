@@ -87,14 +87,25 @@ impl World {
         administration: Option<Administration>,
         audit: Audit,
     ) -> Result<World> {
+        let more = |gateway: Gateway| gateway.administering(administration).audited(audit);
+        World::whose(version, sources, access, limits, more).await
+    }
+
+    /// Whose gateway has more to it.
+    pub async fn whose(
+        version: u32,
+        sources: &[(Origin, Vec<Line>)],
+        access: Access,
+        limits: Limits,
+        more: impl FnOnce(Gateway) -> Gateway,
+    ) -> Result<World> {
         let postgres = Postgres::start(version).await?;
         let store = Store::connect(&Settings::url(postgres.database(DATABASE).await?)).await?;
         let migrated = migrate::run(&store).await?;
         ensure!(migrated.warnings.is_empty(), "grants: {:?}", migrated.warnings);
         put(&store, sources).await?;
         let registry = Registry::new();
-        let gateway = Gateway::new(store.clone(), access, &limits, &registry)?;
-        let gateway = gateway.administering(administration).audited(audit);
+        let gateway = more(Gateway::new(store.clone(), access, &limits, &registry)?);
         let running = cordwood_gateway::start(gateway, "127.0.0.1:0".parse()?).await?;
         let address = running.address.to_string();
         Ok(World { postgres, store, running: Some(running), address, registry })
