@@ -23,6 +23,7 @@ export const views: readonly View[] = [
   { name: "task", path: "/task", label: "Task", icon: "task", shown: true, load: () => import("./task/Task.svelte") },
   { name: "plugin", path: "/plugin", label: "Plugin", icon: "plugin", shown: false, load: () => import("./plugin/Plugin.svelte") },
   { name: "monitor", path: "/monitor", label: "Monitor", icon: "monitor", shown: true, load: () => import("./monitor/Monitor.svelte") },
+  { name: "policies", path: "/policies", label: "Policies", icon: "policies", shown: true, load: () => import("./policies/Policies.svelte") },
   { name: "levels", path: "/levels", label: "Levels", icon: "levels", shown: true, load: () => import("./levels/Levels.svelte") },
   { name: "agents", path: "/agents", label: "Agents", icon: "agents", shown: true, load: () => import("./agents/Agents.svelte") },
   { name: "whoami", path: "/whoami", label: "Who am I", icon: "person", shown: false, load: () => import("./whoami/WhoAmI.svelte") },

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { bodyOf, conditionsOf, consequence, formOf, sameDuration, withTimes, type Policy, type Preview } from "./policies";
+
+const SPEC: Policy["spec"] = {
+  match: { services: ["mail", "shop-*"], categories: ["audit"] },
+  priority: 5,
+  retention: { error: "30d", warn: "14d", info: "3d", debug: "12h" },
+  gracePeriod: "24h",
+  dropLimit: { bytes: "50Gi", partitions: 10 },
+  suspend: false,
+  legalHold: false,
+};
+
+it("makes of a policy's form the policy that it was", () => {
+  const body = bodyOf(formOf("mail", SPEC), "7");
+  expect(body.metadata).toEqual({ name: "mail", resourceVersion: "7" });
+  expect(body.spec).toEqual(SPEC);
+});
+
+it("starts a new one with what a policy that says nothing has", () => {
+  expect(bodyOf(formOf("new")).spec).toEqual({ ...SPEC, match: {}, priority: 0, retention: { error: "30d", warn: "14d", info: "7d", debug: "1d" } });
+});
+
+it("leaves what is no number to the API, which says what is wrong with it", () => {
+  const form = { ...formOf("new"), priority: "high", services: " a,b  c ," };
+  expect(bodyOf(form).spec.priority).toBe("high");
+  expect(bodyOf(form).spec.match.services).toEqual(["a", "b", "c"]);
+});
+
+describe("what is the matter", () => {
+  const policy = (spec: object, ...conditions: [string, string, string][]) =>
+    ({ spec: { ...SPEC, ...spec }, status: { conditions: conditions.map(([type, status, message]) => ({ type, status, message, reason: "", lastTransitionTime: "" })) } }) as unknown as Policy;
+  const words = (one: Policy) => conditionsOf(one).map(({ word }) => word);
+
+  it("is nothing where it is ready", () => {
+    expect(words(policy({}, ["Ready", "True", ""], ["Held", "False", ""], ["Conflict", "False", ""]))).toEqual(["Ready"]);
+    expect(words(policy({}))).toEqual(["On its way"]);
+  });
+  it("names each thing", () => {
+    expect(words(policy({ legalHold: true, suspend: true }, ["Ready", "True", ""], ["Held", "True", "x"], ["Conflict", "True", "y"], ["Valid", "False", "z"]))).toEqual(["Not followed", "Conflict", "Legal hold", "Held"]);
+  });
+});
+
+it("says what a change does to what is stored", () => {
+  const of = (sooner: number, later: number) => consequence({ sooner: { partitions: sooner, bytes: 1e6 }, later: { partitions: later, bytes: 2000 } } as Preview);
+  expect(of(1, 0)).toBe("1 partition (1.0 MB) goes sooner");
+  expect(of(2, 3)).toBe("2 partitions (1.0 MB) go sooner, 3 partitions (2.0 KB) stay longer");
+  expect(of(0, 0)).toBe("no stored record goes at another time");
+});
+
+it("knows that a length of time is the same in other units", () => {
+  expect([["2y", "730d"], ["1h30m", "90m"], ["24h", "1d"], ["7d", "1w"]].every(([a, b]) => sameDuration(a!, b!))).toBe(true);
+  expect(sameDuration("7d", "3d")).toBe(false);
+});
+
+it("writes the planner's times as the page does", () => {
+  expect(withTimes("until 2026-11-29T16:13:22.054814Z, or 2026-11-30T00:00:00Z", "utc")).toBe("until 2026-11-29 16:13:22 UTC, or 2026-11-30 00:00:00 UTC");
+  expect(withTimes("until approved", "utc")).toBe("until approved");
+});
