@@ -453,7 +453,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who asks, and whose records they see. */
+        /** Who asks, whose records they see, and what they may administer. */
         get: operations["whoami"];
         put?: never;
         post?: never;
@@ -487,6 +487,17 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What the caller may administer here. */
+        Administers: {
+            /** @description How the agents are: to see it. */
+            agents: components["schemas"]["Extent"];
+            /** @description ClusterLogLevelConfigs, and the levels of the whole cluster. */
+            clusterLevels: components["schemas"]["Extent"];
+            /** @description LogLevelConfigs, of one namespace at least. */
+            levels: components["schemas"]["Extent"];
+            /** @description LogRetentionPolicies: to see them, or to change them too. */
+            retention: components["schemas"]["Extent"];
+        };
         /** @description One agent. Counts are since its start. */
         AgentItem: {
             /**
@@ -902,6 +913,8 @@ export interface components {
             /** Format: date-time */
             to: string;
         };
+        /** @enum {string} */
+        Extent: "none" | "see" | "change";
         Facet: {
             /** @description There were more different values than are counted apart: those that came later are among the others. */
             cut?: boolean;
@@ -1867,6 +1880,7 @@ export interface components {
             namespaces?: string[];
             /** @description Nothing of other tenants is seen. Absent: something of any may be. */
             tenants?: string[];
+            administration?: components["schemas"]["Administers"] | null;
         };
     };
     responses: never;
