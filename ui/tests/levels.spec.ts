@@ -51,6 +51,18 @@ it("is filled in by a link, opens to DEBUG, and keeps tasks apart from the appli
   await remove("api-levels-tasks-application");
 });
 
+it("holds every service only when that is meant", async () => {
+  const page = await visit("/levels");
+  const hold = page.getByRole("button", { name: "Hold everything at WARN for 30 min" });
+  expect(await hold.isDisabled()).toBe(true);
+  const meant = page.getByLabel("this holds every service in every namespace");
+  await meant.check();
+  expect(await hold.isDisabled()).toBe(false);
+  await meant.uncheck();
+  await page.getByLabel("Service").fill("one");
+  expect(await page.getByRole("button", { name: "Hold one at WARN for 30 min" }).isDisabled()).toBe(false);
+});
+
 it("tells the default that stays from what ends, gives more time, and ends one that can be brought back", async () => {
   await put({ level: "DEBUG" });
   await put({ target: "levels-more", level: "ERROR", ttlSeconds: 600 });

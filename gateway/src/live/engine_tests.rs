@@ -122,7 +122,8 @@ fn what_waits_of_a_task_is_gone_with_the_task() {
         Item { task: TaskKey::of(&record, &Origin::default()), ..item(time_us, offset) }
     };
     let mut deleted = DeletedTasks::default();
-    deleted.insert("", "", "a");
+    let origin = Origin::default();
+    deleted.insert(&origin.tenant, &origin.namespace, "a");
     for credit in 0..=5 {
         let mut engine = engine(1);
         engine.take(look(vec![of_task("a", 1, 0), of_task("b", 2, 1), item(3, 2)], 3), now(0));

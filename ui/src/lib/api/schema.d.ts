@@ -1860,6 +1860,8 @@ export interface components {
         };
         /** @description Who asks, and what they see. */
         WhoAmI: {
+            /** @description Absent: nothing is administered here. */
+            administration?: components["schemas"]["Administers"];
             /** @description Where it is not all of one kind: what any of these says is seen. */
             anyOf?: components["schemas"]["Part"][];
             /** @description Audit records too, of all or of some. */
@@ -1880,7 +1882,6 @@ export interface components {
             namespaces?: string[];
             /** @description Nothing of other tenants is seen. Absent: something of any may be. */
             tenants?: string[];
-            administration?: components["schemas"]["Administers"] | null;
         };
     };
     responses: never;
