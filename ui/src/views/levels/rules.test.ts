@@ -51,7 +51,7 @@ it("tells apart what stays, what is for a while and what has ended", () => {
 });
 
 it("shows the time that is left in two units", () => {
-  expect([0, 59.2, 1798, 18180, 180000].map((seconds) => left(seconds * 1e6))).toEqual(["0 s", "1 min 0 s", "29 min 58 s", "5 h 3 min", "2 d 2 h"]);
+  expect([0, 59.2, 1798, 18180, 180000].map((seconds) => left(seconds * 1e6))).toEqual(["0 s", "59 s", "29 min 58 s", "5 h 3 min", "2 d 2 h"]);
 });
 
 it("changes one that it knows, and gives it one end", () => {

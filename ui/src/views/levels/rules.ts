@@ -86,7 +86,7 @@ export function sorted(configs: readonly Config[], nowUs: number): Sorted {
 
 /** `29 min 58 s`, `5 h 3 min`: two units, so that one sees it go. */
 export function left(us: number): string {
-  const seconds = Math.max(0, Math.ceil(us / 1e6));
+  const seconds = Math.max(0, Math.floor(us / 1e6));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${span(seconds)} ${seconds % 60} s`;
   if (seconds < 48 * 3600) return `${span(seconds)} ${Math.floor((seconds % 3600) / 60)} min`;
