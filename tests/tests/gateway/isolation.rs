@@ -45,6 +45,15 @@ fn by_task<'a>(messages: impl Iterator<Item = (&'a str, &'a str)>) -> Result<BTr
     Ok(found)
 }
 
+/// The records of a frame.
+fn shown(frame: &Value) -> Result<Vec<Value>> {
+    match frame["type"].as_str() {
+        Some("records") => Ok(frame["items"].as_array().cloned().unwrap_or_default()),
+        Some("gap" | "caughtUp" | "heartbeat") => Ok(Vec::new()),
+        _ => bail!("{frame}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_line_is_under_another_task_and_none_is_left_of_a_deleted_one() -> Result<()> {
     let each = std::env::var("CORDWOOD_TASK_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(LINES);
@@ -64,34 +73,40 @@ async fn no_line_is_under_another_task_and_none_is_left_of_a_deleted_one() -> Re
     socket.expect("caughtUp").await?;
     put_lines(0, each / ROUNDS).await?;
     socket.expect("records").await?;
-    let deleting = async {
-        for task in 0..DELETED {
-            let path = format!("/api/tasks/task-{task}");
-            while ask(&world.address, "DELETE", &path, &[]).await?.code != 204 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+    {
+        let deleting = async {
+            for task in 0..DELETED {
+                let path = format!("/api/tasks/task-{task}");
+                while ask(&world.address, "DELETE", &path, &[]).await?.code != 204 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            anyhow::Ok(())
+        };
+        let writing = async {
+            for round in 1..ROUNDS {
+                put_lines(each * round / ROUNDS, each * (round + 1) / ROUNDS).await?;
+            }
+            anyhow::Ok(())
+        };
+        // It is read meanwhile: who answers no ping for a minute is let go.
+        let both = async { tokio::try_join!(deleting, writing) };
+        tokio::pin!(both);
+        loop {
+            tokio::select! {
+                done = &mut both => break done.map(drop)?,
+                frame = socket.next() => ensure!(shown(&frame?)?.is_empty(), "shown without credit"),
+            }
         }
-        anyhow::Ok(())
-    };
-    let writing = async {
-        for round in 1..ROUNDS {
-            put_lines(each * round / ROUNDS, each * (round + 1) / ROUNDS).await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(deleting, writing)?;
+    }
     // What waited is shown now, and what came late: nothing of the deleted task.
     socket.say(json!({"type": "credit", "n": 10_000_000})).await?;
     put_lines(each, each + 1).await?;
     let last = format!("line {each} of task 49");
     loop {
         let frame = socket.next().await?;
-        let items = match frame["type"].as_str() {
-            Some("records") => frame["items"].as_array().cloned().unwrap_or_default(),
-            Some("gap" | "caughtUp" | "heartbeat") => continue,
-            _ => bail!("{frame}"),
-        };
+        let items = shown(&frame)?;
         let wrong = items.iter().find(|item| item["taskId"] != "task-49");
         ensure!(wrong.is_none(), "{wrong:?}");
         if items.iter().any(|item| item["message"] == last.as_str()) {

@@ -319,7 +319,8 @@ impl Read {
         }
         for item in frame["items"].as_array().into_iter().flatten() {
             let message = item["message"].as_str().unwrap_or_default();
-            let time: jiff::Timestamp = item["timestamp"].as_str().context("a line without a time")?.parse()?;
+            let time: jiff::Timestamp =
+                item["timestamp"].as_str().context("a line without a time")?.parse()?;
             self.delays_ms.push(jiff::Timestamp::now().duration_since(time).as_millis().try_into()?);
             if let Some(claim) = cordwood_generator::claim(message.as_bytes()) {
                 self.seen.entry(claim.stream.to_owned()).or_default().push(claim.seq);
