@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { accessible, address, log, messages, records, until, visit } from "./harness.ts";
+import { accessible, address, log, messages, records, until, visit, type Page } from "./harness.ts";
 
 it("is served whole under a policy that lets nothing inline run", async () => {
   const answer = await fetch(`${address()}/`);
@@ -22,6 +22,25 @@ it("opens a view at its own address, and Back leaves it", async () => {
   await page.getByRole("log").or(page.getByTestId("empty")).first().waitFor();
   await page.goBack();
   await page.getByText("by being on this machine").waitFor();
+});
+
+it("leaves a view whose parts are still on their way", async () => {
+  let arrive = () => {};
+  const held = new Promise<void>((resolve) => (arrive = resolve));
+  const before = (page: Page) =>
+    page.route(/\/assets\/editor-/, async (route) => {
+      await held;
+      await route.continue();
+    });
+  const page = await visit("/", { before });
+  await page.getByRole("textbox", { name: "Filter" }).waitFor();
+  await page.getByRole("link", { name: "Levels" }).click();
+  await until(() => page.url(), (url) => new URL(url).pathname === "/levels");
+  const came = page.waitForResponse(/\/assets\/editor-/);
+  arrive();
+  await (await came).finished();
+  await page.getByRole("heading").first().waitFor();
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100)));
 });
 
 it("shows a line that is written while somebody looks", async () => {
