@@ -1,10 +1,11 @@
 import { expect, it } from "vitest";
 import { Heights } from "./heights";
 
+const list = () => new Heights<string>(20, (key) => key);
 const keys = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => `k${from + n}`);
 
 it("knows where rows lie before and after they were measured", () => {
-  const heights = new Heights(20);
+  const heights = list();
   heights.rows(keys(0, 100));
   expect([heights.top(10), heights.total(), heights.at(205)]).toEqual([200, 2000, 10]);
   expect(heights.measure(3, 50)).toBe(true);
@@ -13,7 +14,7 @@ it("knows where rows lie before and after they were measured", () => {
 });
 
 it("keeps what was measured when rows come at either end or go", () => {
-  const heights = new Heights(20);
+  const heights = list();
   heights.rows(keys(100, 200));
   heights.measure(0, 40);
   heights.rows(keys(50, 200));
@@ -25,12 +26,22 @@ it("keeps what was measured when rows come at either end or go", () => {
 });
 
 it("finds a row that moved", () => {
-  const heights = new Heights(20);
+  const heights = list();
   heights.rows(keys(50, 200));
   expect([heights.find("k100", 0), heights.find("k50", 140), heights.find("gone", 7)]).toEqual([50, 0, -1]);
 });
 
 it("is empty without rows", () => {
-  const heights = new Heights(20);
+  const heights = list();
   expect([heights.total(), heights.at(100), heights.find("x", 0)]).toEqual([0, 0, -1]);
+});
+
+it("lets go of what it measured of rows that are gone", () => {
+  const heights = list();
+  for (let begin = 0; begin < 100_000; begin += 500) {
+    heights.rows(keys(begin, begin + 1000));
+    for (let n = 0; n < 1000; n++) heights.measure(n, 40);
+  }
+  expect(heights.known).toBeLessThan(6000);
+  expect(heights.total()).toBe(1000 * 40);
 });

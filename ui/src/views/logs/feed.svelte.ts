@@ -1,7 +1,9 @@
 // The records that the log view holds: past and live in one list, from the oldest to the newest. It pages both ways, follows what comes, and holds
 // what comes while somebody reads.
+import { tick } from "svelte";
 import { api, ask, type Schemas } from "$lib/api/client";
 import { asProblem, isAbort, type Problem } from "$lib/api/problem";
+import { Pace } from "$lib/live/pace";
 import { LiveStream } from "$lib/live/stream.svelte";
 import { parseUs, rfc3339 } from "$lib/time";
 import { gapRow, merged, recordRow, type Row } from "./rows";
@@ -20,9 +22,11 @@ export interface Query {
 const PAGE = 200;
 /** A search says this often how far it has come. */
 const BUDGET_MS = 1000;
-/** Records that the gateway may send before some are shown. */
+/** Records that the gateway may send before some are taken. */
 const CREDIT = 2000;
 const HELD_MAX = 5000;
+/** So many that are taken may wait to be drawn: a page that nobody sees draws once a second or less. */
+const UNDRAWN_MAX = 10_000;
 export const ROWS_MAX = 100_000;
 
 export class Feed {
@@ -53,7 +57,10 @@ export class Feed {
   #newer: string | null = null;
   #abort = new AbortController();
   #incoming: Row[] = [];
-  #frame = 0;
+  readonly #pace = new Pace();
+  #flushing: ReturnType<typeof setTimeout> | undefined;
+  /** What was taken and not yet given back as credit. */
+  #owed = 0;
 
   constructor() {
     this.stream = new LiveStream({
@@ -80,6 +87,7 @@ export class Feed {
     this.searchedBackTo = "";
     this.held = [];
     this.#incoming = [];
+    this.#owed = 0;
     try {
       await (query.at ? this.#around(query, signal) : this.#latest(query, signal));
       this.problem = null;
@@ -202,22 +210,28 @@ export class Feed {
 
   #came(rows: Row[]): void {
     for (const row of rows) this.#incoming.push(row);
-    // As many frames as may come within one picture are one change.
-    this.#frame ||= requestAnimationFrame(() => this.#flush());
+    this.#owed += rows.length;
+    // What is read in time is asked for on, whether it is drawn already or not.
+    if (this.#owed > CREDIT / 4 && this.following && this.#incoming.length < UNDRAWN_MAX) this.#giveBack();
+    this.#flushing ??= setTimeout(() => this.#flush(), this.#pace.delayMs(performance.now()));
+  }
+
+  #giveBack(): void {
+    this.stream.credit(this.#owed);
+    this.#owed = 0;
   }
 
   #flush(): void {
-    this.#frame = 0;
+    const begin = performance.now();
+    this.#flushing = undefined;
     const rows = this.#incoming;
     this.#incoming = [];
     this.arrived += rows.length;
-    if (this.following) {
-      this.#append(rows);
-      this.stream.credit(rows.length);
-    } else {
-      this.held = merged(this.held, rows);
-      if (this.held.length < HELD_MAX) this.stream.credit(rows.length);
-    }
+    if (this.following) this.#append(rows);
+    else this.held = merged(this.held, rows);
+    if (this.following || this.held.length < HELD_MAX) this.#giveBack();
+    // Behind what this change draws.
+    void tick().then(() => this.#pace.drew(rows.length, begin, performance.now()));
   }
 
   #append(rows: readonly Row[]): void {
@@ -244,7 +258,7 @@ export class Feed {
     const { held } = this;
     this.held = [];
     this.#append(held);
-    if (held.length >= HELD_MAX) this.stream.credit(CREDIT);
+    this.#giveBack();
   }
 
   /** Fills a gap by what a search finds within it. */
@@ -284,6 +298,6 @@ export class Feed {
   stop(): void {
     this.#abort.abort();
     this.stream.stop();
-    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#flushing);
   }
 }
