@@ -8,6 +8,8 @@ mod harness;
 mod administration;
 #[path = "standalone/bad_input.rs"]
 mod bad_input;
+#[path = "standalone/clients.rs"]
+mod clients;
 #[path = "standalone/exactly_once.rs"]
 mod exactly_once;
 #[path = "standalone/inputs.rs"]

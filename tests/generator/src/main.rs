@@ -4,6 +4,7 @@
 //! `cordwood-generator run --run R --stream S --lines N [--rate LINES_PER_S] [--format json|text] [--ledger FOLDER] [--stay]
 //! [--unique] [--until FILE]`: `--until` writes on after its lines until that file is there; `--unique` adds the moment of the start to the stream's name, so that a restarted container begins another;
 //! `--stay` keeps running afterwards.
+//! `cordwood-generator print LINE...` writes these lines to stdout and keeps running.
 //! `cordwood-generator pause` waits for a signal (a pod's sandbox).
 
 use std::collections::HashMap;
@@ -39,8 +40,12 @@ fn main() -> ExitCode {
             }
             Ok(())
         }),
+        Some("print") => match print_all(&arguments[1..]) {
+            Ok(()) => wait_forever(),
+            Err(error) => Err(format!("write lines: {error}")),
+        },
         Some("pause") => wait_forever(),
-        _ => Err("usage: cordwood-generator run|pause (see the head of main.rs)".to_owned()),
+        _ => Err("usage: cordwood-generator run|print|pause (see the head of main.rs)".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,6 +54,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_all(lines: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    out.flush()
 }
 
 fn wait_forever() -> ! {

@@ -12,8 +12,9 @@ use cordwood_generator::Stream;
 use cordwood_store::Store;
 use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::search::{Page, TimeRange, search};
+use cordwood_tests::clients::{Clients, hold};
 use cordwood_tests::env::identity_provider::CLIENT_ID;
-use cordwood_tests::env::{IdentityProvider, wait_for};
+use cordwood_tests::env::{IdentityProvider, image, wait_for};
 use cordwood_tests::http::{Answer, ask};
 use cordwood_tests::release::{NAMESPACE, Part, Release};
 use futures::{SinkExt as _, StreamExt as _};
@@ -63,6 +64,7 @@ pub async fn serves(release: &Release, store: &Store, seen: &str, hidden: &str) 
     ])?;
     sees_one_namespace(&service, store, &reader, seen, hidden).await?;
     sees_nothing(&service, store, &nobody, seen).await?;
+    clients_read_pods(release, &service).await?;
 
     let over = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..CALLERS)
@@ -97,6 +99,29 @@ fn account(release: &Release, name: &str) -> Result<String> {
     release.node.kubectl(&["create", "serviceaccount", name])?;
     let token = release.node.kubectl(&["create", "token", name, "--audience", "cordwood"])?;
     Ok(token.trim().to_owned())
+}
+
+/// What pods print is read by existing clients as they know it.
+async fn clients_read_pods(release: &Release, service: &str) -> Result<()> {
+    const OWN: &str = "clients";
+    let token = account(release, OWN)?;
+    release.node.kubectl(&["create", "namespace", OWN])?;
+    release.node.kubectl(&["label", "namespace", OWN, "cordwood.dev/tenant=acme"])?;
+    let binding = ["create", "rolebinding", OWN, "--clusterrole=admin", "--serviceaccount=default:clients"];
+    release.node.kubectl(&[&["--namespace", OWN], &binding[..]].concat())?;
+    let print = async |name: &str, lines: &[&str]| {
+        let pod = ["--namespace", OWN, "run", name, "--image-pull-policy=Never", "--image", image::GENERATOR];
+        let labels = ["--labels", "app=checkout", "--", "print"];
+        wait_for("the pod to be admitted", PATIENCE, || async {
+            release.node.kubectl(&[&pod[..], &labels, lines].concat()).map(drop)
+        })
+        .await
+    };
+    let origin = json!({
+        "tenantId": "acme", "tenantSlug": "acme", "service": "checkout", "stream": "stdout", "namespace": OWN,
+        "pod": "lines", "container": "lines",
+    });
+    hold(&Clients { address: service, token: Some(&token), origin }, print).await
 }
 
 /// Name and address of the replicas that are ready.

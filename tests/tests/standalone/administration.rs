@@ -27,16 +27,7 @@ fn a_level_is_in_force_and_goes_without_a_restart() -> Result<()> {
         "--listen",
         "127.0.0.1:0",
     ])?;
-    let address = folder.until(
-        "the address",
-        || {
-            let log = running.log();
-            let address =
-                log.lines().find_map(|line| line.strip_prefix("answering on http://")?.split('/').next());
-            Ok(address.unwrap_or_default().to_owned())
-        },
-        |address| !address.is_empty(),
-    )?;
+    let address = folder.until("the address", || Ok(running.address()), |address| !address.is_empty())?;
     let quiet = r#"{"target": "shop", "level": "ERROR", "ttlSeconds": 600}"#;
     let put = ask(&address, "PUT", "/api/admin/levels", quiet)?;
     ensure!(put.code == 201, "{}", put.text());

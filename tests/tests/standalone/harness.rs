@@ -186,6 +186,14 @@ impl Running {
         Ok(())
     }
 
+    /// Where its gateway answers; empty until it does.
+    pub fn address(&self) -> String {
+        let log = self.log();
+        let address =
+            log.lines().find_map(|line| line.strip_prefix("answering on http://")?.split('/').next());
+        address.unwrap_or_default().to_owned()
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
