@@ -42,6 +42,8 @@ mod program;
 mod refusals;
 #[path = "gateway/renewed.rs"]
 mod renewed;
+#[path = "gateway/renewed_streams.rs"]
+mod renewed_streams;
 #[path = "gateway/replica.rs"]
 mod replica;
 #[path = "gateway/rights.rs"]

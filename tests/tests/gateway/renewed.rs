@@ -18,7 +18,7 @@ use super::world::{Line, World, container, ids, line, now_us, put};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Without the cluster's controllers nobody else takes the finalizer away.
-async fn delete(all: &Api<Namespace>, name: &str) -> Result<()> {
+pub(super) async fn delete(all: &Api<Namespace>, name: &str) -> Result<()> {
     all.delete(name, &DeleteParams::default()).await?;
     let mut namespace = all.get(name).await?;
     namespace.spec.get_or_insert_default().finalizers = None;
