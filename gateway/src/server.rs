@@ -5,6 +5,7 @@ mod encoding;
 mod held;
 mod patient;
 mod refusal;
+mod seats;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tracing::Instrument as _;
 use self::connections::Connections;
 use self::encoding::{Coding, packed};
 pub use self::held::Holds;
+pub use self::seats::Seat;
 
 use crate::access::Access;
 use crate::audit::Look;

@@ -3,6 +3,10 @@
 
 #[path = "gateway/administration.rs"]
 mod administration;
+#[path = "gateway/adversary.rs"]
+mod adversary;
+#[path = "gateway/adversary_reads.rs"]
+mod adversary_reads;
 #[path = "gateway/api_document.rs"]
 mod api_document;
 #[path = "gateway/audit.rs"]

@@ -18,7 +18,7 @@ use crate::access::tokens::{Names, Token};
 use crate::access::{Access, Identity};
 use crate::audit::Look;
 use crate::problem::Problem;
-use crate::server::Holds;
+use crate::server::{Holds, Seat};
 use granted::Asking;
 use named::Named;
 
@@ -55,7 +55,7 @@ impl FromRequestParts<Arc<Gateway>> for Known {
         let identity = identity?;
         look(parts)?.is_by(&identity);
         let holds = parts.extensions.get::<Holds>().ok_or_else(Problem::internal)?;
-        holds.hold(gateway.share_of(identity.name())?);
+        holds.hold(gateway.share_of(identity.name())?, parts.extensions.get::<Seat>());
         Ok(Known(identity))
     }
 }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Request};
 use cordwood_core::limits::HEAD_BYTES_MAX;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::patient::Patient;
+use super::seats::{Seat, Seats};
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -27,7 +29,7 @@ use crate::request_id::RequestId;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Connections {
-    places: Arc<Semaphore>,
+    seats: Arc<Seats>,
     http: http1::Builder,
     write_idle: Duration,
     metrics: Metrics,
@@ -41,7 +43,7 @@ impl Connections {
         http.max_buf_size(HEAD_BYTES_MAX);
         http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.header_ms_max));
         Connections {
-            places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            seats: Seats::new(limits.connections_max),
             http,
             write_idle: Duration::from_millis(limits.write_idle_ms_max),
             metrics: metrics.clone(),
@@ -59,15 +61,20 @@ impl Connections {
                 () = self.stopping.cancelled() => break,
             };
             match accepted {
-                Ok((stream, _)) => match Arc::clone(&self.places).try_acquire_owned() {
-                    Ok(place) => {
+                Ok((stream, from)) => match self.seats.take(from.ip()) {
+                    Some((place, is_anothers)) => {
+                        if is_anothers {
+                            self.metrics.refused("displaced");
+                        }
                         // Frames are small and each is meant to be seen at once.
                         stream.set_nodelay(true).ok();
                         let stalled = self.metrics.stalled.clone();
+                        let seat = place.seat();
                         let stream = Patient::new(stream, self.write_idle, stalled, Some(place));
-                        open.spawn(answer(self.http.clone(), stream, router.clone(), self.stopping.clone()));
+                        let (http, router) = (self.http.clone(), router.clone());
+                        open.spawn(answer(http, stream, seat, router, self.stopping.clone()));
                     }
-                    Err(_) => {
+                    None => {
                         self.metrics.refused("connections");
                         refuse(stream).await;
                     }
@@ -88,9 +95,19 @@ fn is_of_one(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }
 
-async fn answer(http: http1::Builder, stream: Patient, router: Router, stopping: CancellationToken) {
-    let connection =
-        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
+async fn answer(
+    http: http1::Builder,
+    stream: Patient,
+    seat: Seat,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    let (asked, router) = (seat.clone(), TowerToHyperService::new(router));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(asked.clone());
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -98,6 +115,7 @@ async fn answer(http: http1::Builder, stream: Patient, router: Router, stopping:
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = seat.displaced() => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended before its time");

@@ -5,33 +5,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
+use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
+use super::seats::{Question, Seat};
 use crate::slots::Share;
 
 /// Filled where it becomes known who asks.
 #[derive(Clone, Debug, Default)]
-pub struct Holds(Arc<Mutex<Option<Share>>>);
+pub struct Holds(Arc<Mutex<Option<Under>>>);
+
+/// A share of the caller, and the place of the connection.
+type Under = (Share, Option<Question>);
 
 impl Holds {
-    pub fn hold(&self, share: Share) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
+    /// `seat`: that of the connection on which is asked.
+    pub fn hold(&self, share: Share, seat: Option<&Seat>) {
+        let held = (share, seat.map(Seat::question));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
     }
 
-    /// Until the answer is read, or its reader has left.
+    /// Until the answer is read, or its reader has left. A WebSocket keeps its connection's place.
     pub fn until_read(&self, response: Response) -> Response {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match held {
             None => response,
-            Some(share) => response.map(|body| Body::new(Held { body, _share: share })),
+            Some((_share, question)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                question.into_iter().for_each(Question::stays);
+                response
+            }
+            Some(held) => response.map(|body| Body::new(Held { body, _held: held })),
         }
     }
 }
 
 struct Held {
     body: Body,
-    _share: Share,
+    _held: Under,
 }
 
 impl HttpBody for Held {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::refusal;
+use super::seats::Place;
 
 pub struct Patient {
     stream: TcpStream,
@@ -27,16 +27,11 @@ pub struct Patient {
     /// An answer in place of another, what of it is written, and how long the other is.
     instead: Option<(Vec<u8>, usize, usize)>,
     /// It counts as open as long as this.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl Patient {
-    pub fn new(
-        stream: TcpStream,
-        idle: Duration,
-        given_up: IntCounter,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Patient {
+    pub fn new(stream: TcpStream, idle: Duration, given_up: IntCounter, place: Option<Place>) -> Patient {
         Patient {
             stream,
             idle,

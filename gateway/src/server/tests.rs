@@ -96,15 +96,18 @@ async fn a_change_is_told_also_when_its_caller_leaves_before_the_answer() {
 
 #[tokio::test]
 async fn connections_are_bounded_and_a_place_comes_free() {
-    let (running, registry) = gateway(Limits { connections_max: 2, ..Limits::default() }).await;
-    let whole = "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut held = Vec::new();
+    // A store that takes a question and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let store = Store::new(&Settings::url(format!("postgres://nobody@{address}/nothing"))).unwrap();
+    let registry = Registry::new();
+    let limits = Limits { connections_max: 2, ..Limits::default() };
+    let gateway = Gateway::new(store, Access::Loopback, &limits, &registry).unwrap();
+    let running = start(gateway, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (mut held, mut asked) = (Vec::new(), Vec::new());
     for _ in 0..2 {
-        let mut stream = send(&running, whole).await;
-        let mut told = [0; 12];
-        stream.read_exact(&mut told).await.unwrap();
-        assert_eq!(&told, b"HTTP/1.1 200");
-        held.push(stream);
+        held.push(send(&running, "GET /api/platform/logs HTTP/1.1\r\nHost: localhost\r\n\r\n").await);
+        asked.push(silent.accept().await.unwrap());
     }
     let told = until_closed(&mut send(&running, "").await).await;
     assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("urn:cordwood:problem:connections"), "{told}");
@@ -121,7 +124,9 @@ async fn connections_are_bounded_and_a_place_comes_free() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(is_free);
+    drop((held, asked));
     // One that waits for its next question does not hold up the end.
+    let _idle = send(&running, "GET /api/whoami HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     running.stop().await;
 }
 
@@ -228,5 +233,55 @@ async fn one_callers_requests_leave_connections_to_the_others() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(free.starts_with("HTTP/1.0 200 "), "{free}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_takes_no_place_from_who_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.yaml");
+    std::fs::write(&file, "tokens:\n- {name: one, token: one-0123456789abcdef, tenants: all}\n").unwrap();
+    // A store that takes a question and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let store = Store::new(&Settings::url(format!("postgres://nobody@{address}/nothing"))).unwrap();
+    let limits = Limits { connections_max: 4, header_ms_max: 600_000, ..Limits::default() };
+    let registry = Registry::new();
+    let access = Access::Tokens(crate::Tokens::read(&file).unwrap());
+    let gateway = Gateway::new(store, access, &limits, &registry).unwrap();
+    let running = start(gateway, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let request = |path: &str, name: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {name}-0123456789abcdef\r\n\r\n"
+        )
+    };
+    let mut asking = send(&running, &request("/api/platform/logs", "one")).await;
+    // The question is with the store.
+    let _asked = silent.accept().await.unwrap();
+    let begun = request("/api/whoami", "x");
+    let strangers =
+        [String::new(), begun[..begun.len() - 2].to_owned(), begun, "GET / HTTP/1.1\r\n".to_owned()];
+    let mut flood = Vec::new();
+    for round in 0..10 {
+        for stranger in &strangers {
+            flood.push(send(&running, stranger).await);
+        }
+        let mut known = send(&running, &request("/api/whoami", "one")).await;
+        let mut told = [0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(20), known.read_exact(&mut told)).await;
+        read.expect("no answer").unwrap();
+        assert_eq!(&told, b"HTTP/1.1 200", "round {round}");
+        // Whoever asks nothing more leaves their place too.
+        flood.push(known);
+    }
+    for stranger in &mut flood[..40] {
+        until_closed(stranger).await;
+    }
+    // The question that was under way all the time is.
+    let waits = tokio::time::timeout(Duration::from_millis(100), asking.read(&mut [0; 1])).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let metrics = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(metrics.contains(r#"cordwood_gateway_refused_total{reason="displaced"}"#), "{metrics}");
+    drop(asking);
     running.stop().await;
 }

@@ -51,7 +51,8 @@ async fn a_stream_does_not_go_on_in_a_namespace_that_is_made_again() -> Result<(
     let access = Access::Cluster(Arc::new(Cluster::new(&config).await?));
     let limits = Limits { stream_rights_ms: 200, ..Limits::default() };
     let world =
-        World::start(15, &[(container("acme", "shop", 0), told(at, "first of acme"))], access, limits).await?;
+        World::start(15, &[(container("acme", "shop", 0), told(at, "first of acme"))], access, limits)
+            .await?;
     let bindings: Api<RoleBinding> = Api::namespaced(cluster.client.clone(), "shop");
     let mut streams = Vec::new();
     for name in ["before", "both"] {
