@@ -20,7 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("crds", &["core"]),
     ("store", &["core"]),
-    ("service", &["core"]),
+    ("logger", &[]),
+    ("service", &["core", "logger"]),
     ("kafka", &["core", "service"]),
     ("agent", &["core", "service", "kafka"]),
     ("writer", &["core", "service", "kafka", "store"]),
@@ -29,13 +30,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &["core", "service", "store", "crds", "agent", "writer", "operator", "gateway"]),
     (
         "tests",
-        &["core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "gateway", "cli"],
+        &[
+            "core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "gateway", "cli",
+            "logger",
+        ],
     ),
     (
         "xtask",
         &[
             "core", "crds", "store", "service", "kafka", "agent", "writer", "operator", "gateway", "cli",
-            "tests",
+            "tests", "logger",
         ],
     ),
 ];

@@ -1,0 +1,93 @@
+//! Where lines go: stdout by its file descriptor, or any writer.
+//! Promises: a pipe gets whole lines in writes that the kernel does not tear (a line of up to 4,096 bytes).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Writes of this size to a pipe are all there or not at all (PIPE_BUF).
+const PIPE_BYTES: usize = 4_096;
+const FILE_BYTES: usize = 64 << 10;
+/// How long a stdout that takes nothing and does not block is left alone.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What takes the lines.
+pub enum Output {
+    Stdout,
+    Writer(Box<dyn Write + Send>),
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Output::Stdout => "Stdout",
+            Output::Writer(_) => "Writer",
+        })
+    }
+}
+
+/// An output that is being written to.
+pub struct Open<'a> {
+    to: To<'a>,
+    pub piece_bytes: usize,
+}
+
+enum To<'a> {
+    File(File),
+    Writer(&'a mut (dyn Write + Send)),
+}
+
+impl Output {
+    /// Opens it for a batch: stdout may have been redirected since.
+    pub fn open(&mut self) -> io::Result<Open<'_>> {
+        match self {
+            Output::Writer(writer) => Ok(Open { to: To::Writer(writer), piece_bytes: FILE_BYTES }),
+            Output::Stdout => {
+                let file = stdout()?;
+                let is_file = file.metadata().is_ok_and(|found| found.is_file());
+                Ok(Open { to: To::File(file), piece_bytes: if is_file { FILE_BYTES } else { PIPE_BYTES } })
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn stdout() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+#[cfg(windows)]
+fn stdout() -> io::Result<File> {
+    use std::os::windows::io::AsHandle;
+    Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
+}
+
+impl Open<'_> {
+    /// Writes all of a piece. An error says that nothing more can be written.
+    pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        let writer: &mut dyn Write = match &mut self.to {
+            To::File(file) => file,
+            To::Writer(writer) => *writer,
+        };
+        let mut rest = piece;
+        while !rest.is_empty() {
+            match writer.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody has made it non-blocking (a terminal shared with another program).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.to {
+            To::File(_) => Ok(()),
+            To::Writer(writer) => writer.flush(),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! How a logger is made, and the one that a process has.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::core::Core;
+use crate::delivery::ROOM_BYTES_MAX;
+use crate::layer::{CordwoodLayer, Gate};
+use crate::level_http::serve_levels;
+use crate::levels::Levels;
+use crate::log_bridge::LogBridge;
+use crate::logger::Logger;
+use crate::output::Output;
+use crate::panics::log_panics;
+use crate::request::Headers;
+use crate::room::Dropped;
+use crate::settings::{self, Environment};
+
+/// A logger in the making, where [`init`] does not fit.
+#[derive(Debug)]
+pub struct Builder {
+    service: Option<String>,
+    environment: Environment,
+    output: Output,
+    room_bytes: usize,
+}
+
+/// A logger of a process or a test: what loggers, layers and bridges are made of.
+#[derive(Clone, Debug)]
+pub struct Cordwood {
+    core: Arc<Core>,
+}
+
+/// The process has a logger, a tracing subscriber or a `log` logger already.
+#[derive(Debug)]
+pub struct AlreadySet(&'static str);
+
+impl std::fmt::Display for AlreadySet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the process has {} already", self.0)
+    }
+}
+
+impl std::error::Error for AlreadySet {}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            service: None,
+            environment: Environment::of_process(),
+            output: Output::Stdout,
+            room_bytes: ROOM_BYTES_MAX,
+        }
+    }
+}
+
+impl Builder {
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// The name of the service; without it `CORDWOOD_SERVICE`, or the program's name.
+    #[must_use]
+    pub fn service(mut self, service: impl Into<String>) -> Builder {
+        self.service = Some(service.into());
+        self
+    }
+
+    /// Where settings are read in place of the process's environment.
+    #[must_use]
+    pub fn environment(mut self, read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Builder {
+        self.environment = Environment::of(read);
+        self
+    }
+
+    /// Where lines go in place of stdout.
+    #[must_use]
+    pub fn writer(mut self, writer: impl Write + Send + 'static) -> Builder {
+        self.output = Output::Writer(Box::new(writer));
+        self
+    }
+
+    /// Room for lines while the output stalls, in bytes; 8 MiB of itself.
+    #[must_use]
+    pub fn room_bytes(mut self, bytes: usize) -> Builder {
+        self.room_bytes = bytes;
+        self
+    }
+
+    /// Starts it, beside whatever else the process has.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn start(self) -> io::Result<Cordwood> {
+        let service = self.service.or_else(|| self.environment.get("CORDWOOD_SERVICE"));
+        let service = service.unwrap_or_else(settings::program);
+        Ok(Cordwood { core: Core::start(&service, &self.environment, self.output, self.room_bytes)? })
+    }
+}
+
+impl Cordwood {
+    /// A logger of the service.
+    pub fn logger(&self) -> Logger {
+        Logger::new(&self.core, &self.core.service)
+    }
+
+    /// A logger of another service of this process.
+    pub fn logger_of(&self, service: &str) -> Logger {
+        Logger::new(&self.core, service)
+    }
+
+    /// A layer for a subscriber that has others beside it; the levels are its own filter.
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + 'static
+    where
+        S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    {
+        CordwoodLayer::new(&self.core).with_filter(Gate::new(&self.core))
+    }
+
+    /// A subscriber of this layer alone; the cheapest way.
+    pub fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
+        Registry::default().with(CordwoodLayer::new(&self.core)).with(Gate::new(&self.core))
+    }
+
+    /// What `log::set_boxed_logger` takes; call `log::set_max_level(LevelFilter::Trace)` too, so that levels can change.
+    pub fn log_bridge(&self) -> LogBridge {
+        LogBridge::new(&self.core)
+    }
+
+    /// The levels, to be changed while the program runs.
+    pub fn levels(&self) -> &Arc<Levels> {
+        &self.core.levels
+    }
+
+    /// Mounts `GET` and `PUT /cordwood/level` at an address.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn serve_levels(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        serve_levels(&self.core.levels, address)
+    }
+
+    /// Writes what waits; whether all of it was written within the time.
+    pub fn flush(&self, bound: Duration) -> bool {
+        self.core.flush(bound)
+    }
+
+    /// Records that could not be written because the output is closed.
+    pub fn refused(&self) -> Dropped {
+        self.core.refused()
+    }
+
+    /// Makes it the process's own: tracing, `log`, panics and the process's end are its.
+    ///
+    /// # Errors
+    /// When the process has such a thing already; what it has not is set all the same.
+    pub fn install(&self) -> Result<(), AlreadySet> {
+        PROCESS.set(self.clone()).map_err(|_| AlreadySet("a Cordwood logger"))?;
+        log_panics(&self.core);
+        at_exit();
+        let is_traced = tracing::subscriber::set_global_default(self.subscriber()).is_ok();
+        let is_bridged = log::set_boxed_logger(Box::new(self.log_bridge())).is_ok();
+        if is_bridged {
+            log::set_max_level(log::LevelFilter::Trace);
+        }
+        match (is_traced, is_bridged) {
+            (true, true) => Ok(()),
+            (false, _) => Err(AlreadySet("a tracing subscriber")),
+            (true, false) => Err(AlreadySet("a logger of `log`")),
+        }
+    }
+}
+
+static PROCESS: OnceLock<Cordwood> = OnceLock::new();
+
+/// Starts the process's logger: `tracing`, `log`, panics and the end of the process are its from now on. A second call gives the first one.
+///
+/// What cannot be set because another library has set it is told on stderr.
+pub fn init(service: &str) -> Cordwood {
+    if let Some(known) = PROCESS.get() {
+        return known.clone();
+    }
+    let started = match Builder::new().service(service).start() {
+        Ok(started) => started,
+        Err(error) => panic!("start the logger's thread: {error}"),
+    };
+    if let Err(error) = started.install() {
+        settings::say(&error.to_string());
+    }
+    PROCESS.get().cloned().unwrap_or(started)
+}
+
+/// The process's logger; started here, without tracing and `log`, when nobody called [`init`].
+fn process() -> &'static Cordwood {
+    PROCESS.get_or_init(|| {
+        let started =
+            Builder::new().start().unwrap_or_else(|error| panic!("start the logger's thread: {error}"));
+        log_panics(&started.core);
+        at_exit();
+        started
+    })
+}
+
+/// A logger of a service.
+pub fn create_logger(service: &str) -> Logger {
+    process().logger_of(service)
+}
+
+/// A logger of the process's service.
+pub fn logger() -> Logger {
+    process().logger()
+}
+
+/// A logger for one request, by its headers: tenant, user, session, impersonator, request, trace.
+pub fn create_request_logger(headers: &(impl Headers + ?Sized)) -> Logger {
+    logger().for_request(headers)
+}
+
+/// Writes what waits, within two seconds at most; for who ends the process without an exit.
+pub fn flush() {
+    if let Some(known) = PROCESS.get() {
+        known.core.end();
+    }
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "atexit is the one way to be told of an exit, and std has none")]
+fn at_exit() {
+    unsafe extern "C" {
+        fn atexit(handler: extern "C" fn()) -> std::ffi::c_int;
+    }
+    extern "C" fn end() {
+        flush();
+    }
+    // SAFETY: the handler is a function without arguments that never unwinds, as atexit wants it.
+    unsafe {
+        atexit(end);
+    }
+}
+
+#[cfg(not(unix))]
+fn at_exit() {}
