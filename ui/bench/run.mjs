@@ -26,7 +26,7 @@ const say = (what, figures, limit = "") => {
 const ms = (n) => `${n < 10 ? n.toFixed(1) : Math.round(n)} ms`;
 const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const frames = (m) => `frames p95 ${ms(m.frameP95Ms)}, longest ${ms(m.frameMaxMs)}`;
-const tasks = (m) => `${m.long} tasks over ${LONG_MS} ms (longest ${ms(m.longestMs)})`;
+const tasks = (m) => `${m.long} tasks over ${LONG_MS} ms (longest ${ms(m.longestMs)}; of processor time ${m.longCpu}, ${ms(m.longestCpuMs)})`;
 
 const browser = await start();
 

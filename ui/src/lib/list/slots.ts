@@ -1,5 +1,5 @@
 // Which element draws which row of a long list. A row that stays keeps its element. While `reuse` holds, a row that comes takes the element of one
-// that went, which costs a fraction of a new one; otherwise each has its own, so that what is marked in it goes with it. Pure.
+// that went, which costs a fraction of a new one; otherwise each has its own, and what is marked in it goes with it. Pure.
 
 export class Slots {
   #of = new Map<string, number>();

@@ -1,7 +1,9 @@
 // A WebSocket that says a JSON value in each frame and hears nothing: the lines of a task, a monitor. It comes back by itself.
+import { tick } from "svelte";
 import { Problem } from "../api/problem";
 import { access } from "../api/access.svelte";
 import { afterClose, delayMs } from "./frames";
+import { Pace } from "./pace";
 import { open } from "./socket";
 
 export interface LinesReader<T> {
@@ -28,6 +30,7 @@ export class LiveLines<T> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #gathered: T[] = [];
   #gather: ReturnType<typeof setTimeout> | undefined;
+  readonly #pace = new Pace();
 
   constructor(reader: LinesReader<T>) {
     this.#reader = reader;
@@ -105,9 +108,14 @@ export class LiveLines<T> {
     } catch {
       return;
     }
-    this.#gather ??= setTimeout(() => {
-      this.#gather = undefined;
-      this.#reader.lines(this.#gathered.splice(0));
-    }, GATHER_MS);
+    this.#gather ??= setTimeout(() => this.#tell(), this.#pace.delayMs(performance.now()));
+  }
+
+  #tell(): void {
+    const begin = performance.now();
+    this.#gather = undefined;
+    const values = this.#gathered.splice(0);
+    this.#reader.lines(values);
+    void tick().then(() => this.#pace.drew(values.length, begin, performance.now()));
   }
 }

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { asked, detailOf, joined, levelsOf, matches, pair, progressOf, type TaskFilter, type TaskLine, toggled } from "./lines";
+import { asked, detailOf, joined, levelsOf, matcher, pair, progressOf, type TaskFilter, type TaskLine, toggled } from "./lines";
 
 const line = (id: number, more: Partial<TaskLine> = {}): TaskLine => ({
   id,
@@ -10,6 +10,7 @@ const line = (id: number, more: Partial<TaskLine> = {}): TaskLine => ({
   message: `step ${id}`,
   ...more,
 });
+const matches = (line: TaskLine, filter: TaskFilter) => matcher(filter)(line);
 const all: TaskFilter = { levels: levelsOf([]), sources: [], text: "", metadata: [] };
 
 it("shows INFO and above unless levels are chosen", () => {

@@ -33,14 +33,20 @@ export function pair(text: string): [key: string, value: string] | null {
   return at > 0 && key !== "" ? [key, text.slice(at + 1).trim()] : null;
 }
 
-export function matches(line: TaskLine, filter: TaskFilter): boolean {
-  if (!filter.levels.includes(line.level)) return false;
-  if (filter.sources.length > 0 && !filter.sources.includes(line.source)) return false;
-  if (filter.text && !line.message.toLowerCase().includes(filter.text.toLowerCase())) return false;
-  return filter.metadata.every((one) => {
+/** Whether a line is shown: made once for a filter, asked for tens of thousands of lines. */
+export function matcher(filter: TaskFilter): (line: TaskLine) => boolean {
+  const levels = new Set(filter.levels);
+  const sources = filter.sources.length > 0 ? new Set(filter.sources) : null;
+  const text = filter.text.toLowerCase();
+  const pairs = filter.metadata.flatMap((one) => {
     const known = pair(one);
-    return !known || said(line.metadata, known[0]) === known[1];
+    return known ? [known] : [];
   });
+  return (line) =>
+    levels.has(line.level) &&
+    (sources === null || sources.has(line.source)) &&
+    (text === "" || line.message.toLowerCase().includes(text)) &&
+    pairs.every(([key, value]) => said(line.metadata, key) === value);
 }
 
 function said(metadata: unknown, key: string): string | undefined {
@@ -83,6 +89,8 @@ export function detailOf(line: TaskLine): string {
 
 /** Each line once, the oldest first. */
 export function joined(lines: readonly TaskLine[], more: readonly TaskLine[]): TaskLine[] {
+  // As mostly: what comes is in order, and later than all that is there.
+  if (more.every((line, n) => isBefore(n === 0 ? lines[lines.length - 1] : more[n - 1], line))) return more.length === 0 ? (lines as TaskLine[]) : [...lines, ...more];
   const known = new Set(lines.map(({ id }) => id));
   const fresh = more.filter(({ id }) => !known.has(id) && known.add(id));
   if (fresh.length === 0) return lines as TaskLine[];
@@ -91,6 +99,10 @@ export function joined(lines: readonly TaskLine[], more: readonly TaskLine[]): T
     if (before(all[n]!, all[n - 1]!)) return all.sort((a, b) => (before(a, b) ? -1 : 1));
   }
   return fresh.length > 1 ? all.sort((a, b) => (before(a, b) ? -1 : 1)) : all;
+}
+
+function isBefore(earlier: TaskLine | undefined, later: TaskLine): boolean {
+  return earlier === undefined || before(earlier, later);
 }
 
 function before(a: TaskLine, b: TaskLine): boolean {

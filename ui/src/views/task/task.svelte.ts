@@ -2,7 +2,7 @@
 import { api, ask, fetchRaw, type Schemas } from "$lib/api/client";
 import { asProblem, type Problem } from "$lib/api/problem";
 import { LiveLines } from "$lib/live/lines.svelte";
-import { asked, joined, matches, type TaskFilter, type TaskLine } from "./lines";
+import { asked, joined, matcher, type TaskFilter, type TaskLine } from "./lines";
 
 const PAGE = 1000;
 /** More than this is let go at the beginning; scrolling up asks for it again. */
@@ -75,7 +75,8 @@ export class TaskFeed {
       if (run !== this.#run) return;
       const last = page.items[page.items.length - 1];
       // What came live in the meantime, of this filter, stays.
-      const newer = this.lines.filter((line) => matches(line, this.#filter!) && (!last || line.timestamp >= last.timestamp));
+      const fits = matcher(this.#filter!);
+      const newer = this.lines.filter((line) => fits(line) && (!last || line.timestamp >= last.timestamp));
       this.lines = joined(page.items, newer);
       this.before = page.offset;
       this.problem = null;
