@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
+import * as libraries from "./libraries";
 import { stackParts } from "./stack";
 
 const own = (stack: string) =>
@@ -46,3 +48,11 @@ it("knows those of Go, Rust and .NET", () => {
 });
 
 it("takes text without frames as text", () => expect(stackParts("no trace\nat all")).toEqual([{ kind: "text", text: "no trace\nat all" }]));
+
+it("takes for libraries what the groups of errors take for them", () => {
+  const core = readFileSync(new URL("../../../../core/src/signature/in_app.rs", import.meta.url), "utf8");
+  const texts = (inner: string) => [...inner.matchAll(/"([^"]*)"/g)].map(([, text]) => text);
+  const lists = Object.fromEntries([...core.matchAll(/const (\w+): \[&str; \d+\] =\s*\[(.*?)\];/gs)].map(([, name, inner]) => [name, texts(inner!)]));
+  const go = texts(/Language::Go => \{\s*!\(begins\(&\[(.*?)\]\)/s.exec(core)![1]!);
+  expect({ ...libraries }).toEqual({ ...lists, GO: go });
+});

@@ -1,5 +1,7 @@
 // A stack trace as frames, those of the application's own code apart from those of libraries. The rules are those of signatures (core/src/signature). Pure.
 
+import { DOTNET, FOREIGN_PATHS, GO, JAVA, RUST } from "./libraries";
+
 export interface Frame {
   /** As it was written: a line, or two where the place stands on its own. */
   text: string;
@@ -8,18 +10,14 @@ export interface Frame {
 
 export type Part = { kind: "text"; text: string } | { kind: "frames"; frames: Frame[] };
 
-const FOREIGN_PATHS = [
-  "/site-packages/", "/dist-packages/", "/lib/python", "/lib64/python", "<frozen ", "node_modules/", "node:", "internal/", "/pkg/mod/", "/usr/local/go/",
-  "/usr/lib/go", "/go/src/runtime/", "/vendor/", "/rustc/", "/.cargo/registry/", "/.cargo/git/", "/rustlib/src/", "/sysdeps/", "/nptl/",
-];
-const JAVA =
-  /^(?:java|javax|jakarta|jdk|sun|com\.sun|kotlin|kotlinx|scala|groovy|clojure|reactor|akka|okhttp3|com\.zaxxer|com\.fasterxml|com\.mysql|com\.google\.common|io\.(?:netty|quarkus|micronaut|vertx|grpc|undertow)|org\.(?:springframework|apache|hibernate|eclipse|jboss|postgresql|junit|codehaus|slf4j|gradle))\./;
-const DOTNET = /^(?:System|Microsoft|Npgsql|MySql|Newtonsoft|Serilog|Castle|Grpc)\./;
-const GO = /^(?:runtime[./]|testing\.|net\/http\.|reflect\.|panic(?:\(|$))/;
-const RUST =
-  /^(?:std|core|alloc|test|rust_begin_unwind|__\w+|rust_panic|rust_eh_personality|tokio|tokio_util|futures|futures_util|futures_core|anyhow|eyre|color_eyre|hyper|hyper_util|axum|tower|tower_http|actix_web|actix_http|rayon|rayon_core|tracing|backtrace|main|start_thread|clone)(?:::|$)/;
-
 const foreign = (text: string) => FOREIGN_PATHS.some((part) => text.includes(part));
+const begins = (name: string, list: readonly string[]) => list.some((prefix) => name.startsWith(prefix));
+
+/** `<core::pin::Pin<P> as core::future::Future>::poll` is of `core`. */
+function isOwnCrate(name: string): boolean {
+  const crate = /^\w*/.exec(name.replace(/^[<&*([]+/, "").replace(/^(?:mut|dyn) /, ""))![0];
+  return crate !== "" && !crate.startsWith("_") && !RUST.includes(crate);
+}
 
 /** What a trace is made of, in its order. */
 export function stackParts(stack: string): Part[] {
@@ -59,12 +57,11 @@ function frameAt(line: string, next: string): { frame: Frame; lines: number } | 
   }
   const at = /^at ((?:async )?\S+:\d+:\d+|.*\(.*)$/.exec(trimmed);
   if (at) return one(ownAt(at[1]!));
-  if (/^\s+\S+\.go:\d+/.test(next) && trimmed !== "" && !/^(?:goroutine |created by )/.test(trimmed)) return two(!foreign(next) && !GO.test(trimmed));
+  if (/^\s+\S+\.go:\d+/.test(next) && trimmed !== "" && !/^(?:goroutine |created by )/.test(trimmed)) return two(!foreign(next) && !begins(trimmed, GO) && trimmed !== "panic");
   const rust = /^\d{1,4}: (?:\s*0x[0-9a-f]+ - )?(\S.*)$/.exec(trimmed);
   if (rust && (rust[1]!.includes("::") || /^\w+$/.test(rust[1]!))) {
     const place = /^\s+at \S/.test(next);
-    const name = rust[1]!.replace(/^[<&*([]+/, "").replace(/^(?:mut|dyn) /, "");
-    const own = !RUST.test(name) && /^[A-Za-z]/.test(name) && !(place && foreign(next));
+    const own = isOwnCrate(rust[1]!) && !(place && foreign(next));
     return place ? two(own) : one(own);
   }
   return null;
@@ -78,5 +75,5 @@ function ownAt(rest: string): boolean {
   const name = open < 0 ? rest : rest.slice(0, open);
   if (name.endsWith(" ")) return /:\d+:\d+\)$/.test(rest) && !rest.includes("<anonymous>");
   const plain = name.slice(name.lastIndexOf("/") + 1);
-  return !JAVA.test(plain) && !DOTNET.test(plain);
+  return !begins(plain, JAVA) && !begins(plain, DOTNET);
 }
