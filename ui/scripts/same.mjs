@@ -28,7 +28,7 @@ if (faults.length > 0) {
 // What the first view loads, as it travels.
 const { gzipSync } = await import("node:zlib");
 const index = readFileSync(join(committed, "index.html"), "utf8");
-const entry = [...index.matchAll(/(?:src|href)="\/(assets\/[^"]+)"/g)].map(([, name]) => name);
+const entry = [...index.matchAll(/(?:src|href)="\/([^"]+)"/g)].map(([, name]) => name);
 const first = new Set(["index.html", ...entry, ...right.filter((name) => name.endsWith(".woff2") || /assets\/Logs-.*\.(js|css)$/.test(name))]);
 const imports = (name) => [...readFileSync(join(committed, name), "utf8").matchAll(/(?:from|import)\s*["']\.\/([^"']+\.js)["']/g)].map(([, found]) => `assets/${found}`);
 for (const name of first) if (name.endsWith(".js")) for (const more of imports(name)) first.add(more);

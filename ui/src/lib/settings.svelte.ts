@@ -19,9 +19,33 @@ function keep(name: string, value: unknown): void {
   }
 }
 
+/** `system`: light or dark as the system wishes. */
+export const THEMES = ["system", "light", "dark"] as const;
+export type Theme = (typeof THEMES)[number];
+
 class Settings {
   #zone = $state<Zone>(kept<Zone>("zone", "local"));
   #wrap = $state(kept("wrap", false));
+  #theme = $state<Theme>(themeOf(kept("theme", "system")));
+
+  constructor() {
+    // Another tab may choose it too.
+    addEventListener("storage", ({ key }) => key === "cordwood.theme" && this.#show(themeOf(kept("theme", "system"))));
+  }
+
+  /** `public/theme.js` shows it before this is loaded. */
+  get theme(): Theme {
+    return this.#theme;
+  }
+  set theme(theme: Theme) {
+    keep("theme", theme);
+    this.#show(theme);
+  }
+  #show(theme: Theme): void {
+    this.#theme = theme;
+    if (theme === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+  }
 
   /** The address goes first: who opens a link sees what was shared. */
   get zone(): Zone {
@@ -42,6 +66,10 @@ class Settings {
     keep("wrap", wrap);
     url.set({ wrap: wrap ? "1" : "0" }, { replace: true });
   }
+}
+
+function themeOf(value: unknown): Theme {
+  return THEMES.find((theme) => theme === value) ?? "system";
 }
 
 export const settings = new Settings();

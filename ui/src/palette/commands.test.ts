@@ -8,6 +8,7 @@ const view = (name: string, path = `/${name}`) => ({ name, path, label: name[0]!
 const known = {
   views: [view("logs", "/"), view("errors"), view("task"), view("plugin"), view("levels")],
   zone: "local" as const,
+  theme: "system" as const,
   searches: [{ name: "Checkout's errors", query: "q=service%3Dcheckout" }],
   history: ["level>=WARN", "service=mail"],
 };
@@ -15,7 +16,7 @@ const ids = (typed: string, more = {}) => offered(typed, { ...known, ...more }).
 const go = (typed: string, id: string) => offered(typed, known).find((one) => one.id === id)?.go;
 
 it("offers everything while nothing is typed", () => {
-  expect(ids(" ")).toEqual(["view logs", "view errors", "view task", "view plugin", "view levels", "search Checkout's errors", "history level>=WARN", "history service=mail", "zone"]);
+  expect(ids(" ")).toEqual(["view logs", "view errors", "view task", "view plugin", "view levels", "search Checkout's errors", "history level>=WARN", "history service=mail", "theme light", "theme dark", "zone"]);
   expect(offered("", { ...known, zone: "utc" }).at(-1)).toMatchObject({ zone: "local" });
 });
 
@@ -41,4 +42,9 @@ it("opens a group of errors by its signature", () => {
 
 it("offers no place that there is not", () => {
   expect(ids("4711", { views: [view("logs", "/")] })).toEqual(["filter"]);
+});
+
+it("offers the themes that are not shown", () => {
+  expect(ids("theme", { theme: "dark" }).slice(0, 2)).toEqual(["theme light", "theme system"].sort().reverse());
+  expect(offered("dark theme", known)[0]).toMatchObject({ theme: "dark" });
 });

@@ -1,5 +1,6 @@
 // What the palette offers for what is typed: where to go, what to search for, how to show times. Pure.
 import type { IconName } from "$lib/components/icons";
+import type { Theme } from "$lib/settings.svelte";
 import { href } from "$lib/url/state.svelte";
 import type { View } from "../views";
 
@@ -12,17 +13,24 @@ export interface Command {
   /** Where it leads; or what it sets. */
   go?: string;
   zone?: "utc" | "local";
+  theme?: Theme;
 }
 
 export interface Known {
   views: readonly Pick<View, "name" | "path" | "label" | "icon">[];
   zone: "utc" | "local";
+  theme: Theme;
   /** Searches that were kept: their names and the queries of their addresses. */
   searches: readonly { name: string; query: string }[];
   /** The last filters, the latest first. */
   history: readonly string[];
 }
 
+const THEME_COMMANDS: readonly Command[] = [
+  { id: "theme system", kind: "Theme", label: "Light or dark as the system is", icon: "theme", theme: "system" },
+  { id: "theme light", kind: "Theme", label: "Light theme", icon: "theme", theme: "light" },
+  { id: "theme dark", kind: "Theme", label: "Dark theme", icon: "theme", theme: "dark" },
+];
 const HISTORY_SHOWN = 5;
 /** As tasks and plugins are called: a text with spaces is none. */
 const ID = /^[\w.:-]{1,200}$/;
@@ -41,11 +49,12 @@ export function offered(typed: string, known: Known): Command[] {
   return [...fitting, ...made(text, known)];
 }
 
-function commands({ views, zone, searches, history }: Known): Command[] {
+function commands({ views, zone, theme, searches, history }: Known): Command[] {
   return [
     ...views.map(({ name, path, label, icon }) => ({ id: `view ${name}`, kind: "Go to", label, icon, go: path })),
     ...searches.map(({ name, query }) => ({ id: `search ${name}`, kind: "Saved search", label: name, icon: "star" as const, go: query ? `/?${query}` : "/" })),
     ...history.slice(0, HISTORY_SHOWN).map((filter) => ({ id: `history ${filter}`, kind: "Searched before", label: filter, icon: "clock" as const, go: href("/", { q: filter }) })),
+    ...THEME_COMMANDS.filter((command) => command.theme !== theme),
     zone === "utc"
       ? { id: "zone", kind: "Times", label: "Show local times", icon: "clock", zone: "local" }
       : { id: "zone", kind: "Times", label: "Show times in UTC", icon: "clock", zone: "utc" },

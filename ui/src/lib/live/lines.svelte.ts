@@ -13,9 +13,6 @@ export interface LinesReader<T> {
   opened?(again: boolean): void;
 }
 
-/** So that many lines at once are one change of the page. */
-const GATHER_MS = 50;
-
 export class LiveLines<T> {
   state = $state<"idle" | "connecting" | "live" | "waiting">("idle");
   /** Why it waits. */

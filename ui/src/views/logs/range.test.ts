@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { countedFrom, rangeLabel } from "./range";
+import { countedFrom, fixedRange, rangeLabel } from "./range";
 
 const NOW = 1_795_240_802_000_000;
 
@@ -18,4 +18,13 @@ it("counts as far back as the list begins", () => {
   expect(countedFrom("", NOW - 5e6, NOW)).toBe(NOW - 3600e6);
   expect(countedFrom("", NOW - 2 * 3600e6, NOW)).toBe(NOW - 6 * 3600e6);
   expect(countedFrom("-15m", null, NOW)).toBe(NOW - 900e6);
+});
+
+it("makes a range that stays what it is", () => {
+  const now = Date.parse("2026-11-21T07:00:00Z") * 1000;
+  const hour = { from: "2026-11-21T06:00:00.000000Z", to: "2026-11-21T07:00:00.000000Z" };
+  expect(fixedRange("-1h", "", null, now)).toEqual(hour);
+  expect(fixedRange("", "", now - 3600e6, now)).toEqual(hour);
+  expect(fixedRange("", "", null, now)).toEqual(hour);
+  expect(fixedRange("2026-11-21T06:00:00Z", "2026-11-21T07:00:00Z", 5, now + 9e9)).toEqual(hour);
 });

@@ -1,5 +1,5 @@
 // Which stretch of time is looked at, and which one the counts above the list are of. Pure.
-import { instant, moment, type Zone } from "$lib/time";
+import { instant, moment, rfc3339, type Zone } from "$lib/time";
 
 export const PRESETS: readonly [from: string, label: string][] = [
   ["", "Latest"],
@@ -31,4 +31,11 @@ export function countedFrom(from: string, oldestUs: number | null, nowUs: number
   if (!Number.isNaN(told)) return told;
   const wanted = oldestUs === null ? 60 * 60e6 : nowUs - oldestUs;
   return nowUs - (STEPS_US.find((step) => step >= Math.max(wanted, 60 * 60e6)) ?? wanted * 1.05);
+}
+
+/** The same stretch of time for whoever opens a link later: without a begin of its own, from the oldest record that is shown. */
+export function fixedRange(from: string, to: string, oldestUs: number | null, nowUs: number): { from: string; to: string } {
+  const end = to ? instant(to, nowUs) : nowUs;
+  const begin = from ? instant(from, nowUs) : (oldestUs ?? end - 60 * 60e6);
+  return { from: rfc3339(Math.floor(begin)), to: rfc3339(Math.ceil(end)) };
 }
