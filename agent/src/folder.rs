@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cordwood_core::log_names::older_suffix;
+use cordwood_core::rotation::Inode;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, ResolveFlags};
 use rustix::io::Errno;
 
@@ -56,6 +57,12 @@ pub struct Stat {
     pub regular: bool,
     /// A symbolic link: it is not followed.
     pub link: bool,
+}
+
+impl Stat {
+    pub fn inode(&self) -> Inode {
+        (self.dev, self.ino)
+    }
 }
 
 const INSIDE: ResolveFlags =

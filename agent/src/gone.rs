@@ -6,11 +6,11 @@ use std::io;
 use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::identity::FileId;
-use cordwood_core::log_names::older_suffix;
+use cordwood_core::rotation::Listed;
+use cordwood_core::rotation::gone::{id_of_unread, never_read};
 
+use crate::closed::GONE_WHILE_CLOSED;
 use crate::folder::Stat;
-use crate::parked::GONE_WHILE_CLOSED;
-use crate::rotation::Entry;
 use crate::run::Run;
 use crate::tail::{Bytes, LogFile};
 use crate::turn::Turn;
@@ -24,7 +24,7 @@ pub fn is_broken(error: &io::Error) -> bool {
 impl Run {
     /// What the checkpoint knows and the disk does not hold any more.
     pub fn missing(&mut self, turn: &mut Turn<'_>) {
-        for resume in std::mem::take(&mut self.resume) {
+        for resume in self.register.take_missing() {
             if self.was_all_read() {
                 continue;
             }
@@ -41,38 +41,20 @@ impl Run {
     /// An archive of which not even the beginning can be unpacked. Gives the id under which it is known from now on.
     pub fn broken_archive(
         &mut self,
-        entry: &Entry,
+        entry: &Listed,
         error: &io::Error,
         is_lost: bool,
         turn: &mut Turn<'_>,
     ) -> FileId {
-        let Stat { dev, ino, mtime_ns, .. } = entry.stat;
-        let file = FileId::of_whole(format!("{dev} {ino} {mtime_ns}").as_bytes());
+        let file = id_of_unread(entry.inode, entry.mtime_ns);
         turn.tally.file_errors += 1;
         tracing::warn!(run = self.key, file = entry.name, %error, "read packed log file");
         if is_lost {
-            let name = entry.name.clone();
-            let gone = FileCheckpoint { file, name, dev, ino, ..FileCheckpoint::default() };
+            let gone = never_read(file, &entry.name, entry.inode);
             let reason = format!("it cannot be unpacked: {error}");
             self.lose_whole(gone, LossRange { from: 0, bytes: 0, exact: false, reason }, turn);
         }
         file
-    }
-
-    /// Whether a broken archive is what became of a file that is known, so that nothing of it is lost, or its loss is told
-    /// as that file's.
-    pub fn is_archive_of_ours(&self, entry: &Entry, entries: &[Entry], after_ours: bool) -> bool {
-        let known = || self.done.iter().chain(&self.resume);
-        if self.source.is_plain() {
-            // Its name says nothing: others have had it before. It is that of ours which is there no more, if one is not.
-            let is_here = |inode: (u64, u64)| entries.iter().any(|entry| entry.inode() == inode);
-            return !after_ours
-                || known().any(|file| !is_here((file.dev, file.ino)))
-                || self.files.iter().any(|file| !is_here((file.dev, file.ino)));
-        }
-        let suffix = older_suffix(&self.live_name, &entry.name);
-        let same = |name: &str| older_suffix(&self.live_name, name) == suffix;
-        known().any(|file| same(&file.name)) || self.files.iter().any(|file| same(&file.name))
     }
 
     /// A file of which only the loss is left to tell.

@@ -4,14 +4,17 @@
 //! `cordwood_core::pipeline` makes records of them, `collect` and `ship` batches, and `checkpoint` remembers what was
 //! acknowledged. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
 
+mod begun;
 mod binding;
 mod bound;
 pub mod checkpoint;
+mod closed;
 pub mod cluster;
 mod collect;
 pub mod config;
 pub mod context;
 mod discover;
+mod drain;
 mod ending;
 mod folder;
 mod gone;
@@ -24,6 +27,7 @@ mod parked;
 mod progress;
 mod reader;
 mod report;
+mod rewritten;
 mod room;
 mod rotation;
 mod round;
@@ -40,6 +44,7 @@ mod telemetry;
 mod truncated;
 mod turn;
 mod unfinished;
+mod waited;
 mod wake;
 mod watching;
 
@@ -130,7 +135,7 @@ pub async fn run(
         started: Instant::now(),
         buffer: Vec::new(),
         paused_until_ms: 0,
-        unfinished: room::Unfinished::default(),
+        unfinished: begun::Unfinished::default(),
         config,
         context,
         rules,

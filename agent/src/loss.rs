@@ -88,11 +88,9 @@ impl Run {
     pub fn let_go(&mut self, index: usize, turn: &mut Turn<'_>) {
         let position = self.acknowledged_position(&self.files[index]);
         let file = &mut self.files[index];
-        if self.known.values().any(|known| known.id == file.id) && file.position == position {
-            let id = file.id;
-            self.known.retain(|_, known| known.id != id);
+        if self.register.knows_id(file.id) && file.position == position {
             let checkpoint = self.checkpoint_of(&self.files[index]);
-            self.resume.push(checkpoint);
+            self.register.read_on_in_copy(checkpoint);
             self.files.remove(index);
             return;
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cordwood_core::checkpoint::RunCheckpoint;
 use cordwood_core::identity::FileId;
-use cordwood_core::log_names::older_suffix;
+use cordwood_core::rotation::gone::is_log_gone;
 
 use crate::discover::FolderKey;
 use crate::folder::Folder;
@@ -31,10 +31,8 @@ impl Place {
     /// By a look at its folder: the names in it, or why there are none.
     fn of(names: io::Result<Vec<String>>, live: &str) -> Place {
         match names {
-            Ok(names) => {
-                let has = names.iter().any(|name| name == live || older_suffix(live, name).is_some());
-                if has { Place::Unknown } else { Place::Gone }
-            }
+            Ok(names) if is_log_gone(live, names.iter().map(String::as_str)) => Place::Gone,
+            Ok(_) => Place::Unknown,
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Place::Gone,
                 _ => Place::Unknown,

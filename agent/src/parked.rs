@@ -5,41 +5,24 @@
 //! so is a file that went before it was opened.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 
 use cordwood_core::batch::LossRange;
-use cordwood_core::checkpoint::FileCheckpoint;
-use cordwood_core::identity::FileId;
 use cordwood_core::limits::DESCRIPTORS_RESERVED_MAX;
 use cordwood_core::pipeline::Pipeline;
+use cordwood_core::rotation::gone::{id_of_unread, never_read};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::folder::{Folder, Stat, is_unlinked, stat_of};
+use crate::closed::{Closed, GONE_WHILE_CLOSED};
+use crate::folder::{Folder, is_unlinked, stat_of};
 use crate::reader::Reader;
 use crate::run::Run;
-use crate::tail::{Bytes, LogFile};
+use crate::tail::LogFile;
 use crate::turn::{Clock, Turn};
 
 /// How long a run that has more to read keeps its files while others wait for descriptors.
 const SHARE_MS: i64 = 500;
 /// The same where a record has begun: closed in the middle of it, it would be read from its beginning again.
 const SHARE_OF_A_RECORD_MS: i64 = 20 * SHARE_MS;
-/// What is told of files that went while they were closed.
-pub(crate) const GONE_WHILE_CLOSED: &str = "rotated away or deleted while no file descriptor was left for it";
-
-/// A run whose files are closed.
-#[derive(Clone, Copy, Debug)]
-pub struct Parked {
-    /// The live file as it was then.
-    live: Option<Stat>,
-    /// No first line of the live file was seen, so that no position of it is known.
-    is_unknown: bool,
-    /// It may hold what was not read.
-    has_unread: bool,
-    /// It waits for a descriptor.
-    wants: bool,
-}
-
 /// An open file is a descriptor: as many as the process may have.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -55,16 +38,6 @@ pub(crate) fn open_files_max(configured: Option<usize>) -> usize {
     configured.unwrap_or(limit - DESCRIPTORS_RESERVED_MAX.min(limit / 2)).max(1)
 }
 
-impl LogFile {
-    fn handle(&self) -> Option<&File> {
-        match &self.bytes {
-            Bytes::File(file) => Some(file),
-            Bytes::Gzip { reader, .. } => Some(reader.get_ref().get_ref()),
-            Bytes::Gone => None,
-        }
-    }
-}
-
 impl Run {
     pub fn open_files(&self) -> usize {
         self.files.iter().filter(|file| file.handle().is_some()).count() + usize::from(self.unnamed.is_some())
@@ -76,7 +49,7 @@ impl Run {
 
     /// Its closed files were read to their end and not written to since.
     pub fn was_all_read(&self) -> bool {
-        self.parked.is_some_and(|parked| !parked.has_unread)
+        self.parked.is_some_and(|closed| !closed.has_unread())
     }
 
     pub fn is_parked_with_unread(&self) -> bool {
@@ -86,25 +59,21 @@ impl Run {
     /// After a look at all that there is: a live file that was closed before its first line came, or never opened, and that is
     /// not there any more.
     pub fn lose_unknown(&mut self, turn: &mut Turn<'_>) {
-        let Some(Parked { live: Some(live), is_unknown: true, has_unread: true, .. }) = self.parked else {
-            return;
-        };
-        let Stat { dev, ino, mtime_ns, .. } = live;
-        let is_here = self.known.contains_key(&(dev, ino))
-            || self.files.iter().any(|file| (file.dev, file.ino) == (dev, ino))
-            || self.done.iter().chain(&self.resume).any(|file| (file.dev, file.ino) == (dev, ino))
+        let Some(live) = self.parked.and_then(|closed| closed.never_read()) else { return };
+        let is_here = self.register.knows(live.inode())
+            || self.files.iter().any(|file| file.inode() == live.inode())
+            || self.register.is_remembered(live.inode())
             || self
                 .resting_handle()
                 .and_then(|handle| stat_of(handle).ok())
-                .is_some_and(|now| now.ino == ino);
+                .is_some_and(|now| now.ino == live.ino);
         // (Its packed copy, which is about to be read.)
         let is_packed = self.files.iter().any(|file| file.is_gzip() && file.position == 0);
         if is_here || is_packed {
             return;
         }
-        let file = FileId::of_whole(format!("{dev} {ino} {mtime_ns}").as_bytes());
-        let gone =
-            FileCheckpoint { file, name: self.live_name.clone(), dev, ino, ..FileCheckpoint::default() };
+        let id = id_of_unread(live.inode(), live.mtime_ns);
+        let gone = never_read(id, &self.live_name, live.inode());
         let loss = LossRange { from: 0, bytes: 0, exact: false, reason: GONE_WHILE_CLOSED.to_owned() };
         turn.tally.files_vanished += 1;
         self.lose_whole(gone, loss, turn);
@@ -140,15 +109,10 @@ impl Run {
         // (Its packed copy may be still to come.)
         let over: Vec<_> =
             gone.into_iter().map(|file| self.checkpoint_of(file)).filter(|file| file.done).collect();
-        self.done.extend(over);
-        for file in &closed {
-            self.known.remove(&(file.dev, file.ino));
-        }
         // (Of the life before it may know more files that are not found yet.)
-        let has_unread = has_unread
-            || self.resume.iter().any(|file| !file.done)
-            || self.parked.is_some_and(|parked| parked.has_unread);
-        self.resume.extend(closed);
+        let has_unread =
+            has_unread || self.register.has_unread() || self.parked.is_some_and(|closed| closed.has_unread());
+        self.register.close(closed, over);
         let is_unknown = self.unnamed.is_some();
         self.files.clear();
         self.unnamed = None;
@@ -161,7 +125,7 @@ impl Run {
         self.current = None;
         self.at_end = false;
         self.yields = false;
-        self.parked = Some(Parked { live, is_unknown, has_unread, wants: false });
+        self.parked = Some(Closed::new(live, is_unknown, has_unread));
     }
 }
 
@@ -184,9 +148,7 @@ impl Reader {
 
     fn want(&mut self, id: u64) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let never = Parked { live: None, is_unknown: true, has_unread: true, wants: false };
-        let parked = run.parked.get_or_insert(never);
-        if !std::mem::replace(&mut parked.wants, true) {
+        if run.parked.get_or_insert_with(Closed::never_opened).want() {
             self.wanting.push_back(id);
         }
         if !std::mem::replace(&mut self.told_descriptors, true) {
@@ -202,9 +164,9 @@ impl Reader {
         if let Some(run) = self.runs.get_mut(&id)
             && let Ok(stat) = folder.stat(&run.live_name)
             && stat.regular
-            && let Some(parked @ Parked { live: None, .. }) = &mut run.parked
+            && let Some(closed) = &mut run.parked
         {
-            parked.live = Some(stat);
+            closed.note_live(stat);
         }
     }
 
@@ -227,8 +189,8 @@ impl Reader {
         if let Some(run) = self.runs.get_mut(&id)
             && run.is_parked()
         {
-            if let Some(parked) = &mut run.parked {
-                parked.has_unread = true;
+            if let Some(closed) = &mut run.parked {
+                closed.was_written_to();
             }
             self.want(id);
         }
@@ -250,9 +212,8 @@ impl Reader {
             }
             let Ok(folder) = self.discover.open(key) else { continue };
             for run in parked {
-                let Some(before) = run.parked.and_then(|parked| parked.live) else { continue };
-                let same = |now: Stat| (now.dev, now.ino, now.size) == (before.dev, before.ino, before.size);
-                if !folder.stat(&run.live_name).is_ok_and(same) {
+                let Some(closed) = run.parked else { continue };
+                if closed.is_other(folder.stat(&run.live_name).ok()) {
                     written.push(run.id);
                 }
             }
@@ -266,8 +227,8 @@ impl Reader {
         wanting.retain(|id| {
             let Some(run) = runs.get_mut(id) else { return false };
             let waits = run.is_parked();
-            if let Some(parked) = &mut run.parked {
-                parked.wants = waits;
+            if let Some(closed) = &mut run.parked {
+                closed.set_wants(waits);
             }
             waits
         });
@@ -281,8 +242,8 @@ impl Reader {
         let free = self.make_room(self.wanting.len(), clock);
         let ids: BTreeSet<u64> = self.wanting.drain(..free.min(self.wanting.len())).collect();
         for id in &ids {
-            if let Some(parked) = self.runs.get_mut(id).and_then(|run| run.parked.as_mut()) {
-                parked.wants = false;
+            if let Some(closed) = self.runs.get_mut(id).and_then(|run| run.parked.as_mut()) {
+                closed.set_wants(false);
             }
         }
         self.open_parked(&ids, clock);

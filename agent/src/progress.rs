@@ -123,8 +123,7 @@ impl Run {
     }
 
     pub fn checkpoint(&self) -> RunCheckpoint {
-        let mut files = self.done.clone();
-        files.extend(self.resume.iter().cloned());
+        let mut files: Vec<FileCheckpoint> = self.register.remembered().cloned().collect();
         files.extend(self.files.iter().map(|file| self.checkpoint_of(file)));
         let origin =
             self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
@@ -135,8 +134,8 @@ impl Run {
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             files,
-            generations: self.generations.clone(),
-            since_ns: self.since_ns,
+            generations: self.register.generations().to_vec(),
+            since_ns: self.register.since_ns(),
         }
     }
 

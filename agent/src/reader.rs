@@ -10,10 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
 use cordwood_core::identity::NodeIdentity;
 use cordwood_core::levels::{GateTarget, LevelRules};
+use cordwood_core::rotation::Register;
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 
+use crate::begun::Unfinished;
 use crate::checkpoint::Writer;
 use crate::config::Config;
 use crate::context::{Asked, Lookup};
@@ -21,7 +23,6 @@ use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
 use crate::lookup::ContextSource;
-use crate::room::Unfinished;
 use crate::run::Run;
 use crate::ship::Shipper;
 use crate::source::Source;
@@ -294,9 +295,7 @@ impl Reader {
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         if let Some(resume) = self.resume.remove(&key).or(gone) {
             run.remembered = resume.origin;
-            run.resume = resume.files;
-            run.generations = resume.generations;
-            run.since_ns = resume.since_ns;
+            run.register = Register::new(resume.files, resume.generations, resume.since_ns);
         }
         self.runs.insert(id, run);
         self.by_key.insert(key, id);
@@ -403,7 +402,7 @@ impl Reader {
                 let key = run.key;
                 tracing::debug!(run = key, "read to its end");
                 self.by_key.remove(&key);
-                self.remember_gone(key, run.generations);
+                self.remember_gone(key, run.register.generations().to_vec());
                 self.active.remove(&id);
                 self.folders.values_mut().for_each(|runs| {
                     runs.remove(&id);

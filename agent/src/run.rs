@@ -2,27 +2,27 @@
 //! Promises: the files are one sequence, older before newer; batches of a stream and file tile it; what was not
 //! acknowledged can be read again from where the checkpoint says.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use cordwood_core::batch::{LossRange, envelope_bytes_max};
-use cordwood_core::checkpoint::FileCheckpoint;
 use cordwood_core::gate::Gate;
-use cordwood_core::identity::{FileId, Io, NodeIdentity};
+use cordwood_core::identity::{Io, NodeIdentity};
 use cordwood_core::limits::RECORD_BYTES_MAX;
 use cordwood_core::pipeline::{Format, Now, Pipeline};
+use cordwood_core::rotation::Register;
+use cordwood_core::rotation::ending::{AtEnd, End};
 
+use crate::closed::Closed;
 use crate::collect::{Collector, Pin, Stream};
 use crate::context::Context;
-use crate::parked::Parked;
-use crate::rotation::Known;
 use crate::ship::OpenBatch;
 use crate::source::Source;
 use crate::tail::{Bytes, Chunk, LogFile};
 use crate::truncated::Hole;
 use crate::turn::Turn;
-use crate::unfinished::Waited;
+use crate::waited::Waited;
 
 /// Failed attempts in a row to read a file before the rest of it is given up.
 const READ_ERRORS_MAX: u32 = 100;
@@ -40,20 +40,11 @@ pub struct Run {
     pub live_name: String,
     /// Oldest first.
     pub files: VecDeque<LogFile>,
-    /// What the last listing's inodes hold.
-    pub known: HashMap<(u64, u64), Known>,
-    /// Finished files that are still on disk, oldest first.
-    pub done: Vec<FileCheckpoint>,
-    /// What the checkpoint says about files not seen yet in this process.
-    pub resume: Vec<FileCheckpoint>,
-    /// Of files that began with the same line, one after the other: (the id of that line, the id of the last such file).
-    pub generations: Vec<(FileId, FileId)>,
+    /// What is known of its files beside those that are open.
+    pub register: Register,
     /// What its names stood for when all of them had been looked at.
     pub mark: Option<u64>,
-    /// Other programs' files that were written to later than this are ours to read.
-    pub since_ns: Option<i64>,
-    /// It was said that its live file is a link.
-    pub told_link: bool,
+    pub symlink_warned: bool,
     /// A live file whose first line is not whole yet.
     pub unnamed: Option<(String, std::fs::File)>,
     pub next_seq: u64,
@@ -86,7 +77,7 @@ pub struct Run {
     /// The container has run again since.
     pub is_succeeded: bool,
     /// Its files were closed, or never opened, because others needed the descriptors; until it was looked at in whole again.
-    pub parked: Option<Parked>,
+    pub parked: Option<Closed>,
     /// Nothing more is read of it until its files are closed: others wait for descriptors.
     pub yields: bool,
     pub opened_at_ms: i64,
@@ -117,13 +108,9 @@ impl Run {
             key,
             live_name: source.live_name(),
             files: VecDeque::new(),
-            known: HashMap::new(),
-            done: Vec::new(),
-            resume: Vec::new(),
-            generations: Vec::new(),
+            register: Register::default(),
             mark: None,
-            since_ns: None,
-            told_link: false,
+            symlink_warned: false,
             unnamed: None,
             next_seq: 0,
             context: None,
@@ -288,42 +275,48 @@ impl Run {
         if self.files[index].is_shorter_than_it_was(rest) {
             return Step::More;
         }
-        let last = index + 1 == self.files.len();
-        let file = &self.files[index];
-        if !self.is_file_over(index, turn) {
-            // The container runs again, so the run that wrote this is over: it may go from now on.
-            if last
-                && self.is_succeeded
-                && file.over_at != Some(file.position + rest.len() as u64)
-                && turn.clock.mono_ms - self.last_data_ms >= turn.settings.gone_grace_ms()
-            {
+        let end = self.files[index].position + rest.len() as u64;
+        let known = self.known_end(index, end);
+        match known.end(turn.clock.mono_ms, turn.settings.graces()) {
+            End::Waits => Step::Idle,
+            End::WriterIsOver => {
                 self.end_line(index, rest, turn);
                 self.files[index].over_at = Some(self.files[index].position);
                 turn.tally.files_finished += 1;
+                Step::Idle
             }
-            return Step::Idle;
+            ended @ (End::OfFile | End::OfLog) => {
+                self.end_line(index, rest, turn);
+                if ended == End::OfLog {
+                    self.flush_unfinished(turn);
+                }
+                self.cut_all(turn);
+                self.files[index].finished_at_ms = Some(turn.clock.mono_ms);
+                turn.tally.files_finished += 1;
+                if ended == End::OfLog { Step::Ended } else { Step::More }
+            }
         }
-        self.end_line(index, rest, turn);
-        let ended = last && self.gone_at_ms.is_some() && self.unnamed.is_none();
-        if ended {
-            self.flush_unfinished(turn);
-        }
-        self.cut_all(turn);
-        self.files[index].finished_at_ms = Some(turn.clock.mono_ms);
-        turn.tally.files_finished += 1;
-        if ended { Step::Ended } else { Step::More }
     }
 
-    /// Nobody writes into it any more: it has a successor, or no name, and did so for as long as its writer may need to notice.
-    fn is_file_over(&self, index: usize, turn: &Turn<'_>) -> bool {
+    /// What is known of a file that has nothing more to read; `end`: where that is.
+    fn known_end(&self, index: usize, end: u64) -> AtEnd {
         let file = &self.files[index];
-        let is_last = index + 1 == self.files.len();
-        match (file.superseded_at_ms, self.gone_at_ms) {
-            _ if file.is_gzip() => true,
-            (Some(at), _) if !is_last => turn.clock.mono_ms - at >= turn.settings.grace_ms,
-            (_, Some(at)) => turn.clock.mono_ms - at.max(self.last_data_ms) >= turn.settings.gone_grace_ms(),
-            _ => false,
+        AtEnd {
+            is_last: index + 1 == self.files.len(),
+            packed: file.is_gzip(),
+            superseded_at_ms: file.superseded_at_ms,
+            gone_at_ms: self.gone_at_ms,
+            last_data_ms: self.last_data_ms,
+            is_followed: self.unnamed.is_some(),
+            is_succeeded: self.is_succeeded,
+            is_over: file.over_at == Some(end),
         }
+    }
+
+    /// Nobody writes into it any more.
+    fn is_file_over(&self, index: usize, turn: &Turn<'_>) -> bool {
+        let known = self.known_end(index, self.files[index].position);
+        known.is_over(turn.clock.mono_ms, turn.settings.graces())
     }
 
     /// The pipeline, its gate, and what takes its output into the batches of one file.
@@ -432,7 +425,7 @@ impl Run {
             && self.source.is_plain()
             && self.files.len() == 1
             && self.files.iter().all(|file| matches!(file.bytes, Bytes::File(_)) && !file.is_removed())
-            && self.resume.is_empty()
+            && self.register.resume().is_empty()
             && self.unnamed.is_none()
             && self.gone_at_ms.is_none()
     }

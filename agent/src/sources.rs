@@ -1,9 +1,9 @@
 //! Which runs the names in a folder belong to: of containers their restarts, of other programs' files those that are no older
 //! file of another.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
-use cordwood_core::log_names::{has_date_inside, live_names};
+use cordwood_core::rotation::live::{live_files, restarts};
 
 use crate::discover::FolderKey;
 use crate::folder::Folder;
@@ -34,41 +34,15 @@ impl Reader {
             .filter_map(|key| key.strip_prefix(&prefix))
             .filter(|name| !name.contains('/') && is_ours(name))
             .collect();
-        let here: HashSet<&str> = names.iter().map(String::as_str).collect();
-        // (A folder `x` beside `x.1` is nobody's live file, nor is a link `app.log` to the file of today.)
-        let is_live = |name: &str| {
-            known.contains(name)
-                || here.contains(name)
-                    && is_ours(name)
-                    && folder.is_some_and(|folder| folder.stat(name).is_ok_and(|stat| stat.regular))
-        };
-        let mut lives = BTreeSet::new();
-        for name in names {
-            let candidates = live_names(name);
-            let live = candidates.iter().find(|live| is_live(live));
-            // What was read as a file of its own stays one.
-            match live.filter(|live| !(known.contains(name.as_str()) && has_date_inside(live, name))) {
-                Some(live) if !here.contains(&**live) => {
-                    lives.insert(path(live));
-                }
-                Some(_) => {}
-                None if is_ours(name) => {
-                    lives.insert(path(name));
-                }
-                None => {}
-            }
-        }
-        lives.into_iter().map(|path| Source::File { path, input: pattern.input }).collect()
+        let is_file =
+            |name: &str| folder.is_some_and(|folder| folder.stat(name).is_ok_and(|stat| stat.regular));
+        let lives = live_files(names, &known, is_ours, is_file);
+        lives.iter().map(|name| Source::File { path: path(name), input: pattern.input }).collect()
     }
 }
 
 fn of_containers(pod_folder: &str, container: &str, names: &[String]) -> Vec<Source> {
     let Some((namespace, pod, uid)) = parse_pod_folder(pod_folder) else { return Vec::new() };
-    let number_of = |name: &String| {
-        let (number, rest) = name.split_once('.')?;
-        (rest == "log" || rest.starts_with("log.")).then(|| number.parse().ok())?
-    };
-    let restarts: BTreeSet<u32> = names.iter().filter_map(number_of).collect();
     let source = |restart| Source::Container {
         namespace: namespace.to_owned(),
         pod: pod.to_owned(),
@@ -76,5 +50,5 @@ fn of_containers(pod_folder: &str, container: &str, names: &[String]) -> Vec<Sou
         container: container.to_owned(),
         restart,
     };
-    restarts.into_iter().map(source).collect()
+    restarts(names.iter().map(String::as_str)).into_iter().map(source).collect()
 }

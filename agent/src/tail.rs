@@ -14,6 +14,7 @@ use cordwood_core::identity::{FileId, Io, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
 use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Format;
+use cordwood_core::rotation::{Held, Inode};
 use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -147,9 +148,34 @@ impl LogFile {
         }
     }
 
+    /// Device and inode.
+    pub fn inode(&self) -> Inode {
+        (self.dev, self.ino)
+    }
+
+    /// Something is left to read, or to be compared with.
+    pub fn is_there(&self) -> bool {
+        !matches!(self.bytes, Bytes::Gone)
+    }
+
+    /// As rotation knows it.
+    pub fn held(&self) -> Held {
+        let marker = self.last_marker();
+        Held { id: self.id, inode: self.inode(), position: self.position, marker }
+    }
+
     /// It is read to its end, and the run that wrote it was over then.
     pub fn is_over(&self) -> bool {
         self.over_at == Some(self.position)
+    }
+
+    /// What it is read through, while it is open.
+    pub fn handle(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::File(file) => Some(file),
+            Bytes::Gzip { reader, .. } => Some(reader.get_ref().get_ref()),
+            Bytes::Gone => None,
+        }
     }
 
     pub fn is_gzip(&self) -> bool {

@@ -5,31 +5,19 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use cordwood_core::batch::LossRange;
 use cordwood_core::checkpoint::FileCheckpoint;
-use cordwood_core::identity::FileId;
 use cordwood_core::limits::MILESTONE_LINE_BYTES_MAX;
-use cordwood_core::milestones::{Found, OnDisk, Read, compare, distance, hash_of_line, last_line};
-use cordwood_core::pipeline::{Now, names_its_time};
+use cordwood_core::milestones::{Found, OnDisk, Read, compare, hash_of_line};
+use cordwood_core::rotation::cut::{Left, left_of};
 use memchr::memchr;
 use rustix::fs::{SeekFrom, seek};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::folder::stat_of;
-use crate::run::{IOS, Run};
-use crate::tail::{Bytes, Changed, LogFile, bytes_before, marker_before, read_head};
+use crate::tail::{Bytes, Changed, LogFile, bytes_before, marker_before};
 use crate::telemetry::Tally;
-use crate::turn::{Clock, Turn};
-
-/// What is told of files that were cut while they were closed.
-pub const CUT_WHILE_CLOSED: &str =
-    "cut short, emptied or rewritten in place while no file descriptor was left for it";
-
-/// Lines without a time, one behind the other, of which none can be a milestone: then others are looked at further on.
-const UNTIMED_LINES_MAX: u32 = 16;
 
 /// What the usual file systems give to files at a time, or a part of it.
 const BLOCK_BYTES: u64 = 4096;
@@ -74,26 +62,14 @@ impl LogFile {
     }
 
     /// Compares it with what the checkpoint says of it.
-    pub fn compare_with(&self, before: &FileCheckpoint) -> io::Result<Found> {
-        let Bytes::File(file) = &self.bytes else { return Ok(Found::Same) };
-        let size = stat_of(file)?.size;
-        let is_itself = (before.dev, before.ino) == (self.dev, self.ino);
-        let holds = |at: u64, marker: u64| -> io::Result<bool> {
-            Ok(marker == 0 || (size >= at && xxh3_64(&marker_before(file, at)?) == marker))
-        };
-        let is_same_at_position = holds(before.position, before.marker)?;
-        // (A copy may still be shorter than what it is made of.)
-        let is_same = match before.ahead {
-            Some((at, marker)) if is_itself || size >= at => holds(at, marker)?,
-            _ => true,
-        };
-        let known_size = if is_itself || !is_same_at_position { before.size } else { 0 };
-        let read = Read { position: before.position, size: known_size, milestones: &before.milestones };
-        Ok(compare(read, OnDisk { size, is_same, is_same_at_position }, |at| hash_at(file, at)))
+    pub fn compare_with(&self, before: &FileCheckpoint) -> io::Result<Left> {
+        let Bytes::File(file) = &self.bytes else { return Ok(Left::All { known_size: 0 }) };
+        let holds = |at, marker| Ok(xxh3_64(&marker_before(file, at)?) == marker);
+        left_of(before, self.inode(), stat_of(file)?.size, holds, |at| hash_at(file, at))
     }
 
     /// What is left of it, where it was seen to be another than it was.
-    fn compare_now(&self) -> io::Result<Found> {
+    pub fn compare_now(&self) -> io::Result<Found> {
         let Bytes::File(file) = &self.bytes else {
             return Ok(Found::Cut { at: 0, unread: self.position.min(self.size)..self.size });
         };
@@ -154,100 +130,4 @@ impl LogFile {
 fn hash_at(file: &File, at: u64) -> Option<u32> {
     let before = bytes_before(file, at, MILESTONE_LINE_BYTES_MAX + 1).ok()?;
     hash_of_line(&before, before.len() as u64 == at)
-}
-
-impl Run {
-    /// The lines that were just taken end where a milestone may be.
-    pub fn note_milestone(&mut self, index: usize, taken: &[u8], clock: Clock) {
-        let Some(line) = last_line(taken) else { return };
-        let file = &mut self.files[index];
-        let is_begun = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
-        let zone = self.context.as_ref().and_then(|context| context.zone.as_ref());
-        let now = Now { format: file.format, gate: &self.gate, zone, time_ns: clock.wall_ns };
-        if is_begun {
-            // The next line's end may do.
-            return;
-        }
-        if names_its_time(line, &now) {
-            file.milestones.add(file.position, taken);
-            file.untimed_lines = 0;
-            return;
-        }
-        // Some lines belong to one with a time before them; some files have none with a time.
-        file.untimed_lines += 1;
-        if file.untimed_lines == UNTIMED_LINES_MAX {
-            file.no_milestone_before = file.position + distance(file.position) / 2;
-            file.untimed_lines = 0;
-        }
-    }
-
-    /// The file no longer holds what was read from it, or is shorter than it was. False: not all that was read of it is
-    /// acknowledged yet, and what is left of it may be needed again.
-    pub fn replaced(&mut self, index: usize, turn: &mut Turn<'_>) -> io::Result<bool> {
-        self.flush_unfinished(turn);
-        self.cut_all(turn);
-        if !self.is_settled(&self.files[index]) {
-            return Ok(false);
-        }
-        let Found::Cut { at, unread } = self.files[index].compare_now()? else {
-            self.files[index].changed = None;
-            return Ok(true);
-        };
-        let reason = "cut short, emptied or rewritten in place before it was read";
-        let unread = Some(unread).filter(|unread| !unread.is_empty());
-        self.go_on_as_another(index, at, unread, reason, turn)?;
-        Ok(true)
-    }
-
-    /// What the file holds from `at` on is read as another file's; `unread` was cut off (empty: perhaps more was, nobody
-    /// knows).
-    pub fn go_on_as_another(
-        &mut self,
-        index: usize,
-        at: u64,
-        unread: Option<Range<u64>>,
-        reason: &str,
-        turn: &mut Turn<'_>,
-    ) -> io::Result<()> {
-        turn.tally.files_truncated += 1;
-        let seq = self.take_seq();
-        let file = &mut self.files[index];
-        tracing::warn!(
-            file = file.name,
-            position = file.position,
-            going_on_at = at,
-            "the file was cut short, emptied or rewritten in place"
-        );
-        let bytes = std::mem::replace(&mut file.bytes, Bytes::Gone);
-        file.finished_at_ms = Some(turn.clock.mono_ms);
-        let (id_before, name) = (file.id, file.name.clone());
-        let milestones = std::mem::take(&mut file.milestones).up_to(at);
-        if let Some(unread) = unread {
-            let loss = LossRange {
-                from: unread.start,
-                bytes: unread.end - unread.start,
-                exact: false,
-                reason: reason.to_owned(),
-            };
-            self.lose(index, loss, turn);
-        }
-        let Bytes::File(handle) = bytes else { return Ok(()) };
-        let head = read_head(&handle, false)?;
-        let id = match FileId::of_head(&head) {
-            None if name == self.live_name => {
-                self.unnamed = Some((name, handle));
-                return Ok(());
-            }
-            id => self.unused_id(id.unwrap_or(id_before)),
-        };
-        let stat = stat_of(&handle)?;
-        let mut another = LogFile::new(seq, id, &name, stat, Bytes::File(handle), self.format_of(&head));
-        another.seek(at)?;
-        another.size = stat.size.max(at);
-        another.milestones = milestones;
-        self.files.insert(index + 1, another);
-        // Where it begins is decided once: it is on the disk before anything of it is sent.
-        turn.ship.wait_for_checkpoint = true;
-        Ok(())
-    }
 }

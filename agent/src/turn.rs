@@ -1,6 +1,8 @@
 //! What one step of reading works with: the moment, the settings, where batches go, what is counted. A [`Turn`] is made for a
 //! step and handed down; nobody keeps it.
 
+use cordwood_core::rotation::ending::Graces;
+
 use crate::config::{Batch, Config};
 use crate::ship::Shipper;
 use crate::telemetry::Tally;
@@ -53,6 +55,11 @@ impl<'a> Settings<'a> {
             message_bytes_max: ship.message_bytes_max(),
             chunk_bytes: CHUNK_BYTES,
         }
+    }
+
+    /// How long nothing more is expected after what.
+    pub fn graces(&self) -> Graces {
+        Graces { rotation_ms: self.grace_ms, gone_ms: self.gone_grace_ms() }
     }
 
     /// How long a file that was removed while we hold it open is still watched for more.

@@ -10,13 +10,6 @@ use crate::run::{IOS, Run};
 use crate::tail::LogFile;
 use crate::turn::Turn;
 
-/// An unfinished record as it was at the last look.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Waited {
-    pending: Option<(u64, u64)>,
-    since_ms: i64,
-}
-
 impl LogFile {
     /// What of these bytes lies before the next cut, and whether that cut is where they end.
     pub fn up_to_cut<'a>(&self, given: &'a [u8]) -> (&'a [u8], bool) {
@@ -112,11 +105,8 @@ impl Run {
     pub fn flush_overdue(&mut self, wait_ms: i64, turn: &mut Turn<'_>) {
         for io in IOS {
             let pending = self.pipeline.pending(io);
-            let waited = &mut self.waited[io as usize];
-            if waited.pending != pending {
-                *waited = Waited { pending, since_ms: turn.clock.mono_ms };
-            }
-            let is_over = self.is_succeeded || turn.clock.mono_ms - waited.since_ms >= wait_ms;
+            let waited_ms = self.waited[io as usize].waited_ms(pending, turn.clock.mono_ms);
+            let is_over = self.is_succeeded || waited_ms >= wait_ms;
             if pending.is_some() && is_over && self.is_read_to_its_end() {
                 self.flush_unfinished_of(io, turn);
             }

@@ -29,6 +29,7 @@ pub mod pipeline;
 pub mod ranges;
 pub mod record;
 pub mod retention;
+pub mod rotation;
 pub mod scope;
 pub mod seal;
 pub mod signature;
