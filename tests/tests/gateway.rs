@@ -13,6 +13,8 @@ mod api_document;
 mod audit;
 #[path = "gateway/bad_frames.rs"]
 mod bad_frames;
+#[path = "gateway/cluster.rs"]
+mod cluster;
 #[path = "gateway/export.rs"]
 mod export;
 #[path = "gateway/groups.rs"]
@@ -36,6 +38,8 @@ mod oidc;
 mod oracle;
 #[path = "gateway/pages.rs"]
 mod pages;
+#[path = "gateway/people.rs"]
+mod people;
 #[path = "gateway/plugins.rs"]
 mod plugins;
 #[path = "gateway/preview.rs"]

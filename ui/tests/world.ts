@@ -1,6 +1,6 @@
 // What all browser tests share: it is started once, before the first.
 import type { TestProject } from "vitest/node";
-import { chromium } from "playwright-core";
+import { type BrowserServer, chromium } from "playwright-core";
 import { standalone } from "./standalone.ts";
 
 declare module "vitest" {
@@ -11,12 +11,16 @@ declare module "vitest" {
   }
 }
 
+export function browserServer(more: string[] = []): Promise<BrowserServer> {
+  return chromium.launchServer({
+    executablePath: process.env.CORDWOOD_CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...more],
+  });
+}
+
 export default async function setup(project: TestProject) {
   const world = await standalone();
-  const server = await chromium.launchServer({
-    executablePath: process.env.CORDWOOD_CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
+  const server = await browserServer();
   project.provide("address", world.address);
   project.provide("folder", world.folder);
   project.provide("browser", server.wsEndpoint());

@@ -15,7 +15,7 @@ use super::process::{Process, Program};
 use super::wait::wait_for;
 
 /// Of the group `system:masters`.
-const ADMIN_TOKEN: &str = "cordwood-test-admin";
+pub const ADMIN_TOKEN: &str = "cordwood-test-admin";
 /// The range of services' addresses.
 const SERVICES: &str = "10.96.0.0/16";
 

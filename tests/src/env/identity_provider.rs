@@ -62,6 +62,11 @@ impl IdentityProvider {
         self.issuer.clone()
     }
 
+    /// Its own certificate for loopback, and the key of it.
+    pub fn certificate(&self) -> [PathBuf; 2] {
+        ["tls.crt", "tls.key"].map(|name| self.home.join(name))
+    }
+
     /// The certificate that signed the provider's own.
     pub fn ca_file(&self) -> PathBuf {
         self.home.join("ca.crt")

@@ -19,7 +19,7 @@ pub mod redis;
 pub mod wait;
 pub mod wire;
 
-pub use api_server::{ApiServer, ApiServerOptions};
+pub use api_server::{ADMIN_TOKEN, ApiServer, ApiServerOptions};
 pub use identity_provider::IdentityProvider;
 pub use kafka::{Kafka, KafkaOptions};
 pub use kill_at::{KillAt, Moment};

@@ -4,38 +4,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, LogRetentionPolicy, manifests};
+use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, LogRetentionPolicy};
 use cordwood_gateway::{Administration, AdministrationConfig, Audit, Limits};
 use cordwood_tests::env::wait_for;
 use cordwood_tests::http::{Answer, ask, send};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::rights::{Kubernetes, access};
+use super::cluster::{Kubernetes, RESOURCES, access, install};
 use super::world::World;
 
 const RETENTION: &str = "/api/admin/retention";
 const LEVELS: &str = "/api/admin/levels";
-pub(super) const RESOURCES: [&str; 3] = ["logretentionpolicies", "loglevelconfigs", "clusterloglevelconfigs"];
 const PATIENCE: Duration = Duration::from_secs(30);
-
-pub(super) async fn install(cluster: &Kubernetes) -> Result<()> {
-    let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
-    let apply = PatchParams::apply("test").force();
-    for manifest in manifests() {
-        api.patch(&manifest.crd.name_any(), &apply, &Patch::Apply(&manifest.crd)).await?;
-    }
-    wait_for("the kinds to be served", PATIENCE, || async {
-        Api::<LogRetentionPolicy>::all(cluster.client.clone()).list(&Default::default()).await?;
-        Api::<LogLevelConfig>::all(cluster.client.clone()).list(&Default::default()).await?;
-        Api::<ClusterLogLevelConfig>::all(cluster.client.clone()).list(&Default::default()).await?;
-        Ok(())
-    })
-    .await
-}
 
 struct Admin {
     world: World,

@@ -7,15 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use cordwood_gateway::{Access, BrowserAccess, Cluster, Gateway, Limits, Oidc, OidcAccess, Running, Seals};
-use cordwood_tests::env::identity_provider::{CLIENT_ID, CLIENT_SECRET};
-use cordwood_tests::env::{ApiServerOptions, IdentityProvider, wait_for};
+use cordwood_gateway::{Access, Cluster, Gateway, Limits, Oidc, Running, Seals};
+use cordwood_tests::env::wait_for;
 use cordwood_tests::http::{Answer, ask};
 use futures::SinkExt as _;
 use futures::StreamExt as _;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::Api;
-use kube::api::PostParams;
 use prometheus::Registry;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -23,90 +19,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::rights::{Kubernetes, Stored, sees_just, stored};
+use super::people::{ORIGIN, People, user};
+use super::rights::{Stored, sees_just, stored};
 use super::world::{World, ids};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Where browsers reach the gateway; nobody listens there but in this test.
-const ORIGIN: &str = "https://logs.example.test";
-const PREFIX: &str = "oidc:";
-
-/// An API server that knows the people of an identity provider, and what anna may.
-struct People {
-    provider: IdentityProvider,
-    cluster: Kubernetes,
-    config: OidcAccess,
-}
-
-impl People {
-    async fn start(folder: &Path) -> Result<People> {
-        let provider = IdentityProvider::start(&[&format!("{ORIGIN}/api/callback")]).await?;
-        let flags = [
-            ("issuer-url", provider.issuer()),
-            ("client-id", CLIENT_ID.to_owned()),
-            ("username-prefix", PREFIX.to_owned()),
-            ("groups-claim", "groups".to_owned()),
-            ("groups-prefix", PREFIX.to_owned()),
-            ("ca-file", provider.ca_file().display().to_string()),
-        ];
-        let arguments = flags.map(|(name, value)| format!("--oidc-{name}={value}")).to_vec();
-        let cluster = Kubernetes::start_with(ApiServerOptions { arguments, ..Default::default() }).await?;
-        let secret = folder.join("client-secret");
-        std::fs::write(&secret, format!("{CLIENT_SECRET}\n"))?;
-        let config = OidcAccess {
-            issuer: provider.issuer(),
-            client_id: CLIENT_ID.to_owned(),
-            username_prefix: Some(PREFIX.to_owned()),
-            groups_claim: Some("groups".to_owned()),
-            groups_prefix: PREFIX.to_owned(),
-            ca_file: Some(provider.ca_file()),
-            browser: Some(BrowserAccess {
-                external_url: ORIGIN.to_owned(),
-                client_secret_file: Some(secret),
-                ..BrowserAccess::default()
-            }),
-            ..OidcAccess::default()
-        };
-        let user =
-            |name: &str| json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name});
-        let group =
-            json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "oidc:auditors"});
-        cluster.bind_subject("anna", user("oidc:anna"), "logs", "shop").await?;
-        cluster.bind_subject("auditors", group, "audit", "bank").await?;
-        Ok(People { provider, cluster, config })
-    }
-
-    async fn access(&self) -> Result<Access> {
-        let cluster = Cluster::new(&self.cluster.gateway().await?).await?;
-        Ok(Access::Cluster(Arc::new(cluster.with_oidc(Oidc::new(&self.config)?))))
-    }
-
-    /// The name and the groups that the API server has for a token's holder, if it knows one.
-    async fn known_to_api_server(&self, token: &str) -> Result<Option<(String, Vec<String>)>> {
-        let client =
-            self.cluster.server.client_of(&self.cluster.server.kubeconfig_for("person", token)?).await?;
-        let reviews: Api<SelfSubjectReview> = Api::all(client);
-        match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
-            Ok(review) => {
-                let user = review.status.and_then(|status| status.user_info).context("no user")?;
-                Ok(Some((user.username.context("no name")?, user.groups.unwrap_or_default())))
-            }
-            Err(kube::Error::Api(status)) if status.code == 401 => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// How many of these the API server was asked for.
-    async fn reviews(&self, resource: &str) -> Result<f64> {
-        let request = http::Request::get("/metrics").body(Vec::new())?;
-        let text = self.cluster.client.request_text(request).await?;
-        let asked = text.lines().filter(|line| {
-            line.starts_with("apiserver_request_total{") && line.contains(&format!("resource=\"{resource}\""))
-        });
-        asked.map(|line| Ok(line.rsplit(' ').next().context("no value")?.parse::<f64>()?)).sum()
-    }
-}
-
 async fn get_as(address: &str, token: &str, path: &str) -> Result<Answer> {
     ask(address, "GET", path, &[("Authorization", &format!("Bearer {token}"))]).await
 }
@@ -292,9 +209,8 @@ async fn a_browser_logs_in_and_no_other_page_uses_it() -> Result<()> {
     let people = People::start(folder.path()).await?;
     let rule = json!({"apiGroups": ["cordwood.dev"], "resources": ["tasklogs"], "verbs": ["get", "delete"]});
     people.cluster.cluster_role("tasks", json!([rule])).await?;
-    let user = |name: &str| json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name});
-    people.cluster.bind_subject("anna-tasks", user("oidc:anna"), "tasks", "shop").await?;
-    people.cluster.bind_subject("bert-tasks", user("oidc:bert"), "tasks", "shop").await?;
+    people.cluster.bind_subject("anna-tasks", user("anna"), "tasks", "shop").await?;
+    people.cluster.bind_subject("bert-tasks", user("bert"), "tasks", "shop").await?;
     let (sources, _) = stored();
     let world = World::with(18, &sources).await?;
     let key = folder.path().join("session-key");

@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
-use super::rights::{Kubernetes, access};
+use super::cluster::{Kubernetes, access};
 use super::world::{Line, World, container, ids, line, now_us, put};
 
 const PATIENCE: Duration = Duration::from_secs(30);

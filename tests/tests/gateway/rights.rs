@@ -2,7 +2,6 @@
 //! not say is not guessed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,121 +11,21 @@ use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_core::signature::error_group;
 use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, LogRetentionPolicy};
-use cordwood_gateway::{
-    Access, Administration, AdministrationConfig, AgentsSource, Cluster, KubernetesAccess, Limits,
-};
-use cordwood_tests::env::{ApiServer, ApiServerOptions, wait_for};
+use cordwood_gateway::{Administration, AdministrationConfig, AgentsSource, Limits};
+use cordwood_tests::env::wait_for;
 use cordwood_tests::http::{Answer, ask, open};
-use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::administration::{RESOURCES, install};
+use super::cluster::{HOME, Kubernetes, RESOURCES, access, install};
 use super::world::{Line, NO_GROUP, World, container, counted, ids, line, now_us, recent_us};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The namespace of the service accounts.
-pub(super) const HOME: &str = "people";
 /// All records are of it.
 const PLUGIN: &str = "billing";
-
-pub struct Kubernetes {
-    pub server: ApiServer,
-    pub client: kube::Client,
-}
-
-impl Kubernetes {
-    pub async fn start() -> Result<Kubernetes> {
-        Kubernetes::start_with(ApiServerOptions::default()).await
-    }
-
-    pub async fn start_with(options: ApiServerOptions) -> Result<Kubernetes> {
-        let server = ApiServer::start_with(options).await?;
-        let client = server.client().await?;
-        let cluster = Kubernetes { server, client };
-        for name in [HOME, "shop", "bank"] {
-            let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
-            Api::<Namespace>::all(cluster.client.clone()).create(&PostParams::default(), &namespace).await?;
-        }
-        cluster.role("logs", "cordwood.dev", &["logs"], &[]).await?;
-        cluster.role("audit", "cordwood.dev", &["logs", "auditlogs"], &[]).await?;
-        cluster.role("acme", "cordwood.dev", &["tenants/logs"], &["acme"]).await?;
-        cluster.role("pods-log", "", &["pods/log"], &[]).await?;
-        Ok(cluster)
-    }
-
-    async fn role(&self, name: &str, group: &str, resources: &[&str], names: &[&str]) -> Result<()> {
-        let rule =
-            json!({"apiGroups": [group], "resources": resources, "resourceNames": names, "verbs": ["get"]});
-        self.cluster_role(name, json!([rule])).await
-    }
-
-    pub async fn cluster_role(&self, name: &str, rules: Value) -> Result<()> {
-        let role = serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
-        Api::<ClusterRole>::all(self.client.clone()).create(&PostParams::default(), &role).await?;
-        Ok(())
-    }
-
-    /// A service account's token for this audience.
-    pub async fn token(&self, name: &str, audience: &str) -> Result<String> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), HOME);
-        if accounts.get_opt(name).await?.is_none() {
-            let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
-            accounts.create(&PostParams::default(), &account).await?;
-        }
-        let audiences: Vec<&str> = if audience.is_empty() { vec![] } else { vec![audience] };
-        let request: TokenRequest =
-            serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": audiences}}))?;
-        let made = accounts.create_token_request(name, &PostParams::default(), &request).await?;
-        Ok(made.status.context("no token")?.token)
-    }
-
-    /// In this namespace; in the whole cluster when it is empty.
-    pub async fn bind(&self, name: &str, role: &str, namespace: &str) -> Result<()> {
-        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": HOME});
-        self.bind_subject(&format!("{name}-{role}"), subject, role, namespace).await
-    }
-
-    pub async fn bind_subject(&self, name: &str, subject: Value, role: &str, namespace: &str) -> Result<()> {
-        let binding = json!({
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [subject],
-        });
-        let create = PostParams::default();
-        if namespace.is_empty() {
-            let all: Api<ClusterRoleBinding> = Api::all(self.client.clone());
-            all.create(&create, &serde_json::from_value(binding)?).await?;
-        } else {
-            let all: Api<RoleBinding> = Api::namespaced(self.client.clone(), namespace);
-            all.create(&create, &serde_json::from_value(binding)?).await?;
-        }
-        Ok(())
-    }
-
-    /// As the gateway's own service account, which may ask these questions and nothing else.
-    pub async fn gateway(&self) -> Result<KubernetesAccess> {
-        let may_create = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["create"]});
-        let rules = json!([
-            may_create("authentication.k8s.io", "tokenreviews"),
-            may_create("authorization.k8s.io", "subjectaccessreviews"),
-            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-        ]);
-        self.cluster_role("gateway", rules).await?;
-        let token = self.token("gateway", "").await?;
-        self.bind("gateway", "gateway", "").await?;
-        let file = self.server.kubeconfig_for("gateway", &token)?;
-        Ok(KubernetesAccess { kubeconfig_file: Some(file), ..KubernetesAccess::default() })
-    }
-}
-
-pub async fn access(config: &KubernetesAccess) -> Result<Access> {
-    Ok(Access::Cluster(Arc::new(Cluster::new(config).await?)))
-}
 
 pub struct Stored {
     pub tenant: &'static str,

@@ -13,7 +13,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::rights::{HOME, Kubernetes};
+use super::cluster::{HOME, Kubernetes};
 use super::web_socket::Socket;
 use super::world::{World, container, line, now_us, put};
 

@@ -1,5 +1,6 @@
 // The views: what each is called, where it is, and the chunk that it is loaded from when somebody goes there.
 import type { Component } from "svelte";
+import type { Administered } from "$lib/api/me.svelte";
 import type { IconName } from "$lib/components/icons";
 
 export interface ViewProps {
@@ -14,6 +15,8 @@ export interface View {
   icon: IconName;
   /** In the navigation. */
   shown: boolean;
+  /** Shown to whoever may see any of these. */
+  needs?: readonly Administered[];
   load: () => Promise<{ default: Component<ViewProps> }>;
 }
 
@@ -23,11 +26,16 @@ export const views: readonly View[] = [
   { name: "task", path: "/task", label: "Task", icon: "task", shown: true, load: () => import("./task/Task.svelte") },
   { name: "plugin", path: "/plugin", label: "Plugin", icon: "plugin", shown: false, load: () => import("./plugin/Plugin.svelte") },
   { name: "monitor", path: "/monitor", label: "Monitor", icon: "monitor", shown: true, load: () => import("./monitor/Monitor.svelte") },
-  { name: "policies", path: "/policies", label: "Policies", icon: "policies", shown: true, load: () => import("./policies/Policies.svelte") },
-  { name: "levels", path: "/levels", label: "Levels", icon: "levels", shown: true, load: () => import("./levels/Levels.svelte") },
-  { name: "agents", path: "/agents", label: "Agents", icon: "agents", shown: true, load: () => import("./agents/Agents.svelte") },
+  { name: "policies", path: "/policies", label: "Policies", icon: "policies", shown: true, needs: ["retention"], load: () => import("./policies/Policies.svelte") },
+  { name: "levels", path: "/levels", label: "Levels", icon: "levels", shown: true, needs: ["levels", "clusterLevels"], load: () => import("./levels/Levels.svelte") },
+  { name: "agents", path: "/agents", label: "Agents", icon: "agents", shown: true, needs: ["agents"], load: () => import("./agents/Agents.svelte") },
   { name: "whoami", path: "/whoami", label: "Who am I", icon: "person", shown: false, load: () => import("./whoami/WhoAmI.svelte") },
 ];
+
+/** Those that lead somewhere: a view that shows nothing to whoever asks is not offered. Its address says what it needs. */
+export function offered(sees: (...kinds: Administered[]) => boolean | null): View[] {
+  return views.filter(({ needs }) => !needs || sees(...needs) === true);
+}
 
 export interface Place {
   view: View | null;

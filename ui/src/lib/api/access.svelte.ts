@@ -8,6 +8,12 @@ class Access {
   token = $state(sessionStorage.getItem(KEY) ?? "");
   /** The gateway wants to know who asks. */
   wanted = $state(false);
+  /** A session that the page was shown by is over: what is shown stays until somebody logs in again. */
+  over = $state(false);
+  /** Somebody has logged out. */
+  left = $state(false);
+  /** The gateway has answered somebody already. */
+  #answered = false;
 
   use(token: string): void {
     this.token = token.trim();
@@ -20,13 +26,20 @@ class Access {
     sessionStorage.removeItem(KEY);
   }
 
+  answered(): void {
+    this.#answered = true;
+    this.over = false;
+  }
+
   refused(problem: Problem): void {
-    if (problem.detail.includes("/api/login") && !this.token) {
-      const back = location.pathname + location.search;
-      location.assign(`/api/login?return=${encodeURIComponent(back)}`);
-      return;
-    }
-    this.wanted = true;
+    if (!problem.detail.includes("/api/login") || this.token) this.wanted = true;
+    else if (this.#answered) this.over = true;
+    else location.assign(this.login());
+  }
+
+  /** Where one logs in, and comes back from to what is shown. */
+  login(): string {
+    return `/api/login?return=${encodeURIComponent(location.pathname + location.search)}`;
   }
 }
 

@@ -27,7 +27,10 @@ export async function ask<T>(asked: Promise<{ data?: T; error?: unknown; respons
     throw isAbort(error) ? error : unreachable(error);
   }
   const { data, error, response } = answer;
-  if (response.ok) return data as Exclude<T, string>;
+  if (response.ok) {
+    access.answered();
+    return data as Exclude<T, string>;
+  }
   const problem = problemOf(response.status, error, response.headers.get("retry-after"));
   if (response.status === 401) access.refused(problem);
   throw problem;
@@ -43,7 +46,10 @@ export async function fetchRaw(path: string, init: RequestInit = {}): Promise<Re
   } catch (error) {
     throw isAbort(error) ? error : unreachable(error);
   }
-  if (response.ok) return response;
+  if (response.ok) {
+    access.answered();
+    return response;
+  }
   const body: unknown = await response.json().catch(() => null);
   const problem = problemOf(response.status, body, response.headers.get("retry-after"));
   if (response.status === 401) access.refused(problem);

@@ -1,16 +1,17 @@
 // A WebSocket that says a JSON value in each frame and hears nothing: the lines of a task, a monitor. It comes back by itself.
 import { tick } from "svelte";
 import { Problem } from "../api/problem";
-import { access } from "../api/access.svelte";
 import { afterClose, delayMs } from "./frames";
 import { Pace } from "./pace";
-import { open } from "./socket";
+import { asksWho, open } from "./socket";
 
 export interface LinesReader<T> {
   /** What came within a moment, in its order. */
   lines(values: T[]): void;
   /** It is open. `again`: it was lost for a while, so that something may be missing. */
   opened?(again: boolean): void;
+  /** What may be seen has changed: what is shown may be what is not to be seen any more. */
+  changed?(): void;
 }
 
 export class LiveLines<T> {
@@ -86,7 +87,14 @@ export class LiveLines<T> {
       const after = afterClose(code);
       if (after.then === "login") {
         this.state = "idle";
-        access.wanted = true;
+        void asksWho();
+      } else if (after.then === "anew") {
+        clearTimeout(this.#gather);
+        this.#gather = undefined;
+        this.#gathered = [];
+        this.#reader.changed?.();
+        // Whoever reads may have begun anew.
+        if (run === this.#run) void this.#connect();
       } else {
         this.#again(after.why);
       }

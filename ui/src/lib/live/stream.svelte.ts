@@ -1,9 +1,8 @@
 // A live stream of records, `cordwood.v1`: it comes back by itself where it was, and takes no more than whoever reads it asked for.
 import { Problem } from "../api/problem";
-import { access } from "../api/access.svelte";
 import type { LogRecord } from "../api/client";
 import { afterClose, delayMs, frameOf, type Frame, type GapFrame } from "./frames";
-import { open } from "./socket";
+import { asksWho, open } from "./socket";
 
 export type StreamState = "idle" | "connecting" | "catching-up" | "live" | "waiting";
 export type StreamFilter = string | Record<string, string | string[]>;
@@ -112,10 +111,11 @@ export class LiveStream {
       const after = afterClose(code);
       if (after.then === "login") {
         this.state = "idle";
-        access.wanted = true;
+        void asksWho();
       } else if (after.then === "anew") {
         this.#reader.changed?.();
-        void this.#connect();
+        // Whoever reads may have begun anew.
+        if (run === this.#run) void this.#connect();
       } else {
         this.#again(after.why);
       }

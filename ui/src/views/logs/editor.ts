@@ -116,6 +116,18 @@ export interface EditorOptions {
   onsubmit(text: string): void;
 }
 
+/**
+ * What is typed over marked text: left to itself, the browser keeps the colours of what was there by a style of its own making, which the policy
+ * that lets nothing inline run refuses and tells in the console.
+ */
+const overwriting = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    if (event.inputType !== "insertText" || event.data === null || event.isComposing || view.state.selection.main.empty) return false;
+    view.dispatch(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    return true;
+  },
+});
+
 export function editor({ parent, text, hint, onchange, onsubmit }: EditorOptions): Editor {
   const view = new EditorView({
     parent,
@@ -139,6 +151,7 @@ export function editor({ parent, text, hint, onchange, onsubmit }: EditorOptions
           ]),
         ),
         EditorState.transactionFilter.of((transaction) => (transaction.newDoc.lines > 1 ? [transaction, { changes: { from: 0, to: transaction.newDoc.length, insert: transaction.newDoc.toString().replace(/\n/g, " ") }, sequential: true }] : transaction)),
+        overwriting,
         history(),
         closeBrackets(),
         autocompletion({ override: [completed], icons: false, activateOnTypingDelay: 120, selectOnOpen: false }),

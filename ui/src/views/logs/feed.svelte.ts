@@ -2,6 +2,7 @@
 // what comes while somebody reads.
 import { tick } from "svelte";
 import { api, ask, type Schemas } from "$lib/api/client";
+import { me } from "$lib/api/me.svelte";
 import { asProblem, isAbort, type Problem } from "$lib/api/problem";
 import { Pace } from "$lib/live/pace";
 import { LiveStream } from "$lib/live/stream.svelte";
@@ -45,6 +46,8 @@ export class Feed {
   searchedBackTo = $state("");
   unindexed = $state.raw<readonly string[]>([]);
   problem = $state.raw<Problem | null>(null);
+  /** What may be seen has changed while somebody looked. */
+  rightsChanged = $state(false);
   /** Which query the rows are of. */
   shown = $state.raw<Query | null>(null);
   /** Raised with each first page. */
@@ -67,7 +70,13 @@ export class Feed {
       records: (items) => this.#came(items.map(recordRow)),
       gap: (gap) => this.#came([gapRow(gap)]),
       error: (problem) => (this.problem = problem),
-      changed: () => this.#query && void this.search(this.#query),
+      changed: () => {
+        this.rightsChanged = true;
+        // What is shown may be what is not to be seen any more.
+        this.rows = this.held = [];
+        void me.load();
+        if (this.#query) void this.search(this.#query);
+      },
     });
   }
 

@@ -15,6 +15,8 @@ export class Panel {
   /** So many came while somebody read, and were let go unseen. */
   unseen = $state(0);
   paused = $state(false);
+  /** What may be seen has changed while somebody looked. */
+  rightsChanged = $state(false);
   problem = $state.raw<Problem | null>(null);
 
   readonly live: LiveLines<MonitorFrame>;
@@ -24,7 +26,7 @@ export class Panel {
 
   constructor(kind: Kind) {
     this.kind = kind;
-    this.live = new LiveLines({ lines: (frames) => this.#came(frames) });
+    this.live = new LiveLines({ lines: (frames) => this.#came(frames), changed: () => this.#anew() });
   }
 
   /** A filter with a mistake changes nothing: what was watched is watched on. What is shown stays. */
@@ -64,6 +66,12 @@ export class Panel {
   clear(): void {
     this.rows = [];
     this.gone = 0;
+  }
+
+  #anew(): void {
+    this.rightsChanged = true;
+    this.rows = this.held = [];
+    this.gone = this.unseen = 0;
   }
 
   #came(frames: MonitorFrame[]): void {

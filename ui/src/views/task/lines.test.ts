@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { asked, detailOf, joined, levelsOf, matcher, pair, progressOf, type TaskFilter, type TaskLine, toggled } from "./lines";
+import { asked, detailOf, joined, levelsOf, matcher, namespacesOf, pair, progressOf, type TaskFilter, type TaskLine, toggled } from "./lines";
 
 const line = (id: number, more: Partial<TaskLine> = {}): TaskLine => ({
   id,
@@ -42,4 +42,9 @@ it("reads the progress, and keeps it within its bounds", () => {
 it("joins what comes twice or late", () => {
   const ids = joined([line(1), line(5), line(30)], [line(30), line(31), line(12), line(31)]).map(({ id }) => id);
   expect(ids).toEqual([1, 5, 12, 30, 31]);
+});
+
+it("finds the namespaces that a refusal names", () => {
+  expect(namespacesOf("several namespaces have a task of this id: say which with namespace=, of bank, shop-eu")).toEqual(["bank", "shop-eu"]);
+  expect(namespacesOf("something else")).toEqual([]);
 });

@@ -108,3 +108,9 @@ function isBefore(earlier: TaskLine | undefined, later: TaskLine): boolean {
 function before(a: TaskLine, b: TaskLine): boolean {
   return a.timestamp === b.timestamp ? a.id < b.id : a.timestamp < b.timestamp;
 }
+
+/** The namespaces that have a task of this id, as the refusal names them that asks for one. */
+export function namespacesOf(detail: string): string[] {
+  const named = /namespace=, of (.+)$/.exec(detail)?.[1];
+  return named ? named.split(", ") : [];
+}

@@ -20,6 +20,8 @@ export class TaskFeed {
   busy = $state(false);
   /** It was asked for, and an answer is there. */
   shown = $state(false);
+  /** What may be seen has changed while somebody looked. */
+  rightsChanged = $state(false);
   /** Lines that came since it was last told to forget them. */
   fresh = $state(0);
 
@@ -37,7 +39,7 @@ export class TaskFeed {
     this.#id = id;
     this.#path = `/api/tasks/${encodeURIComponent(id)}/logs`;
     // A stream begins at its opening: what came before it is asked for behind it, so that nothing falls between.
-    this.live = new LiveLines({ lines: (lines) => this.#came(lines), opened: () => void this.#catchUp() });
+    this.live = new LiveLines({ lines: (lines) => this.#came(lines), opened: () => void this.#catchUp(), changed: () => this.#anew() });
   }
 
   /** What is in the page already is narrowed at once by whoever shows it; the rest comes. */
@@ -47,6 +49,13 @@ export class TaskFeed {
     this.#run += 1;
     this.live.start(`${this.#path}/stream?${asked(filter, namespace)}`);
     this.#loaded = this.#load();
+  }
+
+  #anew(): void {
+    this.rightsChanged = true;
+    this.lines = [];
+    this.stats = null;
+    this.again();
   }
 
   again(): void {

@@ -1,1 +1,0 @@
-function e(e,t){let n,r=!1,i=!1;async function a(){clearTimeout(n),r||i||(document.hidden||(i=!0,await t(),i=!1),r||(n=setTimeout(()=>void a(),e())))}let o=()=>void(document.hidden||a());return document.addEventListener(`visibilitychange`,o),n=setTimeout(()=>void a(),e()),()=>{r=!0,clearTimeout(n),document.removeEventListener(`visibilitychange`,o)}}export{e as t};
