@@ -14,9 +14,8 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use super::administration::{RESOURCES, install};
 use super::adversary_reads as reads;
-use super::rights::{Kubernetes, access};
+use super::cluster::{Kubernetes, RESOURCES, access, install};
 use super::world::{Line, World, container, line, now_us};
 
 /// In each name, value and text of what the attackers may not see.

@@ -17,8 +17,8 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::cluster::Kubernetes;
 use super::renewed::delete;
-use super::rights::Kubernetes;
 use super::web_socket::Socket;
 use super::world::{Line, World, container, line, now_us, put};
 
