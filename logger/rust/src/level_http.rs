@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,6 +18,8 @@ pub const LEVEL_PATH: &str = "/cordwood/level";
 
 const BODY_BYTES_MAX: usize = 65_536;
 const HEAD_BYTES_MAX: u64 = 16 << 10;
+/// Of a request that is too long, what is read to its end.
+const PASSED_OVER_BYTES_MAX: u64 = 1 << 20;
 const TTL_SECONDS_MAX: u64 = 604_800;
 const CONNECTIONS_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -177,7 +179,10 @@ fn answer(levels: &Levels, stream: TcpStream) -> io::Result<()> {
         answer.body.len()
     );
     (&stream).write_all(head.as_bytes())?;
-    (&stream).write_all(answer.body.as_bytes())
+    (&stream).write_all(answer.body.as_bytes())?;
+    // What was not read would have the answer thrown away with the connection.
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut (&stream).take(PASSED_OVER_BYTES_MAX), &mut io::sink()).map(drop)
 }
 
 fn reason(status: u16) -> &'static str {

@@ -14,6 +14,7 @@ mod core;
 mod delivery;
 mod failure;
 mod fields;
+pub mod files;
 mod json;
 mod layer;
 mod level;

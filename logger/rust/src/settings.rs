@@ -1,6 +1,7 @@
 //! What the environment says: levels, format, and the fields that every line of the process has.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use crate::level::{Level, Threshold, threshold_named};
 
@@ -21,7 +22,9 @@ pub enum Format {
 
 /// Where settings are read: the process's environment, or a table in its place.
 #[derive(Clone)]
-pub struct Environment(std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Read>);
+
+type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     pub fn of_process() -> Environment {
@@ -29,7 +32,7 @@ impl Environment {
     }
 
     pub fn of(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Environment {
-        Environment(std::sync::Arc::new(read))
+        Environment(Arc::new(read))
     }
 
     /// A variable that is set and not empty.
@@ -134,7 +137,9 @@ impl LevelSetting {
 mod tests {
     use super::*;
 
-    fn environment(rows: &'static [(&'static str, &'static str)]) -> Environment {
+    type Rows = &'static [(&'static str, &'static str)];
+
+    fn environment(rows: Rows) -> Environment {
         Environment::of(|name| {
             rows.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
@@ -158,7 +163,7 @@ mod tests {
     fn the_format_follows_the_environment_and_the_terminal() {
         let plain = Format::Console { is_coloured: false };
         let coloured = Format::Console { is_coloured: true };
-        let rows: [(&'static [(&'static str, &'static str)], Format, Format); 7] = [
+        let rows: [(Rows, Format, Format); 7] = [
             (&[], Format::Json, coloured),
             (&[("CORDWOOD_ENV", "production")], Format::Json, Format::Json),
             (&[("CORDWOOD_ENV", "development")], plain, coloured),

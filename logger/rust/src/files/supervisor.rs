@@ -1,0 +1,108 @@
+//! The supervisor's events: `<folder>/plugin-supervisor.log`, each a record of its plugin with an `action`.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::line::FileLine;
+use super::rotating::{FILE_BYTES_MAX, Rotating};
+use crate::fields::{Fields, Value};
+use crate::level::Level;
+
+/// Writes what happens to plugins.
+#[derive(Debug)]
+pub struct Supervisor {
+    file: Rotating,
+}
+
+impl Supervisor {
+    /// # Errors
+    /// When the file cannot be opened, or another process writes it.
+    pub fn open(folder: impl AsRef<Path>) -> io::Result<Supervisor> {
+        Ok(Supervisor { file: Rotating::open(folder.as_ref(), "plugin-supervisor", FILE_BYTES_MAX)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// A plugin was started; the pid is `None` where nobody knows it.
+    ///
+    /// # Errors
+    /// Here and below: when the line cannot be written.
+    pub fn spawned(&self, plugin: &str, pid: Option<u32>) -> io::Result<()> {
+        let message = format!("Plugin spawned: {plugin} (PID: {pid:?})");
+        self.write(Level::Info, plugin, "spawn", &message, None, pid, Fields::new())
+    }
+
+    /// # Errors
+    pub fn killed(&self, plugin: &str, pid: Option<u32>) -> io::Result<()> {
+        let message = format!("Plugin killed: {plugin} (PID: {pid:?})");
+        self.write(Level::Info, plugin, "kill", &message, None, pid, Fields::new())
+    }
+
+    /// # Errors
+    pub fn enabled(&self, plugin: &str) -> io::Result<()> {
+        self.write(
+            Level::Info,
+            plugin,
+            "enable",
+            &format!("Plugin enabled: {plugin}"),
+            None,
+            None,
+            Fields::new(),
+        )
+    }
+
+    /// # Errors
+    pub fn disabled(&self, plugin: &str, reason: &str) -> io::Result<()> {
+        let message = format!("Plugin disabled: {plugin} ({reason})");
+        self.write(Level::Warn, plugin, "disable", &message, None, None, field("reason", reason))
+    }
+
+    /// # Errors
+    pub fn crashed(&self, plugin: &str, pid: Option<u32>, error: &str) -> io::Result<()> {
+        let message = format!("Plugin crashed: {plugin} (PID: {pid:?})");
+        self.write(Level::Error, plugin, "crash", &message, Some(error), pid, Fields::new())
+    }
+
+    /// A plugin is started again, after a delay.
+    ///
+    /// # Errors
+    pub fn restarted(&self, plugin: &str, attempt: u32, delay: Duration) -> io::Result<()> {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let message = format!("Plugin restart: {plugin} (attempt {attempt}, delay {delay_ms} ms)");
+        let more = field("attempt", attempt).with("delayMs", delay_ms);
+        self.write(Level::Warn, plugin, "restart", &message, None, None, more)
+    }
+
+    /// A plugin has crashed too often: it is disabled.
+    ///
+    /// # Errors
+    pub fn max_restarts_reached(&self, plugin: &str, attempts: u32) -> io::Result<()> {
+        let reason = format!("max restarts reached ({attempts})");
+        let message = format!("Plugin disabled: {plugin} ({reason})");
+        let more = field("reason", &reason).with("attempts", attempts);
+        self.write(Level::Error, plugin, "disable", &message, Some(&reason), None, more)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one place that all events go through")]
+    fn write(
+        &self,
+        level: Level,
+        plugin: &str,
+        action: &str,
+        message: &str,
+        error: Option<&str>,
+        pid: Option<u32>,
+        more: Fields,
+    ) -> io::Result<()> {
+        let more = Fields::new().with("action", action).over(&more);
+        let line = FileLine { level, message, plugin: Some(plugin), error, pid, more };
+        self.file.write(&line.to_bytes())
+    }
+}
+
+fn field(name: &str, value: impl Value) -> Fields {
+    Fields::new().with(name, value)
+}
