@@ -11,6 +11,7 @@ use crate::access::oidc::Oidc;
 use crate::access::sessions::seals::Seals;
 use crate::access::tokens::Tokens;
 use crate::config::Config;
+use crate::live;
 
 /// What could not be checked, each with its key.
 ///
@@ -46,10 +47,12 @@ pub async fn check(config: &Config) -> Result<Vec<String>> {
         }
     }
     is_here("administration.operator_token_file", config.administration.operator_token_file.as_deref());
-    if let Some(redis) = &config.redis
-        && (redis.password_file.is_none() || is_here("redis.password_file", redis.password_file.as_deref()))
-    {
-        redis::Client::open(redis.full_url()?).context("redis.url")?;
+    if let Some(redis) = &config.redis {
+        let files = [("redis.password_file", &redis.password_file), ("redis.ca_file", &redis.ca_file)];
+        let are_here = files.map(|(key, file)| file.is_none() || is_here(key, file.as_deref()));
+        if are_here == [true, true] {
+            live::redis_client(redis)?;
+        }
     }
     if let Some(kubernetes) = &config.access.kubernetes {
         if is_here("access.kubernetes.kubeconfig_file", kubernetes.kubeconfig_file.as_deref()) {

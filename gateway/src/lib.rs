@@ -30,6 +30,7 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cordwood_service::RedisSettings;
 use cordwood_store::Store;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -133,9 +134,9 @@ impl Gateway {
     /// Woken by the writers' live feed. Redis need not be there.
     ///
     /// # Errors
-    /// When the URL is none.
-    pub fn woken_by(mut self, redis_url: &str) -> Result<Gateway, redis::RedisError> {
-        self.redis = Some(redis::Client::open(redis_url)?);
+    /// When the settings are wrong.
+    pub fn woken_by(mut self, redis: &RedisSettings) -> anyhow::Result<Gateway> {
+        self.redis = Some(live::redis_client(redis)?);
         Ok(self)
     }
 

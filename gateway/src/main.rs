@@ -93,8 +93,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         gateway = gateway.with_session_keys(seals);
     }
     if let Some(redis) = &config.redis {
-        let woken = gateway.woken_by(&redis.full_url()?);
-        gateway = woken.map_err(|error| wrong(format!("redis.url: {error}")))?;
+        gateway = gateway.woken_by(redis).map_err(|error| wrong(format!("{error:#}")))?;
     }
     if let Some((replica, lag_max)) = replica {
         gateway = gateway.reading_from(replica, lag_max);

@@ -37,7 +37,7 @@ kafka:
   tls: {enabled: true, secretName: kafka-tls, certKey: tls.crt, keyKey: tls.key}
   sasl: {mechanism: SCRAM-SHA-512, username: cordwood, passwordSecret: {name: kafka-login}}
 database: {caSecretName: database-ca}
-redis: {url: "redis://redis:6379/1", passwordSecret: {name: redis-login}}
+redis: {url: "rediss://redis:6379/1", passwordSecret: {name: redis-login}, caSecretName: redis-ca}
 agent:
   config:
     environment: production

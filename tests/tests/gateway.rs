@@ -46,6 +46,8 @@ mod plugins;
 mod preview;
 #[path = "gateway/program.rs"]
 mod program;
+#[path = "gateway/redis_tls.rs"]
+mod redis_tls;
 #[path = "gateway/refusals.rs"]
 mod refusals;
 #[path = "gateway/renewed.rs"]

@@ -312,7 +312,7 @@ async fn redis_is_fed_and_never_waited_for() -> Result<()> {
     let store = support::store(&postgres, "feed").await?;
     let parts = parts(&store, false)?;
     let metrics = parts.metrics.clone();
-    let feed = RedisFeed::start(&redis.url(), metrics.feed.clone())?;
+    let feed = RedisFeed::start(&redis.settings(), metrics.feed.clone())?;
     let (sender, source) = queue(64 << 20);
     let writer = start(parts, source, Arc::new(feed));
     let mut lines = Lines::new(1);

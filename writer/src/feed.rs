@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
 use cordwood_core::limits::{FEED_BODY_BYTES_MAX, FEED_ENTRIES_MAX, FEED_SECONDS_MAX};
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
+use cordwood_service::RedisSettings;
 use prometheus::IntCounter;
+use redis::TlsCertificates;
 use tokio::sync::mpsc;
 
 /// Records that may wait for Redis; one tenant's stream does not hold more anyway.
@@ -114,8 +117,11 @@ fn tenants(records: &[FeedRecord]) -> impl Iterator<Item = (&str, u64)> {
 
 impl RedisFeed {
     /// Starts the task; Redis need not be there. The task ends when the feed is dropped.
-    pub fn start(url: &str, counters: FeedCounters) -> Result<RedisFeed, redis::RedisError> {
-        let client = redis::Client::open(url)?;
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub fn start(settings: &RedisSettings, counters: FeedCounters) -> anyhow::Result<RedisFeed> {
+        let client = client(settings)?;
         let (queue, receiver) = mpsc::unbounded_channel();
         let waiting = Arc::new(Waiting::default());
         tokio::spawn(feed_redis(client, receiver, waiting.clone(), counters.clone()));
@@ -159,6 +165,15 @@ impl Feed for RedisFeed {
     fn missed(&self, records: &[FeedRecord]) {
         self.waiting.add_gaps(tenants(records));
     }
+}
+
+fn client(settings: &RedisSettings) -> anyhow::Result<redis::Client> {
+    let (url, ca) = (settings.full_url()?, settings.ca()?);
+    let client = match ca {
+        None => redis::Client::open(url),
+        ca => redis::Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: ca }),
+    };
+    client.context("redis.url")
 }
 
 async fn feed_redis(

@@ -53,8 +53,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     schema(&store, config.migrate, &health, &shutdown).await?;
     let feed: Arc<dyn Feed> = match &config.redis {
         Some(redis) => {
-            let feed = RedisFeed::start(&redis.full_url()?, metrics.feed.clone());
-            Arc::new(feed.map_err(|error| wrong(format!("redis.url: {error}")))?)
+            let feed = RedisFeed::start(redis, metrics.feed.clone());
+            Arc::new(feed.map_err(|error| wrong(format!("{error:#}")))?)
         }
         None => Arc::new(NoFeed),
     };

@@ -86,6 +86,7 @@ imagePullSecrets:
 {{- define "cordwood.redis" -}}
 {{- $redis := dict "url" .Values.redis.url }}
 {{- if .Values.redis.passwordSecret.name }}{{ $_ := set $redis "password_file" (printf "/etc/cordwood/redis/%s" .Values.redis.passwordSecret.key) }}{{ end }}
+{{- if .Values.redis.caSecretName }}{{ $_ := set $redis "ca_file" "/etc/cordwood/redis-ca/ca.crt" }}{{ end }}
 {{- toYaml $redis }}
 {{- end }}
 
@@ -93,12 +94,19 @@ imagePullSecrets:
 {{- if and .Values.redis.url .Values.redis.passwordSecret.name }}
 - {name: redis, mountPath: /etc/cordwood/redis, readOnly: true}
 {{- end }}
+{{- if and .Values.redis.url .Values.redis.caSecretName }}
+- {name: redis-ca, mountPath: /etc/cordwood/redis-ca, readOnly: true}
+{{- end }}
 {{- end }}
 
 {{- define "cordwood.redisVolumes" -}}
 {{- if and .Values.redis.url .Values.redis.passwordSecret.name }}
 - name: redis
   secret: {secretName: {{ .Values.redis.passwordSecret.name | quote }}, defaultMode: 288}
+{{- end }}
+{{- if and .Values.redis.url .Values.redis.caSecretName }}
+- name: redis-ca
+  secret: {secretName: {{ .Values.redis.caSecretName | quote }}, defaultMode: 288}
 {{- end }}
 {{- end }}
 

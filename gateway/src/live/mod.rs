@@ -20,7 +20,7 @@ pub use engine::Out;
 pub use hub::Hub;
 pub use lines::lines;
 pub use plain::{Plain, TaskLines, serve_plain};
-pub use redis::wake as wake_by_redis;
+pub use redis::{client as redis_client, wake as wake_by_redis};
 pub use session::After;
 pub use socket::{PROTOCOL, serve};
 pub use wire::{ASK_BYTES_MAX, READ_BUFFER_BYTES};

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+use cordwood_service::RedisSettings;
 use futures::StreamExt as _;
-use redis::{Client, RedisResult};
+use redis::{Client, RedisResult, TlsCertificates};
 
 use super::hub::Hub;
 
@@ -12,6 +14,17 @@ use super::hub::Hub;
 const CHANNELS: &str = "cordwood:wake:*";
 const RETRY: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// # Errors
+/// When the settings are wrong. Redis need not be there.
+pub fn client(settings: &RedisSettings) -> anyhow::Result<Client> {
+    let (url, ca) = (settings.full_url()?, settings.ca()?);
+    let client = match ca {
+        None => Client::open(url),
+        ca => Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert: ca }),
+    };
+    client.context("redis.url")
+}
 
 /// Ends with its caller.
 pub async fn wake(client: &Client, hub: &Hub) {

@@ -97,7 +97,7 @@ impl IdentityProvider {
 }
 
 /// One that signs, and one for the address that it signed.
-fn certificates(folder: &Path, address: IpAddr) -> Result<()> {
+pub(super) fn certificates(folder: &Path, address: IpAddr) -> Result<()> {
     let openssl = |arguments: &str| {
         cache::run(Command::new("openssl").args(arguments.split(' ')).current_dir(folder)).map(drop)
     };

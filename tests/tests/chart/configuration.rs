@@ -14,6 +14,7 @@ fn each_part_takes_the_configuration_that_the_chart_writes() -> Result<()> {
     for (file, content) in [
         ("kafka-sasl/password", "x"),
         ("redis/password", "x"),
+        ("redis-ca/ca.crt", &certificates),
         ("kafka-tls/ca.crt", ""),
         ("kafka-tls/tls.crt", ""),
         ("kafka-tls/tls.key", ""),

@@ -103,7 +103,7 @@ async fn redis_wakes_streams_and_its_death_costs_them_nothing() -> Result<()> {
     let mut redis = Redis::start().await?;
     let mut world = World::with(15, &[]).await?;
     world.stop().await;
-    world.woken_by(&redis.url()).await?;
+    world.woken_by(&redis.settings()).await?;
     let feed = async |expected: &str| {
         wait_for("the feed to be said", PATIENCE, async || {
             let mut socket = Socket::open(&world.address).await?;

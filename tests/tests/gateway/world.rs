@@ -10,10 +10,11 @@ use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_gateway::{Access, Administration, Audit, Gateway, Limits, Running, Tokens};
+use cordwood_service::RedisSettings;
 use cordwood_store::{Settings, Store, migrate};
 use cordwood_tests::env::Postgres;
 use cordwood_tests::http::{Answer, ask};
-use cordwood_writer::{CommitSettings, NoFeed, Parts, SealSettings, queue};
+use cordwood_writer::{CommitSettings, Feed, NoFeed, Parts, SealSettings, queue};
 use prometheus::{Registry, TextEncoder};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -143,10 +144,10 @@ impl World {
     }
 
     /// The same, woken by what writers tell Redis.
-    pub async fn woken_by(&mut self, redis_url: &str) -> Result<()> {
+    pub async fn woken_by(&mut self, redis: &RedisSettings) -> Result<()> {
         self.registry = Registry::new();
         let gateway = Gateway::new(self.store.clone(), Access::Loopback, &Limits::default(), &self.registry)?;
-        let running = cordwood_gateway::start(gateway.woken_by(redis_url)?, "127.0.0.1:0".parse()?).await?;
+        let running = cordwood_gateway::start(gateway.woken_by(redis)?, "127.0.0.1:0".parse()?).await?;
         self.address = running.address.to_string();
         self.running = Some(running);
         Ok(())
@@ -161,12 +162,17 @@ impl World {
 
 /// Through the writer, a message for each source.
 pub async fn put(store: &Store, sources: &[(Origin, Vec<Line>)]) -> Result<()> {
+    put_and_tell(store, sources, Arc::new(NoFeed)).await
+}
+
+/// The same, told to this feed.
+pub async fn put_and_tell(store: &Store, sources: &[(Origin, Vec<Line>)], feed: Arc<dyn Feed>) -> Result<()> {
     let (sender, source) = queue(64 << 20);
     let stop = CancellationToken::new();
     let mut parts = Parts::new(store.clone(), &Registry::new(), stop.clone())?;
     parts.seal = SealSettings { enabled: false, ..SealSettings::default() };
     parts.commit = CommitSettings { linger_ms: 5, ..CommitSettings::default() };
-    let task = tokio::spawn(cordwood_writer::run(parts, source, Arc::new(NoFeed), Arc::default()));
+    let task = tokio::spawn(cordwood_writer::run(parts, source, feed, Arc::default()));
     for (origin, lines) in sources {
         sender.send(message(origin, lines)).ok().context("the queue is full")?.await?;
     }
