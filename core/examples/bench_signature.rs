@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use cordwood_core::signature::{error_group, generalise};
+use cordwood_core::signature::{Version, error_group, error_group_by, generalise};
 
 const MESSAGES: usize = 2000;
 const ROUNDS: usize = 40;
@@ -23,6 +23,9 @@ fn main() {
     time("generalise", &messages, |message| generalise(message).len());
     time("text", &texts, |text| error_group(text.as_bytes()).message.len());
     time("JSON", &bodies, |body| error_group(body.as_bytes()).message.len());
+    // (The rules of the version before, for comparison.)
+    time("text, v1", &texts, |text| error_group_by(text.as_bytes(), Version::V1).message.len());
+    time("JSON, v1", &bodies, |body| error_group_by(body.as_bytes(), Version::V1).message.len());
     time("stack trace", &traces, |trace| error_group(trace.as_bytes()).frames.len());
 }
 

@@ -190,7 +190,7 @@ pub const RESOURCE_BYTES_MAX: usize = 256 << 10;
 pub const SIGNATURE_READ_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a generalised message; a longer one is cut at a word.
 pub const SIGNATURE_MESSAGE_BYTES_MAX: usize = 512;
-/// Signatures that a writer counts apart for one tenant within a minute of storing; records of others count under `v1:other`.
+/// Signatures that a writer counts apart for one tenant within a minute of storing; records of others count under `v2:other`.
 pub const SIGNATURES_PER_MINUTE_MAX: usize = 256;
 /// The same of all tenants: what a writer remembers.
 pub const SIGNATURES_ALL_PER_MINUTE_MAX: usize = 65_536;

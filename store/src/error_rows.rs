@@ -36,7 +36,7 @@ pub(crate) fn buffer(lane: i16, seq: i64, rows: &[ErrorRow]) -> CopyBuffer {
     for row in rows {
         let (last_us, id) = row.last;
         buffer
-            .row(18)
+            .row(19)
             .int2(lane)
             .int8(seq)
             .time(row.hour_us)
@@ -54,7 +54,8 @@ pub(crate) fn buffer(lane: i16, seq: i64, rows: &[ErrorRow]) -> CopyBuffer {
             .int8(id.kafka_offset.cast_signed())
             .int4(id.index.cast_signed())
             .bytes(row.error_type.as_bytes())
-            .bytes(row.message.as_bytes());
+            .bytes(row.message.as_bytes())
+            .int2(row.signature.version() as i16);
     }
     buffer
 }

@@ -276,14 +276,14 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
     let sql = format!(
         "with {fresh}, \
          c as (select signature, sum(count)::bigint as count, max(level) as level from {counted} c group by 1), \
-         k as (select signature, min(first_seen) as first_seen, max(last_seen) as last_seen, bool_or(has_text) as has_text \
+         k as (select signature, min(first_seen) as first_seen, max(last_seen) as last_seen, max(version) as version, bool_or(has_text) as has_text \
            from {known} k group by 1), \
-         p as (select signature, c.count, c.level, k.first_seen, k.last_seen, {order} as value \
+         p as (select signature, c.count, c.level, k.first_seen, k.last_seen, k.version, {order} as value \
            from c join k using (signature) where k.has_text and ($12::timestamptz is null or k.first_seen >= $12) \
              and ($13::bigint is null or {order} < $13 or ({order} = $13 and signature > $14)) \
            order by value desc, signature limit $15) \
          select p.signature, p.count, p.level, p.first_seen, p.last_seen, n.tenants[:{names}], n.services[:{names}], \
-           s.last_seen, s.topic_partition, s.kafka_offset, s.record_index, s.error_type, s.message \
+           s.last_seen, s.topic_partition, s.kafka_offset, s.record_index, s.error_type, s.message, p.version \
          from p cross join lateral (select array_agg(distinct tenant order by tenant) as tenants, \
              array_agg(distinct service order by service) filter (where service <> '') as services from {places} n) n \
            cross join lateral (select * from {samples} s order by 1 desc, 2 desc, 3 desc, 4 desc limit 1) s \
@@ -291,7 +291,7 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
         fresh = tables.fresh(),
         counted = tables.counts("x.signature, x.level, x.count", ""),
         known = tables.known(
-            "x.signature, x.first_seen as first_seen, x.last_seen, \
+            "x.signature, x.first_seen as first_seen, x.last_seen, x.version, \
              ($11::text is null or x.error_type ilike $11 or x.message ilike $11) as has_text",
             ""
         ),
@@ -330,8 +330,8 @@ async fn trends(
     let parameters: Vec<&(dyn ToSql + Sync)> = seen.parameters().into_iter().chain(more).collect();
     let rows = transaction.query(&sql, &parameters).await;
     for row in rows.map_err(StoreError::sql("read", "trends of errors"))? {
-        let signature = Signature::from_i64(row.get(0));
-        if let Some(group) = groups.iter_mut().find(|group| group.signature == signature) {
+        let signature: i64 = row.get(0);
+        if let Some(group) = groups.iter_mut().find(|group| group.signature.as_i64() == signature) {
             group.trend.push((row.get::<_, i64>(1) * asked.bin_us, unsigned(row.get(2))));
         }
     }
@@ -396,7 +396,7 @@ fn group(row: &Row) -> Result<Group, StoreError> {
         index: row.get::<_, i32>(10).cast_unsigned(),
     };
     Ok(Group {
-        signature: Signature::from_i64(row.get(0)),
+        signature: Signature::from_columns(row.get(0), row.get(13)),
         level: level.ok_or_else(|| StoreError::Invalid("a group of errors of no level".to_owned()))?,
         count: unsigned(row.get(1)),
         first_us: us(3),
@@ -445,9 +445,11 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
-        for (value, signature) in
-            [(17, Signature::OTHER), (-5, Signature::from_i64(-1)), (i64::MAX, Signature::from_i64(3))]
-        {
+        for (value, signature) in [
+            (17, Signature::OTHER),
+            (-5, Signature::from_columns(-1, 1)),
+            (i64::MAX, Signature::from_columns(3, 2)),
+        ] {
             let after = After { value, signature };
             assert_eq!(after.to_string().parse(), Ok(after));
         }

@@ -88,7 +88,7 @@ pub fn copy_rollup_ring(ring: i16) -> String {
 pub fn copy_error_ring(ring: i16) -> String {
     format!(
         "copy error_ring_{ring} (lane, seq, hour, signature, tenant, namespace, service, level, audit, task_id, count, first_seen, \
-         last_seen, topic_partition, kafka_offset, record_index, error_type, message) from stdin binary"
+         last_seen, topic_partition, kafka_offset, record_index, error_type, message, version) from stdin binary"
     )
 }
 

@@ -125,7 +125,7 @@ impl Metrics {
             task_cuts,
             other_errors: counter(
                 "errors_ungrouped_total",
-                "Records of WARN and ERROR counted under v1:other: their tenant had too many groups within a minute.",
+                "Records of WARN and ERROR counted under v2:other: their tenant had too many groups within a minute.",
             )?,
             commits: counter("commits_total", "Transactions.")?,
             resets,

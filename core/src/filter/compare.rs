@@ -346,7 +346,7 @@ fn signature(op: Op, value: &Value) -> Result<Signature, FilterError> {
     if signature == Signature::OTHER {
         return Err(error(
             value.at,
-            "v1:other is what was counted together because a tenant had too many groups at once: no record says that it is of it; \
+            "v2:other is what was counted together because a tenant had too many groups at once: no record says that it is of it; \
              each record has a signature of its own",
         ));
     }

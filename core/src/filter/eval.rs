@@ -8,7 +8,7 @@ use crate::fields::{self, Fields};
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::{Flags, Record};
-use crate::signature::signature_of;
+use crate::signature::is_of;
 use crate::tokens::{self, words};
 
 use super::body::{self, Each};
@@ -42,7 +42,7 @@ fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
         Test::Id(id) => record.id == *id,
         Test::Audit(wanted) => record.flags.has(Flags::AUDIT) == *wanted,
         Test::Unleveled(wanted) => is_unleveled(record) == *wanted,
-        Test::Signature(wanted) => signature_of(record) == Some(*wanted),
+        Test::Signature(wanted) => is_of(record, *wanted),
         Test::SamePlace(place) => place.is_same_place(subject.origin),
         Test::Stderr(wanted) => record.flags.has(Flags::STDERR) == *wanted,
         Test::Text { phrase, .. } => phrase.is_in_body(record.body),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::{Version, logfmt};
 use crate::fields::{Field, object_in, read as read_fields};
 use crate::limits::{SIGNATURE_NAME_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
 
@@ -14,9 +15,15 @@ pub struct Error<'a> {
     pub stack: Option<Cow<'a, str>>,
 }
 
-pub fn read(body: &[u8]) -> Error<'_> {
+pub fn read(body: &[u8], version: Version) -> Error<'_> {
     if object_in(body).is_none() {
         let message = String::from_utf8_lossy(&body[..body.len().min(SIGNATURE_READ_BYTES_MAX)]);
+        let message = match message {
+            Cow::Borrowed(line) if version > Version::V1 && !line.contains('\n') => {
+                Cow::Borrowed(logfmt::message(line).unwrap_or(line))
+            }
+            text => text,
+        };
         return Error { fingerprint: None, error_type: String::new(), message, stack: None };
     }
     let mut fields = read_fields(body);

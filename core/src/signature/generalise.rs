@@ -1,12 +1,16 @@
 //! The generalised message: what stays of a message when all that changes from record to record is a mark.
-//! Promises: generalising it again changes nothing; each byte is looked at a bounded number of times.
+//! Promises: generalising it again changes nothing; each byte is looked at a bounded number of times. What the rules of the version
+//! before did not know is asked of the version.
 
 use std::borrow::Cow;
 
+use super::behind::without_fields;
+use super::layout::is_header_word;
 use super::marks::Mark;
 use super::names::is_ipv6;
 use super::out::Out;
-use super::times::{named_date, time};
+use super::times::named_date;
+use super::{Version, counted};
 use crate::level::without_ansi;
 use crate::limits::SIGNATURE_READ_BYTES_MAX;
 
@@ -41,6 +45,8 @@ pub(super) const COLON: u8 = 1 << 2;
 pub(super) const SLASH: u8 = 1 << 3;
 pub(super) const AT: u8 = 1 << 4;
 const END: u8 = 1 << 5;
+/// The first byte of a quotation mark that is not ASCII.
+const WIDE: u8 = 1 << 6;
 
 /// What each byte is for the scan of a word.
 const CLASSES: [u8; 256] = {
@@ -53,6 +59,7 @@ const CLASSES: [u8; 256] = {
             b':' => COLON,
             b'/' | b'\\' => SLASH,
             b'@' => AT,
+            0xc2 | 0xe2 => WIDE,
             other if ends_word(other) => END,
             _ => 0,
         };
@@ -62,8 +69,8 @@ const CLASSES: [u8; 256] = {
 };
 
 /// The message without what changes from record to record, at most `SIGNATURE_MESSAGE_BYTES_MAX` bytes.
-pub fn generalise(message: &str) -> String {
-    Reader::read(message).0
+pub fn generalise(message: &str, version: Version) -> String {
+    Reader::read(message, version).0
 }
 
 /// The message as it is read.
@@ -74,38 +81,58 @@ pub(super) struct Reader<'a> {
     pub before: [&'a [u8]; 2],
     /// No closing mark of this kind (`"`, `` ` ``, `'`) lies before here.
     unclosed: [usize; 3],
+    /// No closing mark of this kind (`”`, `’`, `»`) lies before here.
+    pub(super) unclosed_wide: [usize; 3],
     /// The text begins with klog's header.
-    is_klog: bool,
+    pub(super) is_klog: bool,
+    /// Nothing but times, numbers and names of levels was read yet.
+    pub(super) in_header: bool,
+    /// What is read now is the value of a `key=`.
+    pub(super) in_value: bool,
+    /// A word behind a comma is one more of the things that are named.
+    listing: bool,
+    /// Words that may still belong to what a number counts.
+    counting: u8,
     /// Where the quoted message ends; 0: nowhere.
     message_end: usize,
+    /// The rules are not those of the first version.
+    pub(super) newer: bool,
     /// Bytes that were looked at.
     pub steps: usize,
 }
 
 impl<'a> Reader<'a> {
     /// The generalised message and how many bytes were looked at for it.
-    pub fn read(message: &str) -> (String, usize) {
+    pub fn read(message: &str, version: Version) -> (String, usize) {
         let end = message.floor_char_boundary(SIGNATURE_READ_BYTES_MAX);
         let plain: Cow<'_, [u8]> = without_ansi(&message.as_bytes()[..end], SIGNATURE_READ_BYTES_MAX);
         let mut reader = Reader {
             text: &plain,
-            out: Out::new(),
+            out: Out::new(version),
             before: [b""; 2],
             unclosed: [0; 3],
+            unclosed_wide: [0; 3],
             is_klog: false,
+            in_header: true,
+            in_value: false,
+            listing: false,
+            counting: 0,
             message_end: 0,
+            newer: version > Version::V1,
             steps: 0,
         };
         reader.run();
-        (reader.out.finish(), reader.steps)
+        let text = reader.out.finish();
+        (if reader.newer { without_fields(text) } else { text }, reader.steps)
     }
 
     fn run(&mut self) {
         let text = self.text;
-        let mut at = self.klog();
+        let mut at = self.header();
         while at < text.len() && !self.out.is_full() {
             self.steps += 1;
             self.out.begin();
+            self.in_value = self.is_value(at);
             at = match text[at] {
                 0..=b' ' | 0x7f => {
                     self.out.blank();
@@ -126,8 +153,11 @@ impl<'a> Reader<'a> {
                 },
                 b'[' => match self.bracketed_address(at) {
                     Some(end) => self.mark(Mark::Ip, end),
+                    None if self.newer => self.bracket(at),
                     None => self.delimiter(at),
                 },
+                b'(' if self.newer => self.parenthesis(at),
+                b'{' | b'}' | b']' if self.newer => self.brace(at),
                 byte if ends_word(byte) => self.delimiter(at),
                 _ => self.chunk(at),
             };
@@ -135,6 +165,15 @@ impl<'a> Reader<'a> {
     }
 
     pub fn mark(&mut self, mark: Mark, next: usize) -> usize {
+        let mark = match mark {
+            _ if !self.newer => mark,
+            _ if self.in_value => Mark::Value,
+            // One machine has an address or a name.
+            Mark::Ip => Mark::Host,
+            _ => mark,
+        };
+        self.in_header &= matches!(mark, Mark::Time | Mark::Number | Mark::Quoted);
+        self.counting = 0;
         self.out.mark(mark);
         self.remember(b"");
         next
@@ -144,36 +183,13 @@ impl<'a> Reader<'a> {
         self.before = [word, self.before[0]];
     }
 
-    fn delimiter(&mut self, at: usize) -> usize {
+    pub(super) fn delimiter(&mut self, at: usize) -> usize {
+        self.counting = 0;
         if self.names_a_thing() {
             return self.mark(Mark::Quoted, at + 1);
         }
         self.out.text(&self.text[at..=at]);
         at + 1
-    }
-
-    /// What follows is the message itself in quotation marks, and no value in it: `msg="boom"` of logfmt, `file.go:12] "boom"` of klog.
-    fn quotes_the_message(&self) -> bool {
-        let is_key = ["msg", "message", "event"].iter().any(|key| self.before[0] == key.as_bytes());
-        (is_key && self.out.last_byte() == Some(b'=')) || (self.is_klog && self.out.follows(b']'))
-    }
-
-    /// klog's header: a level's letter, month and day as four digits, then the time.
-    fn klog(&mut self) -> usize {
-        let text = self.text;
-        if let [b'I' | b'W' | b'E' | b'F' | b'D', head @ ..] = text
-            && head.len() > 6
-            && head[..4].iter().all(u8::is_ascii_digit)
-            && head[4] == b' '
-            && time(&head[5..]).is_some()
-        {
-            self.is_klog = true;
-            self.out.text(&text[..1]);
-            return self.mark(Mark::Time, 5);
-        }
-        self.is_klog =
-            matches!(text, [b'I' | b'W' | b'E' | b'F' | b'D', rest @ ..] if rest.starts_with(b"<time> "));
-        0
     }
 
     /// Where the quoted text that begins at `at` ends. An apostrophe within a word opens and closes nothing.
@@ -232,17 +248,24 @@ impl<'a> Reader<'a> {
     /// A word, up to what ends it.
     fn chunk(&mut self, start: usize) -> usize {
         let text = self.text;
-        let (mut end, mut classes) = (start, 0);
+        let (mut end, mut classes) = (start, 0u8);
+        if self.newer
+            && let Some(next) = self.wide_quote(start)
+        {
+            return next;
+        }
         while let Some(byte) = text.get(end) {
             let class = CLASSES[usize::from(*byte)];
-            if class == END {
+            if class == END || (class == WIDE && end > start && self.newer && self.wide_at(end).is_some()) {
                 break;
             }
             classes |= class;
             end += 1;
         }
         self.steps += end - start;
-        if self.names_a_thing() {
+        self.listing &= self.out.follows(b',');
+        if self.listing || self.names_a_thing() {
+            self.listing |= self.newer && self.before[0].ends_with(b"s");
             let kept = text[start..end].iter().rposition(|byte| !matches!(byte, b'.' | b':' | b'!' | b'?'));
             if let Some(last) = kept {
                 self.mark(Mark::Quoted, end);
@@ -250,14 +273,20 @@ impl<'a> Reader<'a> {
                 return end;
             }
         }
-        if classes == 0 {
+        if self.in_header {
+            self.in_header = is_header_word(&text[start..end]);
+        }
+        if self.in_value {
+            return self.value(start, end, classes);
+        }
+        if classes & !WIDE == 0 {
             return self.letters(start, end);
         }
         self.word(start, end, classes)
     }
 
     /// The next word is the thing that a message names without quotation marks: `unexpected token: UTC`, `unknown user: jo`.
-    fn names_a_thing(&self) -> bool {
+    pub(super) fn names_a_thing(&self) -> bool {
         const WRONG: [&str; 12] = [
             "unexpected",
             "unknown",
@@ -315,6 +344,9 @@ impl<'a> Reader<'a> {
         if matches!(word, b"true" | b"false" | b"True" | b"False") && self.out.last_byte() == Some(b'=') {
             return self.mark(Mark::Bool, end);
         }
+        if self.newer {
+            return self.letters_counted(start, end);
+        }
         // One thing or several of them: `1 target failed`, `4 targets failed`.
         let plural = word.len() > 3
             && word.ends_with(b"s")
@@ -322,6 +354,41 @@ impl<'a> Reader<'a> {
             && !matches!(word[word.len() - 2], b's' | b'u' | b'i')
             && self.out.counts();
         self.out.text(if plural { &word[..word.len() - 1] } else { word });
+        self.remember(word);
+        end
+    }
+
+    /// Letters alone, as the second version reads them.
+    fn letters_counted(&mut self, start: usize, end: usize) -> usize {
+        let word = &self.text[start..end];
+        if word == b"localhost" && self.out.last_byte() != Some(b'>') {
+            return self.mark(Mark::Host, end);
+        }
+        if counted::is_class(word, self.before[0])
+            && matches!(self.text[end..], [b' ', b'"' | b'\'' | b'`', ..])
+        {
+            return end;
+        }
+        let counts = self.out.counts();
+        if counts && counted::is_more(word) {
+            self.out.drop_count();
+        }
+        if counts || self.counting > 0 {
+            match counted::verb(word).filter(|_| !counts) {
+                Some(verb) => {
+                    self.counting = 0;
+                    self.out.text(verb);
+                }
+                None => {
+                    self.counting = if counts { 2 } else { self.counting - 1 };
+                    let (stem, end) = counted::singular(word);
+                    self.out.text(stem);
+                    self.out.more(end);
+                }
+            }
+        } else {
+            self.out.text(word);
+        }
         self.remember(word);
         end
     }

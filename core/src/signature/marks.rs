@@ -20,9 +20,15 @@ pub enum Mark {
     Number,
     Quoted,
     Bool,
+    /// Whatever stands behind a `key=`.
+    Value,
+    /// Keys and values in braces.
+    Map,
+    /// A package with its architecture.
+    Package,
 }
 
-const ALL: [(Mark, &str); 16] = [
+const ALL: [(Mark, &str); 19] = [
     (Mark::Url, "<url>"),
     (Mark::Email, "<email>"),
     (Mark::Trace, "<trace>"),
@@ -39,6 +45,9 @@ const ALL: [(Mark, &str); 16] = [
     (Mark::Number, "<n>"),
     (Mark::Quoted, "<str>"),
     (Mark::Bool, "<bool>"),
+    (Mark::Value, "<value>"),
+    (Mark::Map, "<map>"),
+    (Mark::Package, "<package>"),
 ];
 
 impl Mark {

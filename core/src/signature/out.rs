@@ -1,5 +1,6 @@
 //! The generalised message as it grows: bounded, blanks as one, equal marks in a row as one.
 
+use super::Version;
 use super::marks::Mark;
 use crate::limits::SIGNATURE_MESSAGE_BYTES_MAX;
 
@@ -13,11 +14,45 @@ pub struct Out {
     token: usize,
     /// The last mark and where it ends, while nothing but blanks and commas has followed it.
     last: Option<(Mark, usize)>,
+    /// `and` and `or` join a list too.
+    joins: bool,
+    /// Brackets that are open: which, whether it quotes, and how it was before it.
+    open: Vec<(u8, bool, Place)>,
+    /// A bracket that quotes was closed, and nothing follows it.
+    quoted: usize,
+}
+
+/// How the message was at a place.
+#[derive(Clone, Copy)]
+struct Place {
+    len: usize,
+    blank: bool,
+    last: Option<(Mark, usize)>,
+}
+
+/// Where a bracket was opened.
+#[derive(Clone, Copy)]
+pub struct Opened(Place);
+
+/// What stands within brackets.
+pub struct Inside<'a> {
+    pub text: &'a [u8],
+    pub quotes: bool,
+    pub place: Opened,
 }
 
 impl Out {
-    pub fn new() -> Out {
-        Out { bytes: Vec::with_capacity(128), full: false, blank: false, token: 0, last: None }
+    pub fn new(version: Version) -> Out {
+        Out {
+            bytes: Vec::with_capacity(128),
+            full: false,
+            blank: false,
+            token: 0,
+            last: None,
+            joins: version > Version::V1,
+            open: Vec::new(),
+            quoted: 0,
+        }
     }
 
     pub fn is_full(&self) -> bool {
@@ -31,6 +66,12 @@ impl Out {
     /// The next token begins: it is kept whole or not at all.
     pub fn begin(&mut self) {
         self.token = self.bytes.len();
+    }
+
+    /// How much of the token that is being written stands behind its last mark.
+    pub fn behind_mark(&self) -> Option<usize> {
+        let token = self.bytes.get(self.token..)?;
+        memchr::memrchr(b'>', token).map(|at| token.len() - at - 1)
     }
 
     /// A number and blanks stand before what comes next.
@@ -50,9 +91,67 @@ impl Out {
     /// Text that is kept.
     pub fn text(&mut self, text: &[u8]) {
         self.put(text);
-        if !matches!(text, b"," | b"") {
+        let goes_on = matches!(text, b"," | b"") || (self.joins && matches!(text, b"and" | b"or"));
+        if !goes_on {
             self.last = None;
         }
+    }
+
+    /// More of the text that was written last.
+    pub fn more(&mut self, text: &[u8]) {
+        if !text.is_empty() {
+            self.put(text);
+        }
+    }
+
+    /// Takes away the number that stands before what comes next.
+    pub fn drop_count(&mut self) {
+        if let Some((mark, end)) = self.last.take() {
+            self.bytes.truncate(end - mark.as_bytes().len());
+            if self.bytes.last() == Some(&b' ') {
+                self.bytes.pop();
+            }
+            self.blank = true;
+        }
+    }
+
+    /// What comes next, behind blanks, follows this text.
+    pub fn follows_text(&self, text: &[u8]) -> bool {
+        self.blank && self.bytes.ends_with(text)
+    }
+
+    /// A bracket opens. One that quotes has a value in it, and so has the next one that touches it.
+    pub fn open(&mut self, bracket: u8, quotes: bool) {
+        let quotes = quotes || (!self.blank && self.quoted > 0 && self.quoted == self.bytes.len());
+        let place = Place { len: self.bytes.len(), blank: self.blank, last: self.last };
+        self.open.push((bracket, quotes, place));
+        self.text(&[bracket]);
+    }
+
+    /// What stands since the bracket that this one closes; none when another or none is open.
+    pub fn close(&mut self, bracket: u8) -> Option<Inside<'_>> {
+        let (opened, quotes, place) = self.open.pop()?;
+        if opened != bracket {
+            self.open.clear();
+            return None;
+        }
+        if self.full {
+            return None;
+        }
+        let from = self.bytes.len().min(place.len + usize::from(place.blank));
+        let text = self.bytes.get(from..)?.trim_ascii_start().get(1..)?;
+        Some(Inside { text, quotes, place: Opened(place) })
+    }
+
+    /// The bracket that was closed now quoted.
+    pub fn has_quoted(&mut self) {
+        self.quoted = self.bytes.len();
+    }
+
+    /// Takes away what stands since a place.
+    pub fn back_to(&mut self, Opened(place): Opened) {
+        self.bytes.truncate(place.len);
+        (self.blank, self.last) = (place.blank, place.last);
     }
 
     /// A mark in the place of what changes from record to record.

@@ -78,6 +78,11 @@ fn is_month(text: &[u8]) -> bool {
     MONTHS.iter().any(|month| text == *month)
 }
 
+/// `Nov`, `Sun`.
+pub fn is_date_name(word: &[u8]) -> bool {
+    is_month(word) || DAYS.iter().any(|day| word == *day)
+}
+
 /// `Nov 29`, `Sun Nov 29`, `Sun, 29 Nov 2026`: the day's and the month's name with a number beside them.
 pub fn named_date(text: &[u8]) -> Option<usize> {
     let name = text.get(..3)?;

@@ -86,6 +86,37 @@ fn is_file(word: &[u8]) -> bool {
         && word[..dot].iter().all(is_name)
 }
 
+/// A name at a machine whose name has no dots: `celery@worker-1`.
+fn is_account(word: &[u8]) -> bool {
+    let Some(at) = memchr::memchr(b'@', word) else { return false };
+    let is_name =
+        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    let (name, host) = (&word[..at], &word[at + 1..]);
+    name.first().is_some_and(u8::is_ascii_lowercase)
+        && host.first().is_some_and(u8::is_ascii_lowercase)
+        && name.iter().chain(host).all(is_name)
+}
+
+/// `35-1`, `1-5-9`: numbers with dashes between them.
+fn is_range(word: &[u8]) -> bool {
+    word.contains(&b'-')
+        && word
+            .split(|byte| *byte == b'-')
+            .all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
+}
+
+/// A package of Debian with its architecture: `libc6:amd64`.
+fn is_package(word: &[u8]) -> bool {
+    let Some(colon) = memchr::memrchr(b':', word) else { return false };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+    colon >= 2
+        && matches!(
+            &word[colon + 1..],
+            b"amd64" | b"arm64" | b"all" | b"i386" | b"armhf" | b"ppc64el" | b"s390x" | b"riscv64"
+        )
+        && word[..colon].iter().all(is_name)
+}
+
 /// `1.2.3-rc.1`, `v2.0.0+build`: it begins with numbers between dots, and more follows.
 fn is_version(word: &[u8]) -> bool {
     let word = word.strip_prefix(b"v").unwrap_or(word);
@@ -99,7 +130,7 @@ fn is_version(word: &[u8]) -> bool {
 }
 
 /// Whether the number after these words is a status of HTTP or a state of SQL, which says what happened.
-fn keeps_number(before: &[&[u8]; 2], number: &[u8]) -> bool {
+fn keeps_number(before: &[&[u8]; 2], number: &[u8], newer: bool) -> bool {
     let [last, earlier] = before;
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     if is(last, "sqlstate") {
@@ -108,6 +139,7 @@ fn keeps_number(before: &[&[u8]; 2], number: &[u8]) -> bool {
     let after_status =
         ["http", "status", "statuscode", "status_code", "http_status"].iter().any(|name| is(last, name))
             || last.starts_with(b"HTTP/")
+            || (newer && last.is_empty() && earlier.starts_with(b"HTTP/"))
             || (is(last, "code") && is(earlier, "status"));
     after_status && number.len() == 3 && matches!(number[0], b'1'..=b'5')
 }
@@ -125,7 +157,12 @@ impl Reader<'_> {
         let touches = self.out.last_byte() == Some(b'>') || self.touches(end);
         let next = if touches { None } else { self.whole(start, core_end, classes) };
         let next = next.unwrap_or_else(|| self.parts(start, core_end));
-        self.remember(&text[start..core_end]);
+        match self.out.behind_mark().filter(|_| self.newer) {
+            None => self.remember(&text[start..core_end]),
+            // What a mark ends is no word; what stands behind it is one.
+            Some(0) => self.before[1] = &text[start..core_end],
+            Some(length) => self.remember(&text[core_end.saturating_sub(length)..core_end]),
+        }
         if next == core_end && core_end < end {
             self.out.text(&text[core_end..end]);
             return end;
@@ -163,6 +200,15 @@ impl Reader<'_> {
         let text = self.text;
         let word = &text[start..end];
         self.steps += 4 * word.len();
+        if self.newer && classes & AT != 0 && is_account(word) {
+            return Some(self.mark(Mark::Email, end));
+        }
+        if self.newer && classes & DIGIT != 0 && is_range(word) && time(word).is_none() {
+            return Some(self.mark(Mark::Number, end));
+        }
+        if self.newer && classes & COLON != 0 && is_package(word) {
+            return Some(self.mark(Mark::Package, end));
+        }
         if classes & COLON != 0 && !is_host(word) {
             let letters = word.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'_').count();
             if letters >= 2
@@ -180,6 +226,10 @@ impl Reader<'_> {
             }
         }
         let mark = value_mark(word, classes)?;
+        if self.newer && mark == Mark::Path && text.get(end) == Some(&b'=') && word.contains(&b'?') {
+            let stop = self.url_stop(end);
+            return Some(self.mark(mark, stop));
+        }
         Some(self.mark(mark, end))
     }
 
@@ -201,16 +251,22 @@ impl Reader<'_> {
         if at > start {
             self.parts(start, at);
         }
+        let stop = self.url_stop(start + colon + 3);
+        Some(self.mark(Mark::Url, stop))
+    }
+
+    /// Where a URL ends of which this is a part: at a blank, a quotation mark or a bracket.
+    pub(super) fn url_stop(&mut self, from: usize) -> usize {
+        let text = self.text;
         let stops = |byte: &u8| {
             matches!(byte, 0..=b' ' | 0x7f | b'"' | b'\'' | b'`' | b'<' | b'>' | b')' | b']' | b'}' | b'|')
         };
-        let from = start + colon + 3;
         let mut stop = from + text[from..].iter().position(stops).unwrap_or(text.len() - from);
         self.steps += stop - from;
-        while matches!(text[stop - 1], b'.' | b',' | b':' | b';' | b'!' | b'?') {
+        while stop > from && matches!(text[stop - 1], b'.' | b',' | b':' | b';' | b'!' | b'?') {
             stop -= 1;
         }
-        Some(self.mark(Mark::Url, stop))
+        stop
     }
 
     /// The parts of a word; gives where reading goes on.
@@ -228,10 +284,19 @@ impl Reader<'_> {
         }
         while at < end {
             if !is_part(text[at]) {
-                let run = text[at..end].iter().take_while(|byte| !is_part(**byte)).count();
+                let mut run = text[at..end].iter().take_while(|byte| !is_part(**byte)).count();
+                let next = at + run;
+                if self.newer
+                    && matches!(text[..next], [.., b'_' | b':', b'-'])
+                    && run >= 2
+                    && next < end
+                    && text[next].is_ascii_digit()
+                {
+                    run -= 1;
+                }
                 // A dash in front of a mark stays; what a number's sign is was seen above.
                 self.out.text(&text[at..at + run]);
-                at += run;
+                at = next;
                 continue;
             }
             at = self.part(start, at, end);
@@ -254,6 +319,16 @@ impl Reader<'_> {
             }
             self.out.text(part);
             return at + len;
+        }
+        if self.newer
+            && matches!(len, 5..=8)
+            && at >= start + 2
+            && text[at - 1] == b'@'
+            && at + len == end
+            && part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            // (An object of Java, `PgConnection@3668b047`.)
+            return self.mark(Mark::Hex, end);
         }
         if part[0].is_ascii_digit() {
             // A fraction of a second may stand behind a comma, which ends the word.
@@ -311,7 +386,10 @@ impl Reader<'_> {
             return Some(self.mark(Mark::Number, end));
         }
         let number = &rest[..length];
-        if at == start && length == rest.len() && keeps_number(&self.before, number) {
+        if self.newer && length == rest.len() {
+            return Some(self.number_behind(start, at, length));
+        }
+        if at == start && length == rest.len() && keeps_number(&self.before, number, false) {
             self.out.text(number);
             return Some(end);
         }
@@ -323,8 +401,32 @@ impl Reader<'_> {
         Some(self.mark(Mark::Number, at + length))
     }
 
+    /// A number at the end of a word: `1,204 ms`, `91.5 %`.
+    fn number_behind(&mut self, start: usize, at: usize, length: usize) -> usize {
+        let text = self.text;
+        let mut end = at + length;
+        if at == start && keeps_number(&self.before, &text[at..end], true) {
+            self.out.text(&text[at..end]);
+            return end;
+        }
+        if matches!(length, 1..=3) {
+            while let [b',', a, b, c, rest @ ..] = &text[end..]
+                && [a, b, c].iter().all(|byte| byte.is_ascii_digit())
+                && !rest.first().is_some_and(|byte| is_part(*byte))
+            {
+                end += 4;
+            }
+        }
+        if let Some((mark, next)) = self.unit_behind(end) {
+            return self.mark(mark, next);
+        }
+        let blanks = text[end..].iter().take(3).take_while(|byte| **byte == b' ').count();
+        let next = if text.get(end + blanks) == Some(&b'%') { end + blanks } else { end };
+        self.mark(Mark::Number, next)
+    }
+
     /// A unit that stands behind a number and blanks.
-    fn unit_behind(&self, end: usize) -> Option<(Mark, usize)> {
+    pub(super) fn unit_behind(&self, end: usize) -> Option<(Mark, usize)> {
         let rest = &self.text[end..self.text.len().min(end + 18)];
         let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
         if !matches!(blanks, 1..=3) {

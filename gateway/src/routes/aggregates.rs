@@ -315,7 +315,7 @@ mod tests {
             let (sort, order) = sort(&mut parameters)?;
             Ok::<_, Problem>((levels(&mut parameters)?, order, after(&mut parameters, sort)?))
         };
-        let place = |value, signature| After { value, signature: Signature::from_i64(signature) };
+        let place = |value, signature| After { value, signature: Signature::from_columns(signature, 1) };
         for (query, levels, order, after) in [
             ("", vec![], Order::Count, None),
             ("level=error", vec![Level::Error], Order::Count, None),

@@ -26,7 +26,7 @@ pub struct FieldParameters {
     pod: Option<Vec<String>>,
     request_id: Option<Vec<String>>,
     service: Option<Vec<String>>,
-    /// A group of errors: `v1:` and 16 digits.
+    /// A group of errors: `v2:` (older ones: `v1:`) and 16 digits.
     signature: Option<Vec<String>>,
     source: Option<Vec<String>>,
     /// `stdout` or `stderr`.

@@ -17,7 +17,7 @@ pub(super) async fn fold(transaction: &Transaction<'_>) -> Result<(), StoreError
          select hour, {KEY}, sum(count)::bigint from {UNFOLDED} group by hour, {KEY} order by hour, {KEY} \
          on conflict (hour, {KEY}) do update set count = c.count + excluded.count"
     );
-    // The last record of each is its sample.
+    // The last record of each is its sample. (A sealer of an older version leaves out the version: the next record mends that.)
     let last = "topic_partition, kafka_offset, record_index, error_type, message";
     let newer = last.split(", ").map(|column| {
         format!(
@@ -26,12 +26,12 @@ pub(super) async fn fold(transaction: &Transaction<'_>) -> Result<(), StoreError
     });
     let newer: Vec<String> = newer.collect();
     let groups = format!(
-        "insert into error_groups as g ({KEY}, first_seen, last_seen, {last}) \
-         select distinct on ({KEY}) {KEY}, min(first_seen) over (partition by {KEY}), last_seen, {last} \
+        "insert into error_groups as g ({KEY}, first_seen, last_seen, version, {last}) \
+         select distinct on ({KEY}) {KEY}, min(first_seen) over (partition by {KEY}), last_seen, version, {last} \
          from {UNFOLDED} \
          order by {KEY}, last_seen desc, topic_partition desc, kafka_offset desc, record_index desc \
          on conflict ({KEY}) do update set first_seen = least(g.first_seen, excluded.first_seen), \
-           last_seen = greatest(g.last_seen, excluded.last_seen), {}",
+           last_seen = greatest(g.last_seen, excluded.last_seen), version = greatest(g.version, excluded.version), {}",
         newer.join(", ")
     );
     for (what, sql) in [("counts of errors", counts.as_str()), ("groups of errors", groups.as_str())] {

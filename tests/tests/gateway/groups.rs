@@ -109,6 +109,7 @@ async fn lists_go_on_and_records_are_found_by_their_group() -> Result<()> {
         (format!("{GROUPS}/payment"), "signature"),
         (format!("{GROUPS}/{signature}?text=x"), "text"),
         ("/api/platform/logs?signature=v1:other".to_owned(), "signature"),
+        ("/api/platform/logs?signature=v2:other".to_owned(), "signature"),
         ("/api/platform/logs?signature=x".to_owned(), "signature"),
     ] {
         let answer = world.get(&path).await?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use cordwood_core::filter;
 use cordwood_core::level::Level;
 use cordwood_core::limits::SIGNATURES_PER_MINUTE_MAX;
-use cordwood_core::signature::{Signature, error_group};
+use cordwood_core::signature::{Signature, Version, error_group, error_group_by};
 use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::errors::{Asked, Group, HOUR_US, Order, groups};
 use cordwood_store::prune::prune;
@@ -391,6 +391,83 @@ async fn what_the_versions_before_left_is_taken_over() -> Result<()> {
             &[],
         );
         ensure!(ring.await?.get::<_, i64>(0) == 3, "one transaction is not folded");
+    }
+    Ok(())
+}
+
+/// Groups that a writer of the first rules counted keep their signature beside those of this version, are found by it, and so are what such a
+/// writer and such a sealer still do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_of_the_rules_before_keep_their_signature() -> Result<()> {
+    let postgres = Postgres::start(18).await?;
+    let store = support::store_of_version(&postgres, "old", 11).await?;
+    let client = postgres.client_of("old").await?;
+    let body = "could not write to topic=orders: not leader";
+    let [old, new] = [Version::V1, Version::V2].map(|version| error_group_by(body.as_bytes(), version));
+    let row = format!(
+        "{}, 'acme', 'shop', 'web', {}::smallint, false, ''",
+        old.signature.as_i64(),
+        Level::Error as i16
+    );
+    client
+        .batch_execute(&format!(
+            "insert into error_counts (hour, signature, tenant, namespace, service, level, audit, task_id, count)
+               select date_trunc('hour', now()), {row}, 5;
+             insert into error_groups (signature, tenant, namespace, service, level, audit, task_id, first_seen, last_seen,
+                 topic_partition, kafka_offset, record_index, error_type, message)
+               select {row}, now() - interval '1 minute', now(), 9, 9, 9, '', '{}'",
+            old.message
+        ))
+        .await?;
+    migrate::run(&store).await?;
+    let counted = async || -> Result<Vec<(String, u64)>> {
+        let mut counted: Vec<_> = all(&store, &ALL, asked())
+            .await?
+            .iter()
+            .map(|group| (group.signature.to_string(), group.count))
+            .collect();
+        counted.sort();
+        Ok(counted)
+    };
+    let both = |of_old: u64, of_new: u64| {
+        vec![(old.signature.to_string(), of_old), (new.signature.to_string(), of_new)]
+    };
+    ensure!(both(0, 0)[0].0.starts_with("v1:") && both(0, 0)[1].0.starts_with("v2:"));
+    ensure!(counted().await? == both(5, 0)[..1]);
+
+    let mut file = File::new("acme", "shop", 1);
+    let writer = Writer::start(&store)?;
+    let other = body.replace("orders", "payments");
+    writer.put(&mut file, &[(Level::Error, body.to_owned()), (Level::Error, other)]).await?;
+    writer.end().await?;
+    ensure!(counted().await? == both(5, 2));
+    // A writer of before in the same lane knows no version.
+    client
+        .batch_execute(&format!(
+            "insert into error_ring_0 (lane, seq, hour, signature, tenant, namespace, service, level, audit, task_id, count, first_seen,
+                 last_seen, topic_partition, kafka_offset, record_index, error_type, message)
+               select lane, seq, date_trunc('hour', now()), {row}, 1, now(), now(), 9, 9, 10, '', '{}'
+               from batches order by seq desc limit 1",
+            old.message
+        ))
+        .await?;
+    ensure!(counted().await? == both(6, 2));
+    seal_once(&store).await?;
+    ensure!(counted().await? == both(6, 2), "folded");
+    // A sealer of before loses the version of what it folds; what is folded after it mends that.
+    client.batch_execute("update error_groups set version = 1").await?;
+    let writer = Writer::start(&store)?;
+    writer.put(&mut file, &[(Level::Error, body.to_owned())]).await?;
+    writer.end().await?;
+    seal_once(&store).await?;
+    ensure!(counted().await? == both(6, 3));
+
+    // Either signature finds what its own rules say: the stored records, whoever's writer stored them.
+    ensure!(found(&store, &ALL, &format!("signature={}", new.signature)).await?.records.len() == 3);
+    ensure!(found(&store, &ALL, &format!("signature={}", old.signature)).await?.records.len() == 2);
+    for (signature, count) in [(old.signature, 6), (new.signature, 3)] {
+        let one = all(&store, &ALL, Asked { signature: Some(signature), ..asked() }).await?;
+        ensure!(one.len() == 1 && (one[0].signature, one[0].count) == (signature, count), "{one:?}");
     }
     Ok(())
 }

@@ -167,7 +167,7 @@ mod tests {
         let mut signatures = Signatures::default();
         let (tenant, other): (Arc<str>, Arc<str>) = ("t".into(), "o".into());
         fn is(signatures: &mut Signatures, minute: i64, tenant: &Arc<str>, n: i64) -> bool {
-            signatures.counts_apart(minute, tenant, Signature::from_i64(n))
+            signatures.counts_apart(minute, tenant, Signature::from_columns(n, 2))
         }
         assert!(is(&mut signatures, 7, &tenant, -1));
         let apart = (0..10_000).filter(|n| is(&mut signatures, 7, &tenant, *n)).count();

@@ -2630,7 +2630,7 @@ export interface operations {
                 pod?: string[];
                 requestId?: string[];
                 service?: string[];
-                /** @description A group of errors: `v1:` and 16 digits. */
+                /** @description A group of errors: `v2:` (older ones: `v1:`) and 16 digits. */
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
@@ -2879,7 +2879,7 @@ export interface operations {
                 pod?: string[];
                 requestId?: string[];
                 service?: string[];
-                /** @description A group of errors: `v1:` and 16 digits. */
+                /** @description A group of errors: `v2:` (older ones: `v1:`) and 16 digits. */
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
@@ -2957,7 +2957,7 @@ export interface operations {
                 pod?: string[];
                 requestId?: string[];
                 service?: string[];
-                /** @description A group of errors: `v1:` and 16 digits. */
+                /** @description A group of errors: `v2:` (older ones: `v1:`) and 16 digits. */
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
@@ -3031,7 +3031,7 @@ export interface operations {
                 pod?: string[];
                 requestId?: string[];
                 service?: string[];
-                /** @description A group of errors: `v1:` and 16 digits. */
+                /** @description A group of errors: `v2:` (older ones: `v1:`) and 16 digits. */
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */
@@ -3595,7 +3595,7 @@ export interface operations {
                 pod?: string[];
                 requestId?: string[];
                 service?: string[];
-                /** @description A group of errors: `v1:` and 16 digits. */
+                /** @description A group of errors: `v2:` (older ones: `v1:`) and 16 digits. */
                 signature?: string[];
                 source?: string[];
                 /** @description `stdout` or `stderr`. */

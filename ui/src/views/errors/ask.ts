@@ -17,4 +17,4 @@ export const NEWS: readonly [since: string, label: string][] = [
   ["-7d", "new in 7 days"],
 ];
 /** What is counted without a group of its own: no record says that it is of it. */
-export const OTHER = "v1:other";
+export const isOther = (signature: string): boolean => /^v\d+:other$/.test(signature);
