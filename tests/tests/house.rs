@@ -115,6 +115,20 @@ fn laws_of_the_interface_object() {
 }
 
 #[test]
+fn laws_of_the_loggers_object() {
+    for (path, text, expected) in [
+        ("logger/python/src/a.py", "import os", "does not open with"),
+        ("logger/typescript/src/a.ts", "export {}", "does not open with"),
+        ("logger/typescript/tests/a.mjs", concat!("// x\n// TO", "DO: y"), "do it, or write an issue"),
+    ] {
+        assert!(laws::is_logger(path), "{path}");
+        let faults = laws::logger_faults(path, text);
+        assert!(faults.iter().any(|f| f.contains(expected)), "{path}: wanted {expected:?}, got {faults:?}");
+    }
+    assert_eq!(laws::logger_faults("logger/python/src/a.py", "\"\"\"x\"\"\""), Vec::<String>::new());
+}
+
+#[test]
 fn sources_are_split_into_code_strings_and_comments() {
     let split = source::split(
         "let a = \"x // \\\" y\"; // SELECT\nlet b = br##\"one \"# two\n\"##; let c = '\\''; 'outer: loop {}\n/* /* */\n */ end",
@@ -185,6 +199,7 @@ fn files() -> Vec<String> {
             if name == "target"
                 || name == "node_modules"
                 || path.ends_with("ui/dist")
+                || path.ends_with("typescript/dist")
                 || name.starts_with('.') && name != ".ci"
             {
                 continue;
@@ -296,6 +311,7 @@ fn scripts_migrations_and_the_interface_are_short_too() {
         .filter(|f| {
             f.starts_with("scripts/")
                 || f.starts_with("ui/") && laws::is_interface(f)
+                || laws::is_logger(f)
                 || f.ends_with(".sql")
                 || f.starts_with("charts/") && f.ends_with(".yaml") && !f.contains("/crds/")
         })
@@ -313,6 +329,25 @@ fn sources_of_the_interface_say_what_they_are_for() {
         files().into_iter().filter(|f| f.starts_with("ui/src/") && laws::is_interface(f)).collect();
     assert!(sources.len() > 20, "only {} sources of the interface found", sources.len());
     none(&sources.iter().flat_map(|f| laws::interface_faults(f, &read(f))).collect::<Vec<_>>());
+}
+
+#[test]
+fn sources_of_the_loggers_say_what_they_are_for() {
+    let sources: Vec<_> = files().into_iter().filter(|f| laws::is_logger(f)).collect();
+    assert!(sources.len() > 30, "only {} sources of the loggers found", sources.len());
+    none(&sources.iter().flat_map(|f| laws::logger_faults(f, &read(f))).collect::<Vec<_>>());
+}
+
+/// One version for all that is released together.
+#[test]
+fn the_loggers_have_the_version_of_the_workspace() {
+    let manifest = read("Cargo.toml");
+    let version =
+        manifest.lines().find_map(|l| l.strip_prefix("version = ")).expect("the workspace's version");
+    let package = read("logger/typescript/package.json");
+    assert!(package.contains(&format!("\"version\": {version}")), "logger/typescript/package.json");
+    let module = read("logger/python/src/cordwood_logger/__init__.py");
+    assert!(module.contains(&format!("__version__ = {version}")), "logger/python");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 // has one state.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,5 +16,3 @@ execFileSync(process.execPath, [join(top, "node_modules/typescript/bin/tsc"), "-
 const names = Object.keys(require(join(dist, "index.js"))).filter((name) => name !== "__esModule").sort();
 writeFileSync(join(dist, "index.mjs"), `import all from "./index.js";\nexport const { ${names.join(", ")} } = all;\nexport default all;\n`);
 writeFileSync(join(dist, "index.d.mts"), `export * from "./index.js";\n`);
-const licence = join(top, "../../LICENSE");
-if (existsSync(licence)) cpSync(licence, join(top, "LICENSE"));

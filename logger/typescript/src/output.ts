@@ -19,7 +19,8 @@ export class FileOutput implements Output {
   constructor(fd: number) {
     const stat = statOf(fd);
     this.isPipe = stat === undefined || !stat.isFile();
-    this.#fd = stat === undefined || stat.isFile() ? fd : withoutWaiting(fd);
+    // Whatever gets the number of a closed one later is not ours.
+    this.#fd = stat === undefined ? -1 : stat.isFile() ? fd : withoutWaiting(fd);
   }
 
   write(piece: Buffer): number {

@@ -227,6 +227,26 @@ pub fn is_interface(path: &str) -> bool {
         && !path.ends_with("/schema.d.ts")
 }
 
+/// A source of the loggers for TypeScript and Python, tests among them.
+pub fn is_logger(path: &str) -> bool {
+    path.starts_with("logger/") && [".ts", ".mjs", ".py"].iter().any(|end| path.ends_with(end))
+}
+
+/// What one source of these loggers breaks.
+pub fn logger_faults(path: &str, text: &str) -> Vec<String> {
+    let begin = if path.ends_with(".py") { "\"\"\"" } else { "// " };
+    let mut faults = Vec::new();
+    if !text.starts_with(begin) {
+        faults.push(format!("{path}:1: does not open with a comment: its job and what it promises"));
+    }
+    for word in ["TODO", "FIXME"] {
+        if let Some(line) = text.lines().position(|line| has_word(line, word)) {
+            faults.push(format!("{path}:{}: `{word}`: do it, or write an issue", line + 1));
+        }
+    }
+    faults
+}
+
 /// What lets a record's text become markup, or needs a laxer Content-Security-Policy.
 const NEVER_IN_INTERFACE: &[&str] = &[
     "{@html",
