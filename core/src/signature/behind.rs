@@ -1,7 +1,5 @@
 //! The keys and values that a logger puts behind a message: which there are and in what order does not say what happened.
 
-use super::values::is_kept;
-
 /// Words that have to stand before them: else they are the message.
 const WORDS_MIN: usize = 2;
 /// So many of `, client: <host>`; of `id=<value>` one.
@@ -37,6 +35,42 @@ pub fn without_fields(text: String) -> String {
         shorter.extend(parts);
     }
     shorter
+}
+
+/// Keys whose values are words that say what happened, or where in the program.
+pub(super) fn is_kept(key: &[u8]) -> bool {
+    const KEPT: [&str; 26] = [
+        "level",
+        "lvl",
+        "severity",
+        "msg",
+        "message",
+        "event",
+        "reason",
+        "status",
+        "state",
+        "phase",
+        "code",
+        "type",
+        "cause",
+        "result",
+        "outcome",
+        "action",
+        "op",
+        "operation",
+        "method",
+        "component",
+        "module",
+        "logger",
+        "caller",
+        "source",
+        "statuscode",
+        "status_code",
+    ];
+    let last = key.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    KEPT.iter().any(|kept| last.eq_ignore_ascii_case(kept.as_bytes()))
+        || last.eq_ignore_ascii_case(b"http_status")
+        || last.eq_ignore_ascii_case(b"sqlstate")
 }
 
 struct Pair<'a> {

@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 
 use super::behind::without_fields;
-use super::layout::is_header_word;
 use super::marks::Mark;
 use super::names::is_ipv6;
 use super::out::Out;
@@ -274,7 +273,7 @@ impl<'a> Reader<'a> {
             }
         }
         if self.in_header {
-            self.in_header = is_header_word(&text[start..end]);
+            self.in_header = Self::is_header_word(&text[start..end]);
         }
         if self.in_value {
             return self.value(start, end, classes);

@@ -4,24 +4,6 @@ use super::generalise::Reader;
 use super::marks::Mark;
 use super::times::{is_date_name, named_date, time};
 
-/// A time, a number, a level's name: none of these begins the message itself.
-pub(super) fn is_header_word(word: &[u8]) -> bool {
-    const LEVELS: [&str; 19] = [
-        "TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL", "SEVERE",
-        "ALERT", "TRC", "DBG", "INF", "WRN", "ERR", "FTL", "CRIT", "PANIC",
-    ];
-    let word = word.strip_suffix(b":").unwrap_or(word);
-    let first = match word {
-        [b'v', next, ..] => *next,
-        [first, ..] => *first,
-        [] => return true,
-    };
-    first.is_ascii_digit()
-        || !word.iter().any(u8::is_ascii_alphabetic)
-        || LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level.as_bytes()))
-        || is_date_name(word)
-}
-
 /// `main`, `http-nio-8080-exec-7`, `GossipStage:1`: which thread wrote it.
 fn is_thread(name: &[u8]) -> bool {
     let is_char =
@@ -37,6 +19,24 @@ fn is_thread(name: &[u8]) -> bool {
 }
 
 impl Reader<'_> {
+    /// A time, a number, a level's name: none of these begins the message itself.
+    pub(super) fn is_header_word(word: &[u8]) -> bool {
+        const LEVELS: [&str; 19] = [
+            "TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL", "SEVERE",
+            "ALERT", "TRC", "DBG", "INF", "WRN", "ERR", "FTL", "CRIT", "PANIC",
+        ];
+        let word = word.strip_suffix(b":").unwrap_or(word);
+        let first = match word {
+            [b'v', next, ..] => *next,
+            [first, ..] => *first,
+            [] => return true,
+        };
+        first.is_ascii_digit()
+            || !word.iter().any(u8::is_ascii_alphabetic)
+            || LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level.as_bytes()))
+            || is_date_name(word)
+    }
+
     /// Reads what stands before a message; gives where it ends.
     pub(super) fn header(&mut self) -> usize {
         let klog = self.klog();

@@ -1,44 +1,9 @@
 //! The value of a `key=`, and keys and values or words within brackets: they say which one it was, whatever they look like.
 
+use super::behind::is_kept;
 use super::generalise::{COLON, Reader, SLASH, ends_word};
 use super::marks::Mark;
 use super::times::{named_date, time};
-
-/// Keys whose values are words that say what happened, or where in the program.
-pub(super) fn is_kept(key: &[u8]) -> bool {
-    const KEPT: [&str; 26] = [
-        "level",
-        "lvl",
-        "severity",
-        "msg",
-        "message",
-        "event",
-        "reason",
-        "status",
-        "state",
-        "phase",
-        "code",
-        "type",
-        "cause",
-        "result",
-        "outcome",
-        "action",
-        "op",
-        "operation",
-        "method",
-        "component",
-        "module",
-        "logger",
-        "caller",
-        "source",
-        "statuscode",
-        "status_code",
-    ];
-    let last = key.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
-    KEPT.iter().any(|kept| last.eq_ignore_ascii_case(kept.as_bytes()))
-        || last.eq_ignore_ascii_case(b"http_status")
-        || last.eq_ignore_ascii_case(b"sqlstate")
-}
 
 fn without_punctuation(word: &[u8]) -> usize {
     word.iter().rposition(|byte| !matches!(byte, b'.' | b':' | b'!' | b'?')).map_or(0, |last| last + 1)
