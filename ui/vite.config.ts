@@ -2,12 +2,13 @@
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
+import { first } from "./scripts/first.ts";
 import { packed } from "./scripts/packed.ts";
 
 const gateway = process.env.CORDWOOD_GATEWAY ?? "http://127.0.0.1:9600";
 
 export default defineConfig({
-  plugins: [svelte(), packed()],
+  plugins: [svelte(), first("/views/logs/Logs.svelte"), packed()],
   resolve: { alias: { $lib: fileURLToPath(new URL("./src/lib", import.meta.url)) } },
   build: {
     target: "es2022",

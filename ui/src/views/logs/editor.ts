@@ -105,6 +105,8 @@ export interface Editor {
   /** Characters before the mistake; `null`: there is none. */
   mistake(position: number | null): void;
   focus(): void;
+  /** Goes on where a plain field was: what was marked, and completion of what was typed. */
+  goOn(from: number, to: number, typed: boolean): void;
   destroy(): void;
 }
 
@@ -173,6 +175,11 @@ export function editor({ parent, text, hint, onchange, onsubmit }: EditorOptions
       view.dispatch({ effects: mistaken.of(position === null ? null : units(view.state.doc.toString(), position)) });
     },
     focus: () => view.focus(),
+    goOn(from, to, typed) {
+      view.dispatch({ selection: { anchor: from, head: to } });
+      view.focus();
+      if (typed) startCompletion(view);
+    },
     destroy: () => view.destroy(),
   };
 }
