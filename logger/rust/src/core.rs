@@ -60,6 +60,15 @@ pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     })
 }
 
+/// The thread's fields of a call, emptied, for a record in the making; the next line gives them back.
+pub(crate) fn lend_fields() -> Fields {
+    let lent =
+        SCRATCH.with(|scratch| scratch.try_borrow_mut().map(|mut scratch| std::mem::take(&mut scratch.call)));
+    let mut fields = lent.unwrap_or_default();
+    fields.clear();
+    fields
+}
+
 impl Core {
     pub fn start(
         service: &str,

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -156,10 +156,27 @@ impl Drop for Held {
     }
 }
 
+/// A connection that is read until a time, however slowly it speaks.
+struct Patient<'a> {
+    stream: &'a TcpStream,
+    ends: Instant,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        (&mut &*self.stream).read(into)
+    }
+}
+
 fn answer(levels: &Levels, stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new((&stream).take(HEAD_BYTES_MAX + BODY_BYTES_MAX as u64 + 1));
+    let mut from = Patient { stream: &stream, ends: Instant::now() + PATIENCE };
+    let mut reader = BufReader::new((&mut from).take(HEAD_BYTES_MAX + BODY_BYTES_MAX as u64 + 1));
     let answer = match read_request(&mut reader) {
         Ok(request) if request.path.split('?').next() != Some(LEVEL_PATH) => {
             problem(404, "Not Found", "only /cordwood/level is here")
@@ -182,7 +199,7 @@ fn answer(levels: &Levels, stream: TcpStream) -> io::Result<()> {
     (&stream).write_all(answer.body.as_bytes())?;
     // What was not read would have the answer thrown away with the connection.
     stream.shutdown(Shutdown::Write)?;
-    io::copy(&mut (&stream).take(PASSED_OVER_BYTES_MAX), &mut io::sink()).map(drop)
+    io::copy(&mut from.take(PASSED_OVER_BYTES_MAX), &mut io::sink()).map(drop)
 }
 
 fn reason(status: u16) -> &'static str {

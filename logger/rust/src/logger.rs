@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::context;
-use crate::core::{Core, with_scratch};
+use crate::core::{Core, lend_fields, with_scratch};
 use crate::failure::Failure;
 use crate::fields::{Fields, Serialized, Value};
 use crate::json;
@@ -130,7 +130,8 @@ impl Logger {
 
     fn begin(&self, level: Level, is_audit: bool, place: Place) -> Record<'_> {
         let logger = (is_audit || self.enabled(level)).then_some(self);
-        Record { logger, level, is_audit, place, fields: Fields::new() }
+        let fields = if logger.is_some() { lend_fields() } else { Fields::new() };
+        Record { logger, level, is_audit, place, fields }
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Name<'a> {
 }
 
 /// A row: the spelling, the snake_case spelling, whether it is an id.
-const KNOWN: [(&str, &str, bool); 29] = [
+static KNOWN: [(&str, &str, bool); 29] = [
     ("tenantId", "tenant_id", true),
     ("tenantSlug", "tenant_slug", true),
     ("userId", "user_id", true),
@@ -44,7 +44,7 @@ const KNOWN: [(&str, &str, bool); 29] = [
 ];
 
 /// Fields that the logger writes itself, and what an application's field of such a name becomes.
-const OWN: [(&str, &str); 4] = [
+static OWN: [(&str, &str); 4] = [
     ("timestamp", "field_timestamp"),
     ("level", "field_level"),
     ("message", "field_message"),
@@ -68,9 +68,9 @@ pub fn name(given: &str) -> Name<'_> {
 
 fn known(given: &str) -> Option<(&'static str, &'static str, bool)> {
     let first = given.as_bytes().first()?;
-    KNOWN
-        .into_iter()
-        .find(|(camel, snake, _)| camel.as_bytes()[0] == *first && (*camel == given || *snake == given))
+    let is_given =
+        |row: &&(&str, &str, bool)| row.0.as_bytes()[0] == *first && (row.0 == given || row.1 == given);
+    KNOWN.iter().find(is_given).copied()
 }
 
 /// FNV over the name, down to one bit.

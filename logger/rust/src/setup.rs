@@ -214,7 +214,8 @@ pub fn create_logger(service: &str) -> Logger {
 
 /// A logger of the process's service.
 pub fn logger() -> Logger {
-    process().logger()
+    static LOGGER: OnceLock<Logger> = OnceLock::new();
+    LOGGER.get_or_init(|| process().logger()).clone()
 }
 
 /// A logger for one request, by its headers: tenant, user, session, impersonator, request, trace.
