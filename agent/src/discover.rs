@@ -235,8 +235,9 @@ impl Discover {
             self.root_folder = Some(folder);
         }
         self.scan_root(changes, force);
-        let names: Vec<String> = self.pods.keys().cloned().collect();
-        for name in names {
+        let changed = self.pods.iter().filter(|(name, pod)| force || !self.is_as_seen(name, pod));
+        let changed: Vec<String> = changed.map(|(name, _)| name.clone()).collect();
+        for name in changed {
             self.scan_pod(&name, changes, force);
         }
         Ok(())
@@ -273,6 +274,25 @@ impl Discover {
                 self.scan_pod(&name, changes, true);
             }
         }
+    }
+
+    /// Whether a look into a pod's folder can bring nothing new: it and its containers' folders are watched, and nothing in them was
+    /// made, renamed or removed. (Most folders of most nodes, at every scan.)
+    fn is_as_seen(&self, name: &str, pod: &PodFolder) -> bool {
+        let Some(root) = &self.root_folder else { return false };
+        let is_same = |seen: &Seen, path: &str| {
+            seen.wd.is_some_and(|wd| self.watched.contains_key(&wd))
+                && root.changed_ns_of(path) == Some(seen.mtime_ns)
+        };
+        let mut path = String::with_capacity(name.len() + 64);
+        path.push_str(name);
+        is_same(&pod.seen, &path)
+            && pod.containers.iter().all(|(container, seen)| {
+                path.truncate(name.len());
+                path.push('/');
+                path.push_str(container);
+                is_same(seen, &path)
+            })
     }
 
     fn scan_pod(&mut self, name: &str, changes: &mut Changes, force: bool) {

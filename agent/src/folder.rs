@@ -120,6 +120,18 @@ impl Folder {
         Ok(own)
     }
 
+    /// When something in a folder below this one was made, renamed or removed last; `None` where there is no folder, or where links
+    /// may be followed, of which a folder's own time says nothing. The folder is not opened: many are looked at that did not
+    /// change. (Only the last part of `below` is looked at without following links: what is opened later is opened without.)
+    pub fn changed_ns_of(&self, below: &str) -> Option<i64> {
+        if self.links.is_some() {
+            return None;
+        }
+        let found = rustix::fs::statat(&self.fd, below, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_folder = FileType::from_raw_mode(found.st_mode as RawMode) == FileType::Directory;
+        is_folder.then(|| stat(&found).mtime_ns)
+    }
+
     /// Changes when a link in it leads to another file than before: the folder itself tells nothing of that.
     pub fn linked_inodes(&self) -> u64 {
         if self.links.is_none() {

@@ -131,6 +131,7 @@ pub async fn run(
         round_begins_at: 0,
         tally,
         dirty: false,
+        quiet_since_ms: None,
         context_generation: 0,
         started: Instant::now(),
         buffer: Vec::new(),

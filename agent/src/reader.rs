@@ -80,6 +80,8 @@ pub(crate) struct Reader {
     pub round_begins_at: u64,
     pub tally: Tally,
     pub dirty: bool,
+    /// When the picture was made last, where nothing has happened since.
+    pub quiet_since_ms: Option<i64>,
     pub context_generation: u64,
     pub started: Instant,
     pub buffer: Vec<u8>,
@@ -355,6 +357,7 @@ impl Reader {
             set_gate(run, &rules);
         }
         self.telemetry.rules_taken(rules.generation);
+        self.quiet_since_ms = None;
     }
 
     fn take_answers(&mut self, clock: Clock) {
@@ -413,7 +416,7 @@ impl Reader {
             }
         }
         self.let_go(clock);
-        self.report(clock);
+        self.report_if_due(clock);
     }
 
     /// Holds removed files only within their budget; of the run that holds the most the oldest goes first.

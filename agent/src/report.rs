@@ -1,4 +1,4 @@
-//! The reader's picture of itself, once a second: what `/status` and the gauges show.
+//! The reader's picture of itself, once a second while something is read: what `/status` and the gauges show.
 
 use cordwood_core::gate::RuleScope;
 
@@ -10,9 +10,25 @@ use crate::turn::Clock;
 
 /// Streams named in `/status`; the worst first.
 const STREAMS_MAX: usize = 200;
+/// How old the picture may become while nothing is read. (Level rules end by the clock.)
+const QUIET_REPORT_MS: i64 = 10_000;
 
 impl Reader {
-    pub(crate) fn report(&mut self, clock: Clock) {
+    /// Makes the picture anew, unless nothing has happened since the last one: then seldom, because a picture of many idle files
+    /// takes longer than all else that is done for them.
+    pub(crate) fn report_if_due(&mut self, clock: Clock) {
+        let is_quiet = self.active.is_empty()
+            && self.waiting.is_empty()
+            && self.wanting.is_empty()
+            && self.ship.held_bytes() == 0;
+        if is_quiet && self.quiet_since_ms.is_some_and(|at_ms| clock.mono_ms - at_ms < QUIET_REPORT_MS) {
+            return;
+        }
+        self.quiet_since_ms = is_quiet.then_some(clock.mono_ms);
+        self.report(clock);
+    }
+
+    fn report(&mut self, clock: Clock) {
         let capacity = self.config.read.rotation_file_bytes * self.config.read.rotation_files;
         let mut status = Status {
             node: self.config.node.clone(),
@@ -25,6 +41,7 @@ impl Reader {
             ..Status::default()
         };
         let stalled = status.stalled || !self.waiting.is_empty();
+        let mut runs: Vec<_> = Vec::with_capacity(self.runs.len());
         for run in self.runs.values_mut() {
             if stalled || self.active.contains(&run.id) {
                 run.measure(clock);
@@ -41,10 +58,9 @@ impl Reader {
                 status.minutes_until_loss =
                     Some(status.minutes_until_loss.map_or(left, |other| left.min(other)));
             }
+            runs.push(((run.waiting_for.is_none(), std::cmp::Reverse(lag), run.id), &*run));
         }
         let now_ms = clock.wall_ns / 1_000_000;
-        let key = |run: &Run| (run.waiting_for.is_none(), std::cmp::Reverse(run.lag_bytes()), run.id);
-        let mut runs: Vec<_> = self.runs.values().map(|run| (key(run), run)).collect();
         if runs.len() > STREAMS_MAX {
             runs.select_nth_unstable_by_key(STREAMS_MAX, |(key, _)| *key);
             runs.truncate(STREAMS_MAX);
