@@ -4,49 +4,161 @@
 
 use std::sync::Arc;
 
-use cordwood_core::batch::{BatchHeader, RECORD_EXTRA_BYTES_MAX};
-use cordwood_core::identity::{Io, StreamKey};
+use cordwood_core::batch::{BatchHeader, RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
+use cordwood_core::identity::{Io, NodeIdentity, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::limits::BATCH_RECORDS_MAX;
-use cordwood_core::pipeline::{Kept, Output, Span};
+use cordwood_core::pipeline::{Kept, Output, Pipeline, Span};
 use cordwood_core::record::Flags;
 
 use crate::context::Context;
-use crate::ship::OpenBatch;
+use crate::ship::{OpenBatch, Shipper};
 use crate::source::Source;
 use crate::tail::{LogFile, Outstanding};
 use crate::turn::Turn;
 
+pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
+
 /// A batch with a record from an earlier file holds that file's position back too.
-pub struct Pin {
-    pub ticket: u64,
-    pub file_seq: u64,
-    pub start: u64,
+struct Pin {
+    ticket: u64,
+    file_seq: u64,
+    start: u64,
 }
 
 /// stdout or stderr.
-pub struct Stream {
-    pub key: Arc<StreamKey>,
-    pub open: Option<OpenBatch>,
+struct Stream {
+    key: Arc<StreamKey>,
+    open: Option<OpenBatch>,
     /// When the last batch was cut.
-    pub cut_at_ms: Option<i64>,
+    cut_at_ms: Option<i64>,
     /// Where the unfinished record lies in the files before this one: (file, from there on).
-    pub carry: Vec<(u64, u64)>,
+    carry: Vec<(u64, u64)>,
     /// The file before this one that the last part of it lies in, while none lies in this one.
-    pub last_part: Option<u64>,
+    last_part: Option<u64>,
+}
+
+/// The open batches of one log, and what of earlier files its batches hold back.
+pub struct Batches {
+    streams: [Stream; 2],
+    pins: Vec<Pin>,
+}
+
+impl Batches {
+    pub fn new(source: &Source, node: &NodeIdentity) -> Batches {
+        let stream = |io| Stream {
+            key: Arc::new(source.stream_key(Some(node), io)),
+            open: None,
+            cut_at_ms: None,
+            carry: Vec::new(),
+            last_part: None,
+        };
+        Batches { streams: IOS.map(stream), pins: Vec::new() }
+    }
+
+    pub fn key(&self, io: Io) -> &Arc<StreamKey> {
+        &self.streams[io as usize].key
+    }
+
+    pub fn open(&self, io: Io) -> Option<&OpenBatch> {
+        self.streams[io as usize].open.as_ref()
+    }
+
+    /// Through how many files an unfinished record goes.
+    pub fn files_carried_through(&self) -> usize {
+        self.streams.iter().map(|stream| stream.carry.len()).max().unwrap_or(0)
+    }
+
+    /// The unfinished record began in an earlier file than the one that is read.
+    pub fn is_carried(&self, io: Io) -> bool {
+        !self.streams[io as usize].carry.is_empty()
+    }
+
+    /// The file that the last part of an unfinished record lies in, while none lies in the file that is read.
+    pub fn last_part(&self, io: Io) -> Option<u64> {
+        self.streams[io as usize].last_part
+    }
+
+    /// The pipeline leaves the file `before`: what is unfinished goes on in the next.
+    pub fn carry_over(&mut self, before: u64, pipeline: &Pipeline) {
+        for (io, stream) in IOS.into_iter().zip(&mut self.streams) {
+            if pipeline.ends_here(io) {
+                stream.last_part = Some(before);
+            }
+            match pipeline.pending_start(io) {
+                Some(start) if stream.carry.is_empty() => stream.carry.push((before, start)),
+                // It goes through the whole of this file.
+                Some(_) => stream.carry.push((before, 0)),
+                None => stream.carry.clear(),
+            }
+        }
+    }
+
+    /// Where the first byte of a file lies that an open or unacknowledged batch, or an unfinished record, holds back.
+    pub fn held_from(&self, file_seq: u64) -> Option<u64> {
+        let of_file = |places: &[(u64, u64)]| {
+            places.iter().filter(|(seq, _)| *seq == file_seq).map(|(_, start)| *start).min()
+        };
+        let open = self.streams.iter().filter_map(|stream| stream.open.as_ref()).flat_map(|batch| {
+            let start = (batch.file_seq == file_seq).then_some(batch.first_start);
+            start.into_iter().chain(of_file(&batch.carried_from))
+        });
+        let carried = self.streams.iter().filter_map(|stream| of_file(&stream.carry));
+        let pinned = self.pins.iter().filter(|pin| pin.file_seq == file_seq).map(|pin| pin.start);
+        open.chain(carried).chain(pinned).min()
+    }
+
+    pub fn acknowledged(&mut self, ticket: u64) {
+        self.pins.retain(|pin| pin.ticket != ticket);
+    }
+
+    /// What is not acknowledged will be read again.
+    pub fn discard(&mut self, ship: &mut Shipper) {
+        for stream in &mut self.streams {
+            if let Some(batch) = stream.open.take() {
+                ship.discard(batch);
+            }
+            stream.carry.clear();
+        }
+        self.pins.clear();
+    }
+
+    /// The log's files are closed; all that was read of them is acknowledged.
+    pub fn close(&mut self) {
+        self.pins.clear();
+        for stream in &mut self.streams {
+            stream.carry.clear();
+            stream.last_part = None;
+        }
+    }
 }
 
 /// Takes the pipeline's output into the batches of one file.
 pub struct Collector<'a, 't> {
-    pub run: u64,
-    pub source: &'a Source,
-    pub file: &'a mut LogFile,
-    pub streams: &'a mut [Stream; 2],
-    pub pins: &'a mut Vec<Pin>,
-    pub context: &'a Context,
-    pub turn: &'a mut Turn<'t>,
+    run: u64,
+    source: &'a Source,
+    file: &'a mut LogFile,
+    batches: &'a mut Batches,
+    context: &'a Context,
+    turn: &'a mut Turn<'t>,
     /// Bytes of records that one message has room for.
-    pub room: usize,
+    room: usize,
+}
+
+impl<'a, 't> Collector<'a, 't> {
+    pub fn new(
+        run: u64,
+        source: &'a Source,
+        file: &'a mut LogFile,
+        batches: &'a mut Batches,
+        context: &'a Context,
+        turn: &'a mut Turn<'t>,
+    ) -> Collector<'a, 't> {
+        // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
+        let envelope_bytes = envelope_bytes_max(batches.key(Io::Stdout), &context.origin);
+        let room = turn.settings.message_bytes_max.saturating_sub(envelope_bytes);
+        Collector { run, source, file, batches, context, turn, room }
+    }
 }
 
 impl Collector<'_, '_> {
@@ -55,12 +167,12 @@ impl Collector<'_, '_> {
     fn open_for(&mut self, span: &Span, body_bytes: usize) -> Option<()> {
         if span.end <= self.file.ends[span.io as usize] {
             if span.carried {
-                self.streams[span.io as usize].carry.clear();
+                self.batches.streams[span.io as usize].carry.clear();
             }
             return None;
         }
         let bytes_max = self.turn.settings.batch.bytes_max.min(self.room);
-        let is_full = self.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
+        let is_full = self.batches.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
             let bytes = batch.builder.bytes();
             batch.file_seq != self.file.seq
                 || batch.builder.len() >= BATCH_RECORDS_MAX
@@ -69,7 +181,7 @@ impl Collector<'_, '_> {
         if is_full {
             self.cut(span.io);
         }
-        let stream = &mut self.streams[span.io as usize];
+        let stream = &mut self.batches.streams[span.io as usize];
         let batch =
             stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq, self.turn.clock.mono_ms));
         batch.account(span);
@@ -80,7 +192,7 @@ impl Collector<'_, '_> {
     }
 
     pub fn cut(&mut self, io: Io) {
-        let stream = &mut self.streams[io as usize];
+        let stream = &mut self.batches.streams[io as usize];
         let Some(batch) = stream.open.take() else { return };
         stream.cut_at_ms = Some(self.turn.clock.mono_ms);
         debug_assert_eq!(
@@ -108,7 +220,11 @@ impl Collector<'_, '_> {
             self.turn.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.turn.clock.wall_ns);
         self.file.ends[io as usize] = end;
         self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
-        self.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin { ticket, file_seq, start }));
+        self.batches.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin {
+            ticket,
+            file_seq,
+            start,
+        }));
     }
 }
 
@@ -120,7 +236,7 @@ impl Output for Collector<'_, '_> {
         if self.open_for(&record.span, kept).is_none() {
             return;
         }
-        let stream = &mut self.streams[record.span.io as usize];
+        let stream = &mut self.batches.streams[record.span.io as usize];
         let Some(batch) = &mut stream.open else { return };
         let cut = (record.body.len() - kept) as u64;
         let flags = if cut > 0 { record.flags | Flags::TRUNCATED } else { record.flags };
@@ -142,7 +258,7 @@ impl Output for Collector<'_, '_> {
         if self.open_for(&span, 0).is_none() {
             return;
         }
-        if let Some(batch) = &mut self.streams[span.io as usize].open {
+        if let Some(batch) = &mut self.batches.streams[span.io as usize].open {
             batch.gated += 1;
         }
     }

@@ -98,7 +98,7 @@ impl Reader {
 
 impl Run {
     fn take_unended(&mut self, buffer: &mut Vec<u8>, turn: &mut Turn<'_>) -> io::Result<()> {
-        if self.context.is_none() {
+        if !self.owner.is_known() {
             return Ok(());
         }
         if self.unnamed.is_some() {

@@ -17,14 +17,14 @@ impl Run {
     /// Records that bytes of a file could not be read any more, as a batch of its own.
     pub fn lose(&mut self, index: usize, loss: LossRange, turn: &mut Turn<'_>) {
         self.cut_all(turn);
-        let Some(context) = self.context.clone() else {
+        let Some(context) = self.owner.context().cloned() else {
             self.losses.push((self.files[index].seq, loss));
             return;
         };
         let file = &mut self.files[index];
         let io = if file.ends[0] == 0 && file.ends[1] > 0 { Io::Stderr } else { Io::Stdout };
         let key = file.stream_key(&self.source, io);
-        let key = key.map_or_else(|| Arc::clone(&self.streams[io as usize].key), Arc::new);
+        let key = key.map_or_else(|| Arc::clone(self.batches.key(io)), Arc::new);
         let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
         tracing::error!(stream = %key, file = file.name, from = loss.from, bytes = loss.bytes,
             exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");

@@ -116,11 +116,7 @@ impl Run {
         let is_unknown = self.unnamed.is_some();
         self.files.clear();
         self.unnamed = None;
-        self.pins.clear();
-        for stream in &mut self.streams {
-            stream.carry.clear();
-            stream.last_part = None;
-        }
+        self.batches.close();
         self.pipeline = Pipeline::new();
         self.current = None;
         self.at_end = false;
@@ -273,7 +269,7 @@ impl Reader {
         if free < wanted {
             let resting = |run: &Run| !self.active.contains(&run.id);
             let gives = |run: &&Run| (resting(run) || run.at_end || run.yields) && run.may_park();
-            let order = |run: &Run| (!resting(run), !run.yields, run.last_data_ms);
+            let order = |run: &Run| (!resting(run), !run.yields, run.meter.last_data_ms());
             let mut givers: Vec<_> =
                 self.runs.values().filter(gives).map(|run| (order(run), run.id, run.open_files())).collect();
             givers.sort_unstable();

@@ -7,14 +7,15 @@ use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
 use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Pipeline;
 
-use crate::run::{IOS, Run};
+use crate::collect::IOS;
+use crate::run::Run;
 use crate::ship::{Sent, Shipper};
 use crate::tail::{Bytes, LogFile};
 use crate::turn::Turn;
 
 impl Run {
     pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
-        self.pins.retain(|pin| pin.ticket != ticket);
+        self.batches.acknowledged(ticket);
         if let Some(file) = self.files.iter_mut().find(|file| file.seq == sent.file_seq) {
             file.acknowledge(sent.io, ticket);
         }
@@ -40,31 +41,14 @@ impl Run {
 
     /// The same as far as what lies in this file says.
     fn position_alone(&self, file: &LogFile) -> u64 {
-        let mut held = u64::MAX;
-        for stream in &self.streams {
-            if let Some(batch) = &stream.open {
-                if batch.file_seq == file.seq {
-                    held = held.min(batch.first_start);
-                }
-                for (_, start) in batch.carried_from.iter().filter(|(seq, _)| *seq == file.seq) {
-                    held = held.min(*start);
-                }
-            }
-            for (_, start) in stream.carry.iter().filter(|(seq, _)| *seq == file.seq) {
-                held = held.min(*start);
-            }
-        }
+        let mut held = self.batches.held_from(file.seq).unwrap_or(u64::MAX);
         for io in IOS {
             if self.current == Some(file.seq)
                 && let Some(start) = self.pipeline.pending_start(io)
             {
                 // A record that began in an earlier file holds this one back from where its part here begins.
-                let carried = !self.streams[io as usize].carry.is_empty();
-                held = held.min(if carried { 0 } else { start });
+                held = held.min(if self.batches.is_carried(io) { 0 } else { start });
             }
-        }
-        for pin in self.pins.iter().filter(|pin| pin.file_seq == file.seq) {
-            held = held.min(pin.start);
         }
         for (_, loss) in self.losses.iter().filter(|(seq, _)| *seq == file.seq) {
             held = held.min(loss.from);
@@ -96,13 +80,7 @@ impl Run {
     /// Everything that is not acknowledged is to be read again.
     pub fn go_back(&mut self, ship: &mut Shipper) {
         let positions: Vec<u64> = self.files.iter().map(|file| self.acknowledged_position(file)).collect();
-        for stream in &mut self.streams {
-            if let Some(batch) = stream.open.take() {
-                ship.discard(batch);
-            }
-            stream.carry.clear();
-        }
-        self.pins.clear();
+        self.batches.discard(ship);
         self.pipeline = Pipeline::new();
         self.current = None;
         for (file, position) in self.files.iter_mut().zip(positions) {
@@ -125,12 +103,10 @@ impl Run {
     pub fn checkpoint(&self) -> RunCheckpoint {
         let mut files: Vec<FileCheckpoint> = self.register.remembered().cloned().collect();
         files.extend(self.files.iter().map(|file| self.checkpoint_of(file)));
-        let origin =
-            self.context.as_ref().map(|context| context.origin.clone()).or_else(|| self.remembered.clone());
         let (namespace, pod) = self.source.pod();
         RunCheckpoint {
             key: self.key.clone(),
-            origin,
+            origin: self.owner.origin().cloned(),
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             files,

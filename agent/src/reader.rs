@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
 use cordwood_core::identity::NodeIdentity;
-use cordwood_core::levels::{GateTarget, LevelRules};
+use cordwood_core::levels::LevelRules;
 use cordwood_core::rotation::Register;
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,11 +18,11 @@ use tokio::sync::watch;
 use crate::begun::Unfinished;
 use crate::checkpoint::Writer;
 use crate::config::Config;
-use crate::context::{Asked, Lookup};
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
 use crate::lookup::ContextSource;
+use crate::owner::Answer;
 use crate::run::Run;
 use crate::ship::Shipper;
 use crate::source::Source;
@@ -159,7 +159,7 @@ impl Reader {
         // A resting file that was written to without our being told: a lost event costs a scan interval, not the file.
         for run in self.runs.values_mut() {
             if !self.active.contains(&run.id) && run.grew_meanwhile() {
-                run.last_data_ms = clock.mono_ms;
+                run.meter.data_came(clock.mono_ms);
                 self.active.insert(run.id);
             }
         }
@@ -184,7 +184,7 @@ impl Reader {
         for run in &changes.runs {
             self.written_while_parked(*run);
             if let Some(run) = self.runs.get_mut(run) {
-                run.last_data_ms = clock.mono_ms;
+                run.meter.data_came(clock.mono_ms);
                 self.active.insert(run.id);
             }
         }
@@ -265,7 +265,7 @@ impl Reader {
             if !complete {
                 self.again.insert(key.clone());
             }
-            run.last_data_ms = clock.mono_ms;
+            run.meter.data_came(clock.mono_ms);
             self.active.insert(id);
             self.dirty = true;
         }
@@ -296,7 +296,7 @@ impl Reader {
         let mut run = Run::new(id, key.clone(), source, &self.node, clock.mono_ms);
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         if let Some(resume) = self.resume.remove(&key).or(gone) {
-            run.remembered = resume.origin;
+            run.owner.remember(resume.origin);
             run.register = Register::new(resume.files, resume.generations, resume.since_ns);
         }
         self.runs.insert(id, run);
@@ -310,7 +310,7 @@ impl Reader {
     fn ask_contexts(&mut self, changed: bool, clock: Clock) {
         let ids: Vec<u64> = if changed {
             // (What is known of a plain file does not change.)
-            let asks = |run: &Run| run.context.is_none() || !run.source.is_plain();
+            let asks = |run: &Run| !run.owner.is_known() || !run.source.is_plain();
             self.runs.values().filter(|run| asks(run)).map(|run| run.id).collect()
         } else {
             self.waiting.iter().copied().collect()
@@ -325,36 +325,25 @@ impl Reader {
             self.waiting.remove(&id);
             return;
         };
-        if let (Some(_), ContextSource::Kubernetes(cluster), Source::Container { .. }) =
-            (&run.context, &self.context, &run.source)
-            && !cluster.is_alive(&run.source)
-        {
-            // What is known of a pod that is gone stays as it was.
-            return;
-        }
-        let since = *run.waiting_since_ms.get_or_insert(clock.mono_ms);
-        let asked = Asked { waited_ms: clock.mono_ms - since, remembered: run.remembered.as_ref() };
-        match self.context.lookup(&run.source, &asked) {
-            Lookup::Ready(context) => {
+        match run.owner.ask(&self.context, &run.source, clock.mono_ms) {
+            Answer::Same => {
                 self.waiting.remove(&id);
-                run.waiting_for = None;
-                if run.context.as_ref() == Some(&context) {
-                    return;
-                }
+            }
+            Answer::New(context) => {
+                self.waiting.remove(&id);
                 let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-                run.set_context(context, &mut turn);
-                set_gate(run, &self.rules.borrow());
-                run.last_data_ms = clock.mono_ms;
+                run.set_context(context, &self.rules.borrow(), &mut turn);
+                run.meter.data_came(clock.mono_ms);
                 self.active.insert(id);
             }
-            Lookup::Waiting(what) => run.waiting_for = Some(what),
+            Answer::Waits => {}
         }
     }
 
     fn take_rules(&mut self) {
         let rules = Arc::clone(&self.rules.borrow_and_update());
         for run in self.runs.values_mut() {
-            set_gate(run, &rules);
+            run.owner.take_rules(&rules);
         }
         self.telemetry.rules_taken(rules.generation);
         self.quiet_since_ms = None;
@@ -376,7 +365,7 @@ impl Reader {
         self.tally.restarts += 1;
         for run in self.runs.values_mut() {
             run.go_back(&mut self.ship);
-            run.last_data_ms = clock.mono_ms;
+            run.meter.data_came(clock.mono_ms);
         }
         self.ship.start_anew();
         self.paused_until_ms =
@@ -488,14 +477,4 @@ impl Reader {
         let _ = poll(&mut fds, Some(&timeout));
         self.waker.clear();
     }
-}
-
-fn set_gate(run: &mut Run, rules: &LevelRules) {
-    let Some(context) = &run.context else { return };
-    run.gate = rules.gate_for(&GateTarget {
-        namespace: &context.origin.namespace,
-        labels: context.labels.as_ref(),
-        container: &context.origin.container,
-        service: &context.origin.service,
-    });
 }

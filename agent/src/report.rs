@@ -49,16 +49,16 @@ impl Reader {
             let lag = run.lag_bytes();
             status.files += run.files.len();
             status.lag_bytes += lag;
-            if let Some(since) = run.lagging_since_ms {
+            if let Some(since) = run.meter.lagging_since_ms() {
                 status.lag_seconds = status.lag_seconds.max((clock.mono_ms - since) as f64 / 1_000.0);
             }
             let rotates = matches!(run.source, Source::Container { .. });
-            if rotates && lag > 0 && run.growth_bytes_per_s > 1.0 {
-                let left = capacity.saturating_sub(lag) as f64 / run.growth_bytes_per_s / 60.0;
+            if rotates && lag > 0 && run.meter.growth_bytes_per_s() > 1.0 {
+                let left = capacity.saturating_sub(lag) as f64 / run.meter.growth_bytes_per_s() / 60.0;
                 status.minutes_until_loss =
                     Some(status.minutes_until_loss.map_or(left, |other| left.min(other)));
             }
-            runs.push(((run.waiting_for.is_none(), std::cmp::Reverse(lag), run.id), &*run));
+            runs.push(((run.owner.waiting_for().is_none(), std::cmp::Reverse(lag), run.id), &*run));
         }
         let now_ms = clock.wall_ns / 1_000_000;
         if runs.len() > STREAMS_MAX {
@@ -72,8 +72,8 @@ impl Reader {
 }
 
 fn stream(run: &Run, now_ms: i64) -> StreamStatus {
-    let rule = |scope| run.gate.in_force(scope, now_ms).map(|rule| rule.id.clone());
-    let origin = run.context.as_ref().map(|context| context.origin.clone()).unwrap_or_default();
+    let rule = |scope| run.owner.gate().in_force(scope, now_ms).map(|rule| rule.id.clone());
+    let origin = run.owner.context().map(|context| context.origin.clone()).unwrap_or_default();
     StreamStatus {
         run: run.key.clone(),
         namespace: origin.namespace,
@@ -82,9 +82,9 @@ fn stream(run: &Run, now_ms: i64) -> StreamStatus {
         tenant: origin.tenant,
         service: origin.service,
         files: run.files.len(),
-        read_bytes: run.bytes_read,
+        read_bytes: run.meter.bytes_read(),
         lag_bytes: run.lag_bytes(),
-        waiting: run.waiting_for.map(str::to_owned),
+        waiting: run.owner.waiting_for().map(str::to_owned),
         rule: rule(RuleScope::Application),
         task_rule: rule(RuleScope::Task),
     }
@@ -98,14 +98,6 @@ impl Run {
                 file.has_size(stat.size);
             }
         }
-        let lag = self.lag_bytes();
-        self.lagging_since_ms = (lag > 0).then(|| self.lagging_since_ms.unwrap_or(clock.mono_ms));
-        let total = self.bytes_read + lag;
-        // What was there at the first look did not come since.
-        if let Some((at_ms, bytes)) = self.measured.replace((clock.mono_ms, total)) {
-            let elapsed_s = (clock.mono_ms - at_ms).max(1) as f64 / 1_000.0;
-            let rate = total.saturating_sub(bytes) as f64 / elapsed_s;
-            self.growth_bytes_per_s = 0.8 * self.growth_bytes_per_s + 0.2 * rate;
-        }
+        self.meter.measure(self.lag_bytes(), clock.mono_ms);
     }
 }

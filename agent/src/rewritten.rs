@@ -11,8 +11,9 @@ use cordwood_core::identity::FileId;
 use cordwood_core::milestones::{Found, distance, last_line};
 use cordwood_core::pipeline::{Now, names_its_time};
 
+use crate::collect::IOS;
 use crate::folder::stat_of;
-use crate::run::{IOS, Run};
+use crate::run::Run;
 use crate::tail::{Bytes, LogFile, read_head};
 use crate::turn::{Clock, Turn};
 
@@ -25,8 +26,8 @@ impl Run {
         let Some(line) = last_line(taken) else { return };
         let file = &mut self.files[index];
         let is_begun = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
-        let zone = self.context.as_ref().and_then(|context| context.zone.as_ref());
-        let now = Now { format: file.format, gate: &self.gate, zone, time_ns: clock.wall_ns };
+        let zone = self.owner.context().and_then(|context| context.zone.as_ref());
+        let now = Now { format: file.format, gate: self.owner.gate(), zone, time_ns: clock.wall_ns };
         if is_begun {
             // The next line's end may do.
             return;

@@ -98,7 +98,7 @@ impl Reader {
                 TurnEnd::More | TurnEnd::NoRoom => return turn,
                 TurnEnd::Drained | TurnEnd::Waits | TurnEnd::Failed => {}
             }
-            let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.last_data_ms);
+            let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.meter.last_data_ms());
             if idle_ms > self.unfinished_ms() {
                 self.flush(id, clock);
             }

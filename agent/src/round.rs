@@ -48,7 +48,7 @@ impl Reader {
         clock: Clock,
     ) -> Outcome {
         let mut outcome = Outcome { end: TurnEnd::Drained, took: false };
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.context.is_some() && !run.yields) else {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_known() && !run.yields) else {
             return outcome;
         };
         // What was cut before, of this run or the last, is no reason to find no room.
@@ -61,9 +61,9 @@ impl Reader {
             if paused || turn.ship.is_stalled() || held_bytes >= self.config.read.memory_bytes_max {
                 return Outcome { end: TurnEnd::NoRoom, ..outcome };
             }
-            let read_before = run.bytes_read;
+            let read_before = run.meter.bytes_read();
             let step = run.step(&mut self.buffer, &mut turn);
-            outcome.took |= run.bytes_read > read_before;
+            outcome.took |= run.meter.bytes_read() > read_before;
             self.unfinished.note(id, &run.pipeline);
             match step {
                 Ok(Step::More) => {}
@@ -140,7 +140,7 @@ impl Reader {
             }
         }
         // (Whose it is may be told by the time of its first line.)
-        if run.context.is_none() {
+        if !run.owner.is_known() {
             return nothing;
         }
         run.yields &= !run.must_read_on();
@@ -154,13 +154,13 @@ impl Reader {
         let Some(run) = self.runs.get_mut(&id).filter(|_| outcome.end == TurnEnd::Drained) else {
             return outcome;
         };
-        if clock.mono_ms - run.last_data_ms > IDLE_MS && run.may_rest() {
+        if clock.mono_ms - run.meter.last_data_ms() > IDLE_MS && run.may_rest() {
             self.active.remove(&id);
             if let Some(file) = run.resting_handle() {
                 let _ = self.discover.watch_file(file, id);
             }
             if run.grew_meanwhile() {
-                run.last_data_ms = clock.mono_ms;
+                run.meter.data_came(clock.mono_ms);
                 self.active.insert(id);
             }
         }

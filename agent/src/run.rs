@@ -6,17 +6,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use cordwood_core::batch::{LossRange, envelope_bytes_max};
+use cordwood_core::batch::LossRange;
 use cordwood_core::gate::Gate;
-use cordwood_core::identity::{Io, NodeIdentity};
+use cordwood_core::identity::NodeIdentity;
+use cordwood_core::levels::LevelRules;
 use cordwood_core::limits::RECORD_BYTES_MAX;
 use cordwood_core::pipeline::{Format, Now, Pipeline};
 use cordwood_core::rotation::Register;
 use cordwood_core::rotation::ending::{AtEnd, End};
 
 use crate::closed::Closed;
-use crate::collect::{Collector, Pin, Stream};
+use crate::collect::{Batches, Collector, IOS};
 use crate::context::Context;
+use crate::meter::Meter;
+use crate::owner::Owner;
 use crate::ship::OpenBatch;
 use crate::source::Source;
 use crate::tail::{Bytes, Chunk, LogFile};
@@ -29,7 +32,6 @@ const READ_ERRORS_MAX: u32 = 100;
 /// Earlier files that an unfinished record may go through: each stays open, with its bytes on the disk, until the record's
 /// end. The longest record needs twelve of 1 MiB.
 const CARRY_FILES_MAX: usize = 16;
-pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
 
 pub struct Run {
     pub id: u64,
@@ -48,24 +50,12 @@ pub struct Run {
     /// A live file whose first line is not whole yet.
     pub unnamed: Option<(String, std::fs::File)>,
     pub next_seq: u64,
-    pub context: Option<Arc<Context>>,
-    pub waiting_since_ms: Option<i64>,
-    /// Whose it was by the checkpoint.
-    pub remembered: Option<cordwood_core::origin::Origin>,
-    pub gate: Gate,
+    pub owner: Owner,
     /// When its folder was seen to be gone.
     pub gone_at_ms: Option<i64>,
-    pub last_data_ms: i64,
-    pub bytes_read: u64,
-    /// What it waits for before its first batch.
-    pub waiting_for: Option<&'static str>,
-    pub lagging_since_ms: Option<i64>,
-    pub growth_bytes_per_s: f64,
-    /// When it was measured last, and how many bytes it had then, read or not.
-    pub measured: Option<(i64, u64)>,
+    pub meter: Meter,
     pub pipeline: Pipeline,
-    pub streams: [Stream; 2],
-    pub pins: Vec<Pin>,
+    pub batches: Batches,
     /// Losses that cannot be told yet, because whose they are is not known.
     pub losses: Vec<(u64, LossRange)>,
     /// The file that the pipeline is in.
@@ -96,13 +86,6 @@ pub enum Step {
 
 impl Run {
     pub fn new(id: u64, key: String, source: Source, node: &NodeIdentity, mono_ms: i64) -> Run {
-        let stream = |io| Stream {
-            key: Arc::new(source.stream_key(Some(node), io)),
-            open: None,
-            cut_at_ms: None,
-            carry: Vec::new(),
-            last_part: None,
-        };
         Run {
             id,
             key,
@@ -113,20 +96,11 @@ impl Run {
             symlink_warned: false,
             unnamed: None,
             next_seq: 0,
-            context: None,
-            waiting_since_ms: None,
-            remembered: None,
-            gate: Gate::default(),
+            owner: Owner::default(),
             gone_at_ms: None,
-            last_data_ms: mono_ms,
-            bytes_read: 0,
-            waiting_for: None,
-            lagging_since_ms: None,
-            growth_bytes_per_s: 0.0,
-            measured: None,
+            meter: Meter::new(mono_ms),
             pipeline: Pipeline::new(),
-            streams: [stream(Io::Stdout), stream(Io::Stderr)],
-            pins: Vec::new(),
+            batches: Batches::new(&source, node),
             losses: Vec::new(),
             current: None,
             waited: [Waited::default(); 2],
@@ -166,7 +140,7 @@ impl Run {
             });
         };
         if self.current != Some(self.files[index].seq) {
-            if self.streams.iter().any(|stream| stream.carry.len() >= CARRY_FILES_MAX) {
+            if self.batches.files_carried_through() >= CARRY_FILES_MAX {
                 self.flush_unfinished(turn);
             }
             // Batches account for the file that they were opened in.
@@ -211,7 +185,7 @@ impl Run {
                 taken += self.feed(index, &given[taken..], true, turn);
             }
             if taken > 0 {
-                self.last_data_ms = turn.clock.mono_ms;
+                self.meter.data_came(turn.clock.mono_ms);
                 self.cut_urgent(turn);
                 // A short read is the end for now: the next look says whether more has come.
                 return Ok(if full || index + 1 < self.files.len() { Step::More } else { Step::Idle });
@@ -251,7 +225,7 @@ impl Run {
     }
 
     fn feed_part(&mut self, index: usize, given: &[u8], unended: bool, turn: &mut Turn<'_>) -> usize {
-        let Some(context) = self.context.clone() else { return 0 };
+        let Some(context) = self.owner.context().cloned() else { return 0 };
         let (position, format) = (self.files[index].position, self.files[index].format);
         let time_ns = turn.clock.wall_ns;
         let (pipeline, gate, mut collector) = self.collecting(index, &context, turn);
@@ -265,7 +239,7 @@ impl Run {
         turn.tally.nul_bytes += self.pipeline.take_nul_bytes();
         let file = &mut self.files[index];
         file.advance(given, taken);
-        self.bytes_read += taken as u64;
+        self.meter.read(taken);
         turn.tally.read_bytes += taken as u64;
         taken
     }
@@ -306,7 +280,7 @@ impl Run {
             packed: file.is_gzip(),
             superseded_at_ms: file.superseded_at_ms,
             gone_at_ms: self.gone_at_ms,
-            last_data_ms: self.last_data_ms,
+            last_data_ms: self.meter.last_data_ms(),
             is_followed: self.unnamed.is_some(),
             is_succeeded: self.is_succeeded,
             is_over: file.over_at == Some(end),
@@ -326,15 +300,9 @@ impl Run {
         context: &'a Context,
         turn: &'a mut Turn<'t>,
     ) -> (&'a mut Pipeline, &'a Gate, Collector<'a, 't>) {
-        let Run { id, source, files, streams, pins, pipeline, gate, .. } = self;
-        // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
-        let room = turn
-            .settings
-            .message_bytes_max
-            .saturating_sub(envelope_bytes_max(&streams[0].key, &context.origin));
-        let collector =
-            Collector { run: *id, source, file: &mut files[index], streams, pins, context, turn, room };
-        (pipeline, gate, collector)
+        let Run { id, source, files, batches, pipeline, owner, .. } = self;
+        let file = &mut files[index];
+        (pipeline, owner.gate(), Collector::new(*id, source, file, batches, context, turn))
     }
 
     /// The pipeline goes over to this file.
@@ -347,29 +315,17 @@ impl Run {
             if self.files[index].position == 0 {
                 self.files[index].continues = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
             }
-            for io in IOS {
-                let stream = &mut self.streams[io as usize];
-                if self.pipeline.ends_here(io) {
-                    stream.last_part = Some(before);
-                }
-                match self.pipeline.pending_start(io) {
-                    Some(start) if stream.carry.is_empty() => stream.carry.push((before, start)),
-                    // It goes through the whole of this file.
-                    Some(_) => stream.carry.push((before, 0)),
-                    None => stream.carry.clear(),
-                }
-            }
+            self.batches.carry_over(before, &self.pipeline);
             self.pipeline.next_file();
         }
         self.current = Some(seq);
     }
 
     /// Whose it is is known (anew). Losses that waited for it go now.
-    pub fn set_context(&mut self, context: Arc<Context>, turn: &mut Turn<'_>) {
+    pub fn set_context(&mut self, context: Arc<Context>, rules: &LevelRules, turn: &mut Turn<'_>) {
         // What was read so far goes under what was known then.
         self.cut_all(turn);
-        self.context = Some(context);
-        self.waiting_since_ms = None;
+        self.owner.set(context, rules);
         self.tell_losses(turn);
     }
 
@@ -391,21 +347,19 @@ impl Run {
     }
 
     fn cut_where(&mut self, turn: &mut Turn<'_>, due: impl Fn(&OpenBatch) -> bool) {
-        if !self.streams.iter().any(|stream| stream.open.as_ref().is_some_and(&due)) {
+        if !IOS.iter().any(|io| self.batches.open(*io).is_some_and(&due)) {
             return;
         }
-        let Some(context) = self.context.clone() else { return };
+        let Some(context) = self.owner.context().cloned() else { return };
         for io in IOS {
-            let Some(batch) = self.streams[io as usize].open.as_ref().filter(|batch| due(batch)) else {
-                continue;
-            };
+            let Some(batch) = self.batches.open(io).filter(|batch| due(batch)) else { continue };
             let Some(index) = self.files.iter().position(|file| file.seq == batch.file_seq) else { continue };
             self.collecting(index, &context, turn).2.cut(io);
         }
     }
 
     pub fn has_open_batch(&self) -> bool {
-        self.streams.iter().any(|stream| stream.open.is_some())
+        IOS.iter().any(|io| self.batches.open(*io).is_some())
     }
 
     /// Bytes on disk that are not read yet, as far as sizes are known.
@@ -443,7 +397,7 @@ impl Run {
             && self.gone_at_ms.is_none()
             && !self.has_open_batch()
             && !self.has_unfinished()
-            && self.context.is_some()
+            && self.owner.is_known()
     }
 
     /// The file that is to be watched while the run rests.

@@ -6,7 +6,8 @@ use cordwood_core::checkpoint::{Cut, CutOf};
 use cordwood_core::identity::Io;
 use cordwood_core::pipeline::Now;
 
-use crate::run::{IOS, Run};
+use crate::collect::IOS;
+use crate::run::Run;
 use crate::tail::LogFile;
 use crate::turn::Turn;
 
@@ -38,7 +39,7 @@ impl Run {
     }
 
     fn flush_unfinished_of(&mut self, io: Io, turn: &mut Turn<'_>) {
-        if self.context.is_none() || self.unfinished_in(io).is_none() {
+        if !self.owner.is_known() || self.unfinished_in(io).is_none() {
             return;
         }
         let current = self.current;
@@ -50,7 +51,7 @@ impl Run {
     }
 
     fn end_record(&mut self, io: Io, turn: &mut Turn<'_>) {
-        let Some(context) = self.context.clone() else { return };
+        let Some(context) = self.owner.context().cloned() else { return };
         let Some(index) = self.unfinished_in(io) else { return };
         let is_earlier = self.current != Some(self.files[index].seq);
         if is_earlier {
@@ -69,8 +70,7 @@ impl Run {
     /// The file that the last part of the unfinished record of `io` lies in.
     fn unfinished_in(&self, io: Io) -> Option<usize> {
         self.pipeline.pending_start(io)?;
-        let seq =
-            if self.pipeline.ends_here(io) { self.current } else { self.streams[io as usize].last_part };
+        let seq = if self.pipeline.ends_here(io) { self.current } else { self.batches.last_part(io) };
         self.files.iter().position(|file| Some(file.seq) == seq)
     }
 
@@ -91,7 +91,7 @@ impl Run {
 
     /// The bytes behind the file's last newline go as a line: nothing is expected behind them.
     pub fn end_line(&mut self, index: usize, rest: &[u8], turn: &mut Turn<'_>) {
-        if rest.is_empty() || self.context.is_none() {
+        if rest.is_empty() || !self.owner.is_known() {
             return;
         }
         let file = &mut self.files[index];
