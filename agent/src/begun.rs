@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cordwood_core::identity::Io;
+use cordwood_core::identity::OutputStream;
 use cordwood_core::pipeline::Pipeline;
 
 /// What is held of records whose ends were not read yet, by run.
@@ -31,7 +31,7 @@ impl Unfinished {
         if bytes == 0 {
             return;
         }
-        let starts = [Io::Stdout, Io::Stderr].map(|io| pipeline.pending_start(io));
+        let starts = [OutputStream::Stdout, OutputStream::Stderr].map(|io| pipeline.pending_start(io));
         let same =
             |before: &Begun| before.starts.iter().zip(&starts).all(|(was, is)| was.is_none() || was == is);
         let order = match before.filter(same) {

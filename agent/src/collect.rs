@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use cordwood_core::batch::{BatchHeader, RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
-use cordwood_core::identity::{Io, NodeIdentity, StreamKey};
+use cordwood_core::identity::{NodeIdentity, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::limits::BATCH_RECORDS_MAX;
 use cordwood_core::pipeline::{Kept, Output, Pipeline, Span};
@@ -17,7 +17,7 @@ use crate::source::Source;
 use crate::tail::{LogFile, Outstanding};
 use crate::turn::Turn;
 
-pub const IOS: [Io; 2] = [Io::Stdout, Io::Stderr];
+pub const OUTPUT_STREAMS: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
 
 /// A batch with a record from an earlier file holds that file's position back too.
 struct Pin {
@@ -53,14 +53,14 @@ impl Batches {
             carry: Vec::new(),
             last_part: None,
         };
-        Batches { streams: IOS.map(stream), pins: Vec::new() }
+        Batches { streams: OUTPUT_STREAMS.map(stream), pins: Vec::new() }
     }
 
-    pub fn key(&self, io: Io) -> &Arc<StreamKey> {
+    pub fn key(&self, io: OutputStream) -> &Arc<StreamKey> {
         &self.streams[io as usize].key
     }
 
-    pub fn open(&self, io: Io) -> Option<&OpenBatch> {
+    pub fn open(&self, io: OutputStream) -> Option<&OpenBatch> {
         self.streams[io as usize].open.as_ref()
     }
 
@@ -70,18 +70,18 @@ impl Batches {
     }
 
     /// The unfinished record began in an earlier file than the one that is read.
-    pub fn is_carried(&self, io: Io) -> bool {
+    pub fn is_carried(&self, io: OutputStream) -> bool {
         !self.streams[io as usize].carry.is_empty()
     }
 
     /// The file that the last part of an unfinished record lies in, while none lies in the file that is read.
-    pub fn last_part(&self, io: Io) -> Option<u64> {
+    pub fn last_part(&self, io: OutputStream) -> Option<u64> {
         self.streams[io as usize].last_part
     }
 
     /// The pipeline leaves the file `before`: what is unfinished goes on in the next.
     pub fn carry_over(&mut self, before: u64, pipeline: &Pipeline) {
-        for (io, stream) in IOS.into_iter().zip(&mut self.streams) {
+        for (io, stream) in OUTPUT_STREAMS.into_iter().zip(&mut self.streams) {
             if pipeline.ends_here(io) {
                 stream.last_part = Some(before);
             }
@@ -155,7 +155,7 @@ impl<'a, 't> Collector<'a, 't> {
         turn: &'a mut Turn<'t>,
     ) -> Collector<'a, 't> {
         // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
-        let envelope_bytes = envelope_bytes_max(batches.key(Io::Stdout), &context.origin);
+        let envelope_bytes = envelope_bytes_max(batches.key(OutputStream::Stdout), &context.origin);
         let room = turn.settings.message_bytes_max.saturating_sub(envelope_bytes);
         Collector { run, source, file, batches, context, turn, room }
     }
@@ -191,7 +191,7 @@ impl Collector<'_, '_> {
         Some(())
     }
 
-    pub fn cut(&mut self, io: Io) {
+    pub fn cut(&mut self, io: OutputStream) {
         let stream = &mut self.batches.streams[io as usize];
         let Some(batch) = stream.open.take() else { return };
         stream.cut_at_ms = Some(self.turn.clock.mono_ms);

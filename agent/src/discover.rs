@@ -44,7 +44,7 @@ enum Watched {
     Root,
     Pod(String),
     Folder(FolderKey),
-    Run(u64),
+    Log(u64),
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ impl Discover {
 
     /// Asks to be told once when the file is written to. False: nobody will tell.
     pub fn watch_file(&mut self, file: &std::fs::File, run: u64) -> bool {
-        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Run(run)).is_some()
+        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Log(run)).is_some()
     }
 
     /// Takes what inotify has to tell.
@@ -150,12 +150,12 @@ impl Discover {
                 if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                     changes.overflowed = true;
                 } else if event.events().contains(ReadFlags::IGNORED) {
-                    if let Some(Watched::Run(run)) = self.watched.remove(&event.wd()) {
+                    if let Some(Watched::Log(run)) = self.watched.remove(&event.wd()) {
                         changes.unwatched.push(run);
                     }
                 } else if let Some(watched) = self.watched.get(&event.wd()) {
                     match watched {
-                        Watched::Run(run) => changes.runs.push(*run),
+                        Watched::Log(run) => changes.runs.push(*run),
                         Watched::Folder(FolderKey::Plain(_)) => {
                             // One folder is watched once, and several patterns may be about files in it.
                             let same = |pattern: &&Pattern| pattern.seen.wd == Some(event.wd());

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use cordwood_core::limits::RECORD_BYTES_MAX;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::container_log::{ContainerLog, Step};
 use crate::reader::Reader;
-use crate::run::{Run, Step};
 use crate::tail::Chunk;
 use crate::turn::{CHUNK_BYTES, Turn};
 
@@ -96,7 +96,7 @@ impl Reader {
     }
 }
 
-impl Run {
+impl ContainerLog {
     fn take_unended(&mut self, buffer: &mut Vec<u8>, turn: &mut Turn<'_>) -> io::Result<()> {
         if !self.owner.is_known() {
             return Ok(());

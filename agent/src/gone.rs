@@ -10,8 +10,8 @@ use cordwood_core::rotation::Listed;
 use cordwood_core::rotation::gone::{id_of_unread, never_read};
 
 use crate::closed::GONE_WHILE_CLOSED;
+use crate::container_log::ContainerLog;
 use crate::folder::Stat;
-use crate::run::Run;
 use crate::tail::{Bytes, LogFile};
 use crate::turn::Turn;
 
@@ -21,7 +21,7 @@ pub fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
-impl Run {
+impl ContainerLog {
     /// What the checkpoint knows and the disk does not hold any more.
     pub fn missing(&mut self, turn: &mut Turn<'_>) {
         for resume in self.register.take_missing() {

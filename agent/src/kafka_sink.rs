@@ -52,7 +52,7 @@ struct State {
 }
 
 impl State {
-    fn trouble(&self, why: String) {
+    fn mark_unhealthy(&self, why: String) {
         self.troubled.store(true, Ordering::SeqCst);
         self.health.set(CONDITION, Err(why));
     }
@@ -83,7 +83,7 @@ impl State {
             let next = told.map_or(MESSAGE_BYTES_MAX, |_| bytes_max);
             self.message_bytes_max.store(next, Ordering::SeqCst);
             self.ready.store(false, Ordering::SeqCst);
-            return self.trouble(format!(
+            return self.mark_unhealthy(format!(
                 "topic {topic} takes messages of {bytes_max} bytes at the most: set its max.message.bytes to {MESSAGE_BYTES_MIN} or more"
             ));
         }
@@ -96,10 +96,10 @@ impl State {
         }
         self.message_bytes_max.store(bytes_max, Ordering::SeqCst);
         self.ready.store(true, Ordering::SeqCst);
-        self.well();
+        self.mark_healthy();
     }
 
-    fn well(&self) {
+    fn mark_healthy(&self) {
         if self.troubled.swap(false, Ordering::SeqCst) {
             self.health.set(CONDITION, Ok(()));
         }
@@ -122,7 +122,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: Library, said: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        self.0.trouble(format!("{} ({said})", reason(code, &self.0.topic)));
+        self.0.mark_unhealthy(format!("{} ({said})", reason(code, &self.0.topic)));
     }
 }
 
@@ -132,7 +132,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ack: Box<Ack>) {
         match result {
             Ok(_) => {
-                self.0.well();
+                self.0.mark_healthy();
                 ack.acknowledge();
             }
             Err((error, _)) => {
@@ -143,7 +143,7 @@ impl ProducerContext for Context {
                 }
                 // What we purge ourselves is no news.
                 if !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
-                    self.0.trouble(why.clone());
+                    self.0.mark_unhealthy(why.clone());
                 }
                 ack.fail(why);
             }
@@ -263,7 +263,7 @@ impl Sink for KafkaSink {
                 record.delivery_opaque.withdraw();
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 let why = reason(code, &self.settings.topic);
-                self.state.trouble(why.clone());
+                self.state.mark_unhealthy(why.clone());
                 Err(Refused::Broken(why))
             }
         }
@@ -334,7 +334,7 @@ async fn look_after_topic(
                     state.found(&topic);
                     waker.wake();
                 }
-                Some(Err(error)) => state.trouble(error.to_string()),
+                Some(Err(error)) => state.mark_unhealthy(error.to_string()),
             }
             if state.troubled.load(Ordering::SeqCst) {
                 pause = pauses.pause();

@@ -5,15 +5,15 @@ use std::io;
 use std::sync::Arc;
 
 use cordwood_core::batch::{BatchHeader, LossRange};
-use cordwood_core::identity::Io;
+use cordwood_core::identity::OutputStream;
 use cordwood_core::level::Level;
 use cordwood_core::record::Flags;
 
-use crate::run::Run;
+use crate::container_log::ContainerLog;
 use crate::tail::{Bytes, Outstanding};
 use crate::turn::Turn;
 
-impl Run {
+impl ContainerLog {
     /// Records that bytes of a file could not be read any more, as a batch of its own.
     pub fn lose(&mut self, index: usize, loss: LossRange, turn: &mut Turn<'_>) {
         self.cut_all(turn);
@@ -22,7 +22,8 @@ impl Run {
             return;
         };
         let file = &mut self.files[index];
-        let io = if file.ends[0] == 0 && file.ends[1] > 0 { Io::Stderr } else { Io::Stdout };
+        let io =
+            if file.ends[0] == 0 && file.ends[1] > 0 { OutputStream::Stderr } else { OutputStream::Stdout };
         let key = file.stream_key(&self.source, io);
         let key = key.map_or_else(|| Arc::clone(self.batches.key(io)), Arc::new);
         let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);

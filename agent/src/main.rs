@@ -76,9 +76,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         waker.clone(),
         shutdown.clone(),
     )
-    .map_err(
-        |error| if error.is_configuration() { wrong(error.into()) } else { Failure::Run(error.into()) },
-    )?;
+    .map_err(|error| {
+        if error.is_configuration() { wrong(error.into()) } else { Failure::Run(error.into()) }
+    })?;
 
     let (rules_sender, rules) = watch::channel(Arc::new(LevelRules::default()));
     let known = Static::new(&config);

@@ -13,9 +13,9 @@ use cordwood_core::rotation::gone::{id_of_unread, never_read};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::closed::{Closed, GONE_WHILE_CLOSED};
+use crate::container_log::ContainerLog;
 use crate::folder::{Folder, is_unlinked, stat_of};
 use crate::reader::Reader;
-use crate::run::Run;
 use crate::tail::LogFile;
 use crate::turn::{Clock, Turn};
 
@@ -38,7 +38,7 @@ pub(crate) fn open_files_max(configured: Option<usize>) -> usize {
     configured.unwrap_or(limit - DESCRIPTORS_RESERVED_MAX.min(limit / 2)).max(1)
 }
 
-impl Run {
+impl ContainerLog {
     pub fn open_files(&self) -> usize {
         self.files.iter().filter(|file| file.handle().is_some()).count() + usize::from(self.unnamed.is_some())
     }
@@ -127,7 +127,7 @@ impl Run {
 
 impl Reader {
     pub(crate) fn open_files(&self) -> usize {
-        self.runs.values().map(Run::open_files).sum()
+        self.runs.values().map(ContainerLog::open_files).sum()
     }
 
     /// A descriptor for one run more; where there is none, it waits for one.
@@ -267,9 +267,9 @@ impl Reader {
         let wanted = wanted.min(self.open_files_max);
         let mut free = self.open_files_max.saturating_sub(self.open_files());
         if free < wanted {
-            let resting = |run: &Run| !self.active.contains(&run.id);
-            let gives = |run: &&Run| (resting(run) || run.at_end || run.yields) && run.may_park();
-            let order = |run: &Run| (!resting(run), !run.yields, run.meter.last_data_ms());
+            let resting = |run: &ContainerLog| !self.active.contains(&run.id);
+            let gives = |run: &&ContainerLog| (resting(run) || run.at_end || run.yields) && run.may_park();
+            let order = |run: &ContainerLog| (!resting(run), !run.yields, run.meter.last_data_ms());
             let mut givers: Vec<_> =
                 self.runs.values().filter(gives).map(|run| (order(run), run.id, run.open_files())).collect();
             givers.sort_unstable();
@@ -294,12 +294,12 @@ impl Reader {
     /// those that have nothing more to read now.
     fn ask_to_yield(&mut self, wanted: usize, clock: Clock) {
         let asked = self.runs.values().filter(|run| run.yields).count();
-        let due = |run: &&mut Run| {
+        let due = |run: &&mut ContainerLog| {
             let share_ms = if run.has_unfinished() { SHARE_OF_A_RECORD_MS } else { SHARE_MS };
             let is_due = run.at_end || clock.mono_ms - run.opened_at_ms >= share_ms;
             is_due && !run.yields && run.open_files() > 0 && !run.must_read_on()
         };
-        let mut due: Vec<&mut Run> = self.runs.values_mut().filter(due).collect();
+        let mut due: Vec<&mut ContainerLog> = self.runs.values_mut().filter(due).collect();
         due.sort_unstable_by_key(|run| (!run.at_end, run.opened_at_ms));
         for run in due.into_iter().take(wanted.saturating_sub(asked)) {
             run.yields = true;

@@ -7,13 +7,13 @@ use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
 use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Pipeline;
 
-use crate::collect::IOS;
-use crate::run::Run;
+use crate::collect::OUTPUT_STREAMS;
+use crate::container_log::ContainerLog;
 use crate::ship::{Sent, Shipper};
 use crate::tail::{Bytes, LogFile};
 use crate::turn::Turn;
 
-impl Run {
+impl ContainerLog {
     pub fn acknowledged(&mut self, ticket: u64, sent: Sent) {
         self.batches.acknowledged(ticket);
         if let Some(file) = self.files.iter_mut().find(|file| file.seq == sent.file_seq) {
@@ -42,7 +42,7 @@ impl Run {
     /// The same as far as what lies in this file says.
     fn position_alone(&self, file: &LogFile) -> u64 {
         let mut held = self.batches.held_from(file.seq).unwrap_or(u64::MAX);
-        for io in IOS {
+        for io in OUTPUT_STREAMS {
             if self.current == Some(file.seq)
                 && let Some(start) = self.pipeline.pending_start(io)
             {

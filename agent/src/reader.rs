@@ -18,12 +18,12 @@ use tokio::sync::watch;
 use crate::begun::Unfinished;
 use crate::checkpoint::Writer;
 use crate::config::Config;
+use crate::container_log::ContainerLog;
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
 use crate::lookup::ContextSource;
 use crate::owner::Answer;
-use crate::run::Run;
 use crate::ship::Shipper;
 use crate::source::Source;
 use crate::telemetry::{Tally, Telemetry};
@@ -57,7 +57,7 @@ pub(crate) struct Reader {
     /// Other programs' paths whose files are all gone, the last one last. A file that comes back may begin with the line of
     /// the one before: without this it would be taken for that one, and its lines for ones that are stored.
     pub gone: VecDeque<RunCheckpoint>,
-    pub runs: BTreeMap<u64, Run>,
+    pub runs: BTreeMap<u64, ContainerLog>,
     pub by_key: HashMap<String, u64>,
     pub folders: HashMap<FolderKey, BTreeSet<u64>>,
     /// Runs that are looked at in every round; the others wait for inotify.
@@ -293,7 +293,7 @@ impl Reader {
         }
         self.next_run += 1;
         let id = self.next_run;
-        let mut run = Run::new(id, key.clone(), source, &self.node, clock.mono_ms);
+        let mut run = ContainerLog::new(id, key.clone(), source, &self.node, clock.mono_ms);
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         if let Some(resume) = self.resume.remove(&key).or(gone) {
             run.owner.remember(resume.origin);
@@ -310,7 +310,7 @@ impl Reader {
     fn ask_contexts(&mut self, changed: bool, clock: Clock) {
         let ids: Vec<u64> = if changed {
             // (What is known of a plain file does not change.)
-            let asks = |run: &Run| !run.owner.is_known() || !run.source.is_plain();
+            let asks = |run: &ContainerLog| !run.owner.is_known() || !run.source.is_plain();
             self.runs.values().filter(|run| asks(run)).map(|run| run.id).collect()
         } else {
             self.waiting.iter().copied().collect()
@@ -411,7 +411,7 @@ impl Reader {
     /// Holds removed files only within their budget; of the run that holds the most the oldest goes first.
     fn let_go(&mut self, clock: Clock) {
         loop {
-            let held = |run: &Run| run.held_removed().map(|(_, bytes)| bytes).sum::<u64>();
+            let held = |run: &ContainerLog| run.held_removed().map(|(_, bytes)| bytes).sum::<u64>();
             let total: u64 = self.runs.values().map(held).sum();
             if total <= self.config.read.held_removed_bytes_max {
                 return;
@@ -432,7 +432,7 @@ impl Reader {
 
     /// `clean`: nothing was sent that is not acknowledged.
     pub(crate) fn make_checkpoint(&self, clean: bool) -> Checkpoint {
-        let mut runs: Vec<RunCheckpoint> = self.runs.values().map(Run::checkpoint).collect();
+        let mut runs: Vec<RunCheckpoint> = self.runs.values().map(ContainerLog::checkpoint).collect();
         runs.extend(self.resume.values().chain(&self.gone).cloned());
         Checkpoint { node: Some(self.node.clone()), clean, runs }
     }

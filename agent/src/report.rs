@@ -2,8 +2,8 @@
 
 use cordwood_core::gate::RuleScope;
 
+use crate::container_log::ContainerLog;
 use crate::reader::Reader;
-use crate::run::Run;
 use crate::source::Source;
 use crate::telemetry::{Status, StreamStatus};
 use crate::turn::Clock;
@@ -71,7 +71,7 @@ impl Reader {
     }
 }
 
-fn stream(run: &Run, now_ms: i64) -> StreamStatus {
+fn stream(run: &ContainerLog, now_ms: i64) -> StreamStatus {
     let rule = |scope| run.owner.gate().in_force(scope, now_ms).map(|rule| rule.id.clone());
     let origin = run.owner.context().map(|context| context.origin.clone()).unwrap_or_default();
     StreamStatus {
@@ -90,7 +90,7 @@ fn stream(run: &Run, now_ms: i64) -> StreamStatus {
     }
 }
 
-impl Run {
+impl ContainerLog {
     /// Looks at the sizes on disk, so that lag and growth are known also while nothing is read.
     fn measure(&mut self, clock: Clock) {
         for file in self.files.iter_mut().filter(|file| !file.is_gzip()) {

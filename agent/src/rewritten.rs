@@ -11,21 +11,21 @@ use cordwood_core::identity::FileId;
 use cordwood_core::milestones::{Found, distance, last_line};
 use cordwood_core::pipeline::{Now, names_its_time};
 
-use crate::collect::IOS;
+use crate::collect::OUTPUT_STREAMS;
+use crate::container_log::ContainerLog;
 use crate::folder::stat_of;
-use crate::run::Run;
 use crate::tail::{Bytes, LogFile, read_head};
 use crate::turn::{Clock, Turn};
 
 /// Lines without a time, one behind the other, of which none can be a milestone: then others are looked at further on.
 const UNTIMED_LINES_MAX: u32 = 16;
 
-impl Run {
+impl ContainerLog {
     /// The lines that were just taken end where a milestone may be.
     pub fn note_milestone(&mut self, index: usize, taken: &[u8], clock: Clock) {
         let Some(line) = last_line(taken) else { return };
         let file = &mut self.files[index];
-        let is_begun = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
+        let is_begun = OUTPUT_STREAMS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
         let zone = self.owner.context().and_then(|context| context.zone.as_ref());
         let now = Now { format: file.format, gate: self.owner.gate(), zone, time_ns: clock.wall_ns };
         if is_begun {

@@ -16,14 +16,14 @@ use cordwood_core::rotation::sequence::{Open, superseded_at_ms};
 use cordwood_core::rotation::{Appeared, Glance, Held, Known, Listed, Names, Stands};
 
 use crate::closed::CUT_WHILE_CLOSED;
+use crate::container_log::ContainerLog;
 use crate::folder::{Folder, Look, Looks, Stat, is_unlinked, stat_of};
 use crate::gone::is_broken;
-use crate::run::Run;
 use crate::same_file::Opened;
 use crate::tail::{Bytes, LogFile, gzip_reader, read_head};
 use crate::turn::{Clock, Turn};
 
-impl Run {
+impl ContainerLog {
     /// Looks at the folder anew. `None`: the folder is gone. `Ok(false)`: not everything could be looked at (it was renamed
     /// or packed meanwhile, or could not be opened), and what was not found is not missing yet: look again.
     ///
@@ -152,7 +152,7 @@ impl Run {
                 );
             }
         }
-        let Run { live_name, source, register, files, unnamed, .. } = self;
+        let ContainerLog { live_name, source, register, files, unnamed, .. } = self;
         let names = Names { live: live_name, plain: source.is_plain() };
         let is_open = |inode| {
             let waits = |handle: &File| stat_of(handle).is_ok_and(|stat| stat.inode() == inode);
@@ -217,7 +217,7 @@ impl Run {
 
     /// The id for a file that is read from its first byte.
     pub fn unused_id(&mut self, of_line: FileId) -> FileId {
-        let Run { files, register, source, .. } = self;
+        let ContainerLog { files, register, source, .. } = self;
         register.unused_id(of_line, source.is_plain(), |id| files.iter().any(|file| file.id == id))
     }
 

@@ -2,8 +2,8 @@
 //! Promises: what is read and not acknowledged stays within its bound; nobody has a second turn before everybody had one,
 //! however little room there is and however much somebody has to read.
 
+use crate::container_log::Step;
 use crate::reader::Reader;
-use crate::run::Step;
 use crate::turn::{CHUNK_BYTES, Clock, Turn};
 
 /// Chunks that a file may be read in one turn.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
-use cordwood_core::identity::{Io, StreamKey};
+use cordwood_core::identity::{OutputStream, StreamKey};
 use cordwood_core::origin::Origin;
 use cordwood_core::pipeline::Span;
 
@@ -51,7 +51,7 @@ impl OpenBatch {
 pub struct Sent {
     pub run: u64,
     pub file_seq: u64,
-    pub io: Io,
+    pub io: OutputStream,
     bytes: usize,
     records: u64,
 }

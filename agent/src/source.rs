@@ -1,7 +1,7 @@
 //! Where lines come from: a container of a pod, or another program's file.
 
 use cordwood_core::checkpoint::RunCheckpoint;
-use cordwood_core::identity::{Io, NodeIdentity, StreamKey};
+use cordwood_core::identity::{NodeIdentity, OutputStream, StreamKey};
 use cordwood_core::pipeline::Format;
 
 /// Where files come from.
@@ -23,7 +23,7 @@ pub enum Source {
 
 impl Source {
     /// `node`: whose plain files these are; absent in the keys of before.
-    pub fn stream_key(&self, node: Option<&NodeIdentity>, io: Io) -> StreamKey {
+    pub fn stream_key(&self, node: Option<&NodeIdentity>, io: OutputStream) -> StreamKey {
         match self {
             Source::Container { uid, container, restart, .. } => {
                 StreamKey::of_container(uid, container, *restart, io)

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use cordwood_core::checkpoint::{Cut, KeyBefore, MARKER_OF_OTHERS};
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
 use cordwood_core::milestones::Milestones;
 use cordwood_core::pipeline::Format;
@@ -255,7 +255,7 @@ impl LogFile {
     }
 
     /// The stream's key that holds at the position, where it is not that of now.
-    pub fn stream_key(&self, source: &Source, io: Io) -> Option<StreamKey> {
+    pub fn stream_key(&self, source: &Source, io: OutputStream) -> Option<StreamKey> {
         self.key_before.as_ref().map(|before| source.stream_key(before.node.as_ref(), io))
     }
 
@@ -285,7 +285,7 @@ impl LogFile {
     }
 
     /// Marks a batch as safe, and moves the ends over all that are safe up to the first that is not.
-    pub fn acknowledge(&mut self, io: Io, ticket: u64) {
+    pub fn acknowledge(&mut self, io: OutputStream, ticket: u64) {
         let batches = &mut self.outstanding[io as usize];
         if let Some(batch) = batches.iter_mut().find(|batch| batch.ticket == ticket) {
             batch.acknowledged = true;

@@ -3,11 +3,11 @@
 //! is stored twice when its end comes after all. The place is on the disk before the record is sent.
 
 use cordwood_core::checkpoint::{Cut, CutOf};
-use cordwood_core::identity::Io;
+use cordwood_core::identity::OutputStream;
 use cordwood_core::pipeline::Now;
 
-use crate::collect::IOS;
-use crate::run::Run;
+use crate::collect::OUTPUT_STREAMS;
+use crate::container_log::ContainerLog;
 use crate::tail::LogFile;
 use crate::turn::Turn;
 
@@ -30,15 +30,15 @@ impl LogFile {
     }
 }
 
-impl Run {
+impl ContainerLog {
     /// The end of what has begun is not waited for: it goes as it is.
     pub fn flush_unfinished(&mut self, turn: &mut Turn<'_>) {
-        for io in IOS {
+        for io in OUTPUT_STREAMS {
             self.flush_unfinished_of(io, turn);
         }
     }
 
-    fn flush_unfinished_of(&mut self, io: Io, turn: &mut Turn<'_>) {
+    fn flush_unfinished_of(&mut self, io: OutputStream, turn: &mut Turn<'_>) {
         if !self.owner.is_known() || self.unfinished_in(io).is_none() {
             return;
         }
@@ -50,7 +50,7 @@ impl Run {
         self.end_record(io, turn);
     }
 
-    fn end_record(&mut self, io: Io, turn: &mut Turn<'_>) {
+    fn end_record(&mut self, io: OutputStream, turn: &mut Turn<'_>) {
         let Some(context) = self.owner.context().cloned() else { return };
         let Some(index) = self.unfinished_in(io) else { return };
         let is_earlier = self.current != Some(self.files[index].seq);
@@ -68,7 +68,7 @@ impl Run {
     }
 
     /// The file that the last part of the unfinished record of `io` lies in.
-    fn unfinished_in(&self, io: Io) -> Option<usize> {
+    fn unfinished_in(&self, io: OutputStream) -> Option<usize> {
         self.pipeline.pending_start(io)?;
         let seq = if self.pipeline.ends_here(io) { self.current } else { self.batches.last_part(io) };
         self.files.iter().position(|file| Some(file.seq) == seq)
@@ -103,7 +103,7 @@ impl Run {
     /// Sends what has waited for its end for `wait_ms`, with nothing more to read; at once where the container has run
     /// again since, because its end cannot come any more.
     pub fn flush_overdue(&mut self, wait_ms: i64, turn: &mut Turn<'_>) {
-        for io in IOS {
+        for io in OUTPUT_STREAMS {
             let pending = self.pipeline.pending(io);
             let waited_ms = self.waited[io as usize].waited_ms(pending, turn.clock.mono_ms);
             let is_over = self.is_succeeded || waited_ms >= wait_ms;
@@ -115,7 +115,7 @@ impl Run {
 
     /// Whether some record has begun and not ended.
     pub fn has_unfinished(&self) -> bool {
-        IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some())
+        OUTPUT_STREAMS.iter().any(|io| self.pipeline.pending_start(*io).is_some())
     }
 
     /// The last step found nothing more, and nothing was written since.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use cordwood_core::batch::{BatchBuilder, BatchHeader, Provenance, decode};
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::join::Join;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
@@ -53,8 +53,13 @@ fn main() {
     });
 
     let header = BatchHeader {
-        stream: StreamKey::of_container("7b0c1f0e-3b0e-4a55-9a3c-0f6d2f5f9a11", "app", 0, Io::Stdout),
-        io: Io::Stdout,
+        stream: StreamKey::of_container(
+            "7b0c1f0e-3b0e-4a55-9a3c-0f6d2f5f9a11",
+            "app",
+            0,
+            OutputStream::Stdout,
+        ),
+        io: OutputStream::Stdout,
         file: FileId(1),
         restart: 0,
         prev: 0,

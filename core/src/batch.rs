@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{FileId, Io, StreamKey};
+use crate::identity::{FileId, OutputStream, StreamKey};
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::Flags;
@@ -34,7 +34,7 @@ pub const KAFKA_HEADER_VALUE: &[u8] = b"1";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     pub stream: StreamKey,
-    pub io: Io,
+    pub io: OutputStream,
     pub file: FileId,
     /// The container's restart count.
     pub restart: u32,

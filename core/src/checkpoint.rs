@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::batch::LossRange;
-use crate::identity::{FileId, Io, NodeIdentity};
+use crate::identity::{FileId, NodeIdentity, OutputStream};
 use crate::limits::KEY_HANDOVER_BYTES_MAX;
 use crate::milestones::Milestones;
 use crate::origin::Origin;
@@ -127,7 +127,7 @@ pub struct Cut {
 #[serde(rename_all = "lowercase")]
 pub enum CutOf {
     /// The unfinished record of this output.
-    Record(Io),
+    Record(OutputStream),
     /// The line that has no newline before that place.
     Line,
 }
@@ -249,7 +249,7 @@ mod tests {
                     size: position,
                     done: false,
                     key_before: Some(KeyBefore { node: None, until: position }),
-                    cuts: vec![Cut { at: position, what: CutOf::Record(Io::Stderr) }],
+                    cuts: vec![Cut { at: position, what: CutOf::Record(OutputStream::Stderr) }],
                     milestones: milestones(),
                     ahead: Some((position, 4)),
                 }],
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!((decoded.node.as_ref(), decoded.clean), (Some(&node), true));
         let file = &decoded.runs[0].files[0];
         let cut = |at, what| Cut { at, what };
-        assert_eq!(file.cuts, [cut(95, CutOf::Record(Io::Stderr)), cut(99, CutOf::Line)]);
+        assert_eq!(file.cuts, [cut(95, CutOf::Record(OutputStream::Stderr)), cut(99, CutOf::Line)]);
         assert_eq!((file.position, file.size, file.ahead), (90, 100, None));
         assert!(file.milestones.is_empty(), "nothing is known of what was read");
         let again = Checkpoint::decode(&decoded.encode()).unwrap();

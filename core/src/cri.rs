@@ -4,7 +4,7 @@
 
 mod time;
 
-use crate::identity::Io;
+use crate::identity::OutputStream;
 
 pub use time::parse_time;
 pub(crate) use time::{days_in, days_since_epoch};
@@ -14,7 +14,7 @@ pub(crate) use time::{days_in, days_since_epoch};
 pub struct CriLine<'a> {
     /// Nanoseconds since the Unix epoch, UTC.
     pub time_ns: i64,
-    pub io: Io,
+    pub io: OutputStream,
     /// `P`: the record goes on in the stream's next line.
     pub partial: bool,
     pub content: &'a [u8],
@@ -40,8 +40,8 @@ pub fn parse(line: &[u8]) -> Result<CriLine<'_>, CriError> {
     let (time_ns, rest) = time::parse_prefix(line).ok_or(CriError::Time)?;
     let rest = rest.strip_prefix(b" ").ok_or(CriError::Time)?;
     let (io, rest) = match rest.get(..7) {
-        Some(b"stdout ") => (Io::Stdout, &rest[7..]),
-        Some(b"stderr ") => (Io::Stderr, &rest[7..]),
+        Some(b"stdout ") => (OutputStream::Stdout, &rest[7..]),
+        Some(b"stderr ") => (OutputStream::Stderr, &rest[7..]),
         _ => return Err(CriError::Stream),
     };
     let (partial, content) = match rest {

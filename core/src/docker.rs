@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::cri::parse_time;
-use crate::identity::Io;
+use crate::identity::OutputStream;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerLine<'a> {
     /// Nanoseconds since the Unix epoch, UTC.
     pub time_ns: i64,
-    pub io: Io,
+    pub io: OutputStream,
     /// The text has no newline at its end: it goes on in the stream's next line (Docker cuts at 16 KiB).
     pub partial: bool,
     pub content: Cow<'a, [u8]>,
@@ -42,8 +42,8 @@ pub fn parse(line: &[u8]) -> Result<DockerLine<'_>, DockerError> {
     let Line { log, stream, time } = serde_json::from_slice(line)?;
     let time_ns = parse_time(time.as_bytes()).ok_or(DockerError::Time)?;
     let io = match &*stream {
-        "stdout" => Io::Stdout,
-        "stderr" => Io::Stderr,
+        "stdout" => OutputStream::Stdout,
+        "stderr" => OutputStream::Stderr,
         _ => return Err(DockerError::Stream),
     };
     let partial = !log.ends_with('\n');
@@ -81,7 +81,7 @@ mod tests {
             let line = line(log);
             let expected = DockerLine {
                 time_ns: 1_795_227_871_500_000_000,
-                io: Io::Stderr,
+                io: OutputStream::Stderr,
                 partial,
                 content: Cow::Borrowed(content.as_bytes()),
             };
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn other_members_are_passed_over() {
         let line = br#"{"log":"x\n","stream":"stdout","attrs":{"tag":"t"},"time":"2026-11-21T02:24:31Z"}"#;
-        assert_eq!(parse(line).unwrap().io, Io::Stdout);
+        assert_eq!(parse(line).unwrap().io, OutputStream::Stdout);
     }
 
     #[test]

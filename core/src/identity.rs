@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 /// Which of a container's two outputs a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Io {
+pub enum OutputStream {
     Stdout,
     Stderr,
 }
 
-impl Io {
+impl OutputStream {
     pub fn as_str(self) -> &'static str {
         match self {
-            Io::Stdout => "stdout",
-            Io::Stderr => "stderr",
+            OutputStream::Stdout => "stdout",
+            OutputStream::Stderr => "stderr",
         }
     }
 }
@@ -48,13 +48,13 @@ impl NodeIdentity {
 pub struct StreamKey(pub String);
 
 impl StreamKey {
-    pub fn of_container(pod_uid: &str, container: &str, restart: u32, io: Io) -> StreamKey {
+    pub fn of_container(pod_uid: &str, container: &str, restart: u32, io: OutputStream) -> StreamKey {
         StreamKey(format!("{pod_uid}/{container}/{restart}/{}", io.as_str()))
     }
 
     /// A path that is too long for a key is cut and ends with its hash. `node`: absent in the keys of agents that wrote
     /// checkpoints of version 1; all nodes shared these.
-    pub fn of_file(node: Option<&NodeIdentity>, path: &str, io: Io) -> StreamKey {
+    pub fn of_file(node: Option<&NodeIdentity>, path: &str, io: OutputStream) -> StreamKey {
         let Some(node) = node else { return StreamKey(format!("file:{path}/{}", io.as_str())) };
         let room = crate::limits::STREAM_BYTES_MAX - "file:".len() - node.0.len() - "/stdout".len();
         if path.len() <= room {
@@ -162,10 +162,10 @@ mod tests {
     #[test]
     fn a_file_is_of_its_node() {
         let key = |name: &str, drawn, path: &str| {
-            StreamKey::of_file(Some(&NodeIdentity::new(name, drawn)), path, Io::Stdout)
+            StreamKey::of_file(Some(&NodeIdentity::new(name, drawn)), path, OutputStream::Stdout)
         };
         assert_eq!(key("a", 7, "/log/x").as_str(), "file:a@0000000000000007/log/x/stdout");
-        assert_eq!(StreamKey::of_file(None, "/log/x", Io::Stdout).as_str(), "file:/log/x/stdout");
+        assert_eq!(StreamKey::of_file(None, "/log/x", OutputStream::Stdout).as_str(), "file:/log/x/stdout");
         assert_ne!(key("a", 7, "/x"), key("b", 7, "/x"), "two nodes");
         assert_ne!(key("a", 7, "/x"), key("a", 8, "/x"), "a node that was built anew");
         assert_ne!(key("a/x", 7, "/y"), key("a", 7, "/x/y"));

@@ -4,14 +4,14 @@
 
 use std::borrow::Cow;
 
-use crate::identity::Io;
+use crate::identity::OutputStream;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::record::Flags;
 
 /// One record of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined<'a> {
-    pub io: Io,
+    pub io: OutputStream,
     /// The first part's time.
     pub time_ns: i64,
     pub content: Cow<'a, [u8]>,
@@ -43,7 +43,7 @@ impl Pending {
         self.end = end;
     }
 
-    fn into_joined(self, io: Io, flags: Flags) -> Joined<'static> {
+    fn into_joined(self, io: OutputStream, flags: Flags) -> Joined<'static> {
         let flags = if self.bytes_cut > 0 { flags | Flags::TRUNCATED } else { flags };
         Joined {
             io,
@@ -73,7 +73,7 @@ impl Join {
     /// included). Returns the record that this line completes.
     pub fn push<'a>(
         &mut self,
-        io: Io,
+        io: OutputStream,
         partial: bool,
         time_ns: i64,
         content: &'a [u8],
@@ -107,22 +107,22 @@ impl Join {
     }
 
     /// The unfinished record of `io` as it is, flagged `INCOMPLETE`: its end will not come.
-    pub fn flush(&mut self, io: Io) -> Option<Joined<'static>> {
+    pub fn flush(&mut self, io: OutputStream) -> Option<Joined<'static>> {
         Some(self.slot(io).take()?.into_joined(io, Flags::INCOMPLETE))
     }
 
     /// Another record of this output has ended at `end`: if the unfinished one never ends, its place is behind that one.
-    pub fn passed(&mut self, io: Io, end: u64) {
+    pub fn passed(&mut self, io: OutputStream, end: u64) {
         if let Some(pending) = self.slot(io) {
             pending.end = pending.end.max(end + 1);
         }
     }
 
     /// The start of the unfinished record of `io`: a checkpoint must not pass it.
-    pub fn pending_start(&self, io: Io) -> Option<u64> {
+    pub fn pending_start(&self, io: OutputStream) -> Option<u64> {
         match io {
-            Io::Stdout => self.stdout.as_ref(),
-            Io::Stderr => self.stderr.as_ref(),
+            OutputStream::Stdout => self.stdout.as_ref(),
+            OutputStream::Stderr => self.stderr.as_ref(),
         }
         .map(|pending| pending.start)
     }
@@ -140,10 +140,10 @@ impl Join {
         [&self.stdout, &self.stderr].into_iter().flatten().map(|pending| pending.content.len()).sum()
     }
 
-    fn slot(&mut self, io: Io) -> &mut Option<Pending> {
+    fn slot(&mut self, io: OutputStream) -> &mut Option<Pending> {
         match io {
-            Io::Stdout => &mut self.stdout,
-            Io::Stderr => &mut self.stderr,
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
         }
     }
 }

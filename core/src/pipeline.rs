@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use memchr::memchr;
 
 use crate::gate::{Decision, Gate, Look};
-use crate::identity::Io;
+use crate::identity::OutputStream;
 use crate::join::{Join, Joined};
 use crate::level::Level;
 use crate::limits::{HOLE_BYTES_MIN, RECORD_BYTES_MAX};
@@ -46,7 +46,7 @@ pub struct Now<'a> {
 /// Where a record lies. `start` belongs to the file where its first part lies, `end` to the file where its last one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    pub io: Io,
+    pub io: OutputStream,
     pub start: u64,
     pub end: u64,
     /// Bytes of all its lines as they lie in the files, newlines included.
@@ -163,7 +163,7 @@ impl Pipeline {
 
     /// What is fed from now on lies in another file: unfinished records go on there.
     pub fn next_file(&mut self) {
-        for io in [Io::Stdout, Io::Stderr] {
+        for io in [OutputStream::Stdout, OutputStream::Stderr] {
             self.carried[io as usize] = self.join.pending_start(io).is_some();
             self.ends_here[io as usize] = false;
             self.ends[io as usize] = 0;
@@ -172,24 +172,24 @@ impl Pipeline {
 
     /// The unfinished record of `io` as it is: its end will not come. `out` is to be for the file where its last part lies
     /// ([`Pipeline::ends_here`]).
-    pub fn flush(&mut self, io: Io, now: &Now<'_>, out: &mut impl Output) {
+    pub fn flush(&mut self, io: OutputStream, now: &Now<'_>, out: &mut impl Output) {
         if let Some(joined) = self.join.flush(io) {
             self.record(joined, self.ends_here[io as usize], now, out);
         }
     }
 
     /// The unfinished record of `io`, to tell whether it is still as it was: where it begins, and how many bytes it has.
-    pub fn pending(&self, io: Io) -> Option<(u64, u64)> {
+    pub fn pending(&self, io: OutputStream) -> Option<(u64, u64)> {
         Some((self.join.pending_start(io)?, self.pending_bytes[io as usize]))
     }
 
     /// Where the unfinished record of `io` begins, in the file where its first part lies.
-    pub fn pending_start(&self, io: Io) -> Option<u64> {
+    pub fn pending_start(&self, io: OutputStream) -> Option<u64> {
         self.join.pending_start(io)
     }
 
     /// Whether the last part of the unfinished record of `io` lies in the file that is fed now.
-    pub fn ends_here(&self, io: Io) -> bool {
+    pub fn ends_here(&self, io: OutputStream) -> bool {
         self.ends_here[io as usize]
     }
 
@@ -224,9 +224,9 @@ impl Pipeline {
             }
             None => {
                 let mut kept = self.unparsed(line, start, end, piece, now);
-                kept.span.end = self.place(Io::Stdout, end);
-                if self.ends_here[Io::Stdout as usize] {
-                    self.join.passed(Io::Stdout, kept.span.end);
+                kept.span.end = self.place(OutputStream::Stdout, end);
+                if self.ends_here[OutputStream::Stdout as usize] {
+                    self.join.passed(OutputStream::Stdout, kept.span.end);
                 }
                 out.kept(kept);
             }
@@ -236,7 +236,7 @@ impl Pipeline {
     /// The place of a record that ends at `end`: behind all before it. (A record that was sent unfinished may have taken the
     /// place of an empty line behind it.)
     #[inline]
-    fn place(&mut self, io: Io, end: u64) -> u64 {
+    fn place(&mut self, io: OutputStream, end: u64) -> u64 {
         let last = &mut self.ends[io as usize];
         *last = end.max(*last + 1);
         *last
@@ -270,7 +270,7 @@ impl Pipeline {
         let flags = Flags::PARSE_ERROR | Flags::UNLEVELED;
         let flags = if piece { flags | Flags::INCOMPLETE } else { flags };
         Kept {
-            span: Span { io: Io::Stdout, start, end, bytes: end - start, carried: false },
+            span: Span { io: OutputStream::Stdout, start, end, bytes: end - start, carried: false },
             time_ns: self.time_ns.unwrap_or(now.time_ns),
             level: Level::Info,
             flags,
@@ -317,7 +317,7 @@ fn hole_in(line: &[u8], format: Format) -> Option<usize> {
 
 struct Parsed<'a> {
     time_ns: Option<i64>,
-    io: Io,
+    io: OutputStream,
     partial: bool,
     content: Cow<'a, [u8]>,
 }
@@ -339,7 +339,7 @@ fn parse<'a>(now: &Now<'_>, line: &'a [u8]) -> Option<Parsed<'a>> {
         }),
         Format::Plain => Some(Parsed {
             time_ns: line_time::of_line(line, now.zone, now.time_ns),
-            io: Io::Stdout,
+            io: OutputStream::Stdout,
             partial: false,
             content: Cow::Borrowed(line.strip_suffix(b"\r").unwrap_or(line)),
         }),

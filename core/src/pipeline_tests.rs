@@ -163,7 +163,7 @@ fn a_record_goes_on_in_the_next_file() {
     let now = now(Format::Cri, &gate);
     let first = b"2026-11-21T02:24:31Z stdout P hel\n";
     pipeline.feed(first, 0, &now, &mut seen);
-    assert_eq!(pipeline.pending_start(Io::Stdout), Some(0));
+    assert_eq!(pipeline.pending_start(OutputStream::Stdout), Some(0));
     pipeline.next_file();
     pipeline.feed(b"2026-11-21T02:24:32Z stdout F lo\n", 0, &now, &mut seen);
     assert_eq!(seen.kept[0].4, b"hello");
@@ -180,7 +180,7 @@ fn what_never_ends_is_kept_and_flagged() {
     let now = now(Format::Cri, &gate);
     pipeline.feed(b"2026-11-21T02:24:31Z stderr P half\n", 0, &now, &mut seen);
     pipeline.feed_unended(b"2026-11-21T02:2", 35, &now, &mut seen);
-    pipeline.flush(Io::Stderr, &now, &mut seen);
+    pipeline.flush(OutputStream::Stderr, &now, &mut seen);
     let flags: Vec<Flags> = seen.kept.iter().map(|kept| kept.3).collect();
     let unended = Flags::INCOMPLETE | Flags::UNLEVELED;
     assert_eq!(flags, [Flags::PARSE_ERROR | unended, unended]);
@@ -194,7 +194,7 @@ fn what_never_ends_lies_behind_the_lines_that_were_none() {
     let now = now(Format::Cri, &gate);
     let bytes = b"2026-11-21T02:24:31Z stdout P half\nnonsense\n";
     pipeline.feed(bytes, 0, &now, &mut seen);
-    pipeline.flush(Io::Stdout, &now, &mut seen);
+    pipeline.flush(OutputStream::Stdout, &now, &mut seen);
     let seen: Vec<(&[u8], u64)> = seen.kept.iter().map(|kept| (&kept.4[..], kept.0.end)).collect();
     assert_eq!(seen, [(&b"nonsense"[..], 44), (&b"half"[..], 45)]);
 }
@@ -264,10 +264,10 @@ proptest! {
         let (gate, mut seen, mut pipeline) = (Gate::default(), Seen::default(), Pipeline::new());
         let now = now(Format::Cri, &gate);
         pipeline.feed(&bytes, 0, &now, &mut seen);
-        for io in [Io::Stdout, Io::Stderr] {
+        for io in [OutputStream::Stdout, OutputStream::Stderr] {
             pipeline.flush(io, &now, &mut seen);
         }
-        for io in [Io::Stdout, Io::Stderr] {
+        for io in [OutputStream::Stdout, OutputStream::Stderr] {
             let ends: Vec<u64> =
                 seen.kept.iter().filter(|kept| kept.0.io == io).map(|kept| kept.0.end).collect();
             prop_assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
@@ -284,9 +284,9 @@ fn empty_lines_behind_a_record_that_went_unfinished_have_places_of_their_own() {
     let now = now(Format::Cri, &gate);
     let first = b"2026-11-21T02:24:31Z stdout P hel\nnonsense\n";
     pipeline.feed(first, 0, &now, &mut seen);
-    assert_eq!(pipeline.pending(Io::Stdout), Some((0, 34)));
-    pipeline.flush(Io::Stdout, &now, &mut seen);
-    assert_eq!(pipeline.pending(Io::Stdout), None);
+    assert_eq!(pipeline.pending(OutputStream::Stdout), Some((0, 34)));
+    pipeline.flush(OutputStream::Stdout, &now, &mut seen);
+    assert_eq!(pipeline.pending(OutputStream::Stdout), None);
     pipeline.feed(b"\n\n\nmore nonsense\n", first.len() as u64, &now, &mut seen);
     let ends: Vec<u64> = seen.kept.iter().map(|kept| kept.0.end).collect();
     assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "{ends:?}");

@@ -57,7 +57,7 @@ use metrics::Metrics;
 use numbered::Numbered;
 use problem::Problem;
 use reading::Replica;
-use scope::{Caller, Places};
+use scope::{Caller, StoredNames};
 use slots::{Length, Refused, Share, Slot, Slots};
 
 /// What all routes share.
@@ -72,7 +72,7 @@ pub struct Gateway {
     limits: Limits,
     numbered: Numbered,
     /// What rights are asked for.
-    places: Places,
+    stored_names: StoredNames,
     audit: Audit,
     /// What live streams share.
     hub: Arc<Hub>,
@@ -104,7 +104,7 @@ impl Gateway {
             limits: limits.clone(),
             metrics: Metrics::register(registry)?,
             numbered: Numbered::default(),
-            places: Places::default(),
+            stored_names: StoredNames::default(),
             audit: Audit::none(),
             hub: Arc::default(),
             redis: None,

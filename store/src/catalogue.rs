@@ -77,7 +77,7 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
 }
 
 async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {
-    // Only leaves of our books: a table that somebody else attached is never ours to drop. The name follows from class
+    // Only leaves that have a row in `leaves`: a table that somebody else attached is never ours to drop. The name follows from class
     // and bound, so the table is found by it; pg_inherits says how it hangs. What it holds is as sealing noted it; PostgreSQL is asked
     // for the size of the few of which nothing is noted, and of all while not everything is. The size of a leaf that is being
     // detached is estimated: asking for it would queue behind the detach.

@@ -205,7 +205,7 @@ async fn create_leaf(
             let create = format!(
                 "create table if not exists {table} (like {parent} including all, {check}) with ({AUTOVACUUM})"
             );
-            let book = format!(
+            let note_leaf = format!(
                 "insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')
                  on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null;
                  delete from sealed_leaves where class = {class} and time_from = '{from}'
@@ -213,7 +213,7 @@ async fn create_leaf(
                 class = leaf.class.0
             );
             let transaction = client.transaction().await?;
-            let batch = format!("{}; {book}", make(timeout, target, &create, &target.attach()));
+            let batch = format!("{}; {note_leaf}", make(timeout, target, &create, &target.attach()));
             transaction.batch_execute(&batch).await?;
             target.ledger.write_raw(&transaction).await?;
             transaction.commit().await
@@ -222,8 +222,8 @@ async fn create_leaf(
     .await
 }
 
-/// The CHECK that the table still carries spares ATTACH the scan. The books come first, so that [`drop_leaf`] and this wait
-/// for each other there, one before the other, and not each for what the other has.
+/// The CHECK that the table still carries spares ATTACH the scan. The row of `leaves` is locked first, as [`drop_leaf`] does: with the
+/// same order of locks the two cannot deadlock.
 async fn reattach(
     session: &mut DdlSession,
     leaf: LeafRef,
@@ -289,7 +289,7 @@ impl<'a> Target<'a> {
         )
     }
 
-    /// Statements that take it and all that is noted of it from the books.
+    /// Statements that delete its row of `leaves`, and what else is noted of it.
     fn strike(&self) -> String {
         let leaf = format!("class = {} and time_from = '{}'", self.leaf.class.0, self.from);
         format!(

@@ -1,5 +1,5 @@
-//! Fresh blocks and the ring tables: how a block becomes a row of binary COPY. A ring is a waste bin: what of it counts is
-//! decided by `seals`, so writing into a stale or full ring is harmless.
+//! Fresh blocks and the ring tables: how a block becomes a row of binary COPY. `seals` decides which rows of a
+//! ring count: the others are obsolete, so writing into a stale or full ring is harmless.
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, fill};
 pub use carry::WantedLeaf;
 
 use bounds::{Limit, Range, Taken, rows_of};
-use carry::{Carry, Places, Walk};
+use carry::{Carry, RoutingSnapshot, Walk};
 
 /// Fresh blocks fetched at a time. Most are small, but one can hold a record of 12 MiB, and these are all in memory at once.
 const PORTAL_ROWS: i32 = 16;
@@ -92,7 +92,7 @@ pub struct Round {
 pub struct Sealing {
     client: Client,
     /// What carried records were last held against: as long as it stays the same they stay where they are.
-    carried_under: Option<Places>,
+    carried_under: Option<RoutingSnapshot>,
     walk: Option<Walk>,
     limit: Limit,
     /// PostgreSQL's clock at the beginning of the last round.
@@ -204,15 +204,15 @@ impl Sealing {
         // Within the snapshot, like everything that follows.
         let catalogue = catalogue::read(&transaction).await?;
         let now_us = catalogue::clock(&transaction).await?;
-        let places = Places::of(&catalogue);
+        let routing = RoutingSnapshot::of(&catalogue);
         // What no leaf or route is new for needs no look: hours of it would be read and written again in every round.
-        let anew = self.carried_under.as_ref() != Some(&places)
+        let anew = self.carried_under.as_ref() != Some(&routing)
             || (self.rings_full && carry::hold_waste(&transaction).await?);
         let mut walk = match self.walk.take() {
-            Some(walk) if walk.places == places => Some(walk),
+            Some(walk) if walk.routing == routing => Some(walk),
             _ if anew => {
                 let until = carry::last_batch(&transaction).await?;
-                Some(Walk { places, until, wanted: BTreeSet::new(), postponed: false })
+                Some(Walk { routing, until, wanted: BTreeSet::new(), postponed: false })
             }
             _ => None,
         };
@@ -286,7 +286,7 @@ impl Sealing {
         transaction.commit().await.map_err(sql("commit", "sealing"))?;
         match walk {
             Some(walk) if !walked => self.walk = Some(walk),
-            Some(walk) => self.carried_under = (!walk.postponed).then_some(walk.places),
+            Some(walk) => self.carried_under = (!walk.postponed).then_some(walk.routing),
             None if sorted.postponed => self.carried_under = None,
             None => {}
         }

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cordwood_core::identity::{Io, StreamKey};
+use cordwood_core::identity::{OutputStream, StreamKey};
 use cordwood_generator::{Format, Stream};
 
 use crate::reconcile::{Ledger, Written};
@@ -48,7 +48,7 @@ pub struct ContainerLog {
 }
 
 struct Output {
-    io: Io,
+    io: OutputStream,
     stream: Stream,
     seq: u64,
 }
@@ -67,7 +67,7 @@ impl ContainerLog {
             .join(format!("{}_{}_{}", container.namespace, container.pod, container.uid))
             .join(&container.container);
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let output = |io: Io, name: &str| Output {
+        let output = |io: OutputStream, name: &str| Output {
             io,
             stream: Stream::new(
                 run,
@@ -87,15 +87,15 @@ impl ContainerLog {
             rotations: 0,
             removed: 0,
             until_reopen: None,
-            outputs: [output(Io::Stdout, "out"), output(Io::Stderr, "err")],
+            outputs: [output(OutputStream::Stdout, "out"), output(OutputStream::Stderr, "err")],
             line: Vec::new(),
         })
     }
 
     /// Writes the next line of one output; rotates when it is time.
-    pub fn write(&mut self, io: Io) -> Result<()> {
+    pub fn write(&mut self, io: OutputStream) -> Result<()> {
         let mut line = std::mem::take(&mut self.line);
-        let output = &mut self.outputs[usize::from(io == Io::Stderr)];
+        let output = &mut self.outputs[usize::from(io == OutputStream::Stderr)];
         output.seq += 1;
         output.stream.line(output.seq, &mut line);
         let written = self.write_line(io, &line);
@@ -112,7 +112,7 @@ impl ContainerLog {
         }
     }
 
-    fn write_line(&mut self, io: Io, line: &[u8]) -> Result<()> {
+    fn write_line(&mut self, io: OutputStream, line: &[u8]) -> Result<()> {
         let mut rest = line;
         loop {
             let (part, tag) =
@@ -214,7 +214,7 @@ impl ContainerLog {
                 tenant: self.container.tenant.clone(),
                 namespace: self.container.namespace.clone(),
                 pod: self.container.pod.clone(),
-                stderr: output.io == Io::Stderr,
+                stderr: output.io == OutputStream::Stderr,
                 stream_key: Some(key.0),
             };
             ledger.streams.insert(output.stream.stream.clone(), written);
@@ -267,7 +267,7 @@ mod tests {
         let rotation = Rotation { bytes: 200_000, files_max: 100 };
         let mut log = ContainerLog::create(root.path(), "r", &container, 0, Format::Json, rotation)?;
         for line in 0..10_000 {
-            log.write(if line % 10 == 0 { Io::Stderr } else { Io::Stdout })?;
+            log.write(if line % 10 == 0 { OutputStream::Stderr } else { OutputStream::Stdout })?;
         }
         log.flush()?;
         assert!(log.rotations() > 5, "{} rotations", log.rotations());

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cordwood_core::identity::Io;
+use cordwood_core::identity::OutputStream;
 use cordwood_generator::Format;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -191,7 +191,7 @@ impl Writing {
         for (number, log) in self.logs.iter_mut().enumerate() {
             let lines = if number == 0 { 4 } else { 2 };
             for _ in 0..lines {
-                log.write(if number % 4 == 3 { Io::Stderr } else { Io::Stdout })?;
+                log.write(if number % 4 == 3 { OutputStream::Stderr } else { OutputStream::Stdout })?;
             }
             log.flush()?;
             self.all += lines;

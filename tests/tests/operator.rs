@@ -83,7 +83,7 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     .await?;
     world.nothing_young_is_gone(&classes, stored, 30).await?;
     // The last drops may be under way.
-    wait_for("the books to be right", PATIENCE, || world.books_are_right()).await?;
+    wait_for("the rows of leaves to be right", PATIENCE, || world.leaves_are_right()).await?;
     // What is done is not about to be done, and what was undone does not wait.
     wait_for("nothing to be left in the plan", PATIENCE, || async {
         let plan = policies.get("shop").await?.status.and_then(|status| status.plan).context("a plan")?;
@@ -150,7 +150,7 @@ async fn a_typo_waits_and_drift_is_repaired() -> Result<()> {
     world.execute(&format!("drop table {dropped}")).await?;
     let detached = world.leaf(classes[1], "desc").await?;
     world.execute(&format!("alter table blocks_c{} detach partition {detached}", classes[1])).await?;
-    wait_for("drift to be repaired", PATIENCE, || world.books_are_right()).await?;
+    wait_for("drift to be repaired", PATIENCE, || world.leaves_are_right()).await?;
     let sql = format!(
         "select count(*) from pg_inherits where inhrelid in (to_regclass('{dropped}'), to_regclass('{detached}'))"
     );
@@ -206,7 +206,7 @@ async fn a_long_reader_blocks_dropping_alone() -> Result<()> {
     Ok(())
 }
 
-/// SIGKILL at random moments while policies change: afterwards the books are right and nothing young is gone.
+/// SIGKILL at random moments while policies change: afterwards the rows of `leaves` are right and nothing young is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_step() -> Result<()> {
     let seed = std::env::var("CORDWOOD_SEED")
@@ -244,7 +244,7 @@ async fn killed_at_every_step() -> Result<()> {
         Ok(())
     })
     .await?;
-    wait_for("the books to be right", PATIENCE, || world.books_are_right()).await?;
+    wait_for("the rows of leaves to be right", PATIENCE, || world.leaves_are_right()).await?;
     let steps = world.steps("", "").await? - before;
     println!("{kills} kills, {steps} steps");
     ensure!(

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cordwood_core::identity::Io;
+use cordwood_core::identity::OutputStream;
 use cordwood_generator::Format;
 use cordwood_tests::generated::{Container, ContainerLog, Rotation};
 use cordwood_tests::pipeline::{Pipeline, PipelineOptions, check_checkpoint};
@@ -48,7 +48,7 @@ async fn ten_thousand_lines() -> Result<()> {
     let rotation = Rotation { bytes: 1 << 20, files_max: 100 };
     let mut log = ContainerLog::create(&pipeline.pods(), "thin", &container(0), 0, Format::Json, rotation)?;
     for line in 0..10_000 {
-        log.write(if line % 10 == 0 { Io::Stderr } else { Io::Stdout })?;
+        log.write(if line % 10 == 0 { OutputStream::Stderr } else { OutputStream::Stdout })?;
     }
     log.close(&mut ledger)?;
     pipeline.drained(ledger.lines(), Duration::from_secs(60)).await?;
@@ -194,7 +194,7 @@ fn write_pods(
             let log = &mut logs[(written / 50) as usize % containers.len()];
             for _ in 0..50 {
                 written += 1;
-                log.write(if written % 10 == 0 { Io::Stderr } else { Io::Stdout })?;
+                log.write(if written % 10 == 0 { OutputStream::Stderr } else { OutputStream::Stdout })?;
             }
         }
         for log in &mut logs {

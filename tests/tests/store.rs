@@ -334,7 +334,7 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
         counts[0] == 0 && counts[2..].iter().all(|count| *count == written as i64),
         "{counts:?}, {written} written"
     );
-    ensure!(counts[1] == 0, "the rings hold {} blocks of waste", counts[1]);
+    ensure!(counts[1] == 0, "the rings hold {} obsolete blocks", counts[1]);
     check_exactly_once(&support::stored(&client).await?, &streams)?;
     // Streams 0 and 3 share a namespace.
     let counted = "select coalesce(sum(count), 0)::bigint from rollup where namespace = 'ns-0'";
@@ -395,7 +395,7 @@ async fn searches(version: u32) -> Result<()> {
             let message = lines.message(500);
             running.sender.send(message).map_err(|_| anyhow::anyhow!("the queue is full"))?.await?;
         }
-        // Half of it sealed, half fresh, and rings with waste in them.
+        // Half of it sealed, half fresh, and rings with obsolete rows in them.
         if round == 2 {
             seal_once(&store).await?;
         }

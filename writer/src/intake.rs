@@ -242,7 +242,7 @@ impl Decoded {
         // A decoder that panics is a defect; it still must not stop the other messages.
         let decoded = catch_unwind(AssertUnwindSafe(|| decode(&message.payload, message.provenance)));
         let batches = match decoded {
-            Ok(Ok(batches)) => match batches.iter().find_map(insane) {
+            Ok(Ok(batches)) => match batches.iter().find_map(implausible_header) {
                 Some(why) => Err(why.to_owned()),
                 None => Ok(batches),
             },
@@ -259,7 +259,7 @@ fn bytes_of(origin: &Origin) -> usize {
 }
 
 /// What no agent writes and PostgreSQL could not hold.
-fn insane(batch: &DecodedBatch) -> Option<&'static str> {
+fn implausible_header(batch: &DecodedBatch) -> Option<&'static str> {
     let header = batch.header.as_ref()?;
     if header.stream.as_str().len() > STREAM_BYTES_MAX {
         return Some("the stream's name is longer than 1024 bytes");

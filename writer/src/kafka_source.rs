@@ -123,7 +123,7 @@ impl KafkaSource {
             announce: false,
             verify: HashMap::new(),
             stopped: BTreeMap::new(),
-            doubted: BTreeMap::new(),
+            unverified: BTreeMap::new(),
             stopped_at: Instant::now(),
             gaps: Gaps::default(),
         };
@@ -248,8 +248,8 @@ struct Reader {
     /// The message before the position, which must be the one that PostgreSQL remembers: its offset and hash.
     verify: HashMap<u32, (u64, i64)>,
     stopped: BTreeMap<u32, String>,
-    /// Was stopped before this start, and has not shown its message yet.
-    doubted: BTreeMap<u32, String>,
+    /// Was stopped before this start; its message before the position has not been checked yet.
+    unverified: BTreeMap<u32, String>,
     /// When something was stopped last.
     stopped_at: Instant,
     gaps: Gaps,
@@ -273,7 +273,7 @@ impl Reader {
                     self.consumer.context().assigned.lock().is_ok_and(|assigned| assigned.is_some());
                 if !self.announce {
                     self.stopped.clear();
-                    self.doubted.clear();
+                    self.unverified.clear();
                     self.publish_stopped();
                 }
             }
@@ -404,7 +404,7 @@ impl Reader {
         let mut list = TopicPartitionList::with_capacity(assigned.len());
         self.verify.clear();
         self.gaps.forget();
-        self.doubted.append(&mut self.stopped);
+        self.unverified.append(&mut self.stopped);
         for partition in assigned {
             let Some(position) = positions.get(&partition) else {
                 let _ = list.add_partition_offset(&self.topic, partition as i32, Offset::Beginning);
@@ -444,7 +444,7 @@ impl Reader {
             self.note_trouble(format!("assign topic partitions: {error}"));
             self.wanted = Some(positions);
         }
-        self.doubted.retain(|partition, _| self.verify.contains_key(partition));
+        self.unverified.retain(|partition, _| self.verify.contains_key(partition));
         self.publish_stopped();
     }
 
@@ -465,7 +465,7 @@ impl Reader {
                     "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew; {REMEDY}"
                 );
                 self.stop(partition, why);
-            } else if self.doubted.remove(&partition).is_some() {
+            } else if self.unverified.remove(&partition).is_some() {
                 self.publish_stopped();
             }
             return;
@@ -479,7 +479,7 @@ impl Reader {
     }
 
     fn stop(&mut self, partition: u32, why: String) {
-        self.doubted.remove(&partition);
+        self.unverified.remove(&partition);
         self.stopped.insert(partition, why);
         self.stopped_at = Instant::now();
         let mut list = TopicPartitionList::with_capacity(1);
@@ -577,7 +577,7 @@ impl Reader {
         for (partition, why) in &self.stopped {
             tracing::error!(topic = self.topic, partition, why, "topic partition stopped");
         }
-        let mut shown = self.doubted.clone();
+        let mut shown = self.unverified.clone();
         shown.extend(self.stopped.clone());
         self.status.lock().unwrap_or_else(PoisonError::into_inner).stopped = shown;
     }

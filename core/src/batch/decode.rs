@@ -7,7 +7,7 @@ use super::header::{ResourceRead, ScopeRead, resource};
 use super::room::{Room, cut_body, push_record};
 use super::wire::{Reader, Value, Wire, field};
 use super::{DecodedBatch, DecodedRecord, Provenance, foreign};
-use crate::identity::Io;
+use crate::identity::OutputStream;
 use crate::level::Level;
 use crate::limits::MESSAGE_BATCHES_MAX;
 use crate::record::Flags;
@@ -224,8 +224,12 @@ fn set_positions(
     listed_all(&deltas, super::header::scope::POSITIONS, records.len())
 }
 
-fn set_flags(records: &mut [DecodedRecord], scope: &ScopeRead<'_>, io: Io) -> Result<(), DecodeError> {
-    let common = if io == Io::Stderr { Flags::STDERR } else { Flags::default() };
+fn set_flags(
+    records: &mut [DecodedRecord],
+    scope: &ScopeRead<'_>,
+    io: OutputStream,
+) -> Result<(), DecodeError> {
+    let common = if io == OutputStream::Stderr { Flags::STDERR } else { Flags::default() };
     let Some(listed) = scope.flags else {
         records.iter_mut().for_each(|record| record.flags = record.flags | common);
         return Ok(());

@@ -10,7 +10,7 @@ use super::json::Json;
 use super::room::{Room, cut_body, push_record};
 use super::wire::{Reader, Wire, field};
 use super::{DecodedBatch, DecodedRecord};
-use crate::identity::Io;
+use crate::identity::OutputStream;
 use crate::level::{Level, level_of_word};
 use crate::record::Flags;
 
@@ -21,7 +21,7 @@ pub(super) fn batch(
     room: &mut Room,
 ) -> Result<DecodedBatch, DecodeError> {
     const WHAT: &str = "ScopeLogs";
-    let common = if resource.io == Some(Io::Stderr) { Flags::STDERR } else { Flags::default() };
+    let common = if resource.io == Some(OutputStream::Stderr) { Flags::STDERR } else { Flags::default() };
     let mut records = Vec::new();
     let mut fields = Reader::new(bytes);
     while let Some((number, value)) = fields.next_field().map_err(wire(WHAT))? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::wire::{Value, field, put_attribute};
 use super::{BatchHeader, LossRange};
-use crate::identity::{FileId, Io, StreamKey};
+use crate::identity::{FileId, OutputStream, StreamKey};
 use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX};
 use crate::origin::Origin;
 
@@ -115,7 +115,7 @@ pub struct ResourceRead {
     pub origin: Origin,
     shared: OnceCell<Arc<Origin>>,
     pub restart: Option<u32>,
-    pub io: Option<Io>,
+    pub io: Option<OutputStream>,
 }
 
 impl ResourceRead {
@@ -147,8 +147,8 @@ impl ResourceRead {
             "host.name" if !believed && origin.node.is_empty() => &mut origin.node,
             resource::IO => {
                 self.io = match text {
-                    "stdout" => Some(Io::Stdout),
-                    "stderr" => Some(Io::Stderr),
+                    "stdout" => Some(OutputStream::Stdout),
+                    "stderr" => Some(OutputStream::Stderr),
                     _ => None,
                 };
                 return;

@@ -5,8 +5,8 @@ use super::*;
 
 pub(super) fn header() -> BatchHeader {
     BatchHeader {
-        stream: StreamKey::of_container("uid", "app", 2, Io::Stderr),
-        io: Io::Stderr,
+        stream: StreamKey::of_container("uid", "app", 2, OutputStream::Stderr),
+        io: OutputStream::Stderr,
         file: FileId(7),
         restart: 2,
         prev: 10,

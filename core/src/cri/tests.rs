@@ -9,14 +9,14 @@ use crate::level::Level;
 const TIME: &str = "2026-11-21T02:24:31.123456789Z";
 const TIME_NS: i64 = 1_795_227_871_123_456_789;
 
-fn full(io: Io, partial: bool, content: &[u8]) -> Result<CriLine<'_>, CriError> {
+fn full(io: OutputStream, partial: bool, content: &[u8]) -> Result<CriLine<'_>, CriError> {
     Ok(CriLine { time_ns: TIME_NS, io, partial, content })
 }
 
 #[test]
 fn lines_as_runtimes_write_them() {
-    use Io::*;
-    let rows: &[(&[u8], Io, bool, &[u8])] = &[
+    use OutputStream::*;
+    let rows: &[(&[u8], OutputStream, bool, &[u8])] = &[
         (b" stdout F hello", Stdout, false, b"hello"),
         (b" stderr P half", Stderr, true, b"half"),
         (b" stdout F ", Stdout, false, b""),
@@ -164,7 +164,7 @@ proptest! {
         time_ns in any::<i64>(), stderr in any::<bool>(), partial in any::<bool>(), tags in "(:[a-z]{0,3}){0,2}",
         content in prop::collection::vec(any::<u8>(), 0..60),
     ) {
-        let io = if stderr { Io::Stderr } else { Io::Stdout };
+        let io = if stderr { OutputStream::Stderr } else { OutputStream::Stdout };
         let time_ns = time_ns / 2;
         let timestamp = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap();
         let tag = if partial { "P" } else { "F" };

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Pushes `(io, partial, content)` as lines of 100 bytes each; shows what comes out as `io start-end flags content`.
-fn run(join: &mut Join, parts: &[(Io, bool, &str)]) -> Vec<String> {
+fn run(join: &mut Join, parts: &[(OutputStream, bool, &str)]) -> Vec<String> {
     let mut out = Vec::new();
     for (index, (io, partial, content)) in parts.iter().enumerate() {
         let start = index as u64 * 100;
@@ -19,7 +19,7 @@ fn show(joined: &Joined<'_>) -> String {
     format!("{} t{time_ns} {start}-{end} f{} {content}", io.as_str(), flags.0)
 }
 
-use Io::{Stderr, Stdout};
+use OutputStream::{Stderr, Stdout};
 
 #[test]
 fn parts_of_one_stream() {

@@ -44,7 +44,7 @@ pub enum LeafState {
     Detached {
         at_us: Option<i64>,
     },
-    /// It is in our books but the table is gone: dropped by hand, or a crash after DROP.
+    /// `leaves` has a row of it but the table is gone: dropped by hand, or a crash after DROP.
     Missing,
 }
 

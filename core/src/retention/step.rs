@@ -41,7 +41,7 @@ pub enum Step {
     MarkDetached(LeafRef),
     /// Drops a detached leaf.
     Drop(LeafRef),
-    /// Strikes a leaf without a table from the books.
+    /// Deletes the row of a leaf without a table.
     Forget(LeafRef),
 }
 

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 /// Questions at once for one caller.
 const AT_ONCE: usize = 16;
 /// How long the names of what has data are kept.
-const PLACES_AGE_MAX: Duration = Duration::from_secs(30);
+const NAMES_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// The names of what has data; `None`: more than can be asked for.
 #[derive(Debug)]
@@ -31,13 +31,13 @@ struct Names {
 
 /// The same, kept for a while.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<Option<(Arc<Names>, Instant)>>);
+pub struct StoredNames(Mutex<Option<(Arc<Names>, Instant)>>);
 
-impl Places {
+impl StoredNames {
     async fn names(&self, store: &Store) -> Result<Arc<Names>, Problem> {
         let mut known = self.0.lock().await;
         if let Some((names, at)) = &*known
-            && at.elapsed() < PLACES_AGE_MAX
+            && at.elapsed() < NAMES_AGE_MAX
         {
             return Ok(Arc::clone(names));
         }
@@ -69,7 +69,12 @@ impl<'a> Asking<'a> {
 impl Asking<'_> {
     /// # Errors
     /// When the API server or the store does not answer, or the namespaces are too many to ask for each.
-    pub async fn scope(&self, store: &Store, places: &Places, named: &Named) -> Result<Scope, Problem> {
+    pub async fn scope(
+        &self,
+        store: &Store,
+        stored_names: &StoredNames,
+        named: &Named,
+    ) -> Result<Scope, Problem> {
         let everywhere = String::new;
         let logs = self.logs();
         if self.may(logs(everywhere())).await? {
@@ -85,7 +90,7 @@ impl Asking<'_> {
         }
         let known = match (&named.tenants, &named.namespaces) {
             (Some(_), Some(_)) => None,
-            _ => Some(places.names(store).await?),
+            _ => Some(stored_names.names(store).await?),
         };
         let tenants = match &named.tenants {
             Some(slugs) => Some(slugs),

@@ -22,7 +22,7 @@ use crate::server::{Holds, Seat};
 use granted::Asking;
 use named::Named;
 
-pub use granted::Places;
+pub use granted::StoredNames;
 
 /// An answer of the API server that open streams may share.
 const FRESH: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
             (Identity::Token(token), _) => of_token(token),
             (Identity::Person(person, _), Access::Cluster(cluster)) => {
                 let asking = Asking { of_tasks, ..Asking::of(cluster, person, &gateway.metrics) };
-                asking.scope(&gateway.store, &gateway.places, &Named::of(&parts.uri)).await?
+                asking.scope(&gateway.store, &gateway.stored_names, &Named::of(&parts.uri)).await?
             }
             // Nobody else makes a person.
             (Identity::Person(..), _) => return Err(Problem::unknown_caller()),

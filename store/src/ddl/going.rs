@@ -1,4 +1,4 @@
-//! The steps that take table partitions away: detach, drop, and what the books then say.
+//! The steps that take table partitions away: detach, drop, and what `leaves` then holds.
 
 use cordwood_core::retention::step::{LeafRef, Planned};
 use tokio_postgres::Client;
@@ -52,7 +52,7 @@ pub(super) async fn detach(
 
 async fn detach_attached(client: &Client, target: &Target<'_>) -> Result<(), tokio_postgres::Error> {
     let Target { table, parent, leaf, from, .. } = target;
-    // A grace period that is still in the books was another's: somebody attached the table by hand.
+    // A grace period that `leaves` still holds was another's: somebody attached the table by hand.
     let class = leaf.class.0;
     let anew = format!("update leaves set detached = null where class = {class} and time_from = '{from}'");
     client.batch_execute(&format!("{}; {anew}", target.fence())).await?;
@@ -99,7 +99,7 @@ pub(super) async fn mark_detached(
     transaction.commit().await.map_err(fail())
 }
 
-/// Decides again, with the books, the table and the class locked in this order: a table that was attached again since the plan
+/// Decides again, with the row of `leaves`, the table and the class locked in this order: a table that was attached again since the plan
 /// was made stays, and so does what its class keeps by now. Done again it changes nothing.
 pub(super) async fn drop_leaf(
     session: &mut DdlSession,
@@ -139,7 +139,7 @@ pub(super) async fn drop_leaf(
     .await
 }
 
-/// Strikes a leaf from the books whose table is gone.
+/// Deletes the row of a leaf whose table is gone.
 pub(super) async fn forget(
     session: &mut DdlSession,
     leaf: LeafRef,
@@ -148,7 +148,7 @@ pub(super) async fn forget(
 ) -> Result<(), StoreError> {
     let target = Target::new(leaf, planned, plan)?;
     let transaction = begin(&mut session.client).await?;
-    let fail = || StoreError::sql("strike from the books", leaf.table());
+    let fail = || StoreError::sql("delete the row of", leaf.table());
     let gone =
         transaction.query_one("select to_regclass($1) is null", &[&target.table]).await.map_err(fail())?;
     if gone.get(0) {

@@ -1,5 +1,5 @@
 //! Records that have no table partition yet: they stay in the rings, in lane 0, and the partitions that they need are noted. They are
-//! looked at again when places changed: in slices, over as many rounds as it takes.
+//! looked at again when classes, routes or table partitions changed: in slices, over as many rounds as it takes.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,29 @@ use crate::error::StoreError;
 use crate::ring::{CARRY_LANE, CopyBuffer, RINGS, copy_ring, fill};
 
 const COPY_BYTES: usize = 4 << 20;
-/// Waste that carried blocks may keep in the rings, as a multiple of their own size: they are written anew to let it go.
-const WASTE_FACTOR: i64 = 3;
+/// Bytes of obsolete rows that carried blocks may keep in the rings, as a multiple of their own size. Beyond that, carried blocks are
+/// written anew, so that the rings can be emptied.
+const OBSOLETE_FACTOR: i64 = 3;
 /// Records of one batch of the carry lane: a slice of a later look takes whole batches.
 const BATCH_RECORDS: u64 = 250_000;
 
 /// A table partition that records wait for: class, lower and upper bound in microseconds.
 pub type WantedLeaf = (i32, i64, i64);
 
-/// What decides where a record goes: a round under the same places would carry the same records again.
+/// Classes, routes and attached table partitions of a round. While they are as in the last round, carried records would only be
+/// carried again, so they are not read.
 #[derive(PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct RoutingSnapshot {
     leaves: Vec<(i32, i64, i64)>,
     /// Id, retention, legal hold.
     classes: Vec<(i32, i64, bool)>,
     routes: Option<String>,
 }
 
-impl Places {
-    pub fn of(catalogue: &Catalogue) -> Places {
+impl RoutingSnapshot {
+    pub fn of(catalogue: &Catalogue) -> RoutingSnapshot {
         let attached = catalogue.leaves.iter().filter(|leaf| leaf.state == LeafState::Attached);
-        Places {
+        RoutingSnapshot {
             leaves: attached.map(|leaf| (leaf.class.0, leaf.from_us, leaf.to_us)).collect(),
             classes: catalogue.classes.iter().map(|c| (c.id.0, c.retention_us, c.legal_hold)).collect(),
             routes: catalogue.routes.as_ref().and_then(|routes| serde_json::to_string(routes).ok()),
@@ -40,9 +42,9 @@ impl Places {
     }
 }
 
-/// A look at all carried records under new places.
+/// A look at all carried records under a new routing snapshot.
 pub(super) struct Walk {
-    pub places: Places,
+    pub routing: RoutingSnapshot,
     /// The last batch that was there when it began.
     pub until: i64,
     /// What the records want that it came by.
@@ -68,7 +70,7 @@ pub(super) async fn hold_waste(client: &impl GenericClient) -> Result<bool, Stor
          from fresh f join seals z using (lane) where f.lane = $1 and f.seq > z.upto)",
         rings.join(" + ")
     );
-    let row = client.query_one(&sql, &[&CARRY_LANE, &WASTE_FACTOR]).await;
+    let row = client.query_one(&sql, &[&CARRY_LANE, &OBSOLETE_FACTOR]).await;
     Ok(row.map_err(StoreError::sql("read", "the size of the rings"))?.get(0))
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Listed {
     pub stopped_at: Option<(i64, i64)>,
 }
 
-/// Which rows of a ring can be fresh. Rings hold rows that are waste long before they are emptied: unless the fresh ones are many,
+/// Which rows of a ring can be fresh. Rings hold obsolete rows long before they are emptied: unless the fresh ones are many,
 /// nothing older than the oldest of them is looked at.
 fn not_older_than_fresh(ring: i16) -> String {
     format!(

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use cordwood_core::identity::Io;
+use cordwood_core::identity::OutputStream;
 use cordwood_generator::Format;
 use serde_json::json;
 
@@ -84,7 +84,7 @@ fn write(enough: &AtomicBool, pods: &Path, plain: &Path) -> Result<(Ledger, u64)
     while !enough.load(Ordering::Relaxed) {
         for log in &mut logs {
             for line in 0..10 {
-                log.write(if line == 0 { Io::Stderr } else { Io::Stdout })?;
+                log.write(if line == 0 { OutputStream::Stderr } else { OutputStream::Stdout })?;
             }
             log.flush()?;
         }

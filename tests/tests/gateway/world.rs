@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -188,8 +188,8 @@ fn message(origin: &Origin, lines: &[Line]) -> Vec<u8> {
         builder.push(line.time_us * 1000, line.level, line.flags, end, line.body.as_bytes());
     }
     let header = BatchHeader {
-        stream: StreamKey::of_container(&origin.pod_uid, &origin.container, 0, Io::Stdout),
-        io: Io::Stdout,
+        stream: StreamKey::of_container(&origin.pod_uid, &origin.container, 0, OutputStream::Stdout),
+        io: OutputStream::Stdout,
         file: FileId(origin.id().0),
         restart: 0,
         prev: 0,

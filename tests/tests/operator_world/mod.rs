@@ -345,8 +345,8 @@ impl World {
         Ok(self.sql().await?.query_one(&sql, &[]).await?.get(0))
     }
 
-    /// Every leaf table is in the books, every book entry has its table, nothing is half detached, and what records wait for is there.
-    pub async fn books_are_right(&self) -> Result<()> {
+    /// Every leaf table has a row in `leaves`, every row has its table, nothing is half detached, and what records wait for is there.
+    pub async fn leaves_are_right(&self) -> Result<()> {
         let name =
             "'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI')";
         let tables = self
@@ -355,7 +355,7 @@ impl World {
                  and t.relkind = 'r' and not exists (select from leaves l where {name} = t.relname)"
             ))
             .await?;
-        ensure!(tables == 0, "{tables} tables are not in the books");
+        ensure!(tables == 0, "{tables} tables have no row in leaves");
         let missing = self
             .sql_count(&format!("select count(*) from leaves l where to_regclass({name}) is null"))
             .await?;

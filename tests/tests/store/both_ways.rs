@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
 use cordwood_core::block::Block;
 use cordwood_core::filter;
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -48,8 +48,8 @@ impl Scattered {
             self.builder.push(time_us * 1000, *level, *flags, self.end, text.as_bytes());
         }
         let header = BatchHeader {
-            stream: StreamKey::of_container(&format!("uid-{}", self.stream), "app", 0, Io::Stdout),
-            io: Io::Stdout,
+            stream: StreamKey::of_container(&format!("uid-{}", self.stream), "app", 0, OutputStream::Stdout),
+            io: OutputStream::Stdout,
             file: FileId(u64::from(self.stream) + 1),
             restart: 0,
             prev,

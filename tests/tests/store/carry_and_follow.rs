@@ -67,7 +67,7 @@ async fn carried_records_wait_where_they_are() -> Result<()> {
     ensure!((done.records, done.carried, done.expired) == (1200, 0, 0), "{done:?}");
     round(&mut sealing).await?;
     let left: i64 = client.query_one("select count(*) from fresh", &[]).await?.get(0);
-    ensure!(left == 0 && carried().await?.is_empty(), "{left} blocks of waste");
+    ensure!(left == 0 && carried().await?.is_empty(), "{left} obsolete blocks");
     check_exactly_once(&support::stored(&client).await?, &[lines])?;
     running.stop.cancel();
     running.task.await?

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
 use cordwood_core::block::Block;
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -197,8 +197,8 @@ impl Lines {
     fn finish(&mut self, prev: u64, lines: u64) -> Vec<u8> {
         let stream = self.stream;
         let header = BatchHeader {
-            stream: StreamKey::of_container(&format!("uid-{stream}"), "app", 0, Io::Stdout),
-            io: Io::Stdout,
+            stream: StreamKey::of_container(&format!("uid-{stream}"), "app", 0, OutputStream::Stdout),
+            io: OutputStream::Stdout,
             file: FileId(u64::from(stream) + 1),
             restart: 0,
             prev,

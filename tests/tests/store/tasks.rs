@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
 use cordwood_core::filter;
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -61,8 +61,8 @@ impl File {
             builder.push((now + place as i64) * 1000, *level, Flags::default(), self.end, body.as_bytes());
         }
         let header = BatchHeader {
-            stream: StreamKey::of_container(&self.origin.pod_uid, "app", 0, Io::Stdout),
-            io: Io::Stdout,
+            stream: StreamKey::of_container(&self.origin.pod_uid, "app", 0, OutputStream::Stdout),
+            io: OutputStream::Stdout,
             file: FileId(self.number + 1),
             restart: 0,
             prev,

@@ -5,7 +5,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use cordwood_core::batch::{BatchBuilder, BatchHeader, Provenance, decode};
 use cordwood_core::fields::{Field, read};
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::record::Flags;
@@ -24,8 +24,8 @@ fn a_foreign_decoder_reads_our_batches() -> Result<()> {
         ..Origin::default()
     };
     let header = BatchHeader {
-        stream: StreamKey::of_container("uid", "app", 1, Io::Stderr),
-        io: Io::Stderr,
+        stream: StreamKey::of_container("uid", "app", 1, OutputStream::Stderr),
+        io: OutputStream::Stderr,
         file: FileId(9),
         restart: 1,
         prev: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -40,8 +40,8 @@ fn message(file: u64, round: u64) -> Vec<u8> {
         builder.push((now + line as i64) * 1000, level, Flags::default(), (seq + 1) * BYTES, body.as_bytes());
     }
     let header = BatchHeader {
-        stream: StreamKey::of_container(&format!("uid-{file}"), "app", 0, Io::Stdout),
-        io: Io::Stdout,
+        stream: StreamKey::of_container(&format!("uid-{file}"), "app", 0, OutputStream::Stdout),
+        io: OutputStream::Stdout,
         file: FileId(file + 1),
         restart: 0,
         prev: round * LINES * BYTES,

@@ -1,6 +1,6 @@
 use cordwood_core::batch::{BatchBuilder, BatchHeader, Provenance};
 use cordwood_core::block::Block;
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::limits::TIME_PAST_US_MAX;
 use cordwood_core::record::Flags;
@@ -17,8 +17,8 @@ fn message(kafka_offset: u64, prev: u64, lines: &[(u64, i64, &str)]) -> Message 
     }
     let end = lines.last().map_or(prev, |line| line.0);
     let header = BatchHeader {
-        stream: StreamKey::of_container("uid", "app", 0, Io::Stdout),
-        io: Io::Stdout,
+        stream: StreamKey::of_container("uid", "app", 0, OutputStream::Stdout),
+        io: OutputStream::Stdout,
         file: FileId(7),
         restart: 0,
         prev,

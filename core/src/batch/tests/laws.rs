@@ -68,7 +68,7 @@ fn batch_header() -> impl Strategy<Value = BatchHeader> {
     (place, counts, loss).prop_map(|((stream, stderr, file, restart, prev, more), counts, loss)| {
         BatchHeader {
             stream: StreamKey(stream),
-            io: if stderr { Io::Stderr } else { Io::Stdout },
+            io: if stderr { OutputStream::Stderr } else { OutputStream::Stdout },
             file: FileId(file),
             restart,
             prev,
@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(batches.len(), 1);
         prop_assert_eq!(batches[0].header.as_ref(), Some(&header));
         prop_assert_eq!(&*batches[0].origin, &origin);
-        let common = if header.io == Io::Stderr { Flags::STDERR } else { Flags::default() };
+        let common = if header.io == OutputStream::Stderr { Flags::STDERR } else { Flags::default() };
         let expected: Vec<DecodedRecord> = lines.iter().zip(positions).map(|(line, position)| DecodedRecord {
             time_ns: line.time_ns,
             level: line.level,

@@ -16,7 +16,7 @@ use cordwood_core::rotation::Register;
 use cordwood_core::rotation::ending::{AtEnd, End};
 
 use crate::closed::Closed;
-use crate::collect::{Batches, Collector, IOS};
+use crate::collect::{Batches, Collector, OUTPUT_STREAMS};
 use crate::context::Context;
 use crate::meter::Meter;
 use crate::owner::Owner;
@@ -33,7 +33,7 @@ const READ_ERRORS_MAX: u32 = 100;
 /// end. The longest record needs twelve of 1 MiB.
 const CARRY_FILES_MAX: usize = 16;
 
-pub struct Run {
+pub struct ContainerLog {
     pub id: u64,
     /// `<pod uid>/<container>/<restart>`, or `file:<path>`.
     pub key: String,
@@ -84,9 +84,9 @@ pub enum Step {
     Ended,
 }
 
-impl Run {
-    pub fn new(id: u64, key: String, source: Source, node: &NodeIdentity, mono_ms: i64) -> Run {
-        Run {
+impl ContainerLog {
+    pub fn new(id: u64, key: String, source: Source, node: &NodeIdentity, mono_ms: i64) -> ContainerLog {
+        ContainerLog {
             id,
             key,
             live_name: source.live_name(),
@@ -300,7 +300,7 @@ impl Run {
         context: &'a Context,
         turn: &'a mut Turn<'t>,
     ) -> (&'a mut Pipeline, &'a Gate, Collector<'a, 't>) {
-        let Run { id, source, files, batches, pipeline, owner, .. } = self;
+        let ContainerLog { id, source, files, batches, pipeline, owner, .. } = self;
         let file = &mut files[index];
         (pipeline, owner.gate(), Collector::new(*id, source, file, batches, context, turn))
     }
@@ -313,7 +313,8 @@ impl Run {
         }
         if let Some(before) = self.current {
             if self.files[index].position == 0 {
-                self.files[index].continues = IOS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
+                self.files[index].continues =
+                    OUTPUT_STREAMS.iter().any(|io| self.pipeline.pending_start(*io).is_some());
             }
             self.batches.carry_over(before, &self.pipeline);
             self.pipeline.next_file();
@@ -347,11 +348,11 @@ impl Run {
     }
 
     fn cut_where(&mut self, turn: &mut Turn<'_>, due: impl Fn(&OpenBatch) -> bool) {
-        if !IOS.iter().any(|io| self.batches.open(*io).is_some_and(&due)) {
+        if !OUTPUT_STREAMS.iter().any(|io| self.batches.open(*io).is_some_and(&due)) {
             return;
         }
         let Some(context) = self.owner.context().cloned() else { return };
-        for io in IOS {
+        for io in OUTPUT_STREAMS {
             let Some(batch) = self.batches.open(io).filter(|batch| due(batch)) else { continue };
             let Some(index) = self.files.iter().position(|file| file.seq == batch.file_seq) else { continue };
             self.collecting(index, &context, turn).2.cut(io);
@@ -359,7 +360,7 @@ impl Run {
     }
 
     pub fn has_open_batch(&self) -> bool {
-        IOS.iter().any(|io| self.batches.open(*io).is_some())
+        OUTPUT_STREAMS.iter().any(|io| self.batches.open(*io).is_some())
     }
 
     /// Bytes on disk that are not read yet, as far as sizes are known.
