@@ -13,7 +13,7 @@ impl Reader {
         let (kept, left_out) = bound(sources, max, |source| {
             let key = source.key();
             // (After a start the checkpoint says which were read.)
-            self.by_key.contains_key(&key) || self.resume.contains_key(&key)
+            self.by_key.contains_key(&key) || self.remembered.is_unseen(&key)
         });
         let before = match left_out.len() {
             0 => self.left_out.remove(key).unwrap_or(0),

@@ -14,6 +14,7 @@ mod collect;
 pub mod config;
 mod container_log;
 pub mod context;
+mod descriptors;
 mod discover;
 mod drain;
 mod ending;
@@ -24,11 +25,13 @@ mod lookup;
 mod loss;
 mod meter;
 mod node_id;
+mod order;
 mod orphans;
 mod owner;
 mod parked;
 mod progress;
 mod reader;
+mod remembered;
 mod report;
 mod rewritten;
 mod room;
@@ -50,7 +53,7 @@ mod waited;
 mod wake;
 mod watching;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,10 +64,10 @@ use tokio::sync::watch;
 
 pub use config::Config;
 pub use context::Static;
+pub use descriptors::raise_descriptor_limit;
 pub use ending::Ending;
 pub use kafka_sink::KafkaSink;
 pub use lookup::ContextSource;
-pub use parked::raise_descriptor_limit;
 pub use sink::{Ack, Refused, Sink};
 pub use telemetry::{Status, Telemetry};
 pub use wake::Waker;
@@ -109,28 +112,18 @@ pub async fn run(
         ship: ship::Shipper::new(Box::new(sink), waker.clone()),
         discover: discover::Discover::new(config.pods_dir.clone(), config.docker_dir.clone(), &config.files),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
-        resume: loaded
-            .checkpoint
-            .taken_over_by(&node)
-            .runs
-            .into_iter()
-            .map(|run| (run.key.clone(), run))
-            .collect(),
+        remembered: remembered::Remembered::new(loaded.checkpoint.taken_over_by(&node).runs),
         node,
-        gone: VecDeque::new(),
         runs: BTreeMap::new(),
         by_key: HashMap::new(),
         folders: HashMap::new(),
         active: BTreeSet::new(),
         waiting: BTreeSet::new(),
         again: BTreeSet::new(),
-        open_files_max: parked::open_files_max(config.read.open_files_max),
-        full_at_ms: None,
-        told_descriptors: false,
-        wanting: VecDeque::new(),
+        descriptors: descriptors::Descriptors::new(config.read.open_files_max),
         left_out: BTreeMap::new(),
         next_run: 0,
-        round_begins_at: 0,
+        order: order::Order::default(),
         tally,
         dirty: false,
         quiet_since_ms: None,

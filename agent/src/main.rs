@@ -67,18 +67,19 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     tracing::info!(%address, node = config.node, "agent started");
 
     let client_id = format!("cordwood-agent-{}", config.node);
-    let sink = KafkaSink::start(
-        config.kafka.clone(),
-        &client_id,
-        config.read.memory_bytes_max,
-        health.clone(),
-        telemetry.clone(),
-        waker.clone(),
-        shutdown.clone(),
-    )
-    .map_err(|error| {
-        if error.is_configuration() { wrong(error.into()) } else { Failure::Run(error.into()) }
-    })?;
+    let sink =
+        KafkaSink::start(
+            config.kafka.clone(),
+            &client_id,
+            config.read.memory_bytes_max,
+            health.clone(),
+            telemetry.clone(),
+            waker.clone(),
+            shutdown.clone(),
+        )
+        .map_err(|error| {
+            if error.is_configuration() { wrong(error.into()) } else { Failure::Run(error.into()) }
+        })?;
 
     let (rules_sender, rules) = watch::channel(Arc::new(LevelRules::default()));
     let known = Static::new(&config);

@@ -6,7 +6,6 @@ use std::io;
 use std::path::Path;
 
 use cordwood_core::checkpoint::RunCheckpoint;
-use cordwood_core::identity::FileId;
 use cordwood_core::rotation::gone::is_log_gone;
 
 use crate::discover::FolderKey;
@@ -14,9 +13,6 @@ use crate::folder::Folder;
 use crate::reader::Reader;
 use crate::source::{Source, pod_folder};
 use crate::turn::{Clock, Turn};
-
-/// Paths whose files are all gone, and of which it is remembered what they began with.
-const GONE_PATHS_MAX: usize = 1_000;
 
 /// Where a run of the checkpoint is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +41,9 @@ impl Reader {
     /// Runs of the checkpoint that are gone: what was not read of them is a loss. `complete`: everything that there is was
     /// looked at.
     pub fn adopt_orphans(&mut self, complete: bool, clock: Clock) {
-        let keys: Vec<String> = self.resume.keys().cloned().collect();
+        let keys: Vec<String> = self.remembered.unseen().map(str::to_owned).collect();
         for key in keys {
-            let Some(resume) = self.resume.get(&key) else { continue };
+            let Some(resume) = self.remembered.get(&key) else { continue };
             let source = Source::of_checkpoint(resume);
             let is_gone = match &source {
                 // One that no setting names any more, or that a crowded pattern leaves out, is still there.
@@ -60,7 +56,7 @@ impl Reader {
             }
             let unread = resume.files.iter().any(|file| !file.done);
             let Some(source) = source.filter(|_| unread) else {
-                if let Some(resume) = self.resume.remove(&key) {
+                if let Some(resume) = self.remembered.remove(&key) {
                     self.forget(resume);
                 }
                 continue;
@@ -100,23 +96,7 @@ impl Reader {
             tracing::error!(run = run.key, files = lost, "gone before they were read to their ends");
         }
         self.tally.files_vanished += lost as u64;
-        self.remember_gone(run.key, run.generations);
-    }
-
-    pub fn remember_gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
-        if !generations.is_empty() && key.starts_with("file:") {
-            let (namespace, pod) = (String::new(), String::new());
-            self.gone.push_back(RunCheckpoint {
-                key,
-                origin: None,
-                namespace,
-                pod,
-                files: Vec::new(),
-                generations,
-                since_ns: None,
-            });
-            self.gone.drain(..self.gone.len().saturating_sub(GONE_PATHS_MAX));
-        }
+        self.remembered.gone(run.key, run.generations);
     }
 }
 

@@ -7,10 +7,8 @@
 use std::collections::BTreeSet;
 
 use cordwood_core::batch::LossRange;
-use cordwood_core::limits::DESCRIPTORS_RESERVED_MAX;
 use cordwood_core::pipeline::Pipeline;
 use cordwood_core::rotation::gone::{id_of_unread, never_read};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::closed::{Closed, GONE_WHILE_CLOSED};
 use crate::container_log::ContainerLog;
@@ -23,20 +21,6 @@ use crate::turn::{Clock, Turn};
 const SHARE_MS: i64 = 500;
 /// The same where a record has begun: closed in the middle of it, it would be read from its beginning again.
 const SHARE_OF_A_RECORD_MS: i64 = 20 * SHARE_MS;
-/// An open file is a descriptor: as many as the process may have.
-pub fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "raise the limit of open files");
-    }
-}
-
-/// Files that may be open: what the process may have, without a reserve for sockets, folders and the checkpoint.
-pub(crate) fn open_files_max(configured: Option<usize>) -> usize {
-    let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
-    configured.unwrap_or(limit - DESCRIPTORS_RESERVED_MAX.min(limit / 2)).max(1)
-}
 
 impl ContainerLog {
     pub fn open_files(&self) -> usize {
@@ -145,14 +129,9 @@ impl Reader {
     fn want(&mut self, id: u64) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.parked.get_or_insert_with(Closed::never_opened).want() {
-            self.wanting.push_back(id);
+            self.descriptors.wait(id);
         }
-        if !std::mem::replace(&mut self.told_descriptors, true) {
-            tracing::warn!(
-                open_files_max = self.open_files_max,
-                "more log files than may be open at once: they take turns (the limit of open files: ulimit -n, LimitNOFILE; the setting read.open_files_max)"
-            );
-        }
+        self.descriptors.warn();
     }
 
     /// What could not be opened is remembered, in case it goes before it can be.
@@ -173,7 +152,7 @@ impl Reader {
     /// Opens the last of these, as many as may be open, and gives those.
     pub(crate) fn open_some_of(&mut self, closed: &mut Vec<u64>) -> Vec<u64> {
         let clock = self.clock();
-        self.full_at_ms = None;
+        self.descriptors.try_again();
         let free = self.make_room(closed.len(), clock);
         let ids: BTreeSet<u64> = closed.drain(closed.len().saturating_sub(free)..).collect();
         self.open_parked(&ids, clock);
@@ -219,8 +198,8 @@ impl Reader {
 
     /// Opens what waits for descriptors, in the order of waiting, as far as there are some.
     pub(crate) fn open_wanting(&mut self, clock: Clock) {
-        let (runs, wanting) = (&mut self.runs, &mut self.wanting);
-        wanting.retain(|id| {
+        let runs = &mut self.runs;
+        self.descriptors.keep_waiting(|id| {
             let Some(run) = runs.get_mut(id) else { return false };
             let waits = run.is_parked();
             if let Some(closed) = &mut run.parked {
@@ -228,15 +207,15 @@ impl Reader {
             }
             waits
         });
-        if self.wanting.is_empty() {
-            if self.told_descriptors {
+        if self.descriptors.waiting() == 0 {
+            if self.descriptors.were_short() {
                 self.runs.values_mut().for_each(|run| run.yields = false);
             }
             return;
         }
-        self.full_at_ms = None;
-        let free = self.make_room(self.wanting.len(), clock);
-        let ids: BTreeSet<u64> = self.wanting.drain(..free.min(self.wanting.len())).collect();
+        self.descriptors.try_again();
+        let free = self.make_room(self.descriptors.waiting(), clock);
+        let ids = self.descriptors.take(free);
         for id in &ids {
             if let Some(closed) = self.runs.get_mut(id).and_then(|run| run.parked.as_mut()) {
                 closed.set_wants(false);
@@ -260,12 +239,12 @@ impl Reader {
 
     /// How many files more may be open, after other runs were parked where that is needed for as many as `wanted`.
     fn make_room(&mut self, wanted: usize, clock: Clock) -> usize {
-        if self.full_at_ms == Some(clock.mono_ms) {
+        if self.descriptors.is_full(clock.mono_ms) {
             // (Nothing has changed since.)
             return 0;
         }
-        let wanted = wanted.min(self.open_files_max);
-        let mut free = self.open_files_max.saturating_sub(self.open_files());
+        let wanted = wanted.min(self.descriptors.max());
+        let mut free = self.descriptors.free(self.open_files());
         if free < wanted {
             let resting = |run: &ContainerLog| !self.active.contains(&run.id);
             let gives = |run: &&ContainerLog| (resting(run) || run.at_end || run.yields) && run.may_park();
@@ -282,7 +261,7 @@ impl Reader {
             }
         }
         if free == 0 {
-            self.full_at_ms = Some(clock.mono_ms);
+            self.descriptors.set_full(clock.mono_ms);
         }
         if free < wanted {
             self.ask_to_yield(wanted - free, clock);

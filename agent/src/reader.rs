@@ -2,7 +2,7 @@
 //! Promises: it sleeps when there is nothing to do and stops reading when nothing is taken; memory has a bound; every
 //! file gets its turn.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,11 +19,14 @@ use crate::begun::Unfinished;
 use crate::checkpoint::Writer;
 use crate::config::Config;
 use crate::container_log::ContainerLog;
+use crate::descriptors::Descriptors;
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
 use crate::lookup::ContextSource;
+use crate::order::Order;
 use crate::owner::Answer;
+use crate::remembered::Remembered;
 use crate::ship::Shipper;
 use crate::source::Source;
 use crate::telemetry::{Tally, Telemetry};
@@ -52,11 +55,7 @@ pub(crate) struct Reader {
     pub checkpoint: Writer,
     /// In whose name plain files are read.
     pub node: NodeIdentity,
-    /// What the checkpoint says about runs that were not seen yet.
-    pub resume: HashMap<String, RunCheckpoint>,
-    /// Other programs' paths whose files are all gone, the last one last. A file that comes back may begin with the line of
-    /// the one before: without this it would be taken for that one, and its lines for ones that are stored.
-    pub gone: VecDeque<RunCheckpoint>,
+    pub remembered: Remembered,
     pub runs: BTreeMap<u64, ContainerLog>,
     pub by_key: HashMap<String, u64>,
     pub folders: HashMap<FolderKey, BTreeSet<u64>>,
@@ -66,18 +65,11 @@ pub(crate) struct Reader {
     pub waiting: BTreeSet<u64>,
     /// Folders that could not be looked at in whole: looked at again at the next scan.
     pub again: BTreeSet<FolderKey>,
-    pub open_files_max: usize,
-    /// When no file more could be opened.
-    pub full_at_ms: Option<i64>,
-    /// It was said that there are more files than may be open.
-    pub told_descriptors: bool,
-    /// Runs that wait for descriptors, longest first.
-    pub wanting: VecDeque<u64>,
+    pub descriptors: Descriptors,
     /// Files of a pattern that are not read, because it names too many.
     pub left_out: BTreeMap<FolderKey, usize>,
     pub next_run: u64,
-    /// Where the next round begins.
-    pub round_begins_at: u64,
+    pub order: Order,
     pub tally: Tally,
     pub dirty: bool,
     /// When the picture was made last, where nothing has happened since.
@@ -223,7 +215,7 @@ impl Reader {
         }
         let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
         let last = ids.iter().filter_map(|id| Some(self.runs.get(id)?.source.restart())).max();
-        let mut spare = self.open_files_max.saturating_sub(self.open_files());
+        let mut spare = self.descriptors.free(self.open_files());
         for id in ids {
             if only.is_some_and(|only| !only.contains(&id)) {
                 continue;
@@ -294,8 +286,7 @@ impl Reader {
         self.next_run += 1;
         let id = self.next_run;
         let mut run = ContainerLog::new(id, key.clone(), source, &self.node, clock.mono_ms);
-        let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
-        if let Some(resume) = self.resume.remove(&key).or(gone) {
+        if let Some(resume) = self.remembered.take(&key) {
             run.owner.remember(resume.origin);
             run.register = Register::new(resume.files, resume.generations, resume.since_ns);
         }
@@ -394,7 +385,7 @@ impl Reader {
                 let key = run.key;
                 tracing::debug!(run = key, "read to its end");
                 self.by_key.remove(&key);
-                self.remember_gone(key, run.register.generations().to_vec());
+                self.remembered.gone(key, run.register.generations().to_vec());
                 self.active.remove(&id);
                 self.folders.values_mut().for_each(|runs| {
                     runs.remove(&id);
@@ -433,7 +424,7 @@ impl Reader {
     /// `clean`: nothing was sent that is not acknowledged.
     pub(crate) fn make_checkpoint(&self, clean: bool) -> Checkpoint {
         let mut runs: Vec<RunCheckpoint> = self.runs.values().map(ContainerLog::checkpoint).collect();
-        runs.extend(self.resume.values().chain(&self.gone).cloned());
+        runs.extend(self.remembered.all().cloned());
         Checkpoint { node: Some(self.node.clone()), clean, runs }
     }
 

@@ -19,7 +19,7 @@ impl Reader {
     pub(crate) fn report_if_due(&mut self, clock: Clock) {
         let is_quiet = self.active.is_empty()
             && self.waiting.is_empty()
-            && self.wanting.is_empty()
+            && self.descriptors.waiting() == 0
             && self.ship.held_bytes() == 0;
         if is_quiet && self.quiet_since_ms.is_some_and(|at_ms| clock.mono_ms - at_ms < QUIET_REPORT_MS) {
             return;

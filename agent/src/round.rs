@@ -3,6 +3,7 @@
 //! however little room there is and however much somebody has to read.
 
 use crate::container_log::Step;
+use crate::order::READ_ON;
 use crate::reader::Reader;
 use crate::turn::{CHUNK_BYTES, Clock, Turn};
 
@@ -10,8 +11,6 @@ use crate::turn::{CHUNK_BYTES, Clock, Turn};
 const TURN_CHUNKS: usize = 4;
 /// A file that got nothing for so long is left to inotify.
 const IDLE_MS: i64 = 2_000;
-/// The place in a round (before all runs) where records are read on that crowd the room.
-const READ_ON: u64 = 0;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,34 +78,22 @@ impl Reader {
         Outcome { end: TurnEnd::More, ..outcome }
     }
 
-    /// Who has a turn in this round, from where the last one ended.
-    fn order(&self) -> Vec<u64> {
-        let active = &self.active;
-        let after = active.range(self.round_begins_at.max(1)..).copied();
-        let before = active.range(..self.round_begins_at).copied();
-        if self.round_begins_at == READ_ON {
-            std::iter::once(READ_ON).chain(after).collect()
-        } else {
-            after.chain(std::iter::once(READ_ON)).chain(before).collect()
-        }
-    }
-
     /// Gives each active run its turn. True: there is more to read and room for it.
     pub fn read_round(&mut self, clock: Clock) -> bool {
         self.bound_unfinished(clock);
         let memory_bytes_max = self.config.read.memory_bytes_max;
         let (mut more, mut blocked_at, mut cut_short) = (false, None, false);
-        for id in self.order() {
+        for id in self.order.of(&self.active) {
             let outcome =
                 if id == READ_ON { self.read_on_unfinished(clock) } else { self.turn_of(id, clock) };
             more |= outcome.end == TurnEnd::More;
             if outcome.end == TurnEnd::NoRoom && blocked_at.is_none() {
-                // Whoever found no room at all is the first to have some; whoever had some is the last.
-                blocked_at = Some(if outcome.took { id + 1 } else { id });
+                // The next round begins with the first log that found no room at all, or behind the first that found too little.
+                blocked_at = Some((id, outcome.took));
             }
             // New rules do not wait for a round over many files: it is cut short, and goes on behind this one.
             if self.rules.has_changed().unwrap_or(false) {
-                self.round_begins_at = id + 1;
+                self.order.begin_behind(id);
                 cut_short = true;
                 break;
             }
@@ -118,8 +105,10 @@ impl Reader {
                 run.cut_all(&mut turn);
             }
         }
-        if let Some(next) = blocked_at {
-            self.round_begins_at = next;
+        match blocked_at {
+            Some((log, true)) => self.order.begin_behind(log),
+            Some((log, false)) => self.order.begin_at(log),
+            None => {}
         }
         cut_short || (more && self.has_room())
     }

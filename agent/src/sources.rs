@@ -29,7 +29,7 @@ impl Reader {
         };
         // A live file may just be renamed, its successor not made yet: then only we know of it.
         let prefix = format!("file:{}", path(""));
-        let known = self.by_key.keys().chain(self.resume.keys());
+        let known = self.by_key.keys().map(String::as_str).chain(self.remembered.unseen());
         let known: HashSet<&str> = known
             .filter_map(|key| key.strip_prefix(&prefix))
             .filter(|name| !name.contains('/') && is_ours(name))

@@ -225,7 +225,7 @@ async fn feed_redis(
 }
 
 fn no_answer() -> redis::RedisError {
-    redis::RedisError::from((redis::ErrorKind::OutputStream, "no answer from Redis within 5 s"))
+    redis::RedisError::from((redis::ErrorKind::Io, "no answer from Redis within 5 s"))
 }
 
 /// The gaps first, each in its tenant's own stream, also of tenants that have no record here.

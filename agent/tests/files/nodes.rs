@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cordwood_core::identity::{FileId, Io, StreamKey};
+use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 
 use crate::support::{Agent, Limits, Store, put_checkpoint, wait_until};
 
@@ -81,7 +81,7 @@ async fn a_file_is_taken_over_from_the_key_that_all_nodes_shared() {
     let end = |count: usize| lines[..count].iter().map(|line| line.len() as u64 + 1).sum::<u64>();
     append(&path, &lines[..500]);
     let store = Store::new(1);
-    let shared = StreamKey::of_file(None, path.to_str().unwrap(), Io::Stdout);
+    let shared = StreamKey::of_file(None, path.to_str().unwrap(), OutputStream::Stdout);
     let id = FileId::of_head(lines[0].as_bytes().iter().chain(b"\n").copied().collect::<Vec<_>>().as_slice());
     store.put(shared.clone(), id.unwrap().0, end(400), &lines[..400]);
     fs::create_dir(root.path().join("state")).unwrap();

@@ -1,0 +1,91 @@
+//! What is known of logs that are not there: those of the checkpoint that were not seen yet, and other programs' paths whose files
+//! are all gone.
+
+use std::collections::{HashMap, VecDeque};
+
+use cordwood_core::checkpoint::RunCheckpoint;
+use cordwood_core::identity::FileId;
+
+/// Paths whose files are all gone, and of which it is remembered what they began with.
+const GONE_PATHS_MAX: usize = 1_000;
+
+/// Logs that are remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    unseen: HashMap<String, RunCheckpoint>,
+    /// The last one last. A file that comes back may begin with the line of the one before: without this it would be taken for
+    /// that one, and its lines for ones that are stored.
+    gone: VecDeque<RunCheckpoint>,
+}
+
+impl Remembered {
+    /// As the checkpoint has them.
+    pub fn new(runs: Vec<RunCheckpoint>) -> Remembered {
+        let unseen = runs.into_iter().map(|run| (run.key.clone(), run)).collect();
+        Remembered { unseen, gone: VecDeque::new() }
+    }
+
+    /// Keys of the logs that were not seen yet.
+    pub fn unseen(&self) -> impl Iterator<Item = &str> {
+        self.unseen.keys().map(String::as_str)
+    }
+
+    pub fn is_unseen(&self, key: &str) -> bool {
+        self.unseen.contains_key(key)
+    }
+
+    pub fn get(&self, key: &str) -> Option<&RunCheckpoint> {
+        self.unseen.get(key)
+    }
+
+    pub fn remove(&mut self, key: &str) -> Option<RunCheckpoint> {
+        self.unseen.remove(key)
+    }
+
+    /// A log is there (again): what is known of it.
+    pub fn take(&mut self, key: &str) -> Option<RunCheckpoint> {
+        let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
+        self.unseen.remove(key).or(gone)
+    }
+
+    /// All files of a log are gone. `generations`: what they began with.
+    pub fn gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
+        if !generations.is_empty() && key.starts_with("file:") {
+            self.gone.push_back(RunCheckpoint {
+                key,
+                origin: None,
+                namespace: String::new(),
+                pod: String::new(),
+                files: Vec::new(),
+                generations,
+                since_ns: None,
+            });
+            self.gone.drain(..self.gone.len().saturating_sub(GONE_PATHS_MAX));
+        }
+    }
+
+    /// For the checkpoint.
+    pub fn all(&self) -> impl Iterator<Item = &RunCheckpoint> {
+        self.unseen.values().chain(&self.gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_was_gone_is_known_when_it_is_back() {
+        let mut remembered = Remembered::default();
+        let line = |number| vec![(FileId(number), FileId(number))];
+        remembered.gone("uid/app/0".to_owned(), line(1));
+        remembered.gone("file:/none.log".to_owned(), Vec::new());
+        assert_eq!(remembered.all().count(), 0, "a container's log does not come back");
+        for number in 0..=GONE_PATHS_MAX {
+            remembered.gone(format!("file:/{number}.log"), line(number as u64));
+        }
+        assert!(remembered.take("file:/0.log").is_none(), "the oldest is forgotten");
+        assert_eq!(remembered.take("file:/1.log").unwrap().generations, line(1));
+        assert!(remembered.take("file:/1.log").is_none());
+    }
+}
