@@ -3,7 +3,7 @@
     python -m pip install structlog python-json-logger
     PYTHONPATH=src python bench/bench.py
 
-Prints nanoseconds a record (the median of the rounds) and ratios; it judges nothing. ROUNDS and RECORDS set how long it runs.
+Prints nanoseconds of CPU time a record (the median of the rounds), its share of a core at 1,000 records a second, and ratios; it judges nothing. ROUNDS and RECORDS set how long it runs.
 """
 
 from __future__ import annotations
@@ -88,18 +88,18 @@ def measure(*works: Callable[[], object]) -> list[float]:
     times: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
         for at, work in enumerate(works):
-            begin = time.perf_counter_ns()
+            begin = time.process_time_ns()
             for _ in range(RECORDS):
                 work()
-            times[at].append((time.perf_counter_ns() - begin) / RECORDS)
+            times[at].append((time.process_time_ns() - begin) / RECORDS)
     return [statistics.median(one) for one in times]
 
 
 def row(name: str, against: str, times: list[float]) -> None:
-    print(f"{name:<34} {times[0]:8.0f} {against:>20} {times[1]:8.0f} {times[0] / times[1]:7.2f}")
+    print(f"{name:<34} {times[0]:8.0f} {against:>20} {times[1]:8.0f} {times[0] / times[1]:7.2f} {times[0] / 10_000:8.2f}%")
 
 
-print(f"{'':<34} {'ours ns':>8} {'beside':>20} {'ns':>8} {'ratio':>7}   (Python {sys.version.split()[0]})")
+print(f"{'':<34} {'ours ns':>8} {'beside':>20} {'ns':>8} {'ratio':>7} {'at 1k/s':>9}   (Python {sys.version.split()[0]})")
 row("message", "structlog", measure(lambda: ours.info("order paid"), lambda: theirs.info("order paid")))
 row("five fields", "structlog", measure(lambda: ours.info("order paid", **FIELDS), lambda: theirs.info("order paid", **FIELDS)))
 row("nested fields", "structlog", measure(lambda: ours.info("order paid", **NESTED), lambda: theirs.info("order paid", **NESTED)))

@@ -196,6 +196,20 @@ log.info('parent after')
             self.assertEqual(program.end(), 0, program.said)
             self.assertEqual(messages(read()), ["child", "parent before", "parent after"])
 
+    def test_processes_of_multiprocessing(self) -> None:
+        text = """
+import multiprocessing as m
+from concurrent.futures import ProcessPoolExecutor
+def work(n): c.create_logger('shop').info('child', n=n)
+fork = m.get_context('fork')
+p = fork.Process(target=work, args=(1,)); p.start(); p.join()
+with ProcessPoolExecutor(2, mp_context=fork) as pool: list(pool.map(work, [2, 3]))
+log.info('parent')
+"""
+        with in_file(text) as (program, read):
+            self.assertEqual(program.end(), 0, program.said)
+            self.assertEqual(sorted(one.get("n", 0) for one in read()), [0, 1, 2, 3])
+
     def test_a_fork_while_others_log(self) -> None:
         text = """
 import threading

@@ -56,6 +56,17 @@ class Standard(unittest.TestCase):
         self.assertIn("stackInfo", second)
         self.assertEqual((third["level"], third["message"]), ("WARN", "{'not': 'text'}"))
 
+    def test_a_field_that_is_called_line(self) -> None:
+        self.install()
+        self.root.info("m", extra={"line": 5, "request_id": 7, "requestId": "x"})
+        self.root.info("m", extra={"file": "f"})
+        with context(line=9):
+            self.root.info("m")
+        first, second, third = self.memory.records()
+        self.assertEqual((first["line"], first["requestId"]), (5, "x"))
+        self.assertEqual((second["file"], second["line"] > 5), ("f", True))
+        self.assertGreater(third["line"], 9)
+
     def test_what_cannot_be_formatted_stops_nobody(self) -> None:
         handler = self.install()
         told: list[str] = []

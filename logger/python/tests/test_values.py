@@ -9,6 +9,7 @@ import enum
 import json
 import pathlib
 import re
+import traceback
 import unittest
 import uuid
 from collections import OrderedDict, UserDict, deque, namedtuple
@@ -166,6 +167,48 @@ class Values(unittest.TestCase):
         self.assertEqual([one["message"] for one in got], ["paid EUR of 5", "1", "100%", "told", "the end"])
         self.assertEqual((got[3]["error"], got[3]["errorType"], got[4]["level"]), ("bad", "ValueError", "ERROR"))
         self.assertIn("Traceback", got[3]["errorStack"])
+
+    def test_stacks_are_those_of_python(self) -> None:
+        def deep(n: int) -> None:
+            if n == 0:
+                raise ValueError("bad")
+            deep(n - 1)
+
+        def handled() -> None:
+            try:
+                deep(2)
+            except ValueError:
+                raise KeyError("k")  # noqa: B904 - a context, not a cause
+
+        def caused() -> None:
+            try:
+                handled()
+            except KeyError as error:
+                raise OSError("o") from error
+
+        for work in (lambda: deep(1), handled, caused):
+            try:
+                work()
+            except Exception as error:
+                memory = Memory()
+                memory.log.error("m", exc_info=error)
+                wanted = "".join(traceback.format_exception(error)).rstrip("\n")
+                # Python marks the place within a line; we do not.
+                wanted = re.sub(r"\n *[~^]+(?=\n)", "", wanted)
+                self.assertEqual(memory.records()[0]["errorStack"], wanted)
+
+    def test_a_stack_without_end_is_bounded(self) -> None:
+        def forever() -> None:
+            forever()
+
+        try:
+            forever()
+        except RecursionError as error:
+            memory = Memory()
+            memory.log.error("m", exc_info=error)
+            stack = memory.records()[0]["errorStack"]
+            self.assertLess(len(stack), 40_000)
+            self.assertRegex(stack, r"\[\d+ more frames\]")
 
     def test_codes(self) -> None:
         memory = Memory()

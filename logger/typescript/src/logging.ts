@@ -1,5 +1,6 @@
 // What the loggers of a process share: levels, the output, how a line looks. The environment says of it what its owner says in a cluster.
 
+import { isatty } from "node:tty";
 import { prettier } from "./console";
 import { Delivery, type Limits } from "./delivery";
 import { NONE, over, type Made } from "./fields";
@@ -41,7 +42,7 @@ export class Logging {
     });
     this.delivery = new Delivery(options.output ?? new FileOutput(1), (dropped, count) => this.#told(dropped, count), options.limits);
     const isConsole = (options.format ?? formatOf(env)) === "console";
-    this.#pretty = isConsole ? prettier(process.stdout.isTTY === true && !env.NO_COLOR) : undefined;
+    this.#pretty = isConsole ? prettier(isatty(1) && !env.NO_COLOR) : undefined;
   }
 
   #isOn(variable: string): boolean {
@@ -105,10 +106,12 @@ function formatOf(env: Record<string, string | undefined>): "json" | "console" {
   if (said === "json" || said === "console") return said;
   if (said !== "") complain(`CORDWOOD_FORMAT=${said}: must be json or console`);
   if (env.CORDWOOD_ENV === "production") return "json";
-  return env.CORDWOOD_ENV === "development" || process.stdout.isTTY ? "console" : "json";
+  return env.CORDWOOD_ENV === "development" || isatty(1) ? "console" : "json";
 }
 
 /** One line on standard error, if it takes one. */
 export function complain(what: string): void {
-  new FileOutput(2).write(Buffer.from(`cordwood-logger: ${what}\n`));
+  const output = new FileOutput(2);
+  output.write(Buffer.from(`cordwood-logger: ${what}\n`));
+  output.close();
 }

@@ -10,6 +10,7 @@ handler, in `__del__`, in a coroutine.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -226,6 +227,18 @@ def _forked() -> None:
     for each in list(_all):
         each._reset()
         each.written = each.lost = 0
+    # A process of `multiprocessing` ends without `atexit`; what it has instead is told to it when it begins.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        for each in list(_all):
+            util.register_after_fork(each, finalize)
+
+
+def finalize(delivery: Delivery) -> None:
+    """Ends this delivery at the end of a process of `multiprocessing`, where there is one."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, delivery.end, exitpriority=0)
 
 
 if hasattr(os, "register_at_fork"):

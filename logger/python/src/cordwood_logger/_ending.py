@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any
 
+from ._delivery import finalize
 from ._errors import error_of
 from ._levels import ERROR
 from ._logging import Logging, complain
@@ -26,6 +27,7 @@ def watch(shared: Logging) -> None:
             complain(f"{missing} records were not written: the output is closed or stalled")
 
     atexit.register(end)
+    finalize(shared.delivery)
     before = sys.excepthook
 
     def excepthook(kind: Any, error: Any, trace: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import linecache
 import traceback
 from typing import Any
 
@@ -40,17 +41,58 @@ def _code(error: BaseException) -> str | None:
         return None
 
 
+_DIRECT = "\n\nThe above exception was the direct cause of the following exception:\n\n"
+_DURING = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+FRAMES_MAX = 100
+
+
+def _stack(error: BaseException, chain: list[BaseException]) -> str:
+    """The traceback in Python's own form, those of the causes before it; without the marks below the lines, which cost most of the time."""
+    try:
+        if any(isinstance(one, SyntaxError) or hasattr(one, "exceptions") for one in (error, *chain)):
+            return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
+        text = ""
+        for at in range(len(chain) - 1, -1, -1):
+            one, above = chain[at], chain[at - 1] if at > 0 else error
+            text += _one_stack(one) + (_DIRECT if above.__cause__ is one else _DURING)
+        return text + _one_stack(error)
+    except Exception:  # noqa: BLE001
+        return f"{type(error).__name__}: {safe_str(error)}"
+
+
+def _one_stack(error: BaseException) -> str:
+    frames = []
+    at = error.__traceback__
+    while at is not None:
+        frames.append((at.tb_frame, at.tb_lineno))
+        at = at.tb_next
+    left = len(frames) - FRAMES_MAX
+    if left > 0:
+        # The innermost frames say most.
+        frames = frames[:10] + frames[10 + left :]
+    out = ["Traceback (most recent call last):\n"] if frames else []
+    for place, (frame, number) in enumerate(frames):
+        if left > 0 and place == 10:
+            out.append(f"  [{left} more frames]\n")
+        code = frame.f_code
+        line = linecache.getline(code.co_filename, number, frame.f_globals).strip()
+        out.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}\n' + (f"    {line}\n" if line else ""))
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    message = safe_str(error)
+    out.append(f"{name}: {message}" if message else name)
+    out += [f"\n{safe_str(note)}" for note in getattr(error, "__notes__", None) or ()]
+    return "".join(out)
+
+
 def error_fields(error: BaseException) -> dict[str, Any]:
     """The error of a record, as its fields."""
     fields: dict[str, Any] = {"error": safe_str(error), "errorType": type(error).__name__}
     code = _code(error)
     if code is not None:
         fields["errorCode"] = code
-    try:
-        fields["errorStack"] = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
-    except Exception:  # noqa: BLE001
-        fields["errorStack"] = f"{type(error).__name__}: {fields['error']}"
     chain = causes(error)
+    fields["errorStack"] = _stack(error, chain)
     if chain:
         fields["errorChain"] = [safe_str(one) for one in chain]
     return fields

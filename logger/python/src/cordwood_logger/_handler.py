@@ -10,6 +10,7 @@ from ._errors import error_of
 from ._fields import NONE, Head, beside, over
 from ._json import quoted
 from ._levels import DEBUG, ERROR, INFO, TRACE, WARN
+from ._logger import caller
 from ._logging import Logging
 
 # What every record of `logging` has; anything else came with `extra`.
@@ -31,8 +32,7 @@ class CordwoodFormatter(logging.Formatter):
         self._shared = shared or _process()
         self._service = self._shared.known_service(service)
         self._location = location
-        self._heads: dict[str, tuple[Any, Head]] = {}
-        self._places: dict[tuple[str, str], str] = {}
+        self._heads: dict[tuple[str, str, str | None], tuple[Any, Head]] = {}
 
     def format(self, record: logging.LogRecord) -> str:
         return self.line(record)[1]
@@ -42,43 +42,41 @@ class CordwoodFormatter(logging.Formatter):
         given = record.__dict__
         level = _level(record.levelno)
         message = record.getMessage() if record.args else record.msg if type(record.msg) is str else str(record.msg)
-        known = self._head(record.name)
+        known = self._known(record)
         has_more = len(given) > _STANDARD_COUNT
         if not has_more and record.exc_info is None and not record.stack_info:
-            members = known.text + (self._place(record) if self._location else "")
-            return level, self._shared.line(record.created, level, message, members), False
-        fields: dict[str, Any] = {}
-        if self._location:
-            fields.update(file=record.pathname, line=record.lineno, function=record.funcName)
-        if has_more:
-            fields.update({key: one for key, one in given.items() if key not in _STANDARD})
+            return level, self._shared.line(record.created, level, message, known.text), False
+        fields: dict[str, Any] = {key: one for key, one in given.items() if key not in _STANDARD} if has_more else {}
         error = error_of(record.exc_info)
         if error is not None:
             fields["exc_info"] = error
         if record.stack_info:
             fields.setdefault("stackInfo", record.stack_info)
-        audit = given.get("is_audit") is True
+        audit = has_more and given.get("is_audit") is True
         return level, self._shared.line(record.created, level, message, beside(known, fields), audit), audit
 
-    def _head(self, name: str) -> Head:
+    def _known(self, record: logging.LogRecord) -> Head:
+        """What a record has before its own fields: made once for a place in the program and the present context, but for the line."""
         around = current()
-        found = self._heads.get(name)
+        key = (record.name, record.pathname, record.funcName)
+        found = self._heads.get(key)
         if found is None or found[0] is not around:
-            own = {"service": quoted(self._service), "logger": quoted(name if name != "root" else self._service)}
-            found = (around, Head({**self._shared.made, **own, **(around or NONE)}))
-            if len(self._heads) < 1000:
-                self._heads[name] = found
-        return found[1]
+            found = (around, self._head(key, around))
+            if len(self._heads) < 5000:
+                self._heads[key] = found
+        known = found[1]
+        if not self._location:
+            return known
+        located = Head.__new__(Head)
+        number = str(record.lineno)
+        located.made, located.text = {**known.made, "line": number}, f'{known.text},"line":{number}'
+        return located
 
-    def _place(self, record: logging.LogRecord) -> str:
-        key = (record.pathname, record.funcName or "")
-        found = self._places.get(key)
-        if found is None:
-            made = over(NONE, {"file": record.pathname, "function": record.funcName or ""})
-            found = Head(made).text + ',"line":'
-            if len(self._places) < 5000:
-                self._places[key] = found
-        return f"{found}{record.lineno}"
+    def _head(self, key: tuple[str, str, str | None], around: Any) -> Head:
+        name, file, function = key
+        own = {"service": quoted(self._service), "logger": quoted(name if name != "root" else self._service)}
+        place = over(NONE, {"file": file, "function": function}) if self._location else {}
+        return Head({**self._shared.made, **own, **place, **{one: made for one, made in (around or NONE).items() if one != "line"}})
 
 
 class CordwoodHandler(logging.Handler):
@@ -90,8 +88,13 @@ class CordwoodHandler(logging.Handler):
         self._formatter = CordwoodFormatter(service, shared=self._shared, location=location)
         self._service = self._shared.known_service(service)
 
-    def createLock(self) -> None:  # noqa: N802 - the name of `logging`
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        passed = self.filter(record)
+        if isinstance(passed, logging.LogRecord):
+            record = passed
+        if passed:
+            self.emit(record)
+        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -150,9 +153,9 @@ def install(service: str | None = None, *, shared: Logging | None = None, locati
 
 def audit_record(logger: logging.Logger, message: str, action: str, metadata: Any) -> None:
     """An audit event of a logger of `logging`: whatever its level is."""
-    frame = logger.findCaller(stacklevel=3)
+    place = caller()
     extra = {"is_audit": True, "action": action, **({} if metadata is None else {"metadata": metadata})}
-    record = logger.makeRecord(logger.name, INFO, frame[0], frame[1], message, (), None, frame[2], extra)
+    record = logger.makeRecord(logger.name, INFO, place["file"], place["line"], message, (), None, place["function"], extra)
     logger.handle(record)
 
 

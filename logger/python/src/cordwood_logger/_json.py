@@ -11,7 +11,7 @@ import enum
 import json.encoder
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 DEPTH_MAX = 16
@@ -79,7 +79,28 @@ def value(given: Any) -> str:
     return _Careful().value(given, 1)
 
 
-_fast = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+def _made_once() -> Callable[[Any], str]:
+    """The standard library's encoder. Its C part is made once; `JSONEncoder.encode` makes it for every call."""
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        above: dict[int, Any] = {}
+        native = json.encoder.c_make_encoder(above, encoder.default, _quote, None, ":", ",", False, False, False)  # type: ignore[misc]
+        if "".join(native({"a": [1, None]}, 0)) != '{"a":[1,null]}':
+            return encoder.encode
+    except Exception:  # noqa: BLE001 - another Python than CPython, or another version's encoder
+        return encoder.encode
+
+    def encode(given: Any) -> str:
+        try:
+            return "".join(native(given, 0))
+        except Exception:
+            above.clear()
+            raise
+
+    return encode
+
+
+_fast = _made_once()
 
 
 def _integer(given: int) -> str:

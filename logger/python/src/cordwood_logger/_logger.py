@@ -119,7 +119,7 @@ class Logger:
         if "exc_info" in fields or "extra" in fields:
             fields = _unpacked(fields)
         if self._located:
-            known = Head({**known.made, **over(NONE, _caller())})
+            known = Head({**known.made, **over(NONE, caller())})
         members = beside(known, fields) if fields else known.text
         if audit:
             self._logging.take_record(level, text, members, True)
@@ -198,7 +198,8 @@ def _unpacked(fields: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _caller() -> dict[str, Any]:
+def caller() -> dict[str, Any]:
+    """The first frame outside of this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__package__") in ("cordwood_logger", "contextlib"):
         frame = frame.f_back
