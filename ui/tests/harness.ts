@@ -83,9 +83,9 @@ export async function visit(path: string, { expected, at = address(), before, ..
   return page;
 }
 
-/** No rule of axe is broken (WCAG 2.2 A and AA). */
-export async function accessible(page: Page): Promise<void> {
-  const found = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
+/** No rule of axe is broken (WCAG 2.2 A and AA), in all of the page or within a part of it. */
+export async function accessible(page: Page, within = "html"): Promise<void> {
+  const found = await new AxeBuilder({ page }).include(within).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]).analyze();
   const told = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(" ")} ${failureSummary}`).join("\n")}`);
   expect(told).toEqual([]);
 }
