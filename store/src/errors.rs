@@ -4,6 +4,8 @@
 //! Counts, texts and samples are kept by everything that decides who may see a record: nothing of another's is in an answer, and nothing
 //! of a deleted task.
 
+mod days;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,6 +21,8 @@ use crate::error::StoreError;
 use crate::scope::{Parts, Scope};
 use crate::search::{Cursor, timestamp};
 use crate::values::{pattern, unsigned};
+
+use days::{DAY_US, Days};
 
 pub const HOUR_US: i64 = 3_600_000_000;
 const STATEMENT_TIMEOUT: &str = "30s";
@@ -172,11 +176,15 @@ struct Tables {
     seen: String,
     /// Of one with: from when on. (The condition without times is one that its rows meet.)
     since: Option<String>,
+    /// What is read by the day. A scope with times sees a part of a day.
+    days: Option<Days>,
 }
 
 impl Tables {
-    fn of(seen: &Seen<'_>) -> Result<Tables, StoreError> {
-        Ok(Tables { seen: format!("{} and {ASKED}", in_scope(&seen.scope)), since: since(&seen.scope)? })
+    fn of(seen: &Seen<'_>, days: Option<Days>) -> Result<Tables, StoreError> {
+        let since = since(&seen.scope)?;
+        let days = days.filter(|_| since.is_none());
+        Ok(Tables { seen: format!("{} and {ASKED}", in_scope(&seen.scope)), since, days })
     }
 
     fn from(&self, table: &str) -> String {
@@ -202,17 +210,21 @@ impl Tables {
 
     /// Of the hours $9 to $10. A count has no times but its hour's: what may be seen from a time within an hour on is counted from the
     /// next one on, where the group has older; else nothing of the hour is older.
-    fn counts(&self, columns: &str, and: &str) -> String {
+    fn counts(&self, columns: &str, and: &str) -> Result<String, StoreError> {
+        let fresh = format!("select {columns} from fresh x where x.hour >= $9 and x.hour < $10{and}");
+        if let Some(days) = self.days {
+            let stored = days.select(columns, &format!("{}{and}", self.seen))?;
+            return Ok(format!("({stored} union all {fresh})"));
+        }
         let (seen, from) = (&self.seen, self.from("error_counts"));
         let timed = self.timed(
             " and (x.hour >= seen.since or (x.hour > seen.since - interval '1 hour' and exists (select from error_groups g \
                where g.signature = x.signature and g.tenant = x.tenant and g.namespace = x.namespace and g.service = x.service \
                  and g.level = x.level and g.audit = x.audit and g.task_id = x.task_id and g.first_seen >= seen.since)))",
         );
-        format!(
-            "(select {columns} from {from} where x.hour >= $9 and x.hour < $10 and {seen}{and}{timed} \
-             union all select {columns} from fresh x where x.hour >= $9 and x.hour < $10{and})"
-        )
+        Ok(format!(
+            "(select {columns} from {from} where x.hour >= $9 and x.hour < $10 and {seen}{and}{timed} union all {fresh})"
+        ))
     }
 
     /// A group that is older than what may be seen of it begins there.
@@ -271,7 +283,7 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
     let of_page = " and x.signature = p.signature";
     let names = GROUP_NAMES_MAX + 1;
     let seen = Seen::new(scope, asked)?;
-    let tables = Tables::of(&seen)?;
+    let tables = Tables::of(&seen, Days::within(asked.from_hour_us, asked.to_hour_us))?;
     let last = "x.last_seen, x.topic_partition, x.kafka_offset, x.record_index, x.error_type, x.message";
     let sql = format!(
         "with {fresh}, \
@@ -289,13 +301,13 @@ async fn page(transaction: &Transaction<'_>, scope: &Scope, asked: &Asked) -> Re
            cross join lateral (select * from {samples} s order by 1 desc, 2 desc, 3 desc, 4 desc limit 1) s \
          order by p.value desc, p.signature",
         fresh = tables.fresh(),
-        counted = tables.counts("x.signature, x.level, x.count", ""),
+        counted = tables.counts("x.signature, x.level, x.count", "")?,
         known = tables.known(
             "x.signature, x.first_seen as first_seen, x.last_seen, x.version, \
              ($11::text is null or x.error_type ilike $11 or x.message ilike $11) as has_text",
             ""
         ),
-        places = tables.counts("x.tenant, x.service", of_page),
+        places = tables.counts("x.tenant, x.service", of_page)?,
         samples = tables.known(last, of_page),
     );
     let text = asked.text.as_deref().map(pattern);
@@ -318,12 +330,14 @@ async fn trends(
     let signatures: Vec<i64> = groups.iter().map(|group| group.signature.as_i64()).collect();
     let bin_seconds = asked.bin_us / 1_000_000;
     let seen = Seen::new(scope, asked)?;
-    let tables = Tables::of(&seen)?;
+    // A bin of whole days begins where a day does.
+    let days = Days::within(asked.from_hour_us, asked.to_hour_us).filter(|_| asked.bin_us % DAY_US == 0);
+    let tables = Tables::of(&seen, days)?;
     let sql = format!(
         "with {fresh} select signature, floor(extract(epoch from hour) / $12::float8)::bigint as bin, sum(count)::bigint from {counted} c \
          group by 1, 2 order by 1, 2",
         fresh = tables.fresh(),
-        counted = tables.counts("x.signature, x.hour, x.count", " and x.signature = any($11)"),
+        counted = tables.counts("x.signature, x.hour, x.count", " and x.signature = any($11)")?,
     );
     let bin = bin_seconds as f64;
     let more: [&(dyn ToSql + Sync); 2] = [&signatures, &bin];

@@ -14,6 +14,8 @@ mod carry_and_follow;
 mod contents;
 #[path = "store/dropped.rs"]
 mod dropped;
+#[path = "store/error_days.rs"]
+mod error_days;
 #[path = "store/errors.rs"]
 mod errors;
 #[path = "store/old_words.rs"]

@@ -3,6 +3,7 @@
 
 mod corpus;
 mod export;
+mod groups;
 mod policies;
 mod process;
 mod query;
@@ -24,7 +25,7 @@ pub struct Bench {
     /// Plain files in one folder, of which the agent has nothing to read.
     #[arg(long, default_value_t = 10_000)]
     plain_files: usize,
-    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, export, stream (from a container's
+    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, groups, export, stream (from a container's
     /// write to who watches), streams (many of them).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -85,6 +86,9 @@ async fn measure(bench: &Bench) -> Result<()> {
     }
     if wanted("tasks") {
         figures.extend(tasks::measure().await?);
+    }
+    if wanted("groups") {
+        figures.extend(groups::measure().await?);
     }
     if wanted("stream") {
         figures.extend(stream::latency().await?);
