@@ -1,5 +1,6 @@
 // Pictures in both themes, wide and narrow: node scripts/shoot.mjs ADDRESS [NAME] [FOLDER]. ADDRESS with a NAME is one page; without, it is a gateway on the
-// invented shop (`npm run demo`), and every view is taken: of SHOOT_VIEWS=group,task and SHOOT_ONLY=light-1440,dark-390 only those.
+// invented shop (`npm run demo`), and every view is taken: of SHOOT_VIEWS=group,task and SHOOT_ONLY=light-1440,dark-390 only
+// those, SHOOT_SIZE=1280x800 instead of both widths.
 import { chromium } from "playwright-core";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { join } from "node:path";
 const [address, name, folder = "/tmp/cordwood-pictures"] = process.argv.slice(2);
 const only = process.env.SHOOT_ONLY?.split(",");
 const wanted = process.env.SHOOT_VIEWS?.split(",");
+const sizes = process.env.SHOOT_SIZE ? [process.env.SHOOT_SIZE.split("x").map(Number)] : [[1440, 900], [390, 844]];
 mkdirSync(folder, { recursive: true });
 
 const seen = (text) => (page) => page.locator(text).first().waitFor();
@@ -40,7 +42,7 @@ const VIEWS = {
     await seen("dialog[open]")(page);
   }],
   errors: ["/errors", seen("li[data-signature]")],
-  group: ["/errors", async (page) => {
+  group: ["/errors?level=error", async (page) => {
     await page.locator("li[data-signature] .title a").first().click();
     await seen("li[data-id]")(page);
   }],
@@ -49,7 +51,7 @@ const VIEWS = {
   plugin: ["/plugin/hello-plugin", rows],
   monitor: ["/monitor", rows],
   policies: ["/policies", seen("[data-policy], .empty, h1")],
-  "policy-new": ["/policies?new=default", seen("form")],
+  "policy-new": ["/policies?new=1", seen("form")],
   levels: ["/levels?service=checkout", seen("form")],
   agents: ["/agents", seen("main tbody tr, main li, main h1")],
   whoami: ["/whoami", seen("dl")],
@@ -58,7 +60,7 @@ const VIEWS = {
 const browser = await chromium.launch({ executablePath: process.env.CORDWOOD_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 for (const [view, [path, arrive]] of name ? [[name, ["", () => {}]]] : Object.entries(VIEWS).filter(([view]) => !wanted || wanted.includes(view))) {
   for (const colorScheme of ["light", "dark"]) {
-    for (const [width, height] of [[1440, 900], [390, 844]]) {
+    for (const [width, height] of sizes) {
       if (only && !only.includes(`${colorScheme}-${width}`)) continue;
       const page = await browser.newPage({ viewport: { width, height }, colorScheme, locale: "en-GB" });
       page.on("console", (message) => message.type() === "error" && console.log(view, message.text()));
