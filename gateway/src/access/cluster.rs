@@ -9,6 +9,7 @@ use super::oidc::{Oidc, said_end_s};
 use super::person::Person;
 use super::remembered::{Ages, NoAnswer, Remembered, key};
 use super::reviews::{Attributes, Reviews};
+use super::sessions::now_s;
 use crate::config::KubernetesAccess;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -135,6 +136,10 @@ impl Cluster {
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Ok(None);
         }
+        // Whatever was said of it before. (A token may say so of itself; that it holds, it may not.)
+        if bearer.said_end_s().is_some_and(|end_s| end_s < now_s()) {
+            return Ok(None);
+        }
         if let Some(oidc) = self.oidc.as_ref().filter(|oidc| oidc.is_of_issuer(token)) {
             let named = oidc.named(token, metrics).await.map_err(|_| Problem::issuer_away())?;
             return Ok(named.map(|named| Arc::new(Person::of_provider(named))));
@@ -239,7 +244,59 @@ fn no_answer(why: NoAnswer, metrics: &Metrics) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::{Response, header};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
+
+    /// The API server's yes was remembered, or it is away and the last one would hold.
+    #[tokio::test]
+    async fn a_token_that_says_itself_that_it_is_over_is_nobodys() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let answer = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            let answer = r#"{"metadata":{},"spec":{},"status":{"authenticated":true,"audiences":["cordwood"],"user":{"username":"anna"}}}"#;
+            let answer =
+                Response::builder().header(header::CONTENT_TYPE, "application/json").body(Body::from(answer));
+            std::future::ready(answer.unwrap_or_default())
+        };
+        let client = kube::Client::new(Router::new().fallback(answer), "default");
+        let long = Duration::from_secs(3_600);
+        let ages = Ages { yes: long, no: long, away: long };
+        let cluster = Cluster {
+            reviews: Reviews::of(client, "cordwood".to_owned()),
+            accepts_pods_log: false,
+            people: Remembered::new(ages, 10),
+            rights: Remembered::new(ages, 10),
+            namespaces: Remembered::new(ages, 10),
+            oidc: None,
+        };
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let token = |claims: &str| {
+            let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+            Bearer::new(&format!("{}.{}.x", part(r#"{"alg":"RS256"}"#), part(claims)))
+        };
+        let is_known =
+            async |bearer: &Bearer| cluster.person(bearer, Duration::MAX, &metrics).await.unwrap().is_some();
+        let now_s = now_s();
+        let soon = token(&format!(r#"{{"exp":{}}}"#, now_s + 2));
+        assert!(is_known(&soon).await);
+        assert!(is_known(&token(r#"{"sub":"anna"}"#)).await && is_known(&Bearer::new("opaque")).await);
+        let before = asked.load(Ordering::Relaxed);
+        assert_eq!(before, 3);
+        assert!(!is_known(&token(&format!(r#"{{"exp":{}}}"#, now_s - 1))).await);
+        while super::now_s() <= now_s + 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!is_known(&soon).await);
+        assert_eq!(asked.load(Ordering::Relaxed), before);
+    }
 
     #[test]
     fn a_token_is_not_shown() {

@@ -87,7 +87,7 @@ impl Reviews {
         Ok(Reviews::of(client, audience))
     }
 
-    fn of(client: Client, audience: String) -> Reviews {
+    pub(super) fn of(client: Client, audience: String) -> Reviews {
         Reviews {
             client,
             audience,

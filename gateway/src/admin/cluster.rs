@@ -1,6 +1,8 @@
 //! The resources of a cluster: the API server's objects, written as one field manager.
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
@@ -64,7 +66,8 @@ impl Objects {
         Ok(object.and_then(|object| serde_json::to_value(object).ok()))
     }
 
-    /// One write. Server-side apply takes the fields over; it cannot take a field away that another manager wrote, so that where one
+    /// One write. What was not there is created: if somebody else made it meanwhile, theirs stays, since whoever may create need not be one who
+    /// may update. Else server-side apply takes the fields over; it cannot take a field away that another manager wrote, so that where one
     /// goes the spec is merged instead.
     pub async fn put(&self, place: &Place, spec: &Value, before: Option<&Value>) -> Result<Value, Problem> {
         let api = self.api(place.kind, &place.namespace);
@@ -78,14 +81,24 @@ impl Objects {
         let object = |metadata: Value, spec: Value| json!({"apiVersion": "cordwood.dev/v1alpha1", "kind": place.kind.name(), "metadata": metadata, "spec": spec});
         let manager = PatchParams::apply(FIELD_MANAGER);
         let merged = before.and_then(|before| without_what_goes(&before["spec"], spec));
-        let written = match merged {
-            Some(merged) => api.patch(&place.name, &manager, &Patch::Merge(object(metadata, merged))).await,
-            None => {
+        let written = match (before, merged) {
+            (Some(_), Some(merged)) => {
+                api.patch(&place.name, &manager, &Patch::Merge(object(metadata, merged))).await
+            }
+            (Some(_), None) => {
                 let whole = object(metadata, spec.clone());
                 api.patch(&place.name, &manager.force(), &Patch::Apply(whole)).await
             }
+            (None, _) => {
+                let new = serde_json::from_value(object(metadata, spec.clone())).map_err(|error| {
+                    tracing::error!(%error, "an object could not be written");
+                    Problem::internal()
+                })?;
+                let field_manager = Some(FIELD_MANAGER.to_owned());
+                api.create(&PostParams { field_manager, ..PostParams::default() }, &new).await
+            }
         };
-        let written = written.map_err(|error| refusal("patch", place.kind, error))?;
+        let written = written.map_err(|error| refusal("write", place.kind, error))?;
         serde_json::to_value(written).map_err(|error| {
             tracing::error!(%error, "an object could not be read");
             Problem::internal()
@@ -168,7 +181,40 @@ fn refusal(verb: &str, kind: Kind, error: kube::Error) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::{Method, Response, header};
+
     use super::*;
+
+    /// Who may create and not update was let in because it was not there.
+    #[tokio::test]
+    async fn what_somebody_else_made_meanwhile_is_not_overwritten() {
+        let methods = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&methods);
+        let answer = move |method: Method| {
+            seen.lock().unwrap().push(method.clone());
+            let (code, body) = match method {
+                Method::POST => (
+                    409,
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "AlreadyExists", "message": "is there", "code": 409}),
+                ),
+                _ => (
+                    200,
+                    json!({"apiVersion": "cordwood.dev/v1alpha1", "kind": "LogLevelConfig", "metadata": {"name": "a", "namespace": "shop"}}),
+                ),
+            };
+            let answer = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
+            std::future::ready(answer.body(Body::from(body.to_string())).unwrap_or_default())
+        };
+        let objects = Objects::new(Client::new(Router::new().fallback(answer), "default"));
+        let place = Place { kind: Kind::Levels, namespace: "shop".to_owned(), name: "a".to_owned() };
+        let refused = objects.put(&place, &json!({"level": "WARN"}), None).await.unwrap_err();
+        assert_eq!(refused.status(), 409, "{refused:?}");
+        assert_eq!(*methods.lock().unwrap(), [Method::POST]);
+    }
 
     #[test]
     fn what_another_manager_wrote_goes_only_by_a_merge() {
