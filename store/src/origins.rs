@@ -127,3 +127,11 @@ pub async fn names(store: &Store, max: usize) -> Result<OriginNames, StoreError>
     let all = |names: Vec<String>| (names.len() <= max).then_some(names);
     Ok(OriginNames { tenants: all(row.get(0)), namespaces: all(row.get(1)) })
 }
+
+/// Whether this tenant has, or had, records in this namespace.
+pub async fn has(store: &Store, tenant: &str, namespace: &str) -> Result<bool, StoreError> {
+    let client = store.pooled().await?;
+    let sql = "select exists (select from origins where tenant = $1 and namespace = $2)";
+    let row = client.query_one(sql, &[&tenant, &namespace]).await;
+    Ok(row.map_err(StoreError::sql("look for", "an origin"))?.get(0))
+}

@@ -9,6 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{Kind, Quiet};
+use crate::routes::document::accepted::{NAMESPACE, OBJECT};
 
 /// Names of the document, for handlers; [`say`] puts in what they are.
 macro_rules! named {
@@ -124,13 +125,13 @@ fn shown(is_namespaced: bool) -> Value {
 
 /// The metadata of a request: what else stands there is not read.
 fn given(is_namespaced: bool) -> Value {
-    let name = json!({"type": "string", "maxLength": NAME_BYTES_MAX});
+    let name = json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": OBJECT});
     let version = "It is changed only where it is still this one";
     let mut properties = json!({
         "name": name, "resourceVersion": {"type": "string", "description": version},
     });
     if is_namespaced {
-        properties["namespace"] = json!({"type": "string", "maxLength": 63});
+        properties["namespace"] = json!({"type": "string", "pattern": NAMESPACE});
     }
     json!({"type": "object", "properties": properties, "additionalProperties": true})
 }

@@ -39,6 +39,9 @@ pub async fn level_configs(
 ) -> Result<Response, Problem> {
     let namespace = Parameters::read(&uri, &[&WHERE], None)?.one("namespace")?;
     if let Some(namespace) = &namespace {
+        if namespace.is_empty() {
+            return Err(Problem::parameter("namespace", "must be the name of a namespace, or left out"));
+        }
         named(Kind::Levels, namespace.clone(), "any".to_owned())?;
     }
     let mut found = match namespace {

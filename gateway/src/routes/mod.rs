@@ -4,7 +4,7 @@ mod agents;
 mod aggregates;
 mod completion;
 mod context;
-mod document;
+pub mod document;
 mod facets;
 mod histogram;
 mod levels;

@@ -8,13 +8,16 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use cordwood_core::limits::{NAME_BYTES_MAX, TASK_ID_BYTES_MAX};
+use cordwood_core::scope::{Grant, Namespaces, Tenants};
 use cordwood_core::task::{LEVELS, level_named};
+use cordwood_store::origins;
 use cordwood_store::tasks::{self, Announced, Named, Task};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json;
 use crate::Gateway;
+use crate::access::Identity;
 use crate::answer::TaskItem;
 use crate::problem::Problem;
 use crate::question::{self, LIMIT_DEFAULT, LIMIT_MAX, Parameters};
@@ -205,6 +208,9 @@ pub async fn announce_task(
         return Err(Problem::no_task());
     }
     let _slot = gateway.slot(&caller, Length::Short).await?;
+    if !may_name(&gateway, &caller, &tenant, &namespace).await? {
+        return Err(Problem::no_task());
+    }
     let announced = tasks::announce(&gateway.store, &task_id, &namespace, &tenant).await;
     let status = match announced.map_err(|error| Problem::store(&error))? {
         Announced::New => StatusCode::CREATED,
@@ -299,6 +305,25 @@ pub(super) fn named(task_id: Result<Path<String>, PathRejection>) -> Result<Stri
 /// No namespace is a name too: of records that no cluster placed.
 pub(super) fn namespace(parameters: &mut Parameters) -> Result<Option<String>, Problem> {
     parameters.one("namespace")
+}
+
+/// Whoever sees a namespace of a cluster, and not all of the tenant, names a tenant that has records there: else its readers would find
+/// a task of this id in two namespaces.
+async fn may_name(
+    gateway: &Gateway,
+    caller: &Caller,
+    tenant: &str,
+    namespace: &str,
+) -> Result<bool, Problem> {
+    let sees_tenant = |grant: &Grant| {
+        grant.reaches(tenant, namespace)
+            && (matches!(grant.tenants, Tenants::Only(_)) || matches!(grant.namespaces, Namespaces::All))
+    };
+    let is_free = !matches!(caller.identity, Identity::Person(..)) || caller.scope.grants().any(sees_tenant);
+    if is_free || tenant == TENANT_DEFAULT {
+        return Ok(true);
+    }
+    origins::has(&gateway.store, tenant, namespace).await.map_err(|error| Problem::store(&error))
 }
 
 /// The one that is given, or the only one that may be seen.

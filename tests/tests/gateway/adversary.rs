@@ -31,6 +31,10 @@ pub(super) struct Attack {
     pub(super) reader: String,
     /// May change the policy `kept` and no other.
     pub(super) editor: String,
+    /// Announces and deletes tasks of shop.
+    pub(super) keeper: String,
+    /// Sees all records of the other tenant.
+    pub(super) other: String,
 }
 
 impl Attack {
@@ -130,6 +134,14 @@ async fn attack() -> Result<Attack> {
     cluster.bind_subject("people", group, "logs", "shop").await?;
     let token = async |name: &str| cluster.token(name, "cordwood").await;
     let (levels, reader, editor) = (token("levels").await?, token("reader").await?, token("editor").await?);
+    let (keeper, other) = (token("keeper").await?, token("other").await?);
+    let tasks =
+        json!([{"apiGroups": ["cordwood.dev"], "resources": ["tasklogs"], "verbs": ["get", "delete"]}]);
+    cluster.cluster_role("tasks", tasks).await?;
+    let tenant = json!([{"apiGroups": ["cordwood.dev"], "resources": ["tenants/logs"], "resourceNames": ["quince-tenant"], "verbs": ["get"]}]);
+    cluster.cluster_role("quince-tenant", tenant).await?;
+    cluster.bind("keeper", "tasks", "shop").await?;
+    cluster.bind("other", "quince-tenant", "").await?;
     cluster.bind("levels", "edits-levels", "shop").await?;
     cluster.bind("editor", "edits-one", "").await?;
     let access = access(&config).await?;
@@ -151,7 +163,7 @@ async fn attack() -> Result<Attack> {
         gateway.administering(administration).showing_agents(Some(agents)).audited(audit)
     })
     .await?;
-    Ok(Attack { world, cluster, told, levels, reader, editor })
+    Ok(Attack { world, cluster, told, levels, reader, editor, keeper, other })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -231,6 +231,21 @@ pub(super) async fn tasks_of_others(attack: &Attack) -> Result<()> {
     ] {
         refused(path, &attack.with(reader, method, &format!("/api/tasks/{path}"), &[]).await?, &[400, 404])?;
     }
+    // Whoever announces tasks of a namespace makes no other tenant's task one of two.
+    let announce =
+        async |query: &str| attack.with(&attack.keeper, "PUT", &format!("/api/tasks/{query}"), &[]).await;
+    refused("another's", &announce("job?namespace=shop&tenant=quince-tenant").await?, &[404])?;
+    let theirs = attack.with(&attack.other, "GET", "/api/tasks/job/logs?namespace=bank", &[]).await?;
+    ensure!(theirs.code == 200 && theirs.text().contains("quince broke"), "{}", theirs.text());
+    for (query, code) in [
+        ("job?namespace=shop&tenant=acme", 200),
+        ("new?namespace=shop&tenant=acme", 201),
+        ("new?namespace=shop", 201),
+        ("new?namespace=shop&tenant=nobody", 404),
+    ] {
+        let answer = announce(query).await?;
+        ensure!(answer.code == code, "{query}: {}", answer.text());
+    }
     Ok(())
 }
 
