@@ -298,6 +298,20 @@ for t in threads: t.join()
             self.assertEqual((delivery.lost, delivery.written), (dropped, len(numbers)), f"seed {seed}")
             self.assertEqual(numbers, sorted(numbers), f"seed {seed}")
 
+    def test_what_waits_is_bounded_in_bytes_too(self) -> None:
+        class Full:
+            piece_bytes = 4096
+
+            def write(self, piece: bytes) -> int:
+                return 0
+
+        for size, most in ((100, 20_064 * 100), (10_000, (8 << 20) + 64 * 10_000), (1 << 20, 9 << 20)):
+            delivery = Delivery(Full(), lambda dropped, count: b"", Limits(end_s=0))
+            for _ in range(min(25_000, (32 << 20) // size)):
+                delivery.push(20, b"x" * size)
+                self.assertLessEqual(len(delivery._lines) * size, most)
+            self.assertGreater(delivery.lost, 0)
+
     def test_nobody_waits_for_a_thread_that_writes(self) -> None:
         entered, leave = threading.Event(), threading.Event()
 

@@ -22,6 +22,8 @@ from ._levels import AUDIT, ERROR, level_name
 from ._output import Output
 
 _RETRY_S = 0.05
+# A line of this size is no matter of counting lines: it goes at once, and is measured where it waits.
+_LARGE_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Delivery:
         self._rest_lines = 0
         self._dropped: Counter[str] = Counter()
         self._stalled = False
+        self._measured = 0
         self._closed = False
         self._asked = False
         self._armed = False
@@ -68,13 +71,13 @@ class Delivery:
         """Takes a line with its newline. `rank` is its level, AUDIT for an audit event."""
         lines = self._lines
         lines.append((rank, line))
-        if rank >= ERROR or len(lines) >= self._full:
-            self._pushed(rank)
+        if rank >= ERROR or len(lines) >= self._full or len(line) > _LARGE_BYTES:
+            self._pushed(rank, len(line))
         elif not self._armed:
             self._arm()
 
-    def _pushed(self, rank: int) -> None:
-        if not self._stalled or rank >= ERROR or len(self._lines) > self.limits.records_max or len(self._lines) % 64 == 0:
+    def _pushed(self, rank: int, size: int) -> None:
+        if not self._stalled or rank >= ERROR or size > _LARGE_BYTES or len(self._lines) > self.limits.records_max or len(self._lines) % 64 == 0:
             self.flush()
 
     def _arm(self) -> None:
@@ -116,7 +119,9 @@ class Delivery:
             self._gone()
             return True
         self._stalled = not done
-        if not done:
+        if done:
+            self._measured = 0
+        else:
             self._shed()
             if not self._armed:
                 self._arm()
@@ -174,6 +179,10 @@ class Delivery:
         """Makes room: lowest level first, of one level the oldest first, down to seven eighths of the bound."""
         lines = self._lines
         count = len(lines)
+        # An output that stalls is asked at each ERROR: what waits is measured only when some more does.
+        if count < self._measured + 64 and count >= self._measured and len(lines[-1][1] if lines else b"") <= _LARGE_BYTES:
+            return
+        self._measured = count
         waiting = lines[:count]
         size = sum([len(line) for _, line in waiting])
         if size <= self.limits.bytes_max and count <= self.limits.records_max:
@@ -192,6 +201,7 @@ class Delivery:
         for at in goes:
             self._count(waiting[at][0])
         lines[:count] = [one for at, one in enumerate(waiting) if at not in goes]
+        self._measured = 0
 
     def _count(self, rank: int) -> None:
         self._dropped["AUDIT" if rank >= AUDIT else level_name(rank)] += 1
