@@ -14,6 +14,8 @@ mod clients;
 mod exactly_once;
 #[path = "standalone/inputs.rs"]
 mod inputs;
+#[path = "standalone/logger.rs"]
+mod logger;
 #[path = "standalone/mistakes.rs"]
 mod mistakes;
 #[path = "standalone/output.rs"]
