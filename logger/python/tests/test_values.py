@@ -15,6 +15,7 @@ import uuid
 from collections import OrderedDict, UserDict, deque, namedtuple
 from typing import Any
 
+from cordwood_logger import Logging, MemoryOutput
 from parts import Memory, records
 
 cycle: dict[str, Any] = {"name": "a"}
@@ -248,6 +249,12 @@ class Values(unittest.TestCase):
         self.assertNotIn("\x1b", shown)
         self.assertIn("\x1b[31mERROR\x1b[0m", pretty(memory.raw(), True))
         self.assertEqual(len(records(memory.raw())), 1)
+
+    def test_a_console_shows_at_once(self) -> None:
+        output = MemoryOutput()
+        shared = Logging(env={"CORDWOOD_ENV": "development"}, output=output)
+        shared.create_logger("shop").info("m")
+        self.assertIn("INFO", output.text)
 
 
 if __name__ == "__main__":

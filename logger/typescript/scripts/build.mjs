@@ -14,5 +14,5 @@ const require = createRequire(import.meta.url);
 rmSync(dist, { recursive: true, force: true });
 execFileSync(process.execPath, [join(top, "node_modules/typescript/bin/tsc"), "-p", top], { stdio: "inherit" });
 const names = Object.keys(require(join(dist, "index.js"))).filter((name) => name !== "__esModule").sort();
-writeFileSync(join(dist, "index.mjs"), `import all from "./index.js";\nexport const { ${names.join(", ")} } = all;\nexport default all;\n`);
+writeFileSync(join(dist, "index.mjs"), `import all from "./index.js";\nexport const { ${names.join(", ")} } = all;\n`);
 writeFileSync(join(dist, "index.d.mts"), `export * from "./index.js";\n`);

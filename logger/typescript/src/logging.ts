@@ -40,8 +40,10 @@ export class Logging {
       version: env.CORDWOOD_VERSION || undefined,
       region: env.CORDWOOD_REGION || undefined,
     });
-    this.delivery = new Delivery(options.output ?? new FileOutput(1), (dropped, count) => this.#told(dropped, count), options.limits);
     const isConsole = (options.format ?? formatOf(env)) === "console";
+    // Who looks at a console wants to see a line when it is written.
+    const limits = options.limits ?? (isConsole ? { records: 1 } : {});
+    this.delivery = new Delivery(options.output ?? new FileOutput(1), (dropped, count) => this.#told(dropped, count), limits);
     this.#pretty = isConsole ? prettier(isatty(1) && !env.NO_COLOR) : undefined;
   }
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Logging, MemoryOutput } from "../dist/index.mjs";
 import { inMemory } from "./parts.mjs";
 
 const cycle = { name: "a" };
@@ -135,4 +136,13 @@ test("levels of a logger's own", () => {
   child.info("b");
   log.info("c");
   assert.deepEqual(records().map(({ message }) => message), ["a", "b", "c"]);
+});
+
+test("a console shows at once, in colours only on a terminal, and no sequence of an application's", () => {
+  const output = new MemoryOutput();
+  const log = new Logging({ env: { CORDWOOD_ENV: "development" }, output }).createLogger("shop");
+  log.info({ orderId: 17, text: "a b" }, "paid\u001b[31m");
+  assert.match(output.text, /^\d\d:\d\d:\d\d\.\d{3} INFO  shop paid\\x1b\[31m environment=development orderId=17 text="a b"\n$/);
+  log.error(new TypeError("bad"));
+  assert.match(output.text, /\n    TypeError: bad\n        at /);
 });

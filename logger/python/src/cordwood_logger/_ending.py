@@ -65,8 +65,8 @@ def watch_loop(shared: Logging, loop: asyncio.AbstractEventLoop | None = None) -
 
     def handle(of: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         error = error_of(what.get("exception"))
-        more = {key: repr(what[key]) for key in ("task", "future", "handle") if key in what}
-        shared.first._write(ERROR, str(what.get("message") or "exception in the event loop"), (), {**more, **({"exc_info": error} if error else {})})
+        more: dict[str, Any] = {key: repr(what[key]) for key in ("task", "future", "handle") if key in what}
+        shared.first._write(ERROR, str(what.get("message") or "exception in the event loop"), (), {**more, "exc_info": error})
         if before is not None:
             before(of, what)
 

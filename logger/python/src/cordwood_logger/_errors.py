@@ -100,7 +100,7 @@ def error_fields(error: BaseException) -> dict[str, Any]:
 
 def error_object(error: BaseException) -> dict[str, Any]:
     """An error somewhere among the fields."""
-    out = {"type": type(error).__name__, "message": safe_str(error), "code": _code(error)}
+    out: dict[str, Any] = {"type": type(error).__name__, "message": safe_str(error), "code": _code(error)}
     chain = causes(error)
     if chain:
         out["causes"] = [{"type": type(one).__name__, "message": safe_str(one)} for one in chain]

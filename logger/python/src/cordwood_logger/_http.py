@@ -74,7 +74,7 @@ class LevelWSGI:
             length = int(environ.get("CONTENT_LENGTH") or 0)
         except ValueError:
             length = 0
-        return None if length > BODY_BYTES_MAX else environ["wsgi.input"].read(length)  # type: ignore[no-any-return]
+        return None if length > BODY_BYTES_MAX else environ["wsgi.input"].read(length)
 
 
 class LevelASGI:

@@ -84,7 +84,7 @@ def _made_once() -> Callable[[Any], str]:
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
         above: dict[int, Any] = {}
-        native = json.encoder.c_make_encoder(above, encoder.default, _quote, None, ":", ",", False, False, False)  # type: ignore[misc]
+        native = json.encoder.c_make_encoder(above, encoder.default, _quote, None, ":", ",", False, False, False)  # type: ignore[attr-defined]
         if "".join(native({"a": [1, None]}, 0)) != '{"a":[1,null]}':
             return encoder.encode
     except Exception:  # noqa: BLE001 - another Python than CPython, or another version's encoder

@@ -41,8 +41,10 @@ class Logging:
         }
         #: Fields of the process: environment, version, region.
         self.made = over(NONE, given)
-        self.delivery = Delivery(FileOutput(1) if output is None else output, self._told, limits)
         self._pretty = (format or self._format()) == "console"
+        # Who looks at a console wants to see a line when it is written.
+        limits = limits or Limits(records=1 if self._pretty else Limits.records)
+        self.delivery = Delivery(FileOutput(1) if output is None else output, self._told, limits)
         self._coloured = _is_terminal() and not self._env.get("NO_COLOR")
         self._services: set[str] = set()
         self._first: Logger | None = None
