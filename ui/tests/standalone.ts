@@ -11,6 +11,8 @@ export interface Standalone {
   /** Each line that is written to a `.log` file here is read. */
   folder: string;
   stop(): Promise<void>;
+  /** Ends, does what is given, and begins again on the same data and at the same address. */
+  restart(meanwhile: () => Promise<unknown>): Promise<void>;
 }
 
 function program(): string {
@@ -27,18 +29,31 @@ export async function standalone(more: string[] = []): Promise<Standalone> {
   const resources = join(top, "resources");
   await mkdir(folder);
   await mkdir(resources);
-  const child = spawn(
-    program(),
-    [
-      ...["standalone", join(folder, "*.log"), "--data-dir", join(top, "data"), "--resources", resources],
-      ...["--listen", "127.0.0.1:0", "--time-zone", "UTC", ...more],
-    ],
-    { stdio: ["ignore", "pipe", "pipe"] },
-  );
+  const begin = (listen: string) =>
+    spawn(
+      program(),
+      [
+        ...["standalone", join(folder, "*.log"), "--data-dir", join(top, "data"), "--resources", resources],
+        ...["--listen", listen, "--time-zone", "UTC", ...more],
+      ],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+  let child = begin("127.0.0.1:0");
+  const stop = async () => {
+    await end(child);
+    await rm(top, { recursive: true, force: true });
+  };
   try {
-    return { address: await answering(child), folder, stop: () => stop(child, top) };
+    const address = await answering(child);
+    const restart = async (meanwhile: () => Promise<unknown>) => {
+      await end(child);
+      await meanwhile();
+      child = begin(new URL(address).host);
+      await answering(child);
+    };
+    return { address, folder, stop, restart };
   } catch (error) {
-    await stop(child, top);
+    await stop();
     throw error;
   }
 }
@@ -58,13 +73,11 @@ function answering(child: ChildProcess): Promise<string> {
   });
 }
 
-async function stop(child: ChildProcess, top: string): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGINT");
-    await ended;
-  }
-  await rm(top, { recursive: true, force: true });
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGINT");
+  await ended;
 }
 
 /** One line of JSON for each value; a text is written as it is. */

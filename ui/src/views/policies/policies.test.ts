@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyOf, conditionsOf, consequence, formOf, sameDuration, withTimes, type Policy, type Preview } from "./policies";
+import { bodyOf, conditionsOf, consequence, formOf, keptLongest, sameDuration, withTimes, type Policy, type Preview } from "./policies";
 
 const SPEC: Policy["spec"] = {
   match: { services: ["mail", "shop-*"], categories: ["audit"] },
@@ -56,4 +56,12 @@ it("knows that a length of time is the same in other units", () => {
 it("writes the planner's times as the page does", () => {
   expect(withTimes("until 2026-11-29T16:13:22.054814Z, or 2026-11-30T00:00:00Z", "utc")).toBe("until 2026-11-29 16:13:22 UTC, or 2026-11-30 00:00:00 UTC");
   expect(withTimes("until approved", "utc")).toBe("until approved");
+});
+
+it("knows what is kept longest, by the default too", () => {
+  const policy = (name: string, spec: Partial<Policy["spec"]>) => ({ metadata: { name }, spec: { ...SPEC, ...spec } }) as Policy;
+  expect(keptLongest([])).toMatchObject({ policy: "default", level: "error", retention: "30d" });
+  expect(keptLongest([policy("mail", { retention: { ...SPEC.retention, info: "2y" } })])).toMatchObject({ policy: "mail", level: "info", us: 730 * 86400e6 });
+  expect(keptLongest([policy("default", { retention: { error: "1d", warn: "1d", info: "36h", debug: "1d" } })])).toMatchObject({ policy: "default", level: "info" });
+  expect(keptLongest([policy("held", { legalHold: true })])).toBe(null);
 });

@@ -117,10 +117,24 @@ export function consequence({ sooner, later }: Preview): string {
 
 const UNIT_S: Record<string, number> = { y: 365 * 86400, w: 7 * 86400, d: 86400, h: 3600, m: 60, s: 1 };
 
+const seconds = (text: string) => [...text.matchAll(/(\d+)([ywdhms])/g)].reduce((all, [, n, unit]) => all + Number(n) * UNIT_S[unit!]!, 0);
+
 /** `2y` and `730d` are one length of time. */
 export function sameDuration(a: string, b: string): boolean {
-  const seconds = (text: string) => [...text.matchAll(/(\d+)([ywdhms])/g)].reduce((all, [, n, unit]) => all + Number(n) * UNIT_S[unit!]!, 0);
   return a === b || seconds(a) === seconds(b);
+}
+
+/** Which level is kept longest, by which policy: what is older than that has gone, of whatever service it was. `null`: something is kept for ever. */
+export function keptLongest(policies: readonly Pick<Policy, "metadata" | "spec">[]): { policy: string; level: Class; retention: string; us: number } | null {
+  if (policies.some(({ spec }) => spec.legalHold || spec.suspend)) return null;
+  const all = policies.some(({ metadata }) => metadata.name === "default") ? policies : [...policies, { metadata: { name: "default" }, spec: {} as Partial<Spec> }];
+  const kept = all.flatMap(({ metadata, spec }) =>
+    CLASSES.map((level) => {
+      const retention = spec.retention?.[level] ?? KEPT[level];
+      return { policy: metadata.name ?? "", level, retention, us: seconds(retention) * 1e6 };
+    }),
+  );
+  return kept.reduce((longest, one) => (one.us > longest.us ? one : longest));
 }
 
 /** A text of the planner's, with its times as the rest of the page has them. */
