@@ -46,6 +46,13 @@ impl Fields {
         self.parts.is_empty()
     }
 
+    /// Writes them as an object of their own.
+    pub(crate) fn write_object(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        out.extend_from_slice(self.json.get(1..).unwrap_or_default());
+        out.push(b'}');
+    }
+
     pub(crate) fn clear(&mut self) {
         self.json.clear();
         self.parts.clear();

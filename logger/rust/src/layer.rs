@@ -86,7 +86,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
             attributes.parent().and_then(|parent| fields_of(&context, parent))
         };
         let mut own = Fields::new();
-        attributes.record(&mut Visitor { fields: &mut own, message: None });
+        Visitor::record(&mut own, None, |visitor| attributes.record(visitor));
         let all = match around {
             Some(around) if own.is_empty() => around,
             Some(around) => Arc::new(own.over(&around)),
@@ -98,7 +98,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
     fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut newer = Fields::new();
-        values.record(&mut Visitor { fields: &mut newer, message: None });
+        Visitor::record(&mut newer, None, |visitor| values.record(visitor));
         let mut extensions = span.extensions_mut();
         let Some(SpanFields(known)) = extensions.get_mut() else { return };
         *known = Arc::new(newer.over(known));
@@ -122,8 +122,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
             event.parent().and_then(|parent| fields_of(&context, parent))
         };
         with_scratch(|scratch| {
-            let visitor = &mut Visitor { fields: &mut scratch.call, message: Some(&mut scratch.message) };
-            event.record(visitor);
+            let message = Some(&mut scratch.message);
+            Visitor::record(&mut scratch.call, message, |visitor| event.record(visitor));
             let metadata = event.metadata();
             scratch.origin.put_known("logger", |out| json::text(out, metadata.target()));
             if self.core.is_located
@@ -153,9 +153,23 @@ struct Visitor<'a> {
     fields: &'a mut Fields,
     /// Of an event; a span has none.
     message: Option<&'a mut Vec<u8>>,
+    /// Fields with a dotted name within `metadata`: tracing's macros have no objects.
+    metadata: Option<Fields>,
 }
 
+/// `info!(metadata.progress = 50, ..)` is `"metadata":{"progress":50}`.
+const METADATA: &str = "metadata.";
+
 impl Visitor<'_> {
+    /// Records what `visit` shows.
+    fn record(fields: &mut Fields, message: Option<&mut Vec<u8>>, visit: impl FnOnce(&mut Visitor<'_>)) {
+        let mut visitor = Visitor { fields, message, metadata: None };
+        visit(&mut visitor);
+        if let Some(metadata) = visitor.metadata {
+            fields.put_known("metadata", |out| metadata.write_object(out));
+        }
+    }
+
     #[inline]
     fn put(&mut self, field: &Field, value: impl Value) {
         match &mut self.message {
@@ -168,7 +182,10 @@ impl Visitor<'_> {
                     message.push(b'"');
                 }
             }
-            _ => self.fields.put(field.name(), value),
+            _ => match field.name().strip_prefix(METADATA) {
+                Some(name) => self.metadata.get_or_insert_default().put(name, value),
+                None => self.fields.put(field.name(), value),
+            },
         }
     }
 }

@@ -160,13 +160,22 @@ fn values_keep_their_kinds() {
         info!(a = 1_u64, b = -2, c = 1.5, d = true, e = "text", f = ?Some(1), g = %"shown", r#type = "x", big = u128::MAX, "m");
         info!(level = "high", message = 7);
         info!(n = f64::NAN);
+        info!(metadata.progress = 50, metadata.step = "load", n = 1, "half");
     });
     let mut first = line(
         "m",
         json!({"a": 1, "b": -2, "c": 1.5, "d": true, "e": "text", "f": "Some(1)", "g": "shown", "type": "x"}),
     );
     first["big"] = serde_json::from_str(&u128::MAX.to_string()).expect("a number");
-    assert_eq!(found, [first, line("7", json!({"field_level": "high"})), line("", json!({"n": "NaN"}))]);
+    assert_eq!(
+        found,
+        [
+            first,
+            line("7", json!({"field_level": "high"})),
+            line("", json!({"n": "NaN"})),
+            line("half", json!({"n": 1, "metadata": {"progress": 50, "step": "load"}}))
+        ]
+    );
 }
 
 /// A value that logs while it is formatted.
