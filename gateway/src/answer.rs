@@ -353,7 +353,7 @@ impl WhoAmI {
             ends_at: caller.identity.ends_s().and_then(|s| Some(timestamp(s.checked_mul(1_000_000)?))),
             tenants: scope.tenants_at_most().map(owned),
             namespaces: scope.namespaces_at_most().map(owned),
-            audit: scope.grants().any(|grant| grant.audit),
+            audit: scope.sees_something() && scope.grants().any(|grant| grant.audit),
             any_of: if parts.len() > 1 { parts } else { Vec::new() },
             more: (!scope.is_everything()).then(|| caller.identity.how_to_see_more()),
             administration: None,

@@ -126,7 +126,7 @@ async fn a_stream_does_not_go_on_in_a_namespace_that_is_made_again() -> Result<(
         let hello = socket.expect("hello").await?;
         let is_of_both = hello["scope"]["namespaces"] == json!(["shop"]);
         if !is_of_both {
-            ensure!(hello["scope"]["tenants"] == json!([]), "{hello}");
+            ensure!(hello["scope"]["tenants"] == json!([]) && hello["scope"]["audit"] == false, "{hello}");
             let said = socket.expect("caughtUp").await?;
             ensure!(!said.to_string().contains("of "), "{said}");
             continue;
