@@ -9,7 +9,6 @@ use super::oidc::{Oidc, said_end_s};
 use super::person::Person;
 use super::remembered::{Ages, NoAnswer, Remembered, key};
 use super::reviews::{Attributes, Reviews};
-use super::sessions::now_s;
 use crate::config::KubernetesAccess;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -137,7 +136,7 @@ impl Cluster {
             return Ok(None);
         }
         // Whatever was said of it before. (A token may say so of itself; that it holds, it may not.)
-        if bearer.said_end_s().is_some_and(|end_s| end_s < now_s()) {
+        if bearer.said_end_s().is_some_and(|end_s| end_s < jiff::Timestamp::now().as_second()) {
             return Ok(None);
         }
         if let Some(oidc) = self.oidc.as_ref().filter(|oidc| oidc.is_of_issuer(token)) {
@@ -284,14 +283,14 @@ mod tests {
         };
         let is_known =
             async |bearer: &Bearer| cluster.person(bearer, Duration::MAX, &metrics).await.unwrap().is_some();
-        let now_s = now_s();
+        let now_s = jiff::Timestamp::now().as_second();
         let soon = token(&format!(r#"{{"exp":{}}}"#, now_s + 2));
         assert!(is_known(&soon).await);
         assert!(is_known(&token(r#"{"sub":"anna"}"#)).await && is_known(&Bearer::new("opaque")).await);
         let before = asked.load(Ordering::Relaxed);
         assert_eq!(before, 3);
         assert!(!is_known(&token(&format!(r#"{{"exp":{}}}"#, now_s - 1))).await);
-        while super::now_s() <= now_s + 2 {
+        while jiff::Timestamp::now().as_second() <= now_s + 2 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(!is_known(&soon).await);

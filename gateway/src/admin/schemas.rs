@@ -9,7 +9,10 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{Kind, Quiet};
-use crate::routes::document::accepted::{NAMESPACE, OBJECT};
+
+/// An object of the cluster.
+pub const OBJECT: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 
 /// Names of the document, for handlers; [`say`] puts in what they are.
 macro_rules! named {
@@ -31,13 +34,13 @@ macro_rules! named {
 named! {
     /// A policy with its status.
     LogRetentionPolicy;
-    /// A policy as it is to be.
+    /// A policy as it is to be; a field that is null is one that is left out.
     LogRetentionPolicyBody;
     /// The policies that the caller sees.
     LogRetentionPolicyList;
     /// A LogLevelConfig or ClusterLogLevelConfig with its status.
     LevelConfig;
-    /// A LogLevelConfig or ClusterLogLevelConfig as it is to be.
+    /// A LogLevelConfig or ClusterLogLevelConfig as it is to be; a field that is null is one that is left out.
     LevelConfigBody;
     /// The level configs that the caller sees.
     LevelConfigList;

@@ -1,6 +1,6 @@
 //! The OpenAPI document: what the handlers say of themselves, what their parameters accept, and the resources of administration.
 
-pub mod accepted;
+mod accepted;
 mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@ mod agents;
 mod aggregates;
 mod completion;
 mod context;
-pub mod document;
+mod document;
 mod facets;
 mod histogram;
 mod levels;

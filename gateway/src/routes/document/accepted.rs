@@ -9,6 +9,7 @@ use cordwood_core::task;
 use serde_json::{Value, json};
 
 use super::operations;
+use crate::admin::schemas::{NAMESPACE, OBJECT};
 use crate::question::{
     BUDGET_MS_DEFAULT, BUDGET_MS_MAX, BUDGET_MS_MIN, LIMIT_DEFAULT, LIMIT_MAX, VALUES_MAX,
 };
@@ -23,9 +24,6 @@ const GROUPS_PLACE: &str = r"^(count|lastSeen|firstSeen)\.-?[0-9]{1,18}\.v1:((?!
 /// So long ago.
 const AGO: &str =
     "^-([1-9][0-9]?w)?([1-9][0-9]{0,2}d)?([1-9][0-9]{0,3}h)?([1-9][0-9]{0,4}m)?([1-9][0-9]{0,5}s)?$";
-/// An object of the cluster.
-pub const OBJECT: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-pub const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 
 /// Completes every parameter of the document; one that nothing is known of stays as its handler has it.
 pub fn say(document: &mut Value) {

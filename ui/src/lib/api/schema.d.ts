@@ -989,7 +989,7 @@ export interface components {
         KnownByName: "loopback" | "token" | "kubernetes" | "oidc";
         /** @description A LogLevelConfig or ClusterLogLevelConfig with its status. */
         LevelConfig: components["schemas"]["LogLevelConfig"] | components["schemas"]["ClusterLogLevelConfig"];
-        /** @description A LogLevelConfig or ClusterLogLevelConfig as it is to be. */
+        /** @description A LogLevelConfig or ClusterLogLevelConfig as it is to be; a field that is null is one that is left out. */
         LevelConfigBody: components["schemas"]["LogLevelConfigBody"] | components["schemas"]["ClusterLogLevelConfigBody"];
         /** @description The level configs that the caller sees. */
         LevelConfigList: {
@@ -1263,7 +1263,7 @@ export interface components {
             spec: components["schemas"]["LogRetentionPolicySpec"];
             status?: components["schemas"]["LogRetentionPolicyStatus"];
         };
-        /** @description A policy as it is to be. */
+        /** @description A policy as it is to be; a field that is null is one that is left out. */
         LogRetentionPolicyBody: {
             /** @enum {string} */
             apiVersion: "cordwood.dev/v1alpha1";
