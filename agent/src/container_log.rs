@@ -49,7 +49,7 @@ pub struct ContainerLog {
     pub symlink_warned: bool,
     /// A live file whose first line is not whole yet.
     pub unnamed: Option<(String, std::fs::File)>,
-    pub next_seq: u64,
+    next_seq: u64,
     pub owner: Owner,
     /// When its folder was seen to be gone.
     pub gone_at_ms: Option<i64>,
@@ -176,8 +176,9 @@ impl ContainerLog {
                     return Ok(if is_cut { Step::More } else { Step::Idle });
                 }
             };
-            let (given, at_cut) = self.files[index].up_to_cut(&buffer[range.clone()]);
-            let (given, is_shared) = self.files[index].under_one_key(given);
+            let file = &self.files[index];
+            let (given, at_cut) = file.cuts.split(&buffer[range.clone()], file.position);
+            let (given, is_shared) = file.under_one_key(given);
             let full = range.len() >= max || is_shared || at_cut;
             let mut taken = self.feed(index, given, false, turn);
             if at_cut && !is_shared && taken < given.len() {

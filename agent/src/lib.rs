@@ -14,6 +14,7 @@ mod collect;
 pub mod config;
 mod container_log;
 pub mod context;
+mod cuts;
 mod descriptors;
 mod discover;
 mod drain;
@@ -53,9 +54,7 @@ mod waited;
 mod wake;
 mod watching;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cordwood_core::levels::LevelRules;
@@ -97,7 +96,6 @@ pub async fn run(
     environment: Environment,
     ending: impl Into<Ending>,
 ) -> anyhow::Result<()> {
-    let Environment { context, rules, waker, telemetry, health } = environment;
     let ending = ending.into();
     let shutdown = ending.shutdown.clone();
     let folder = config.state_dir.clone();
@@ -105,42 +103,19 @@ pub async fn run(
     let held = state::hold(&folder).await.with_context(unusable)?;
     let loaded = checkpoint::load(&folder).with_context(unusable)?;
     let node = node_id::load(&folder, &config.node).with_context(unusable)?;
-    let heartbeat = health.heartbeat("reader", Duration::from_secs(60));
     let mut tally = telemetry::Tally::default();
     tally.checkpoints_torn += u64::from(loaded.torn);
-    let reader = reader::Reader {
+    let waker = environment.waker.clone();
+    let reader = reader::Reader::new(reader::Parts {
         ship: ship::Shipper::new(Box::new(sink), waker.clone()),
-        discover: discover::Discover::new(config.pods_dir.clone(), config.docker_dir.clone(), &config.files),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
         remembered: remembered::Remembered::new(loaded.checkpoint.taken_over_by(&node).runs),
         node,
-        runs: BTreeMap::new(),
-        by_key: HashMap::new(),
-        folders: HashMap::new(),
-        active: BTreeSet::new(),
-        waiting: BTreeSet::new(),
-        again: BTreeSet::new(),
-        descriptors: descriptors::Descriptors::new(config.read.open_files_max),
-        left_out: BTreeMap::new(),
-        next_run: 0,
-        order: order::Order::default(),
         tally,
-        dirty: false,
-        quiet_since_ms: None,
-        context_generation: 0,
-        started: Instant::now(),
-        buffer: Vec::new(),
-        paused_until_ms: 0,
-        unfinished: begun::Unfinished::default(),
-        config,
-        context,
-        rules,
-        telemetry,
-        health,
-        heartbeat,
+        environment,
         ending,
-        waker: waker.clone(),
-    };
+        config,
+    });
     let (done, ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("reader".to_owned())

@@ -23,7 +23,7 @@ impl ContainerLog {
             self.files.iter().position(|file| file.seq == sent.file_seq && !file.cuts.is_empty())
         {
             let position = self.acknowledged_position(&self.files[index]);
-            self.files[index].cuts.retain(|cut| cut.at > position);
+            self.files[index].cuts.acknowledged(position);
         }
     }
 
@@ -129,7 +129,7 @@ impl ContainerLog {
             size: file.largest_size().max(position),
             done,
             key_before: file.key_before.clone(),
-            cuts: file.cuts.iter().filter(|cut| cut.at > position).copied().collect(),
+            cuts: file.cuts.behind(position),
             milestones: if done { Milestones::default() } else { file.milestones.up_to(position) },
             ahead: (position < file.position && !file.is_gzip() && file.changed.is_none())
                 .then(|| (file.position, file.last_marker())),

@@ -15,6 +15,7 @@ use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 
+use crate::Environment;
 use crate::begun::Unfinished;
 use crate::checkpoint::Writer;
 use crate::config::Config;
@@ -36,6 +37,8 @@ use crate::wake::Waker;
 /// Read and acknowledged files are held this long, in case they still grow.
 const SETTLE_GRACES: i64 = 10;
 const HOUSEKEEPING_MS: i64 = 1_000;
+/// A reader that did not come round for so long hangs.
+const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(60);
 /// How long records that go unfinished wait for the disk.
 const CHECKPOINT_WAIT: Duration = Duration::from_secs(5);
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -43,10 +46,10 @@ const RESTART_PAUSE_MS: i64 = 1_000;
 
 pub(crate) struct Reader {
     pub config: Config,
-    pub context: ContextSource,
+    context: ContextSource,
     pub rules: watch::Receiver<Arc<LevelRules>>,
     pub telemetry: Telemetry,
-    pub health: Health,
+    health: Health,
     pub heartbeat: Heartbeat,
     pub ending: Ending,
     pub waker: Waker,
@@ -54,7 +57,7 @@ pub(crate) struct Reader {
     pub discover: Discover,
     pub checkpoint: Writer,
     /// In whose name plain files are read.
-    pub node: NodeIdentity,
+    node: NodeIdentity,
     pub remembered: Remembered,
     pub runs: BTreeMap<u64, ContainerLog>,
     pub by_key: HashMap<String, u64>,
@@ -68,14 +71,14 @@ pub(crate) struct Reader {
     pub descriptors: Descriptors,
     /// Files of a pattern that are not read, because it names too many.
     pub left_out: BTreeMap<FolderKey, usize>,
-    pub next_run: u64,
+    next_run: u64,
     pub order: Order,
     pub tally: Tally,
     pub dirty: bool,
     /// When the picture was made last, where nothing has happened since.
     pub quiet_since_ms: Option<i64>,
-    pub context_generation: u64,
-    pub started: Instant,
+    context_generation: u64,
+    started: Instant,
     pub buffer: Vec<u8>,
     /// After a failure nothing is read until then.
     pub paused_until_ms: i64,
@@ -83,7 +86,57 @@ pub(crate) struct Reader {
     pub unfinished: Unfinished,
 }
 
+/// What a reader is made of.
+pub(crate) struct Parts {
+    pub config: Config,
+    pub environment: Environment,
+    pub ending: Ending,
+    pub ship: Shipper,
+    pub checkpoint: Writer,
+    pub remembered: Remembered,
+    pub node: NodeIdentity,
+    pub tally: Tally,
+}
+
 impl Reader {
+    pub fn new(parts: Parts) -> Reader {
+        let Parts { config, environment, ending, ship, checkpoint, remembered, node, tally } = parts;
+        let Environment { context, rules, waker, telemetry, health } = environment;
+        Reader {
+            discover: Discover::new(config.pods_dir.clone(), config.docker_dir.clone(), &config.files),
+            descriptors: Descriptors::new(config.read.open_files_max),
+            heartbeat: health.heartbeat("reader", HEARTBEAT_AGE_MAX),
+            context,
+            rules,
+            telemetry,
+            health,
+            ending,
+            waker,
+            ship,
+            checkpoint,
+            node,
+            remembered,
+            runs: BTreeMap::new(),
+            by_key: HashMap::new(),
+            folders: HashMap::new(),
+            active: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            again: BTreeSet::new(),
+            left_out: BTreeMap::new(),
+            next_run: 0,
+            order: Order::default(),
+            tally,
+            dirty: false,
+            quiet_since_ms: None,
+            context_generation: 0,
+            started: Instant::now(),
+            buffer: Vec::new(),
+            paused_until_ms: 0,
+            unfinished: Unfinished::default(),
+            config,
+        }
+    }
+
     pub fn run(mut self) -> anyhow::Result<()> {
         let (mut scan_at, mut keep_at, mut house_at, mut ask_at) = (0, 0, 0, 0);
         let mut first = true;

@@ -17,6 +17,7 @@ use cordwood_core::rotation::{Appeared, Glance, Held, Known, Listed, Names, Stan
 
 use crate::closed::CUT_WHILE_CLOSED;
 use crate::container_log::ContainerLog;
+use crate::cuts::Cuts;
 use crate::folder::{Folder, Look, Looks, Stat, is_unlinked, stat_of};
 use crate::gone::is_broken;
 use crate::same_file::Opened;
@@ -284,7 +285,7 @@ impl ContainerLog {
             // (How long it is unpacked nobody knows yet.)
             before.decided(resume.position, if entry.packed { u64::MAX } else { stat.size })
         });
-        file.cuts.clone_from(&resume.cuts);
+        file.cuts = Cuts::new(resume.cuts.clone());
         file.milestones.clone_from(&resume.milestones);
         file.seek(resume.position)?;
         if entry.packed {

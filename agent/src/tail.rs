@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use cordwood_core::checkpoint::{Cut, KeyBefore, MARKER_OF_OTHERS};
+use cordwood_core::checkpoint::{KeyBefore, MARKER_OF_OTHERS};
 use cordwood_core::identity::{FileId, OutputStream, StreamKey};
 use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
 use cordwood_core::milestones::Milestones;
@@ -18,6 +18,7 @@ use cordwood_core::rotation::{Held, Inode};
 use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::cuts::Cuts;
 use crate::folder::{Stat, stat_of};
 use crate::source::Source;
 
@@ -80,7 +81,7 @@ pub struct LogFile {
     /// `ends` are those of an earlier stream key.
     pub key_before: Option<KeyBefore>,
     /// Where something went unfinished, behind what is acknowledged.
-    pub cuts: Vec<Cut>,
+    pub cuts: Cuts,
     pub outstanding: [VecDeque<Outstanding>; 2],
     pub removed: bool,
     /// It begins with the rest of a record from the file before.
@@ -137,7 +138,7 @@ impl LogFile {
             ends: [0; 2],
             acked_ends: [0; 2],
             key_before: None,
-            cuts: Vec::new(),
+            cuts: Cuts::default(),
             outstanding: [VecDeque::new(), VecDeque::new()],
             removed: false,
             continues: false,

@@ -11,25 +11,6 @@ use crate::container_log::ContainerLog;
 use crate::tail::LogFile;
 use crate::turn::Turn;
 
-impl LogFile {
-    /// What of these bytes lies before the next cut, and whether that cut is where they end.
-    pub fn up_to_cut<'a>(&self, given: &'a [u8]) -> (&'a [u8], bool) {
-        let next = self.cuts.iter().map(|cut| cut.at).find(|at| *at > self.position);
-        let len = next.and_then(|at| usize::try_from(at - self.position).ok());
-        match len.filter(|len| *len <= given.len()) {
-            Some(len) => (&given[..len], true),
-            None => (given, false),
-        }
-    }
-
-    /// A place that holds for whoever reads the file again.
-    fn add_cut(&mut self, cut: Cut) {
-        if let Err(place) = self.cuts.binary_search(&cut) {
-            self.cuts.insert(place, cut);
-        }
-    }
-}
-
 impl ContainerLog {
     /// The end of what has begun is not waited for: it goes as it is.
     pub fn flush_unfinished(&mut self, turn: &mut Turn<'_>) {
@@ -44,7 +25,7 @@ impl ContainerLog {
         }
         let current = self.current;
         if let Some(file) = self.files.iter_mut().find(|file| Some(file.seq) == current) {
-            file.add_cut(Cut { at: file.position, what: CutOf::Record(io) });
+            file.cuts.add(Cut { at: file.position, what: CutOf::Record(io) });
             turn.ship.wait_for_checkpoint = true;
         }
         self.end_record(io, turn);
@@ -80,8 +61,7 @@ impl ContainerLog {
         if file.cuts.is_empty() {
             return;
         }
-        let here: Vec<CutOf> =
-            file.cuts.iter().filter(|cut| cut.at == file.position).map(|cut| cut.what).collect();
+        let here = file.cuts.at(file.position);
         for what in here {
             if let CutOf::Record(io) = what {
                 self.end_record(io, turn);
@@ -95,7 +75,7 @@ impl ContainerLog {
             return;
         }
         let file = &mut self.files[index];
-        file.add_cut(Cut { at: file.position + rest.len() as u64, what: CutOf::Line });
+        file.cuts.add(Cut { at: file.position + rest.len() as u64, what: CutOf::Line });
         turn.ship.wait_for_checkpoint = true;
         self.feed(index, rest, true, turn);
     }
