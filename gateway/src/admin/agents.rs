@@ -33,7 +33,7 @@ const KEPT: Duration = Duration::from_secs(2);
 pub struct AgentsSource(Arc<Source>);
 
 enum Source {
-    Operator(Operator),
+    Operator(Box<Operator>),
     Here(Box<dyn Fn() -> Agents + Send + Sync>),
 }
 
@@ -57,12 +57,12 @@ impl AgentsSource {
     /// `None`: the configuration names no operator.
     pub fn of_operator(config: &AdministrationConfig) -> Option<AgentsSource> {
         let url = config.operator_url.as_ref().filter(|_| config.enabled)?;
-        Some(AgentsSource(Arc::new(Source::Operator(Operator {
+        Some(AgentsSource(Arc::new(Source::Operator(Box::new(Operator {
             url: format!("{}/agents", url.trim_end_matches('/')),
             token_file: config.operator_token_file.clone()?,
             client: Client::builder(TokioExecutor::new()).build_http(),
             kept: Mutex::default(),
-        }))))
+        })))))
     }
 
     /// Those of this process.
