@@ -56,6 +56,7 @@ mod tests {
         ] {
             assert_eq!(hours(from, to), days, "{from} to {to}");
         }
-        assert!(Days::within(i64::MIN, i64::MAX).is_none() && Days::within(-DAY_US, i64::MAX).is_some());
+        assert!(Days::within(i64::MIN, i64::MAX).is_some() && Days::within(-DAY_US, i64::MAX).is_some());
+        assert!(Days::within(i64::MAX - 1, i64::MAX).is_none(), "the next day is out of range");
     }
 }
