@@ -13,7 +13,7 @@ afterAll(() => own?.stop());
 it("comes back to a gateway that restarts, with what was written meanwhile, each once", async () => {
   await write(own.folder, "restart", records("restart", 5, (n) => ({ msg: `before ${n}` })));
   await stored("service=restart", 5, own.address);
-  const page = await visit("/?q=service=restart", { at: own.address, expected: /ERR_|WebSocket|50\d/ });
+  const page = await visit("/?q=service=restart", { at: own.address, expected: /^$|ERR_|WebSocket|50\d/ });
   await page.getByTestId("live").filter({ hasText: "Live" }).waitFor();
   await own.restart(async () => {
     await page.getByText("Reconnecting").waitFor();
@@ -27,7 +27,8 @@ it("comes back to a gateway that restarts, with what was written meanwhile, each
 });
 
 it("3: counts what a slow reader did not take, and shows it on demand", async () => {
-  const COUNT = 11_000;
+  // More than the page holds, the gateway holds for it, and one question brings back.
+  const COUNT = 16_000;
   await log("slow", records("slow", 1, () => ({ msg: "the first" })));
   await stored("service=slow", 1);
   const page = await visit("/?q=service=slow&facets=0");
@@ -35,22 +36,26 @@ it("3: counts what a slow reader did not take, and shows it on demand", async ()
   await page.getByTestId("live").filter({ hasText: "Live" }).waitFor();
   await page.locator(".scroller").first().focus();
   await page.keyboard.press("Space");
-  await log("slow", records("slow", COUNT));
+  // Of one time, so that each gap stands at the end, in sight.
+  const time = new Date().toISOString();
+  await log("slow", records("slow", COUNT, () => ({ time })));
   const counted = async () => ((await (await fetch(`${address()}/api/platform/logs/histogram?filter=service%3Dslow&from=-1h`)).json()) as { records: number }).records;
   await until(counted, (records) => records === COUNT + 1, "all to be stored");
-  // What the page holds, and then what the gateway holds for it; the rest was counted.
   await page.getByTestId("resume").filter({ hasText: /new/ }).waitFor();
   await page.keyboard.press("Space");
-  const gap = page.locator(".gap");
+  const gaps = page.locator(".gap");
+  const told = async () => (await gaps.allInnerTexts()).map((text) => Number(text.match(/^([\d,]+) records? not shown: they came faster/)![1]!.replace(/,/g, "")));
   const place = async () => Number(await page.locator("[data-id]").last().getAttribute("aria-posinset"));
-  await gap.waitFor({ timeout: 30_000 });
-  const missing = Number((await gap.innerText()).match(/^([\d,]+) records not shown: they came faster/)![1]!.replace(/,/g, ""));
-  expect(missing).toBeGreaterThan(0);
-  await page.getByRole("button", { name: "Show them" }).click();
-  await gap.waitFor({ state: "detached" });
-  await page.keyboard.press("G");
-  await hasMessage(page, `line ${COUNT - 1}`);
-  expect(await place()).toBe(COUNT + 1);
+  await gaps.first().waitFor();
+  for (let asked = 0; asked < 8 && (await gaps.count()) > 0; asked += 1) {
+    const missing = await told();
+    expect(missing.every((count) => count > 0)).toBe(true);
+    await page.getByRole("button", { name: "Show them" }).last().click();
+    await until(told, (now) => now.join() !== missing.join(), "an answer");
+    await page.keyboard.press("G");
+  }
+  await until(place, (at) => at === COUNT + 1, "all of them");
+  expect(await gaps.count()).toBe(0);
 });
 
 it("15: an export that is given up ends, here and at the gateway", async () => {

@@ -27,19 +27,23 @@ it("opens a view at its own address, and Back leaves it", async () => {
 it("leaves a view whose parts are still on their way", async () => {
   let arrive = () => {};
   const held = new Promise<void>((resolve) => (arrive = resolve));
-  const before = (page: Page) =>
-    page.route(/\/assets\/editor-/, async (route) => {
+  let asked: Promise<unknown> = held;
+  const before = async (page: Page) => {
+    asked = page.waitForRequest(/\/assets\/editor-/);
+    await page.route(/\/assets\/editor-/, async (route) => {
       await held;
       await route.continue();
     });
+  };
   const page = await visit("/", { before });
-  await page.getByRole("textbox", { name: "Filter" }).waitFor();
+  await asked;
   await page.getByRole("link", { name: "Levels" }).click();
   await until(() => page.url(), (url) => new URL(url).pathname === "/levels");
+  await page.getByRole("heading").first().waitFor();
   const came = page.waitForResponse(/\/assets\/editor-/);
   arrive();
   await (await came).finished();
-  await page.getByRole("heading").first().waitFor();
+  // Longer than a page needs for a script that is there.
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100)));
 });
 

@@ -270,21 +270,25 @@ export class Feed {
     this.#giveBack();
   }
 
-  /** Fills a gap by what a search finds within it. */
+  /** Fills a gap by what a search finds within it, the newest of it first. */
   async fill(key: string): Promise<void> {
     const gap = this.rows.find((row) => row.key === key);
     if (gap?.kind !== "gap" || !this.#query) return;
     const { signal } = this.#abort;
     const range = { from: gap.fromUs === null ? "" : rfc3339(gap.fromUs), to: rfc3339(gap.us + 1) };
     try {
-      let after: string | undefined;
+      let after = gap.next;
       let found: readonly Row[] = [];
       do {
         const page: Page = await this.#page({ ...this.#query, ...range }, after ? { after } : {}, signal);
         found = merged(found, (page.items ?? []).map(recordRow));
         after = page.next ?? undefined;
       } while (after && found.length < HELD_MAX);
-      this.rows = merged(this.rows.filter((row) => row.key !== key), found);
+      const before = this.rows.length;
+      const rows = merged(this.rows.filter((row) => row.key !== key), found);
+      const left = gap.count === null ? null : Math.max(1, gap.count - (rows.length - (before - 1)));
+      // Of a large gap a part is left, to be asked for again.
+      this.rows = after && found[0] ? merged(rows, [{ ...gap, us: found[0].us, count: left, next: after }]) : rows;
     } catch (error) {
       if (!isAbort(error)) this.problem = asProblem(error);
     }

@@ -19,6 +19,8 @@ export interface GapRow {
   /** Absent: from the oldest on. */
   fromUs: number | null;
   count: number | null;
+  /** Where the search for what is missing goes on, once a part of it is shown. */
+  next?: string;
   reason: GapFrame["reason"];
 }
 
