@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,16 +42,24 @@ def records(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def minds_interrupts() -> None:
+    """A shell starts what runs in the background so that it ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """Starts a program of this text; `log` is its logger, `say` a line on its standard error."""
 
     def __init__(self, text: str, stdout: Any, **env: str) -> None:
         source = (
-            "import os, sys, time, signal\nimport cordwood_logger as c\nlog = c.create_logger('shop')\n"
+            # Nobody waits for ever for a program that does not end.
+            "import os, sys, time, signal\nsignal.alarm(120)\nimport cordwood_logger as c\nlog = c.create_logger('shop')\n"
             "def say(word):\n    os.write(2, (word + '\\n').encode())\n" + text
         )
         path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP / "src"), "CORDWOOD_FORMAT": "json", **env}
-        self.child = subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=path)
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", source], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=path, preexec_fn=minds_interrupts
+        )
         self.said = ""
 
     def heard(self, word: str) -> None:
