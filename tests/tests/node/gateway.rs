@@ -111,7 +111,7 @@ async fn clients_read_pods(release: &Release, service: &str) -> Result<()> {
     release.node.kubectl(&[&["--namespace", OWN], &binding[..]].concat())?;
     let print = async |name: &str, lines: &[&str]| {
         let pod = ["--namespace", OWN, "run", name, "--image-pull-policy=Never", "--image", image::GENERATOR];
-        let labels = ["--labels", "app=checkout", "--", "print"];
+        let labels = ["--labels", "app.kubernetes.io/name=checkout", "--", "print"];
         wait_for("the pod to be admitted", PATIENCE, || async {
             release.node.kubectl(&[&pod[..], &labels, lines].concat()).map(drop)
         })
