@@ -242,7 +242,9 @@ impl<'a> Reader<'a> {
         };
         self.at = (self.at + key_len + 1 + len).min(self.line.len());
         self.last = Last::Other;
-        Some(if is_level_key(&rest[..key_len]) { level_of_value(text) } else { None })
+        // Behind words and before nothing it is a setting: `starting with level=error`.
+        let setting = self.words > 0 && self.skip_gap(self.at) == self.line.len();
+        Some(if is_level_key(&rest[..key_len]) && !setting { level_of_value(text) } else { None })
     }
 
     /// One run of characters without blanks.
@@ -447,7 +449,11 @@ fn priority(line: &[u8]) -> Option<(Level, usize)> {
     Some((Level::from_syslog(number & 7)?, end + 1))
 }
 
+/// The key of a level in a pair. `LOG_LEVEL` in capitals is an environment variable.
 fn is_level_key(key: &[u8]) -> bool {
+    if key.contains(&b'_') && !key.iter().any(u8::is_ascii_lowercase) {
+        return false;
+    }
     const KEYS: [&[u8]; 9] =
         [b"level", b"lvl", b"severity", b"loglevel", b"log_level", b"log.level", b"sev", b"levelname", b"at"];
     KEYS.iter().any(|name| key.eq_ignore_ascii_case(name))

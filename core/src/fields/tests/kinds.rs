@@ -103,6 +103,12 @@ fn a_level_stands_where_loggers_put_it() {
         ("\n\n  WARN behind empty lines", "WARN"),
         ("web-1  | warn: x", "WARN"),
         ("[pod/web-1/app] E1127 is no header, ERROR: this is text", "-"),
+        ("starting with LOG_LEVEL=error", "-"),
+        ("LOG_LEVEL=error PORT=80 node server.js", "-"),
+        ("starting up level=debug", "-"),
+        ("web level=error msg=x", "ERROR"),
+        ("level=error", "ERROR"),
+        ("log_level=warn msg=x", "WARN"),
     ]);
 }
 
