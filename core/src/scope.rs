@@ -73,6 +73,11 @@ impl Grant {
             }
     }
 
+    /// Whether it is about all there is, whoever's and wherever.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self.tenants, Tenants::All(_)) && self.namespaces == Namespaces::All
+    }
+
     fn lets_something_through(&self) -> bool {
         let has_tenant = !matches!(&self.tenants, Tenants::Only(slugs) if slugs.is_empty());
         has_tenant
@@ -179,12 +184,7 @@ impl Scope {
 
     /// Whether everything may be seen.
     pub fn is_everything(&self) -> bool {
-        self.grants().any(|grant| {
-            matches!(grant.tenants, Tenants::All(_))
-                && grant.namespaces == Namespaces::All
-                && grant.audit
-                && grant.since_us.is_none()
-        })
+        self.grants().any(|grant| grant.is_of_all() && grant.audit && grant.since_us.is_none())
     }
 
     /// Of other tenants nothing is seen; `None`: of any something may be. (Of these tenants not everything is seen.)

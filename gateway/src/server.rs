@@ -95,16 +95,16 @@ pub async fn start_beside(
     }
     let gateway = Arc::new(gateway);
     let others = others.layer(middleware::from_fn_with_state(Arc::clone(&gateway), known));
-    let (hub, store, ending) = (Arc::clone(&gateway.hub), gateway.store.clone(), stopping.clone());
-    let redis = gateway.redis.clone();
+    let (watching, ending) = (Arc::clone(&gateway), stopping.clone());
     tokio::spawn(async move {
         let woken = async {
-            match &redis {
-                Some(client) => live::wake_by_redis(client, &hub).await,
+            match &watching.redis {
+                Some(client) => live::wake_by_redis(client, &watching.hub).await,
                 None => std::future::pending().await,
             }
         };
-        ending.run_until_cancelled(futures::future::join(hub.run(&store), woken)).await
+        let looks = watching.hub.run(&watching.store, &watching.stored_names);
+        ending.run_until_cancelled(futures::future::join(looks, woken)).await
     });
     let router = routes::router()
         .merge(others.with_state(()))

@@ -31,6 +31,9 @@ const PAGE_BUDGET_MS: u64 = 2_000;
 /// the feed.
 const AHEAD_MAX: usize = 1_000_000;
 
+/// Whether a scope that was made before knows of all of these.
+pub type Knows<'a> = &'a (dyn Fn(&mut dyn Iterator<Item = &Origin>) -> bool + Sync);
+
 /// Where somebody has got to. Starts at the end, or after a cursor.
 #[derive(Debug)]
 pub struct Follow {
@@ -133,6 +136,31 @@ impl Follow {
 
     /// What was stored since the last look, as the filter and the scope let through. Dropped before its end, it has done nothing.
     pub async fn next(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
+        self.look(scope, filter, None).await
+    }
+
+    /// The same for a scope that may grow with whose records are stored: it is asked of each look at the feed whether the scope knows
+    /// these. While it does not, the look has brought nothing, and comes again.
+    pub async fn next_if(
+        &mut self,
+        scope: &Scope,
+        filter: &Filter,
+        knows: Knows<'_>,
+    ) -> Result<News, StoreError> {
+        self.look(scope, filter, Some(knows)).await
+    }
+
+    /// Whether the next look searches what was stored before.
+    pub fn searches(&self) -> bool {
+        self.wanted.is_some() || self.catch_up.is_some()
+    }
+
+    async fn look(
+        &mut self,
+        scope: &Scope,
+        filter: &Filter,
+        knows: Option<Knows<'_>>,
+    ) -> Result<News, StoreError> {
         if let Some((began, shown)) = self.wanted.clone() {
             let stored = self.take_place().await?;
             self.catch_up = Some(CatchUp { began, after: began, shown, stored });
@@ -144,7 +172,10 @@ impl Follow {
             let found = search(&self.store, scope, filter, range, page, PAGE_BUDGET_MS).await?;
             return Ok(self.stored(found));
         }
-        let mut news = self.next_new(scope, filter).await?;
+        let Some(mut news) = self.next_new(scope, filter, knows).await? else {
+            let reach = Step { place: self.place.clone(), upto: None };
+            return Ok(News { more: true, reach, ..News::default() });
+        };
         match &self.caught_up {
             Some((from, shown)) if news.gap && self.exact_from.is_some() => {
                 let reach = Step { place: shown.clone(), upto: None };
@@ -202,19 +233,28 @@ impl Follow {
         News { records, more: true, catching_up, reach, ..News::default() }
     }
 
-    async fn next_new(&mut self, scope: &Scope, filter: &Filter) -> Result<News, StoreError> {
+    async fn next_new(
+        &mut self,
+        scope: &Scope,
+        filter: &Filter,
+        knows: Option<Knows<'_>>,
+    ) -> Result<Option<News>, StoreError> {
         let before = Arc::new(self.place.clone());
-        let (tenants, bytes_max) = (scope.tenants_at_most(), limits::FOLLOW_LOOK_BYTES_MAX);
+        let bytes_max = limits::FOLLOW_LOOK_BYTES_MAX;
+        let tenants = if knows.is_some() { None } else { scope.tenants_at_most() };
         let fresh = fresh::read(&self.store, &before, tenants, bytes_max, &mut self.known).await?;
+        if knows.is_some_and(|knows| !knows(&mut fresh.origins())) {
+            return Ok(None);
+        }
         let mut records = fresh.all(&Sieve::new(scope, filter));
         records.retain(|record| !self.ahead.contains(&record.cursor()));
         let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         self.origins.clear();
-        let told = fresh.origins().filter(|(id, _)| used.contains(id));
-        self.origins.extend(told.map(|(id, origin)| (id, origin.clone())));
+        let told = used.into_iter().filter_map(|id| Some((id, fresh.origin(id)?.clone())));
+        self.origins.extend(told);
         self.place = Arc::unwrap_or_clone(fresh.after);
         let reach = Step { place: self.place.clone(), upto: None };
-        Ok(News { records, gap: fresh.gap, more: fresh.more, reach, ..News::default() })
+        Ok(Some(News { records, gap: fresh.gap, more: fresh.more, reach, ..News::default() }))
     }
 
     /// The origins of records that the last look returned.

@@ -15,11 +15,9 @@ use crate::env::wait_for;
 use crate::http::ask;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a prompt is waited for; how many are printed; how often streams are opened: in all longer than a gateway remembers which
-/// namespaces have records.
-const PROMPT_TIME: Duration = Duration::from_secs(4);
-const PROMPTS_MAX: usize = 3;
-const OPENED_MAX: usize = 10;
+/// How long a prompt is waited for, and how many are printed.
+const PROMPT_TIME: Duration = Duration::from_secs(10);
+const PROMPTS_MAX: usize = 6;
 /// A line that says nothing: whoever listens shows that it does.
 const PROMPT: &str =
     r#"{"level":"info","logger":"madrox.server","message":"is anybody there?","taskId":"42"}"#;
@@ -79,27 +77,24 @@ pub async fn hold(
     entries(clients).await
 }
 
-/// The monitor and the task's stream, once both show what comes. A gateway that has not heard of the namespace's records yet shows a
-/// stream nothing of them: then they are opened again.
+/// The monitor and the task's stream, once both show what comes. They are opened once, before the namespace has any records.
 async fn listening(
     clients: &Clients<'_>,
     print: &mut impl AsyncFnMut(&str, &[&str]) -> Result<()>,
 ) -> Result<(Listener, Listener)> {
-    for opened in 1..=OPENED_MAX {
-        let mut monitor = clients.listen("/ws/monitor").await?;
-        let task = clients.listen("/api/tasks/4711/logs/stream?min_level=debug").await?;
-        // A stream shows what comes from now on; a prompt that both of these show says that now was before it.
-        let mut prompted = clients.listen("/api/tasks/42/logs/stream").await?;
-        let mut shown = Box::pin(async move {
-            prompted.frame().await?;
-            monitor.frame().await?;
-            anyhow::Ok(monitor)
-        });
-        for number in 1..=PROMPTS_MAX {
-            print(&format!("prompt-{opened}-{number}"), &[PROMPT]).await?;
-            if let Ok(shown) = tokio::time::timeout(PROMPT_TIME, &mut shown).await {
-                return Ok((shown?, task));
-            }
+    let mut monitor = clients.listen("/ws/monitor").await?;
+    let task = clients.listen("/api/tasks/4711/logs/stream?min_level=debug").await?;
+    // A stream shows what comes from now on; a prompt that both of these show says that now was before it.
+    let mut prompted = clients.listen("/api/tasks/42/logs/stream").await?;
+    let mut shown = Box::pin(async move {
+        prompted.frame().await?;
+        monitor.frame().await?;
+        anyhow::Ok(monitor)
+    });
+    for number in 1..=PROMPTS_MAX {
+        print(&format!("prompt-{number}"), &[PROMPT]).await?;
+        if let Ok(shown) = tokio::time::timeout(PROMPT_TIME, &mut shown).await {
+            return Ok((shown?, task));
         }
     }
     bail!("no stream shows anything")

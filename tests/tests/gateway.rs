@@ -17,6 +17,8 @@ mod bad_frames;
 mod cluster;
 #[path = "gateway/export.rs"]
 mod export;
+#[path = "gateway/first_lines.rs"]
+mod first_lines;
 #[path = "gateway/groups.rs"]
 mod groups;
 #[allow(dead_code, reason = "the tests of the command line need more of it")]

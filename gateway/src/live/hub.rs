@@ -15,6 +15,8 @@ use cordwood_store::{Store, StoreError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
+use crate::scope::StoredNames;
+
 /// Between two looks that nobody asks for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The same while every commit wakes.
@@ -196,7 +198,7 @@ impl Hub {
     }
 
     /// Looks, as long as there are streams. Ends with its caller.
-    pub async fn run(&self, store: &Store) {
+    pub async fn run(&self, store: &Store, names: &StoredNames) {
         let mut watcher = Watcher::new(store);
         loop {
             if self.streams.load(Ordering::Relaxed) == 0 {
@@ -212,6 +214,10 @@ impl Hub {
             self.state().begun += 1;
             let looked = tokio::time::timeout(LOOK_TIMEOUT, watcher.look()).await;
             let looked = looked.unwrap_or_else(|_| Err(store.no_answer(LOOK_TIMEOUT)));
+            if let Ok(Some(look)) = &looked {
+                // Before a stream looks through it: whoever may see these asks for them first.
+                names.hear(look.origins());
+            }
             let wait = self.take(looked, was_woken, &mut watcher);
             let streams = u32::try_from(self.streams.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
             tokio::time::sleep_until(began + SPACE + SPACE_PER_STREAM.saturating_mul(streams)).await;

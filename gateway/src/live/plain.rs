@@ -90,7 +90,7 @@ async fn stream(
         Plain::Monitor(filter) => (filter, monitor::frame as Form, None),
         Plain::Task(task) => {
             let filter = task.filter().map_err(|problem| Over::Ended(End::Failed, Some(problem)))?;
-            (filter, nothing, Some((caller.clone(), task)))
+            (filter, nothing, Some(task))
         }
     };
     let session = Session::begin(Arc::clone(gateway), caller, filter, After::Now, u64::MAX, form).await;
@@ -118,7 +118,7 @@ async fn stream(
         };
         let frames = match &mut task {
             None => items.into_iter().map(|item| item.json.get().to_owned()).collect(),
-            Some((caller, task)) => lines(gateway, caller, task, &items).await?,
+            Some(task) => lines(gateway, session.caller(), task, &items).await?,
         };
         for frame in frames {
             deliver(socket, Message::Text(frame.into())).await?;

@@ -9,7 +9,6 @@ use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::task::{DeletedTasks, TaskKey};
 use cordwood_store::StoreError;
 use cordwood_store::follow::{Follow, Place, Sieve, Step};
-use cordwood_store::scope::Scope;
 use cordwood_store::search::{Cursor, OwnedRecord};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -30,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// What is known of deleted tasks is asked for anew before records are shown that waited longer than since then.
 const DELETED_KNOWN_MAX: Duration = Duration::from_millis(250);
+/// Before whoever did not say what somebody may see is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Where what was stored during a cut was sealed meanwhile, so much older records than the cut are searched for.
 const LATE_US: i64 = 3_600_000_000;
 /// Written, or looked through, before others have their turn.
@@ -166,6 +167,11 @@ impl Session {
         Ok(session)
     }
 
+    /// With the scope as it has grown.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     pub fn credit(&mut self, more: u64) {
         self.engine.credit(more);
     }
@@ -271,12 +277,23 @@ impl Session {
         match self.gateway.still_allowed(&self.caller).await {
             Ok(true) => {
                 self.rights_due = self.gateway.rights_due(&self.caller);
+                // Granted meanwhile, perhaps. What was not asked for now is asked for next time.
+                self.see_later_names(true).await;
                 Ok(())
             }
             Ok(false) if self.gateway.still_knows(identity).await => Err((End::Withdrawn, None)),
             Ok(false) => Err((End::TokenOver, None)),
             Err(problem) => Err((End::Restart, Some(problem))),
         }
+    }
+
+    /// Whoever may see what had no records when the stream began sees it from here on. False: nobody says whether they may.
+    async fn see_later_names(&mut self, again: bool) -> bool {
+        let seen = self.gateway.see_later_names(&mut self.caller, again).await;
+        if let Ok(true) = seen {
+            self.sieve = Sieve::new(&self.caller.scope, &self.filter);
+        }
+        seen.is_ok()
     }
 
     async fn look(&mut self) -> Result<(), Over> {
@@ -297,6 +314,10 @@ impl Session {
                 return Ok(());
             }
         };
+        if !self.see_later_names(false).await {
+            tokio::time::sleep(ASK_AGAIN).await;
+            return Ok(());
+        }
         let (deleted, looked) = (self.gateway.hub.deleted(), Instant::now());
         let mut found = Vec::new();
         for part in 0..fresh.parts() {
@@ -339,18 +360,39 @@ impl Session {
         }
     }
 
+    /// Before a look of its own: what is searched for is that of all names that have records, not of those alone that were known when
+    /// the stream began. False: nobody says.
+    async fn knows_what_is_stored(&mut self) -> bool {
+        let searches = match &self.source {
+            Source::Own(follow) => follow.searches(),
+            Source::Behind(_) => true,
+            Source::Shared(_) => false,
+        };
+        if searches && self.caller.names_version().is_some() {
+            let names = &self.gateway.stored_names;
+            if names.ask_for_stream(&self.gateway.store).await.is_err() {
+                return false;
+            }
+        }
+        self.see_later_names(false).await
+    }
+
     async fn look_alone(&mut self) -> Result<(), Arc<StoreError>> {
         let looking = match &mut self.looking {
             Some(looking) => looking,
             None => {
+                if !self.knows_what_is_stored().await {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    return Ok(());
+                }
                 let behind = Source::Behind(self.engine.taken().clone());
                 let source = std::mem::replace(&mut self.source, behind);
-                let (gateway, scope) = (Arc::clone(&self.gateway), self.caller.scope.clone());
+                let (gateway, caller) = (Arc::clone(&self.gateway), self.caller.clone());
                 let (filter, form, wait) = (self.filter.clone(), self.form, self.wait);
                 let looking = tokio::spawn(async move {
                     tokio::time::sleep(wait).await;
                     let _turn = gateway.hub.own_look().await;
-                    look(&gateway, source, &scope, &filter, form).await
+                    look(&gateway, source, &caller, &filter, form).await
                 });
                 self.looking.insert(AbortOnDropHandle::new(looking))
             }
@@ -392,12 +434,12 @@ async fn passed(ms: Option<u64>) {
 async fn look(
     gateway: &Gateway,
     source: Source,
-    scope: &Scope,
+    caller: &Caller,
     filter: &Filter,
     form: Form,
 ) -> (Source, Result<Look, StoreError>) {
     let shown = match source {
-        Source::Own(follow) => return look_with(follow, scope, filter, form).await,
+        Source::Own(follow) => return look_with(gateway, follow, caller, filter, form).await,
         Source::Behind(shown) => shown,
         // (Nobody looks at that alone.)
         Source::Shared(_) => Stairs::default(),
@@ -405,19 +447,30 @@ async fn look(
     match Follow::from_now(&gateway.store).await {
         Ok(mut follow) => {
             go_back(&mut follow, &shown);
-            look_with(Box::new(follow), scope, filter, form).await
+            look_with(gateway, Box::new(follow), caller, filter, form).await
         }
         Err(error) => (Source::Behind(shown), Err(error)),
     }
 }
 
 async fn look_with(
+    gateway: &Gateway,
     mut follow: Box<Follow>,
-    scope: &Scope,
+    caller: &Caller,
     filter: &Filter,
     form: Form,
 ) -> (Source, Result<Look, StoreError>) {
-    let look = match follow.next(scope, filter).await {
+    let news = match caller.names_version() {
+        None => follow.next(&caller.scope, filter).await,
+        Some(version) => {
+            let knows = |origins: &mut dyn Iterator<Item = &Origin>| {
+                gateway.stored_names.hear(origins);
+                gateway.stored_names.version() == version
+            };
+            follow.next_if(&caller.scope, filter, &knows).await
+        }
+    };
+    let look = match news {
         Ok(news) => Ok(Look {
             items: written(&news.records, |id| follow.origin(id), form).await,
             reach: news.reach,

@@ -2,16 +2,15 @@
 //! data.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cordwood_core::limits::ACCESS_NAMES_MAX;
 use cordwood_core::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
-use cordwood_store::{Store, origins};
+use cordwood_store::Store;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::Mutex;
 
 use super::named::Named;
+use super::stored::{Heard, StoredNames};
 use crate::access::cluster::{Cluster, Right};
 use crate::access::person::Person;
 use crate::metrics::Metrics;
@@ -19,35 +18,6 @@ use crate::problem::Problem;
 
 /// Questions at once for one caller.
 const AT_ONCE: usize = 16;
-/// How long the names of what has data are kept.
-const NAMES_AGE_MAX: Duration = Duration::from_secs(30);
-
-/// The names of what has data; `None`: more than can be asked for.
-#[derive(Debug)]
-struct Names {
-    tenants: Option<Vec<String>>,
-    namespaces: Option<Vec<String>>,
-}
-
-/// The same, kept for a while.
-#[derive(Debug, Default)]
-pub struct StoredNames(Mutex<Option<(Arc<Names>, Instant)>>);
-
-impl StoredNames {
-    async fn names(&self, store: &Store) -> Result<Arc<Names>, Problem> {
-        let mut known = self.0.lock().await;
-        if let Some((names, at)) = &*known
-            && at.elapsed() < NAMES_AGE_MAX
-        {
-            return Ok(Arc::clone(names));
-        }
-        let found = origins::names(store, ACCESS_NAMES_MAX).await.map_err(|error| Problem::store(&error))?;
-        let names = Arc::new(Names { tenants: found.tenants, namespaces: found.namespaces });
-        *known = Some((Arc::clone(&names), Instant::now()));
-        Ok(names)
-    }
-}
-
 /// Who is asked about whom, and how old an answer may be.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
@@ -67,6 +37,8 @@ impl<'a> Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// With the names that were known by then.
+    ///
     /// # Errors
     /// When the API server or the store does not answer, or the namespaces are too many to ask for each.
     pub async fn scope(
@@ -74,43 +46,56 @@ impl Asking<'_> {
         store: &Store,
         stored_names: &StoredNames,
         named: &Named,
-    ) -> Result<Scope, Problem> {
+    ) -> Result<(Scope, Heard), Problem> {
         let everywhere = String::new;
+        let mut heard = stored_names.heard();
         let logs = self.logs();
         if self.may(logs(everywhere())).await? {
             let all = Scope::all(AdminReason::Authorized);
             if self.may(Right::AuditLogs(everywhere())).await? {
-                return Ok(all);
+                return Ok((all, heard));
             }
             // Audit records of those namespaces alone that are named.
             let names = checked(named.namespaces.as_deref().unwrap_or_default(), is_namespace)?;
             let audited = self.made(names, Right::AuditLogs).await?;
             let audited = Scope::any_of(audited.into_iter().map(|(name, since_us)| own(name, since_us)));
-            return Ok(all.without_audit().or(audited).slim());
+            return Ok((all.without_audit().or(audited).slim(), heard));
         }
         let known = match (&named.tenants, &named.namespaces) {
             (Some(_), Some(_)) => None,
             _ => Some(stored_names.names(store).await?),
         };
+        heard = known.as_ref().map_or(heard, |known| known.heard);
         let tenants = match &named.tenants {
             Some(slugs) => Some(slugs),
             None => known.as_ref().and_then(|known| known.tenants.as_ref()),
         };
-        let slugs =
-            self.those(checked(tenants.map_or(&[][..], |slugs| slugs), is_slug)?, Right::Tenant).await?;
-        let by_tenants = self.parted(slugs, Right::TenantAudit, Scope::of_tenants).await?;
+        let by_tenants = self.of_tenants(tenants.map_or(&[][..], |slugs| slugs)).await?;
         let namespaces = match &named.namespaces {
             Some(names) => Some(names),
             None => known.as_ref().and_then(|known| known.namespaces.as_ref()),
         };
-        let names = match namespaces {
-            Some(names) => checked(names, is_namespace)?,
+        let of_namespaces = match namespaces {
+            Some(names) => self.of_namespaces(checked(names, is_namespace)?).await?,
             // Too many to ask for each: who may see tenants sees these.
-            None if by_tenants.sees_something() => Vec::new(),
+            None if by_tenants.sees_something() => return Ok((by_tenants.slim(), heard)),
             None => return Err(Problem::name_a_namespace()),
         };
-        let of_namespaces = self.of_namespaces(names).await?;
-        Ok(by_tenants.or(of_namespaces).slim())
+        Ok((by_tenants.or(of_namespaces).slim(), heard))
+    }
+
+    /// What of these names is granted.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn of_names(&self, tenants: &[String], namespaces: &[String]) -> Result<Scope, Problem> {
+        let by_tenants = self.of_tenants(tenants).await?;
+        Ok(by_tenants.or(self.of_namespaces(checked(namespaces, is_namespace)?).await?).slim())
+    }
+
+    async fn of_tenants(&self, slugs: &[String]) -> Result<Scope, Problem> {
+        let slugs = self.those(checked(slugs, is_slug)?, Right::Tenant).await?;
+        self.parted(slugs, Right::TenantAudit, Scope::of_tenants).await
     }
 
     /// Of each namespace its own records: those that are not older than it is.

@@ -3,6 +3,7 @@
 
 mod granted;
 mod named;
+mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,9 @@ use crate::problem::Problem;
 use crate::server::{Holds, Seat};
 use granted::Asking;
 use named::Named;
+use stored::Heard;
 
-pub use granted::StoredNames;
+pub use stored::StoredNames;
 
 /// An answer of the API server that open streams may share.
 const FRESH: Duration = Duration::from_secs(1);
@@ -36,6 +38,17 @@ pub struct Caller {
     pub look: Look,
     /// The scope is for lines of tasks, and for nothing else.
     of_tasks: bool,
+    /// Whoever is asked about name by name; `None`: what the scope sees is not a matter of names that have records.
+    asked: Option<Asked>,
+}
+
+/// Which names somebody's scope was made of.
+#[derive(Clone, Debug)]
+struct Asked {
+    named: Named,
+    first: Heard,
+    heard: Heard,
+    version: usize,
 }
 
 /// Routes that show lines of tasks alone.
@@ -73,22 +86,68 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let of_tasks = OF_TASKS.iter().any(|begin| route.starts_with(begin));
         let look = look(parts)?;
-        let scope = match (&identity, &gateway.access) {
-            (Identity::Local, _) => Scope::all(AdminReason::Standalone),
-            (Identity::Token(token), _) => of_token(token),
+        let (scope, asked) = match (&identity, &gateway.access) {
+            (Identity::Local, _) => (Scope::all(AdminReason::Standalone), None),
+            (Identity::Token(token), _) => (of_token(token), None),
             (Identity::Person(person, _), Access::Cluster(cluster)) => {
                 let asking = Asking { of_tasks, ..Asking::of(cluster, person, &gateway.metrics) };
-                asking.scope(&gateway.store, &gateway.stored_names, &Named::of(&parts.uri)).await?
+                let (names, named) = (&gateway.stored_names, Named::of(&parts.uri));
+                let version = names.version();
+                let (scope, heard) = asking.scope(&gateway.store, names, &named).await?;
+                let asked = Asked { named, first: heard, heard, version };
+                let is_by_name = !scope.grants().any(|grant| grant.is_of_all());
+                (scope, is_by_name.then_some(asked))
             }
             // Nobody else makes a person.
             (Identity::Person(..), _) => return Err(Problem::unknown_caller()),
         };
         look.is_under(&scope);
-        Ok(Caller { identity, scope, look, of_tasks })
+        Ok(Caller { identity, scope, look, of_tasks, asked })
+    }
+}
+
+impl Caller {
+    /// The [version of the stored names](StoredNames::version) that the scope knows; `None`: it needs none.
+    pub fn names_version(&self) -> Option<usize> {
+        self.asked.as_ref().map(|asked| asked.version)
     }
 }
 
 impl Gateway {
+    /// Adds to a scope that lasts what is granted of names that have records since it was made, each asked for once; `again`: those too
+    /// that were refused before. Says whether it sees more.
+    ///
+    /// # Errors
+    /// When the API server does not say: the scope is as before, and is asked for again.
+    pub async fn see_later_names(&self, caller: &mut Caller, again: bool) -> Result<bool, Problem> {
+        let Some(asked) = &caller.asked else { return Ok(false) };
+        let version = self.stored_names.version();
+        if version == asked.version && !again {
+            return Ok(false);
+        }
+        let (Identity::Person(person, _), Access::Cluster(cluster)) = (&caller.identity, &self.access) else {
+            return Ok(false);
+        };
+        let later = self.stored_names.later(if again { asked.first } else { asked.heard });
+        let asking = Asking::of(cluster, person, &self.metrics);
+        let age_max = if again { Duration::MAX } else { FRESH.min(later.age) };
+        let asking = Asking { age_max, of_tasks: caller.of_tasks, ..asking };
+        let (tenants, namespaces) = asked.named.of_later(later.tenants, later.namespaces, again);
+        let is_new = |name: &String, names: fn(&Grant) -> &[String]| {
+            !caller.scope.grants().any(|grant| names(grant).contains(name))
+        };
+        let tenants: Vec<String> = tenants.into_iter().filter(|name| is_new(name, tenants_of)).collect();
+        let namespaces: Vec<String> =
+            namespaces.into_iter().filter(|name| is_new(name, namespaces_of)).collect();
+        let more = asking.of_names(&tenants, &namespaces).await?;
+        caller.asked = Some(Asked { heard: later.heard, version, ..asked.clone() });
+        let sees_more = more.sees_something();
+        if sees_more {
+            caller.scope = caller.scope.clone().or(more).slim();
+        }
+        Ok(sees_more)
+    }
+
     /// When the rights of a caller are asked for again whose answer lasts: now and then, and when their token ends.
     pub fn rights_due(&self, caller: &Caller) -> Instant {
         let every = Duration::from_millis(self.limits.stream_rights_ms);
@@ -143,6 +202,20 @@ impl Gateway {
             }
             _ => Ok(false),
         }
+    }
+}
+
+fn tenants_of(grant: &Grant) -> &[String] {
+    match &grant.tenants {
+        Tenants::All(_) => &[],
+        Tenants::Only(slugs) => slugs,
+    }
+}
+
+fn namespaces_of(grant: &Grant) -> &[String] {
+    match &grant.namespaces {
+        Namespaces::All => &[],
+        Namespaces::Only(names) => names,
     }
 }
 

@@ -28,6 +28,21 @@ impl Named {
         let (namespaces, tenants) = asked.unwrap_or_default();
         Named { namespaces: both(values("namespace"), namespaces), tenants: both(values("tenant"), tenants) }
     }
+
+    /// Those of these that have records since, that the question does not leave out; `again`: what it names is asked for whether or not it has any.
+    pub fn of_later(
+        &self,
+        tenants: Vec<String>,
+        namespaces: Vec<String>,
+        again: bool,
+    ) -> (Vec<String>, Vec<String>) {
+        let of = |named: &Option<Vec<String>>, later: Vec<String>| match named {
+            Some(named) if again => named.clone(),
+            Some(named) => later.into_iter().filter(|name| named.contains(name)).collect(),
+            None => later,
+        };
+        (of(&self.tenants, tenants), of(&self.namespaces, namespaces))
+    }
 }
 
 /// No slot is taken yet: a filter that costs more to read than a word names nothing here.

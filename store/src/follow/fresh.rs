@@ -198,8 +198,9 @@ impl Fresh {
         found
     }
 
-    pub(super) fn origins(&self) -> impl Iterator<Item = (OriginId, &Origin)> {
-        self.origins.iter().map(|(id, origin)| (*id, &**origin))
+    /// Whose records it has, also of those whom a sieve does not let through: for whoever asks for rights, shown to nobody.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.origins.values().map(Arc::as_ref)
     }
 }
 
