@@ -64,7 +64,7 @@ pub fn lookup_in(place: Place, key: Text<'_>) -> Option<Key> {
                 UserId | SessionId | ImpersonatorId | RequestId | TraceId | SpanId | TaskId,
                 _,
             ) => Some(found),
-            found @ Key::Field(Logger, 0) => Some(found),
+            found @ (Key::Field(Logger, 0) | Key::Place(Place::Error, _)) => Some(found),
             _ => None,
         },
         Place::Span => match table::Normal::of(key)?.bytes() {

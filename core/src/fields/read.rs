@@ -303,6 +303,8 @@ impl<'a> Fields<'a> {
             Key::Field(field @ Field::Message, ERROR_MESSAGE_RANK) => {
                 self.offer(field, ERROR_MESSAGE_RANK, &value, At::Copied);
             }
+            // Of a record that is no audit event it is an object like any other.
+            Key::Field(Field::Metadata, _) if !self.audit => self.place_unknown(&value),
             Key::Field(field, rank) => self.offer(field, rank, &value, at),
             Key::Level(LevelKey::Word | LevelKey::Severity) => {
                 let says = value
@@ -487,7 +489,11 @@ impl<'a> Fields<'a> {
             _ => !nested,
         };
         if fits {
-            let text = if field == Field::Metadata { value.to_json() } else { value.to_text() };
+            let text = match field {
+                Field::Metadata => value.to_json(),
+                Field::TraceId => texts::trace_id(value.to_text()),
+                _ => value.to_text(),
+            };
             self.put(Found { rank, text, at, nested }, field);
         }
     }

@@ -1,4 +1,6 @@
-//! Texts that a logger wrote as something else: bytes as numbers (journald, Node's `Buffer`), lines as an array.
+//! Texts that a logger wrote as something else: bytes as numbers (journald, Node's `Buffer`), lines as an array, a trace as a path (Google Cloud).
+
+use std::borrow::Cow;
 
 use super::scan::{Kind, Value};
 
@@ -69,4 +71,12 @@ pub fn is_type_name(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '_' | '$' | '\\'))
         && text.chars().any(|c| c.is_ascii_uppercase())
+}
+
+/// Google Cloud writes a trace as `projects/<project>/traces/<id>`; anything else is the id itself.
+pub fn trace_id(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text.rsplit_once("/traces/") {
+        Some((_, id)) if text.starts_with("projects/") && !id.is_empty() => Cow::Owned(id.to_owned()),
+        _ => text,
+    }
 }

@@ -175,6 +175,18 @@ fn errors_in_every_form() {
             r#"{"level":"info","msg":"from postgres","record":{"error_severity":"ERROR","message":"boom","state_code":"42P01"}}"#,
             r#"ERROR message=boom errorCode=42P01 | {"level":"info","msg":"from postgres","record":{"error_severity":"ERROR"}}"#,
         ),
+        (
+            r#"{"level_name":"ERROR","message":"m","context":{"exception":{"class":"RuntimeException","message":"x","code":5}}}"#,
+            r#"ERROR message=m errorType=RuntimeException errorCode=5 | {"context":{"exception":{"class":"RuntimeException","message":"x","code":5}}}"#,
+        ),
+        (
+            r#"{"severity":"error","message":"m","metadata":{"request_id":"r","mfa":"A.b/1"}}"#,
+            r#"ERROR requestId=r message=m | {"metadata":{"request_id":"r","mfa":"A.b/1"}}"#,
+        ),
+        (
+            r#"{"severity":"ERROR","message":"m","logging.googleapis.com/trace":"projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4711"}"#,
+            "ERROR traceId=4bf92f3577b34da6a3ce929d0e0e4711 message=m",
+        ),
         (r#"{"level":"warn","msg":{"type":"Buffer","data":[104,105]}}"#, "WARN message=hi"),
         (
             r#"{"level":"warn","message":"{\"trace_id\":\"t\",\"msg\":\"inner\"}"}"#,

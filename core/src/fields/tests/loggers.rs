@@ -99,7 +99,7 @@ fn json_loggers() {
         // Google
         (
             r#"{"severity":"NOTICE","message":"m","logging.googleapis.com/trace":"projects/p/traces/t","logging.googleapis.com/sourceLocation":{"file":"a.py","line":"3"}}"#,
-            r#"INFO traceId=projects/p/traces/t file=a.py line=3 message=m | {"severity":"NOTICE"}"#,
+            r#"INFO traceId=t file=a.py line=3 message=m | {"severity":"NOTICE"}"#,
         ),
         // OpenTelemetry, journald, GELF
         (
