@@ -4,6 +4,7 @@
 // Each printer column names its type: the lint takes the arguments of one attribute for several attributes.
 #![allow(clippy::duplicated_attributes)]
 
+pub mod approval;
 pub mod document;
 pub mod folder;
 pub mod in_force;

@@ -1,6 +1,7 @@
 //! `LogRetentionPolicy`: which records, how long per level, how carefully they go.
 
 use cordwood_core::retention::policy::{Category, DEFAULT, Match};
+use cordwood_core::retention::shortening::number_of;
 use cordwood_core::retention::{DropLimit, PerLevel, Policy, duration, routes};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::CustomResource;
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::approval::approval;
 use crate::schema::{self, Bytes};
 use crate::{Kind, Problem, problem};
 
@@ -211,6 +213,34 @@ pub struct LogRetentionPolicyStatus {
     /// What is about to be done; written before it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
+    /// What waits for somebody's approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalStatus>,
+    /// The last approval that was followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<ApprovedStatus>,
+}
+
+/// A shorter retention or grace period that would take away more than dropLimit allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalStatus {
+    /// Names this very plan: the spec's generation and what it takes away. Approve it by the annotation cordwood.dev/approve-plan.
+    pub plan: String,
+    /// Partitions with records that it takes away, of all levels.
+    pub partitions: i64,
+    pub bytes: i64,
+    /// The command that approves it.
+    pub command: String,
+}
+
+/// An approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovedStatus {
+    /// The plan that was approved, as the ledger names it.
+    pub plan: String,
+    /// Who approved it, as far as the API server tells.
+    pub by: String,
 }
 
 /// One retention class: this policy and one level.
@@ -355,6 +385,7 @@ impl LogRetentionPolicy {
         Ok(Policy {
             name,
             uid: self.metadata.uid.clone().unwrap_or_default(),
+            generation: self.metadata.generation.unwrap_or_else(|| self.spec_number()),
             priority: spec.priority,
             matches: Match {
                 tenants: spec.matches.tenants.clone(),
@@ -375,7 +406,13 @@ impl LogRetentionPolicy {
             drop_limit: DropLimit { partitions: spec.drop_limit.partitions.max(1), bytes },
             suspend: spec.suspend,
             legal_hold: spec.legal_hold,
+            approval: approval(&self.metadata),
         })
+    }
+
+    /// A resource from a folder has no generation: a number that another spec has another of.
+    fn spec_number(&self) -> i64 {
+        number_of(&serde_json::to_vec(&self.spec).unwrap_or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
+use cordwood_core::retention::{Approval, Planned, Step};
 use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
 use cordwood_crds::{ClusterLogLevelConfig, Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
@@ -173,6 +174,12 @@ impl Publisher {
             for planned in report.done.iter().filter(|planned| planned.policy == name) {
                 groups.entry(planned.step.kind()).or_default().push(planned.step.subject());
             }
+            let approval =
+                report.done.iter().filter(|planned| planned.policy == name).find_map(newly_approved);
+            if let Some(Approval { plan, by }) = approval {
+                let note = format!("plan {plan} is followed: approved by {by}");
+                self.event(resource, EventType::Normal, "PlanApproved", "Apply", &note).await;
+            }
             for (kind, tables) in groups {
                 let (reason, what) = match kind {
                     "create-class" => ("ClassCreated", "class tables made"),
@@ -262,6 +269,11 @@ impl Publisher {
     }
 }
 
+/// What a step changes in a class because somebody approved it.
+fn newly_approved(planned: &Planned) -> Option<&Approval> {
+    matches!(planned.step, Step::PutClass(_)).then_some(planned.approval.as_ref()).flatten()
+}
+
 /// No answer at all: waiting for the next one would take as long.
 pub fn is_away(error: &kube::Error) -> bool {
     !matches!(error, kube::Error::Api(_) | kube::Error::SerdeError(_))
@@ -290,6 +302,9 @@ fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {
     if let Some(plan) = &mut status.plan {
         plan.steps.iter_mut().for_each(|step| step.bytes = 0);
         plan.held.iter_mut().for_each(|held| held.bytes = 0);
+    }
+    if let Some(approval) = &mut status.approval {
+        approval.bytes = 0;
     }
     status
 }

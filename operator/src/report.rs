@@ -7,7 +7,8 @@ use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
 use cordwood_core::retention::{Catalogue, Class, Leaf, LeafState, Policy, duration, routes};
 use cordwood_crds::Problem;
 use cordwood_crds::retention::{
-    ClassStatus, HeldStatus, LogRetentionPolicy, LogRetentionPolicyStatus, PlanStatus, StepStatus,
+    ApprovalStatus, ApprovedStatus, ClassStatus, HeldStatus, LogRetentionPolicy, LogRetentionPolicyStatus,
+    PlanStatus, StepStatus,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -99,7 +100,23 @@ pub fn policy_status(
         waits: held.map(|held| format!("{}: {}", held.what, held.waits)),
         classes: rows,
         plan: Some(plan_status(&plan)),
+        approval: plan.held.iter().find_map(|held| approval_status(&held.waits)),
+        approved: classes
+            .iter()
+            .filter_map(|class| class.approved.as_ref())
+            .next_back()
+            .map(|known| ApprovedStatus { plan: known.approval.plan.clone(), by: known.approval.by.clone() }),
     }
+}
+
+fn approval_status(waits: &Waits) -> Option<ApprovalStatus> {
+    let Waits::Approval(needs) = waits else { return None };
+    Some(ApprovalStatus {
+        plan: needs.plan.clone(),
+        partitions: i64::from(needs.partitions),
+        bytes: needs.bytes,
+        command: needs.command(),
+    })
 }
 
 /// The status while PostgreSQL cannot be asked: as it was, but not ready. `None`: it says so already.
@@ -136,7 +153,7 @@ fn in_grace(held: &Held) -> bool {
 fn reason(waits: &Waits) -> &'static str {
     match waits {
         Waits::Until(_) => "Announced",
-        Waits::Approval { .. } => "AboveDropLimit",
+        Waits::Approval(_) => "AboveDropLimit",
         Waits::Suspended => "Suspended",
         Waits::LegalHold => "LegalHold",
         Waits::NextRun => "NextRun",
@@ -326,6 +343,7 @@ mod tests {
             grace_us: HOUR_US,
             legal_hold: false,
             wanted: None,
+            approved: None,
             has_table: true,
         };
         let leaf = Leaf {

@@ -175,7 +175,7 @@ impl<K: Kind> Keep<K> {
                 let meta = object.metadata.clone();
                 let before = known.insert(key(&object), self.read(object));
                 self.health.set(self.condition, Ok(()));
-                if before.is_some_and(|before| is_same_spec(before.object.meta(), &meta)) {
+                if before.is_some_and(|before| says_the_same(before.object.meta(), &meta)) {
                     return;
                 }
             }
@@ -208,6 +208,11 @@ impl<K: Kind> Keep<K> {
 /// Whether two metadata are of one object whose spec did not change between them.
 pub fn is_same_spec(a: &ObjectMeta, b: &ObjectMeta) -> bool {
     a.uid == b.uid && a.generation.is_some() && a.generation == b.generation
+}
+
+/// As [`is_same_spec`], and nobody changed an annotation: an approval is one.
+fn says_the_same(a: &ObjectMeta, b: &ObjectMeta) -> bool {
+    is_same_spec(a, b) && a.annotations == b.annotations
 }
 
 fn key(object: &impl Resource) -> (String, String) {

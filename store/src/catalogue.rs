@@ -1,8 +1,9 @@
 //! What classes, table partitions and routes PostgreSQL has: the planner's input, and the sealer's routes.
 //! Reading takes no lock that a COPY or a query would notice.
 
+use cordwood_core::retention::Approval;
 use cordwood_core::retention::catalogue::{Catalogue, Leaf, LeafState};
-use cordwood_core::retention::class::{Class, ClassId, PolicyLevel, Wanted, leaf_table};
+use cordwood_core::retention::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, leaf_table};
 use cordwood_core::retention::routes::Routes;
 use cordwood_core::retention::step::LeafRef;
 use jiff::Timestamp;
@@ -42,7 +43,7 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
     // A class has its table when blocks_c<id> is attached to the root.
     let sql =
         "select c.id, c.policy, c.policy_uid, c.level, c.retention_us, c.grace_us, c.legal_hold, c.wanted_us,
-                      c.wanted_grace_us, c.effective_from,
+                      c.wanted_grace_us, c.effective_from, c.approval, c.approved_by, c.approved_before,
                       exists (select from pg_inherits i where i.inhparent = 'blocks'::regclass
                               and i.inhrelid = to_regclass('blocks_c' || c.id)) as has_table
                from classes c order by c.id";
@@ -70,10 +71,18 @@ async fn classes(client: &impl GenericClient) -> Result<Vec<Class>, StoreError> 
                     grace_us: wanted_grace.unwrap_or(grace_us),
                     effective_from_us: effective_from.as_microsecond(),
                 }),
+                approved: approved(row),
                 has_table: row.get("has_table"),
             })
         })
         .collect()
+}
+
+fn approved(row: &Row) -> Option<ApprovedFor> {
+    let before: Timestamp = row.get::<_, Option<_>>("approved_before")?;
+    let approval =
+        Approval { plan: row.get::<_, Option<_>>("approval")?, by: row.get::<_, Option<_>>("approved_by")? };
+    Some(ApprovedFor { approval, before_us: before.as_microsecond() })
 }
 
 async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {

@@ -6,6 +6,7 @@
 //! deleted, only whole tables dropped. A step that was interrupted anywhere can be applied again.
 
 mod going;
+mod ledger;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use self::ledger::Ledger;
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_DDL_CREATE, LOCK_DDL_DROP, LOCK_SPACE};
@@ -85,14 +87,25 @@ impl DdlSession {
     }
 }
 
-/// Does one step and writes it to the ledger under `plan` (the plan's hash). Trying again after an error is safe.
+/// Does one step and writes it to the ledger under `plan` (the plan's hash), also when it fails. Trying again after an error is safe.
 pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> Result<(), StoreError> {
-    match &planned.step {
-        Step::PutClass(class) => put_class(session, class, planned, plan).await,
+    let ledger = Ledger::begin(planned, plan);
+    let done = step(session, &planned.step, ledger).await;
+    if let Err(error) = &done
+        && !session.is_closed()
+        && let Err(error) = ledger.fail(session, error).await
+    {
+        tracing::debug!(%error, "note that a step failed");
+    }
+    done
+}
+
+async fn step(session: &mut DdlSession, step: &Step, ledger: Ledger<'_>) -> Result<(), StoreError> {
+    match step {
+        Step::PutClass(class) => put_class(session, class, ledger).await,
         Step::PutRoutes(routes) => {
             let body = serde_json::to_value(routes)
                 .map_err(|error| StoreError::Invalid(format!("encode the routes: {error}")))?;
-            let ledger = Ledger { planned, plan };
             let transaction = begin(&mut session.client).await?;
             transaction
                 .execute(
@@ -105,38 +118,41 @@ pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> R
             ledger.write(&transaction).await?;
             transaction.commit().await.map_err(StoreError::sql("commit", "the retention routes"))
         }
-        Step::CreateClassTable { class } => create_class_table(session, *class, planned, plan).await,
-        Step::CreateLeaf(leaf) => create_leaf(session, *leaf, planned, plan).await,
-        Step::Reattach(leaf) => reattach(session, *leaf, planned, plan).await,
-        Step::FinalizeDetach(leaf) => going::finalize(session, *leaf, planned, plan).await,
-        Step::Detach(leaf) => going::detach(session, *leaf, planned, plan).await,
-        Step::MarkDetached(leaf) => going::mark_detached(session, *leaf, planned, plan).await,
-        Step::Drop(leaf) => going::drop_leaf(session, *leaf, planned, plan).await,
-        Step::Forget(leaf) => going::forget(session, *leaf, planned, plan).await,
+        Step::CreateClassTable { class } => create_class_table(session, *class, ledger).await,
+        Step::CreateLeaf(leaf) => create_leaf(session, *leaf, ledger).await,
+        Step::Reattach(leaf) => reattach(session, *leaf, ledger).await,
+        Step::FinalizeDetach(leaf) => going::finalize(session, *leaf, ledger).await,
+        Step::Detach(leaf) => going::detach(session, *leaf, ledger).await,
+        Step::MarkDetached(leaf) => going::mark_detached(session, *leaf, ledger).await,
+        Step::Drop(leaf) => going::drop_leaf(session, *leaf, ledger).await,
+        Step::Forget(leaf) => going::forget(session, *leaf, ledger).await,
     }
 }
 
-async fn put_class(
-    session: &mut DdlSession,
-    class: &Class,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
+async fn put_class(session: &mut DdlSession, class: &Class, ledger: Ledger<'_>) -> Result<(), StoreError> {
     let wanted_us = class.wanted.map(|wanted| wanted.retention_us);
     let wanted_grace_us = class.wanted.map(|wanted| wanted.grace_us);
     let effective = match class.wanted {
         Some(wanted) => Some(timestamp(wanted.effective_from_us)?),
         None => None,
     };
+    let approval = class.approved.as_ref().map(|known| known.approval.plan.as_str());
+    let approved_by = class.approved.as_ref().map(|known| known.approval.by.as_str());
+    let approved_before = match &class.approved {
+        Some(known) => Some(timestamp(known.before_us)?),
+        None => None,
+    };
     let transaction = begin(&mut session.client).await?;
     // The id is part of the conflict's condition: an id never changes its policy or level.
     let changed = transaction
         .execute(
-            "insert into classes (id, policy, policy_uid, level, retention_us, grace_us, legal_hold, wanted_us, wanted_grace_us, effective_from)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+            "insert into classes (id, policy, policy_uid, level, retention_us, grace_us, legal_hold, wanted_us, wanted_grace_us, effective_from,
+               approval, approved_by, approved_before)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              on conflict (id) do update set policy_uid = excluded.policy_uid, retention_us = excluded.retention_us,
                grace_us = excluded.grace_us, legal_hold = excluded.legal_hold, wanted_us = excluded.wanted_us,
-               wanted_grace_us = excluded.wanted_grace_us, effective_from = excluded.effective_from
+               wanted_grace_us = excluded.wanted_grace_us, effective_from = excluded.effective_from,
+               approval = excluded.approval, approved_by = excluded.approved_by, approved_before = excluded.approved_before
              where classes.policy = excluded.policy and classes.level = excluded.level",
             &[
                 &class.id.0,
@@ -149,6 +165,9 @@ async fn put_class(
                 &wanted_us,
                 &wanted_grace_us,
                 &effective,
+                &approval,
+                &approved_by,
+                &approved_before,
             ],
         )
         .await
@@ -156,7 +175,7 @@ async fn put_class(
     if changed == 0 {
         return Err(StoreError::Invalid(format!("class {} belongs to another policy", class.id.0)));
     }
-    Ledger { planned, plan }.write(&transaction).await?;
+    ledger.write(&transaction).await?;
     transaction.commit().await.map_err(StoreError::sql("commit class", class_table(class.id)))
 }
 
@@ -165,15 +184,11 @@ async fn put_class(
 async fn create_class_table(
     session: &mut DdlSession,
     class: ClassId,
-    planned: &Planned,
-    plan: &str,
+    ledger: Ledger<'_>,
 ) -> Result<(), StoreError> {
     let leaf = LeafRef { class, from_us: 0, to_us: 0 };
-    let target = Target {
-        table: class_table(class),
-        parent: "blocks".to_owned(),
-        ..Target::new(leaf, planned, plan)?
-    };
+    let target =
+        Target { table: class_table(class), parent: "blocks".to_owned(), ..Target::new(leaf, ledger)? };
     retry(session, "create", &target, |client, timeout, target| {
         Box::pin(async move {
             let (table, id) = (&target.table, target.leaf.class.0);
@@ -191,13 +206,8 @@ async fn create_class_table(
 }
 
 /// The leaf is made, checked and attached in one transaction: it is there whole, or not at all.
-async fn create_leaf(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+async fn create_leaf(session: &mut DdlSession, leaf: LeafRef, ledger: Ledger<'_>) -> Result<(), StoreError> {
+    let target = Target::new(leaf, ledger)?;
     retry(session, "create", &target, |client, timeout, target| {
         Box::pin(async move {
             let Target { table, parent, leaf, from, to, .. } = target;
@@ -224,13 +234,8 @@ async fn create_leaf(
 
 /// The CHECK that the table still carries spares ATTACH the scan. The row of `leaves` is locked first, as [`drop_leaf`] does: with the
 /// same order of locks the two cannot deadlock.
-async fn reattach(
-    session: &mut DdlSession,
-    leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
-) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+async fn reattach(session: &mut DdlSession, leaf: LeafRef, ledger: Ledger<'_>) -> Result<(), StoreError> {
+    let target = Target::new(leaf, ledger)?;
     retry(session, "attach again", &target, |client, timeout, target| {
         Box::pin(async move {
             let transaction = begin_within(client, timeout).await?;
@@ -264,14 +269,14 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(leaf: LeafRef, planned: &'a Planned, plan: &'a str) -> Result<Target<'a>, StoreError> {
+    fn new(leaf: LeafRef, ledger: Ledger<'a>) -> Result<Target<'a>, StoreError> {
         Ok(Target {
             table: leaf.table(),
             parent: class_table(leaf.class),
             leaf,
             from: timestamp(leaf.from_us)?,
             to: timestamp(leaf.to_us)?,
-            ledger: Ledger { planned, plan },
+            ledger,
         })
     }
 
@@ -392,35 +397,6 @@ fn check_clause(leaf: LeafRef, from: Timestamp, to: Timestamp) -> String {
 fn timestamp(time_us: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(time_us)
         .map_err(|error| StoreError::Invalid(format!("time {time_us} us is out of range: {error}")))
-}
-
-/// The ledger's row of a step, written in the step's own transaction.
-struct Ledger<'a> {
-    planned: &'a Planned,
-    plan: &'a str,
-}
-
-impl Ledger<'_> {
-    async fn write_raw(&self, transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-        transaction
-            .execute(
-                "insert into ledger (policy, plan, step, subject, bytes, why) values ($1, $2, $3, $4, $5, $6)",
-                &[
-                    &self.planned.policy,
-                    &self.plan,
-                    &self.planned.step.kind(),
-                    &self.planned.step.subject(),
-                    &self.planned.bytes,
-                    &self.planned.why,
-                ],
-            )
-            .await
-            .map(|_| ())
-    }
-
-    async fn write(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        self.write_raw(transaction).await.map_err(StoreError::sql("write", "the ledger"))
-    }
 }
 
 /// For steps that are tried once in a pass: they wait no longer than the others' last attempt.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::levels::LevelRules;
+use cordwood_crds::retention::ApprovalStatus;
 use cordwood_crds::{LogLevelConfig, LogRetentionPolicy};
 use cordwood_tests::env::proxy::{Fault, Proxy};
 use cordwood_tests::env::wait_for;
@@ -131,7 +132,7 @@ async fn a_typo_waits_and_drift_is_repaired() -> Result<()> {
     world.start_operator().await?;
     let policies: Api<LogRetentionPolicy> = world.api();
     let mut careful = policy("shop", "1h", "2m");
-    careful.spec.drop_limit.partitions = 3;
+    careful.spec.drop_limit.partitions = 20;
     policies.create(&PostParams::default(), &careful).await?;
     wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
     let classes = world.classes("shop").await?;
@@ -141,7 +142,7 @@ async fn a_typo_waits_and_drift_is_repaired() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(4)).await;
     let status = policies.get("shop").await?.status.context("a status")?;
     let waits = status.waits.unwrap_or_default();
-    ensure!(waits.contains("more than dropLimit allows (3 partitions"), "{waits}");
+    ensure!(waits.contains("more than dropLimit allows (20 partitions"), "{waits}");
     ensure!(world.visible(&classes).await? == stored, "something went in spite of the limit");
     policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1h"))).await?;
     wait_for("nothing to be held", PATIENCE, || world.condition("shop", "Held", "False")).await?;
@@ -159,7 +160,67 @@ async fn a_typo_waits_and_drift_is_repaired() -> Result<()> {
         Ok(())
     })
     .await?;
-    Ok(())
+    approved(&world, &classes).await
+}
+
+/// The approval of the plan that the status shows lets go of what it named; that of a plan for an earlier spec does not.
+async fn approved(world: &World, classes: &[i32]) -> Result<()> {
+    let policies: Api<LogRetentionPolicy> = world.api();
+    let waits = async |other: &str| {
+        let status = policies.get("shop").await?.status.context("a status")?;
+        let approval = status.approval.context("nothing waits for an approval")?;
+        ensure!(approval.plan != other, "still the plan of the spec before");
+        Ok(approval)
+    };
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("1m"))).await?;
+    let first = wait_for("a plan to wait for its approval", PATIENCE, || waits("")).await?;
+    // The spec changes, and the approval comes too late.
+    let other = json!({"spec": {"retention": {"debug": "2m"}}});
+    policies.patch("shop", &PatchParams::default(), &Patch::Merge(other)).await?;
+    let second = wait_for("another plan", PATIENCE, || waits(&first.plan)).await?;
+    let approve = |approval: &ApprovalStatus| {
+        let words: Vec<&str> = approval.command.split_whitespace().collect();
+        ensure!(words[0] == "kubectl" && approval.partitions > 20 && approval.bytes > 0, "{approval:?}");
+        kubectl(world, &words[1..])
+    };
+    approve(&first)?;
+    wait_for("the approval to be said void", PATIENCE, || async {
+        let waits = policies.get("shop").await?.status.and_then(|status| status.waits).unwrap_or_default();
+        let void = format!("({}, which was approved, is another plan)", first.plan);
+        ensure!(waits.ends_with(&void), "{waits}");
+        Ok(())
+    })
+    .await?;
+    ensure!(world.steps("detach", "shop").await? == 0, "something went under a void approval");
+
+    approve(&second)?;
+    let under = format!(
+        "select count(*) from ledger where policy = 'shop' and step = 'detach' and outcome = 'done' and approval = '{}'
+           and approved_by like 'kubectl-annotate, %' and generation = {}",
+        second.plan,
+        policies.get("shop").await?.metadata.generation.context("a generation")?
+    );
+    wait_for("what was approved to go", PATIENCE, || async {
+        let gone = world.sql_count(&under).await?;
+        // Some may have expired by the hour that was in force before.
+        ensure!(gone >= second.partitions - 4, "{gone} of {}", second.partitions);
+        Ok(())
+    })
+    .await?;
+    let unnamed = "select count(*) from ledger where step = 'detach' and bytes > 0 and approval is null
+                    and time_to < now() - interval '6 minutes'";
+    ensure!(world.sql_count(unnamed).await? <= 4, "partitions go without naming the approval");
+    world.nothing_young_is_gone(classes, i64::try_from(classes.len())? * 56, 1).await?;
+    let status = policies.get("shop").await?.status.context("a status")?;
+    let approved = status.approved.context("the status names no approval")?;
+    ensure!(approved.plan == second.plan && approved.by.starts_with("kubectl-annotate, "), "{approved:?}");
+    ensure!(status.approval.is_none(), "{:?}", status.approval);
+    wait_for("an event that names it", PATIENCE, || async {
+        let events = kubectl(world, &["get", "events", "--all-namespaces", "-o", "wide"])?;
+        ensure!(events.contains("PlanApproved") && events.contains(&second.plan), "{events}");
+        Ok(())
+    })
+    .await
 }
 
 /// A reader that stays keeps a partition from being detached; it keeps neither the writer nor new partitions waiting.

@@ -18,6 +18,8 @@ mod dropped;
 mod error_days;
 #[path = "store/errors.rs"]
 mod errors;
+#[path = "store/ledger.rs"]
+mod ledger;
 #[path = "store/old_words.rs"]
 mod old_words;
 #[path = "store/origins.rs"]

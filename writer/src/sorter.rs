@@ -312,6 +312,7 @@ mod tests {
             grace_us: 0,
             legal_hold,
             wanted: None,
+            approved: None,
             has_table: true,
         };
         let mut sorter = RecordSorter::new(NOW_US);

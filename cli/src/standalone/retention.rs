@@ -128,7 +128,7 @@ impl Passes {
             .plan
             .held
             .iter()
-            .filter(|held| matches!(held.waits, Waits::Approval { .. } | Waits::TooManyPartitions { .. }))
+            .filter(|held| matches!(held.waits, Waits::Approval(_) | Waits::TooManyPartitions { .. }))
             .map(ToString::to_string)
             .collect();
         if waits != self.waits {

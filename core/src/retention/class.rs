@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::Approval;
 use crate::level::Level;
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
@@ -69,6 +70,8 @@ pub struct Class {
     pub legal_hold: bool,
     /// What was announced: a shorter retention or grace period.
     pub wanted: Option<Wanted>,
+    /// The last approval of a shorter retention or grace period.
+    pub approved: Option<ApprovedFor>,
     /// Its table exists and is attached to the root.
     pub has_table: bool,
 }
@@ -95,6 +98,14 @@ impl Class {
     pub fn keeps(&self) -> Keeps {
         Keeps { retention_us: self.retention_us, held: self.legal_hold }
     }
+}
+
+/// Under which approval records of a class go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovedFor {
+    pub approval: Approval,
+    /// It covers what is older.
+    pub before_us: i64,
 }
 
 /// An announced shortening: both as they will be, one of them perhaps as it is, and from when they are in force.

@@ -124,7 +124,7 @@ pub fn foresee(
 /// A shorter retention that needs approval stays as it is: by itself it would only come into force when no records come any more.
 fn as_held(policies: &[Policy], next: &Plan, catalogue: &Catalogue, name: &str) -> Vec<Policy> {
     let mut policies = policies.to_vec();
-    let needs_approval = |waits: &Waits| matches!(waits, Waits::Approval { .. });
+    let needs_approval = |waits: &Waits| matches!(waits, Waits::Approval(_));
     if !next.held.iter().any(|held| held.policy == name && needs_approval(&held.waits)) {
         return policies;
     }
@@ -320,7 +320,7 @@ mod tests {
     fn what_waits_for_approval_or_is_held_takes_nothing_away() {
         let many = catalogue(20, 1 << 20);
         let foreseen = seen(&[policy(5 * DAY)], &many);
-        assert!(matches!(foreseen.plan.held[0].waits, Waits::Approval { .. }), "{:?}", foreseen.plan.held);
+        assert!(matches!(foreseen.plan.held[0].waits, Waits::Approval(_)), "{:?}", foreseen.plan.held);
         assert_eq!((foreseen.plan.held[0].partitions, foreseen.leaves.len()), (15, 0));
         assert_eq!(foreseen.classes[0].effective_from_us, None);
         let held = seen(&[Policy { legal_hold: true, ..policy(5 * DAY) }], &catalogue(9, 1));

@@ -38,6 +38,7 @@ pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
     Some(Policy {
         name: name.to_owned(),
         uid: class.policy_uid.clone(),
+        generation: 0,
         priority: route.priority,
         matches: route.matches.clone(),
         retention_us: route.retention_us,
@@ -45,5 +46,6 @@ pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
         drop_limit: DropLimit::default(),
         suspend: true,
         legal_hold: class.legal_hold,
+        approval: None,
     })
 }

@@ -6,10 +6,11 @@
 
 use proptest::prelude::*;
 
+use super::approval::Approval;
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{ClassId, PolicyLevel, align_down, interval_us};
 use super::policy::{DropLimit, Match, PerLevel, Policy};
-use super::step::{LeafRef, Step};
+use super::step::{LeafRef, Plan, Step, Waits};
 use super::{Tuning, in_force, lint, plan};
 use crate::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX};
 
@@ -57,6 +58,7 @@ impl World {
             (0, None) => self.policies.push(Policy {
                 name,
                 uid: b.to_string(),
+                generation: 1,
                 priority: (b % 3) as i32,
                 matches: Match { tenants: vec![format!("t{}*", a % 3)], ..Match::default() },
                 retention_us: World::retention(b),
@@ -64,12 +66,17 @@ impl World {
                 drop_limit: DropLimit { partitions: 1 + b % 20, bytes: i64::from(b % 50) << 20 },
                 suspend: false,
                 legal_hold: false,
+                approval: None,
             }),
-            (0, Some(place)) => self.policies[place].retention_us = World::retention(b),
+            (0, Some(place)) => {
+                self.policies[place].generation += 1;
+                self.policies[place].retention_us = World::retention(b);
+            }
             (1, Some(place)) if b % 3 == 0 => {
                 self.policies.remove(place);
             }
             (1, Some(place)) => self.policies[place].suspend = b % 2 == 0,
+            (2, Some(place)) if b % 4 == 1 => self.approve(place),
             (2, Some(place)) => self.policies[place].legal_hold = b % 4 == 0,
             // The clock: mostly forward, sometimes back by up to an hour.
             (3..=6, _) => self.now_us += i64::from(b) % (2 * DAY / 1_000_000) * 1_000_000,
@@ -85,6 +92,17 @@ impl World {
         self.pass(part)?;
         self.settle()?;
         self.store(a, b)
+    }
+
+    /// Somebody approves what waits for it now.
+    fn approve(&mut self, place: usize) {
+        let plan = plan(&self.policies, &self.catalogue, self.now_us, &TUNING);
+        let policy = &mut self.policies[place];
+        policy.approval =
+            plan.held.iter().filter(|held| held.policy == policy.name).find_map(|held| match &held.waits {
+                Waits::Approval(needs) => Some(Approval { plan: needs.plan.clone(), by: "ann".to_owned() }),
+                _ => None,
+            });
     }
 
     /// A detach is interrupted, or somebody detaches or drops an empty leaf by hand.
@@ -106,11 +124,38 @@ impl World {
         // What was interrupted leaves a hole until the next pass; nothing does when there is nothing left to do.
         let grave = findings.iter().any(|finding| finding.fatal || plan.is_empty());
         prop_assert!(!grave, "{:?}\n{}", findings, plan);
+        self.check_shortened(&plan)?;
         for planned in plan.steps.iter().take(steps_max) {
             self.check_going(&planned.step)?;
             self.catalogue.apply(&planned.step, self.now_us);
         }
         Ok(plan.steps.len())
+    }
+
+    /// No retention becomes shorter by which more records expire at once than the limit allows, unless somebody approved something.
+    fn check_shortened(&self, plan: &Plan) -> Result<(), TestCaseError> {
+        for policy in self.policies.iter().filter(|policy| policy.approval.is_none()) {
+            let mut expired = 0;
+            for planned in plan.steps.iter().filter(|planned| planned.policy == policy.name) {
+                let Step::PutClass(row) = &planned.step else { continue };
+                let Some(before) = self.catalogue.class_by_id(row.id) else { continue };
+                expired += self
+                    .catalogue
+                    .leaves_of(row.id)
+                    .iter()
+                    .filter(|leaf| leaf.state == LeafState::Attached && !leaf.empty)
+                    .filter(|leaf| leaf.expired(row.retention_us, self.now_us))
+                    .filter(|leaf| !leaf.expired(before.retention_us, self.now_us))
+                    .count();
+            }
+            prop_assert!(
+                expired <= policy.drop_limit.partitions as usize,
+                "{} expire without approval\n{}",
+                expired,
+                plan
+            );
+        }
+        Ok(())
     }
 
     /// No record that is still promised goes out of sight or is dropped.

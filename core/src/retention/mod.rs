@@ -10,6 +10,7 @@
 //!                            \-> Routes: (tenant, namespace, service, category, level) -> class
 //! ```
 
+pub mod approval;
 pub mod catalogue;
 pub mod class;
 pub mod duration;
@@ -22,9 +23,11 @@ pub mod plan;
 pub mod policy;
 pub mod room;
 pub mod routes;
+pub mod shortening;
 pub mod simulate;
 pub mod step;
 
+pub use approval::{APPROVE_ANNOTATION, Approval, NeedsApproval};
 pub use catalogue::{Catalogue, Leaf, LeafState};
 pub use class::{Class, ClassId, PolicyLevel};
 pub use known::{by_name, complete, last_good};

@@ -7,12 +7,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::approval::Approval;
 use super::catalogue::{Catalogue, Leaf, LeafState};
-use super::class::{Class, ClassId, PolicyLevel, Wanted, tables_max};
+use super::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, tables_max};
 use super::duration;
 use super::policy::{DEFAULT, Policy};
 use super::room::{RECORDS_WAIT, Room};
 use super::routes::Routes;
+use super::shortening::{Approved, Shortening, Verdict, lost_by};
 use super::step::{Held, LeafRef, Plan, Planned, Step, Waits};
 
 /// What the operator's configuration adds.
@@ -71,7 +73,11 @@ pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
     planner.parts.sort(now_us);
     planner.parts.limit_runs(&policies, &mut planner.held);
     planner.parts.limit_tables(catalogue, &mut planner.held);
-    Plan { steps: planner.parts.in_order(), held: planner.held }
+    let mut steps = planner.parts.in_order();
+    for planned in &mut steps {
+        planned.generation = by_name.get(planned.policy.as_str()).map_or(0, |policy| policy.generation);
+    }
+    Plan { steps, held: planner.held }
 }
 
 struct Planner<'a> {
@@ -178,7 +184,14 @@ impl Planner<'_> {
         all.sort_by_key(|class| class.id);
         let mut next = all.last().map_or(1, |class| class.id.0 + 1);
         for policy in policies {
-            let barrier = self.barrier(policy);
+            let verdict = match held_by(policy) {
+                Some(waits) => Err(waits),
+                None => match Shortening::of(policy, self.catalogue, self.now_us).verdict() {
+                    Verdict::Within => Ok(None),
+                    Verdict::Approved(approved) => Ok(Some(approved)),
+                    Verdict::Needs(needs) => Err(Waits::Approval(needs)),
+                },
+            };
             for level in PolicyLevel::ALL {
                 let wanted_us = *policy.retention_us.get(level);
                 match all.iter_mut().find(|class| class.policy == policy.name && class.level == level) {
@@ -192,13 +205,14 @@ impl Planner<'_> {
                             grace_us: policy.grace_us,
                             legal_hold: policy.legal_hold,
                             wanted: None,
+                            approved: None,
                             has_table: false,
                         };
                         next += 1;
                         self.parts.classes.push(planned(Step::PutClass(class.clone()), &class, "new class"));
                         all.push(class);
                     }
-                    Some(class) => self.update_class(policy, class, wanted_us, barrier.as_ref()),
+                    Some(class) => self.update_class(policy, class, wanted_us, &verdict),
                 }
             }
         }
@@ -206,8 +220,14 @@ impl Planner<'_> {
     }
 
     /// Brings a class's row to what its policy says. A longer retention or grace period is in force at once; a shorter one is
-    /// announced, and in force when its notice is over and no barrier stands before it.
-    fn update_class(&mut self, policy: &Policy, class: &mut Class, wanted_us: i64, barrier: Option<&Waits>) {
+    /// announced, and in force when its notice is over. `verdict`: what it waits for, or the approval under which it may.
+    fn update_class(
+        &mut self,
+        policy: &Policy,
+        class: &mut Class,
+        wanted_us: i64,
+        verdict: &Result<Option<Approved>, Waits>,
+    ) {
         let before = class.clone();
         let mut changes = Vec::new();
         for (name, from_us, to_us) in [
@@ -219,16 +239,29 @@ impl Planner<'_> {
             }
         }
         let change = changes.join(", ");
-        let why = if change.is_empty() { "policy changed" } else { &change };
+        let mut why = if change.is_empty() { "policy changed".to_owned() } else { change.clone() };
+        let mut approval = None;
         class.policy_uid.clone_from(&policy.uid);
         class.legal_hold = policy.legal_hold;
         class.retention_us = before.retention_us.max(wanted_us);
         class.grace_us = before.grace_us.max(policy.grace_us);
         class.wanted = None;
+        let is_longer = class.retention_us > before.retention_us || class.grace_us > before.grace_us;
+        if is_longer {
+            class.approved = None;
+        }
         if wanted_us < before.retention_us || policy.grace_us < before.grace_us {
-            if let Some(waits) = barrier {
+            if let Err(waits) = verdict {
+                // An approval that was taken back before it was in force.
+                class.approved = class.approved.take().filter(|_| before.wanted.is_none());
                 self.hold_shortening(policy, &before, wanted_us, &change, waits.clone());
             } else {
+                if let Ok(Some(Approved { approval: given, at_us })) = verdict {
+                    let before_us = at_us.saturating_sub(wanted_us);
+                    class.approved = Some(ApprovedFor { approval: given.clone(), before_us });
+                    why = format!("{change}, plan {} approved by {}", given.plan, given.by);
+                    approval = Some(given.clone());
+                }
                 let announced = before.wanted.filter(|wanted| wanted.covers(wanted_us, policy.grace_us));
                 let effective_from_us = announced.map_or_else(
                     || self.now_us + self.tuning.notice_us.max(0),
@@ -248,27 +281,9 @@ impl Planner<'_> {
             }
         }
         if *class != before {
-            self.parts.classes.push(planned(Step::PutClass(class.clone()), class, why));
+            let step = planned(Step::PutClass(class.clone()), class, &why);
+            self.parts.classes.push(Planned { approval, ..step });
         }
-    }
-
-    /// Why the shorter retentions (or grace period) of a policy may not take effect, if so; judged over all its levels
-    /// together.
-    fn barrier(&self, policy: &Policy) -> Option<Waits> {
-        if let Some(waits) = held_by(policy) {
-            return Some(waits);
-        }
-        let (mut partitions, mut bytes) = (0_u32, 0_i64);
-        for level in PolicyLevel::ALL {
-            let Some(class) = self.catalogue.class(&policy.name, level) else { continue };
-            for leaf in self.taken_away(policy, class, *policy.retention_us.get(level)) {
-                partitions += 1;
-                bytes = bytes.saturating_add(leaf.bytes);
-            }
-        }
-        let limit = policy.drop_limit;
-        (partitions > limit.partitions || (partitions > 0 && bytes > limit.bytes))
-            .then_some(Waits::Approval { limit_partitions: limit.partitions, limit_bytes: limit.bytes })
     }
 
     fn hold_shortening(
@@ -279,23 +294,15 @@ impl Planner<'_> {
         change: &str,
         waits: Waits,
     ) {
-        let gone = self.taken_away(policy, class, wanted_us);
+        let (partitions, bytes) = lost_by(policy, class, wanted_us, self.catalogue, self.now_us);
         self.held.push(Held {
             policy: class.policy.clone(),
             class: Some(class.id),
             what: format!("{}: {change}", class.level),
             waits,
-            partitions: gone.len() as u32,
-            bytes: gone.iter().map(|leaf| leaf.bytes).sum(),
+            partitions,
+            bytes,
         });
-    }
-
-    /// Leaves with records that the change of a class takes away at once: those that a shorter retention expires, and those
-    /// whose grace period a shorter one ends.
-    fn taken_away(&self, policy: &Policy, class: &Class, wanted_us: i64) -> Vec<&Leaf> {
-        let mut gone = newly_expired(self.catalogue, class, wanted_us, self.now_us);
-        gone.extend(newly_ended(self.catalogue, class, policy.grace_us, self.now_us));
-        gone
     }
 
     /// The leaves that the class needs and has not, and its own table when it has none and is to have leaves.
@@ -366,6 +373,7 @@ impl Planner<'_> {
         };
         let mut step = planned(Step::Detach(leaf.key()), class, &why);
         step.bytes = leaf.bytes;
+        step.approval = approval_of(class, leaf);
         match hold {
             Some(waits) => self.hold_step(step, leaf, waits.clone()),
             None => self.parts.detach.push(step),
@@ -386,6 +394,7 @@ impl Planner<'_> {
         };
         let mut step = planned(Step::Drop(leaf.key()), class, &why);
         step.bytes = leaf.bytes;
+        step.approval = approval_of(class, leaf);
         match hold {
             Some(waits) => self.hold_step(step, leaf, waits.clone()),
             None if leaf.empty || drop_at_us <= self.now_us => self.parts.drop.push(step),
@@ -407,47 +416,24 @@ impl Planner<'_> {
     fn routes(&mut self, policies: &[Policy], classes: &[Class]) {
         let routes = Routes::compile(policies, classes);
         if self.catalogue.routes.as_ref() != Some(&routes) {
-            self.parts.routes.push(Planned {
-                step: Step::PutRoutes(routes),
-                policy: String::new(),
-                why: "policies or classes changed".to_owned(),
-                bytes: 0,
-            });
+            let why = "policies or classes changed";
+            self.parts.routes.push(Planned::new(Step::PutRoutes(routes), "", why));
         }
     }
 }
 
 fn planned(step: Step, class: &Class, why: &str) -> Planned {
-    Planned { step, policy: class.policy.clone(), why: why.to_owned(), bytes: 0 }
+    Planned::new(step, class.policy.clone(), why)
+}
+
+/// Under which approval a leaf goes, if its class's retention was shortened by one.
+fn approval_of(class: &Class, leaf: &Leaf) -> Option<Approval> {
+    let covers = |known: &&ApprovedFor| !leaf.empty && leaf.to_us <= known.before_us;
+    class.approved.as_ref().filter(covers).map(|known| known.approval.clone())
 }
 
 fn held_by(policy: &Policy) -> Option<Waits> {
     if policy.legal_hold { Some(Waits::LegalHold) } else { policy.suspend.then_some(Waits::Suspended) }
-}
-
-/// Leaves with records that a retention of `wanted_us` would expire and the one in force does not.
-pub fn newly_expired<'a>(
-    catalogue: &'a Catalogue,
-    class: &Class,
-    wanted_us: i64,
-    now_us: i64,
-) -> Vec<&'a Leaf> {
-    catalogue
-        .leaves_of(class.id)
-        .into_iter()
-        .filter(|leaf| leaf.state == LeafState::Attached && !leaf.empty)
-        .filter(|leaf| leaf.expired(wanted_us, now_us) && !leaf.expired(class.retention_us, now_us))
-        .collect()
-}
-
-/// Detached leaves with records whose grace period would be over with `grace_us` and is not with the one in force.
-fn newly_ended<'a>(catalogue: &'a Catalogue, class: &Class, grace_us: i64, now_us: i64) -> Vec<&'a Leaf> {
-    let over = |leaf: &Leaf, grace_us: i64| match leaf.state {
-        LeafState::Detached { at_us: Some(at_us) } => at_us.saturating_add(grace_us) <= now_us,
-        _ => false,
-    };
-    let leaves = catalogue.leaves_of(class.id).into_iter().filter(|leaf| !leaf.empty);
-    leaves.filter(|leaf| over(leaf, grace_us) && !over(leaf, class.grace_us)).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ fn policy(name: &str, retention: i64) -> Policy {
     Policy {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
+        generation: 1,
         priority: 1,
         matches: Match { tenants: vec![format!("{name}-*")], ..Match::default() },
         retention_us: PerLevel::of(|_| retention),
@@ -23,6 +24,7 @@ fn policy(name: &str, retention: i64) -> Policy {
         drop_limit: DropLimit { partitions: 3, bytes: 1 << 30 },
         suspend: false,
         legal_hold: false,
+        approval: None,
     }
 }
 
@@ -258,7 +260,7 @@ fn a_typo_is_held_by_the_limit_and_undone_by_undoing() {
     let held = plan(&policies, &catalogue, NOON, &NO_NOTICE);
     check(
         &text(&held, 5),
-        "held shop: debug: retention 2h -> 2m (7 partitions, 7.0 MiB) waits for approval: more than dropLimit allows (3 partitions, 1.0 GiB); raise dropLimit or undo the change",
+        "held shop: debug: retention 2h -> 2m (7 partitions, 7.0 MiB) waits for approval of plan 686788921e15984c: more than dropLimit allows (3 partitions, 1.0 GiB); undo the change, or approve it: kubectl annotate logretentionpolicies.cordwood.dev shop cordwood.dev/approve-plan=686788921e15984c --overwrite",
     );
     settle(&policies, &mut catalogue, NOON, &NO_NOTICE);
     policies[0].retention_us.debug = 2 * HOUR;
@@ -297,7 +299,7 @@ fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {
     policies[0].drop_limit.partitions = 1;
     settle(&policies, &mut catalogue, begun + MINUTE, &tuning);
     let held = plan(&policies, &catalogue, begun + MINUTE, &tuning).held;
-    assert!(held.iter().any(|held| matches!(held.waits, Waits::Approval { .. })), "{held:?}");
+    assert!(held.iter().any(|held| matches!(held.waits, Waits::Approval(_))), "{held:?}");
     assert_eq!(drops(&catalogue, &policies, begun + 2 * MINUTE), 0);
     // An ordinary end of the grace period is held by no limit.
     assert_eq!(drops(&catalogue, &policies, begun + HOUR), 2);
@@ -438,7 +440,7 @@ fn the_lint_refuses_what_the_planner_would_never_plan() {
     policies.push(Policy::builtin());
     let class = catalogue.class("shop", PolicyLevel::Debug).unwrap().id;
     let leaf = catalogue.leaves_of(class)[0].key();
-    let planned = |step| Planned { step, policy: "shop".to_owned(), why: String::new(), bytes: 0 };
+    let planned = |step| Planned::new(step, "shop", "");
     let messages = |steps: Vec<Step>, policies: &[Policy], now| {
         let plan = Plan { steps: steps.into_iter().map(planned).collect(), held: Vec::new() };
         lint(&plan, policies, &catalogue, now)

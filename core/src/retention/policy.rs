@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::Approval;
 use super::class::PolicyLevel;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -17,6 +18,8 @@ pub struct Policy {
     pub name: String,
     /// The resource's UID; empty for the built-in policy.
     pub uid: String,
+    /// Of its spec: another spec has another one. 0 for the built-in policy, and where it is not known.
+    pub generation: i64,
     /// The higher wins; among equals the longer retention, then the name.
     pub priority: i32,
     pub matches: Match,
@@ -28,6 +31,8 @@ pub struct Policy {
     pub suspend: bool,
     /// As `suspend`, and it outlives the policy: its classes stay held when the policy is deleted.
     pub legal_hold: bool,
+    /// What somebody approved: see [`super::shortening`].
+    pub approval: Option<Approval>,
 }
 
 impl Policy {
@@ -36,6 +41,7 @@ impl Policy {
         Policy {
             name: DEFAULT.to_owned(),
             uid: String::new(),
+            generation: 0,
             priority: 0,
             matches: Match::default(),
             retention_us: PerLevel { debug: DAY_US, info: 7 * DAY_US, warn: 14 * DAY_US, error: 30 * DAY_US },
@@ -43,6 +49,7 @@ impl Policy {
             drop_limit: DropLimit::default(),
             suspend: false,
             legal_hold: false,
+            approval: None,
         }
     }
 }

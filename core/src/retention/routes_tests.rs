@@ -30,6 +30,7 @@ fn classes(policies: &[Policy]) -> Vec<Class> {
                 grace_us: policy.grace_us,
                 legal_hold: false,
                 wanted: None,
+                approved: None,
                 has_table: true,
             });
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::approval::{Approval, NeedsApproval};
 use super::class::{Class, ClassId, class_table, leaf_table};
 use super::duration;
 use super::routes::Routes;
@@ -154,6 +155,16 @@ pub struct Planned {
     pub why: String,
     /// Bytes that the step frees or brings back.
     pub bytes: i64,
+    /// Generation of the policy's spec that it follows.
+    pub generation: i64,
+    /// Without it the step would not be: a shorter retention above the limit, and what goes by it.
+    pub approval: Option<Approval>,
+}
+
+impl Planned {
+    pub fn new(step: Step, policy: impl Into<String>, why: impl Into<String>) -> Planned {
+        Planned { step, policy: policy.into(), why: why.into(), bytes: 0, generation: 0, approval: None }
+    }
 }
 
 /// Something that would be done but waits.
@@ -178,11 +189,8 @@ pub enum Waits {
     },
     /// For this moment (a notice, a grace period, the next run).
     Until(i64),
-    /// It would take away more than `dropLimit` allows: for approval, or for a larger limit.
-    Approval {
-        limit_partitions: u32,
-        limit_bytes: i64,
-    },
+    /// It would take away more than `dropLimit` allows: for the approval of this very plan.
+    Approval(NeedsApproval),
     Suspended,
     LegalHold,
     /// The limit of one run is reached.
@@ -193,11 +201,20 @@ impl fmt::Display for Waits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Waits::Until(time_us) => write!(f, "until {}", duration::time(*time_us)),
-            Waits::Approval { limit_partitions, limit_bytes } => write!(
-                f,
-                "for approval: more than dropLimit allows ({limit_partitions} partitions, {}); raise dropLimit or undo the change",
-                duration::bytes(*limit_bytes)
-            ),
+            Waits::Approval(needs) => {
+                write!(
+                    f,
+                    "for approval of plan {}: more than dropLimit allows ({} partitions, {}); undo the change, or approve it: {}",
+                    needs.plan,
+                    needs.limit_partitions,
+                    duration::bytes(needs.limit_bytes),
+                    needs.command()
+                )?;
+                match &needs.other {
+                    Some(other) => write!(f, " ({other}, which was approved, is another plan)"),
+                    None => Ok(()),
+                }
+            }
             Waits::Suspended => f.write_str("while the policy is suspended"),
             Waits::LegalHold => f.write_str("while the legal hold lasts"),
             Waits::NextRun => f.write_str("for the next run"),

@@ -145,8 +145,16 @@ pub async fn preview(
     let before: Vec<Policy> = objects.iter().filter_map(policy).collect();
     let mut after: Vec<Policy> = before.iter().filter(|policy| policy.name != place.name).cloned().collect();
     if let Some(spec) = spec {
-        let uid = before.iter().find(|policy| policy.name == place.name).map(|policy| policy.uid.as_str());
-        let metadata = json!({"name": place.name, "uid": uid.unwrap_or_default()});
+        let known = objects.iter().find(|object| object["metadata"]["name"] == place.name.as_str());
+        let metadata = known.map(|object| &object["metadata"]);
+        // The API server counts each change of the spec: a plan that will wait is named as it will be then.
+        let changes = i64::from(known.is_some_and(|object| &object["spec"] != spec));
+        let generation =
+            metadata.and_then(|metadata| metadata["generation"].as_i64()).map(|known| known + changes);
+        let uid = metadata.and_then(|metadata| metadata["uid"].as_str()).unwrap_or_default();
+        let annotations = metadata.map(|metadata| &metadata["annotations"]);
+        let metadata =
+            json!({"name": place.name, "uid": uid, "generation": generation, "annotations": annotations});
         let object = json!({
             "apiVersion": "cordwood.dev/v1alpha1", "kind": place.kind.name(), "metadata": metadata, "spec": spec,
         });

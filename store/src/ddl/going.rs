@@ -1,8 +1,9 @@
 //! The steps that take table partitions away: detach, drop, and what `leaves` then holds.
 
-use cordwood_core::retention::step::{LeafRef, Planned};
+use cordwood_core::retention::step::LeafRef;
 use tokio_postgres::Client;
 
+use super::ledger::Ledger;
 use super::{
     DdlSession, Hanging, Target, begin, begin_within, hanging, retry, set_detached, set_lock_timeout,
 };
@@ -15,10 +16,9 @@ use crate::migrate::{LOCK_ROUND, LOCK_SPACE};
 pub(super) async fn detach(
     session: &mut DdlSession,
     leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
+    ledger: Ledger<'_>,
 ) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+    let target = Target::new(leaf, ledger)?;
     retry(session, "detach", &target, |client, timeout, target| {
         Box::pin(async move {
             let Target { table, parent, .. } = target;
@@ -47,7 +47,7 @@ pub(super) async fn detach(
         })
     })
     .await?;
-    mark_detached(session, leaf, planned, plan).await
+    mark_detached(session, leaf, ledger).await
 }
 
 async fn detach_attached(client: &Client, target: &Target<'_>) -> Result<(), tokio_postgres::Error> {
@@ -62,10 +62,9 @@ async fn detach_attached(client: &Client, target: &Target<'_>) -> Result<(), tok
 pub(super) async fn finalize(
     session: &mut DdlSession,
     leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
+    ledger: Ledger<'_>,
 ) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+    let target = Target::new(leaf, ledger)?;
     retry(session, "finalize the detach of", &target, |client, timeout, target| {
         Box::pin(async move {
             let Target { table, parent, .. } = target;
@@ -81,17 +80,16 @@ pub(super) async fn finalize(
         })
     })
     .await?;
-    mark_detached(session, leaf, planned, plan).await
+    mark_detached(session, leaf, ledger).await
 }
 
 /// Starts the grace period, unless it runs already.
 pub(super) async fn mark_detached(
     session: &mut DdlSession,
     leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
+    ledger: Ledger<'_>,
 ) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+    let target = Target::new(leaf, ledger)?;
     let transaction = begin(&mut session.client).await?;
     let fail = || StoreError::sql("record the detach of", leaf.table());
     set_detached(&transaction, leaf, target.from, true).await.map_err(fail())?;
@@ -104,10 +102,9 @@ pub(super) async fn mark_detached(
 pub(super) async fn drop_leaf(
     session: &mut DdlSession,
     leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
+    ledger: Ledger<'_>,
 ) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+    let target = Target::new(leaf, ledger)?;
     retry(session, "drop", &target, |client, timeout, target| {
         Box::pin(async move {
             let Target { table, leaf, from, .. } = target;
@@ -143,10 +140,9 @@ pub(super) async fn drop_leaf(
 pub(super) async fn forget(
     session: &mut DdlSession,
     leaf: LeafRef,
-    planned: &Planned,
-    plan: &str,
+    ledger: Ledger<'_>,
 ) -> Result<(), StoreError> {
-    let target = Target::new(leaf, planned, plan)?;
+    let target = Target::new(leaf, ledger)?;
     let transaction = begin(&mut session.client).await?;
     let fail = || StoreError::sql("delete the row of", leaf.table());
     let gone =

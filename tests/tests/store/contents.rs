@@ -87,7 +87,7 @@ async fn what_is_noted_of_a_partition_is_what_it_holds() -> Result<()> {
     client.execute("update classes set retention_us = 1 where id = $1", &[&leaf.class.0]).await?;
     let mut session = DdlSession::open(&store, Loop::Drop).await?.context("somebody drops")?;
     for step in [Step::Detach(leaf), Step::Drop(leaf)] {
-        let planned = Planned { step, policy: String::new(), why: String::new(), bytes: 0 };
+        let planned = Planned::new(step, "", "");
         ddl::apply(&mut session, &planned, "test").await?;
     }
     let left = "select count(*) from leaf_tenants full join sealed_leaves using (class, time_from)

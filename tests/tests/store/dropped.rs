@@ -36,7 +36,7 @@ async fn put(running: &Running, lines: &mut Lines, count: u64) -> Result<()> {
 
 /// As the operator does it: a pass that got no lock is followed by another.
 async fn apply(session: &mut DdlSession, step: Step) -> Result<()> {
-    let planned = Planned { step, policy: "default".into(), why: String::new(), bytes: 0 };
+    let planned = Planned::new(step, "default", "");
     let mut tries = 0;
     while let Err(error) = ddl::apply(session, &planned, "").await {
         tries += 1;
@@ -268,7 +268,7 @@ async fn a_round_of_sealing_fills_no_partition_that_is_being_detached() -> Resul
     tokio::task::block_in_place(|| has_begun.recv())?;
     let mut dropping = DdlSession::open(&store, Loop::Drop).await?.context("no session")?;
     let step = Step::Detach(leaf(2, hour));
-    let detach = Planned { step, policy: "default".into(), why: String::new(), bytes: 0 };
+    let detach = Planned::new(step, "default", "");
     let refused = ddl::apply(&mut dropping, &detach, "").await;
     ensure!(refused.is_err_and(|error| error.code().is_some_and(|code| code.code() == "55P03")));
     let_go_on.send(())?;

@@ -87,6 +87,7 @@ pub async fn classes(client: &Client) -> Result<()> {
             grace_us: policy.grace_us,
             legal_hold: false,
             wanted: None,
+            approved: None,
             has_table: true,
         });
         let table = class_table(ClassId(id));
