@@ -232,12 +232,11 @@ proptest! {
             let findings = lint(&plan, &in_force(policies), &catalogue, now_us);
             prop_assert!(!findings.iter().any(|finding| finding.fatal), "{:?}\n{}", findings, plan);
             for planned in plan.steps.iter().take(cuts.next().unwrap_or(usize::MAX)) {
-                if let Step::Detach(leaf) = planned.step {
-                    if catalogue.leaf(leaf).is_some_and(|leaf| !leaf.empty) {
-                        detached.push(leaf);
-                        let by_name = named.contains(&leaf);
-                        prop_assert_eq!(planned.approval.is_some(), by_name, "{:?}", planned);
-                    }
+                if let Step::Detach(leaf) = planned.step
+                    && catalogue.leaf(leaf).is_some_and(|leaf| !leaf.empty)
+                {
+                    detached.push(leaf);
+                    prop_assert_eq!(planned.approval.is_some(), named.contains(&leaf), "{:?}", planned);
                 }
                 catalogue.apply(&planned.step, now_us);
             }
