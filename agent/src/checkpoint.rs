@@ -35,7 +35,7 @@ pub fn load(folder: &Path) -> io::Result<Loaded> {
         Ok(checkpoint) => Ok(Loaded { checkpoint, torn: false }),
         Err(error) => {
             let aside = folder.join("checkpoint.unusable");
-            tracing::error!(%error, file = %path.display(), aside = %aside.display(),
+            tracing::error!(%error, checkpoint = %path.display(), aside = %aside.display(),
                 "the checkpoint cannot be used; all files are read from their beginnings");
             fs::rename(&path, &aside)?;
             Ok(Loaded { checkpoint: Checkpoint::default(), torn: true })

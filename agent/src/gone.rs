@@ -48,7 +48,7 @@ impl ContainerLog {
     ) -> FileId {
         let file = id_of_unread(entry.inode, entry.mtime_ns);
         turn.tally.file_errors += 1;
-        tracing::warn!(run = self.key, file = entry.name, %error, "read packed log file");
+        tracing::warn!(run = self.key, log_file = entry.name, %error, "read packed log file");
         if is_lost {
             let gone = never_read(file, &entry.name, entry.inode);
             let reason = format!("it cannot be unpacked: {error}");

@@ -27,7 +27,7 @@ impl ContainerLog {
         let key = file.stream_key(&self.source, io);
         let key = key.map_or_else(|| Arc::clone(self.batches.key(io)), Arc::new);
         let end = (loss.from + loss.bytes.max(1)).max(file.ends[io as usize] + 1);
-        tracing::error!(stream = %key, file = file.name, from = loss.from, bytes = loss.bytes,
+        tracing::error!(stream = %key, log_file = file.name, from = loss.from, bytes = loss.bytes,
             exact = loss.exact, reason = loss.reason, "log bytes were lost before they could be read");
         turn.tally.lost_bytes += loss.bytes;
         turn.tally.losses += 1;

@@ -10,7 +10,7 @@ use cordwood_agent::cluster::Cluster;
 use cordwood_agent::rules::watch_rules;
 use cordwood_agent::{CONDITIONS, Config, ContextSource, Environment, KafkaSink, Static, Telemetry, Waker};
 use cordwood_core::levels::LevelRules;
-use cordwood_service::{Failure, Health, LogFormat};
+use cordwood_service::{Failure, Health};
 use tokio::sync::watch;
 
 /// Reads the log files of a Kubernetes node and sends their lines to Kafka.
@@ -44,7 +44,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         };
     }
     let config = config.resolve(|name| std::env::var(name).ok()).map_err(|error| wrong(error.into()))?;
-    cordwood_service::init_logging(LogFormat::Auto);
+    cordwood_service::init_logging("cordwood-agent");
     cordwood_agent::raise_descriptor_limit();
     let shutdown = cordwood_service::shutdown_signal().context("install signal handlers")?;
     let waker = Waker::new().context("make the reader's waker")?;

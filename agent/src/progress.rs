@@ -95,7 +95,7 @@ impl ContainerLog {
                 continue;
             }
             if let Err(error) = file.go_back(position) {
-                tracing::warn!(file = file.name, position, %error, "go back in file");
+                tracing::warn!(log_file = file.name, position, %error, "go back in file");
             }
         }
     }

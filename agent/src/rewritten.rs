@@ -77,7 +77,7 @@ impl ContainerLog {
         let seq = self.take_seq();
         let file = &mut self.files[index];
         tracing::warn!(
-            file = file.name,
+            log_file = file.name,
             position = file.position,
             going_on_at = at,
             "the file was cut short, emptied or rewritten in place"

@@ -106,7 +106,7 @@ impl ContainerLog {
                 Err(error) => {
                     complete = false;
                     turn.tally.file_errors += 1;
-                    tracing::warn!(run = self.key, file = entry.name, %error, "open log file");
+                    tracing::warn!(run = self.key, log_file = entry.name, %error, "open log file");
                 }
             }
         }
@@ -148,7 +148,7 @@ impl ContainerLog {
                 // (Whoever may make links below /var/log would have us read and publish any file of the node.)
                 tracing::warn!(
                     run = self.key,
-                    file = name,
+                    log_file = name,
                     "not read: it is a symbolic link; only links into docker_dir are followed, where that is set (the chart: agent.docker)"
                 );
             }
@@ -257,7 +257,7 @@ impl ContainerLog {
         };
         let mut file = LogFile::new(seq, id, &entry.name, stat, bytes, format);
         file.size = if entry.packed { 0 } else { stat.size };
-        tracing::debug!(run = self.key, file = entry.name, id = %file.id, "new log file");
+        tracing::debug!(run = self.key, log_file = entry.name, id = %file.id, "new log file");
         let open = self.files.iter().map(|file| Open { name: &file.name, removed: file.removed });
         let at = self.names().place_of(entry, open);
         self.files.insert(at, file);
@@ -360,7 +360,7 @@ impl ContainerLog {
                 && let Ok(stat) = file.stat()
                 && stat.size > file.position
             {
-                tracing::info!(run = self.key, file = file.name, "a rotated file still grew");
+                tracing::info!(run = self.key, log_file = file.name, "a rotated file still grew");
                 file.finished_at_ms = None;
                 index += 1;
                 continue;

@@ -1,24 +1,15 @@
 //! The parts' own log lines, on stderr: warnings and worse unless RUST_LOG says otherwise; above the status line, if one is shown.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
-
-use tracing_subscriber::EnvFilter;
 
 /// What stands in the terminal's last line; cleared before anything else is written.
 static LINE: Mutex<String> = Mutex::new(String::new());
 
 /// Call once. `quiet`: errors only.
-pub fn init(quiet: bool) {
-    let level = if quiet { "error" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| AboveStatus)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .compact()
-        .try_init();
+pub fn init(quiet: bool, is_coloured: bool) {
+    let levels = if quiet { "error" } else { "warn" };
+    cordwood_service::init_console_logging("cordwood", levels, is_coloured, AboveStatus);
 }
 
 /// Replaces the status line; an empty one takes it away.

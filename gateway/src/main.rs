@@ -12,9 +12,7 @@ use cordwood_gateway::{
     Access, Administration, AgentsSource, Audit, Cluster, Config, Gateway, Oidc, ReplicaConfig, Seals,
     Tokens, check, start,
 };
-use cordwood_service::{
-    Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
-};
+use cordwood_service::{Failure, Health, init_logging, load_config, run_to_end, serve, shutdown_signal};
 use cordwood_store::{Store, migrate};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +79,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         None => None,
     };
-    init_logging(LogFormat::Auto);
+    init_logging("cordwood-gateway");
     let shutdown = shutdown_signal().context("install signal handlers")?;
     let registry = Registry::new();
     let health = Health::new(&[POSTGRES]);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cordwood_operator::{Config, run};
-use cordwood_service::{Failure, LogFormat, init_logging, load_config, run_to_end, shutdown_signal};
+use cordwood_service::{Failure, init_logging, load_config, run_to_end, shutdown_signal};
 
 /// Turns LogRetentionPolicies into table partitions and LogLevelConfigs into level rules.
 #[derive(Debug, Parser)]
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         if arguments.check_config {
             return Ok(());
         }
-        init_logging(LogFormat::Auto);
+        init_logging("cordwood-operator");
         if let Some(path) = &config.kubernetes.kubeconfig_file {
             std::fs::File::open(path)
                 .map_err(|error| wrong(format!("kubernetes.kubeconfig_file {}: {error}", path.display())))?;

@@ -1,4 +1,4 @@
-//! The four endpoints of every part: `/metrics /healthz /readyz /status`.
+//! The four endpoints of every part: `/metrics /healthz /readyz /status`; a fifth where it is wanted, `/cordwood/level`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::Health;
+use crate::{Health, logging};
 
 /// Makes the body of `/status` at the moment it is asked for.
 pub type StatusFn = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
@@ -53,6 +53,7 @@ pub async fn serve_beside(
     let bound = listener.local_addr().map_err(|source| HttpError { address, source })?;
     let router = probes(health, registry)
         .route("/status", get(move || async move { axum::Json(status()).into_response() }))
+        .merge(logging::level_route())
         .merge(others);
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;

@@ -1,11 +1,11 @@
-//! How a process logs, how it ends, and with which code.
+//! How a process ends, and with which code.
 
 use std::future::Future;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+
+use crate::flush_logging;
 
 /// Why a process ends with something other than 0.
 #[derive(Debug)]
@@ -26,27 +26,6 @@ impl From<crate::ConfigError> for Failure {
     fn from(error: crate::ConfigError) -> Failure {
         Failure::Config(error.into())
     }
-}
-
-const LOG_FILTER: &str = "info,librdkafka=warn,rdkafka=warn,tokio_postgres=warn,refinery_core=warn";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    Text,
-    Json,
-}
-
-/// Logs to stderr; `RUST_LOG` sets the filter, INFO without it (libraries' own chatter from WARN). Call once.
-pub fn init_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let terminal = std::io::stderr().is_terminal();
-    let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    // A second call (tests that run two parts in one process) keeps the first.
-    let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
 }
 
 /// Cancelled at the first SIGTERM or SIGINT; a second one ends the process at once with code 130.
@@ -77,6 +56,8 @@ pub fn shutdown_signal() -> std::io::Result<CancellationToken> {
 /// Prints a failure as one line, `<program>: <what>: <why>`, and gives its exit code.
 #[allow(clippy::print_stderr)]
 pub fn exit_with(program: &str, result: Result<(), Failure>) -> ExitCode {
+    // (What the program logged stands above why it ended.)
+    flush_logging();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(error)) => {

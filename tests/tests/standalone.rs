@@ -20,6 +20,8 @@ mod logger;
 mod mistakes;
 #[path = "standalone/output.rs"]
 mod output;
+#[path = "standalone/own_lines.rs"]
+mod own_lines;
 #[path = "standalone/resources.rs"]
 mod resources;
 #[path = "standalone/service.rs"]

@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "way_in/otlp.rs"]
 mod otlp;
+#[path = "way_in/own_log.rs"]
+mod own_log;
 #[path = "way_in/small_topic.rs"]
 mod small_topic;
 #[path = "way_in/stored.rs"]

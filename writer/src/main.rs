@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use cordwood_service::{
-    Failure, Health, LogFormat, init_logging, load_config, run_to_end, serve, shutdown_signal,
-};
+use cordwood_service::{Failure, Health, init_logging, load_config, run_to_end, serve, shutdown_signal};
 use cordwood_store::{Store, StoreError, migrate};
 use cordwood_writer::{Config, Feed, KafkaSource, Metrics, NoFeed, Parts, RedisFeed};
 use prometheus::Registry;
@@ -42,7 +40,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.check_config {
         return Ok(());
     }
-    init_logging(LogFormat::Auto);
+    init_logging("cordwood-writer");
     let shutdown = shutdown_signal().context("install signal handlers")?;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry).context("register metrics")?;

@@ -180,6 +180,9 @@ priorityClassName: {{ . | quote }}
 - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
 - {name: RUST_LOG, value: {{ (index .root.Values .part).logLevel | quote }}}
+{{- if (index .root.Values .part).serveLevels }}
+- {name: CORDWOOD_SERVE_LEVELS, value: "1"}
+{{- end }}
 {{- end }}
 
 {{/* Not empty: the gateway administers, and asks the operator how the agents are. */}}

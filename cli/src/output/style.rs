@@ -40,6 +40,10 @@ impl Style {
         Style { color: choice.wanted(std::io::stderr().is_terminal()) }
     }
 
+    pub fn is_coloured(self) -> bool {
+        self.color
+    }
+
     #[cfg(test)]
     pub fn plain() -> Style {
         Style { color: false }

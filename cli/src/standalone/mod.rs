@@ -47,7 +47,7 @@ const TICK: Duration = Duration::from_millis(250);
 const CARE_EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Failure> {
-    logging::init(args.quiet);
+    logging::init(args.quiet, Style::stderr(color).is_coloured());
     cordwood_agent::raise_descriptor_limit();
     let inputs = inputs::resolve(&args.inputs, args.until_idle).map_err(Failure::Config)?;
     let reads_stdin = args.inputs.iter().any(|input| input == "-");

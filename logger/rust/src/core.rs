@@ -12,11 +12,19 @@ use crate::level::Level;
 use crate::levels::Levels;
 use crate::output::Output;
 use crate::room::{Dropped, Rank};
-use crate::settings::{self, Environment, Format};
+use crate::settings::{self, Buffer, Environment, Format};
 use crate::time;
 
 /// A line that is longer loses the fields of its call, its logger and its context.
 const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// What the application says of a logger in the making; what it leaves open the environment or the output decides.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub format: Option<Format>,
+    pub buffer: Option<Buffer>,
+    pub room_bytes: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -74,7 +82,7 @@ impl Core {
         service: &str,
         environment: &Environment,
         output: Output,
-        room_bytes: usize,
+        wanted: Wanted,
     ) -> std::io::Result<Arc<Core>> {
         let levels = Arc::new(Levels::of(environment, service));
         let mut process = Fields::new();
@@ -82,8 +90,10 @@ impl Core {
         process.put("version", environment.get("CORDWOOD_VERSION"));
         process.put("region", environment.get("CORDWOOD_REGION"));
         let base = Fields::new().with("service", service).over(&process);
-        let is_terminal = matches!(output, Output::Stdout) && settings::stdout_is_a_terminal();
-        let format = environment.format(is_terminal);
+        let format = wanted.format.unwrap_or_else(|| environment.format(output.is_terminal()));
+        // (Who sits before a console wants to see each line when it comes.)
+        let usual = if format == Format::Json { Buffer::default() } else { Buffer::NONE };
+        let buffer = environment.buffer(wanted.buffer.unwrap_or(usual));
         let told = {
             let base = Fields::new().with("logger", delivery::DROPPED_LOGGER).over(&base);
             Box::new(move |dropped: &Fields, count: u64| {
@@ -95,7 +105,7 @@ impl Core {
         };
         let expiring = Arc::clone(&levels);
         let chore = Box::new(move |now: Instant| expiring.expire(now));
-        let delivery = Delivery::start(output, room_bytes, told, chore)?;
+        let delivery = Delivery::start(output, buffer, wanted.room_bytes, told, chore)?;
         let core = Arc::new(Core {
             service: service.into(),
             levels,

@@ -1,5 +1,5 @@
 //! From the threads of the application to the output: a buffer and one thread that empties it.
-//! Promises: lines leave after 50 of them or 5 s, at once after an ERROR, a flush, an exit or a panic; a call never waits longer than
+//! Promises: lines leave when the buffer is full or the oldest has waited long enough (50 of them or 5 s of itself), at once after an ERROR, a flush, an exit or a panic; a call never waits longer than
 //! [`WAIT_MS_MAX`] for an output that stalls; what is dropped is counted by level and told by a record of its own.
 
 use std::collections::BTreeMap;
@@ -10,12 +10,8 @@ use crate::fields::{Fields, Serialized};
 use crate::level::Level;
 use crate::output::Output;
 use crate::room::{Dropped, Lines, Rank, Room};
-use crate::settings::say;
+use crate::settings::{Buffer, say};
 
-/// Lines that are gathered at most.
-pub const BUFFER_LINES: usize = 50;
-/// How long a line is kept at most.
-pub const BUFFER_MS: u64 = 5_000;
 /// How long the call that logs an ERROR waits for it to be written; once in vain, no call waits until the output moves again.
 pub const WAIT_MS_MAX: u64 = 100;
 /// How long an exit or a panic waits.
@@ -35,6 +31,7 @@ pub(crate) struct Delivery {
 
 #[derive(Debug)]
 struct Shared {
+    buffer: Buffer,
     state: Mutex<State>,
     /// Work for the thread.
     work: Condvar,
@@ -65,6 +62,7 @@ struct State {
 impl Delivery {
     pub fn start(
         output: Output,
+        buffer: Buffer,
         room_bytes: usize,
         tell: TellDropped,
         chore: Chore,
@@ -82,7 +80,7 @@ impl Delivery {
             refused: Dropped::default(),
         };
         let shared =
-            Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() });
+            Arc::new(Shared { buffer, state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() });
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("cordwood-logger".to_owned())
@@ -100,7 +98,9 @@ impl Delivery {
             state.since = Some(Instant::now());
         }
         state.is_urgent |= rank.is_urgent();
-        if state.is_idle && (is_first || state.is_urgent || state.room.waiting().count() == BUFFER_LINES) {
+        if state.is_idle
+            && (is_first || state.is_urgent || state.room.waiting().count() == self.shared.buffer.lines)
+        {
             self.shared.work.notify_one();
         }
         if rank.is_urgent() && !state.is_stalled {
@@ -176,8 +176,8 @@ fn run(shared: &Shared, mut output: Output, tell: &TellDropped, chore: &Chore) {
                 // (Without the lock: it may tell the application's threads.)
                 let next_chore = chore(now);
                 state = shared.lock();
-                let due = state.since.map(|since| since + Duration::from_millis(BUFFER_MS));
-                let is_full = state.room.waiting().count() >= BUFFER_LINES;
+                let due = state.since.map(|since| since + shared.buffer.wait);
+                let is_full = state.room.waiting().count() >= shared.buffer.lines;
                 if state.is_urgent || is_full || due.is_some_and(|due| due <= now) {
                     break;
                 }

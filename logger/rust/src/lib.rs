@@ -37,7 +37,7 @@ mod task;
 mod time;
 
 pub use context::with_context;
-pub use delivery::{BUFFER_LINES, BUFFER_MS, EXIT_MS_MAX, ROOM_BYTES_MAX, WAIT_MS_MAX};
+pub use delivery::{EXIT_MS_MAX, ROOM_BYTES_MAX, WAIT_MS_MAX};
 pub use failure::Failure;
 pub use fields::{Fields, Serialized, Value};
 pub use level::{Level, Threshold};
@@ -50,6 +50,7 @@ pub use macros::function_of;
 pub use request::{Headers, request_fields};
 pub use room::Dropped;
 pub use scope::Scope;
+pub use settings::{BUFFER_LINES, BUFFER_MS, Format};
 pub use setup::{AlreadySet, Builder, Cordwood, create_logger, create_request_logger, flush, init, logger};
 pub use task::{Plugin, TaskContext, run_plugin};
 pub use tracing;

@@ -6,6 +6,7 @@ use crate::context;
 use crate::core::{Core, with_scratch};
 use crate::json;
 use crate::level::Level;
+use crate::logger::within_crate;
 
 #[derive(Debug)]
 pub struct LogBridge {
@@ -33,7 +34,7 @@ impl log::Log for LogBridge {
             crate::log_pairs::put(&mut scratch.call, record);
             scratch.origin.put_known("logger", |out| json::text(out, record.target()));
             if self.core.is_located {
-                scratch.origin.put("file", record.file());
+                scratch.origin.put("file", record.file().map(within_crate));
                 scratch.origin.put("line", record.line());
             }
             let around = context::current();

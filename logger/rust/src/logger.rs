@@ -151,10 +151,16 @@ impl Place {
     }
 
     pub(crate) fn put(&self, fields: &mut Fields) {
-        fields.put_known("file", |out| json::text(out, self.file));
+        fields.put_known("file", |out| json::text(out, within_crate(self.file)));
         fields.put_known("line", |out| json::integer(out, u64::from(self.line)));
         fields.put("function", self.function);
     }
+}
+
+/// A file of a crate that cargo has fetched, without the folder in which it lay where the program was built.
+pub(crate) fn within_crate(file: &str) -> &str {
+    let fetched = file.split_once("/registry/src/").and_then(|(_, fetched)| fetched.split_once('/'));
+    fetched.map_or(file, |(_, of_crate)| of_crate)
 }
 
 /// A record in the making. It is written by [`Record::send`] alone.
@@ -215,5 +221,25 @@ impl Record<'_> {
             let sets = if around.is_some() { &sets[..] } else { &sets[..1] };
             logger.core.write(scratch, self.level, self.is_audit, sets, &logger.base);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within_crate;
+
+    #[test]
+    fn a_file_says_nothing_of_the_machine_that_built_it() {
+        let rows = [
+            (
+                "/home/ci/.cargo/registry/src/index.example-1949cf8c6b5b557f/db-0.1.0/src/a.rs",
+                "db-0.1.0/src/a.rs",
+            ),
+            ("agent/src/main.rs", "agent/src/main.rs"),
+            ("/registry/src/a.rs", "/registry/src/a.rs"),
+        ];
+        for (file, expected) in rows {
+            assert_eq!(within_crate(file), expected);
+        }
     }
 }

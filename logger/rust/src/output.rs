@@ -1,8 +1,8 @@
-//! Where lines go: stdout by its file descriptor, or any writer.
+//! Where lines go: stdout or stderr by its file descriptor, or any writer.
 //! Promises: a pipe gets whole lines in writes that the kernel does not tear (a line of up to 4,096 bytes).
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 /// Writes of this size to a pipe are all there or not at all (PIPE_BUF).
@@ -14,6 +14,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What takes the lines.
 pub enum Output {
     Stdout,
+    Stderr,
     Writer(Box<dyn Write + Send>),
 }
 
@@ -21,6 +22,7 @@ impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Output::Stdout => "Stdout",
+            Output::Stderr => "Stderr",
             Output::Writer(_) => "Writer",
         })
     }
@@ -38,12 +40,20 @@ enum To<'a> {
 }
 
 impl Output {
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Output::Stdout => io::stdout().is_terminal(),
+            Output::Stderr => io::stderr().is_terminal(),
+            Output::Writer(_) => false,
+        }
+    }
+
     /// Opens it for a batch: stdout may have been redirected since.
     pub fn open(&mut self) -> io::Result<Open<'_>> {
         match self {
             Output::Writer(writer) => Ok(Open { to: To::Writer(writer), piece_bytes: FILE_BYTES }),
-            Output::Stdout => {
-                let file = stdout()?;
+            Output::Stdout | Output::Stderr => {
+                let file = if matches!(self, Output::Stdout) { of(io::stdout())? } else { of(io::stderr())? };
                 let is_file = file.metadata().is_ok_and(|found| found.is_file());
                 Ok(Open { to: To::File(file), piece_bytes: if is_file { FILE_BYTES } else { PIPE_BYTES } })
             }
@@ -52,15 +62,13 @@ impl Output {
 }
 
 #[cfg(unix)]
-fn stdout() -> io::Result<File> {
-    use std::os::fd::AsFd;
-    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+fn of(stream: impl std::os::fd::AsFd) -> io::Result<File> {
+    Ok(File::from(stream.as_fd().try_clone_to_owned()?))
 }
 
 #[cfg(windows)]
-fn stdout() -> io::Result<File> {
-    use std::os::windows::io::AsHandle;
-    Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
+fn of(stream: impl std::os::windows::io::AsHandle) -> io::Result<File> {
+    Ok(File::from(stream.as_handle().try_clone_to_owned()?))
 }
 
 impl Open<'_> {

@@ -11,6 +11,7 @@ use crate::core::{Core, with_scratch};
 use crate::delivery::EXIT_MS_MAX;
 use crate::json;
 use crate::level::Level;
+use crate::logger::within_crate;
 
 /// Takes the place of the hook before, which is called only when the record could not be written: stderr would tell the same
 /// again as a second error.
@@ -44,7 +45,7 @@ fn write(core: &Core, panic: &PanicHookInfo<'_>) {
         scratch.call.put("thread", name);
         scratch.origin.put("logger", &*core.service);
         if let Some(location) = panic.location() {
-            scratch.origin.put("file", location.file());
+            scratch.origin.put("file", within_crate(location.file()));
             scratch.origin.put("line", location.line());
         }
         let around = context::current();

@@ -1,9 +1,14 @@
-//! What the environment says: levels, format, and the fields that every line of the process has.
+//! What the environment says: levels, format, buffer, and the fields that every line of the process has.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::level::{Level, Threshold, threshold_named};
+
+/// Lines that are gathered at most, unless a logger is told otherwise.
+pub const BUFFER_LINES: usize = 50;
+/// How long a line is kept at most, unless a logger is told otherwise.
+pub const BUFFER_MS: u64 = 5_000;
 
 /// Levels as a setting names them: `info,db=debug`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,9 +25,31 @@ pub enum Format {
     Console { is_coloured: bool },
 }
 
+/// When lines leave that nothing hurries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Buffer {
+    pub lines: usize,
+    pub wait: Duration,
+}
+
+impl Default for Buffer {
+    fn default() -> Buffer {
+        Buffer { lines: BUFFER_LINES, wait: Duration::from_millis(BUFFER_MS) }
+    }
+}
+
+impl Buffer {
+    /// Each line leaves as soon as the thread gets to it.
+    pub const NONE: Buffer = Buffer { lines: 1, wait: Duration::ZERO };
+}
+
 /// Where settings are read: the process's environment, or a table in its place.
 #[derive(Clone)]
 pub struct Environment(Arc<Read>);
+
+/// A buffer that is set by the environment is at most so large, so that a slip of the hand loses no minutes at a `kill -9`.
+const BUFFER_LINES_MAX: u64 = 10_000;
+const BUFFER_MS_MAX: u64 = 60_000;
 
 type Read = dyn Fn(&str) -> Option<String> + Send + Sync;
 
@@ -70,7 +97,24 @@ impl Environment {
         self.levels(&format!("CORDWOOD_LEVEL_{}", service.chars().map(letter).collect::<String>()))
     }
 
-    /// How lines are written to a stdout that is a terminal or not.
+    /// When lines leave: what is set goes before what the application says.
+    pub(crate) fn buffer(&self, said: Buffer) -> Buffer {
+        let lines = self.number("CORDWOOD_BUFFER_RECORDS", 1..=BUFFER_LINES_MAX);
+        let wait = self.number("CORDWOOD_BUFFER_MS", 0..=BUFFER_MS_MAX).map(Duration::from_millis);
+        Buffer { lines: lines.map_or(said.lines, |lines| lines as usize), wait: wait.unwrap_or(said.wait) }
+    }
+
+    fn number(&self, name: &str, within: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let value = self.get(name)?;
+        let number = value.parse().ok().filter(|number| within.contains(number));
+        if number.is_none() {
+            let (least, most) = (within.start(), within.end());
+            say(&format!("{name}: {value:?} is no number from {least} to {most}; it counts as not set"));
+        }
+        number
+    }
+
+    /// How lines are written to an output that is a terminal or not.
     pub fn format(&self, is_terminal: bool) -> Format {
         let console = Format::Console { is_coloured: is_terminal && self.get("NO_COLOR").is_none() };
         match self.get("CORDWOOD_FORMAT").as_deref() {
@@ -94,10 +138,6 @@ impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Environment")
     }
-}
-
-pub(crate) fn stdout_is_a_terminal() -> bool {
-    std::io::stdout().is_terminal()
 }
 
 /// A program's own name, for who names no service.

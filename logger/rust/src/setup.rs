@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
-use crate::core::Core;
+use crate::core::{Core, Wanted};
 use crate::delivery::ROOM_BYTES_MAX;
 use crate::layer::{CordwoodLayer, Gate};
 use crate::level_http::serve_levels;
@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::panics::log_panics;
 use crate::request::Headers;
 use crate::room::Dropped;
-use crate::settings::{self, Environment};
+use crate::settings::{self, Buffer, Environment, Format};
 
 /// A logger in the making, where [`init`] does not fit.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Builder {
     service: Option<String>,
     environment: Environment,
     output: Output,
-    room_bytes: usize,
+    wanted: Wanted,
 }
 
 /// A logger of a process or a test: what loggers, layers and bridges are made of.
@@ -55,7 +55,7 @@ impl Default for Builder {
             service: None,
             environment: Environment::of_process(),
             output: Output::Stdout,
-            room_bytes: ROOM_BYTES_MAX,
+            wanted: Wanted { format: None, buffer: None, room_bytes: ROOM_BYTES_MAX },
         }
     }
 }
@@ -79,6 +79,13 @@ impl Builder {
         self
     }
 
+    /// Lines go to stderr in place of stdout.
+    #[must_use]
+    pub fn stderr(mut self) -> Builder {
+        self.output = Output::Stderr;
+        self
+    }
+
     /// Where lines go in place of stdout.
     #[must_use]
     pub fn writer(mut self, writer: impl Write + Send + 'static) -> Builder {
@@ -86,10 +93,25 @@ impl Builder {
         self
     }
 
+    /// How lines are written, whatever the environment and the output say.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Builder {
+        self.wanted.format = Some(format);
+        self
+    }
+
+    /// How many lines are gathered and how long one waits at most, where `CORDWOOD_BUFFER_RECORDS` and `CORDWOOD_BUFFER_MS` say
+    /// nothing; of itself 50 lines and 5 s, on a console each line leaves at once. With one line, or no time, it does so everywhere.
+    #[must_use]
+    pub fn buffer(mut self, lines: usize, wait: Duration) -> Builder {
+        self.wanted.buffer = Some(Buffer { lines: lines.max(1), wait });
+        self
+    }
+
     /// Room for lines while the output stalls, in bytes; 8 MiB of itself.
     #[must_use]
     pub fn room_bytes(mut self, bytes: usize) -> Builder {
-        self.room_bytes = bytes;
+        self.wanted.room_bytes = bytes;
         self
     }
 
@@ -100,7 +122,7 @@ impl Builder {
     pub fn start(self) -> io::Result<Cordwood> {
         let service = self.service.or_else(|| self.environment.get("CORDWOOD_SERVICE"));
         let service = service.unwrap_or_else(settings::program);
-        Ok(Cordwood { core: Core::start(&service, &self.environment, self.output, self.room_bytes)? })
+        Ok(Cordwood { core: Core::start(&service, &self.environment, self.output, self.wanted)? })
     }
 }
 

@@ -253,6 +253,56 @@ fn drops_are_the_lowest_levels_and_all_of_them_are_told() {
     assert_eq!(lines.last().map(|line| line["message"].clone()), Some("after".into()));
 }
 
+/// An output that tells of each write.
+struct Told(std::sync::mpsc::Sender<Vec<u8>>);
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.send(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_buffer_is_what_the_environment_says_or_else_the_program_or_else_the_format() {
+    type Rows = &'static [(&'static str, &'static str)];
+    const HOUR: Duration = Duration::from_secs(3600);
+    // How many lines leave together, when no time and no ERROR hurries them.
+    let rows: [(Rows, Option<usize>, u64); 6] = [
+        (&[("CORDWOOD_BUFFER_MS", "60000")], None, 50),
+        (&[("CORDWOOD_BUFFER_MS", "60000"), ("CORDWOOD_BUFFER_RECORDS", "7")], None, 7),
+        (&[("CORDWOOD_BUFFER_RECORDS", "7")], Some(3), 7),
+        (&[("CORDWOOD_BUFFER_RECORDS", "0")], Some(3), 3),
+        (&[("CORDWOOD_BUFFER_MS", "0"), ("CORDWOOD_BUFFER_RECORDS", "7")], Some(3), 1),
+        (&[("CORDWOOD_FORMAT", "console")], None, 1),
+    ];
+    for (variables, lines, expected) in rows {
+        let (tell, told) = std::sync::mpsc::channel();
+        let read =
+            move |name: &str| variables.iter().find(|(key, _)| *key == name).map(|row| row.1.to_owned());
+        let mut builder = Builder::new().service("shop").environment(read).writer(Told(tell));
+        if let Some(lines) = lines {
+            builder = builder.buffer(lines, HOUR);
+        }
+        let logger = builder.start().expect("a logger").logger();
+        for n in 0..expected {
+            assert_eq!(
+                told.try_recv(),
+                Err(std::sync::mpsc::TryRecvError::Empty),
+                "{variables:?}: after {n} lines"
+            );
+            logger.info("line");
+        }
+        let written = told.recv_timeout(Duration::from_secs(60)).expect("the lines");
+        let count = written.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(count, expected, "{variables:?}");
+    }
+}
+
 /// A pipe that nobody reads, by a real process.
 #[test]
 fn a_full_pipe_holds_nobody_up() {

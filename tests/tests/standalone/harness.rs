@@ -89,13 +89,13 @@ impl Folder {
 
     /// Runs beside the test until it is stopped or dropped.
     pub fn start(&self, arguments: &[&str]) -> Result<Running> {
+        self.start_command(self.command(arguments)?)
+    }
+
+    /// The same with a command of one's own.
+    pub fn start_command(&self, mut command: Command) -> Result<Running> {
         let log = std::fs::File::create(self.path("standalone.log"))?;
-        let child = self
-            .command(arguments)?
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start cordwood {arguments:?}"))?;
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().context("start cordwood")?;
         Ok(Running { child, log: self.path("standalone.log") })
     }
 

@@ -63,7 +63,7 @@ fn written(value: &Value) -> Value {
 }
 
 /// What an entry shows of a line: known fields, the category, audit's metadata, everything else in `data`.
-fn shown(line: &Map<String, Value>) -> Value {
+pub fn shown(line: &Map<String, Value>) -> Value {
     let is_audit = line.get("is_audit") == Some(&Value::Bool(true));
     let (mut entry, mut data) = (Map::new(), Map::new());
     entry.insert("category".to_owned(), if is_audit { "audit" } else { "system" }.into());

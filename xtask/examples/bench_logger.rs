@@ -1,5 +1,5 @@
 //! What a record costs the application: this logger by tracing and as a value, tracing-subscriber's JSON, slog-json; the same fields, the same
-//! discarding output, in turns. Prints a table; judges nothing. `cargo run --release -p cordwood-logger --example bench_logger [EVENTS]`
+//! discarding output, in turns. Prints a table; judges nothing. `cargo run --release -p xtask --example bench_logger [EVENTS]`
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
