@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
+use cordwood_core::tenancy::Labels;
 use cordwood_core::workload::{service_of, workload_of};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -16,9 +17,6 @@ use crate::source::pod_folder;
 
 /// Deleted pods are remembered for their last lines.
 const DELETED_SECONDS_MAX: u64 = 900;
-pub const TENANT: &str = "cordwood.dev/tenant";
-pub const TENANT_ID: &str = "cordwood.dev/tenant-id";
-pub const ENVIRONMENT: &str = "cordwood.dev/environment";
 
 /// What is known of this node's pods and of all namespaces.
 #[derive(Default)]
@@ -60,9 +58,8 @@ enum Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamespaceFacts {
     uid: String,
-    /// `None`: the namespace does not say it.
-    pub tenant: Option<(String, String)>,
-    pub environment: Option<String>,
+    /// What it says of its tenant.
+    pub labels: Labels,
 }
 
 struct Known {
@@ -105,16 +102,7 @@ pub(crate) enum Question {
 
 impl NamespaceFacts {
     fn of(meta: &ObjectMeta) -> NamespaceFacts {
-        let get = |key: &str| {
-            let label = meta.labels.as_ref().and_then(|labels| labels.get(key));
-            let value = label.or_else(|| meta.annotations.as_ref().and_then(|all| all.get(key)));
-            value.filter(|value| !value.is_empty()).cloned()
-        };
-        NamespaceFacts {
-            uid: meta.uid.clone().unwrap_or_default(),
-            tenant: get(TENANT).map(|slug| (slug.clone(), get(TENANT_ID).unwrap_or(slug))),
-            environment: get(ENVIRONMENT),
-        }
+        NamespaceFacts { uid: meta.uid.clone().unwrap_or_default(), labels: Labels::of(meta.labels.as_ref()) }
     }
 }
 
@@ -256,8 +244,12 @@ impl Index {
         }
     }
 
-    pub fn namespaces(&self) -> impl Iterator<Item = &String> {
-        self.namespaces.keys()
+    pub fn namespaces(&self) -> impl Iterator<Item = (&String, &NamespaceFacts)> {
+        self.namespaces.iter().map(|(name, known)| (name, &known.facts))
+    }
+
+    pub fn namespace(&self, name: &str) -> Option<&NamespaceFacts> {
+        self.namespaces.get(name).map(|known| &known.facts)
     }
 
     /// What the API is to be asked now.

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cordwood_core::origin::{Origin, UNASSIGNED};
+use cordwood_core::tenancy::Refused;
 use cordwood_service::Health;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -111,6 +113,27 @@ impl Cluster {
         }
     }
 
+    /// How many namespaces name a tenant that is not theirs to name.
+    pub fn namespaces_refused(&self) -> usize {
+        let index = self.index();
+        index.namespaces().filter(|(name, facts)| self.refused(name, facts).is_some()).count()
+    }
+
+    fn refused(&self, namespace: &str, facts: &NamespaceFacts) -> Option<Refused> {
+        self.known.tenant_of(namespace, &facts.labels).refused
+    }
+
+    fn namespace_applied(&self, meta: &ObjectMeta) {
+        let mut index = self.index();
+        let name = meta.name.clone().unwrap_or_default();
+        let before = index.namespace(&name).and_then(|facts| self.refused(&name, facts));
+        index.namespace_applied(meta);
+        let now = index.namespace(&name).and_then(|facts| self.refused(&name, facts));
+        if let Some(why) = now.filter(|now| before.as_ref() != Some(now)) {
+            tracing::warn!(namespace = name, %why, "the lines of this namespace are unassigned");
+        }
+    }
+
     /// Whether the API knows the source's very pod as alive.
     pub fn is_alive(&self, source: &Source) -> bool {
         let Source::Container { namespace, pod, uid, .. } = source else { return false };
@@ -120,11 +143,9 @@ impl Cluster {
     fn context(&self, source: &Source, pod: &PodFacts, of_namespace: &NamespaceFacts) -> Context {
         let mut context = self.known.context(source);
         let origin: &mut Origin = &mut context.origin;
-        if let Some((slug, id)) = &of_namespace.tenant {
-            origin.tenant.clone_from(slug);
-            origin.tenant_id.clone_from(id);
-        }
-        if let Some(environment) = &of_namespace.environment {
+        let decided = self.known.tenant_of(&origin.namespace, &of_namespace.labels);
+        (origin.tenant, origin.tenant_id) = (decided.tenant, decided.tenant_id);
+        if let Some(environment) = &of_namespace.labels.environment {
             origin.environment.clone_from(environment);
         }
         if let Some(service) = &pod.service {
@@ -208,7 +229,7 @@ impl Cluster {
         let mut listed: Vec<String> = Vec::new();
         while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
             match event {
-                Ok(Event::Apply(namespace)) => self.index().namespace_applied(&namespace.metadata),
+                Ok(Event::Apply(namespace)) => self.namespace_applied(&namespace.metadata),
                 Ok(Event::Delete(namespace)) => {
                     if let Some(name) = &namespace.metadata.name {
                         self.index().namespace_deleted(name);
@@ -220,12 +241,16 @@ impl Cluster {
                 }
                 Ok(Event::InitApply(namespace)) => {
                     listed.extend(namespace.metadata.name.clone());
-                    self.index().namespace_applied(&namespace.metadata);
+                    self.namespace_applied(&namespace.metadata);
                 }
                 Ok(Event::InitDone) => {
                     let mut index = self.index();
-                    let gone: Vec<String> =
-                        index.namespaces().filter(|name| !listed.contains(name)).cloned().collect();
+                    let gone: Vec<String> = index
+                        .namespaces()
+                        .map(|(name, _)| name)
+                        .filter(|name| !listed.contains(name))
+                        .cloned()
+                        .collect();
                     gone.iter().for_each(|name| index.namespace_deleted(name));
                     let _ = self.namespaces_listed.set(());
                 }

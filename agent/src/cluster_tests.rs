@@ -1,11 +1,11 @@
 //! Whose a pod's lines are, by what the cluster says: a table of situations.
 
+use cordwood_core::tenancy::{ENVIRONMENT, TENANT, TENANT_ID};
 use cordwood_core::workload::SERVICE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::binding::{TENANT, TENANT_ID};
 use crate::config::Config;
 
 const UID: &str = "0b8e";
@@ -17,6 +17,11 @@ fn cluster() -> Arc<Cluster> {
     )
     .unwrap();
     Cluster::new(Static::new(&config), 1_000, Waker::new().unwrap())
+}
+
+fn cluster_with(tenants: &str) -> Arc<Cluster> {
+    let config = cordwood_service::parse_config(std::path::Path::new("x"), &format!("tenants: {tenants}"));
+    Cluster::new(Static::new(&config.unwrap()), 1_000, Waker::new().unwrap())
 }
 
 fn with(mut value: Value, more: &Value) -> ObjectMeta {
@@ -107,9 +112,41 @@ fn the_namespace_decides_the_tenant_and_the_pod_never() {
         (origin.tenant.as_str(), origin.tenant_id.as_str(), origin.service.as_str()),
         ("acme", "17", "web")
     );
-    namespace(&cluster, "shop", json!({"annotations": {TENANT: "moved"}}));
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "moved"}}));
     let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
     assert_eq!((origin.tenant.as_str(), origin.tenant_id.as_str()), ("moved", "moved"));
+}
+
+/// Whoever locks the labels of namespaces usually forgets their annotations.
+#[test]
+fn an_annotation_of_a_namespace_says_nothing() {
+    let claims = json!({TENANT: "evil", TENANT_ID: "6", ENVIRONMENT: "test"});
+    let cluster = answered(json!({"annotations": claims}), json!({}));
+    let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
+    assert_eq!((origin.tenant.as_str(), origin.environment.as_str()), (UNASSIGNED, ""));
+    namespace(&cluster, "shop", json!({"labels": {TENANT: "acme"}, "annotations": claims}));
+    let origin = ask(&cluster, &source("shop", UID), 0).unwrap();
+    assert_eq!((origin.tenant.as_str(), origin.tenant_id.as_str()), ("acme", "acme"));
+}
+
+#[test]
+fn the_administrators_rule_goes_before_a_label_unless_the_authority_is_the_namespace() {
+    const RULES: &str = "namespaces: [{namespace: shop, tenant: by-config}], allowed: [by-config, acme]";
+    for (authority, label, expected) in [
+        ("configuration", "acme", "by-config"),
+        ("configuration", "evil", "by-config"),
+        ("namespace", "acme", "acme"),
+        ("namespace", "evil", UNASSIGNED),
+        ("namespace", "", "by-config"),
+    ] {
+        let cluster = cluster_with(&format!("{{authority: {authority}, {RULES}}}"));
+        let labels = json!({"labels": {TENANT: label}});
+        cluster.namespace_applied(&namespace_meta("shop", labels.clone()));
+        pod(&cluster, json!({}));
+        answer(&cluster, &[namespace_meta("shop", labels)], &[]);
+        assert_eq!(tenant(&cluster), Ok(expected.to_owned()), "{authority} {label}");
+        assert_eq!(cluster.namespaces_refused(), usize::from(expected == UNASSIGNED), "{authority} {label}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cordwood_core::limits::FILES_PER_PATTERN_MAX;
+pub use cordwood_core::tenancy::{NamespaceTenant, Tenants};
 use cordwood_kafka::KafkaSettings;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -94,25 +95,6 @@ impl Default for Kubernetes {
             metadata_wait_ms: 5_000,
         }
     }
-}
-
-/// What decides a namespace's tenant when it has no `cordwood.dev/tenant` label or annotation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tenants {
-    /// First match wins; `namespace` may contain `*` and `?`.
-    pub namespaces: Vec<NamespaceTenant>,
-    /// The namespace's name is its tenant, where nothing else says.
-    pub from_namespace_name: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NamespaceTenant {
-    pub namespace: String,
-    pub tenant: String,
-    #[serde(default)]
-    pub tenant_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -290,6 +272,9 @@ impl Config {
             return invalid("time_zone", &why);
         }
         for input in &self.files {
+            if !input.tenant.is_empty() && !self.tenants.allows(&input.tenant) {
+                return invalid("files.tenant", &format!("{:?} is none of tenants.allowed", input.tenant));
+            }
             if !input.time_zone.is_empty()
                 && let Err(why) = time_zone(&input.time_zone)
             {
@@ -307,19 +292,8 @@ impl Config {
                 }
             }
         }
-        for rule in &self.tenants.namespaces {
-            if let Err(error) = globset::Glob::new(&rule.namespace) {
-                return invalid("tenants.namespaces", &format!("{:?}: {error}", rule.namespace));
-            }
-            if rule.tenant.is_empty() {
-                return invalid("tenants.namespaces", "a tenant is empty");
-            }
-            if rule.tenant_id.as_deref() == Some("") {
-                return invalid(
-                    "tenants.namespaces",
-                    "a tenant_id is empty: leave it out, and it is the tenant",
-                );
-            }
+        if let Err((key, why)) = self.tenants.check() {
+            return invalid(key, &why);
         }
         Ok(self)
     }
@@ -368,6 +342,12 @@ mod tests {
             (
                 "kubernetes: {enabled: false}\ntenants: {namespaces: [{namespace: a, tenant: t, tenant_id: ''}]}",
                 "tenants.namespaces: a tenant_id is empty",
+            ),
+            ("kubernetes: {enabled: false}\ntenants: {allowed: []}", "tenants.allowed: is empty"),
+            ("kubernetes: {enabled: false}\ntenants: {authority: label}", "tenants.authority"),
+            (
+                "kubernetes: {enabled: false}\ntenants: {allowed: [a]}\nfiles: [{paths: [/x.log], tenant: b}]",
+                "files.tenant: \"b\" is none of tenants.allowed",
             ),
             (
                 "kubernetes: {enabled: false}\ntime_zone: Mars/Olympus",

@@ -1,13 +1,14 @@
 //! Whose lines these are: what a source's path says, and what the configuration adds to it.
-//! Promises: the tenant comes from the namespace or from the configuration, never from the pod.
+//! Promises: the tenant comes from the configuration or from the namespace, never from the pod.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cordwood_core::origin::{Origin, UNASSIGNED};
+use cordwood_core::origin::Origin;
+use cordwood_core::tenancy::{Decided, Labels, Tenancy};
 use jiff::tz::TimeZone;
 
-use crate::config::{Config, FileInput, Tenants};
+use crate::config::{Config, FileInput};
 use crate::source::Source;
 
 /// Everything that is the same for all lines of a source.
@@ -42,39 +43,25 @@ pub struct Static {
     region: String,
     time_zone: String,
     files: Vec<FileInput>,
-    tenants: Vec<(globset::GlobMatcher, String, String)>,
-    from_namespace_name: bool,
+    tenancy: Tenancy,
 }
 
 impl Static {
     /// `config` has been resolved, so that its patterns are valid.
     pub fn new(config: &Config) -> Static {
-        let Tenants { namespaces, from_namespace_name } = &config.tenants;
-        let tenants = namespaces.iter().filter_map(|rule| {
-            let glob = globset::Glob::new(&rule.namespace).ok()?.compile_matcher();
-            let id = rule.tenant_id.clone().unwrap_or_else(|| rule.tenant.clone());
-            Some((glob, rule.tenant.clone(), id))
-        });
         Static {
             node: config.node.clone(),
             environment: config.environment.clone(),
             region: config.region.clone(),
             time_zone: config.time_zone.clone(),
             files: config.files.clone(),
-            tenants: tenants.collect(),
-            from_namespace_name: *from_namespace_name,
+            tenancy: Tenancy::new(&config.tenants),
         }
     }
 
-    /// (slug, id) of a namespace that does not say it itself.
-    pub fn tenant_of(&self, namespace: &str) -> (String, String) {
-        if let Some((_, slug, id)) = self.tenants.iter().find(|(glob, ..)| glob.is_match(namespace)) {
-            return (slug.clone(), id.clone());
-        }
-        if self.from_namespace_name && !namespace.is_empty() {
-            return (namespace.to_owned(), namespace.to_owned());
-        }
-        (UNASSIGNED.to_owned(), UNASSIGNED.to_owned())
+    /// Whose the lines of a namespace with these labels are.
+    pub fn tenant_of(&self, namespace: &str, labels: &Labels) -> Decided {
+        self.tenancy.decide(namespace, labels)
     }
 
     /// The zone of a plain file's times; a container's lines name theirs.
@@ -95,7 +82,8 @@ impl Static {
         };
         match source {
             Source::Container { namespace, pod, uid, container, .. } => {
-                (origin.tenant, origin.tenant_id) = self.tenant_of(namespace);
+                let decided = self.tenant_of(namespace, &Labels::default());
+                (origin.tenant, origin.tenant_id) = (decided.tenant, decided.tenant_id);
                 origin.namespace.clone_from(namespace);
                 origin.pod.clone_from(pod);
                 origin.pod_uid.clone_from(uid);
@@ -120,22 +108,5 @@ impl Static {
             }
         }
         Context { origin, labels: Some(BTreeMap::new()), zone: self.zone_of(source) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tenants_by_configuration() {
-        let config: Config = cordwood_service::parse_config(
-            std::path::Path::new("x"),
-            "tenants: {namespaces: [{namespace: 'shop-*', tenant: shop, tenant_id: '7'}]}",
-        )
-        .unwrap();
-        let known = Static::new(&config);
-        assert_eq!(known.tenant_of("shop-eu"), ("shop".into(), "7".into()));
-        assert_eq!(known.tenant_of("other"), ("unassigned".into(), "unassigned".into()));
     }
 }

@@ -32,6 +32,14 @@ impl ContextSource {
         }
     }
 
+    /// How many namespaces name a tenant that is not theirs to name.
+    pub fn namespaces_refused(&self) -> usize {
+        match self {
+            ContextSource::Static(_) => 0,
+            ContextSource::Kubernetes(cluster) => cluster.namespaces_refused(),
+        }
+    }
+
     /// Rises when an answer may have changed.
     pub fn generation(&self) -> u64 {
         match self {

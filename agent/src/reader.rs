@@ -46,7 +46,7 @@ const RESTART_PAUSE_MS: i64 = 1_000;
 
 pub(crate) struct Reader {
     pub config: Config,
-    context: ContextSource,
+    pub(crate) context: ContextSource,
     pub rules: watch::Receiver<Arc<LevelRules>>,
     pub telemetry: Telemetry,
     health: Health,

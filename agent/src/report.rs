@@ -36,6 +36,7 @@ impl Reader {
             runs: self.runs.len(),
             held_bytes: self.held_bytes(),
             files_left_out: self.left_out.values().sum(),
+            namespaces_refused: self.context.namespaces_refused(),
             unfinished_bytes: self.unfinished.bytes(),
             stalled: self.ship.is_stalled(),
             ..Status::default()

@@ -46,6 +46,7 @@ struct Inner {
     lag_bytes: IntGauge,
     held_bytes: IntGauge,
     files_left_out: IntGauge,
+    namespaces_refused: IntGauge,
     rules_generation: IntGauge,
     single_acknowledgement: IntGauge,
     status: Mutex<Status>,
@@ -101,6 +102,8 @@ pub struct Status {
     pub held_bytes: usize,
     /// Files that patterns name and that are not read, because they are too many.
     pub files_left_out: usize,
+    /// Namespaces whose labels name a tenant that is not allowed, or another tenant's id.
+    pub namespaces_refused: usize,
     /// Of them those of records whose ends were not read yet.
     pub unfinished_bytes: usize,
     /// Whether reading stands still because Kafka takes nothing.
@@ -158,6 +161,10 @@ impl Telemetry {
             files: gauge("files", "Files being read.")?,
             lag_bytes: gauge("lag_bytes", "Bytes on disk that are not read yet.")?,
             files_left_out: gauge("files_left_out", "Files of patterns that name too many.")?,
+            namespaces_refused: gauge(
+                "namespaces_refused",
+                "Namespaces whose labels name a tenant that is not allowed, or another tenant's id.",
+            )?,
             held_bytes: gauge("held_bytes", "Bytes read and not acknowledged yet.")?,
             rules_generation: gauge("rules_generation", "Generation of the level rules in force.")?,
             single_acknowledgement: gauge(
@@ -198,6 +205,7 @@ impl Telemetry {
         self.0.files.set(gauge(status.files as u64));
         self.0.lag_bytes.set(gauge(status.lag_bytes));
         self.0.files_left_out.set(gauge(status.files_left_out as u64));
+        self.0.namespaces_refused.set(gauge(status.namespaces_refused as u64));
         self.0.held_bytes.set(gauge(status.held_bytes as u64));
         *self.0.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }

@@ -34,5 +34,6 @@ pub mod scope;
 pub mod seal;
 pub mod signature;
 pub mod task;
+pub mod tenancy;
 pub mod tokens;
 pub mod workload;
