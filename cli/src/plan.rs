@@ -72,6 +72,9 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
             "{tables} of {limit} tables of partitions that the server's lock table bears\n\n"
         ));
     }
+    for drift in &catalogue.drift {
+        out.push_str(&format!("{} {drift}\n", style.bold("drift")));
+    }
     if planned.steps.is_empty() && planned.held.is_empty() {
         out.push_str("nothing to do: the partitions are as the policies want them\n");
         return out;
@@ -268,6 +271,7 @@ fn as_json(report: &Report, now_us: i64) -> Value {
             })
         })
         .collect();
+    let drift: Vec<String> = catalogue.drift.iter().map(ToString::to_string).collect();
     let (tables, tables_max) = (catalogue.tables(), catalogue.lock_slots.map(tables_max));
-    json!({"plan": planned.hash(), "at": duration::time(now_us), "tables": tables, "tables_max": tables_max, "classes": classes, "steps": steps, "held": held})
+    json!({"plan": planned.hash(), "at": duration::time(now_us), "tables": tables, "tables_max": tables_max, "drift": drift, "classes": classes, "steps": steps, "held": held})
 }

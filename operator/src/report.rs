@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
-use cordwood_core::retention::{Catalogue, Class, Leaf, LeafState, Policy, duration, routes};
+use cordwood_core::retention::{Catalogue, Class, Drift, Leaf, LeafState, Policy, duration, routes};
 use cordwood_crds::Problem;
 use cordwood_crds::retention::{
     ApprovalStatus, ApprovedStatus, ClassStatus, HeldStatus, LogRetentionPolicy, LogRetentionPolicyStatus,
@@ -90,6 +90,7 @@ pub fn policy_status(
                     None => (false, "Room", String::new()),
                 },
             ),
+            conditions.of("Drift", drift(&classes, catalogue)),
         ],
         effective_from,
         partitions: Some(rows.iter().map(|row| row.partitions).sum()),
@@ -117,6 +118,19 @@ fn approval_status(waits: &Waits) -> Option<ApprovalStatus> {
         bytes: needs.bytes,
         command: needs.command(),
     })
+}
+
+/// Tables of its classes that somebody changed.
+fn drift(classes: &[&Class], catalogue: &Catalogue) -> (bool, &'static str, String) {
+    const NAMED_MAX: usize = 3;
+    let of_it = |drift: &&Drift| classes.iter().any(|class| Some(class.id) == drift.class);
+    let found: Vec<&Drift> = catalogue.drift.iter().filter(of_it).collect();
+    let Some(first) = found.first() else { return (false, "AsMade", String::new()) };
+    let mut message: Vec<String> = found.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if found.len() > NAMED_MAX {
+        message.push(format!("and {} more", found.len() - NAMED_MAX));
+    }
+    (true, first.what.reason(), message.join("; "))
 }
 
 /// The status while PostgreSQL cannot be asked: as it was, but not ready. `None`: it says so already.
@@ -462,7 +476,7 @@ mod tests {
         let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
         let ready = &away.conditions[0];
         assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
-        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (5, &before.plan, &before.bytes));
+        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (6, &before.plan, &before.bytes));
         assert_eq!(unavailable(&resource(), &away, "no answer", NOW_US), None);
         let fresh = unavailable(&resource(), &LogRetentionPolicyStatus::default(), "away", NOW_US).unwrap();
         assert_eq!(fresh.conditions.len(), 1);

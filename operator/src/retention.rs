@@ -104,7 +104,7 @@ impl Passes {
         tuning: &Tuning,
     ) -> Result<Report, PassError> {
         let session = self.session().await?;
-        let catalogue = catalogue::read(session.client()).await?;
+        let catalogue = catalogue::look(session.client()).await?;
         let oldest = catalogue.oldest();
         let policies = complete(policies, &catalogue);
         let plan = plan(&policies, &catalogue, now_us, tuning);
@@ -260,7 +260,7 @@ pub async fn preview(
     tuning: &Tuning,
 ) -> Result<Report, StoreError> {
     let client = store.pooled().await?;
-    let catalogue = catalogue::read(&*client).await?;
+    let catalogue = catalogue::look(&*client).await?;
     let oldest = catalogue.oldest();
     let policies = complete(policies, &catalogue);
     let plan = plan(&policies, &catalogue, now_us, tuning);

@@ -21,6 +21,7 @@ pub struct Telemetry {
     tables_max: IntGauge,
     bytes: IntGauge,
     held: IntGauge,
+    drift: IntGauge,
     pub leader: IntGauge,
     pub rules_generation: IntGauge,
     pub rules: IntGauge,
@@ -72,6 +73,10 @@ impl Telemetry {
                 "Bytes of all table partitions, indexes included.",
             )?,
             held: IntGauge::new("cordwood_operator_plan_held", "Steps that wait, grace periods included.")?,
+            drift: IntGauge::new(
+                "cordwood_operator_drift",
+                "Tables that are not as Cordwood made them, and are left alone.",
+            )?,
             leader: IntGauge::new("cordwood_operator_leader", "1 while this replica holds the lease.")?,
             rules_generation: IntGauge::new(
                 "cordwood_operator_rules_generation",
@@ -99,6 +104,7 @@ impl Telemetry {
         registry.register(Box::new(telemetry.tables_max.clone()))?;
         registry.register(Box::new(telemetry.bytes.clone()))?;
         registry.register(Box::new(telemetry.held.clone()))?;
+        registry.register(Box::new(telemetry.drift.clone()))?;
         registry.register(Box::new(telemetry.leader.clone()))?;
         registry.register(Box::new(telemetry.rules_generation.clone()))?;
         registry.register(Box::new(telemetry.rules.clone()))?;
@@ -136,6 +142,7 @@ impl Telemetry {
         self.tables.set(gauge(report.catalogue.tables()));
         self.tables_max.set(report.catalogue.lock_slots.map(tables_max).map_or(0, gauge));
         self.bytes.set(leaves.iter().map(|leaf| leaf.bytes).sum());
+        self.drift.set(gauge(report.catalogue.drift.len()));
         self.held.set(i64::try_from(report.plan.held.len()).unwrap_or(i64::MAX));
     }
 }

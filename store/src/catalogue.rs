@@ -1,11 +1,11 @@
 //! What classes, table partitions and routes PostgreSQL has: the planner's input, and the sealer's routes.
 //! Reading takes no lock that a COPY or a query would notice.
 
-use cordwood_core::retention::Approval;
 use cordwood_core::retention::catalogue::{Catalogue, Leaf, LeafState};
 use cordwood_core::retention::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, leaf_table};
 use cordwood_core::retention::routes::Routes;
 use cordwood_core::retention::step::LeafRef;
+use cordwood_core::retention::{Approval, Drift, Strange};
 use jiff::Timestamp;
 use tokio_postgres::{GenericClient, Row};
 
@@ -30,10 +30,14 @@ pub async fn routes(client: &impl GenericClient) -> Result<Option<Routes>, Store
 /// Everything the planner looks at, and the sealer. What records wait for is read before the leaves: one that is sealed meanwhile then
 /// counts as both, never as neither.
 pub async fn read(client: &impl GenericClient) -> Result<Catalogue, StoreError> {
+    let wanted = wanted(client).await?;
+    let classes = classes(client).await?;
+    let (leaves, drift) = leaves(client).await?;
     Ok(Catalogue {
-        wanted: wanted(client).await?,
-        classes: classes(client).await?,
-        leaves: leaves(client).await?,
+        wanted,
+        classes,
+        leaves,
+        drift,
         routes: routes(client).await?,
         lock_slots: Some(lock_slots(client).await?),
     })
@@ -85,13 +89,16 @@ fn approved(row: &Row) -> Option<ApprovedFor> {
     Some(ApprovedFor { approval, before_us: before.as_microsecond() })
 }
 
-async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {
+/// The leaves; and those that somebody changed, which nobody seals into and nobody drops.
+async fn leaves(client: &impl GenericClient) -> Result<(Vec<Leaf>, Vec<Drift>), StoreError> {
     // Only leaves that have a row in `leaves`: a table that somebody else attached is never ours to drop. The name follows from class
     // and bound, so the table is found by it; pg_inherits says how it hangs. What it holds is as sealing noted it; PostgreSQL is asked
     // for the size of the few of which nothing is noted, and of all while not everything is. The size of a leaf that is being
     // detached is estimated: asking for it would queue behind the detach.
     let sql = "select l.class, l.time_from, l.time_to, l.detached, t.oid is not null as exists,
-                      i.inhrelid is not null as attached, coalesce(i.inhdetachpending, false) as pending,
+                      coalesce(i.inhparent = to_regclass('blocks_c' || l.class), false) as attached,
+                      coalesce(i.inhdetachpending, false) as pending, i.inhparent::regclass::text as parent,
+                      bounds[1]::timestamptz as bound_from, bounds[2]::timestamptz as bound_to,
                       coalesce(case when i.inhdetachpending then t.relpages::bigint * 8192
                                     when s.class is not null then s.bytes
                                     when complete then pg_relation_size(t.oid)
@@ -103,36 +110,99 @@ async fn leaves(client: &impl GenericClient) -> Result<Vec<Leaf>, StoreError> {
                from leaves l
                left join pg_class t on t.oid = to_regclass(
                  'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI'))
-               left join pg_inherits i on i.inhrelid = t.oid and i.inhparent = to_regclass('blocks_c' || l.class)
+               left join pg_inherits i on i.inhrelid = t.oid
                left join sealed_leaves s on s.class = l.class and s.time_from = l.time_from
+               cross join lateral regexp_match(pg_get_expr(t.relpartbound, 0),
+                 '^FOR VALUES FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)$') as bounds
                cross join (select c.round = r.round from contents_of c, ring_ctl r) as noted (complete)
                order by l.class, l.time_from";
     let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the table partitions"))?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let (from, to): (Timestamp, Timestamp) = (row.get("time_from"), row.get("time_to"));
-            let detached: Option<Timestamp> = row.get("detached");
-            let class = ClassId(row.get("class"));
-            let state = match (row.get("exists"), row.get("attached"), row.get("pending")) {
-                (false, _, _) => LeafState::Missing,
-                (true, true, true) => LeafState::Detaching,
-                (true, true, false) => LeafState::Attached,
-                (true, false, _) => LeafState::Detached { at_us: detached.map(Timestamp::as_microsecond) },
-            };
-            Leaf {
-                table: leaf_table(class, from.as_microsecond()),
-                class,
-                from_us: from.as_microsecond(),
-                to_us: to.as_microsecond(),
-                bytes: row.get("bytes"),
-                empty: row.get("empty"),
-                blocks: row.get("blocks"),
-                oldest_us: row.get::<_, Option<Timestamp>>("oldest").map(Timestamp::as_microsecond),
-                state,
-            }
-        })
-        .collect())
+    let (mut leaves, mut drift) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in &rows {
+        match drift_of(row) {
+            Some(strange) => drift.push(strange),
+            None => leaves.push(leaf(row)),
+        }
+    }
+    Ok((leaves, drift))
+}
+
+/// What is strange about a leaf that is attached.
+fn drift_of(row: &Row) -> Option<Drift> {
+    let parent: String = row.get::<_, Option<_>>("parent")?;
+    let time = |name: &str| row.get::<_, Option<Timestamp>>(name).map(Timestamp::as_microsecond);
+    let class = ClassId(row.get("class"));
+    let should = (time("time_from")?, time("time_to")?);
+    let is = time("bound_from").zip(time("bound_to"));
+    let what = if !row.get::<_, bool>("attached") {
+        Strange::Parent { is: parent }
+    } else if is != Some(should) {
+        Strange::Bounds { is, should }
+    } else {
+        return None;
+    };
+    let taken = std::iter::once(should).chain(is.filter(|_| row.get("attached"))).collect();
+    Some(Drift { class: Some(class), table: leaf_table(class, should.0), what, taken })
+}
+
+/// Everything that [`read`] says, and which tables are strange that no leaf is: for who plans.
+pub async fn look(client: &impl GenericClient) -> Result<Catalogue, StoreError> {
+    let mut catalogue = read(client).await?;
+    let fail = StoreError::sql("look for", "tables that are not Cordwood's");
+    let sql = "with tables as (
+                 select k.id as class, c.oid, c.relname::text as name, i.inhdetachpending as pending,
+                        regexp_match(pg_get_expr(c.relpartbound, 0), '^FOR VALUES FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)$') as bounds
+                   from classes k join pg_inherits i on i.inhparent = to_regclass('blocks_c' || k.id) join pg_class c on c.oid = i.inhrelid)
+               select t.class, t.name, l.class is null as is_foreign, bounds[1]::timestamptz as bound_from,
+                      bounds[2]::timestamptz as bound_to, known.number - of_it.number as missing
+                 from tables t
+                 left join leaves l on l.class = t.class and t.name =
+                   'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI')
+                 cross join (select count(*) as number from pg_index where indrelid = 'blocks'::regclass) as known
+                 cross join lateral (select count(*) as number from pg_index where indrelid = t.oid and indisvalid) as of_it
+                where l.class is null or (known.number > of_it.number and not t.pending)
+               union all
+               select null, c.relname::text, true, null, null, 0
+                 from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = 'blocks'::regclass and not exists (select from classes k where 'blocks_c' || k.id = c.relname)
+                order by 2";
+    for row in client.query(sql, &[]).await.map_err(fail)? {
+        let time = |name: &str| row.get::<_, Option<Timestamp>>(name).map(Timestamp::as_microsecond);
+        let class = row.get::<_, Option<i32>>("class").map(ClassId);
+        let is_foreign: bool = row.get("is_foreign");
+        let what = match (is_foreign, class) {
+            (true, Some(_)) => Strange::Foreign,
+            (true, None) => Strange::ForeignClass,
+            (false, _) => Strange::Indexes { missing: row.get("missing") },
+        };
+        let bounds = time("bound_from").zip(time("bound_to")).filter(|_| is_foreign);
+        let table = row.get("name");
+        catalogue.drift.push(Drift { class, table, what, taken: bounds.into_iter().collect() });
+    }
+    Ok(catalogue)
+}
+
+fn leaf(row: &Row) -> Leaf {
+    let (from, to): (Timestamp, Timestamp) = (row.get("time_from"), row.get("time_to"));
+    let detached: Option<Timestamp> = row.get("detached");
+    let class = ClassId(row.get("class"));
+    let state = match (row.get("exists"), row.get("attached"), row.get("pending")) {
+        (false, _, _) => LeafState::Missing,
+        (true, true, true) => LeafState::Detaching,
+        (true, true, false) => LeafState::Attached,
+        (true, false, _) => LeafState::Detached { at_us: detached.map(Timestamp::as_microsecond) },
+    };
+    Leaf {
+        table: leaf_table(class, from.as_microsecond()),
+        class,
+        from_us: from.as_microsecond(),
+        to_us: to.as_microsecond(),
+        bytes: row.get("bytes"),
+        empty: row.get("empty"),
+        blocks: row.get("blocks"),
+        oldest_us: row.get::<_, Option<Timestamp>>("oldest").map(Timestamp::as_microsecond),
+        state,
+    }
 }
 
 /// Where records wait for a table partition, as the sealer noted it.

@@ -12,6 +12,8 @@ mod budget;
 mod carry_and_follow;
 #[path = "store/contents.rs"]
 mod contents;
+#[path = "store/drift.rs"]
+mod drift;
 #[path = "store/dropped.rs"]
 mod dropped;
 #[path = "store/error_days.rs"]

@@ -1,6 +1,7 @@
 //! What PostgreSQL has: the planner's picture of it, read anew for every pass.
 
 use super::class::{Class, ClassId, PolicyLevel};
+use super::drift::Drift;
 use super::routes::Routes;
 use super::step::LeafRef;
 
@@ -15,6 +16,8 @@ pub struct Catalogue {
     pub wanted: Vec<LeafRef>,
     /// Entries of the server's lock table, which all sessions share. `None`: not known, nothing is bounded by it.
     pub lock_slots: Option<i64>,
+    /// Tables that are not as they should be; none of them is among the leaves but those that lack an index.
+    pub drift: Vec<Drift>,
 }
 
 /// One table partition: the records of a class with a time in `[from_us, to_us)`.

@@ -13,6 +13,7 @@
 pub mod approval;
 pub mod catalogue;
 pub mod class;
+pub mod drift;
 pub mod duration;
 pub mod foresee;
 pub mod known;
@@ -30,6 +31,7 @@ pub mod step;
 pub use approval::{APPROVE_ANNOTATION, Approval, NeedsApproval};
 pub use catalogue::{Catalogue, Leaf, LeafState};
 pub use class::{Class, ClassId, PolicyLevel};
+pub use drift::{Drift, Strange};
 pub use known::{by_name, complete, last_good};
 pub use lint::{Finding, lint};
 pub use plan::{Tuning, in_force, plan};

@@ -65,7 +65,9 @@ pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
         let policy = by_name.get(class.policy.as_str()).copied();
         let leaves = leaves.get(&class.id).map_or(&[][..], Vec::as_slice);
         let wanted = wanted.get(&class.id).map_or(&[][..], Vec::as_slice);
-        let room = Room { class, leaves, wanted, now_us };
+        let drift = catalogue.drift.iter().filter(|drift| drift.class == Some(class.id));
+        let taken: Vec<(i64, i64)> = drift.flat_map(|drift| drift.taken.iter().copied()).collect();
+        let room = Room { class, leaves, wanted, taken: &taken, now_us };
         planner.comings_and_goings(class, policy, &room);
         planner.make_room(class, policy, &room);
     }

@@ -267,6 +267,29 @@ fn a_typo_is_held_by_the_limit_and_undone_by_undoing() {
     assert_eq!(plan(&policies, &catalogue, NOON, &NO_NOTICE), Plan::default());
 }
 
+/// A table that somebody attached lay where records waited: each pass tried to create a partition there, and failed.
+#[test]
+fn nothing_is_created_where_a_foreign_table_lies() {
+    use crate::retention::{Drift, Strange};
+    let policies = [policy("shop", 2 * HOUR)];
+    let mut catalogue = settled(&policies);
+    want(&mut catalogue, NOON - HOUR, NOON);
+    let class = catalogue.class("shop", PolicyLevel::Debug).unwrap().id;
+    let taken = (NOON - 50 * MINUTE, NOON - 20 * MINUTE);
+    catalogue.drift.push(Drift {
+        class: Some(class),
+        table: "theirs".to_owned(),
+        what: Strange::Foreign,
+        taken: vec![taken],
+    });
+    let created: Vec<(i64, i64)> = plan(&policies, &catalogue, NOON, &NO_NOTICE)
+        .creating()
+        .filter_map(|planned| planned.step.leaf())
+        .map(|leaf| ((leaf.from_us - NOON) / MINUTE, (leaf.to_us - NOON) / MINUTE))
+        .collect();
+    assert_eq!(created, [(-15, 0), (-20, -15), (-60, -50)].map(|(from, to): (i64, i64)| (from, to)));
+}
+
 /// `24h -> 0s` by mistake: what had been detached was dropped in the next pass, whatever the limit said.
 #[test]
 fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {

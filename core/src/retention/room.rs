@@ -20,6 +20,8 @@ pub struct Room<'a> {
     pub class: &'a Class,
     pub leaves: &'a [&'a Leaf],
     pub wanted: &'a [LeafRef],
+    /// Where tables lie that are not Cordwood's.
+    pub taken: &'a [(i64, i64)],
     pub now_us: i64,
 }
 
@@ -45,6 +47,8 @@ impl Room<'_> {
             ranges.push((from_us, to_us, AHEAD));
         }
         let mut taken: Vec<(i64, i64)> = self.leaves.iter().map(|leaf| (leaf.from_us, leaf.to_us)).collect();
+        taken.extend(self.taken);
+        taken.sort_unstable();
         let mut missing = Vec::new();
         for (from_us, to_us, why) in ranges {
             let pieces: Vec<(i64, i64)> = gaps(&taken, from_us, to_us)

@@ -163,7 +163,7 @@ pub async fn preview(
     let _slot = gateway.slot_of(who.identity.name(), Length::Long).await?;
     let store = |error| Problem::store(&error);
     let client = gateway.store.pooled().await.map_err(store)?;
-    let catalogue = catalogue::read(&*client).await.map_err(store)?;
+    let catalogue = catalogue::look(&*client).await.map_err(store)?;
     let now_us = catalogue::clock(&*client).await.map_err(store)?;
     drop(client);
     let (name, tuning) = (place.name.clone(), administration.tuning);
