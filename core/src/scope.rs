@@ -182,6 +182,16 @@ impl Scope {
         self.grants().any(|grant| grant.reaches(tenant, namespace))
     }
 
+    /// Whether every record of this tenant may be seen, wherever and whatever it is.
+    pub fn sees_all_of(&self, tenant: &str) -> bool {
+        self.grants().any(|grant| {
+            grant.audit
+                && grant.since_us.is_none()
+                && grant.namespaces == Namespaces::All
+                && grant.reaches(tenant, "")
+        })
+    }
+
     /// Whether everything may be seen.
     pub fn is_everything(&self) -> bool {
         self.grants().any(|grant| grant.is_of_all() && grant.audit && grant.since_us.is_none())

@@ -163,19 +163,30 @@ fn without_nul(value: Value) -> Value {
 /// The tasks that were deleted: their records are shown nowhere, also those that come later. Audit records stay: who may delete a task
 /// has no right to delete what the audit says of it.
 #[derive(Clone, Debug, Default)]
-pub struct DeletedTasks(HashSet<TaskKey>);
+pub struct DeletedTasks {
+    keys: HashSet<TaskKey>,
+    tenants: HashSet<String>,
+}
 
 impl DeletedTasks {
     pub fn insert(&mut self, tenant: &str, namespace: &str, task_id: &str) {
-        self.0.insert(key(tenant, namespace, task_id));
+        self.keys.insert(key(tenant, namespace, task_id));
+        if !self.tenants.contains(tenant) {
+            self.tenants.insert(tenant.to_owned());
+        }
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
+    }
+
+    /// Whether one of them is this tenant's.
+    pub fn has_some_of(&self, tenant: &str) -> bool {
+        self.tenants.contains(tenant)
     }
 
     /// Whether a record is of one of them.
@@ -184,7 +195,7 @@ impl DeletedTasks {
     }
 
     pub fn has(&self, task: TaskKey) -> bool {
-        self.0.contains(&task)
+        self.keys.contains(&task)
     }
 }
 

@@ -173,6 +173,9 @@ pub struct Histogram {
     pub records: u64,
     /// What was counted: the stored records themselves.
     pub counted: &'static str,
+    /// So many of them by whole blocks all of whose records count alike, which were not read; left out when there are none. Exact, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_blocks: Option<u64>,
     /// False when the budget ended the count: what is older than `searchedBackTo` is missing.
     pub complete: bool,
     #[serde(flatten)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cordwood_core::filter::Filter;
 use cordwood_core::scope::Scope;
-use cordwood_store::search::{Found, Page, TimeRange, search};
+use cordwood_store::search::{Counts, Found, Page, TimeRange, count, search};
 use cordwood_store::{Store, StoreError, replica};
 
 use crate::Gateway;
@@ -64,17 +64,17 @@ impl Replica {
     }
 
     /// `None`: to be asked of the database itself.
-    async fn search(
+    async fn ask<T>(
         &self,
         primary: &Store,
-        (scope, filter, range, page, budget_ms): (&Scope, &Filter, TimeRange, Page, u64),
         metrics: &Metrics,
-    ) -> Option<Result<Found, StoreError>> {
+        ask: impl AsyncFnOnce(&Store) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
         if let Some(why) = self.unfit(primary).await {
             metrics.passed_over(why);
             return None;
         }
-        match search(&self.store, scope, filter, range, page, budget_ms).await {
+        match ask(&self.store).await {
             // Elsewhere it would take as long.
             Err(error) if error.code() != Some(&StoreError::STATEMENT_TIMEOUT) => {
                 tracing::warn!(%error, "a replica did not answer a search");
@@ -100,12 +100,30 @@ impl Gateway {
         page: Page,
         budget_ms: u64,
     ) -> Result<Found, StoreError> {
+        let ask = async |store: &Store| search(store, scope, filter, range, page, budget_ms).await;
         if let Some(replica) = &self.replica
-            && let Some(answered) =
-                replica.search(&self.store, (scope, filter, range, page, budget_ms), &self.metrics).await
+            && let Some(answered) = replica.ask(&self.store, &self.metrics, ask).await
         {
             return answered;
         }
-        search(&self.store, scope, filter, range, page, budget_ms).await
+        ask(&self.store).await
+    }
+
+    /// Counts over time, of the replica where it can be.
+    pub async fn count(
+        &self,
+        scope: &Scope,
+        filter: &Filter,
+        range: TimeRange,
+        bin_us: i64,
+        budget_ms: u64,
+    ) -> Result<Counts, StoreError> {
+        let ask = async |store: &Store| count(store, scope, filter, range, bin_us, budget_ms).await;
+        if let Some(replica) = &self.replica
+            && let Some(answered) = replica.ask(&self.store, &self.metrics, ask).await
+        {
+            return answered;
+        }
+        ask(&self.store).await
     }
 }

@@ -1,10 +1,12 @@
 //! Pages of records in either direction: candidate blocks in the order of time, their payloads, the one evaluator. A page is found
 //! within one snapshot: a record is seen once, also while it is sealed.
 
+mod count;
 mod fetch;
 mod ground;
 mod hits;
 mod list;
+mod look;
 mod order;
 mod page;
 mod scan;
@@ -15,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use cordwood_core::filter::Filter;
 use tokio::sync::watch;
-use tokio_postgres::IsolationLevel;
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
+pub use self::count::{Counts, OfLevels, count};
 use self::hits::Hits;
 pub use self::page::{Cursor, CursorError, Direction, Found, OwnedRecord, Page, TimeRange};
 use self::scan::scan;
@@ -58,6 +61,13 @@ pub async fn search(
     }
 }
 
+/// One snapshot.
+async fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
+    let begun =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start();
+    begun.await.map_err(StoreError::sql("begin", "a search"))
+}
+
 async fn search_once(
     store: &Store,
     filter: &Filter,
@@ -67,13 +77,7 @@ async fn search_once(
     deadline: Instant,
 ) -> Result<Found, StoreError> {
     let mut client = store.pooled().await?.abandonable();
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await
-        .map_err(StoreError::sql("begin", "a search"))?;
+    let transaction = begin(&mut client).await?;
     let settings = Session::settings(budget);
     let mut session = Session::new(&transaction);
     // Sent ahead of the first statement, not waited for.

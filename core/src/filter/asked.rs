@@ -2,6 +2,7 @@
 
 use super::names::{Field, OriginField};
 use super::{Expr, Filter, Is, Test};
+use crate::level::Level;
 
 impl Filter {
     /// The services that it asks for, as they are written; what stands behind a NOT is not asked for.
@@ -15,6 +16,28 @@ impl Filter {
     /// counts in lower case, as names of namespaces are.
     pub fn namespaces_asked(&self) -> Option<Vec<String>> {
         namespaces(&self.expr, true)
+    }
+
+    /// The levels (bits) of which it matches every record, whatever else that is. It may match some of others.
+    pub fn levels_matched(&self) -> u8 {
+        levels(&self.expr, true)
+    }
+}
+
+/// The levels (bits) of which every record answers `wanted`, whatever else it is. Of other levels nothing is known.
+fn levels(expr: &Expr, wanted: bool) -> u8 {
+    let every = Level::ALL.into_iter().fold(0, |bits, level| bits | level.bit());
+    match (expr, wanted) {
+        (Expr::And(parts), true) | (Expr::Or(parts), false) => {
+            parts.iter().fold(every, |bits, part| bits & levels(part, wanted))
+        }
+        (Expr::Or(parts), true) | (Expr::And(parts), false) => {
+            parts.iter().fold(0, |bits, part| bits | levels(part, wanted))
+        }
+        (Expr::Not(part), wanted) => levels(part, !wanted),
+        (Expr::Test(Test::Level(mask)), true) => mask & every,
+        (Expr::Test(Test::Level(mask)), false) => !mask & every,
+        (Expr::Test(_), _) => 0,
     }
 }
 
@@ -55,7 +78,7 @@ fn services<'a>(expr: &'a Expr, asked: &mut Vec<&'a str>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::filter::parse;
+    use crate::filter::{Filter, parse};
 
     #[test]
     fn namespaces_are_those_of_every_record_that_matches() {
@@ -95,5 +118,27 @@ mod tests {
             found.sort_unstable();
             assert_eq!(found, asked, "{expression}");
         }
+    }
+
+    #[test]
+    fn levels_that_match_whatever_else() {
+        for (text, expected) in [
+            ("level>=warn", 0b11000),
+            ("level=info OR level=error", 0b10100),
+            ("NOT level=info", 0b11011),
+            ("level>=info level<=warn", 0b01100),
+            ("level>=warn disk", 0),
+            ("level>=warn OR disk", 0b11000),
+            ("NOT (level=info OR disk)", 0),
+            ("NOT (level=info disk)", 0b11011),
+            ("NOT disk", 0),
+            ("service=checkout", 0),
+            ("time>=2026-11-21T06:00:00Z", 0),
+            ("category=system", 0),
+        ] {
+            assert_eq!(parse(text).unwrap().levels_matched(), expected, "{text}");
+        }
+        assert_eq!(Filter::all().levels_matched(), 0b11111);
+        assert_eq!(Filter::any_of([]).levels_matched(), 0);
     }
 }

@@ -1,12 +1,12 @@
 //! `/api/platform/logs/histogram`: how many records there are over time, by level.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use cordwood_core::entry::timestamp;
+use cordwood_core::level::Level;
 
 use super::parameters::{BudgetParameter, FieldParameters, RangeParameters};
 use super::{json, now_us};
@@ -16,7 +16,6 @@ use crate::problem::Problem;
 use crate::question::{self, DATA, FILTERS, Parameters, RANGE, Which};
 use crate::scope::Caller;
 use crate::slots::Length;
-use crate::walk::walk;
 
 pub const BINS: [&str; 2] = ["bins", "budgetMs"];
 pub const BINS_DEFAULT: u64 = 60;
@@ -62,23 +61,25 @@ pub async fn histogram(
     (which.range.from_us, which.range.to_us) = (Some(from_us), Some(to_us));
     let bin_seconds = step_seconds(to_us.abs_diff(from_us), bins);
     let bin_us = (bin_seconds * 1_000_000).cast_signed();
-    let mut counts: BTreeMap<i64, BTreeMap<&'static str, u64>> = BTreeMap::new();
-    let walked = walk(&gateway, &caller.scope, &which, budget_ms, &mut |record, _| {
-        let bin = record.time_us.div_euclid(bin_us);
-        *counts.entry(bin).or_default().entry(record.level.as_str()).or_default() += 1;
-    })
-    .await?;
-    caller.look.shown(walked.records);
-    let bins = counts.into_iter().map(|(bin, counts)| Bin { time: timestamp(bin * bin_us), counts });
+    let counted = gateway.count(&caller.scope, &which.filter, which.range, bin_us, budget_ms).await;
+    let counted = counted.map_err(|error| Problem::store(&error))?;
+    let records = counted.records();
+    caller.look.shown(records);
+    let bins = counted.bins.into_iter().map(|(bin, counts)| {
+        let counts = Level::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0);
+        let counts = counts.map(|(level, count)| (level.as_str(), count)).collect();
+        Bin { time: timestamp(bin.saturating_mul(bin_us)), counts }
+    });
     json(&Histogram {
         from: timestamp(from_us),
         to: timestamp(to_us),
         bin_seconds,
         bins: bins.collect(),
-        records: walked.records,
+        records,
         counted: "records",
-        complete: walked.searched_back_to_us.is_none(),
-        searched: Searched::back_to(walked.searched_back_to_us),
+        by_blocks: (counted.by_block > 0).then_some(counted.by_block),
+        complete: counted.searched_to_us.is_none(),
+        searched: Searched::back_to(counted.searched_to_us),
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use cordwood_core::block::{Block, BlockError};
-use cordwood_core::filter::{Filter, Screen};
+use cordwood_core::filter::Filter;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::task::DeletedTasks;
 use tokio::sync::watch;
@@ -12,10 +12,10 @@ use tokio_postgres::Transaction;
 
 use super::fetch::Payload;
 use super::list::Candidate;
+use super::look::{Looks, look, screened};
 use super::page::{Cursor, Direction, Found, OwnedRecord};
 use super::wanted::Wanted;
 use crate::error::StoreError;
-use crate::origins;
 
 /// Where a scan ended.
 #[derive(Debug)]
@@ -35,6 +35,17 @@ const FETCH_BYTES_MAX: u64 = 32 << 20;
 const PAGE_BYTES_MAX: usize = 32 << 20;
 /// Origins known at a time: a search over a long time meets those of every pod there was.
 const ORIGINS_MAX: usize = 10_000;
+
+/// The first of these, so many at the most, that may be in memory together.
+pub(super) fn fetched_at_once(blocks: &[Candidate], count: usize) -> &[Candidate] {
+    let mut bytes = 0;
+    let fits = |block: &&Candidate| {
+        let first = bytes == 0;
+        bytes += block.raw_bytes;
+        first || bytes <= FETCH_BYTES_MAX
+    };
+    &blocks[..blocks.iter().take(count).take_while(fits).count()]
+}
 
 /// A search under way: the first records of its direction so far, by (time, id).
 pub(super) struct Hits {
@@ -114,13 +125,7 @@ impl Hits {
         let (direction, end) = (self.wanted.direction, self.end_us());
         let within =
             |block: &&Candidate| end.is_none_or(|end| !direction.is_before(end, block.edge_us(direction)));
-        let mut bytes = 0;
-        let fits = |block: &&Candidate| {
-            let first = bytes == 0;
-            bytes += block.raw_bytes;
-            first || bytes <= FETCH_BYTES_MAX
-        };
-        &blocks[..blocks.iter().take(count).take_while(within).take_while(fits).count()]
+        fetched_at_once(&blocks[..blocks.iter().take(count).take_while(within).count()], count)
     }
 
     /// The page is full, and nothing from `time_us` on can come before its last record.
@@ -144,60 +149,7 @@ impl Hits {
             return Err(StoreError::Invalid("which tasks are deleted could not be read".to_owned()));
         };
         self.deleted = deleted;
-        let payloads = Arc::new(payloads);
-        loop {
-            let these = Arc::clone(&payloads);
-            let missing;
-            (self, missing) = tokio::task::spawn_blocking(move || {
-                let missing = self.search(&these);
-                (self, missing)
-            })
-            .await
-            .map_err(|error| StoreError::Invalid(format!("a search did not end: {error}")))?;
-            if missing.is_empty() {
-                return Ok(self);
-            }
-            let found = origins::read(transaction, &missing).await?;
-            for id in missing {
-                self.origins.insert(id, found.get(&id).cloned().unwrap_or_default());
-            }
-        }
-    }
-
-    /// Returns origins that have to be known first; then nothing was searched.
-    fn search(&mut self, payloads: &[Payload]) -> Vec<OriginId> {
-        let mut opened = Vec::with_capacity(payloads.len());
-        for payload in payloads {
-            match Block::open(&payload.bytes) {
-                Ok(block) => opened.push((payload.block, block)),
-                Err(error) => damaged(payload.block, &error),
-            }
-        }
-        let all = opened.iter().flat_map(|(_, block)| block.origins());
-        let mut missing: Vec<OriginId> = all.filter(|id| !self.origins.contains_key(id)).copied().collect();
-        missing.sort_unstable();
-        missing.dedup();
-        if !missing.is_empty() {
-            return missing;
-        }
-        let filter = self.filter.clone();
-        let screen = filter.screen();
-        for (id, block) in opened {
-            if let Err(error) = self.search_block(&block, &screen) {
-                damaged(id, &error);
-            }
-        }
-        missing
-    }
-
-    fn search_block(&mut self, block: &Block<'_>, screen: &Screen<'_>) -> Result<(), BlockError> {
-        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
-            return Ok(());
-        }
-        match screen.may_match(block.bodies()?, block.body_ends()) {
-            Some(records) => records.iter().try_for_each(|&record| self.look_at(block, record as usize)),
-            None => (0..block.len()).try_for_each(|record| self.look_at(block, record)),
-        }
+        look(self, transaction, payloads).await
     }
 
     /// What is known without the body: level, time, page.
@@ -254,7 +206,20 @@ impl Hits {
     }
 }
 
-/// A damaged block hides its own records, not the others'.
-fn damaged(block: i64, error: &BlockError) {
-    tracing::error!(block, %error, "block does not open");
+impl Looks for Hits {
+    fn knows(&self, origin: OriginId) -> bool {
+        self.origins.contains_key(&origin)
+    }
+
+    fn learn(&mut self, id: OriginId, origin: Origin) {
+        self.origins.insert(id, origin);
+    }
+
+    fn block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
+        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
+            return Ok(());
+        }
+        let filter = self.filter.clone();
+        screened(block, &filter.screen(), |record| self.look_at(block, record))
+    }
 }

@@ -1,6 +1,7 @@
 //! One statement that lists blocks without their payloads, in the order of time, under tenant scope, time, levels and the bloom
 //! filters. It looks at a bounded number of blocks, whatever it finds among them.
 
+use cordwood_core::level::Level;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -27,6 +28,25 @@ pub(super) struct Candidate {
     /// The table that it lies in, quoted, and the place there.
     pub table: String,
     pub ctid: String,
+    /// Where it [is asked for](Wanted::with_heads).
+    pub head: Option<Head>,
+}
+
+/// What a block says of all of its records.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub tenant: String,
+    /// `None`: they have several.
+    pub level: Option<Level>,
+    pub count: u64,
+}
+
+impl Head {
+    fn of(row: &tokio_postgres::Row) -> Head {
+        let mask = row.get::<_, i16>(11);
+        let level = Level::ALL.into_iter().find(|level| i16::from(level.bit()) == mask);
+        Head { tenant: row.get(9), level, count: row.get::<_, i32>(10).max(0).unsigned_abs().into() }
+    }
 }
 
 impl Candidate {
@@ -92,12 +112,13 @@ fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
         place.push_str(" and tenant = ($4::text[])[1]");
     }
     let (rows, conditions) = (look.rows, wanted.conditions());
+    let heads = if wanted.heads { ", tenant, count, level_mask" } else { "" };
     // Whether a block is a hit is asked of each that the limit lets through, in the place where the limit counts: so much is read
     // and no more, also when nothing is hit.
     let branch = |table: &str, place: &str, postings: &str, hit: &str| {
         format!(
             "(select id, time_from, time_to, tableoid as relation, ctid as place, raw_bytes, {postings} as postings_bytes, \
-             ({hit}) as hit from {table} where {place} order by {order} limit {rows})"
+             ({hit}) as hit{heads} from {table} where {place} order by {order} limit {rows})"
         )
     };
     let branches: Vec<String> = match look.classes {
@@ -116,7 +137,7 @@ fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
             .collect(),
     };
     format!(
-        "select id, time_from, time_to, relation::regclass::text, place::text, raw_bytes, postings_bytes, hit, n \
+        "select id, time_from, time_to, relation::regclass::text, place::text, raw_bytes, postings_bytes, hit, n{heads} \
          from (select *, row_number() over () as n from ({}) looked_at order by {order} limit {rows}) numbered \
          where hit or n = {rows}",
         match &branches[..] {
@@ -170,6 +191,7 @@ pub(super) async fn list(
         ctid: row.get(4),
         raw_bytes: row.get::<_, i64>(5).max(0).unsigned_abs(),
         postings_bytes: row.get::<_, i32>(6).max(0).unsigned_abs().into(),
+        head: wanted.heads.then(|| Head::of(row)),
     });
     Ok(Listed { candidates: candidates.collect(), stopped_at })
 }

@@ -68,7 +68,7 @@ pub(super) async fn scan(
 }
 
 /// The same in parts that lie in a bounded number of tables, with that number.
-fn by_tables(blocks: Vec<Candidate>) -> Vec<(usize, VecDeque<Candidate>)> {
+pub(super) fn by_tables(blocks: Vec<Candidate>) -> Vec<(usize, VecDeque<Candidate>)> {
     let mut parts: Vec<(usize, VecDeque<Candidate>)> = Vec::new();
     let mut tables = HashSet::new();
     for block in blocks {

@@ -32,9 +32,15 @@ pub(crate) struct Wanted {
     pub unindexed: Vec<String>,
     pub after: Option<Cursor>,
     pub direction: Direction,
+    /// What blocks say of themselves is wanted too.
+    pub heads: bool,
 }
 
 impl Wanted {
+    pub fn with_heads(self) -> Wanted {
+        Wanted { heads: true, ..self }
+    }
+
     /// `None`: nothing can match.
     pub fn new(scope: &Scope, filter: &Filter, range: TimeRange, page: Page) -> Option<Wanted> {
         let plan = filter.plan();
@@ -80,6 +86,7 @@ impl Wanted {
             unindexed: plan.unindexed,
             after: page.after,
             direction: page.direction,
+            heads: false,
         })
     }
 

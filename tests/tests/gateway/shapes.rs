@@ -85,6 +85,9 @@ async fn each_answer_is_as_it_is_described() -> Result<()> {
     ensure!(histogram["binSeconds"] == 60 && histogram["records"] == 3 && total == 3, "{histogram}");
     ensure!(histogram["counted"] == "records" && histogram["complete"] == true, "{histogram}");
     ensure!(bins.iter().any(|bin| bin["counts"]["ERROR"] == 1), "{histogram}");
+    // By a word, each record has to be looked at.
+    let by_word = world.json(&format!("/api/platform/logs/histogram?{range}&bins=2&text=checkout")).await?;
+    ensure!(histogram["byBlocks"].as_u64() > Some(0) && by_word.get("byBlocks").is_none(), "{by_word}");
 
     let facets = world.json("/api/platform/logs/facets?field=level&field=action&values=1").await?;
     let expected = json!({

@@ -16,7 +16,7 @@ use cordwood_core::record::Flags;
 use cordwood_store::Store;
 use cordwood_store::follow::Follow;
 use cordwood_store::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
-use cordwood_store::search::{Cursor, Direction, OwnedRecord, Page, TimeRange, search};
+use cordwood_store::search::{Cursor, Direction, OfLevels, OwnedRecord, Page, TimeRange, count, search};
 use cordwood_store::{audit, into_table};
 use cordwood_tests::env::Postgres;
 use rand::rngs::StdRng;
@@ -191,6 +191,45 @@ async fn walk(store: &Store, all: &[Known], random: &mut StdRng) -> Result<()> {
     Ok(())
 }
 
+/// Counts over random times in random bins, against the oracle's. Returns how many came of blocks that were not read.
+async fn count_some(store: &Store, all: &[Known], random: &mut StdRng) -> Result<u64> {
+    const COUNTED: [Meaning; 4] = [
+        ("", |_| true),
+        ("level>=warn", |record| record.level >= Level::Warn),
+        ("level=info OR w3", |record| record.level == Level::Info || record.body.contains(" w3 ")),
+        ("oracle NOT w1", |record| record.body.contains("oracle") && !record.body.contains(" w1 ")),
+    ];
+    let (text, is_meant) = COUNTED[random.random_range(0..COUNTED.len())];
+    let bound = |random: &mut StdRng| {
+        let at = all[random.random_range(0..all.len())].at.time_us;
+        random.random_bool(0.5).then(|| at + random.random_range(-1..=1))
+    };
+    let range = TimeRange { from_us: bound(random), to_us: bound(random) };
+    let bin_us = [1, 20_000_000, 60_000_000, HOUR_US, 24 * HOUR_US][random.random_range(0..5)];
+    let has_time = |record: &&Known| {
+        range.from_us.is_none_or(|from| record.at.time_us >= from)
+            && range.to_us.is_none_or(|to| record.at.time_us < to)
+    };
+    let mut expected: BTreeMap<i64, OfLevels> = BTreeMap::new();
+    for record in all.iter().filter(has_time).filter(|record| is_meant(record)) {
+        let bin = record.at.time_us.div_euclid(bin_us);
+        expected.entry(bin).or_default()[record.level as usize] += 1;
+    }
+    let (admin, filter) = (Scope::all(AdminReason::Authorized), filter::parse(text)?);
+    let whole = count(store, &admin, &filter, range, bin_us, 20_000).await?;
+    ensure!(whole.searched_to_us.is_none() && whole.bins == expected, "{text:?} {range:?} by {bin_us}");
+    // Without time, newer bins than where it ended are whole, and the others are none.
+    let part = count(store, &admin, &filter, range, bin_us, 0).await?;
+    if let Some(time_us) = part.searched_to_us {
+        let last = time_us.div_euclid(bin_us);
+        ensure!(part.bins.range(last + 1..).eq(expected.range(last + 1..)), "{text:?} {range:?} by {bin_us}");
+        ensure!(part.bins.range(..last).next().is_none());
+    } else {
+        ensure!(part.bins == expected);
+    }
+    Ok(whole.by_block)
+}
+
 async fn pages(version: u32) -> Result<()> {
     let postgres = Postgres::start(version).await?;
     let store = support::store(&postgres, "walks").await?;
@@ -217,12 +256,13 @@ async fn pages(version: u32) -> Result<()> {
         }
         Ok(())
     };
+    let mut by_block = 0;
     for generation in 0..4 {
         for _ in 0..3 {
             lines(&mut random, "oracle").await?;
         }
         lines(&mut random, "noise").await?;
-        let all = known(&client, "oracle").await?;
+        let (all, everything) = (known(&client, "oracle").await?, known(&client, "").await?);
         let stop = Arc::new(AtomicBool::new(false));
         let sealing = tokio::spawn({
             let (store, stop) = (store.clone(), stop.clone());
@@ -235,6 +275,7 @@ async fn pages(version: u32) -> Result<()> {
         });
         for _ in 0..10 {
             walk(&store, &all, &mut random).await.with_context(|| format!("generation {generation}"))?;
+            by_block += count_some(&store, &everything, &mut random).await?;
         }
         stop.store(true, Ordering::Relaxed);
         sealing.await??;
@@ -247,6 +288,7 @@ async fn pages(version: u32) -> Result<()> {
         }
         ensure!(known(&client, "oracle").await?.len() == all.len());
     }
+    ensure!(by_block > 0, "each block was read");
     running.stop.cancel();
     running.task.await?
 }
@@ -336,8 +378,8 @@ async fn unions_show_what_their_grants_show(store: &Store, begin_us: i64) -> Res
             audit: random.random_bool(0.5),
             since_us: random.random_bool(0.3).then(|| begin_us + random.random_range(0..50)),
         };
-        let count = random.random_range(0..4);
-        let grants: Vec<Grant> = (0..count).map(|_| grant(&mut random)).collect();
+        let many = random.random_range(0..4);
+        let grants: Vec<Grant> = (0..many).map(|_| grant(&mut random)).collect();
         let scope = Scope::any_of(grants.iter().cloned().map(Scope::from));
         let has = |names: &[String], name: String| names.contains(&name);
         let reaches = |grant: &Grant, number: i64| {
@@ -378,6 +420,8 @@ async fn unions_show_what_their_grants_show(store: &Store, begin_us: i64) -> Res
             let wanted: Vec<(String, bool)> = expected.iter().filter(is_asked).cloned().collect();
             ensure!(seen == wanted, "{scope:?}: {} found, {} expected", seen.len(), wanted.len());
         }
+        let counted = count(store, &scope, &all, TimeRange::default(), HOUR_US, 20_000).await?;
+        ensure!(counted.records() == expected.len() as u64, "{scope:?}: {counted:?}, {}", expected.len());
         let streams = (0..6).filter(|number| grants.iter().any(|grant| reaches(grant, *number))).count();
         let told = audit::streams(store, &scope).await?.len();
         ensure!(told == streams, "{scope:?}: {told} streams of {streams}");

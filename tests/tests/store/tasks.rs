@@ -12,7 +12,7 @@ use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_store::follow::Follow;
 use cordwood_store::scope::{AdminReason, Scope};
-use cordwood_store::search::{Page, TimeRange, search};
+use cordwood_store::search::{Page, TimeRange, count, search};
 use cordwood_store::tasks::{self, Announced, Lines, Named, Task};
 use cordwood_store::{Store, StoreError};
 use cordwood_tests::env::Postgres;
@@ -231,6 +231,10 @@ async fn fifty_tasks(version: u32) -> Result<()> {
         |(task, count): (&String, &usize)| *count == if task.starts_with("shop") { per_task } else { rounds };
     ensure!(found.iter().all(is_whole), "{found:?}");
     let everything = filter::parse("")?;
+    // Each round has a line that is of no task.
+    let counted = count(&store, &ALL, &everything, TimeRange::default(), 1_000_000, 60_000).await?;
+    let all = found.values().sum::<usize>() + rounds;
+    ensure!(counted.records() == all as u64, "{} counted, {all} found", counted.records());
     let mut seen = BTreeSet::new();
     loop {
         let news = follow.next(&ALL, &everything).await?;

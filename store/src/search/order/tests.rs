@@ -58,6 +58,7 @@ fn answer(blocks: &[Placed], look: &Look<'_>, direction: Direction) -> Listed {
         postings_bytes: 0,
         table: String::new(),
         ctid: String::new(),
+        head: None,
     });
     Listed { candidates: candidates.collect(), stopped_at }
 }

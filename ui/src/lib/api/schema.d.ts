@@ -971,6 +971,11 @@ export interface components {
             binSeconds: number;
             /** @description From the oldest; those without a record are left out. */
             bins: components["schemas"]["Bin"][];
+            /**
+             * Format: int64
+             * @description So many of them by whole blocks all of whose records count alike, which were not read; left out when there are none. Exact, too.
+             */
+            byBlocks?: number;
             /** @description False when the budget ended the count: what is older than `searchedBackTo` is missing. */
             complete: boolean;
             /** @description What was counted: the stored records themselves. */
