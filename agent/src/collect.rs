@@ -4,17 +4,19 @@
 
 use std::sync::Arc;
 
-use cordwood_core::batch::{BatchHeader, RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
+use cordwood_core::batch::{RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
 use cordwood_core::identity::{NodeIdentity, OutputStream, StreamKey};
 use cordwood_core::level::Level;
 use cordwood_core::limits::BATCH_RECORDS_MAX;
 use cordwood_core::pipeline::{Kept, Output, Pipeline, Span};
 use cordwood_core::record::Flags;
 
+use crate::account::Account;
 use crate::context::Context;
+use crate::log_file::LogFile;
+use crate::log_id::LogId;
 use crate::ship::{OpenBatch, Shipper};
 use crate::source::Source;
-use crate::tail::{LogFile, Outstanding};
 use crate::turn::Turn;
 
 pub const OUTPUT_STREAMS: [OutputStream; 2] = [OutputStream::Stdout, OutputStream::Stderr];
@@ -135,8 +137,7 @@ impl Batches {
 
 /// Takes the pipeline's output into the batches of one file.
 pub struct Collector<'a, 't> {
-    run: u64,
-    source: &'a Source,
+    log: &'a LogId,
     file: &'a mut LogFile,
     batches: &'a mut Batches,
     context: &'a Context,
@@ -147,8 +148,7 @@ pub struct Collector<'a, 't> {
 
 impl<'a, 't> Collector<'a, 't> {
     pub fn new(
-        run: u64,
-        source: &'a Source,
+        log: &'a LogId,
         file: &'a mut LogFile,
         batches: &'a mut Batches,
         context: &'a Context,
@@ -157,7 +157,7 @@ impl<'a, 't> Collector<'a, 't> {
         // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
         let envelope_bytes = envelope_bytes_max(batches.key(OutputStream::Stdout), &context.origin);
         let room = turn.settings.message_bytes_max.saturating_sub(envelope_bytes);
-        Collector { run, source, file, batches, context, turn, room }
+        Collector { log, file, batches, context, turn, room }
     }
 }
 
@@ -165,7 +165,7 @@ impl Collector<'_, '_> {
     /// Makes room for a span in its stream's batch; `None` when it was acknowledged in an earlier life.
     #[inline]
     fn open_for(&mut self, span: &Span, body_bytes: usize) -> Option<()> {
-        if span.end <= self.file.ends[span.io as usize] {
+        if span.end <= self.file.delivery.end(span.io) {
             if span.carried {
                 self.batches.streams[span.io as usize].carry.clear();
             }
@@ -174,7 +174,7 @@ impl Collector<'_, '_> {
         let bytes_max = self.turn.settings.batch.bytes_max.min(self.room);
         let is_full = self.batches.streams[span.io as usize].open.as_ref().is_some_and(|batch| {
             let bytes = batch.builder.bytes();
-            batch.file_seq != self.file.seq
+            batch.file_seq != self.file.seq()
                 || batch.builder.len() >= BATCH_RECORDS_MAX
                 || (bytes > 0 && bytes + body_bytes + RECORD_EXTRA_BYTES_MAX > bytes_max)
         });
@@ -183,7 +183,7 @@ impl Collector<'_, '_> {
         }
         let stream = &mut self.batches.streams[span.io as usize];
         let batch =
-            stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq, self.turn.clock.mono_ms));
+            stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq(), self.turn.clock.mono_ms));
         batch.account(span);
         if span.carried {
             batch.carried_from = std::mem::take(&mut stream.carry);
@@ -196,30 +196,15 @@ impl Collector<'_, '_> {
         let Some(batch) = stream.open.take() else { return };
         stream.cut_at_ms = Some(self.turn.clock.mono_ms);
         debug_assert_eq!(
-            batch.file_seq, self.file.seq,
+            batch.file_seq,
+            self.file.seq(),
             "a batch accounts for the file that it was opened in"
         );
-        let key = self.file.stream_key(self.source, io).map_or_else(|| Arc::clone(&stream.key), Arc::new);
-        let header = BatchHeader {
-            stream: (*key).clone(),
-            io,
-            file: self.file.id,
-            restart: self.source.restart(),
-            prev: self.file.ends[io as usize],
-            end: batch.end,
-            lines: batch.lines,
-            bytes: batch.bytes,
-            gated: batch.gated,
-            limited: 0,
-            rejected: 0,
-            loss: None,
-        };
-        let (start, end, carried) = (batch.first_start, batch.end, batch.carried_from.clone());
+        let carried = batch.carried_from.clone();
         self.turn.tally.gated_records += batch.gated;
-        let ticket =
-            self.turn.ship.cut(self.run, batch, &key, &header, &self.context.origin, self.turn.clock.wall_ns);
-        self.file.ends[io as usize] = end;
-        self.file.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
+        let (log, file, origin) = (self.log, &mut *self.file, &self.context.origin);
+        let account = Account { log, file, io, stream_key: &stream.key, origin };
+        let ticket = account.send(batch, None, self.turn);
         self.batches.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin {
             ticket,
             file_seq,

@@ -1,17 +1,13 @@
 //! How the agent ends: what it has read goes out, and where nobody writes any more, also what has no end yet.
 //! Promises: a later start goes on behind what went; the rest of such a line is then a record of its own.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use cordwood_core::limits::RECORD_BYTES_MAX;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::container_log::{ContainerLog, Step};
 use crate::reader::Reader;
-use crate::tail::Chunk;
-use crate::turn::{CHUNK_BYTES, Turn};
+use crate::turn::Turn;
 
 impl Reader {
     /// SIGTERM: what was read goes out, and the checkpoint says how far that was acknowledged.
@@ -42,7 +38,7 @@ impl Reader {
                 let taken = run.take_unended(&mut self.buffer, &mut turn);
                 if let Err(error) = taken {
                     self.tally.file_errors += 1;
-                    tracing::warn!(run = run.key, %error, "read log file");
+                    tracing::warn!(run = run.id().key(), %error, "read log file");
                 }
             }
             self.drain(deadline);
@@ -93,36 +89,5 @@ impl Reader {
                 self.waker.clear();
             }
         }
-    }
-}
-
-impl ContainerLog {
-    fn take_unended(&mut self, buffer: &mut Vec<u8>, turn: &mut Turn<'_>) -> io::Result<()> {
-        if !self.owner.is_known() {
-            return Ok(());
-        }
-        if self.unnamed.is_some() {
-            // Its first line will not become whole: it is named as that of a file that is gone.
-            let gone_at_ms = self.gone_at_ms;
-            self.gone_at_ms.get_or_insert(turn.clock.mono_ms);
-            let named = self.name_unnamed(turn.clock);
-            self.gone_at_ms = gone_at_ms;
-            named?;
-        }
-        while self.step(buffer, turn)? == Step::More {}
-        let Some(index) = self.files.iter().position(|file| file.finished_at_ms.is_none()) else {
-            return Ok(());
-        };
-        let mut max = CHUNK_BYTES;
-        while let Chunk::Bytes(range) = self.files[index].read(buffer, max)? {
-            if range.len() < max || max > RECORD_BYTES_MAX {
-                let rest = buffer[range].to_vec();
-                self.end_line(index, &rest, turn);
-                break;
-            }
-            max = (max * 4).min(RECORD_BYTES_MAX + 1);
-        }
-        self.flush_unfinished(turn);
-        Ok(())
     }
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
 use cordwood_core::identity::NodeIdentity;
 use cordwood_core::levels::LevelRules;
-use cordwood_core::rotation::Register;
 use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
@@ -203,9 +202,9 @@ impl Reader {
         self.take_changes(&changes, clock);
         // A resting file that was written to without our being told: a lost event costs a scan interval, not the file.
         for run in self.runs.values_mut() {
-            if !self.active.contains(&run.id) && run.grew_meanwhile() {
+            if !self.active.contains(&run.number()) && run.files().grew_meanwhile() {
                 run.meter.data_came(clock.mono_ms);
-                self.active.insert(run.id);
+                self.active.insert(run.number());
             }
         }
         self.scan_parked();
@@ -222,15 +221,14 @@ impl Reader {
         }
         for run in &changes.unwatched {
             if let Some(run) = self.runs.get_mut(run) {
-                // Its name may stand for another file with the same inode.
-                run.mark = run.mark.filter(|_| !run.is_parked());
+                run.doubt_closed_file();
             }
         }
         for run in &changes.runs {
             self.written_while_parked(*run);
             if let Some(run) = self.runs.get_mut(run) {
                 run.meter.data_came(clock.mono_ms);
-                self.active.insert(run.id);
+                self.active.insert(run.number());
             }
         }
         self.take_changes(&changes, clock);
@@ -267,19 +265,21 @@ impl Reader {
             self.folders.entry(key.clone()).or_default().insert(id);
         }
         let ids: Vec<u64> = self.folders.get(key).into_iter().flatten().copied().collect();
-        let last = ids.iter().filter_map(|id| Some(self.runs.get(id)?.source.restart())).max();
+        let last = ids.iter().filter_map(|id| Some(self.runs.get(id)?.source().restart())).max();
         let mut spare = self.descriptors.free(self.open_files());
         for id in ids {
             if only.is_some_and(|only| !only.contains(&id)) {
                 continue;
             }
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            run.is_succeeded = last.is_some_and(|last| run.source.restart() < last);
+            let is_succeeded = last.is_some_and(|last| run.source().restart() < last);
+            run.set_succeeded(is_succeeded);
             // (What another file stands for now is an older file of that one: it is only read to its end.)
-            let is_older = run.source.is_plain() && look.has(&run.live_name) && !live.contains(&run.key);
+            let is_older =
+                run.source().is_plain() && look.has(run.id().live_name()) && !live.contains(run.id().key());
             // (Where it was closed with something unread it is opened once more.)
-            let is_read_on = !is_older || run.is_parked_with_unread();
-            let mark = look.mark_of(&run.live_name);
+            let is_read_on = !is_older || run.files().is_closed_with_unread();
+            let mark = look.mark_of(run.id().live_name());
             if folder.is_some() && !is_older && run.is_as_marked(mark) {
                 continue;
             }
@@ -292,8 +292,8 @@ impl Reader {
             }
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-            if run.open_files() == 0 {
-                run.opened_at_ms = clock.mono_ms;
+            if run.files().descriptors() == 0 {
+                run.begin_share(clock);
             }
             let looked_at = folder.as_ref().filter(|_| is_read_on).map(|folder| (folder, &looks));
             let mut refreshed = run.refresh(looked_at, &mut turn);
@@ -302,11 +302,11 @@ impl Reader {
             }
             let complete = refreshed.unwrap_or_else(|error| {
                 self.tally.file_errors += 1;
-                tracing::warn!(run = run.key, %error, "list log folder");
+                tracing::warn!(run = run.id().key(), %error, "list log folder");
                 false
             });
-            run.mark = Some(mark).filter(|_| complete);
-            spare = spare.saturating_sub(run.open_files());
+            run.set_mark(Some(mark).filter(|_| complete));
+            spare = spare.saturating_sub(run.files().descriptors());
             if !complete {
                 self.again.insert(key.clone());
             }
@@ -327,21 +327,20 @@ impl Reader {
         let key = source.key();
         if let Some(id) = self.by_key.get(&key).copied() {
             if let Some(run) = self.runs.get_mut(&id)
-                && run.source.is_plain()
-                && run.source != source
+                && run.source().is_plain()
+                && *run.source() != source
             {
                 // It was only in the checkpoint, and its path is back: now it is known which setting names it.
-                run.source = source;
+                run.set_source(source);
                 self.ask_context(id, clock);
             }
             return id;
         }
         self.next_run += 1;
         let id = self.next_run;
-        let mut run = ContainerLog::new(id, key.clone(), source, &self.node, clock.mono_ms);
+        let mut run = ContainerLog::new(id, source, &self.node, clock.mono_ms);
         if let Some(resume) = self.remembered.take(&key) {
-            run.owner.remember(resume.origin);
-            run.register = Register::new(resume.files, resume.generations, resume.since_ns);
+            run.resume(resume);
         }
         self.runs.insert(id, run);
         self.by_key.insert(key, id);
@@ -354,8 +353,8 @@ impl Reader {
     fn ask_contexts(&mut self, changed: bool, clock: Clock) {
         let ids: Vec<u64> = if changed {
             // (What is known of a plain file does not change.)
-            let asks = |run: &ContainerLog| !run.owner.is_known() || !run.source.is_plain();
-            self.runs.values().filter(|run| asks(run)).map(|run| run.id).collect()
+            let asks = |run: &ContainerLog| !run.owner.is_known() || !run.source().is_plain();
+            self.runs.values().filter(|run| asks(run)).map(ContainerLog::number).collect()
         } else {
             self.waiting.iter().copied().collect()
         };
@@ -369,7 +368,7 @@ impl Reader {
             self.waiting.remove(&id);
             return;
         };
-        match run.owner.ask(&self.context, &run.source, clock.mono_ms) {
+        match run.ask_owner(&self.context, clock) {
             Answer::Same => {
                 self.waiting.remove(&id);
             }
@@ -427,18 +426,18 @@ impl Reader {
         let ids: Vec<u64> = self.active.iter().copied().collect();
         for id in ids {
             let Some(run) = self.runs.get_mut(&id) else { continue };
-            let before = run.files.len();
+            let before = run.files().len();
             let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
             let wait_ms = self.config.read.unfinished_wait_ms as i64;
             run.flush_overdue(wait_ms, &mut turn);
             run.settle(clock, linger_ms);
-            self.dirty |= run.files.len() != before;
+            self.dirty |= run.files().len() != before;
             if run.is_over() {
                 let Some(run) = self.runs.remove(&id) else { continue };
-                let key = run.key;
+                let (key, generations) = run.into_remembered();
                 tracing::debug!(run = key, "read to its end");
                 self.by_key.remove(&key);
-                self.remembered.gone(key, run.register.generations().to_vec());
+                self.remembered.gone(key, generations);
                 self.active.remove(&id);
                 self.folders.values_mut().for_each(|runs| {
                     runs.remove(&id);
@@ -455,16 +454,17 @@ impl Reader {
     /// Holds removed files only within their budget; of the run that holds the most the oldest goes first.
     fn let_go(&mut self, clock: Clock) {
         loop {
-            let held = |run: &ContainerLog| run.held_removed().map(|(_, bytes)| bytes).sum::<u64>();
+            let held = |run: &ContainerLog| run.files().held_removed().map(|(_, bytes)| bytes).sum::<u64>();
             let total: u64 = self.runs.values().map(held).sum();
             if total <= self.config.read.held_removed_bytes_max {
                 return;
             }
             let Some(run) = self.runs.values_mut().max_by_key(|run| held(run)) else { return };
-            let Some((index, _)) = run.held_removed().next() else { return };
             let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-            run.let_go(index, &mut turn);
-            let id = run.id;
+            if !run.let_go_of_oldest(&mut turn) {
+                return;
+            }
+            let id = run.number();
             self.dirty = true;
             // Its packed copy, if there is one, takes its place.
             let key = self.folders.iter().find(|(_, runs)| runs.contains(&id)).map(|(key, _)| key.clone());

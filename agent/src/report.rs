@@ -44,22 +44,22 @@ impl Reader {
         let stalled = status.stalled || !self.waiting.is_empty();
         let mut runs: Vec<_> = Vec::with_capacity(self.runs.len());
         for run in self.runs.values_mut() {
-            if stalled || self.active.contains(&run.id) {
+            if stalled || self.active.contains(&run.number()) {
                 run.measure(clock);
             }
-            let lag = run.lag_bytes();
-            status.files += run.files.len();
+            let lag = run.files().lag_bytes();
+            status.files += run.files().len();
             status.lag_bytes += lag;
             if let Some(since) = run.meter.lagging_since_ms() {
                 status.lag_seconds = status.lag_seconds.max((clock.mono_ms - since) as f64 / 1_000.0);
             }
-            let rotates = matches!(run.source, Source::Container { .. });
+            let rotates = matches!(run.source(), Source::Container { .. });
             if rotates && lag > 0 && run.meter.growth_bytes_per_s() > 1.0 {
                 let left = capacity.saturating_sub(lag) as f64 / run.meter.growth_bytes_per_s() / 60.0;
                 status.minutes_until_loss =
                     Some(status.minutes_until_loss.map_or(left, |other| left.min(other)));
             }
-            runs.push(((run.owner.waiting_for().is_none(), std::cmp::Reverse(lag), run.id), &*run));
+            runs.push(((run.owner.waiting_for().is_none(), std::cmp::Reverse(lag), run.number()), &*run));
         }
         let now_ms = clock.wall_ns / 1_000_000;
         if runs.len() > STREAMS_MAX {
@@ -76,29 +76,17 @@ fn stream(run: &ContainerLog, now_ms: i64) -> StreamStatus {
     let rule = |scope| run.owner.gate().in_force(scope, now_ms).map(|rule| rule.id.clone());
     let origin = run.owner.context().map(|context| context.origin.clone()).unwrap_or_default();
     StreamStatus {
-        run: run.key.clone(),
+        run: run.id().key().to_owned(),
         namespace: origin.namespace,
         pod: origin.pod,
         container: origin.container,
         tenant: origin.tenant,
         service: origin.service,
-        files: run.files.len(),
+        files: run.files().len(),
         read_bytes: run.meter.bytes_read(),
-        lag_bytes: run.lag_bytes(),
+        lag_bytes: run.files().lag_bytes(),
         waiting: run.owner.waiting_for().map(str::to_owned),
         rule: rule(RuleScope::Application),
         task_rule: rule(RuleScope::Task),
-    }
-}
-
-impl ContainerLog {
-    /// Looks at the sizes on disk, so that lag and growth are known also while nothing is read.
-    fn measure(&mut self, clock: Clock) {
-        for file in self.files.iter_mut().filter(|file| !file.is_gzip()) {
-            if let Ok(stat) = file.stat() {
-                file.has_size(stat.size);
-            }
-        }
-        self.meter.measure(self.lag_bytes(), clock.mono_ms);
     }
 }

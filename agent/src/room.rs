@@ -50,7 +50,7 @@ impl Reader {
         let begun: Vec<u64> = self.unfinished.runs().chain(self.active.iter().copied()).collect();
         for id in begun {
             match self.runs.get(&id) {
-                Some(run) => self.unfinished.note(id, &run.pipeline),
+                Some(run) => self.unfinished.note(id, run.pipeline()),
                 None => self.unfinished.note(id, &Pipeline::new()),
             }
         }
@@ -61,7 +61,7 @@ impl Reader {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
         run.flush_unfinished(&mut turn);
-        self.unfinished.note(id, &run.pipeline);
+        self.unfinished.note(id, run.pipeline());
     }
 
     /// Records whose ends do not come may not use up the room that all others need: the longest goes unfinished. So does
@@ -70,7 +70,7 @@ impl Reader {
         self.count_unfinished();
         if self.is_crowded() {
             for id in self.unfinished.oldest_first() {
-                if self.runs.get(&id).is_some_and(|run| run.pipeline.is_full()) {
+                if self.runs.get(&id).is_some_and(|run| run.pipeline().is_full()) {
                     self.flush(id, clock);
                 }
             }

@@ -47,7 +47,7 @@ impl Reader {
         clock: Clock,
     ) -> Outcome {
         let mut outcome = Outcome { end: TurnEnd::Drained, took: false };
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_known() && !run.yields) else {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_known() && !run.yields()) else {
             return outcome;
         };
         // What was cut before, of this run or the last, is no reason to find no room.
@@ -63,13 +63,13 @@ impl Reader {
             let read_before = run.meter.bytes_read();
             let step = run.step(&mut self.buffer, &mut turn);
             outcome.took |= run.meter.bytes_read() > read_before;
-            self.unfinished.note(id, &run.pipeline);
+            self.unfinished.note(id, run.pipeline());
             match step {
                 Ok(Step::More) => {}
                 Ok(Step::Idle | Step::Ended) => return outcome,
                 Err(error) => {
                     turn.tally.file_errors += 1;
-                    tracing::warn!(run = run.key, %error, "read log file");
+                    tracing::warn!(run = run.id().key(), %error, "read log file");
                     return Outcome { end: TurnEnd::Failed, ..outcome };
                 }
             }
@@ -122,18 +122,18 @@ impl Reader {
             return nothing;
         };
         run.cut_due(&mut turn);
-        if run.unnamed.is_some() {
-            match run.name_unnamed(clock) {
+        if run.files().has_unnamed() {
+            match run.name_unnamed(&mut turn) {
                 Ok(named) => self.dirty |= named,
-                Err(error) => tracing::warn!(run = run.key, %error, "read log file"),
+                Err(error) => tracing::warn!(run = run.id().key(), %error, "read log file"),
             }
         }
         // (Whose it is may be told by the time of its first line.)
         if !run.owner.is_known() {
             return nothing;
         }
-        run.yields &= !run.must_read_on();
-        if run.yields {
+        run.keep_what_must_be_read();
+        if run.yields() {
             run.cut_all(&mut turn);
             return nothing;
         }
@@ -145,10 +145,10 @@ impl Reader {
         };
         if clock.mono_ms - run.meter.last_data_ms() > IDLE_MS && run.may_rest() {
             self.active.remove(&id);
-            if let Some(file) = run.resting_handle() {
+            if let Some(file) = run.files().resting_handle() {
                 let _ = self.discover.watch_file(file, id);
             }
-            if run.grew_meanwhile() {
+            if run.files().grew_meanwhile() {
                 run.meter.data_came(clock.mono_ms);
                 self.active.insert(id);
             }

@@ -9,7 +9,8 @@ use cordwood_core::limits::MARKER_BYTES;
 use cordwood_core::rotation::Content;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::tail::{Bytes, LogFile, gzip_reader, marker_before};
+use crate::log_file::LogFile;
+use crate::tail::{gzip_reader, marker_before};
 
 /// A file that appeared, beside those that are open.
 pub struct Opened<'a> {
@@ -29,7 +30,7 @@ impl Content for Opened<'_> {
     }
 
     fn is_as_held(&self, held: usize, position: u64) -> Option<bool> {
-        let Bytes::File(held) = &self.files.get(held)?.bytes else { return None };
+        let held = self.files.get(held)?.tail.plain()?;
         let (ours, its) = (marker_before(self.handle, position), marker_before(held, position));
         Some(matches!((ours, its), (Ok(ours), Ok(its)) if ours == its))
     }

@@ -21,7 +21,7 @@ const SPARE_BYTES_MAX: usize = 2 << 20;
 /// A batch that still grows.
 pub struct OpenBatch {
     pub builder: BatchBuilder,
-    /// [`crate::tail::LogFile::seq`] of the file that it accounts for.
+    /// [`crate::log_file::LogFile::seq`] of the file that it accounts for.
     pub file_seq: u64,
     /// The file position must not pass this before the batch is acknowledged.
     pub first_start: u64,

@@ -1,31 +1,28 @@
-//! One log file: which it is, how far it is read, how far it is acknowledged.
+//! One open file: its bytes, how far they are read, and whether it still holds what was read.
 //! Promises: bytes come in order and once per reading; a file that was emptied or rewritten under us is noticed at the
-//! next read, because the bytes before the position are read again and compared; the checkpointed position never passes
-//! a byte that is not acknowledged.
+//! next read, because the bytes before the position are read again and compared.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use cordwood_core::checkpoint::{KeyBefore, MARKER_OF_OTHERS};
-use cordwood_core::identity::{FileId, OutputStream, StreamKey};
-use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES};
-use cordwood_core::milestones::Milestones;
-use cordwood_core::pipeline::Format;
-use cordwood_core::rotation::{Held, Inode};
+use cordwood_core::checkpoint::{FileCheckpoint, MARKER_OF_OTHERS};
+use cordwood_core::limits::{FINGERPRINT_BYTES_MAX, MARKER_BYTES, MILESTONE_LINE_BYTES_MAX};
+use cordwood_core::milestones::{Found, Milestones, OnDisk, Read as ReadSoFar, compare, hash_of_line};
+use cordwood_core::rotation::Inode;
+use cordwood_core::rotation::cut::{Left, left_of};
 use flate2::read::MultiGzDecoder;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::cuts::Cuts;
 use crate::folder::{Stat, stat_of};
-use crate::source::Source;
+use crate::hole::{self, Hole};
+use crate::sizes::Sizes;
 
 pub type GzipReader = MultiGzDecoder<io::BufReader<File>>;
 
 /// Where a file's bytes come from.
-pub enum Bytes {
+enum Bytes {
     File(File),
     /// A gunzipped copy, read forward from `at`; what was read and not taken yet waits in `ahead`.
     Gzip {
@@ -37,67 +34,9 @@ pub enum Bytes {
     Gone,
 }
 
-/// One batch on its way: the file position must not pass `start` before it is acknowledged.
-#[derive(Debug)]
-pub struct Outstanding {
-    pub ticket: u64,
-    pub start: u64,
-    pub end: u64,
-    pub acknowledged: bool,
-}
-
-pub struct LogFile {
-    /// Tells the files of a run apart in this process.
-    pub seq: u64,
-    pub id: FileId,
-    pub name: String,
-    pub dev: u64,
-    pub ino: u64,
-    pub bytes: Bytes,
-    pub format: Format,
-    /// Read up to here.
-    pub position: u64,
-    /// The largest end that reading has met.
-    pub size: u64,
-    /// The size that the system last told, for the lag alone: reading may not take it for what it has seen.
-    pub size_on_disk: u64,
-    /// The largest that the system ever told.
-    pub size_told: u64,
-    /// Nothing was written from the first place to the second, when it was looked at last.
-    pub empty: Range<u64>,
-    /// It no longer holds what was read from it, or was seen to be longer than it is: it is read on as another.
-    pub changed: Option<Changed>,
-    /// The last bytes before `position`.
-    marker: Vec<u8>,
-    /// What tells how much of it is left when it was cut short.
-    pub milestones: Milestones,
-    /// No milestone is looked for before this place.
-    pub no_milestone_before: u64,
-    /// Lines at the last place where one is due that name no time.
-    pub untimed_lines: u32,
-    /// End of the last batch that was cut, by output: `prev` of the next.
-    pub ends: [u64; 2],
-    pub acked_ends: [u64; 2],
-    /// `ends` are those of an earlier stream key.
-    pub key_before: Option<KeyBefore>,
-    /// Where something went unfinished, behind what is acknowledged.
-    pub cuts: Cuts,
-    pub outstanding: [VecDeque<Outstanding>; 2],
-    pub removed: bool,
-    /// It begins with the rest of a record from the file before.
-    pub continues: bool,
-    pub read_errors: u32,
-    /// When its successor was seen, or its folder was gone (milliseconds of the reader's clock).
-    pub superseded_at_ms: Option<i64>,
-    /// Read to its end, and nothing more is to be expected.
-    pub finished_at_ms: Option<i64>,
-    /// Where it was read to its end when the run that wrote it was over. It is still watched.
-    pub over_at: Option<u64>,
-}
-
 /// How a file is not what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changed {
+enum Changed {
     /// The bytes before the position are others.
     Content,
     /// It is shorter than it was; what was read of it is there.
@@ -115,43 +54,72 @@ pub enum Chunk {
     Replaced,
 }
 
-impl LogFile {
-    pub fn new(seq: u64, id: FileId, name: &str, stat: Stat, bytes: Bytes, format: Format) -> LogFile {
-        LogFile {
-            seq,
-            id,
-            name: name.to_owned(),
-            dev: stat.dev,
-            ino: stat.ino,
-            bytes,
-            format,
-            position: 0,
-            size: 0,
-            size_on_disk: 0,
-            size_told: 0,
-            empty: 0..0,
-            changed: None,
-            marker: Vec::new(),
-            milestones: Milestones::default(),
-            no_milestone_before: 0,
-            untimed_lines: 0,
-            ends: [0; 2],
-            acked_ends: [0; 2],
-            key_before: None,
-            cuts: Cuts::default(),
-            outstanding: [VecDeque::new(), VecDeque::new()],
-            removed: false,
-            continues: false,
-            read_errors: 0,
-            superseded_at_ms: None,
-            finished_at_ms: None,
-            over_at: None,
-        }
+pub struct Tail {
+    bytes: Bytes,
+    /// Read up to here.
+    position: u64,
+    /// The last bytes before `position`.
+    marker: Vec<u8>,
+    sizes: Sizes,
+    /// It no longer holds what was read from it, or was seen to be longer than it is: it is read on as another.
+    changed: Option<Changed>,
+}
+
+impl Tail {
+    fn new(bytes: Bytes) -> Tail {
+        Tail { bytes, position: 0, marker: Vec::new(), sizes: Sizes::default(), changed: None }
     }
 
-    /// Device and inode.
-    pub fn inode(&self) -> Inode {
-        (self.dev, self.ino)
+    /// A file that is read from its first byte; `size`: what it has now.
+    pub fn of_file(file: File, size: u64) -> Tail {
+        let mut tail = Tail::new(Bytes::File(file));
+        tail.sizes.meet(size);
+        tail
+    }
+
+    pub fn of_packed(file: File) -> Tail {
+        Tail::new(Bytes::Gzip { reader: Box::new(gzip_reader(file)), at: 0, ahead: Vec::new() })
+    }
+
+    /// A file of which nothing can be read any more; it had this size.
+    pub fn gone(size: u64) -> Tail {
+        let mut tail = Tail { position: size, ..Tail::new(Bytes::Gone) };
+        tail.sizes.meet(size);
+        tail
+    }
+
+    /// Up to where it is read.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The largest end that reading has met.
+    pub fn size_met(&self) -> u64 {
+        self.sizes.met()
+    }
+
+    /// It was that large in an earlier life of the agent.
+    pub fn was_of_size(&mut self, size: u64) {
+        self.sizes.meet(size);
+    }
+
+    /// The largest size that is known of it.
+    pub fn known_size(&self) -> u64 {
+        self.sizes.known()
+    }
+
+    /// The largest size that it ever had, as far as was seen, without empty room behind its text.
+    pub fn largest_size(&self) -> u64 {
+        self.sizes.largest(self.position)
+    }
+
+    /// Asks the system for its size, for the lag.
+    pub fn look_at_size(&mut self) {
+        if !self.is_packed()
+            && let Ok(stat) = self.stat()
+        {
+            self.sizes.tell(stat.size);
+        }
     }
 
     /// Something is left to read, or to be compared with.
@@ -159,15 +127,16 @@ impl LogFile {
         !matches!(self.bytes, Bytes::Gone)
     }
 
-    /// As rotation knows it.
-    pub fn held(&self) -> Held {
-        let marker = self.last_marker();
-        Held { id: self.id, inode: self.inode(), position: self.position, marker }
+    pub fn is_packed(&self) -> bool {
+        matches!(self.bytes, Bytes::Gzip { .. })
     }
 
-    /// It is read to its end, and the run that wrote it was over then.
-    pub fn is_over(&self) -> bool {
-        self.over_at == Some(self.position)
+    /// What it is read through, where it is not packed.
+    pub fn plain(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::File(file) => Some(file),
+            Bytes::Gzip { .. } | Bytes::Gone => None,
+        }
     }
 
     /// What it is read through, while it is open.
@@ -179,8 +148,22 @@ impl LogFile {
         }
     }
 
-    pub fn is_gzip(&self) -> bool {
-        matches!(self.bytes, Bytes::Gzip { .. })
+    /// Nothing more is read of it: gives what it was read through, where it is not packed.
+    pub fn close(&mut self) -> Option<File> {
+        match std::mem::replace(&mut self.bytes, Bytes::Gone) {
+            Bytes::File(file) => Some(file),
+            Bytes::Gzip { .. } | Bytes::Gone => None,
+        }
+    }
+
+    /// It is not what it was: read on as another.
+    pub fn is_changed(&self) -> bool {
+        self.changed.is_some()
+    }
+
+    /// It is what it was after all.
+    pub fn is_as_before(&mut self) {
+        self.changed = None;
     }
 
     /// Reads up to `max` bytes from the position on into `buffer`.
@@ -200,7 +183,7 @@ impl LogFile {
                     self.changed = Some(Changed::Content);
                     return Ok(Chunk::Replaced);
                 }
-                self.size = self.size.max(self.position + (got - known) as u64);
+                self.sizes.meet(self.position + (got - known) as u64);
                 Ok(if got == known { Chunk::End } else { Chunk::Bytes(known..got) })
             }
             Bytes::Gzip { reader, at, ahead } => {
@@ -228,7 +211,7 @@ impl LogFile {
                     filled += got;
                 }
                 ahead.truncate(filled);
-                self.size = self.size.max(self.position + filled as u64);
+                self.sizes.meet(self.position + filled as u64);
                 if buffer.len() < filled {
                     buffer.resize(filled, 0);
                 }
@@ -239,7 +222,7 @@ impl LogFile {
         }
     }
 
-    /// `taken` bytes of what [`LogFile::read`] gave are dealt with.
+    /// `taken` bytes of what [`Tail::read`] gave are dealt with.
     pub fn advance(&mut self, given: &[u8], taken: usize) {
         if taken == 0 {
             return;
@@ -255,55 +238,8 @@ impl LogFile {
         }
     }
 
-    /// The stream's key that holds at the position, where it is not that of now.
-    pub fn stream_key(&self, source: &Source, io: OutputStream) -> Option<StreamKey> {
-        self.key_before.as_ref().map(|before| source.stream_key(before.node.as_ref(), io))
-    }
-
-    /// What was begun under an earlier key is read; what follows goes under the key of now.
-    pub fn is_at_handover(&self) -> bool {
-        self.key_before.as_ref().is_some_and(|before| self.position >= before.until)
-    }
-
-    /// The part of what was read that goes under one key, and whether there is more that goes under another.
-    pub fn under_one_key<'a>(&self, given: &'a [u8]) -> (&'a [u8], bool) {
-        let share = self.key_before.as_ref().and_then(|before| before.share_of(given, self.position));
-        let share = share.unwrap_or(given.len());
-        (&given[..share], share < given.len())
-    }
-
-    /// Everything before it is acknowledged; `open` is what batches that are still open, or a record that is still
-    /// unfinished, hold back.
-    pub fn acknowledged_position(&self, open: u64) -> u64 {
-        // (A record that began first may end last: the first batch is not always the lowest.)
-        let waiting =
-            self.outstanding.iter().flatten().filter(|batch| !batch.acknowledged).map(|batch| batch.start);
-        waiting.min().unwrap_or(u64::MAX).min(open).min(self.position)
-    }
-
-    pub fn is_all_acknowledged(&self) -> bool {
-        self.outstanding.iter().all(VecDeque::is_empty)
-    }
-
-    /// Marks a batch as safe, and moves the ends over all that are safe up to the first that is not.
-    pub fn acknowledge(&mut self, io: OutputStream, ticket: u64) {
-        let batches = &mut self.outstanding[io as usize];
-        if let Some(batch) = batches.iter_mut().find(|batch| batch.ticket == ticket) {
-            batch.acknowledged = true;
-        }
-        while batches.front().is_some_and(|batch| batch.acknowledged) {
-            if let Some(batch) = batches.pop_front() {
-                let end = &mut self.acked_ends[io as usize];
-                *end = (*end).max(batch.end);
-            }
-        }
-    }
-
     /// Goes back to `position`, as if what is behind it had never been read.
     pub fn go_back(&mut self, position: u64) -> io::Result<()> {
-        self.forget_outstanding();
-        self.finished_at_ms = None;
-        self.milestones = self.milestones.up_to(position);
         if let Bytes::File(file) = &self.bytes
             && marker_before(file, self.position).is_ok_and(|marker| marker != self.marker)
         {
@@ -318,49 +254,67 @@ impl LogFile {
         self.seek(position)
     }
 
-    /// No answer will come any more for what was sent.
-    pub fn forget_outstanding(&mut self) {
-        self.outstanding.iter_mut().for_each(VecDeque::clear);
-        self.ends = self.acked_ends;
-    }
-
-    /// It no longer holds what was read from it.
-    pub fn is_changed(&self) -> bool {
-        self.changed.is_some()
-    }
-
-    /// The largest size that is known of it.
-    pub fn known_size(&self) -> u64 {
-        self.size.max(self.size_on_disk)
-    }
-
-    /// The largest size that it ever had, as far as was seen, without empty room behind its text.
-    pub fn largest_size(&self) -> u64 {
-        let largest = self.size.max(self.size_told);
-        let is_empty = self.empty.start <= self.position && self.empty.end >= largest;
-        if is_empty { self.position } else { largest }
-    }
-
-    /// It may be shorter than the empty room that was seen behind its text: that is given back, and nothing lay there.
-    pub fn give_back_room(&mut self) {
-        if self.empty.is_empty() || self.stat().is_ok_and(|stat| stat.size >= self.empty.end) {
-            return;
+    /// Notes that it was longer once, where it is. `rest`: what lies behind the position.
+    pub fn is_shorter_than_it_was(&mut self, rest: &[u8]) -> bool {
+        if self.sizes.has_empty_room() {
+            self.sizes.give_back_room(self.position, self.stat().map_or(0, |stat| stat.size));
         }
-        if self.largest_size() == self.position {
-            (self.size, self.size_told) = (self.position, self.position);
+        let read = rest.len() as u64;
+        if read > 0 && rest.iter().all(|byte| *byte == 0) {
+            self.sizes.saw_empty(self.position..self.position + read);
         }
-        self.empty = 0..0;
+        let largest = self.largest_size();
+        if !matches!(self.bytes, Bytes::File(_)) || self.position + read >= largest {
+            return false;
+        }
+        let is_shorter = self.stat().is_ok_and(|stat| stat.size < largest);
+        if is_shorter {
+            self.changed = Some(Changed::Size);
+        }
+        is_shorter
     }
 
-    /// The system told its size.
-    pub fn has_size(&mut self, size: u64) {
-        self.size_on_disk = size;
-        self.size_told = self.size_told.max(size);
+    /// Compares it with what the checkpoint says of it.
+    pub fn compare_with(&self, before: &FileCheckpoint, inode: Inode) -> io::Result<Left> {
+        let Bytes::File(file) = &self.bytes else { return Ok(Left::All { known_size: 0 }) };
+        let holds = |at, marker| Ok(xxh3_64(&marker_before(file, at)?) == marker);
+        left_of(before, inode, stat_of(file)?.size, holds, |at| hash_at(file, at))
     }
 
-    /// It has no name any more and lives on because we hold it open.
-    pub fn is_removed(&self) -> bool {
-        self.removed
+    /// What is left of it, where it was seen to be another than it was.
+    pub fn compare_now(&self, milestones: &Milestones) -> io::Result<Found> {
+        let Bytes::File(file) = &self.bytes else {
+            let met = self.sizes.met();
+            return Ok(Found::Cut { at: 0, unread: self.position.min(met)..met });
+        };
+        // (It may have changed again while what was read of it was waited for.)
+        let is_same_at_position = self.changed == Some(Changed::Size) && self.holds_marker(file)?;
+        let read = ReadSoFar { position: self.position, size: self.largest_size(), milestones };
+        let disk = OnDisk { size: stat_of(file)?.size, is_same: false, is_same_at_position };
+        Ok(compare(read, disk, |at| hash_at(file, at)))
+    }
+
+    /// Passes over a hole at the position; `given` is what was read there. Gives also how many bytes were passed over.
+    pub fn skip_hole(&mut self, given: &[u8]) -> io::Result<(Hole, u64)> {
+        let Bytes::File(file) = &self.bytes else { return Ok((Hole::None, 0)) };
+        match hole::find(file, given, self.position)? {
+            hole::Found::None => Ok((Hole::None, 0)),
+            hole::Found::UpTo(data) => Ok((Hole::Skipped, self.pass_over(data)?)),
+            hole::Found::ToTheEnd(end) => {
+                // It may have been cut since it was read: what was seen to be empty was.
+                let seen = end.max(self.position + given.len() as u64);
+                self.sizes.saw_empty_to_the_end(self.position, seen);
+                Ok((if end > self.position { Hole::ToTheEnd(end) } else { Hole::None }, 0))
+            }
+        }
+    }
+
+    /// Goes on at `to`: what lies before is a hole. Gives how long it is.
+    pub fn pass_over(&mut self, to: u64) -> io::Result<u64> {
+        let passed = to.saturating_sub(self.position);
+        self.sizes.meet(to);
+        self.seek(to)?;
+        Ok(passed)
     }
 
     /// Continues at `position`, with the bytes before it as they are now.
@@ -400,7 +354,7 @@ impl LogFile {
     }
 
     /// Whether the last bytes before the position are in `file` as they were read.
-    pub fn holds_marker(&self, file: &File) -> io::Result<bool> {
+    fn holds_marker(&self, file: &File) -> io::Result<bool> {
         Ok(marker_before(file, self.position)? == self.marker)
     }
 
@@ -453,7 +407,7 @@ pub fn marker_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The last bytes before `position`, at most so many.
-pub fn bytes_before(file: &File, position: u64, max: usize) -> io::Result<Vec<u8>> {
+fn bytes_before(file: &File, position: u64, max: usize) -> io::Result<Vec<u8>> {
     let len = position.min(max as u64);
     let mut before = vec![0; usize::try_from(len).unwrap_or(max)];
     let got = read_once_at(file, &mut before, position - len)?;
@@ -480,4 +434,10 @@ fn read_once_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
             other => return other,
         }
     }
+}
+
+/// The hash of the line of the file that ends at a place, if one does.
+fn hash_at(file: &File, at: u64) -> Option<u32> {
+    let before = bytes_before(file, at, MILESTONE_LINE_BYTES_MAX + 1).ok()?;
+    hash_of_line(&before, before.len() as u64 == at)
 }

@@ -186,7 +186,8 @@ async fn the_last_line_of_a_closed_file_is_taken_at_the_end() {
     let inputs = format!("pods_dir: null, files: [{{paths: ['{}/*.log']}}]", logs.display());
     let store = Store::new(1);
     for life in ["first", "second"] {
-        let agent = Agent::start_with(folder.path(), &store, &inputs, limits());
+        let limits = Limits { drain_ms: 60_000, ..limits() };
+        let agent = Agent::start_with(folder.path(), &store, &inputs, limits);
         assert!(
             wait_until(PATIENCE, || store.count() >= whole && agent.runs() == FILES).await,
             "{life}: {}",

@@ -78,6 +78,7 @@ fn line(io: &str, tag: char, number: usize, content: &str) -> String {
 const ROOM: Limits = Limits {
     open_files_max: 10_000,
     rotation_grace_ms: 20,
+    drain_ms: 300,
     batch_bytes_max: 512 << 10,
     memory_bytes_max: 16 << 20,
     held_removed_bytes_max: 1 << 30,

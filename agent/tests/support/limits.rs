@@ -10,6 +10,8 @@ pub struct Limits {
     pub unfinished_wait_ms: u64,
     pub open_files_max: usize,
     pub rotation_grace_ms: u64,
+    /// A test whose store is full at the end waits for as long; one that needs all that was read to arrive sets more.
+    pub drain_ms: u64,
 }
 
 impl Default for Limits {
@@ -22,6 +24,7 @@ impl Default for Limits {
             unfinished_wait_ms: 600_000,
             open_files_max: 10_000,
             rotation_grace_ms: 20,
+            drain_ms: 300,
         }
     }
 }

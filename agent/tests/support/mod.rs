@@ -502,12 +502,13 @@ impl Agent {
             unfinished_wait_ms,
             open_files_max,
             rotation_grace_ms,
+            drain_ms,
         } = limits;
         let yaml = format!(
             "{{node: {node}, {inputs}, state_dir: {state}, kubernetes: {{enabled: false}}, batch: {{linger_ms: 5, \
              bytes_max: {batch_bytes_max}, counters_ms: 100}}, read: {{memory_bytes_max: {memory_bytes_max}, poll_interval_ms: 3, \
              scan_interval_ms: {scan_interval_ms}, held_removed_bytes_max: {held_removed_bytes_max}, \
-             open_files_max: {open_files_max}, unfinished_wait_ms: {unfinished_wait_ms}, checkpoint_interval_ms: 5, rotation_grace_ms: {rotation_grace_ms}, drain_ms: 300}}}}",
+             open_files_max: {open_files_max}, unfinished_wait_ms: {unfinished_wait_ms}, checkpoint_interval_ms: 5, rotation_grace_ms: {rotation_grace_ms}, drain_ms: {drain_ms}}}}}",
             state = state.display()
         );
         let config: Config = cordwood_service::parse_config(Path::new("test"), &yaml).unwrap();

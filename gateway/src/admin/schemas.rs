@@ -51,7 +51,7 @@ named! {
 #[serde(untagged)]
 #[allow(dead_code, reason = "for the document")]
 pub enum LevelRequest {
-    Quiet(Quiet),
+    Quiet(Box<Quiet>),
     Config(LevelConfigBody),
 }
 

@@ -175,7 +175,7 @@ pub async fn delete_policy(
 #[allow(dead_code, reason = "for the document")]
 enum AfterPut {
     Policy(LogRetentionPolicy),
-    Preview(PreviewAnswer),
+    Preview(Box<PreviewAnswer>),
 }
 
 fn options(uri: &Uri, headers: &HeaderMap) -> Result<Options, Problem> {

@@ -1,0 +1,73 @@
+//! How far one file's life is: it has its name, has a successor, has lost its name, is read to its end.
+
+/// The stages of a file's life. Times are of the monotonic clock.
+#[derive(Debug, Default)]
+pub struct Stage {
+    removed: bool,
+    superseded_at_ms: Option<i64>,
+    finished_at_ms: Option<i64>,
+    over_at: Option<u64>,
+    read_errors: u32,
+}
+
+impl Stage {
+    /// Nothing more is to be read of it.
+    pub fn finished(now_ms: i64) -> Stage {
+        Stage { finished_at_ms: Some(now_ms), ..Stage::default() }
+    }
+
+    /// It has no name any more and lives on because we hold it open.
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    pub fn set_removed(&mut self, removed: bool) {
+        self.removed = removed;
+    }
+
+    /// When its successor was seen.
+    pub fn superseded_at_ms(&self) -> Option<i64> {
+        self.superseded_at_ms
+    }
+
+    pub fn supersede(&mut self, at_ms: i64) {
+        self.superseded_at_ms.get_or_insert(at_ms);
+    }
+
+    /// Read to its end, and nothing more is to be expected.
+    pub fn is_finished(&self) -> bool {
+        self.finished_at_ms.is_some()
+    }
+
+    pub fn finished_at_ms(&self) -> Option<i64> {
+        self.finished_at_ms
+    }
+
+    pub fn finish(&mut self, now_ms: i64) {
+        self.finished_at_ms = Some(now_ms);
+    }
+
+    /// There is something to read after all.
+    pub fn read_on(&mut self) {
+        self.finished_at_ms = None;
+    }
+
+    /// Where it was read to its end when whoever wrote it was over. It is still watched.
+    pub fn over_at(&self) -> Option<u64> {
+        self.over_at
+    }
+
+    pub fn end_with_its_writer(&mut self, position: u64) {
+        self.over_at = Some(position);
+    }
+
+    /// It could not be read. Gives how often before, one time behind the other.
+    pub fn failed(&mut self) -> u32 {
+        self.read_errors += 1;
+        self.read_errors - 1
+    }
+
+    pub fn was_read(&mut self) {
+        self.read_errors = 0;
+    }
+}
