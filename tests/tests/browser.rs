@@ -33,6 +33,9 @@ use world::{Line, World, container, line, now_us, put};
 const INTERFACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ui");
 /// How often there is something new.
 const TICK: Duration = Duration::from_millis(500);
+/// 24 MB, of which half is left when it is packed.
+const BULK_LINES: i64 = 12_000;
+const BULK_WORDS: usize = 125;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_see_in_the_browser_what_they_are_granted() -> Result<()> {
@@ -56,10 +59,13 @@ async fn people_see_in_the_browser_what_they_are_granted() -> Result<()> {
         "apiServer": people.cluster.server.url(),
         "apiToken": cordwood_tests::env::ADMIN_TOKEN,
         "reader": people.cluster.token("reader", "cordwood").await?,
+        "metrics": folder.path().join("metrics"),
         "soon": people.provider.sign(&json!({"sub": "anna", "exp": now_us() / 1_000_000 + 20})).await?,
     });
     let file = folder.path().join("world.json");
     std::fs::write(&file, about.to_string())?;
+    let metrics = folder.path().join("metrics");
+    std::fs::write(&metrics, world.metrics()?)?;
     let mut tests = tokio::process::Command::new(vitest)
         .args(["run", "--config", "vitest.rights.config.ts"])
         .current_dir(INTERFACE)
@@ -72,7 +78,7 @@ async fn people_see_in_the_browser_what_they_are_granted() -> Result<()> {
         .context("start vitest: scripts/setup test installs Node and Chromium")?;
     let ended = tokio::select! {
         ended = tests.wait() => ended?,
-        failed = ticks(&world) => return failed,
+        failed = ticks(&world, &metrics) => return failed,
     };
     ensure!(ended.success(), "what vitest says above");
     Ok(())
@@ -101,7 +107,8 @@ async fn gateway(people: &People, sources: &[(Origin, Vec<Line>)], folder: &Path
     .await
 }
 
-/// anna sees one namespace; carl two, with their tasks; nina two, of which one is taken from her; ada everything, and she administers; nils nothing.
+/// anna sees one namespace; carl two, with their tasks; nina two, of which one is taken from her; ada everything, and she administers; vera sees what is
+/// administered, and changes nothing; nils nothing.
 async fn grant(people: &People) -> Result<()> {
     let cluster = &people.cluster;
     let rule = |resources: &[&str], verbs: &[&str]| json!([{"apiGroups": ["cordwood.dev"], "resources": resources, "verbs": verbs}]);
@@ -109,6 +116,7 @@ async fn grant(people: &People) -> Result<()> {
         ("tasks", &["tasklogs"][..], &["get"][..]),
         ("administers", &RESOURCES, &["get", "list", "create", "patch", "delete"]),
         ("edits", &RESOURCES, &["get", "list", "create", "update", "delete"]),
+        ("views", &RESOURCES, &["get", "list"]),
         ("agents", &["agents"], &["get"]),
     ] {
         cluster.cluster_role(role, rule(resources, verbs)).await?;
@@ -124,6 +132,8 @@ async fn grant(people: &People) -> Result<()> {
         ("ada", "audit", ""),
         ("ada", "edits", ""),
         ("ada", "agents", ""),
+        ("vera", "views", ""),
+        ("vera", "agents", ""),
     ] {
         cluster.bind_subject(&format!("{name}-{role}"), user(name), role, namespace).await?;
     }
@@ -157,12 +167,35 @@ fn sources() -> Vec<(Origin, Vec<Line>)> {
         lines.push(Line { flags: Flags::AUDIT, ..line(at(23), Level::Info, audit.to_string()) });
         (origin, lines)
     };
-    (0..).zip(places).map(of).collect()
+    let mut sources: Vec<_> = (0..).zip(places).map(of).collect();
+    sources.push(bulk(begin_us - 3_600_000_000));
+    sources
 }
 
-/// A line of two namespaces again and again, each from a container of its own.
-async fn ticks(world: &World) -> Result<()> {
+/// More than the buffers between a gateway and a slow browser hold, and nothing that can be packed: what an export of takes its time.
+fn bulk(begin_us: i64) -> (Origin, Vec<Line>) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut word = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    let text = |n: i64, word: &mut dyn FnMut() -> String| {
+        let words: String = (0..BULK_WORDS).map(|_| word()).collect();
+        line(begin_us + n, Level::Info, format!("bulk {words}"))
+    };
+    let lines = (0..BULK_LINES).map(|n| text(n, &mut word)).collect();
+    (Origin { service: "bulk".into(), ..container("initech", "bulk", 9) }, lines)
+}
+
+/// A line of two namespaces again and again, each from a container of its own; and what the gateway's metrics say.
+async fn ticks(world: &World, metrics: &Path) -> Result<()> {
     for number in 1000.. {
+        // Whole, or as it was before.
+        let next = metrics.with_extension("next");
+        std::fs::write(&next, world.metrics()?)?;
+        std::fs::rename(&next, metrics)?;
         let lines = |namespace: &str| {
             let origin = Origin { service: "ticker".into(), ..container("acme", namespace, number) };
             (origin, vec![line(now_us_exactly(), Level::Info, format!("{namespace}-tick {number}"))])

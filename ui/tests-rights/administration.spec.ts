@@ -1,4 +1,5 @@
 // Levels, policies and agents of a cluster, before a real API server: what an administrator changes is a resource there; who may not is told so.
+import { readFile } from "node:fs/promises";
 import { expect, it } from "vitest";
 import { until, type Page } from "../tests/harness.ts";
 import { cluster, pageOf, resources, text, world } from "./people.ts";
@@ -82,4 +83,77 @@ it("shows the agents to whom it may", async () => {
   const page = await pageOf("ada", "/agents");
   await page.getByText("node-1").first().waitFor();
   await page.getByText("no route").waitFor();
+});
+
+const document = JSON.parse(await readFile(new URL("../../gateway/openapi.json", import.meta.url), "utf8")) as { paths: Record<string, Record<string, unknown>> };
+/** Each that administers or tells of it, with what it would do. */
+const ROUTES = Object.entries(document.paths)
+  .filter(([path]) => path.startsWith("/api/admin/"))
+  .flatMap(([path, methods]) => Object.keys(methods).filter((method) => ["get", "post", "put", "delete", "patch"].includes(method)).map((method) => [method.toUpperCase(), path] as const));
+const BODIES: Record<string, object> = {
+  levels: { apiVersion: "cordwood.dev/v1alpha1", kind: "ClusterLogLevelConfig", metadata: { name: "by-nobody" }, spec: { level: "ERROR", service: "by-nobody", duration: "1h" } },
+  retention: { apiVersion: "cordwood.dev/v1alpha1", kind: "LogRetentionPolicy", metadata: { name: "by-nobody" }, spec: { match: { services: ["by-nobody"] } } },
+};
+
+/** What the gateway answers this page, which asks as itself. */
+const asks = (page: Page, method: string, path: string) => {
+  const body = method === "GET" || method === "DELETE" ? undefined : JSON.stringify(BODIES[path.split("/")[3]!]);
+  return page.evaluate(
+    async ({ method, path, body }) => {
+      const answer = await fetch(path.replace("{name}", "by-nobody"), { method, headers: { "content-type": "application/json" }, ...(body ? { body } : {}) });
+      const text = await answer.text();
+      return { status: answer.status, items: text ? ((JSON.parse(text) as { items?: unknown[] }).items ?? null) : null };
+    },
+    { method, path, body },
+  );
+};
+const made = async () => [...(await listed("clusterloglevelconfigs")), ...(await listed("logretentionpolicies"))].filter(({ metadata }) => metadata.name.includes("by-nobody"));
+
+it("knows the routes that administer", () => {
+  expect(ROUTES.length).toBeGreaterThan(10);
+});
+
+it.each(["anna", "vera"])("refuses %s each route that changes something, as if it were not there", async (name) => {
+  const page = await pageOf(name, "/whoami");
+  await page.getByText(`oidc:${name}`, { exact: true }).waitFor();
+  for (const [method, path] of ROUTES.filter(([method]) => method !== "GET")) expect([method, path, (await asks(page, method, path)).status]).toEqual([method, path, 404]);
+  expect(await made()).toEqual([]);
+});
+
+it("answers nobody who may not see it with a list, a resource or the agents", async () => {
+  const page = await pageOf("anna", "/whoami");
+  await page.getByText("oidc:anna", { exact: true }).waitFor();
+  for (const [method, path] of ROUTES.filter(([method]) => method === "GET")) {
+    const { status, items } = await asks(page, method, path);
+    // A list is empty; what has a name, and the agents, are not there.
+    expect([path, status, items]).toEqual(/agents|\{name\}/.test(path) ? [path, 404, null] : [path, 200, []]);
+  }
+});
+
+it("shows whoever may see and not change the views without what would change anything", async () => {
+  const page = await pageOf("vera", "/levels");
+  await page.getByText("You may see the levels, and not change them").waitFor();
+  expect(await page.getByRole("form").count()).toBe(0);
+  await page.goto(`${world().origin}/policies`);
+  await page.getByText("What no policy matches").or(page.locator("[data-policy]")).first().waitFor();
+  for (const name of [/^New policy/, /^Change/, /^Delete/, /^Write the default/]) expect(await page.getByRole("link", { name }).or(page.getByRole("button", { name })).count()).toBe(0);
+  await page.goto(`${world().origin}/agents`);
+  await page.getByText("node-1").first().waitFor();
+});
+
+const cut = async () => Number(/^cordwood_gateway_exports_cut_total (\d+)$/m.exec(await readFile(world().metrics, "utf8"))![1]);
+
+it("ends an export that is given up at the gateway too", async () => {
+  const before = await cut();
+  const page = await pageOf("ada", "/?q=service=bulk&facets=0");
+  await page.locator("[data-id]").first().waitFor();
+  const line = await page.context().newCDPSession(page);
+  await line.send("Network.enable");
+  await line.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: 200_000, uploadThroughput: -1 });
+  await page.getByRole("button", { name: "Export", exact: true }).click();
+  await page.getByRole("button", { name: "JSON lines" }).click();
+  await page.getByText(/B so far/).waitFor();
+  expect(await cut()).toBe(before);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await until(cut, (now) => now === before + 1, "the gateway to end it");
 });

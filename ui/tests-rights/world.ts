@@ -17,6 +17,8 @@ export interface World {
   apiToken: string;
   /** The token of a service account that sees one namespace. */
   reader: string;
+  /** A file with the gateway's metrics, as they are now. */
+  metrics: string;
   /** A token of anna's, which ends some seconds after the tests began. */
   soon: string;
 }
