@@ -8,7 +8,7 @@ export default defineConfig({
     environment: "node",
     fileParallelism: true,
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 150_000,
     hookTimeout: 90_000,
     slowTestThreshold: 5_000,
   },

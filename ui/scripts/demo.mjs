@@ -38,10 +38,10 @@ function line(at) {
   if (roll < 90) return { ...base, level: "warn", service: "storefront", msg: `cache miss for /products/${random(300)}`, path: `/products/${random(300)}` };
   if (roll < 230) return { ...base, level: "debug", service: "inventory", msg: `reserved ${1 + random(4)} of sku ${hex(6)} in warehouse ${pick(["eu-1", "eu-2", "us-1"])}` };
   if (roll < 240) return { ...base, level: "info", service: "deploy", msg: `\u001b[32mrolled out\u001b[0m \u001b[1mcheckout\u001b[0m v1.${random(90)}.0 to ${pick(["eu", "us"])}` };
-  if (roll < 252) return { ...base, level: "info", service: "agents", logger: "madrox.server", msg: "Instance spawned successfully", module: "server", function: "spawn_instance", line: 142 };
-  if (roll < 260) return { ...base, level: "info", service: "agents", logger: "audit.instance", msg: `Instance worker-${random(40)} spawned`, action: "instance_spawn", metadata: { instance_id: hex(6), role: pick(["worker", "orchestrator"]) } };
-  if (roll < 268) return { ...base, level: pick(["info", "info", "warn"]), service: "plugins", plugin: "hello-plugin", pid: 12345, msg: `fetched page ${random(90)} of the catalogue` };
-  if (roll < 270) return { ...base, level: "warn", service: "plugins", plugin: "hello-plugin", action: "restart", msg: "Plugin restarted: hello-plugin (attempt 1, after 2 s)" };
+  if (roll < 256) return { ...base, level: "info", service: "agents", logger: "madrox.server", msg: "Instance spawned successfully", module: "server", function: "spawn_instance", line: 142 };
+  if (roll < 270) return { ...base, level: "info", service: "agents", logger: "audit.instance", msg: `Instance worker-${random(40)} spawned`, action: "instance_spawn", metadata: { instance_id: hex(6), role: pick(["worker", "orchestrator"]) } };
+  if (roll < 278) return { ...base, level: pick(["info", "info", "warn"]), service: "plugins", plugin: "hello-plugin", pid: 12345, msg: `fetched page ${random(90)} of the catalogue` };
+  if (roll < 280) return { ...base, level: "warn", service: "plugins", plugin: "hello-plugin", action: "restart", msg: "Plugin restarted: hello-plugin (attempt 1, after 2 s)" };
   if (roll < 480) return { ...base, level: "info", service: "checkout", msg: `order ${order} placed`, orderId: order, total: random(30000) / 100, items: [{ sku: hex(6), n: 1 }, { sku: hex(6), n: 2 }] };
   if (roll < 520) return { ...base, level: "info", service: "mail", msg: `receipt for order ${order} sent to customer ${random(999)}` };
   return { ...base, level: "info", service: "storefront", msg: `GET /products/${random(300)} ${pick([200, 200, 200, 304])} ${3 + random(70)} ms`, status: 200, userAgent: "Mozilla/5.0 (X11; Linux x86_64)", durationMs: 3 + random(70) };
@@ -62,11 +62,22 @@ const standalone = spawn(
   ["standalone", join(folder, "*.log"), "--data-dir", join(top, "data"), "--resources", resources, "--listen", `127.0.0.1:${port}`],
   { stdio: ["ignore", "pipe", "pipe"] },
 );
+/** What an administrator of the shop has set. */
+async function administer(address) {
+  const put = (path, body) => fetch(`${address}/api/admin/${path}`, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const policy = (name, spec) => put(`retention/${name}`, { apiVersion: "cordwood.dev/v1alpha1", kind: "LogRetentionPolicy", metadata: { name }, spec });
+  await policy("default", {});
+  await policy("shop", { match: { services: ["checkout", "mail"] }, priority: 10, legalHold: true });
+  await put("levels", { level: "DEBUG" });
+  await put("levels", { target: "search", level: "WARN", ttlSeconds: 1800 });
+  await put("levels", { target: "inventory", level: "DEBUG", ttlSeconds: 7200, debugScopes: true });
+}
 let dev;
 for (const stream of [standalone.stdout, standalone.stderr]) {
   createInterface({ input: stream }).on("line", (said) => {
     console.log(said);
     const address = /answering on (http:\/\/[^/]+)/.exec(said)?.[1];
+    if (address) void administer(address).catch((error) => console.log(String(error)));
     if (!address || dev || process.argv.includes("--no-dev")) return;
     dev = spawn("npx", ["vite", "--host", "127.0.0.1"], { stdio: "inherit", env: { ...process.env, CORDWOOD_GATEWAY: address } });
   });

@@ -75,7 +75,7 @@ it("opens a group by the keyboard, its own frames first, and leads on from there
   await stack.getByRole("button", { name: "As it was written" }).click();
   expect(await stack.locator(".frames").innerText()).toBe(STACK);
 
-  expect(await page.locator("li[data-id]").count()).toBeGreaterThan(2);
+  await until(() => page.locator("li[data-id]").count(), (count) => count > 2, "the latest records");
   const signature = decodeURIComponent(new URL(page.url()).pathname.split("/")[2]!);
   expect(await page.getByRole("link", { name: "Quiet" }).first().getAttribute("href")).toMatch(/^\/levels\?service=/);
   expect(await page.getByRole("link", { name: "Open around this" }).getAttribute("href")).toMatch(/^\/\?at=\d+\./);

@@ -7,6 +7,8 @@ import { write } from "./standalone.ts";
 export type { Page } from "playwright-core";
 export { standalone, write } from "./standalone.ts";
 
+/** What is waited for comes on a slow machine too: a test that waits so long has failed. */
+const WAIT_MS = 45_000;
 let browser: Browser;
 const open: { page: Page; faults: string[] }[] = [];
 
@@ -41,7 +43,7 @@ export function records(service: string, count: number, each: (n: number) => obj
 
 /** Waits until a filter finds so many records (1,000 at the most). */
 export async function stored(filter: string, count: number, at = address()): Promise<{ id: string; message: string }[]> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + WAIT_MS;
   for (;;) {
     const asked = `${at}/api/platform/logs?limit=1000&filter=${encodeURIComponent(filter)}`;
     const { items } = (await (await fetch(asked)).json()) as { items: { id: string; message: string }[] };
@@ -68,7 +70,7 @@ export async function visit(path: string, { expected, at = address(), before, ..
     ...options,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(WAIT_MS);
   const faults: string[] = [];
   const fault = (text: string) => expected?.test(text) || faults.push(text);
   page.on("pageerror", (error) => fault(String(error.stack ?? error)));
@@ -96,7 +98,7 @@ export function messages(page: Page): Promise<string[]> {
 }
 
 export async function until<T>(what: () => Promise<T> | T, expected: (value: T) => boolean, said = ""): Promise<T> {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + WAIT_MS;
   for (;;) {
     const value = await what();
     if (expected(value)) return value;

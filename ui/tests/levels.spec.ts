@@ -135,7 +135,15 @@ it("says what to do where nothing is administered", async () => {
 it("works by keyboard alone", async () => {
   const page = await visit("/levels?service=levels-keys");
   await page.getByRole("form").getByLabel("Service").focus();
-  for (const key of ["Tab", "Tab", "ArrowRight", "Tab", "Tab", "Tab", "Tab", "Enter"]) await page.keyboard.press(key);
+  const at = () => page.evaluate(() => (document.activeElement as HTMLInputElement).value ?? document.activeElement!.textContent);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await until(at, (value) => value === "WARN", "the level");
+  await page.keyboard.press("ArrowRight");
+  await until(at, (value) => value === "ERROR", "the next level");
+  for (const _ of ["how long", "which lines", "more", "the button"]) await page.keyboard.press("Tab");
+  await until(() => page.evaluate(() => document.activeElement!.textContent!.trim()), (text) => text === "Hold levels-keys at ERROR for 30 min", "the button");
+  await page.keyboard.press("Enter");
   await row(page, "api-levels-keys-application").getByText("ERROR").waitFor();
   await remove("api-levels-keys-application");
 });

@@ -1,27 +1,10 @@
 // Who must say who they are: a token is asked for and kept in its tab, opens the live stream by a ticket, and shows what it may and says what it may not.
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { messages, records, standalone, until, visit, write } from "./harness.ts";
+import { beforeAll, expect, inject, it } from "vitest";
+import { ALL, OTHER } from "./guarded.ts";
+import { messages, records, until, visit, write } from "./harness.ts";
 
-let own: Awaited<ReturnType<typeof standalone>>;
-let folder: string;
-const ALL = "0123456789abcdef-all-of-it";
-const OTHER = "0123456789abcdef-of-another";
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "cordwood-ui-tokens-"));
-  const file = join(folder, "tokens.yaml");
-  await writeFile(file, JSON.stringify({ tokens: [{ name: "anna", token: ALL, tenants: "all" }, { name: "bert", token: OTHER, tenants: ["another"] }] }));
-  await chmod(file, 0o600);
-  own = await standalone(["--tokens-file", file]);
-  await write(own.folder, "rights", records("guarded", 10));
-});
-afterAll(async () => {
-  await own?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+const own = inject("guarded");
+beforeAll(() => write(own.folder, "rights", records("guarded", 10)));
 
 it("asks for a token, and follows live with it", async () => {
   const page = await visit("/?q=service=guarded", { at: own.address, expected: /401/ });

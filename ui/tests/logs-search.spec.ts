@@ -3,7 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { address, log, messages, records, standalone, stored, until, visit, write, type Page } from "./harness.ts";
+import { address, log, messages, records, stored, until, visit, type Page } from "./harness.ts";
 
 const hasMessage = (page: Page, text: string) => until(() => messages(page), (shown) => shown.includes(text), text);
 const asked = (page: Page, name: string) => new URL(page.url()).searchParams.get(name) ?? "";
@@ -15,6 +15,7 @@ describe("7: the counts over time", () => {
     await stored("service=zoom", 40);
     const page = await visit("/?q=service=zoom");
     await hasMessage(page, "line 39");
+    await page.getByTestId("histogram").getByText("40 records").first().waitFor();
     const box = (await page.getByTestId("histogram").getByRole("img").boundingBox())!;
     await page.mouse.move(box.x + box.width * 0.2, box.y + 20);
     await page.mouse.down();
@@ -76,6 +77,7 @@ describe("9: the query box", () => {
     await log("complete", records("completion-one", 3));
     await stored("service=completion-one", 3);
     const page = await visit("/?q=nothing-like-this");
+    await page.locator("[data-editor].ready").waitFor();
     await editor(page).click();
     await page.keyboard.press("ControlOrMeta+a");
     await page.keyboard.type("serv");
@@ -99,7 +101,7 @@ describe("9: the query box", () => {
     await editor(page).click();
     await page.keyboard.press("Enter");
     await page.getByRole("alert").getByText('"wran" is not a level').waitFor();
-    expect(await page.locator(".q-mistake").allInnerTexts()).toEqual(["wran"]);
+    await until(() => page.locator(".q-mistake").allInnerTexts(), (marked) => marked.join() === "wran", "the mark of the mistake");
     expect(await messages(page)).toHaveLength(7);
   });
 });
@@ -147,11 +149,11 @@ it("13: columns are chosen, moved and sized, and stay", async () => {
   await page.keyboard.press("Enter");
   await page.locator("[data-id] .column", { hasText: "4703" }).waitFor();
   await page.getByRole("button", { name: "data.orderId further left" }).click();
-  expect(asked(page, "cols")).toBe("data.orderId:140,service:124");
+  await until(() => asked(page, "cols"), (cols) => cols === "data.orderId:140,service:124");
   await page.keyboard.press("Escape");
   await page.getByRole("separator", { name: "Width of data.orderId" }).focus();
   await page.keyboard.press("ArrowRight");
-  expect(asked(page, "cols")).toBe("data.orderId:150,service:124");
+  await until(() => asked(page, "cols"), (cols) => cols === "data.orderId:150,service:124");
   await page.goto(`${address()}/?q=service=columned`);
   await page.locator("[data-id] .column", { hasText: "4703" }).waitFor();
 });
@@ -172,7 +174,7 @@ it("14: find in view marks and hides nothing", async () => {
   await page.getByText("3 of 3").waitFor();
   await page.keyboard.press("Shift+N");
   await page.getByText("2 of 3").waitFor();
-  expect(await messages(page)).toContain("hay 26");
+  await until(() => messages(page), (shown) => shown.includes("hay 26"), "what was not found, beside it");
 });
 
 it("15: the whole result is exported", async () => {
@@ -293,18 +295,5 @@ describe("23: nothing says why", () => {
     await page.getByText(/Nothing in this range|No record matches the filter/).waitFor();
     await page.getByRole("button", { name: /Go there|Show the newest older match/ }).click();
     await hasMessage(page, "line 2");
-  });
-
-  it("before the first line, and notices it by itself", async () => {
-    const own = await standalone();
-    try {
-      const page = await visit("/", { at: own.address });
-      await page.getByText("No records yet").waitFor();
-      await write(own.folder, "first", records("first", 1));
-      await hasMessage(page, "line 0");
-      await page.close();
-    } finally {
-      await own.stop();
-    }
   });
 });

@@ -3,7 +3,8 @@ import { accessible, until, visit, type Page } from "./harness.ts";
 
 const input = (page: Page) => page.getByRole("combobox", { name: "A view, a search" });
 async function open(page: Page, keys = "Control+k"): Promise<void> {
-  await page.getByRole("navigation", { name: "Views" }).waitFor();
+  // What one may see is known once these are offered.
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Agents" }).waitFor();
   await page.keyboard.press(keys);
   await input(page).waitFor();
 }

@@ -1,33 +1,22 @@
 // The shortest path of each of those who use it, step by step as docs/ui.md writes it ("Shortest paths"): no step more, none less.
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, inject, it } from "vitest";
+import { SUPPORT } from "./guarded.ts";
 import { accessible, messages, records, standalone, stored, until, visit, write, type Page } from "./harness.ts";
 
 let shop: Awaited<ReturnType<typeof standalone>>;
-let guarded: Awaited<ReturnType<typeof standalone>>;
-let folder: string;
-const SUPPORT = "0123456789abcdef-of-support";
+const guarded = inject("guarded");
 
 const STACK = ["PaymentTimeout: no answer within 2000 ms", "    at charge (/app/src/provider.ts:88:13)", "    at handle (/app/node_modules/fastify/handle.js:143:18)"].join("\n");
 const failed = (n: number) => ({ level: "error", msg: `payment for order ${4000 + n} failed`, err: { type: "PaymentTimeout", message: "no answer within 2000 ms", stack: STACK } });
 const step = (n: number) => ({ level: n === 3 ? "error" : "info", source: "importer", taskId: "4711", msg: `step ${n} of 5`, metadata: { progress: n * 20 } });
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "cordwood-ui-paths-"));
-  const tokens = join(folder, "tokens.yaml");
-  await writeFile(tokens, JSON.stringify({ tokens: [{ name: "support", token: SUPPORT, tenants: ["acme"] }] }));
-  await chmod(tokens, 0o600);
-  [shop, guarded] = await Promise.all([standalone(), standalone(["--tokens-file", tokens, "--tenant", "acme"])]);
+  shop = await standalone();
   await write(shop.folder, "shop", [...records("checkout", 40), ...records("checkout", 3, failed), ...records("mail", 10, (n) => ({ msg: `receipt ${n}` })), ...records("importer", 5, (n) => step(n + 1))]);
   await write(guarded.folder, "acme", records("checkout", 30, (n) => ({ msg: `order ${4000 + n} placed` })));
   await stored("", 58, shop.address);
 });
-afterAll(async () => {
-  await Promise.all([shop?.stop(), guarded?.stop()]);
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => shop?.stop());
 
 const at = () => ({ at: shop.address });
 const view = (page: Page, name: string) => page.getByRole("navigation", { name: "Views" }).getByRole("link", { name });

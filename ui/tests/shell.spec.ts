@@ -43,8 +43,8 @@ it("leaves a view whose parts are still on their way", async () => {
   const came = page.waitForResponse(/\/assets\/editor-/);
   arrive();
   await (await came).finished();
-  // Longer than a page needs for a script that is there.
-  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100)));
+  // The same script, asked for once more: what waited for it first has it before.
+  await page.evaluate(`import(${JSON.stringify((await came).url())}).then(() => new Promise((resolve) => setTimeout(resolve)))`);
 });
 
 it("shows a line that is written while somebody looks", async () => {

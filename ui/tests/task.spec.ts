@@ -99,11 +99,11 @@ it("comes to a history's beginning by scrolling up", async () => {
   const page = await visit("/task/task-long");
   await until(() => messages(page), (shown) => shown.includes("step 2499"));
   await page.getByRole("group", { name: "Lines of the task" }).focus();
-  for (let n = 0; n < 40 && !(await messages(page)).includes("step 0"); n++) {
+  const further = async () => {
     await page.keyboard.press("Home");
-    await page.waitForTimeout(100);
-  }
-  expect(await messages(page)).toContain("step 0");
+    return messages(page);
+  };
+  await until(further, (shown) => shown.includes("step 0"), "the beginning");
 });
 
 it("asks for an id, and waits for a task that is not there yet", async () => {

@@ -19,9 +19,10 @@ it("is turned on by a button beside the views, and by the palette", async () => 
   const page = await visit("/whoami", { colorScheme: "dark" });
   const button = page.getByRole("button", { name: /^Theme/ });
   await button.click();
-  expect([await button.getAttribute("aria-label"), await background(page)]).toEqual(["Theme: light", LIGHT]);
+  await until(async () => [await button.getAttribute("aria-label"), await background(page)], (is) => is.join() === `Theme: light,${LIGHT}`, "light");
   await page.keyboard.press("Control+k");
   await page.keyboard.type("dark theme");
+  await page.getByRole("option", { selected: true }).filter({ hasText: "Dark theme" }).waitFor();
   await page.keyboard.press("Enter");
   await until(() => background(page), (colour) => colour === DARK);
 });

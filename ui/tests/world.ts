@@ -1,6 +1,10 @@
 // What all browser tests share: it is started once, before the first.
 import type { TestProject } from "vitest/node";
 import { type BrowserServer, chromium } from "playwright-core";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { guarded } from "./guarded.ts";
 import { standalone } from "./standalone.ts";
 
 declare module "vitest" {
@@ -8,6 +12,8 @@ declare module "vitest" {
     address: string;
     folder: string;
     browser: string;
+    /** The one that asks for tokens (guarded.ts): its address and its folder of log files. */
+    guarded: { address: string; folder: string };
   }
 }
 
@@ -19,13 +25,15 @@ export function browserServer(more: string[] = []): Promise<BrowserServer> {
 }
 
 export default async function setup(project: TestProject) {
-  const world = await standalone();
-  const server = await browserServer();
+  const tokens = await mkdtemp(join(tmpdir(), "cordwood-ui-tokens-"));
+  const [world, second, server] = await Promise.all([standalone(), guarded(tokens), browserServer()]);
   project.provide("address", world.address);
   project.provide("folder", world.folder);
   project.provide("browser", server.wsEndpoint());
+  project.provide("guarded", { address: second.address, folder: second.folder });
   return async () => {
     await server.close();
-    await world.stop();
+    await Promise.all([world.stop(), second.stop()]);
+    await rm(tokens, { recursive: true, force: true });
   };
 }

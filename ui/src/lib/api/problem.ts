@@ -18,6 +18,10 @@ export class Problem extends Error {
   get status(): number {
     return this.body.status;
   }
+  /** Nobody answered, or the gateway could not for the moment: another time it may. */
+  get passes(): boolean {
+    return this.status === 0 || this.status === 429 || (this.status >= 502 && this.status <= 504);
+  }
   get title(): string {
     return this.body.title;
   }

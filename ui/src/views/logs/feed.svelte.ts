@@ -58,6 +58,8 @@ export class Feed {
   #query: Query | null = null;
   #older: string | null = null;
   #newer: string | null = null;
+  /** What failed last, to be asked again. */
+  #failed: (() => Promise<void>) | null = null;
   #abort = new AbortController();
   #incoming: Row[] = [];
   readonly #pace = new Pace();
@@ -102,9 +104,20 @@ export class Feed {
       this.problem = null;
     } catch (error) {
       if (isAbort(error)) return;
-      this.problem = asProblem(error);
+      this.#fails(error, () => this.search(query));
     }
     if (!signal.aborted) this.searching = false;
+  }
+
+  #fails(error: unknown, what: () => Promise<void>): void {
+    if (isAbort(error)) return;
+    this.problem = asProblem(error);
+    this.#failed = what;
+  }
+
+  /** Asks again for what failed; what is shown stays where it is. */
+  async again(): Promise<void> {
+    await this.#failed?.();
   }
 
   async #latest(query: Query, signal: AbortSignal): Promise<void> {
@@ -139,8 +152,14 @@ export class Feed {
     if (this.atNewest) this.#follow(query);
   }
 
+  /** One that is gone, or not to be seen, leaves its place: its neighbours are shown. */
   async #one(id: string, signal: AbortSignal): Promise<Schemas["Record"][]> {
-    return [await ask(api.GET("/api/platform/logs/{id}", { params: { path: { id } }, signal }))];
+    try {
+      return [await ask(api.GET("/api/platform/logs/{id}", { params: { path: { id } }, signal }))];
+    } catch (error) {
+      if (asProblem(error).status === 404) return [];
+      throw error;
+    }
   }
 
   #page(query: Query, place: { after?: string; before?: string }, signal: AbortSignal): Promise<Page> {
@@ -188,8 +207,9 @@ export class Feed {
         page = await this.#page(this.#query, { after: this.#older }, signal);
         this.#prepend(page);
       } while (this.#goesOn(page, wanted));
+      this.problem = null;
     } catch (error) {
-      if (!isAbort(error)) this.problem = asProblem(error);
+      this.#fails(error, () => this.older());
     }
     this.loadingOlder = false;
   }
@@ -205,8 +225,9 @@ export class Feed {
       // An answer that names no page before it has the newest.
       this.atNewest = page.complete && (page.previous == null || page.items.length === 0);
       if (this.atNewest) this.#follow(this.#query);
+      this.problem = null;
     } catch (error) {
-      if (!isAbort(error)) this.problem = asProblem(error);
+      this.#fails(error, () => this.newer());
     }
     this.loadingNewer = false;
   }
@@ -279,18 +300,26 @@ export class Feed {
     try {
       let after = gap.next;
       let found: readonly Row[] = [];
+      // What another gap brought already does not count: an answer shows something, or fills the gap.
+      const here = new Set(this.rows.map((row) => row.key));
+      let fresh = 0;
       do {
         const page: Page = await this.#page({ ...this.#query, ...range }, after ? { after } : {}, signal);
-        found = merged(found, (page.items ?? []).map(recordRow));
+        const more = (page.items ?? []).map(recordRow);
+        fresh += more.filter((row) => !here.has(row.key)).length;
+        found = merged(found, more);
         after = page.next ?? undefined;
-      } while (after && found.length < HELD_MAX);
+      } while (after && fresh < HELD_MAX);
       const before = this.rows.length;
       const rows = merged(this.rows.filter((row) => row.key !== key), found);
-      const left = gap.count === null ? null : Math.max(1, gap.count - (rows.length - (before - 1)));
+      const more = gap.count === null ? 0 : gap.count - (rows.length - (before - 1));
+      // What was found may be of another gap too: then nobody knows how many are left.
+      const left = more > 0 ? more : null;
       // Of a large gap a part is left, to be asked for again.
       this.rows = after && found[0] ? merged(rows, [{ ...gap, us: found[0].us, count: left, next: after }]) : rows;
+      this.problem = null;
     } catch (error) {
-      if (!isAbort(error)) this.problem = asProblem(error);
+      this.#fails(error, () => this.fill(key));
     }
   }
 

@@ -112,8 +112,9 @@ export class TaskFeed {
         if (run !== this.#run) return;
         this.#came(page.items);
         from += page.items.length;
-        if (from >= page.total || page.items.length === 0) return;
+        if (from >= page.total || page.items.length === 0) break;
       }
+      this.problem = null;
     } catch (error) {
       const problem = asProblem(error);
       if (run === this.#run && problem.status !== 404) this.problem = problem;
@@ -131,6 +132,7 @@ export class TaskFeed {
       if (run === this.#run) {
         this.lines = joined(page.items, this.lines);
         this.before = from;
+        this.problem = null;
       }
     } catch (error) {
       if (run === this.#run) this.problem = asProblem(error);

@@ -1,0 +1,2 @@
+/** What is cut off, or wider than what holds it and does not scroll. */
+export function overflowing(): string[];
