@@ -1384,6 +1384,27 @@ export interface components {
         };
         /** @description What the operator found and did. */
         LogRetentionPolicyStatus: {
+            /** @description What waits for somebody's approval. */
+            approval?: {
+                /** Format: int64 */
+                bytes: number;
+                /** @description The command that approves it. */
+                command: string;
+                /**
+                 * Format: int64
+                 * @description Partitions with records that it takes away, of all levels.
+                 */
+                partitions: number;
+                /** @description Names this very plan: the spec's generation and what it takes away. Approve it by the annotation cordwood.dev/approve-plan. */
+                plan: string;
+            };
+            /** @description The last approval that was followed. */
+            approved?: {
+                /** @description Who approved it, as far as the API server tells. */
+                by: string;
+                /** @description The plan that was approved, as the ledger names it. */
+                plan: string;
+            };
             /**
              * Format: int64
              * @description Bytes of all classes in PostgreSQL, indexes included.
