@@ -7,11 +7,14 @@ use super::key::{Field, Key, LevelKey, Place};
 use super::names::{ERROR_MESSAGE_RANK, lookup, lookup_in};
 use super::path::Path;
 use super::quick::{Quick, quick};
-use super::scan::{Kind, Member, Members, Value, is_whole};
+use super::scan::{Kind, Member, Members, Value, is_whole, lossy};
 use super::shape::{is_inner_record, is_record, level_of_shape};
 use super::texts;
 use super::verdict::Verdict;
 use crate::level::{Level, is_header};
+
+/// Members that most bodies do not exceed: room for them is made at once.
+const MEMBERS_USUAL: usize = 16;
 
 /// What a nested place says counts less than what the top says.
 const NESTED_RANK: u8 = 4;
@@ -116,14 +119,14 @@ impl<'a> Fields<'a> {
         let mut fields = Fields::new(quick(body), false);
         // (A line of Windows; the body keeps it.)
         let text = text.strip_suffix(b"\r").unwrap_or(text);
-        fields.offer_text(Field::Message, 0, String::from_utf8_lossy(text), At::Copied);
+        fields.offer_text(Field::Message, 0, lossy(text), At::Copied);
         fields
     }
 
     /// `prefix`: what stands before the object. `None` when it is no whole object.
     fn of_object(json: &'a [u8], prefix: Option<&'a [u8]>) -> Option<Fields<'a>> {
         let mut opened = Members::open(json)?;
-        let (mut members, mut keys) = (Vec::new(), Vec::new());
+        let (mut members, mut keys) = (Vec::with_capacity(MEMBERS_USUAL), Vec::with_capacity(MEMBERS_USUAL));
         let mut verdict = Verdict::new();
         while let Some(member) = opened.next_member().ok()? {
             let key = lookup(member.key);
@@ -217,7 +220,7 @@ impl<'a> Fields<'a> {
         if let Some(Found { at: At::Top(index), .. }) = slot {
             self.fates[*index] = Fate::Data;
         }
-        *slot = Some(Found { rank: 0, text: String::from_utf8_lossy(text), at: At::Copied, nested: false });
+        *slot = Some(Found { rank: 0, text: lossy(text), at: At::Copied, nested: false });
     }
 
     pub fn get(&self, field: Field) -> Option<&str> {
@@ -277,6 +280,11 @@ impl<'a> Fields<'a> {
     pub fn at_path(&self, path: &Path) -> Option<(Kind, Cow<'a, str>)> {
         let value = path.value_in(&self.members)?;
         Some((value.kind, value.to_text()))
+    }
+
+    /// Whether a member of the body may be called so.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.key.escaped || member.key.raw == name.as_bytes())
     }
 
     /// The field's value is an object or array, given as JSON (a message may be one).

@@ -171,7 +171,7 @@ impl<'a> Value<'a> {
     pub fn to_text(self) -> Cow<'a, str> {
         match self.text() {
             Some(text) => text.to_str(),
-            None => String::from_utf8_lossy(self.raw),
+            None => lossy(self.raw),
         }
     }
 
@@ -196,7 +196,7 @@ impl<'a> Text<'a> {
     /// The text that is meant; bytes that are not UTF-8 and lone surrogates become U+FFFD.
     pub fn to_str(self) -> Cow<'a, str> {
         if !self.escaped {
-            return String::from_utf8_lossy(self.raw);
+            return lossy(self.raw);
         }
         match String::from_utf8(unescape(self.raw)) {
             Ok(text) => Cow::Owned(text),
@@ -214,6 +214,12 @@ impl<'a> Text<'a> {
         let head = &self.raw[..self.raw.len().min(prefix.len() * 6)];
         unescape(head).starts_with(prefix)
     }
+}
+
+/// `String::from_utf8_lossy`, which takes byte after byte, only where it is needed.
+#[inline]
+pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 #[inline]
