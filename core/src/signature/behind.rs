@@ -8,6 +8,9 @@ const COLONS_MIN: usize = 2;
 /// Without the `key=value` and `, key: value` at the end of a generalised message; those stay whose words say what happened, in
 /// order of their keys.
 pub fn without_fields(text: String) -> String {
+    if memchr::memchr2(b'=', b',', text.as_bytes()).is_none() {
+        return text;
+    }
     let mut pairs = Vec::new();
     let mut colons = 0;
     let mut end = text.len();
@@ -83,8 +86,9 @@ struct Pair<'a> {
 
 /// The pair that a text ends with.
 fn last_pair(text: &str) -> Option<Pair<'_>> {
-    let text = text.trim_end_matches([' ', ',', ';']);
-    let start = text.rfind([' ', ',']).map_or(0, |at| at + 1);
+    let last = text.bytes().rposition(|byte| !matches!(byte, b' ' | b',' | b';'))?;
+    let text = &text[..text.ceil_char_boundary(last + 1)];
+    let start = text.bytes().rposition(|byte| matches!(byte, b' ' | b',')).map_or(0, |at| at + 1);
     let token = &text[start..];
     if let Some((key, value)) = token.split_once('=') {
         return (is_key(key) && is_value(value)).then_some(Pair { start, key, value, is_colon: false });

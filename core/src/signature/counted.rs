@@ -1,5 +1,7 @@
-//! Words that change with how many things there are: `1 entry is invalid`, `3 entries are invalid`; `due to previous error`, `due to 5
-//! previous errors`.
+//! How often an event was seen, and words that change with how many things there are: `1 entry is invalid`, `3 entries are invalid`; `due
+//! to previous error`, `due to 5 previous errors`.
+
+use std::borrow::Cow;
 
 /// A noun in the singular, as what is kept of it and what ends it. Whatever is no plural stays as it is.
 pub fn singular(word: &[u8]) -> (&[u8], &'static [u8]) {
@@ -44,8 +46,24 @@ pub fn is_more(word: &[u8]) -> bool {
     matches!(word, b"previous" | b"other" | b"more" | b"additional" | b"further" | b"earlier")
 }
 
-/// What a parser says of a quoted text that it met: the text is the value, whatever class it is of.
+/// What a parser says of a quoted text that it met: the text is the value, whatever class it is of. And what a compiler says of a
+/// quoted type.
 pub fn is_class(word: &[u8], before: &[u8]) -> bool {
+    let is_of_type = matches!(
+        word,
+        b"struct"
+            | b"enum"
+            | b"union"
+            | b"reference"
+            | b"tuple"
+            | b"array"
+            | b"slice"
+            | b"pointer"
+            | b"closure"
+    );
+    if is_of_type {
+        return before == b"for";
+    }
     matches!(
         word,
         b"identifier"
@@ -60,6 +78,37 @@ pub fn is_class(word: &[u8], before: &[u8]) -> bool {
         before,
         b"expected" | b"unexpected" | b"found" | b"near" | b"got" | b"Unexpected" | b"Expected"
     )
+}
+
+/// The text without how often an event was seen: `(x3 over 14s)`.
+pub fn without_repeats(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let mut out = Vec::new();
+    let mut kept = 0;
+    for at in memchr::memchr_iter(b'(', &text) {
+        if at >= kept
+            && let Some(length) = repeats(&text[at..])
+        {
+            out.extend_from_slice(&text[kept..at]);
+            out.push(b' ');
+            kept = at + length;
+        }
+    }
+    if kept == 0 {
+        return text;
+    }
+    out.extend_from_slice(&text[kept..]);
+    Cow::Owned(out)
+}
+
+fn repeats(text: &[u8]) -> Option<usize> {
+    let text = &text[..text.len().min(40)];
+    if !matches!(text, [b'(', b'x', digit, ..] if digit.is_ascii_digit()) {
+        return None;
+    }
+    let close = memchr::memchr(b')', text)?;
+    let digits = text[2..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = &text[2 + digits..close];
+    (rest.is_empty() || rest.starts_with(b" over ")).then_some(close + 1)
 }
 
 #[cfg(test)]

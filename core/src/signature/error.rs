@@ -17,7 +17,8 @@ pub struct Error<'a> {
 
 pub fn read(body: &[u8], version: Version) -> Error<'_> {
     if object_in(body).is_none() {
-        let message = String::from_utf8_lossy(&body[..body.len().min(SIGNATURE_READ_BYTES_MAX)]);
+        let read = &body[..body.len().min(SIGNATURE_READ_BYTES_MAX)];
+        let message = std::str::from_utf8(read).map_or_else(|_| String::from_utf8_lossy(read), Cow::Borrowed);
         let message = match message {
             Cow::Borrowed(line) if version > Version::V1 && !line.contains('\n') => {
                 Cow::Borrowed(logfmt::message(line).unwrap_or(line))
@@ -27,7 +28,7 @@ pub fn read(body: &[u8], version: Version) -> Error<'_> {
         return Error { fingerprint: None, error_type: String::new(), message, stack: None };
     }
     let mut fields = read_fields(body);
-    let named = memchr::memmem::find(body, b"\"fingerprint\"").is_some();
+    let named = fields.may_have("fingerprint") && memchr::memmem::find(body, b"\"fingerprint\"").is_some();
     let fingerprint = named
         .then(|| fields.at("fingerprint"))
         .flatten()

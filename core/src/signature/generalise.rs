@@ -9,6 +9,7 @@ use super::marks::Mark;
 use super::names::is_ipv6;
 use super::out::Out;
 use super::times::named_date;
+use super::words::{REASONS, WRONG};
 use super::{Version, counted};
 use crate::level::without_ansi;
 use crate::limits::SIGNATURE_READ_BYTES_MAX;
@@ -91,7 +92,7 @@ pub(super) struct Reader<'a> {
     /// A word behind a comma is one more of the things that are named.
     listing: bool,
     /// Words that may still belong to what a number counts.
-    counting: u8,
+    pub(super) counting: u8,
     /// Where the quoted message ends; 0: nowhere.
     message_end: usize,
     /// The rules are not those of the first version.
@@ -105,6 +106,8 @@ impl<'a> Reader<'a> {
     pub fn read(message: &str, version: Version) -> (String, usize) {
         let end = message.floor_char_boundary(SIGNATURE_READ_BYTES_MAX);
         let plain: Cow<'_, [u8]> = without_ansi(&message.as_bytes()[..end], SIGNATURE_READ_BYTES_MAX);
+        let newer = version > Version::V1;
+        let plain = if newer { counted::without_repeats(plain) } else { plain };
         let mut reader = Reader {
             text: &plain,
             out: Out::new(version),
@@ -117,7 +120,7 @@ impl<'a> Reader<'a> {
             listing: false,
             counting: 0,
             message_end: 0,
-            newer: version > Version::V1,
+            newer,
             steps: 0,
         };
         reader.run();
@@ -248,7 +251,8 @@ impl<'a> Reader<'a> {
     fn chunk(&mut self, start: usize) -> usize {
         let text = self.text;
         let (mut end, mut classes) = (start, 0u8);
-        if self.newer
+        if text[start] >= 0x80
+            && self.newer
             && let Some(next) = self.wide_quote(start)
         {
             return next;
@@ -272,11 +276,21 @@ impl<'a> Reader<'a> {
                 return end;
             }
         }
+        if self.newer
+            && let Some(next) = self.command(start)
+        {
+            return next;
+        }
         if self.in_header {
             self.in_header = Self::is_header_word(&text[start..end]);
         }
         if self.in_value {
             return self.value(start, end, classes);
+        }
+        if self.newer
+            && let Some(next) = self.slot(start, end, classes)
+        {
+            return next;
         }
         if classes & !WIDE == 0 {
             return self.letters(start, end);
@@ -285,42 +299,16 @@ impl<'a> Reader<'a> {
     }
 
     /// The next word is the thing that a message names without quotation marks: `unexpected token: UTC`, `unknown user: jo`.
+    #[inline]
     pub(super) fn names_a_thing(&self) -> bool {
-        const WRONG: [&str; 12] = [
-            "unexpected",
-            "unknown",
-            "invalid",
-            "unrecognized",
-            "unrecognised",
-            "unsupported",
-            "undefined",
-            "undeclared",
-            "unresolved",
-            "duplicate",
-            "missing",
-            "illegal",
-        ];
-        const REASONS: [&str; 11] = [
-            "error",
-            "exception",
-            "failure",
-            "problem",
-            "response",
-            "request",
-            "state",
-            "status",
-            "code",
-            "result",
-            "reason",
-        ];
+        if !self.out.follows(b':') {
+            return false;
+        }
         let [noun, adjective] = self.before;
-        let is_one_of =
-            |word: &[u8], list: &[&str]| list.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes()));
-        self.out.follows(b':')
-            && is_one_of(adjective, &WRONG)
+        WRONG.has(adjective)
             && !noun.is_empty()
             && noun.iter().all(u8::is_ascii_alphabetic)
-            && !is_one_of(noun, &REASONS)
+            && !REASONS.has(noun)
     }
 
     /// A mark follows the word that ends here: what is now a mark was a part of the word.

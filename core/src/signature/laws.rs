@@ -7,7 +7,7 @@ use super::{Version, error_group, generalise};
 use crate::limits::{SIGNATURE_MESSAGE_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
 
 /// Pieces that rules look at, so that random texts meet them.
-const PIECES: [&str; 98] = [
+const PIECES: [&str; 124] = [
     "'",
     "\"",
     "`",
@@ -106,6 +106,32 @@ const PIECES: [&str; 98] = [
     "two words",
     "HTTP/1.1 404",
     "unknown",
+    "container ",
+    "container agent",
+    "queue mail is",
+    ", now agent",
+    "summary for jdk",
+    "libssl",
+    "zlib:",
+    " v1.2.3",
+    "-lssl",
+    " --force ",
+    "command: rm x",
+    "COMMAND=/bin/x a",
+    "process 5 (java)",
+    "/usr/bin/vim (vim)",
+    "x.service",
+    " is forbidden: ",
+    "PF_INET6 protocol family",
+    "*v1.Secret:",
+    "variable A=",
+    "items [plum]",
+    "x.com. AAAA:",
+    "for struct `",
+    "user ",
+    "agent",
+    "a_b(f78868e9-da81-4fb3-a144-de383b436dcc)",
+    "named [x]",
 ];
 
 fn pieces() -> impl Strategy<Value = String> {

@@ -3,6 +3,7 @@
 use super::generalise::Reader;
 use super::marks::Mark;
 use super::times::{is_date_name, named_date, time};
+use super::words::LEVELS;
 
 /// `main`, `http-nio-8080-exec-7`, `GossipStage:1`: which thread wrote it.
 fn is_thread(name: &[u8]) -> bool {
@@ -21,10 +22,6 @@ fn is_thread(name: &[u8]) -> bool {
 impl Reader<'_> {
     /// A time, a number, a level's name: none of these begins the message itself.
     pub(super) fn is_header_word(word: &[u8]) -> bool {
-        const LEVELS: [&str; 19] = [
-            "TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL", "SEVERE",
-            "ALERT", "TRC", "DBG", "INF", "WRN", "ERR", "FTL", "CRIT", "PANIC",
-        ];
         let word = word.strip_suffix(b":").unwrap_or(word);
         let first = match word {
             [b'v', next, ..] => *next,
@@ -33,7 +30,7 @@ impl Reader<'_> {
         };
         first.is_ascii_digit()
             || !word.iter().any(u8::is_ascii_alphabetic)
-            || LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level.as_bytes()))
+            || LEVELS.has(word)
             || is_date_name(word)
     }
 
@@ -98,20 +95,11 @@ impl Reader<'_> {
         }
     }
 
-    /// `(MainThread)`, and how often an event was seen: `(x3 over 14s)`.
+    /// `(MainThread)`, and a word that names again what stands before it.
     pub(super) fn parenthesis(&mut self, at: usize) -> usize {
-        let text = &self.text[at..self.text.len().min(at + 40)];
-        if let [b'(', b'x', digit, ..] = text
-            && digit.is_ascii_digit()
-            && let Some(close) = memchr::memchr(b')', text)
-        {
-            let digits = text[2..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let rest = &text[2 + digits..close];
-            if rest.is_empty() || rest.starts_with(b" over ") {
-                self.steps += close;
-                self.out.blank();
-                return at + close + 1;
-            }
+        if let Some(end) = self.aside(at) {
+            self.delimiter(at);
+            return self.mark(Mark::Quoted, end);
         }
         self.thread(at, b')').unwrap_or_else(|| self.delimiter(at))
     }
@@ -129,7 +117,10 @@ impl Reader<'_> {
     /// What follows is the message itself in quotation marks, and no value in it: `msg="boom"` of logfmt, `file.go:12] "boom"` of klog.
     pub(super) fn quotes_the_message(&self) -> bool {
         let is_key = ["msg", "message", "event"].iter().any(|key| self.before[0] == key.as_bytes());
-        (is_key && self.out.last_byte() == Some(b'=')) || (self.is_klog && self.out.follows(b']'))
+        // (Within brackets it may be one of the values that are left out together.)
+        let is_value = self.newer && self.out.is_open();
+        (is_key && !is_value && self.out.last_byte() == Some(b'='))
+            || (self.is_klog && self.out.follows(b']'))
     }
 
     /// klog's header: a level's letter, month and day as four digits, then the time.

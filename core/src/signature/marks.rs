@@ -26,9 +26,13 @@ pub enum Mark {
     Map,
     /// A package with its architecture.
     Package,
+    /// Options of a command line.
+    Option,
+    /// A name of a library, a type, a unit: of what is known by its form.
+    Name,
 }
 
-const ALL: [(Mark, &str); 19] = [
+const ALL: [(Mark, &str); 21] = [
     (Mark::Url, "<url>"),
     (Mark::Email, "<email>"),
     (Mark::Trace, "<trace>"),
@@ -48,6 +52,8 @@ const ALL: [(Mark, &str); 19] = [
     (Mark::Value, "<value>"),
     (Mark::Map, "<map>"),
     (Mark::Package, "<package>"),
+    (Mark::Option, "<option>"),
+    (Mark::Name, "<name>"),
 ];
 
 impl Mark {
@@ -71,6 +77,6 @@ mod tests {
             assert_eq!((*mark as usize, mark.as_bytes()), (at, name.as_bytes()));
             assert_eq!(Mark::at(name.as_bytes()), Some(*mark));
         }
-        assert_eq!(Mark::at(b"<name>"), None);
+        assert_eq!(Mark::at(b"<none>"), None);
     }
 }

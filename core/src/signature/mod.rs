@@ -18,20 +18,25 @@ mod logfmt;
 mod marks;
 mod names;
 mod out;
+mod slots;
 mod times;
 mod values;
 mod word;
+mod words;
 
 use std::fmt;
 use std::str::FromStr;
 
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::level::Level;
 use crate::record::Record;
 
 /// Frames that a signature is made of.
 const FRAMES_MAX: usize = 5;
+
+/// Room for what most signatures are made of.
+const HASHED_BYTES_USUAL: usize = 256;
 
 /// Whose rules gave a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,16 +180,16 @@ pub fn error_group_by(body: &[u8], version: Version) -> ErrorGroup {
 /// A part that ends where the next begins would be the same as another pair of parts: a byte that no UTF-8 text has parts them. What
 /// two versions read alike is two signatures all the same: what each counted is what its own rules find.
 fn hash<'a>(version: Version, kind: &[u8], parts: impl IntoIterator<Item = &'a str>) -> Signature {
-    let mut hasher = Xxh3Default::new();
+    let mut bytes = Vec::with_capacity(HASHED_BYTES_USUAL);
     if version > Version::V1 {
-        hasher.update(version.prefix().as_bytes());
+        bytes.extend_from_slice(version.prefix().as_bytes());
     }
-    hasher.update(kind);
+    bytes.extend_from_slice(kind);
     for part in parts {
-        hasher.update(&[0xff]);
-        hasher.update(part.as_bytes());
+        bytes.push(0xff);
+        bytes.extend_from_slice(part.as_bytes());
     }
-    Signature { hash: hasher.digest().max(1), version }
+    Signature { hash: xxh3_64(&bytes).max(1), version }
 }
 
 #[cfg(test)]
@@ -194,11 +199,12 @@ mod figures {
     #[test]
     #[allow(clippy::print_stdout, reason = "the figures are what people run it for")]
     fn real_lines_are_grouped_as_people_group_them() {
-        let (all, errors, others, report) = super::tests::measured();
+        let ([all, errors, others, more], report) = super::tests::measured();
         println!("{report}");
-        assert!(all.precision >= 0.99 && all.recall >= 0.7, "{report}");
+        assert!(all.precision >= 0.99 && all.recall >= 0.95, "{report}");
         assert!(errors.precision >= 0.99 && errors.recall >= 0.95, "{report}");
-        assert!(others.precision >= 0.99 && others.recall >= 0.83, "{report}");
+        assert!(others.precision >= 0.99 && others.recall >= 0.95, "{report}");
+        assert!(more.precision >= 0.99 && more.recall >= 0.5, "{report}");
     }
 }
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Names of machines and of what they send: addresses, hosts, mail addresses, UUIDs, trace contexts, of a whole word.
 
+#[inline]
 pub fn is_uuid(word: &[u8]) -> bool {
     word.len() == 36
         && word.iter().enumerate().all(|(at, byte)| match at {
@@ -9,6 +10,7 @@ pub fn is_uuid(word: &[u8]) -> bool {
 }
 
 /// `00-<32 hexadecimal digits>-<16>-<2>` (W3C Trace Context).
+#[inline]
 pub fn is_traceparent(word: &[u8]) -> bool {
     word.len() == 55
         && word.iter().enumerate().all(|(at, byte)| match at {
@@ -18,6 +20,7 @@ pub fn is_traceparent(word: &[u8]) -> bool {
 }
 
 /// Six pairs of hexadecimal digits.
+#[inline]
 pub fn is_mac(word: &[u8]) -> bool {
     word.len() == 17
         && matches!(word[2], b':' | b'-')

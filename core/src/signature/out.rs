@@ -14,6 +14,8 @@ pub struct Out {
     token: usize,
     /// The last mark and where it ends, while nothing but blanks and commas has followed it.
     last: Option<(Mark, usize)>,
+    /// Where the last mark of the token that is being written ends.
+    marked: Option<usize>,
     /// `and` and `or` join a list too.
     joins: bool,
     /// Brackets that are open: which, whether it quotes, and how it was before it.
@@ -49,6 +51,7 @@ impl Out {
             blank: false,
             token: 0,
             last: None,
+            marked: None,
             joins: version > Version::V1,
             open: Vec::new(),
             quoted: 0,
@@ -66,12 +69,12 @@ impl Out {
     /// The next token begins: it is kept whole or not at all.
     pub fn begin(&mut self) {
         self.token = self.bytes.len();
+        self.marked = None;
     }
 
     /// How much of the token that is being written stands behind its last mark.
     pub fn behind_mark(&self) -> Option<usize> {
-        let token = self.bytes.get(self.token..)?;
-        memchr::memrchr(b'>', token).map(|at| token.len() - at - 1)
+        self.bytes.len().checked_sub(self.marked?)
     }
 
     /// A number and blanks stand before what comes next.
@@ -128,6 +131,11 @@ impl Out {
         self.text(&[bracket]);
     }
 
+    /// A bracket is open.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// What stands since the bracket that this one closes; none when another or none is open.
     pub fn close(&mut self, bracket: u8) -> Option<Inside<'_>> {
         let (opened, quotes, place) = self.open.pop()?;
@@ -138,8 +146,7 @@ impl Out {
         if self.full {
             return None;
         }
-        let from = self.bytes.len().min(place.len + usize::from(place.blank));
-        let text = self.bytes.get(from..)?.trim_ascii_start().get(1..)?;
+        let text = self.bytes.get(place.len..)?.trim_ascii_start().get(1..)?;
         Some(Inside { text, quotes, place: Opened(place) })
     }
 
@@ -161,6 +168,7 @@ impl Out {
         {
             self.bytes.truncate(end);
             self.blank = false;
+            self.marked = Some(end);
             return;
         }
         // (A number at the end of a name, `amd64 12`, begins no list.)
@@ -170,13 +178,16 @@ impl Out {
         if self.full {
             return;
         }
+        self.marked = Some(self.bytes.len());
         self.last = (!glued).then_some((mark, self.bytes.len()));
     }
 
     fn put(&mut self, text: &[u8]) {
+        let one = if let [one] = text { *one } else { 0 };
+        // (A `,` and a `;` stand behind a blank where a list's last value was empty.)
+        let joins = matches!(one, b')' | b']' | b'}') || (self.joins && matches!(one, b',' | b';'));
         let opened = self.bytes.last().is_none_or(|byte| matches!(byte, b'(' | b'[' | b'{'));
-        let closes = matches!(text, b")" | b"]" | b"}");
-        let blank = self.blank && !opened && !closes;
+        let blank = self.blank && !opened && !joins;
         if self.full || self.bytes.len() + usize::from(blank) + text.len() > SIGNATURE_MESSAGE_BYTES_MAX {
             self.full = true;
             self.bytes.truncate(self.token);

@@ -42,6 +42,8 @@ impl<'a> Reader<'a> {
             && let Some(length) = named_date(head)
         {
             next = start + length;
+        } else if matches!(self.before[0], b"COMMAND" | b"command" | b"cmd" | b"cmdline") {
+            next = self.command_end(start).max(next);
         } else if core == word.len() {
             let is_number = word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
             next = match self.unit_behind(end).filter(|_| is_number) {
@@ -93,24 +95,32 @@ impl<'a> Reader<'a> {
             if self.names_a_thing() {
                 return self.delimiter(at);
             }
-            const BEFORE_A_NAME: [&str; 9] = ["for", "on", "of", "in", "from", "to", "at", "with", "by"];
-            let quotes = byte == b'['
-                && at > 0
-                && self.text[at - 1] == b' '
-                && BEFORE_A_NAME.iter().any(|word| self.before[0] == word.as_bytes());
+            const BEFORE_A_NAME: [&str; 11] =
+                ["for", "on", "of", "in", "from", "to", "at", "with", "by", "named", "called"];
+            // (Of a brace: it is the value of a key.)
+            let quotes = if byte == b'{' {
+                self.in_value
+            } else {
+                self.out.last_byte() == Some(b' ')
+                    && (BEFORE_A_NAME.iter().any(|word| self.before[0] == word.as_bytes())
+                        || is_several(self.before[0]))
+            };
             self.out.open(byte, quotes);
             return at + 1;
         }
         let opened = if byte == b'}' { b'{' } else { b'[' };
         let found = self.out.close(opened).and_then(|inside| {
             let quotes = inside.quotes && !inside.text.is_empty() && !inside.text.contains(&b' ');
-            let is = if byte == b'}' { is_map(inside.text) } else { quotes || is_list(inside.text) };
-            is.then_some((inside.place, quotes))
+            if byte == b'}' {
+                return is_map(inside.text).then_some((inside.place, inside.quotes));
+            }
+            (quotes || is_list(inside.text)).then_some((inside.place, quotes))
         });
         let Some((place, quotes)) = found else { return self.delimiter(at) };
         self.out.back_to(place);
         if byte == b'}' {
-            return self.mark(Mark::Map, at + 1);
+            let is_value = quotes && self.out.last_byte() == Some(b'=');
+            return self.mark(if is_value { Mark::Value } else { Mark::Map }, at + 1);
         }
         self.out.text(b"[");
         self.mark(Mark::Quoted, at);
@@ -165,6 +175,13 @@ fn is_map(text: &[u8]) -> bool {
         b':' => text.get(at + 1) != Some(&b':') && (at == 0 || text[at - 1] != b':'),
         _ => false,
     })
+}
+
+/// `items`: what stands in brackets behind it is a list, also of one.
+fn is_several(word: &[u8]) -> bool {
+    word.len() > 3
+        && word.iter().all(u8::is_ascii_lowercase)
+        && matches!(word, [.., before, b's'] if !matches!(before, b's' | b'u' | b'i'))
 }
 
 /// Two or more words or marks with commas between them.
