@@ -3,6 +3,8 @@
 
 #[path = "chart/configuration.rs"]
 mod configuration;
+#[path = "chart/namespace_labels.rs"]
+mod namespace_labels;
 #[path = "chart/rights.rs"]
 mod rights;
 
@@ -452,6 +454,7 @@ async fn a_real_api_server_accepts_every_object_and_grants_the_least() -> Result
     rights::of_the_parts(&server)?;
     rights::of_the_gateway_with_administration(&server)?;
     rights::of_people(&server, &objects)?;
+    namespace_labels::are_set_only_by_those_who_may(&server).await?;
 
     // Pod security: the restricted profile takes all but the agent as they are; of the agent it names what is its exception.
     for part in PARTS {

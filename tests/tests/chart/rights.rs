@@ -31,6 +31,9 @@ const PARTS: &[(&str, bool, &str)] = &[
     ("operator", true, "patch clusterloglevelconfigs.cordwood.dev --subresource=status"),
     ("operator", false, "patch clusterloglevelconfigs.cordwood.dev"),
     ("operator", true, "patch configmaps/cordwood-level-rules -n logs"),
+    ("operator", true, "patch configmaps/cordwood-tenants -n logs"),
+    ("operator", true, "watch namespaces"),
+    ("operator", false, "patch namespaces"),
     ("operator", true, "create events -A"),
     ("operator", false, "delete logretentionpolicies.cordwood.dev"),
     ("operator", false, "patch logretentionpolicies.cordwood.dev"),
@@ -119,6 +122,8 @@ pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
         ("cordwood-tasklogs", &["edit", "admin"]),
         // Of no namespace: it is granted in the whole cluster, or not at all.
         ("cordwood-agents", &[]),
+        ("cordwood-tenants", &[]),
+        ("cordwood-namespacemarks", &[]),
         ("cordwood-levels-view", &["view"]),
         ("cordwood-levels", &["edit", "admin"]),
     ] {
