@@ -81,7 +81,12 @@ impl Cluster {
         let folder = pod_folder(namespace, pod, uid);
         let mut index = self.index();
         let remembered = |origin: &Origin| {
-            Lookup::Ready(Arc::new(Context { origin: origin.clone(), labels: None, zone: None }))
+            Lookup::Ready(Arc::new(Context {
+                origin: origin.clone(),
+                labels: None,
+                is_exempt: true,
+                zone: None,
+            }))
         };
         let found = match index.find(&folder) {
             Some(Found::Owner(facts, owner)) => {
@@ -104,7 +109,7 @@ impl Cluster {
             (_, Some(origin)) => remembered(origin),
             (Found::Waiting(what), None) => Lookup::Waiting(what),
             (_, None) => {
-                let mut context = Context { labels: None, ..self.known.context(source) };
+                let mut context = Context { labels: None, is_exempt: true, ..self.known.context(source) };
                 UNASSIGNED.clone_into(&mut context.origin.tenant);
                 UNASSIGNED.clone_into(&mut context.origin.tenant_id);
                 tracing::warn!(%namespace, %pod, %container, "this pod is gone, and nobody can say whose namespace it was in: its lines are unassigned");
@@ -154,6 +159,7 @@ impl Cluster {
         origin.workload.clone_from(&pod.workload);
         origin.version.clone_from(&pod.version);
         context.labels = Some(pod.labels.clone());
+        context.is_exempt = of_namespace.labels.denies_level_rules;
         // An annotation may be as long as its writer likes, and is in every batch.
         context.origin = context.origin.cleaned();
         context

@@ -1,6 +1,6 @@
 //! Whose a pod's lines are, by what the cluster says: a table of situations.
 
-use cordwood_core::tenancy::{ENVIRONMENT, TENANT, TENANT_ID};
+use cordwood_core::tenancy::{ENVIRONMENT, LEVEL_RULES, TENANT, TENANT_ID};
 use cordwood_core::workload::SERVICE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -147,6 +147,29 @@ fn the_administrators_rule_goes_before_a_label_unless_the_authority_is_the_names
         assert_eq!(tenant(&cluster), Ok(expected.to_owned()), "{authority} {label}");
         assert_eq!(cluster.namespaces_refused(), usize::from(expected == UNASSIGNED), "{authority} {label}");
     }
+}
+
+/// Of a pod that is gone nobody knows it: then too no rule of others drops its lines.
+#[test]
+fn a_namespace_can_be_exempt_from_the_level_rules_of_others() {
+    let is_exempt = |cluster: &Cluster, remembered: Option<&Origin>| match cluster
+        .lookup(&source("shop", UID), &Asked { waited_ms: 0, remembered })
+    {
+        Lookup::Ready(context) => context.is_exempt,
+        Lookup::Waiting(what) => panic!("{what}"),
+    };
+    for (labels, annotations, expected) in [
+        (json!({LEVEL_RULES: "deny"}), json!({}), true),
+        (json!({LEVEL_RULES: "allow"}), json!({}), false),
+        (json!({}), json!({LEVEL_RULES: "deny"}), false),
+    ] {
+        let cluster = answered(
+            json!({"labels": labels, "annotations": annotations}),
+            json!({"labels": {LEVEL_RULES: "deny"}}),
+        );
+        assert_eq!(is_exempt(&cluster, None), expected, "{labels} {annotations}");
+    }
+    assert!(is_exempt(&cluster(), Some(&Origin::default())));
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Context {
     pub origin: Origin,
     /// The pod's labels, which level rules select by; `None`: not known (it is gone, or not told of yet).
     pub labels: Option<BTreeMap<String, String>>,
+    /// Its namespace takes its own level rules alone, or nobody knows whether it does.
+    pub is_exempt: bool,
     /// Of times in plain files that name no zone; UTC when absent.
     pub zone: Option<TimeZone>,
 }
@@ -107,6 +109,6 @@ impl Static {
                 }
             }
         }
-        Context { origin, labels: Some(BTreeMap::new()), zone: self.zone_of(source) }
+        Context { origin, labels: Some(BTreeMap::new()), is_exempt: false, zone: self.zone_of(source) }
     }
 }

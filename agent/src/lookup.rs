@@ -22,7 +22,11 @@ impl ContextSource {
             // A path that no setting names any more keeps what the checkpoint remembers.
             (_, Source::File { input: usize::MAX, .. }) if asked.remembered.is_some() => {
                 let origin = asked.remembered.cloned().unwrap_or_default();
-                Lookup::Ready(Arc::new(Context { origin, labels: Some(BTreeMap::new()), zone: None }))
+                Lookup::Ready(Arc::new(Context {
+                    origin,
+                    labels: Some(BTreeMap::new()),
+                    ..Context::default()
+                }))
             }
             (ContextSource::Static(known), source) => Lookup::Ready(Arc::new(known.context(source))),
             (ContextSource::Kubernetes(cluster), Source::Container { .. }) => cluster.lookup(source, asked),

@@ -94,6 +94,7 @@ impl Owner {
             labels: context.labels.as_ref(),
             container: &context.origin.container,
             service: &context.origin.service,
+            is_exempt: context.is_exempt,
         });
     }
 }

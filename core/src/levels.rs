@@ -1,6 +1,7 @@
 //! Level rules: which container is held to which level, and until when.
 //! One generation of rules is one JSON object that the operator compiles and every agent watches.
 
+pub mod changes;
 pub mod rivals;
 
 use std::collections::BTreeMap;
@@ -133,12 +134,14 @@ pub struct GateTarget<'a> {
     pub labels: Option<&'a BTreeMap<String, String>>,
     pub container: &'a str,
     pub service: &'a str,
+    /// Its namespace takes its own rules alone, or nobody knows whether it does.
+    pub is_exempt: bool,
 }
 
 impl LevelRule {
     /// Whether it applies to `target`, expired or not.
     pub fn matches(&self, target: &GateTarget<'_>) -> bool {
-        self.namespace.as_deref().is_none_or(|namespace| namespace == target.namespace)
+        self.namespace.as_deref().map_or(!target.is_exempt, |namespace| namespace == target.namespace)
             && self.service.as_deref().is_none_or(|service| service == target.service)
             && (self.containers.is_empty() || self.containers.iter().any(|name| name == target.container))
             && match target.labels {

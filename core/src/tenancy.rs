@@ -3,10 +3,12 @@
 //! Promises: a tenant that is not allowed is nobody's (`unassigned`), never another's; annotations say nothing; an id that the
 //! configuration gives to one tenant is no other tenant's.
 
+pub mod changes;
+
 use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::origin::UNASSIGNED;
 use crate::retention::routes::check_glob;
@@ -15,9 +17,12 @@ use crate::retention::routes::check_glob;
 pub const TENANT: &str = "cordwood.dev/tenant";
 pub const TENANT_ID: &str = "cordwood.dev/tenant-id";
 pub const ENVIRONMENT: &str = "cordwood.dev/environment";
+/// `deny`: no level rule but the namespace's own drops its lines.
+pub const LEVEL_RULES: &str = "cordwood.dev/level-rules";
+const DENY: &str = "deny";
 
 /// Who is asked first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Authority {
     /// A namespace's label counts only where no rule of the configuration matches.
@@ -28,7 +33,7 @@ pub enum Authority {
 }
 
 /// What decides a namespace's tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tenants {
     pub authority: Authority,
@@ -40,7 +45,7 @@ pub struct Tenants {
     pub from_namespace_name: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceTenant {
     pub namespace: String,
@@ -106,19 +111,26 @@ fn is_allowed(allowed: Option<&GlobSet>, tenant: &str) -> bool {
     tenant == UNASSIGNED || allowed.is_none_or(|allowed| allowed.is_match(tenant))
 }
 
-/// What a namespace's labels say of its tenant.
+/// What a namespace's labels say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     pub tenant: Option<String>,
     pub tenant_id: Option<String>,
     pub environment: Option<String>,
+    /// Only its own level rules drop its lines.
+    pub denies_level_rules: bool,
 }
 
 impl Labels {
     /// An empty value says nothing.
     pub fn of(labels: Option<&BTreeMap<String, String>>) -> Labels {
         let get = |key: &str| labels?.get(key).filter(|value| !value.is_empty()).cloned();
-        Labels { tenant: get(TENANT), tenant_id: get(TENANT_ID), environment: get(ENVIRONMENT) }
+        Labels {
+            tenant: get(TENANT),
+            tenant_id: get(TENANT_ID),
+            environment: get(ENVIRONMENT),
+            denies_level_rules: get(LEVEL_RULES).as_deref() == Some(DENY),
+        }
     }
 }
 

@@ -126,10 +126,10 @@ pub struct LogLevelConfigStatus {
     /// Workloads with a pod that it matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads_matched: Option<i64>,
-    /// Workloads in which push changed the level.
+    /// Of these: workloads whose pods all lie on nodes with agents that have the rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads_applied: Option<i64>,
-    /// Workloads in which push failed.
+    /// Of these: workloads with a pod on a node whose agent does not have the rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads_failed: Option<i64>,
     /// From when the duration is counted.

@@ -110,13 +110,50 @@ fn parse(answer: &[u8]) -> Option<AgentStatus> {
     AgentStatus::read(&answer[end + 4..])
 }
 
-/// How many workloads have a pod that the rule's labels (and service) match.
-pub async fn workloads(client: &Client, rule: &LevelRule) -> Result<i64, kube::Error> {
+/// Workloads that a rule is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workloads {
+    pub matched: i64,
+    /// Of these: with a pod on a node whose agent does not have the rule.
+    pub failed: i64,
+}
+
+/// How many workloads have a pod that the rule's labels (and service) match. `exempt`: namespaces in which a cluster-wide rule does
+/// not apply. `behind`: nodes whose agents do not have the rule.
+///
+/// # Errors
+/// When the API server does not say it.
+pub async fn workloads(
+    client: &Client,
+    rule: &LevelRule,
+    exempt: &BTreeSet<String>,
+    behind: &[String],
+) -> Result<Workloads, kube::Error> {
+    let matched = workloads_of(client, rule, exempt, None).await?;
+    let mut failed = BTreeSet::new();
+    if !matched.is_empty() {
+        for node in behind {
+            failed.extend(workloads_of(client, rule, exempt, Some(node)).await?);
+        }
+    }
+    let count = |found: usize| i64::try_from(found).unwrap_or(i64::MAX);
+    Ok(Workloads { matched: count(matched.len()), failed: count(failed.len().min(matched.len())) })
+}
+
+async fn workloads_of(
+    client: &Client,
+    rule: &LevelRule,
+    exempt: &BTreeSet<String>,
+    node: Option<&str>,
+) -> Result<BTreeSet<(String, String)>, kube::Error> {
     let pods: Api<Pod> = match &rule.namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
     let mut parameters = ListParams::default().labels(&selector(rule)).limit(500);
+    if let Some(node) = node {
+        parameters = parameters.fields(&format!("spec.nodeName={node}"));
+    }
     let mut found = BTreeSet::new();
     loop {
         let page = pods.list_metadata(&parameters).await?;
@@ -126,7 +163,10 @@ pub async fn workloads(client: &Client, rule: &LevelRule) -> Result<i64, kube::E
             _ => break,
         }
     }
-    Ok(i64::try_from(found.len()).unwrap_or(i64::MAX))
+    if rule.namespace.is_none() {
+        found.retain(|(namespace, _)| !exempt.contains(namespace));
+    }
+    Ok(found)
 }
 
 /// Namespace and workload of a pod whose labels match, unless it is of another service; a pod of its own is one workload.

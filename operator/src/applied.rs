@@ -17,13 +17,17 @@ use kube::runtime::events::EventType;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agents::{self, Agent};
+use crate::agents::{self, Agent, Workloads};
 use crate::leader::Standing;
 use crate::levels::{Compiled, Levels, Published};
 use crate::publish::{REFRESH, is_away, time_of_ms};
 use crate::report::Conditions;
 use crate::watched::explain_call;
 
+/// Agents that a message names.
+const AGENTS_NAMED_MAX: usize = 5;
+/// Nodes of agents that are behind, on which workloads are looked for.
+const NODES_BEHIND_MAX: usize = 10;
 /// After a change agents are asked this often...
 const ASK_SOON: Duration = Duration::from_millis(300);
 /// ...for so long.
@@ -35,7 +39,7 @@ struct Known {
     generation: Option<u64>,
     agents: Vec<Agent>,
     /// Workloads by the rule's id.
-    workloads: BTreeMap<String, i64>,
+    workloads: BTreeMap<String, Workloads>,
     counted: Option<Instant>,
     /// What was written and when, by UID.
     written: BTreeMap<String, (LogLevelConfigStatus, Instant)>,
@@ -114,8 +118,11 @@ impl Levels {
 
     async fn count(&self, rules: &LevelRules, known: &mut Known) {
         known.workloads.retain(|id, _| rules.get(id).is_some());
+        let exempt = self.exempt.borrow().clone();
+        let nodes: Vec<String> = behind(&known.agents, rules).map(|agent| agent.node.clone()).collect();
+        let nodes = &nodes[..nodes.len().min(NODES_BEHIND_MAX)];
         for rule in rules.all() {
-            match agents::workloads(&self.client, rule).await {
+            match agents::workloads(&self.client, rule, &exempt, nodes).await {
                 Ok(number) => {
                     known.workloads.insert(rule.id.clone(), number);
                 }
@@ -157,7 +164,9 @@ impl Levels {
                 _ => watched.status.unwrap_or_default(),
             };
             let matched = known.workloads.get(&one.config.id()).copied();
-            let status = status(one, &before, current, &known.agents, matched, now_ms);
+            let exempt = self.exempt.borrow().len();
+            let seen = Seen { agents: &known.agents, workloads: matched, exempt };
+            let status = status(one, &before, current, &seen, now_ms);
             if status == before {
                 continue;
             }
@@ -207,16 +216,56 @@ fn applied(agents: &[Agent], rules: &LevelRules) -> usize {
     agents.iter().filter(|agent| agent.generation() == Some(rules.generation)).count()
 }
 
+/// Those that do not have the rules.
+fn behind<'a>(agents: &'a [Agent], rules: &LevelRules) -> impl Iterator<Item = &'a Agent> {
+    let generation = rules.generation;
+    agents.iter().filter(move |agent| agent.generation() != Some(generation))
+}
+
+/// Which agents lag, and why: some of them, by their nodes.
+fn who_is_behind(agents: &[Agent], rules: &LevelRules) -> String {
+    let mut named: Vec<String> = behind(agents, rules)
+        .map(|agent| {
+            let why = match &agent.answer {
+                Ok(status) => match status.rules_generation {
+                    Some(generation) => format!("generation {generation}"),
+                    None => "it names no generation".to_owned(),
+                },
+                Err(why) => why.clone(),
+            };
+            let who = if agent.node.is_empty() { &agent.pod } else { &agent.node };
+            format!("{who} ({why})")
+        })
+        .collect();
+    named.sort();
+    let more = named.len().saturating_sub(AGENTS_NAMED_MAX);
+    named.truncate(AGENTS_NAMED_MAX);
+    match (named.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; behind: {}", named.join(", ")),
+        (false, more) => format!("; behind: {} and {more} more", named.join(", ")),
+    }
+}
+
+/// What was seen of the rules' effect.
+struct Seen<'a> {
+    agents: &'a [Agent],
+    /// `None`: not counted yet.
+    workloads: Option<Workloads>,
+    /// Namespaces that take their own rules alone.
+    exempt: usize,
+}
+
 /// The status of one resource. What is not in force has no agents, and keeps the generation that last contained it, so that
 /// a change of other rules does not change it.
 fn status(
     one: &Compiled,
     before: &LogLevelConfigStatus,
     published: &Published,
-    agents: &[Agent],
-    workloads_matched: Option<i64>,
+    seen: &Seen<'_>,
     now_ms: i64,
 ) -> LogLevelConfigStatus {
+    let agents = seen.agents;
     let (id, rules) = (one.config.id(), &published.rules);
     let rule = rules.get(&id);
     let left_out = published.left_out.get(&id);
@@ -226,7 +275,7 @@ fn status(
     let expires_at_ms = one.rule.as_ref().ok().or(rule).and_then(|rule| rule.expires_at_ms);
     let (applied, total) = (applied(agents, rules), agents.len());
     let mut told = vec![
-        conditions.of("Active", active(one, rule, left_out)),
+        conditions.of("Active", active(one, rule, left_out, seen.exempt)),
         conditions.of("Valid", valid(one, left_out)),
         conditions.of(
             "Applied",
@@ -236,7 +285,9 @@ fn status(
                     let everywhere = total > 0 && applied == total;
                     let reason = if everywhere { "AllAgents" } else { "AgentsBehind" };
                     let generation = rules.generation;
-                    let message = format!("{applied} of {total} agents have rules generation {generation}");
+                    let who = who_is_behind(agents, rules);
+                    let message =
+                        format!("{applied} of {total} agents have rules generation {generation}{who}");
                     (everywhere, reason, message)
                 }
             },
@@ -249,6 +300,7 @@ fn status(
             None => (false, "None", String::new()),
         },
     ));
+    let workloads = rule.and(seen.workloads);
     if one.config.fields.debug_scopes.is_some() {
         let message = "this version changes nothing inside applications; the level rules carry it";
         told.push(conditions.of("DebugScopes", (false, "NotSupported", message.to_owned())));
@@ -267,9 +319,9 @@ fn status(
         agents: rule.map(|_| format!("{applied}/{total}")),
         agents_applied: rule.and_then(|_| i64::try_from(applied).ok()),
         agents_total: rule.and_then(|_| i64::try_from(total).ok()),
-        workloads_matched: rule.and(workloads_matched),
-        workloads_applied: before.workloads_applied,
-        workloads_failed: before.workloads_failed,
+        workloads_matched: workloads.map(|found| found.matched),
+        workloads_applied: workloads.map(|found| found.matched - found.failed),
+        workloads_failed: workloads.map(|found| found.failed),
         started_at: Some(time_of_ms(one.started_at_ms)),
         started_duration: one.config.fields.duration.clone(),
         expires_at: expires_at_ms.map(time_of_ms),
@@ -278,13 +330,29 @@ fn status(
 
 type Said = (bool, &'static str, String);
 
-fn active(one: &Compiled, rule: Option<&LevelRule>, left_out: Option<&LeftOut>) -> Said {
+fn active(one: &Compiled, rule: Option<&LevelRule>, left_out: Option<&LeftOut>, exempt: usize) -> Said {
     match (rule, left_out, &one.rule) {
-        (Some(rule), ..) => (true, "InForce", what_is_dropped(rule)),
+        (Some(rule), ..) => (true, "InForce", in_force(rule, exempt)),
         (None, Some(why), _) => (false, reason(why), why.to_string()),
         (None, None, Ok(_)) => (false, "Expired", "it has ended; lines of every level pass again".to_owned()),
         (None, None, Err(_)) => (false, "Invalid", "it was never in force".to_owned()),
     }
+}
+
+/// What is dropped, until when, and where it is not.
+fn in_force(rule: &LevelRule, exempt: usize) -> String {
+    let until = match rule.expires_at_ms.and_then(|end| Timestamp::from_millisecond(end).ok()) {
+        Some(end) => format!(" until {end}"),
+        None if rule.default => ", where no other level config of this scope is in force".to_owned(),
+        None => String::new(),
+    };
+    let but = match exempt {
+        0 => String::new(),
+        _ if rule.namespace.is_some() => String::new(),
+        1 => "; 1 namespace takes its own level configs alone".to_owned(),
+        many => format!("; {many} namespaces take their own level configs alone"),
+    };
+    format!("{}{until}{but}", what_is_dropped(rule))
 }
 
 fn what_is_dropped(rule: &LevelRule) -> String {
@@ -376,20 +444,71 @@ mod tests {
         };
         let before = LogLevelConfigStatus::default();
         let behind = [agent("a", Some(4)), agent("b", None)];
-        let part = status(&one, &before, &rules, &behind, Some(2), NOW_MS);
+        let part = status(&one, &before, &rules, &seen(&behind, Some((2, 1))), NOW_MS);
         assert_eq!(said(&part, "Applied"), is("False", "AgentsBehind"));
         assert_eq!((part.agents.as_deref(), part.rules_generation), (Some("1/2"), Some(4)));
         let all = [agent("a", Some(4)), agent("b", Some(4))];
-        let whole = status(&one, &part, &rules, &all, Some(2), NOW_MS);
+        let whole = status(&one, &part, &rules, &seen(&all, Some((2, 0))), NOW_MS);
         assert_eq!(said(&whole, "Applied"), is("True", "AllAgents"));
         assert_eq!((whole.agents.as_deref(), whole.workloads_matched), (Some("2/2"), Some(2)));
         // It ends; then other rules come, and agents that lag: nothing more is said of it.
         let ended = |generation| published(LevelRules::of(generation, []));
-        let over = status(&one, &whole, &ended(5), &all, None, NOW_MS);
+        let over = status(&one, &whole, &ended(5), &seen(&all, None), NOW_MS);
         assert_eq!(said(&over, "Active"), is("False", "Expired"));
         assert_eq!(said(&over, "Applied"), is("False", "NotInForce"));
         assert_eq!((over.agents.as_deref(), over.rules_generation), (None, Some(4)));
-        assert_eq!(status(&one, &over, &ended(9), &behind, None, NOW_MS + 60_000), over);
+        assert_eq!(status(&one, &over, &ended(9), &seen(&behind, None), NOW_MS + 60_000), over);
+    }
+
+    fn seen(agents: &[Agent], workloads: Option<(i64, i64)>) -> Seen<'_> {
+        let workloads = workloads.map(|(matched, failed)| Workloads { matched, failed });
+        Seen { agents, workloads, exempt: 0 }
+    }
+
+    #[test]
+    fn it_is_named_which_agents_lag_and_what_is_exempt() {
+        let one = compiled(json!({"level": "ERROR", "duration": "5m"}));
+        let rules = published(LevelRules::of(4, [one.rule.clone().unwrap()]));
+        let agent = |node: &str, answer: Result<Option<u64>, &str>| Agent {
+            pod: format!("agent-{node}"),
+            node: node.to_owned(),
+            runs: true,
+            answer: answer
+                .map(|rules_generation| AgentStatus { rules_generation, ..AgentStatus::default() })
+                .map_err(str::to_owned),
+        };
+        let agents = [
+            agent("n3", Err("no answer within 500 ms")),
+            agent("n1", Ok(Some(4))),
+            agent("n2", Ok(Some(3))),
+            agent("", Ok(None)),
+        ];
+        let told =
+            status(&one, &LogLevelConfigStatus::default(), &rules, &seen(&agents, Some((7, 2))), NOW_MS);
+        let message = |kind: &str| {
+            told.conditions.iter().find(|found| found.type_ == kind).map(|found| found.message.as_str())
+        };
+        assert_eq!(
+            message("Applied"),
+            Some(
+                "1 of 4 agents have rules generation 4; behind: agent- (it names no generation), n2 (generation 3), n3 (no answer within 500 ms)"
+            )
+        );
+        assert_eq!(message("Active"), Some("lines below ERROR are dropped until 2026-11-18T12:05:00Z"));
+        let counted = (told.workloads_matched, told.workloads_applied, told.workloads_failed);
+        assert_eq!(counted, (Some(7), Some(5), Some(2)));
+        let many: Vec<Agent> = (0..9).map(|number| agent(&format!("n{number}"), Ok(Some(1)))).collect();
+        assert!(who_is_behind(&many, &rules.rules).ends_with("n4 (generation 1) and 4 more"));
+
+        let rule = one.rule.clone().unwrap();
+        let wide = LevelRule { namespace: None, ..rule.clone() };
+        let default = LevelRule { default: true, expires_at_ms: None, ..wide.clone() };
+        assert_eq!(in_force(&rule, 2), "lines below ERROR are dropped until 2026-11-18T12:05:00Z");
+        assert!(in_force(&wide, 1).ends_with("Z; 1 namespace takes its own level configs alone"));
+        assert_eq!(
+            in_force(&default, 2),
+            "lines below ERROR are dropped, where no other level config of this scope is in force; 2 namespaces take their own level configs alone"
+        );
     }
 
     #[test]
@@ -397,7 +516,7 @@ mod tests {
         let plain = compiled(json!({"level": "ERROR", "duration": "5m"}));
         let push = compiled(json!({"level": "ERROR", "duration": "5m", "push": {"zap": {"port": 80}}}));
         let none = published(LevelRules::default());
-        let tell = |one| status(one, &LogLevelConfigStatus::default(), &none, &[], None, 0);
+        let tell = |one| status(one, &LogLevelConfigStatus::default(), &none, &seen(&[], None), 0);
         assert_eq!(said(&tell(&plain), "Pushed"), None);
         assert_eq!(said(&tell(&push), "Pushed"), is("False", "NotSupported"));
         assert_eq!(said(&tell(&push), "Valid"), is("True", "Accepted"));
@@ -407,7 +526,7 @@ mod tests {
     fn what_has_no_room_and_what_meets_another_says_so() {
         let one = compiled(json!({"level": "ERROR", "duration": "5m", "debugScopes": true}));
         let tell = |published: &Published| {
-            status(&one, &LogLevelConfigStatus::default(), published, &[], None, NOW_MS)
+            status(&one, &LogLevelConfigStatus::default(), published, &seen(&[], None), NOW_MS)
         };
         let mut full = published(LevelRules::default());
         let why = LeftOut::OwnBudget { namespace: Some("shop".to_owned()) };
@@ -432,9 +551,12 @@ mod tests {
             compiled(json!({"level": "WARN", "duration": "5m", "unleveled": "drop", "scope": "task"}));
         one.in_release = true;
         let rules = published(LevelRules::of(1, [one.rule.clone().unwrap()]));
-        let status = status(&one, &LogLevelConfigStatus::default(), &rules, &[], None, NOW_MS);
+        let status = status(&one, &LogLevelConfigStatus::default(), &rules, &seen(&[], None), NOW_MS);
         assert_eq!(said(&status, "Valid"), is("True", "OwnNamespaceOnly"));
         let active = &status.conditions[0].message;
-        assert_eq!(active, "lines of tasks below WARN and of no known level are dropped");
+        assert!(
+            active.starts_with("lines of tasks below WARN and of no known level are dropped until "),
+            "{active}"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use cordwood_core::levels::RULES_CONFIG_MAP;
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
+use cordwood_core::tenancy::Tenants;
 use cordwood_store::connect::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub retention: Retention,
     pub levels: Levels,
     pub leader: Leader,
+    /// What decides a namespace's tenant, as the agents are told: each change is an audit record.
+    pub tenants: Tenants,
     /// Users that may ask `/agents` with a token for the audience `cordwood-operator`; without any there is no such route.
     pub agents_readers: Vec<String>,
 }
@@ -82,6 +85,7 @@ impl Default for Config {
             retention: Retention::default(),
             levels: Levels::default(),
             leader: Leader::default(),
+            tenants: Tenants::default(),
             agents_readers: Vec::new(),
         }
     }
@@ -131,6 +135,7 @@ impl Config {
                 return Err(format!("{key}: {value} is too small, at least 100"));
             }
         }
+        self.tenants.check().map_err(|(key, why)| format!("{key}: {why}"))?;
         if self.levels.duration_ms_max <= 0 {
             return Err("levels.duration_ms_max: must be above zero".to_owned());
         }

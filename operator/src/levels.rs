@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cordwood_core::levels::changes::changes;
 use cordwood_core::levels::rivals::{Rivals, rivals};
 use cordwood_core::levels::{LevelRule, LevelRules, RULES_KEY};
 use cordwood_core::levels_compile::{Candidate, LeftOut, compile, next_expiry_ms};
 use cordwood_crds::levels::LevelObject;
 use cordwood_crds::{Problem, Read};
-use cordwood_service::Health;
+use cordwood_service::{Health, audit};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
@@ -26,6 +27,7 @@ use crate::leader::Standing;
 use crate::level_configs::LevelConfigs;
 use crate::publish::Publisher;
 use crate::telemetry::Telemetry;
+use crate::tenants::{AUDIT, Exempt};
 use crate::watched::explain_call;
 
 /// After a write that failed.
@@ -47,6 +49,8 @@ pub struct Levels {
     pub standing: watch::Receiver<Standing>,
     /// What was written last; `None` while another replica leads.
     pub published: watch::Sender<Option<Arc<Published>>>,
+    /// Namespaces that take their own rules alone.
+    pub exempt: watch::Receiver<Exempt>,
     /// The ConfigMap is not what was written: the writer reads it and writes it anew.
     pub drifted: Notify,
 }
@@ -218,6 +222,10 @@ impl Levels {
                     left_out = outcome.left_out.len(),
                     "level rules published"
                 );
+                // (What was there is what agents had: also after a restart, or where another replica wrote it.)
+                for change in changes(&previous, &next, now_ms) {
+                    audit(AUDIT, &change, change.action(), &change);
+                }
             }
             known.rules = Some(next.clone());
             return Ok((next, outcome.left_out));

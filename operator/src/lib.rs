@@ -3,6 +3,7 @@
 //! ```text
 //! LogRetentionPolicy -> watched -> loops -> core::retention::plan -> publish (status) -> store::ddl
 //! (Cluster)LogLevelConfig -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> applied -> publish (status)
+//! namespaces' labels -> tenants -> audit records
 //! ```
 //!
 //! Every replica watches; only the lease's holder acts, and PostgreSQL's advisory locks keep a second one out even so.
@@ -20,6 +21,7 @@ pub mod publish;
 pub mod report;
 pub mod retention;
 pub mod telemetry;
+pub mod tenants;
 pub mod watched;
 
 use std::sync::{Arc, Mutex};
@@ -72,7 +74,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         health.clone(),
         shutdown.clone(),
     );
-    let configs = LevelConfigs::start(watching, health.clone(), shutdown.clone());
+    let configs = LevelConfigs::start(watching.clone(), health.clone(), shutdown.clone());
     // The lease is given back when the work has stopped, not before.
     let campaign_end = CancellationToken::new();
     let candidate = leader::Candidate::new(client.clone(), &namespace, &config.leader, identity);
@@ -91,6 +93,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         drop: Notify::new(),
         shown: Mutex::new(Value::Null),
     });
+    let exempt = watch::Sender::new(tenants::Exempt::default());
+    let exempted = exempt.subscribe();
+    let owners = tenants::Owners::new(client.clone(), &config, health.clone(), standing.clone(), exempt);
     let agents = overview::Overview::new(client.clone(), &config).router();
     let levels = Arc::new(levels::Levels {
         client,
@@ -102,6 +107,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         configs,
         standing: standing.clone(),
         published: watch::Sender::new(None),
+        exempt: exempted,
         drifted: Notify::new(),
     });
     let status = status_fn(Arc::clone(&retention), health.clone(), telemetry.clone(), standing);
@@ -112,6 +118,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(Arc::clone(&retention).drop_loop(shutdown.clone()));
     tasks.spawn(Arc::clone(&levels).write_loop(shutdown.clone()));
     tasks.spawn(levels.report_loop(shutdown.clone()));
+    tasks.spawn(owners.run(watching, shutdown.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

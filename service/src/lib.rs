@@ -11,6 +11,6 @@ mod redis;
 pub use config::{ConfigError, load_config, parse_config, read_secret};
 pub use health::{Condition, Health, Heartbeat};
 pub use http::{HttpError, StatusFn, probes, serve, serve_beside};
-pub use logging::{flush_logging, init_console_logging, init_logging};
+pub use logging::{audit, flush_logging, init_console_logging, init_logging};
 pub use process::{Failure, exit_with, run_to_end, shutdown_signal};
 pub use redis::RedisSettings;

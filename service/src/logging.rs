@@ -66,6 +66,13 @@ pub fn flush_logging() {
     cordwood_logger::flush();
 }
 
+/// An audit record under the logger `name`, which begins with `audit.`: it is written whatever the levels say.
+pub fn audit(name: &str, message: impl std::fmt::Display, action: &str, metadata: impl serde::Serialize) {
+    if let Some(cordwood) = LOGGER.get() {
+        cordwood.logger().named(name).audit(message, action, metadata);
+    }
+}
+
 fn builder(program: &str, levels: &'static str) -> Builder {
     Builder::new()
         .service(program)

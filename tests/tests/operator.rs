@@ -8,6 +8,8 @@ mod agents;
 #[path = "operator/level_configs.rs"]
 mod level_configs;
 mod operator_world;
+#[path = "operator/tenants.rs"]
+mod tenants;
 
 use std::time::{Duration, Instant};
 

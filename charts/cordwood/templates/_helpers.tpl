@@ -206,6 +206,7 @@ priorityClassName: {{ . | quote }}
 {{- define "cordwood.operatorConfig" -}}
 {{- $selector := printf "app.kubernetes.io/name=cordwood,app.kubernetes.io/instance=%s,app.kubernetes.io/component=agent" .Release.Name }}
 {{- $chart := dict "listen" "0.0.0.0:9600" "levels" (dict "agent_selector" $selector "agent_port" 9600) }}
+{{- with .Values.agent.config.tenants }}{{ $_ := set $chart "tenants" . }}{{ end }}
 {{- if include "cordwood.administers" . }}
 {{- $gateway := include "cordwood.name" (dict "root" . "part" "gateway") }}
 {{- $_ := set $chart "agents_readers" (list (printf "system:serviceaccount:%s:%s" .Release.Namespace $gateway)) }}

@@ -40,8 +40,13 @@ fn expression(key: &str, operator: LabelOperator, values: &[&str]) -> LabelExpre
 fn which_containers_a_rule_means() {
     use LabelOperator::*;
     let labels = labels("app=checkout tier=web");
-    let target =
-        GateTarget { namespace: "shop", labels: Some(&labels), container: "main", service: "checkout" };
+    let target = GateTarget {
+        namespace: "shop",
+        labels: Some(&labels),
+        container: "main",
+        service: "checkout",
+        is_exempt: false,
+    };
     let expressions = |rows: &[LabelExpression]| LevelRule { match_expressions: rows.to_vec(), ..rule("r") };
     let strings = |rows: &[&str]| rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
     for (matches, rule) in [
@@ -74,7 +79,13 @@ fn which_containers_a_rule_means() {
 #[test]
 fn labels_that_nobody_knows_are_not_absent_labels() {
     use LabelOperator::*;
-    let target = GateTarget { namespace: "shop", labels: None, container: "main", service: "checkout" };
+    let target = GateTarget {
+        namespace: "shop",
+        labels: None,
+        container: "main",
+        service: "checkout",
+        is_exempt: false,
+    };
     let by = |row| LevelRule { match_expressions: vec![row], ..rule("r") };
     for rule in [
         by(expression("debug", DoesNotExist, &[])),
@@ -92,7 +103,13 @@ fn labels_that_nobody_knows_are_not_absent_labels() {
 
 fn in_force(rules: Vec<LevelRule>, now_ms: i64) -> Option<String> {
     let labels = BTreeMap::new();
-    let target = GateTarget { namespace: "shop", labels: Some(&labels), container: "main", service: "" };
+    let target = GateTarget {
+        namespace: "shop",
+        labels: Some(&labels),
+        container: "main",
+        service: "",
+        is_exempt: false,
+    };
     let gate = LevelRules::of(1, rules).gate_for(&target);
     gate.in_force(RuleScope::Application, now_ms).map(|rule| rule.id.clone())
 }
@@ -185,7 +202,13 @@ fn rules_of_other_versions() {
 #[test]
 fn the_gate_of_a_rule_drops_what_it_says() {
     let labels = labels("app=checkout");
-    let target = GateTarget { namespace: "shop", labels: Some(&labels), container: "main", service: "" };
+    let target = GateTarget {
+        namespace: "shop",
+        labels: Some(&labels),
+        container: "main",
+        service: "",
+        is_exempt: false,
+    };
     let warn = LevelRule { level: Level::Warn, expires_at_ms: Some(10), ..rule("r") };
     let debug = LevelRule { scope: RuleScope::Task, level: Level::Info, ..rule("t") };
     let gate = LevelRules::of(1, [warn, debug]).gate_for(&target);
@@ -199,4 +222,39 @@ fn the_gate_of_a_rule_drops_what_it_says() {
     let other = GateTarget { namespace: "other", ..target };
     let own = LevelRules::of(2, [LevelRule { namespace: Some("shop".into()), ..rule("r") }]);
     assert_eq!(own.gate_for(&other), Gate::default());
+}
+
+/// What a namespace that is exempt from others' rules is held to.
+#[test]
+fn an_exempt_namespace_is_held_to_its_own_rules_alone() {
+    let rule = |id: &str, more: serde_json::Value| -> LevelRule {
+        let mut rule = serde_json::json!({"id": id, "level": "ERROR"});
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(rule).unwrap()
+    };
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    let rules = LevelRules::of(
+        1,
+        [
+            rule("wide", json("{}")),
+            rule("default", json(r#"{"default": true}"#)),
+            rule("wide-task", json(r#"{"scope": "task"}"#)),
+            rule("shop/own", json(r#"{"namespace": "shop", "containers": ["main"]}"#)),
+        ],
+    );
+    let labels = BTreeMap::new();
+    let in_force = |container: &str, is_exempt: bool, scope| {
+        let target =
+            GateTarget { namespace: "shop", labels: Some(&labels), container, service: "", is_exempt };
+        rules.gate_for(&target).in_force(scope, 0).map(|rule| rule.id.clone()).unwrap_or_default()
+    };
+    for (container, is_exempt, application, task) in [
+        ("main", false, "shop/own", "wide-task"),
+        ("other", false, "wide", "wide-task"),
+        ("main", true, "shop/own", ""),
+        ("other", true, "", ""),
+    ] {
+        assert_eq!(in_force(container, is_exempt, RuleScope::Application), application, "{container}");
+        assert_eq!(in_force(container, is_exempt, RuleScope::Task), task, "{container}");
+    }
 }

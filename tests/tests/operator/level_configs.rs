@@ -102,6 +102,15 @@ async fn a_namespace_takes_no_room_from_others_and_only_the_cluster_kind_is_for_
         ensure!(rules.task_rules.iter().map(|rule| rule.id.as_str()).eq(["another-task-default"]));
         Ok(())
     })
+    .await?;
+    crate::tenants::and_rules_are_told(&mut world).await?;
+    // A rule for the whole cluster says of how many namespaces it is not.
+    wait_for("the namespace that is exempt", PATIENCE, || async {
+        let conditions = cluster.get("emergency").await?.status.context("a status")?.conditions;
+        let active = conditions.iter().find(|condition| condition.type_ == "Active").context("Active")?;
+        ensure!(active.message.ends_with("1 namespace takes its own level configs alone"), "{active:?}");
+        Ok(())
+    })
     .await
 }
 

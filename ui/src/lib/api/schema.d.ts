@@ -815,12 +815,12 @@ export interface components {
             startedDuration?: string;
             /**
              * Format: int64
-             * @description Workloads in which push changed the level.
+             * @description Of these: workloads whose pods all lie on nodes with agents that have the rules.
              */
             workloadsApplied?: number;
             /**
              * Format: int64
-             * @description Workloads in which push failed.
+             * @description Of these: workloads with a pod on a node whose agent does not have the rules.
              */
             workloadsFailed?: number;
             /**
@@ -1231,12 +1231,12 @@ export interface components {
             startedDuration?: string;
             /**
              * Format: int64
-             * @description Workloads in which push changed the level.
+             * @description Of these: workloads whose pods all lie on nodes with agents that have the rules.
              */
             workloadsApplied?: number;
             /**
              * Format: int64
-             * @description Workloads in which push failed.
+             * @description Of these: workloads with a pod on a node whose agent does not have the rules.
              */
             workloadsFailed?: number;
             /**
