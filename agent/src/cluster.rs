@@ -42,6 +42,7 @@ pub struct Cluster {
     index: Mutex<Index>,
     generation: AtomicU64,
     namespaces_listed: SetOnce<()>,
+    pods_listed: SetOnce<()>,
     /// There is something to ask.
     to_ask: Notify,
     waker: Waker,
@@ -55,6 +56,7 @@ impl Cluster {
             index: Mutex::default(),
             generation: AtomicU64::new(0),
             namespaces_listed: SetOnce::new(),
+            pods_listed: SetOnce::new(),
             to_ask: Notify::new(),
             waker,
         })
@@ -85,7 +87,7 @@ impl Cluster {
                 origin: origin.clone(),
                 labels: None,
                 is_exempt: true,
-                zone: None,
+                ..Context::default()
             }))
         };
         let found = match index.find(&folder) {
@@ -94,17 +96,21 @@ impl Cluster {
             }
             Some(found) => found,
             None => {
-                if let Some(origin) = asked.remembered {
-                    return remembered(origin);
-                }
-                if asked.waited_ms < self.metadata_wait_ms {
-                    return Lookup::Waiting("the metadata of its pod");
+                // (Before the first list nothing is known of any pod, of a remembered one neither: what its namespace is marked for.)
+                let is_early = asked.waited_ms < self.metadata_wait_ms;
+                match asked.remembered {
+                    Some(origin) if !is_early || self.pods_listed.initialized() => return remembered(origin),
+                    _ if is_early => return Lookup::Waiting("the metadata of its pod"),
+                    _ => {}
                 }
                 self.to_ask.notify_one();
                 index.find_unknown(namespace, pod, &folder)
             }
         };
         match (found, asked.remembered) {
+            (Found::Waiting(what), Some(_)) if asked.waited_ms < self.metadata_wait_ms => {
+                Lookup::Waiting(what)
+            }
             // (Of the very same pod: its UID is in the key.)
             (_, Some(origin)) => remembered(origin),
             (Found::Waiting(what), None) => Lookup::Waiting(what),
@@ -160,6 +166,7 @@ impl Cluster {
         origin.version.clone_from(&pod.version);
         context.labels = Some(pod.labels.clone());
         context.is_exempt = of_namespace.labels.denies_level_rules;
+        context.line_tenants = of_namespace.labels.tenant_from_body.then(|| self.known.line_tenants());
         // An annotation may be as long as its writer likes, and is in every batch.
         context.origin = context.origin.cleaned();
         context
@@ -209,6 +216,7 @@ impl Cluster {
                     let gone: Vec<String> =
                         self.index().pods.keys().filter(|folder| !listed.contains(folder)).cloned().collect();
                     gone.iter().for_each(|folder| self.index().pod_deleted(folder));
+                    let _ = self.pods_listed.set(());
                     gap.listed();
                 }
                 Err(_) => {
@@ -337,4 +345,4 @@ impl Cluster {
 
 #[cfg(test)]
 #[path = "cluster_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! Whose a pod's lines are, by what the cluster says: a table of situations.
 
-use cordwood_core::tenancy::{ENVIRONMENT, LEVEL_RULES, TENANT, TENANT_ID};
+use cordwood_core::tenancy::{ENVIRONMENT, LEVEL_RULES, TENANT, TENANT_FROM, TENANT_ID};
 use cordwood_core::workload::SERVICE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -47,6 +47,17 @@ fn namespace(cluster: &Cluster, name: &str, more: Value) {
 /// The pods' watch tells it.
 fn pod(cluster: &Cluster, more: Value) {
     cluster.index().pod_applied(&pod_meta(&more));
+}
+
+impl Cluster {
+    /// As both watches and the API say it.
+    pub fn knows(&self, namespace: &Value, pod: &Value) {
+        let meta = |value: &Value| -> ObjectMeta { serde_json::from_value(value.clone()).unwrap() };
+        let namespace = meta(namespace);
+        self.namespace_applied(&namespace);
+        self.index().pod_applied(&meta(pod));
+        answer(self, &[namespace], &[]);
+    }
 }
 
 /// The API answers all questions, also those that its answers raise.
@@ -153,7 +164,7 @@ fn the_administrators_rule_goes_before_a_label_unless_the_authority_is_the_names
 #[test]
 fn a_namespace_can_be_exempt_from_the_level_rules_of_others() {
     let is_exempt = |cluster: &Cluster, remembered: Option<&Origin>| match cluster
-        .lookup(&source("shop", UID), &Asked { waited_ms: 0, remembered })
+        .lookup(&source("shop", UID), &Asked { waited_ms: 1 << 40, remembered })
     {
         Lookup::Ready(context) => context.is_exempt,
         Lookup::Waiting(what) => panic!("{what}"),
@@ -309,16 +320,41 @@ fn a_pod_that_no_watch_told_of_is_asked_for() {
 
 /// A remembered origin is of the same pod, by its UID.
 #[test]
-fn a_pod_whose_tenant_is_remembered_does_not_wait() {
+fn a_pod_whose_tenant_is_remembered_does_not_wait_for_long() {
     let cluster = cluster();
     let origin = Origin { tenant: "acme".into(), ..Origin::default() };
-    let remembered = |cluster: &Cluster| {
-        let asked = Asked { waited_ms: 0, remembered: Some(&origin) };
+    let remembered_after = |cluster: &Cluster, waited_ms| {
+        let asked = Asked { waited_ms, remembered: Some(&origin) };
         matches!(cluster.lookup(&source("shop", UID), &asked), Lookup::Ready(context) if context.origin.tenant == "acme")
     };
-    assert!(remembered(&cluster));
+    assert!(!remembered_after(&cluster, 0), "what its namespace is marked for is not known");
+    assert!(remembered_after(&cluster, 1_000), "the API is away");
     pod(&cluster, json!({}));
-    assert!(remembered(&cluster), "while the API is asked");
+    assert!(!remembered_after(&cluster, 0), "while the API is asked");
+    assert!(remembered_after(&cluster, 1_000), "it does not answer");
+    let gone = self::cluster();
+    gone.pods_listed.set(()).unwrap();
+    assert!(remembered_after(&gone, 0));
+}
+
+#[test]
+fn lines_name_their_tenant_where_the_namespace_is_marked_for_it() {
+    let body = br#"{"tenant":"acme","tenantId":17}"#;
+    for (labels, pod_labels, expected) in [
+        (
+            json!({TENANT: "shared", TENANT_FROM: "body"}),
+            json!({}),
+            Some(("acme".to_owned(), "17".to_owned())),
+        ),
+        (json!({TENANT: "shared", TENANT_FROM: "label"}), json!({TENANT_FROM: "body"}), None),
+        (json!({}), json!({}), None),
+    ] {
+        let cluster = answered(json!({"labels": labels}), json!({"labels": pod_labels}));
+        let asked = Asked { waited_ms: 0, remembered: None };
+        let Lookup::Ready(context) = cluster.lookup(&source("shop", UID), &asked) else { panic!("it waits") };
+        assert_eq!(context.line_tenant(body), expected, "{labels}");
+        assert_eq!(context.line_tenant(b"plain"), None);
+    }
 }
 
 #[test]

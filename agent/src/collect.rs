@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cordwood_core::batch::{RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
 use cordwood_core::identity::{NodeIdentity, OutputStream, StreamKey};
 use cordwood_core::level::Level;
-use cordwood_core::limits::BATCH_RECORDS_MAX;
+use cordwood_core::limits::{BATCH_RECORDS_MAX, LINE_TENANT_BYTES_MAX};
+use cordwood_core::origin::Origin;
 use cordwood_core::pipeline::{Kept, Output, Pipeline, Span};
 use cordwood_core::record::Flags;
 
@@ -156,7 +157,8 @@ impl<'a, 't> Collector<'a, 't> {
     ) -> Collector<'a, 't> {
         // (A path is in the key and in the origin; stdout's key is as long as stderr's.)
         let envelope_bytes = envelope_bytes_max(batches.key(OutputStream::Stdout), &context.origin);
-        let room = turn.settings.message_bytes_max.saturating_sub(envelope_bytes);
+        let tenant_bytes = context.line_tenants.as_ref().map_or(0, |_| 2 * LINE_TENANT_BYTES_MAX);
+        let room = turn.settings.message_bytes_max.saturating_sub(envelope_bytes + tenant_bytes);
         Collector { log, file, batches, context, turn, room }
     }
 }
@@ -202,7 +204,13 @@ impl Collector<'_, '_> {
         );
         let carried = batch.carried_from.clone();
         self.turn.tally.gated_records += batch.gated;
-        let (log, file, origin) = (self.log, &mut *self.file, &self.context.origin);
+        let named = batch.tenant.clone().map(|(tenant, tenant_id)| Origin {
+            tenant,
+            tenant_id,
+            ..self.context.origin.clone()
+        });
+        let origin = named.as_ref().unwrap_or(&self.context.origin);
+        let (log, file) = (self.log, &mut *self.file);
         let account = Account { log, file, io, stream_key: &stream.key, origin };
         let ticket = account.send(batch, None, self.turn);
         self.batches.pins.extend(carried.into_iter().map(|(file_seq, start)| Pin {
@@ -218,11 +226,18 @@ impl Output for Collector<'_, '_> {
     fn kept(&mut self, record: Kept<'_>) {
         // The topic takes no more in one message: better a part of it than nothing.
         let kept = record.body.len().min(self.room.saturating_sub(RECORD_EXTRA_BYTES_MAX));
+        let tenant = self.context.line_tenant(&record.body);
+        let open = self.batches.streams[record.span.io as usize].open.as_ref();
+        // A batch is one tenant's.
+        if open.is_some_and(|batch| batch.tenant != tenant && !batch.builder.is_empty()) {
+            self.cut(record.span.io);
+        }
         if self.open_for(&record.span, kept).is_none() {
             return;
         }
         let stream = &mut self.batches.streams[record.span.io as usize];
         let Some(batch) = &mut stream.open else { return };
+        batch.tenant = tenant;
         let cut = (record.body.len() - kept) as u64;
         let flags = if cut > 0 { record.flags | Flags::TRUNCATED } else { record.flags };
         // A line that comes after a rest has no company to wait for.

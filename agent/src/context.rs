@@ -19,8 +19,30 @@ pub struct Context {
     pub labels: Option<BTreeMap<String, String>>,
     /// Its namespace takes its own level rules alone, or nobody knows whether it does.
     pub is_exempt: bool,
+    /// Its lines may name their tenant themselves.
+    pub line_tenants: Option<LineTenants>,
     /// Of times in plain files that name no zone; UTC when absent.
     pub zone: Option<TimeZone>,
+}
+
+/// By what a line's own tenant is judged: the agent's one configuration.
+#[derive(Clone, Debug)]
+pub struct LineTenants(Arc<Tenancy>);
+
+impl PartialEq for LineTenants {
+    fn eq(&self, other: &LineTenants) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for LineTenants {}
+
+impl Context {
+    /// Tenant and id of a line that names its tenant and may; `None`: it is its namespace's.
+    pub fn line_tenant(&self, body: &[u8]) -> Option<(String, String)> {
+        let decided = self.line_tenants.as_ref()?.0.of_body(body)?;
+        Some((decided.tenant, decided.tenant_id))
+    }
 }
 
 /// What is known beside the cluster.
@@ -45,7 +67,7 @@ pub struct Static {
     region: String,
     time_zone: String,
     files: Vec<FileInput>,
-    tenancy: Tenancy,
+    tenancy: Arc<Tenancy>,
 }
 
 impl Static {
@@ -57,13 +79,18 @@ impl Static {
             region: config.region.clone(),
             time_zone: config.time_zone.clone(),
             files: config.files.clone(),
-            tenancy: Tenancy::new(&config.tenants),
+            tenancy: Arc::new(Tenancy::new(&config.tenants)),
         }
     }
 
     /// Whose the lines of a namespace with these labels are.
     pub fn tenant_of(&self, namespace: &str, labels: &Labels) -> Decided {
         self.tenancy.decide(namespace, labels)
+    }
+
+    /// For the lines of a namespace that is marked for it.
+    pub fn line_tenants(&self) -> LineTenants {
+        LineTenants(Arc::clone(&self.tenancy))
     }
 
     /// The zone of a plain file's times; a container's lines name theirs.
@@ -109,6 +136,6 @@ impl Static {
                 }
             }
         }
-        Context { origin, labels: Some(BTreeMap::new()), is_exempt: false, zone: self.zone_of(source) }
+        Context { origin, labels: Some(BTreeMap::new()), zone: self.zone_of(source), ..Context::default() }
     }
 }

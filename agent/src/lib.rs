@@ -26,6 +26,8 @@ mod files;
 mod folder;
 mod hole;
 mod kafka_sink;
+#[cfg(test)]
+mod line_tenants_tests;
 mod log_file;
 mod log_id;
 mod lookup;

@@ -34,6 +34,8 @@ pub struct OpenBatch {
     pub urgent: bool,
     /// Where its first record lies in earlier files: (file, from there on).
     pub carried_from: Vec<(u64, u64)>,
+    /// Tenant and id that its lines name themselves; `None`: they are their namespace's.
+    pub tenant: Option<(String, String)>,
 }
 
 impl OpenBatch {
@@ -109,6 +111,7 @@ impl Shipper {
             opened_at_ms: now_ms,
             urgent: false,
             carried_from: Vec::new(),
+            tenant: None,
         }
     }
 

@@ -139,6 +139,8 @@ pub const LEVEL_RULES_CLUSTER_MAX: usize = 128;
 pub const LEVEL_RULES_CLUSTER_BYTES_MAX: usize = 192 << 10;
 /// Bytes of all level rules as JSON: they travel in one ConfigMap, which the API server takes up to 1 MiB.
 pub const LEVEL_RULES_BYTES_MAX: usize = 768 << 10;
+/// Of a tenant that a line itself names: as long as a label's value.
+pub const LINE_TENANT_BYTES_MAX: usize = 63;
 /// Bytes of what the operator remembers of namespaces' tenants, in one ConfigMap; what is above it is not remembered, nor told.
 pub const TENANTS_KNOWN_BYTES_MAX: usize = 768 << 10;
 /// Characters of a filter expression; a longer one is refused.

@@ -3,6 +3,7 @@
 //! Promises: a tenant that is not allowed is nobody's (`unassigned`), never another's; annotations say nothing; an id that the
 //! configuration gives to one tenant is no other tenant's.
 
+pub mod body;
 pub mod changes;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ pub const ENVIRONMENT: &str = "cordwood.dev/environment";
 /// `deny`: no level rule but the namespace's own drops its lines.
 pub const LEVEL_RULES: &str = "cordwood.dev/level-rules";
 const DENY: &str = "deny";
+/// `body`: a line that names a tenant is that tenant's.
+pub const TENANT_FROM: &str = "cordwood.dev/tenant-from";
+const BODY: &str = "body";
 
 /// Who is asked first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +123,8 @@ pub struct Labels {
     pub environment: Option<String>,
     /// Only its own level rules drop its lines.
     pub denies_level_rules: bool,
+    /// Its lines may name their tenant themselves.
+    pub tenant_from_body: bool,
 }
 
 impl Labels {
@@ -130,6 +136,7 @@ impl Labels {
             tenant_id: get(TENANT_ID),
             environment: get(ENVIRONMENT),
             denies_level_rules: get(LEVEL_RULES).as_deref() == Some(DENY),
+            tenant_from_body: get(TENANT_FROM).as_deref() == Some(BODY),
         }
     }
 }

@@ -77,6 +77,7 @@ fn attempts() -> Vec<(&'static str, String, Value, Option<&'static str>)> {
         ("nadia", label("mine", "cordwood.dev/tenant-id=7"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/environment=test"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/level-rules=deny"), none.clone(), POLICY),
+        ("nadia", label("mine", "cordwood.dev/tenant-from=body"), none.clone(), POLICY),
         ("nadia", label("mine", "team=x"), none.clone(), None),
         ("nadia", label("theirs", "team=x"), none.clone(), None),
         // An annotation says nothing, and neither does an empty label.
