@@ -1,13 +1,90 @@
 //! What is in force on this thread: the fields of the spans that are entered, and of the contexts that are open.
+//! Promises: what is recorded in a span is in every later line within it, also within spans that were opened in it before; where nothing
+//! is recorded, a line costs no lock.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fields::Fields;
 
+/// The fields of a span or of a context, and those around it.
+#[derive(Debug)]
+pub(crate) struct Layered {
+    around: Option<Arc<Layered>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    own: Fields,
+    /// What was around when `all` was made.
+    around: Option<Arc<Fields>>,
+    all: Arc<Fields>,
+    /// When that was last found to be true.
+    seen: u64,
+}
+
+/// How often anything was recorded in a span: what was read before may be old.
+static RECORDED: AtomicU64 = AtomicU64::new(0);
+
+impl Layered {
+    pub(crate) fn new(own: Fields, around: Option<Arc<Layered>>) -> Arc<Layered> {
+        let seen = RECORDED.load(Ordering::Acquire);
+        let outer = around.as_ref().map(|around| around.all());
+        let all = over(&own, outer.as_ref());
+        Arc::new(Layered { around, state: Mutex::new(State { own, around: outer, all, seen }) })
+    }
+
+    /// Its own fields over those around it.
+    pub(crate) fn all(&self) -> Arc<Fields> {
+        let now = RECORDED.load(Ordering::Acquire);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.seen != now {
+            // (Locks are taken from the inner one to the outer one, by everybody.)
+            let outer = self.around.as_ref().map(|around| around.all());
+            let is_same = match (&outer, &state.around) {
+                (Some(outer), Some(before)) => Arc::ptr_eq(outer, before),
+                (outer, before) => outer.is_none() && before.is_none(),
+            };
+            if !is_same {
+                state.all = over(&state.own, outer.as_ref());
+                state.around = outer;
+            }
+            state.seen = now;
+        }
+        Arc::clone(&state.all)
+    }
+
+    /// More of its own fields; of two with the same name the newer counts.
+    pub(crate) fn record(&self, newer: &Fields) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.own = newer.over(&state.own);
+        state.all = over(&state.own, state.around.as_ref());
+        drop(state);
+        RECORDED.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn over(own: &Fields, around: Option<&Arc<Fields>>) -> Arc<Fields> {
+    match around {
+        Some(around) if own.is_empty() => Arc::clone(around),
+        Some(around) => Arc::new(own.over(around)),
+        None => Arc::new(own.clone()),
+    }
+}
+
+struct Open {
+    id: u64,
+    layered: Arc<Layered>,
+    /// What it had when `seen` was the number of records.
+    all: Arc<Fields>,
+    seen: u64,
+}
+
 thread_local! {
-    /// The innermost last; each holds all of those around it too.
-    static OPEN: RefCell<Vec<(u64, Arc<Fields>)>> = const { RefCell::new(Vec::new()) };
+    /// The innermost last.
+    static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
 }
 
 /// No span of tracing has this id.
@@ -15,27 +92,33 @@ const NOT_A_SPAN: u64 = 0;
 
 /// What is in force now.
 pub(crate) fn current() -> Option<Arc<Fields>> {
-    OPEN.with_borrow(|open| open.last().map(|(_, fields)| Arc::clone(fields)))
+    OPEN.with_borrow_mut(|open| {
+        let innermost = open.last_mut()?;
+        let now = RECORDED.load(Ordering::Acquire);
+        if innermost.seen != now {
+            innermost.all = innermost.layered.all();
+            innermost.seen = now;
+        }
+        Some(Arc::clone(&innermost.all))
+    })
 }
 
-pub(crate) fn enter_span(id: u64, fields: Arc<Fields>) {
-    OPEN.with_borrow_mut(|open| open.push((id, fields)));
+/// The innermost span or context.
+pub(crate) fn innermost() -> Option<Arc<Layered>> {
+    OPEN.with_borrow(|open| open.last().map(|innermost| Arc::clone(&innermost.layered)))
 }
 
-pub(crate) fn exit_span(id: u64) {
+pub(crate) fn enter(id: u64, layered: Arc<Layered>) {
+    let seen = RECORDED.load(Ordering::Acquire);
+    let all = layered.all();
+    OPEN.with_borrow_mut(|open| open.push(Open { id, layered, all, seen }));
+}
+
+pub(crate) fn exit(id: u64) {
     OPEN.with_borrow_mut(|open| {
         // (Spans may be left in another order than they were entered.)
-        if let Some(at) = open.iter().rposition(|(entered, _)| *entered == id) {
+        if let Some(at) = open.iter().rposition(|entered| entered.id == id) {
             open.remove(at);
-        }
-    });
-}
-
-/// A span that is entered got more fields.
-pub(crate) fn change_span(id: u64, fields: &Arc<Fields>) {
-    OPEN.with_borrow_mut(|open| {
-        for (_, known) in open.iter_mut().filter(|(entered, _)| *entered == id) {
-            *known = Arc::clone(fields);
         }
     });
 }
@@ -47,11 +130,10 @@ pub fn with_context<R>(fields: &Fields, work: impl FnOnce() -> R) -> R {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
-            exit_span(NOT_A_SPAN);
+            exit(NOT_A_SPAN);
         }
     }
-    let all = current().map_or_else(|| fields.clone(), |around| fields.over(&around));
-    enter_span(NOT_A_SPAN, Arc::new(all));
+    enter(NOT_A_SPAN, Layered::new(fields.clone(), innermost()));
     let _leave = Leave;
     work()
 }

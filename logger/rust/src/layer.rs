@@ -12,7 +12,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::context;
+use crate::context::{self, Layered};
 use crate::core::{Core, with_scratch};
 use crate::failure::Failure;
 use crate::fields::{Fields, Value};
@@ -75,51 +75,43 @@ impl<S: Subscriber> Layer<S> for Gate {
 }
 
 /// What a span's extensions hold: its fields and those around it.
-struct SpanFields(Arc<Fields>);
+struct SpanFields(Arc<Layered>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let around = if attributes.is_contextual() {
-            context::current()
+            context::innermost()
         } else {
             attributes.parent().and_then(|parent| fields_of(&context, parent))
         };
         let mut own = Fields::new();
         Visitor::record(&mut own, None, |visitor| attributes.record(visitor));
-        let all = match around {
-            Some(around) if own.is_empty() => around,
-            Some(around) => Arc::new(own.over(&around)),
-            None => Arc::new(own),
-        };
-        span.extensions_mut().replace(SpanFields(all));
+        span.extensions_mut().replace(SpanFields(Layered::new(own, around)));
     }
 
     fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
+        let Some(fields) = fields_of(&context, id) else { return };
         let mut newer = Fields::new();
         Visitor::record(&mut newer, None, |visitor| values.record(visitor));
-        let mut extensions = span.extensions_mut();
-        let Some(SpanFields(known)) = extensions.get_mut() else { return };
-        *known = Arc::new(newer.over(known));
-        context::change_span(id.into_u64(), known);
+        fields.record(&newer);
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
         if let Some(fields) = fields_of(&context, id) {
-            context::enter_span(id.into_u64(), fields);
+            context::enter(id.into_u64(), fields);
         }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
-        context::exit_span(id.into_u64());
+        context::exit(id.into_u64());
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let around = if event.is_contextual() {
             context::current()
         } else {
-            event.parent().and_then(|parent| fields_of(&context, parent))
+            event.parent().and_then(|parent| fields_of(&context, parent)).map(|fields| fields.all())
         };
         with_scratch(|scratch| {
             let message = Some(&mut scratch.message);
@@ -143,7 +135,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
 fn fields_of<S: Subscriber + for<'a> LookupSpan<'a>>(
     context: &Context<'_, S>,
     id: &Id,
-) -> Option<Arc<Fields>> {
+) -> Option<Arc<Layered>> {
     let span = context.span(id)?;
     let extensions = span.extensions();
     extensions.get::<SpanFields>().map(|SpanFields(fields)| Arc::clone(fields))

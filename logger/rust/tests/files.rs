@@ -183,7 +183,7 @@ fn the_supervisors_events_are_records_with_an_action() {
     assert_eq!(
         lines[0],
         json!({"level": "Info", "message": "Plugin spawned: hello-plugin (PID: Some(12345))", "plugin": "hello-plugin",
-            "error": null, "pid": 12345, "action": "spawn"})
+            "error": null, "pid": null, "action": "spawn", "childPid": 12345})
     );
     assert_eq!((&lines[1]["error"], &lines[1]["level"]), (&json!("exit status: 101"), &json!("Error")));
     assert_eq!((&lines[2]["attempt"], &lines[2]["delayMs"]), (&json!(2), &json!(1_500)));

@@ -6,7 +6,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cordwood_logger::{Builder, Cordwood, Plugin, TaskContext, create_request_logger, run_plugin};
+use cordwood_logger::{
+    Builder, Cordwood, Fields, Plugin, TaskContext, create_request_logger, run_plugin, with_context,
+};
 use serde_json::{Value, json};
 use tracing::{Instrument, info, info_span};
 
@@ -79,6 +81,46 @@ fn spans_give_their_fields_to_what_is_in_them() {
         line("by itself", json!({})),
         line("from outside", around),
         line("after", json!({})),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_an_outer_span_learns_its_inner_spans_know() {
+    let found = lines(|_| {
+        let outer = info_span!("request", user = tracing::field::Empty, source = "api");
+        let inner = outer.in_scope(|| {
+            // A context stands between the two.
+            let fields = Fields::new().with("tenantId", "t-1");
+            with_context(&fields, || info_span!("task", task_id = 42, source = tracing::field::Empty))
+        });
+        let innermost = info_span!(parent: &inner, "step");
+        let entered = innermost.enter();
+        outer.record("user", "ada");
+        info!("recorded outside");
+        // Another thread has it too, and so has an event that names its span.
+        std::thread::scope(|scope| {
+            let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            let of_thread = innermost.clone();
+            scope.spawn(move || {
+                tracing::dispatcher::with_default(&dispatch, || of_thread.in_scope(|| info!("elsewhere")))
+            });
+        });
+        // What is nearer goes before what is recorded later farther out.
+        inner.record("source", "db");
+        outer.record("source", "web");
+        info!("nearer");
+        drop(entered);
+        info!(parent: &innermost, "by name");
+        outer.in_scope(|| info!("outer"));
+    });
+    let all = |source: &str| json!({"user": "ada", "tenantId": "t-1", "taskId": "42", "source": source});
+    let expected = [
+        line("recorded outside", all("api")),
+        line("elsewhere", all("api")),
+        line("nearer", all("db")),
+        line("by name", all("db")),
+        line("outer", json!({"user": "ada", "source": "web"})),
     ];
     assert_eq!(found, expected);
 }

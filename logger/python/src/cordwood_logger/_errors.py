@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import linecache
 import traceback
@@ -44,12 +45,17 @@ def _code(error: BaseException) -> str | None:
 _DIRECT = "\n\nThe above exception was the direct cause of the following exception:\n\n"
 _DURING = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
 FRAMES_MAX = 100
+#: What these say of themselves only `traceback` knows.
+_WHOLE = (SyntaxError, getattr(builtins, "BaseExceptionGroup", SyntaxError))
+#: A line of a traceback by file, line and function: errors come from few places.
+_places: dict[tuple[str, int, str], str] = {}
+_PLACES_KEPT_MAX = 2000
 
 
 def _stack(error: BaseException, chain: list[BaseException]) -> str:
     """The traceback in Python's own form, those of the causes before it; without the marks below the lines, which cost most of the time."""
     try:
-        if any(isinstance(one, SyntaxError) or hasattr(one, "exceptions") for one in (error, *chain)):
+        if isinstance(error, _WHOLE) or any([isinstance(one, _WHOLE) for one in chain]):
             return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
         text = ""
         for at in range(len(chain) - 1, -1, -1):
@@ -75,14 +81,24 @@ def _one_stack(error: BaseException) -> str:
         if left > 0 and place == 10:
             out.append(f"  [{left} more frames]\n")
         code = frame.f_code
-        line = linecache.getline(code.co_filename, number, frame.f_globals).strip()
-        out.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}\n' + (f"    {line}\n" if line else ""))
+        key = (code.co_filename, number, code.co_name)
+        out.append(_places.get(key) or _place(key, frame.f_globals))
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     message = safe_str(error)
     out.append(f"{name}: {message}" if message else name)
     out += [f"\n{safe_str(note)}" for note in getattr(error, "__notes__", None) or ()]
     return "".join(out)
+
+
+def _place(key: tuple[str, int, str], names: dict[str, Any]) -> str:
+    file, number, function = key
+    line = linecache.getline(file, number, names).strip()
+    text = f'  File "{file}", line {number}, in {function}\n' + (f"    {line}\n" if line else "")
+    # (Where there is no line yet there may be one later.)
+    if line and len(_places) < _PLACES_KEPT_MAX:
+        _places[key] = text
+    return text
 
 
 def error_fields(error: BaseException) -> dict[str, Any]:

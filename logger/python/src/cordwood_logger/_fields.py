@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ._errors import error_fields
-from ._json import quoted, thrown, value, without_halves
+from ._json import SHORT, quote, quoted, thrown, value, without_halves
 
 _TEXTS = (
     "requestId", "traceId", "spanId", "taskId", "userId", "sessionId", "impersonatorId", "tenantId", "tenantSlug", "errorCode",
@@ -74,7 +74,7 @@ def over(below: Made, fields: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def text(made: Made) -> str:
-    return "".join([key_of(name).json + one for name, one in made.items()])
+    return "".join([(_keys.get(name) or key_of(name)).json + one for name, one in made.items()])
 
 
 class Head:
@@ -87,26 +87,44 @@ class Head:
         self.text = text(made)
 
 
-def beside(known: Head, fields: dict[str, Any]) -> str:
-    """The members of a line's object: the head and the call's fields."""
+#: The fields of an error.
+_OF_ERROR = frozenset(("error", "errorType", "errorCode", "errorStack", "errorChain"))
+
+
+def beside(known: Head, fields: Mapping[str, Any], line: int | None = None) -> str:
+    """The members of a line's object: the head, the caller's line, and the call's fields."""
     made = known.made
-    out = known.text
-    for given, one in fields.items():
-        key = _keys.get(given)
-        if key is None:
-            key = key_of(given)
-        name, json, is_text, has_spellings = key
-        kind = type(one)
-        if name in made or (has_spellings and (len(fields) > 1 or kind is not str)):
-            return text(over(made, fields))
-        if kind is str:
-            out += json + quoted(one)
-        elif kind is int:
-            out += json + (f'"{one}"' if is_text else value(one))
-        elif one is None:
-            continue
-        elif isinstance(one, BaseException):
-            return text(over(made, fields))
-        else:
-            out += json + value(one)
+    out = known.text if line is None else f'{known.text},"line":{line}'
+    has_error = False
+    try:
+        for given, one in fields.items():
+            name, json, is_text, has_spellings = _keys.get(given) or key_of(given)
+            kind = type(one)
+            if name in made or (has_spellings and (len(fields) > 1 or kind is not str)):
+                return _one_by_one(known, fields, line)
+            if kind is str:
+                out += json + (quote(one) if len(one) <= SHORT else quoted(one))
+            elif kind is int:
+                out += f'{json}"{one}"' if is_text else f"{json}{one}"
+            elif kind is bool:
+                out += json + ("true" if one else "false")
+            elif one is None:
+                continue
+            elif kind is float and one - one == 0.0:
+                out += f"{json}{one!r}"
+            elif isinstance(one, BaseException):
+                # Its fields stand beside the others where none of them is there already.
+                if has_error or name not in ("exc_info", "err") or not _OF_ERROR.isdisjoint(made):
+                    return _one_by_one(known, fields, line)
+                has_error = True
+                out += "".join([f',"{part}":{value(inner)}' for part, inner in error_fields(one).items()])
+            else:
+                out += json + value(one)
+    except ValueError:  # more digits than Python converts
+        return _one_by_one(known, fields, line)
     return out
+
+
+def _one_by_one(known: Head, fields: Mapping[str, Any], line: int | None) -> str:
+    """Where names may meet."""
+    return text(over(known.made if line is None else {**known.made, "line": str(line)}, fields))

@@ -10,13 +10,16 @@ from ._errors import error_of
 from ._fields import NONE, Head, beside, over
 from ._json import quoted
 from ._levels import DEBUG, ERROR, INFO, TRACE, WARN
-from ._logger import caller
+from ._logger import BEFORE, caller
 from ._logging import Logging
+from ._time import timestamp
 
 # What every record of `logging` has; anything else came with `extra`.
 _PLAIN = logging.LogRecord("", 0, "", 0, "", (), None)
 _STANDARD = frozenset((*_PLAIN.__dict__, "message", "asctime", "taskName", "is_audit"))
 _STANDARD_COUNT = len(_PLAIN.__dict__)
+#: The last of them: what stands behind it came later.
+_STANDARD_LAST = list(_PLAIN.__dict__)[-1]
 
 
 def _level(number: int) -> int:
@@ -42,18 +45,23 @@ class CordwoodFormatter(logging.Formatter):
         given = record.__dict__
         level = _level(record.levelno)
         message = record.getMessage() if record.args else record.msg if type(record.msg) is str else str(record.msg)
-        known = self._known(record)
-        has_more = len(given) > _STANDARD_COUNT
-        if not has_more and record.exc_info is None and not record.stack_info:
-            return level, self._shared.line(record.created, level, message, known.text), False
-        fields: dict[str, Any] = {key: one for key, one in given.items() if key not in _STANDARD} if has_more else {}
-        error = error_of(record.exc_info)
-        if error is not None:
-            fields["exc_info"] = error
+        fields: dict[str, Any] = {}
+        audit = False
+        if len(given) > _STANDARD_COUNT:
+            names = list(given)
+            if names[_STANDARD_COUNT - 1] == _STANDARD_LAST:
+                del names[:_STANDARD_COUNT]
+            fields = {name: given[name] for name in names if name not in _STANDARD}
+            audit = given.get("is_audit") is True
+        if record.exc_info is not None:
+            error = error_of(record.exc_info)
+            if error is not None:
+                fields["exc_info"] = error
         if record.stack_info:
             fields.setdefault("stackInfo", record.stack_info)
-        audit = has_more and given.get("is_audit") is True
-        return level, self._shared.line(record.created, level, message, beside(known, fields), audit), audit
+        members = beside(self._known(record), fields, record.lineno if self._location else None)
+        is_audit = ',"is_audit":true' if audit else ""
+        return level, f'{{"timestamp":"{timestamp(record.created)}{BEFORE[level]}{quoted(message)}{is_audit}{members}}}', audit
 
     def _known(self, record: logging.LogRecord) -> Head:
         """What a record has before its own fields: made once for a place in the program and the present context, but for the line."""
@@ -64,19 +72,17 @@ class CordwoodFormatter(logging.Formatter):
             found = (around, self._head(key, around))
             if len(self._heads) < 5000:
                 self._heads[key] = found
-        known = found[1]
-        if not self._location:
-            return known
-        located = Head.__new__(Head)
-        number = str(record.lineno)
-        located.made, located.text = {**known.made, "line": number}, f'{known.text},"line":{number}'
-        return located
+        return found[1]
 
     def _head(self, key: tuple[str, str, str | None], around: Any) -> Head:
         name, file, function = key
         own = {"service": quoted(self._service), "logger": quoted(name if name != "root" else self._service)}
         place = over(NONE, {"file": file, "function": function}) if self._location else {}
-        return Head({**self._shared.made, **own, **place, **{one: made for one, made in (around or NONE).items() if one != "line"}})
+        head = Head({**self._shared.made, **own, **place, **{one: made for one, made in (around or NONE).items() if one != "line"}})
+        if self._location:
+            # (The number comes with each record; that it comes is known.)
+            head.made = {**head.made, "line": "0"}
+        return head
 
 
 class CordwoodHandler(logging.Handler):
@@ -89,7 +95,8 @@ class CordwoodHandler(logging.Handler):
         self._service = self._shared.known_service(service)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        passed = self.filter(record)
+        # (A filter is asked where there can be one.)
+        passed = self.filter(record) if self.filters or type(self) is not CordwoodHandler else True
         if isinstance(passed, logging.LogRecord):
             record = passed
         if passed:

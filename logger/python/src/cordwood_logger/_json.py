@@ -20,16 +20,16 @@ TEXT_BYTES_MAX = 65_536
 VALUE_CHARS_MAX = 1 << 20
 
 # A text that is this short in characters is within the bound in bytes.
-_SHORT = TEXT_BYTES_MAX // 4
-_quote = json.encoder.encode_basestring
+SHORT = TEXT_BYTES_MAX // 4
+quote = json.encoder.encode_basestring
 _LONE = re.compile("[\ud800-\udfff]")
 
 
 def quoted(text: str) -> str:
     """A text with its quotation marks; one that is too long is cut between two characters and says how many bytes are missing."""
-    if len(text) > _SHORT:
+    if len(text) > SHORT:
         text = _cut(text)
-    return _quote(text)
+    return quote(text)
 
 
 def _cut(text: str) -> str:
@@ -72,7 +72,7 @@ def value(given: Any) -> str:
         try:
             text = _fast(given)
             # Deep, wide or long values need a closer look.
-            if len(text) <= _SHORT and text.count("{") + text.count("[") <= DEPTH_MAX and text.count(",") < ITEMS_MAX:
+            if len(text) <= SHORT and text.count("{") + text.count("[") <= DEPTH_MAX and text.count(",") < ITEMS_MAX:
                 return text
         except Exception:  # noqa: BLE001 - a cycle, a NaN, a kind that JSON does not know
             pass
@@ -84,7 +84,7 @@ def _made_once() -> Callable[[Any], str]:
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
         above: dict[int, Any] = {}
-        native = json.encoder.c_make_encoder(above, encoder.default, _quote, None, ":", ",", False, False, False)  # type: ignore[attr-defined]
+        native = json.encoder.c_make_encoder(above, encoder.default, quote, None, ":", ",", False, False, False)  # type: ignore[attr-defined]
         if "".join(native({"a": [1, None]}, 0)) != '{"a":[1,null]}':
             return encoder.encode
     except Exception:  # noqa: BLE001 - another Python than CPython, or another version's encoder

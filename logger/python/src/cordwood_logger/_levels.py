@@ -1,6 +1,6 @@
 """Levels: words, and which level is in force for whom. One table for the process: a default, levels of targets, the switch of scopes.
 
-What is set for a while goes back by itself; `revision` changes whenever an answer may have changed.
+What is set for a while goes back by itself. A logger's call asks its `Threshold` and nothing else: whoever changes the table tells all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,9 +57,24 @@ class _Setting:
     services: dict[str, _Setting] = field(default_factory=dict)
 
 
+class Threshold:
+    """The least level that is written: of all loggers of one name, one service and one level of their own."""
+
+    __slots__ = ("least", "__weakref__")
+
+    def __init__(self) -> None:
+        self.least = INFO
+
+
+#: A level that somebody gave a logger, and the revision at which that was.
+Own = tuple[int, int] | None
+
+
 class Levels:
     def __init__(self) -> None:
+        #: Changes whenever an answer may have changed.
         self.revision = 1
+        self._thresholds: weakref.WeakValueDictionary[tuple[str, str, Own], Threshold] = weakref.WeakValueDictionary()
         #: The service whose level is told as that of the process.
         self.service: str | None = None
         #: The revision of the latest lasting change at run time.
@@ -91,6 +107,22 @@ class Levels:
                 return found
             name = _above(name)
         return setting.level
+
+    def least(self, target: str, service: str, own: Own) -> int:
+        """As `of`; a level of its own counts until one is set for good while the program runs, and not while one is set for a while."""
+        if own is not None and not self.is_passing and own[1] >= self.changed:
+            return own[0]
+        return self.of(target, service)
+
+    def threshold(self, target: str, service: str, own: Own) -> Threshold:
+        """What tells a logger of that name which level it writes, from now on."""
+        threshold = self._thresholds.setdefault((target, service, own), Threshold())
+        while True:
+            revision = self.revision
+            threshold.least = self.least(target, service, own)
+            # (Who changes the table counts first and tells then: an old answer is not left standing.)
+            if revision == self.revision:
+                return threshold
 
     def targets(self) -> dict[str, int]:
         return self._of(self.service).targets
@@ -176,6 +208,10 @@ class Levels:
     def _tell(self) -> None:
         self.scopes = (self._passing or self._lasting).scopes
         self.revision += 1
+        for reference in self._thresholds.valuerefs():
+            threshold = reference()
+            if threshold is not None:
+                threshold.least = self.least(*reference.key)  # type: ignore[attr-defined]
         for each in self.heard:
             each()
 

@@ -19,12 +19,13 @@ from ._time import timestamp
 if TYPE_CHECKING:
     from ._logging import Logging
 
-_BEFORE = {level: f'","level":"{level_name(level)}","message":' for level in (TRACE, DEBUG, INFO, WARN, ERROR)}
+#: What stands between a line's time and its message.
+BEFORE = {level: f'","level":"{level_name(level)}","message":' for level in (TRACE, DEBUG, INFO, WARN, ERROR)}
 
 
 class Logger:
     __slots__ = (
-        "_logging", "_levels", "service", "name", "_made", "_located", "_own", "_threshold", "_revision", "_head", "_context", "_context_head",
+        "_logging", "_levels", "service", "name", "_made", "_located", "_own", "_threshold", "_head", "_context", "_context_head",
     )  # fmt: skip
 
     def __init__(self, logging: Logging, service: str, name: str, made: Made, located: bool, level: int | None) -> None:
@@ -35,62 +36,50 @@ class Logger:
         self._made = made
         self._located = located
         self._own = None if level is None else (level, logging.levels.revision)
-        self._threshold = 0
-        self._revision = 0
+        self._threshold = self._levels.threshold(name, service, self._own)
         self._head = self._context_head = self._head_with(NONE)
         self._context: Made | None = None
 
     def _head_with(self, around: Made) -> Head:
         return Head({**self._logging.made, **around, **self._made})
 
-    def _refresh(self) -> int:
-        levels = self._levels
-        self._revision = levels.revision
-        own = self._own
-        has_own = own is not None and not levels.is_passing and own[1] >= levels.changed
-        self._threshold = own[0] if own is not None and has_own else levels.of(self.name, self.service)
-        return self._threshold
-
-    def _allows(self, level: int) -> bool:
-        return level >= (self._threshold if self._revision == self._levels.revision else self._refresh())
-
     @property
     def level(self) -> str:
         """The level in force for it. Setting it gives it one of its own, until one is set while the program runs."""
-        return level_name(self._refresh())
+        return level_name(self._levels.least(self.name, self.service, self._own))
 
     @level.setter
     def level(self, word: str) -> None:
         self._own = (_known(word), self._levels.revision)
-        self._revision = 0
+        self._threshold = self._levels.threshold(self.name, self.service, self._own)
 
     def is_enabled_for(self, word: str) -> bool:
-        return self._allows(_known(word))
+        return self._threshold.least <= _known(word)
 
     def trace(self, message: object, /, *args: object, **fields: Any) -> None:
-        if self._allows(TRACE):
+        if self._threshold.least <= TRACE:
             self._write(TRACE, message, args, fields)
 
     def debug(self, message: object, /, *args: object, **fields: Any) -> None:
-        if self._allows(DEBUG):
+        if self._threshold.least <= DEBUG:
             self._write(DEBUG, message, args, fields)
 
     def info(self, message: object, /, *args: object, **fields: Any) -> None:
-        if self._allows(INFO):
+        if self._threshold.least <= INFO:
             self._write(INFO, message, args, fields)
 
     def warning(self, message: object, /, *args: object, **fields: Any) -> None:
-        if self._allows(WARN):
+        if self._threshold.least <= WARN:
             self._write(WARN, message, args, fields)
 
     def error(self, message: object, /, *args: object, **fields: Any) -> None:
-        if self._allows(ERROR):
+        if self._threshold.least <= ERROR:
             self._write(ERROR, message, args, fields)
 
     def exception(self, message: object, /, *args: object, **fields: Any) -> None:
         """`error` with the exception that is being handled."""
         fields.setdefault("exc_info", True)
-        if self._allows(ERROR):
+        if self._threshold.least <= ERROR:
             self._write(ERROR, message, args, fields)
 
     warn = warning
@@ -99,7 +88,7 @@ class Logger:
 
     def log(self, level: str, message: object, /, *args: object, **fields: Any) -> None:
         number = _known(level)
-        if self._allows(number):
+        if self._threshold.least <= number:
             self._write(number, message, args, fields)
 
     def _write(self, level: int, message: object, args: tuple[object, ...], fields: dict[str, Any], audit: bool = False) -> None:
@@ -124,7 +113,7 @@ class Logger:
         if audit:
             self._logging.take_record(level, text, members, True)
         else:
-            line = f'{{"timestamp":"{timestamp(time.time())}{_BEFORE[level]}{quoted(text)}{members}}}'
+            line = f'{{"timestamp":"{timestamp(time.time())}{BEFORE[level]}{quoted(text)}{members}}}'
             self._logging.take(level, line)
 
     def child(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> Logger:
@@ -168,7 +157,7 @@ class Logger:
         self._tell(name, "[Exit]")
 
     def _tell(self, name: str, what: str) -> bool:
-        if not self._levels.scopes or not self._allows(DEBUG):
+        if not self._levels.scopes or self._threshold.least > DEBUG:
             return False
         self._write(DEBUG, f"[{name}]{what}", (), {"scope": name})
         return True
@@ -187,15 +176,14 @@ def _formatted(text: str, args: tuple[object, ...]) -> str:
 
 
 def _unpacked(fields: dict[str, Any]) -> dict[str, Any]:
-    """`exc_info` and `extra` as the fields that they stand for."""
-    out = dict(fields)
-    extra = out.pop("extra", None)
-    error = error_of(out.pop("exc_info", None))
+    """`exc_info` and `extra` as the fields that they stand for. (The fields are of this call alone.)"""
+    extra = fields.pop("extra", None)
+    error = error_of(fields.pop("exc_info", None))
     if isinstance(extra, Mapping):
-        out = {**extra, **out}
+        fields = {**extra, **fields}
     if error is not None:
-        out["exc_info"] = error
-    return out
+        fields["exc_info"] = error
+    return fields
 
 
 def caller() -> dict[str, Any]:

@@ -116,7 +116,13 @@ class Logging:
         return f'{{"timestamp":"{timestamp(seconds)}","level":"{level_name(level)}","message":{quoted(message)}{is_audit}{members}}}'
 
     def take(self, rank: int, line: str) -> None:
-        self.delivery.push(rank, encoded(pretty(line, self._coloured) if self._pretty else line + "\n"))
+        if self._pretty:
+            return self.delivery.push(rank, encoded(pretty(line, self._coloured)))
+        try:
+            data = (line + "\n").encode()
+        except UnicodeEncodeError:
+            data = encoded(line + "\n")
+        self.delivery.push(rank, data)
 
     def take_record(self, level: int, message: str, members: str, audit: bool) -> None:
         self.take(AUDIT if audit else level, self.line(time.time(), level, message, members, audit))

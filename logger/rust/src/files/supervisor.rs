@@ -32,7 +32,8 @@ impl Supervisor {
     /// Here and below: when the line cannot be written.
     pub fn spawned(&self, plugin: &str, pid: Option<u32>) -> io::Result<()> {
         let message = format!("Plugin spawned: {plugin} (PID: {pid:?})");
-        self.write(Level::Info, plugin, "spawn", &message, None, pid, Fields::new())
+        // (The line of a spawn has no `pid`: who reads these files knows it so.)
+        self.write(Level::Info, plugin, "spawn", &message, None, None, field("childPid", pid))
     }
 
     /// # Errors
