@@ -15,6 +15,7 @@ import unittest
 from collections import Counter
 from typing import Any
 
+from cordwood_logger import Logging, MemoryOutput
 from cordwood_logger._delivery import Delivery, Limits
 from parts import Program, in_file, records, rest
 
@@ -54,6 +55,24 @@ def messages(all_records: list[dict[str, Any]]) -> list[str]:
 
 
 class Deliveries(unittest.TestCase):
+    def test_the_buffer_is_what_the_environment_says(self) -> None:
+        """How many records leave together, when nothing hurries them: what is set goes before what the program says."""
+        rows: list[tuple[dict[str, str], Limits | None, int]] = [
+            ({"CORDWOOD_BUFFER_MS": "60000"}, None, 50),
+            ({"CORDWOOD_BUFFER_RECORDS": "7"}, None, 7),
+            ({"CORDWOOD_BUFFER_RECORDS": "7"}, Limits(records=3), 7),
+            ({"CORDWOOD_BUFFER_RECORDS": "0"}, Limits(records=3), 3),
+            ({"CORDWOOD_BUFFER_MS": "0", "CORDWOOD_BUFFER_RECORDS": "7"}, None, 1),
+        ]
+        for env, limits, expected in rows:
+            with self.subTest(env=env, limits=limits):
+                output = MemoryOutput()
+                log = Logging(env=env, output=output, limits=limits, format="json").create_logger("shop")
+                for count in range(expected):
+                    self.assertEqual(output.text, "", f"after {count} records")
+                    log.info("record")
+                self.assertEqual(output.text.count("\n"), expected)
+
     def test_fifty_are_written_together_and_kill_takes_what_waits(self) -> None:
         with in_file("for i in range(120): log.info('r')\nsay('ready')" + STAY) as (program, read):
             program.heard("ready")

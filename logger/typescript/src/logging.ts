@@ -43,7 +43,10 @@ export class Logging {
     const isConsole = (options.format ?? formatOf(env)) === "console";
     // Who looks at a console wants to see a line when it is written.
     const limits = options.limits ?? (isConsole ? { records: 1 } : {});
-    this.delivery = new Delivery(options.output ?? new FileOutput(1), (dropped, count) => this.#told(dropped, count), limits);
+    const records = this.#number("CORDWOOD_BUFFER_RECORDS", 1, 10_000);
+    const waitMs = this.#number("CORDWOOD_BUFFER_MS", 0, 60_000);
+    const said = { ...(records === undefined ? {} : { records }), ...(waitMs === undefined ? {} : { waitMs }), ...(waitMs === 0 ? { records: 1 } : {}) };
+    this.delivery = new Delivery(options.output ?? new FileOutput(1), (dropped, count) => this.#told(dropped, count), { ...limits, ...said });
     this.#pretty = isConsole ? prettier(isatty(1) && !env.NO_COLOR) : undefined;
   }
 
@@ -51,6 +54,15 @@ export class Logging {
     const said = (this.#env[variable] ?? "").trim().toLowerCase();
     if (!["", "0", "1", "true", "false"].includes(said)) complain(`${variable}=${said}: must be 1 or 0`);
     return said === "1" || said === "true";
+  }
+
+  #number(variable: string, least: number, most: number): number | undefined {
+    const said = (this.#env[variable] ?? "").trim();
+    if (said === "") return undefined;
+    const number = /^[0-9]{1,9}$/.test(said) ? Number(said) : -1;
+    if (number >= least && number <= most) return number;
+    complain(`${variable}=${said}: must be a number from ${least} to ${most}`);
+    return undefined;
   }
 
   #configure(variable: string, service?: string): void {

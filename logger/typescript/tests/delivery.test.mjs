@@ -6,6 +6,7 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Delivery } from "../dist/delivery.js";
+import { Logging, MemoryOutput } from "../dist/index.mjs";
 import { folder, Pipe, program, records } from "./parts.mjs";
 
 const messages = (all) => all.map(({ message }) => message);
@@ -18,6 +19,25 @@ async function toFile(t, text, env) {
   closeSync(file);
   return { ...running, read: () => records(readFileSync(path, "utf8")) };
 }
+
+test("the buffer is what the environment says, before what the program says", () => {
+  const rows = [
+    [{ CORDWOOD_BUFFER_MS: "60000" }, undefined, 50],
+    [{ CORDWOOD_BUFFER_RECORDS: "7" }, undefined, 7],
+    [{ CORDWOOD_BUFFER_RECORDS: "7" }, { records: 3 }, 7],
+    [{ CORDWOOD_BUFFER_RECORDS: "0" }, { records: 3 }, 3],
+    [{ CORDWOOD_BUFFER_MS: "0", CORDWOOD_BUFFER_RECORDS: "7" }, undefined, 1],
+  ];
+  for (const [env, limits, expected] of rows) {
+    const output = new MemoryOutput();
+    const log = new Logging({ env, limits, output, format: "json" }).createLogger("shop");
+    for (let count = 0; count < expected; count++) {
+      assert.equal(output.text, "", `after ${count} records`);
+      log.info("record");
+    }
+    assert.equal(output.text.split("\n").length - 1, expected);
+  }
+});
 
 test("fifty records are written together, fewer wait", async (t) => {
   const running = await toFile(t, `for (let i = 0; i < 120; i++) log.info("r" + i); say("ready"); setInterval(() => {}, 1000);`);

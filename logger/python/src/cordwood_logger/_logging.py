@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ._console import pretty
@@ -44,6 +45,14 @@ class Logging:
         self._pretty = (format or self._format()) == "console"
         # Who looks at a console wants to see a line when it is written.
         limits = limits or Limits(records=1 if self._pretty else Limits.records)
+        records, wait_ms = self._number("CORDWOOD_BUFFER_RECORDS", 1, 10_000), self._number("CORDWOOD_BUFFER_MS", 0, 60_000)
+        if wait_ms == 0:
+            records = 1
+        limits = replace(
+            limits,
+            records=limits.records if records is None else records,
+            wait_s=limits.wait_s if wait_ms is None else wait_ms / 1000,
+        )
         self.delivery = Delivery(FileOutput(1) if output is None else output, self._told, limits)
         self._coloured = _is_terminal() and not self._env.get("NO_COLOR")
         self._services: set[str] = set()
@@ -54,6 +63,16 @@ class Logging:
         if said not in ("", "0", "1", "true", "false"):
             complain(f"{variable}={said}: must be 1 or 0")
         return itself if said not in ("0", "1", "true", "false") else said in ("1", "true")
+
+    def _number(self, variable: str, least: int, most: int) -> int | None:
+        said = self._env.get(variable, "").strip()
+        if not said:
+            return None
+        number = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else -1
+        if least <= number <= most:
+            return number
+        complain(f"{variable}={said}: must be a number from {least} to {most}")
+        return None
 
     def _configure(self, variable: str, service: str | None = None) -> None:
         wrong = self.levels.configure(self._env.get(variable, ""), service)
