@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use cordwood_core::retention::foresee::{ClassChange, Durations, Foreseen, Going, LeafChange, foresee};
+use cordwood_core::retention::lint::Finding;
 use cordwood_core::retention::{Plan, Policy, by_name, duration};
 use cordwood_crds::{LogRetentionPolicy, read};
 use cordwood_store::catalogue;
@@ -206,13 +207,20 @@ fn answer(name: &str, foreseen: Foreseen, may_list: bool) -> PreviewAnswer {
         partitions: foreseen.leaves.iter().take(LISTED_MAX).map(partition).collect(),
         sooner,
         later,
-        findings: foreseen
-            .findings
-            .iter()
-            .map(|finding| format!("{}: {}", finding.subject, finding.message))
-            .collect(),
+        findings: foreseen.findings.iter().map(|finding| told(finding, may_list)).collect(),
         incomplete: foreseen.is_cut,
     }
+}
+
+/// Other policies are named to whoever may list them.
+fn told(finding: &Finding, may_list: bool) -> String {
+    if may_list {
+        return format!("{}: {}", finding.subject, finding.message);
+    }
+    let what = if finding.fatal { "nothing would be dropped" } else { "the plan would break a law" };
+    format!(
+        "{what}, because of something other than this policy alone: whoever may list policies is told of what"
+    )
 }
 
 fn class(change: &ClassChange) -> ClassPreview {
@@ -257,5 +265,19 @@ fn partition(change: &LeafChange) -> PartitionPreview {
         bytes: change.bytes,
         before: going(change.before),
         after: going(change.after),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_other_policies_to_whoever_may_list_them() {
+        let message = "keeps less than the policy quince".to_owned();
+        let finding = Finding { fatal: true, subject: "mine".to_owned(), message };
+        assert!(told(&finding, true).contains("mine: keeps less than the policy quince"));
+        let hidden = told(&finding, false);
+        assert!(!hidden.contains("quince") && hidden.contains("nothing would be dropped"), "{hidden}");
     }
 }

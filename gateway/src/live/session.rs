@@ -186,7 +186,11 @@ impl Session {
     }
 
     /// Goes on behind what was shown, with another filter; `asked`: as its reader wrote it.
-    pub fn change(&mut self, filter: Filter, asked: &str) {
+    ///
+    /// # Errors
+    /// When it may not: then it is as before.
+    pub async fn change(&mut self, filter: Filter, asked: &str) -> Result<(), Problem> {
+        self.gateway.see_named(&mut self.caller, &filter).await?;
         self.caller.look.about("frame", asked);
         self.told = self.caller.look.lasts(Lasting::Stream);
         self.settle();
@@ -195,6 +199,7 @@ impl Session {
         let shown = self.engine.cursor().clone();
         self.engine = Engine::new(shown.clone(), self.engine.credit_left());
         self.open(Source::Behind(shown));
+        Ok(())
     }
 
     fn open(&mut self, source: Source) {

@@ -57,9 +57,9 @@ async fn stream(
     gateway: &Arc<Gateway>,
     caller: Caller,
 ) -> Result<std::convert::Infallible, Over> {
-    let hello = Frame::Hello { scope: WhoAmI::of(&caller), feed: gateway.hub.feed() };
     let started = tokio::time::timeout(START_TIMEOUT, start(socket, gateway, caller)).await;
     let mut session = started.map_err(|_| Over::Ended(End::NoStart, None))??;
+    let hello = Frame::Hello { scope: WhoAmI::of(session.caller()), feed: gateway.hub.feed() };
     send(socket, &hello).await?;
     let mut pulse = Pulse::new();
     loop {
@@ -83,13 +83,17 @@ async fn stream(
 }
 
 /// Waits for a good `start`.
-async fn start(socket: &mut WebSocket, gateway: &Arc<Gateway>, caller: Caller) -> Result<Session, Over> {
+async fn start(socket: &mut WebSocket, gateway: &Arc<Gateway>, mut caller: Caller) -> Result<Session, Over> {
     loop {
         let Some(text) = text(socket.recv().await)? else { continue };
         let asked = match Ask::read(&text) {
             Ok(Ask::Start { filter, after: from, credit }) => {
                 let filter = filter.filter().await;
-                filter.and_then(|filter| Ok((filter, after(from.as_deref())?, credit)))
+                let read = filter.and_then(|filter| Ok((filter, after(from.as_deref())?, credit)));
+                match read {
+                    Ok(asked) => gateway.see_named(&mut caller, &asked.0).await.map(|()| asked),
+                    Err(problem) => Err(problem),
+                }
             }
             Ok(_) => Err(Problem::parameter("frame", "the first frame is start {filter, after, credit}")),
             Err(problem) => Err(problem),
@@ -113,7 +117,7 @@ async fn hear(session: &mut Session, text: &str) -> Result<(), Problem> {
             return Err(Problem::parameter("frame", "the stream has started; filter {filter} changes it"));
         }
         Ask::Credit { n } => session.credit(n.into()),
-        Ask::Filter { filter } => session.change(filter.filter().await?, text),
+        Ask::Filter { filter } => session.change(filter.filter().await?, text).await?,
         Ask::Pause => session.pause(),
     }
     Ok(())

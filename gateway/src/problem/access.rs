@@ -5,6 +5,8 @@ use cordwood_core::limits::ACCESS_NAMES_MAX;
 
 use super::{AWAY_RETRY_SECONDS, Problem};
 
+const NAME_A_NAMESPACE: &str = "urn:cordwood:problem:namespace";
+
 impl Problem {
     pub fn unknown_caller() -> Problem {
         Problem::new(
@@ -93,17 +95,16 @@ impl Problem {
     }
 
     /// Rights are asked for namespace by namespace, and there are too many.
+    pub fn is_to_name_a_namespace(&self) -> bool {
+        self.kind == NAME_A_NAMESPACE
+    }
+
     pub fn name_a_namespace() -> Problem {
         let detail = format!(
             "more than {ACCESS_NAMES_MAX} namespaces have data, and rights are asked for one by one: name those that you want \
              to see, as namespace=NAME"
         );
-        let problem = Problem::new(
-            StatusCode::BAD_REQUEST,
-            "urn:cordwood:problem:namespace",
-            "Which namespace?",
-            detail,
-        );
+        let problem = Problem::new(StatusCode::BAD_REQUEST, NAME_A_NAMESPACE, "Which namespace?", detail);
         Problem { parameter: Some("namespace".into()), ..problem }
     }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath};
+use axum::http::header;
 use axum::http::request::Parts;
+use cordwood_core::filter::Filter;
 use cordwood_core::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
 use tokio::time::Instant;
 
@@ -49,6 +51,8 @@ struct Asked {
     first: Heard,
     heard: Heard,
     version: usize,
+    /// There are too many names to ask for each: nothing is seen before some are named.
+    is_to_name: bool,
 }
 
 /// Routes that show lines of tasks alone.
@@ -93,15 +97,24 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
                 let asking = Asking { of_tasks, ..Asking::of(cluster, person, &gateway.metrics) };
                 let (names, named) = (&gateway.stored_names, Named::of(&parts.uri));
                 let version = names.version();
-                let (scope, heard) = asking.scope(&gateway.store, names, &named).await?;
-                let asked = Asked { named, first: heard, heard, version };
+                let asked = asking.scope(&gateway.store, names, &named).await;
+                let (scope, heard, is_to_name) = match asked {
+                    // What it names stands in its first frame.
+                    Err(problem) if names_later(parts, route) && problem.is_to_name_a_namespace() => {
+                        (Scope::any_of([]), names.heard(), true)
+                    }
+                    asked => asked.map(|(scope, heard)| (scope, heard, false))?,
+                };
+                let asked = Asked { named, first: heard, heard, version, is_to_name };
                 let is_by_name = !scope.grants().any(|grant| grant.is_of_all());
                 (scope, is_by_name.then_some(asked))
             }
             // Nobody else makes a person.
             (Identity::Person(..), _) => return Err(Problem::unknown_caller()),
         };
-        look.is_under(&scope);
+        if !asked.as_ref().is_some_and(|asked| asked.is_to_name) {
+            look.is_under(&scope);
+        }
         Ok(Caller { identity, scope, look, of_tasks, asked })
     }
 }
@@ -140,12 +153,41 @@ impl Gateway {
         let namespaces: Vec<String> =
             namespaces.into_iter().filter(|name| is_new(name, namespaces_of)).collect();
         let more = asking.of_names(&tenants, &namespaces).await?;
+        let Some(asked) = &caller.asked else { return Ok(false) };
         caller.asked = Some(Asked { heard: later.heard, version, ..asked.clone() });
         let sees_more = more.sees_something();
         if sees_more {
             caller.scope = caller.scope.clone().or(more).slim();
         }
         Ok(sees_more)
+    }
+
+    /// Adds what a filter names that comes after the question: of a stream over a WebSocket, it stands in a frame.
+    ///
+    /// # Errors
+    /// When the API server does not say, or something has to be named and is not.
+    pub async fn see_named(&self, caller: &mut Caller, filter: &Filter) -> Result<(), Problem> {
+        let Some(asked) = &caller.asked else { return Ok(()) };
+        let (Identity::Person(person, _), Access::Cluster(cluster)) = (&caller.identity, &self.access) else {
+            return Ok(());
+        };
+        let (namespaces, tenants) = (filter.namespaces_asked(), filter.plan().tenants);
+        if asked.is_to_name && namespaces.is_none() && tenants.is_none() {
+            return Err(Problem::name_a_namespace());
+        }
+        let new = |names: Option<Vec<String>>, of: fn(&Grant) -> &[String]| -> Vec<String> {
+            let is_new = |name: &String| !caller.scope.grants().any(|grant| of(grant).contains(name));
+            names.unwrap_or_default().into_iter().filter(is_new).collect()
+        };
+        let (tenants, namespaces) = (new(tenants, tenants_of), new(namespaces, namespaces_of));
+        let asking = Asking::of(cluster, person, &self.metrics);
+        let asking = Asking { of_tasks: caller.of_tasks, ..asking };
+        let more = asking.of_names(&tenants, &namespaces).await?;
+        if more.sees_something() {
+            caller.scope = caller.scope.clone().or(more).slim();
+        }
+        caller.look.is_under(&caller.scope);
+        Ok(())
     }
 
     /// When the rights of a caller are asked for again whose answer lasts: now and then, and when their token ends.
@@ -203,6 +245,11 @@ impl Gateway {
             _ => Ok(false),
         }
     }
+}
+
+/// Whether it is a WebSocket whose reader says which records it wants once it is open.
+fn names_later(parts: &Parts, route: &str) -> bool {
+    route == "/api/platform/logs/stream" && parts.headers.contains_key(header::UPGRADE)
 }
 
 fn tenants_of(grant: &Grant) -> &[String] {

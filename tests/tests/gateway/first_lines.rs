@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cordwood_core::level::Level;
+use cordwood_core::limits::ACCESS_NAMES_MAX;
 use cordwood_gateway::Limits;
 use cordwood_tests::env::wait_for;
-use cordwood_tests::http::open;
+use cordwood_tests::http::{ask, open};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -150,7 +151,53 @@ async fn a_stream_shows_the_first_lines_of_what_had_none() -> Result<()> {
         Ok(())
     })
     .await?;
-    cut_off_meanwhile(&cluster, &world, &bearers[0], at).await
+    cut_off_meanwhile(&cluster, &world, &bearers[0], at).await?;
+    too_many_to_ask_for(&world, &bearers[0]).await
+}
+
+/// Namespaces are then named: over a WebSocket in its frames.
+async fn too_many_to_ask_for(world: &World, bearer: &str) -> Result<()> {
+    let headers = [("authorization", bearer), ("sec-websocket-protocol", "cordwood.v1")];
+    let mut open = Socket::connect(&world.address, &headers).await??;
+    open.say(json!({"type": "start", "credit": 1000, "filter": "namespace=shop"})).await?;
+    open.expect("hello").await?;
+    let many: Vec<_> = (0..=ACCESS_NAMES_MAX)
+        .map(|number| {
+            let name = format!("many-{number}");
+            (container("acme", &name, 100), vec![line(now_us(), Level::Info, name.clone())])
+        })
+        .collect();
+    put(&world.store, &many).await?;
+    wait_for("the names to be too many", PATIENCE, || async {
+        let answer = ask(&world.address, "GET", "/api/platform/logs", &[("Authorization", bearer)]).await?;
+        ensure!(answer.code == 400 && answer.text().contains("problem:namespace"), "{}", answer.text());
+        Ok(())
+    })
+    .await?;
+    let mut socket = Socket::connect(&world.address, &headers).await??;
+    for filter in ["", "level>=info", "NOT namespace=shop"] {
+        socket.say(json!({"type": "start", "credit": 1000, "filter": filter})).await?;
+        let error = socket.expect("error").await?;
+        ensure!(error["at"] == "namespace", "{filter:?}: {error}");
+    }
+    // One of them is granted.
+    let filter = "namespace IN (shop, many-7)";
+    socket.say(json!({"type": "start", "credit": 1000, "filter": filter})).await?;
+    let hello = socket.expect("hello").await?;
+    ensure!(hello["scope"]["namespaces"] == json!(["shop"]), "{hello}");
+    socket.expect("caughtUp").await?;
+    let of = |word: &str| vec![line(now_us(), Level::Info, word)];
+    put(&world.store, &[(container("acme", "many-7", 101), of("of many"))]).await?;
+    put(&world.store, &[(container("acme", "shop", 102), of("of shop"))]).await?;
+    ensure!(socket.records(1).await?.0 == ["of shop"]);
+    // It changes in place, and names another.
+    socket.say(json!({"type": "filter", "filter": "of"})).await?;
+    ensure!(socket.expect("error").await?["at"] == "namespace");
+    socket.say(json!({"type": "filter", "filter": "namespace=bank"})).await?;
+    socket.expect("caughtUp").await?;
+    put(&world.store, &[(container("acme", "bank", 103), of("of bank"))]).await?;
+    ensure!(socket.records(1).await?.0 == ["of bank"]);
+    Ok(())
 }
 
 /// Cut off before the first line of a namespace, and back after it.
