@@ -4,7 +4,9 @@ use std::io::Write;
 
 use anyhow::Context;
 use cordwood_core::retention::class::tables_max;
-use cordwood_core::retention::{Catalogue, ClassId, Held, LeafState, Plan, Planned, Step, Tuning, duration};
+use cordwood_core::retention::{
+    Catalogue, Class, ClassId, Held, LeafState, Plan, Planned, Policy, State, Step, Tuning, duration,
+};
 use cordwood_operator::retention::{Report, preview};
 use cordwood_service::Failure;
 use jiff::tz::TimeZone;
@@ -196,6 +198,7 @@ fn classes(report: &Report, now_us: i64) -> Columns {
     let mut columns = Columns::new(&[
         ("POLICY", Align::Left),
         ("LEVEL", Align::Left),
+        ("STATE", Align::Left),
         ("RETENTION", Align::Right),
         ("PARTITIONS", Align::Right),
         ("DETACHED", Align::Right),
@@ -212,6 +215,7 @@ fn classes(report: &Report, now_us: i64) -> Columns {
         columns.row([
             class.policy.clone(),
             class.level.to_string(),
+            state(report, class).as_str().to_owned(),
             duration::print(class.retention_us),
             attached.len().to_string(),
             (leaves.len() - attached.len()).to_string(),
@@ -226,6 +230,12 @@ fn classes(report: &Report, now_us: i64) -> Columns {
         ]);
     }
     columns
+}
+
+/// Of a class without a policy, a hold that outlived it.
+fn state(report: &Report, class: &Class) -> State {
+    let policy = report.policies.iter().find(|policy| policy.name == class.policy);
+    policy.map_or(if class.legal_hold { State::LegalHold } else { State::Active }, Policy::state)
 }
 
 /// Begin of the oldest block of a class.
@@ -265,6 +275,7 @@ fn as_json(report: &Report, now_us: i64) -> Value {
             let leaves = catalogue.leaves_of(class.id);
             json!({
                 "class": class.id.0, "policy": class.policy, "level": class.level.to_string(),
+                "state": state(report, class).as_str(),
                 "retention": duration::print(class.retention_us), "partitions": leaves.len(),
                 "bytes": leaves.iter().map(|leaf| leaf.bytes).sum::<i64>(),
                 "oldest": oldest(report, class.id).map(duration::time),

@@ -40,6 +40,7 @@ use crate::{Kind, Problem, problem};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", priority = 1),
     printcolumn(name = "Waits", type_ = "string", json_path = ".status.waits", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -71,6 +72,18 @@ pub struct LogRetentionPolicySpec {
     /// name says otherwise.
     #[serde(default)]
     pub legal_hold: bool,
+    /// Apply: what the policy says is done. Plan: a dry run. The status shows what would be done; nothing is detached or dropped, no
+    /// retention changes, and what was in force before stays so. A new policy has no effect at all.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// Whether a policy is in force or tried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    #[default]
+    Apply,
+    Plan,
 }
 
 /// Which records a policy is for. Values may contain the wildcards `*` and `?`.
@@ -186,6 +199,10 @@ pub struct LogRetentionPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+    /// Active: records go when they have expired. DryRun, Suspended, LegalHold: none goes, because of spec.mode, spec.suspend or
+    /// spec.legalHold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// From when the retention in the spec is in force; in the future while a shorter retention or grace period is announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_from: Option<Time>,
@@ -315,6 +332,7 @@ impl Kind for LogRetentionPolicy {
             drop_limit: DropLimitSpec::default(),
             suspend: true,
             legal_hold: false,
+            mode: Mode::Apply,
         };
         LogRetentionPolicy { metadata, spec, status: serde_json::from_value(status).ok() }
     }
@@ -406,6 +424,7 @@ impl LogRetentionPolicy {
             drop_limit: DropLimit { partitions: spec.drop_limit.partitions.max(1), bytes },
             suspend: spec.suspend,
             legal_hold: spec.legal_hold,
+            dry_run: spec.mode == Mode::Plan,
             approval: approval(&self.metadata),
         })
     }

@@ -92,6 +92,10 @@ pub fn policy_status(
             ),
             conditions.of("Drift", drift(&classes, catalogue)),
         ],
+        state: policies
+            .iter()
+            .find(|policy| policy.name == name)
+            .map(|policy| policy.state().as_str().to_owned()),
         effective_from,
         partitions: Some(rows.iter().map(|row| row.partitions).sum()),
         bytes: Some(bytes),
@@ -169,6 +173,7 @@ fn reason(waits: &Waits) -> &'static str {
         Waits::Until(_) => "Announced",
         Waits::Approval(_) => "AboveDropLimit",
         Waits::Suspended => "Suspended",
+        Waits::DryRun => "DryRun",
         Waits::LegalHold => "LegalHold",
         Waits::NextRun => "NextRun",
         Waits::TooManyPartitions { .. } => "TooManyPartitions",
@@ -239,7 +244,8 @@ fn conflict(rivals: &[String]) -> String {
 fn class_status(class: &Class, report: &Report) -> ClassStatus {
     let leaves = report.catalogue.leaves_of(class.id);
     let policy = report.policies.iter().find(|policy| policy.name == class.policy);
-    let held = policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold);
+    let held =
+        policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold || policy.dry_run);
     let attached = leaves.iter().filter(|leaf| leaf.state == LeafState::Attached).count();
     let detached = leaves.iter().filter(|leaf| matches!(leaf.state, LeafState::Detached { .. })).count();
     let oldest = report.oldest.iter().find(|(id, _)| *id == class.id).map(|(_, at)| time(*at));

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use cordwood_core::retention::LeafState;
 use cordwood_core::retention::class::tables_max;
+use cordwood_core::retention::{LeafState, State};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::retention::Report;
@@ -22,6 +22,7 @@ pub struct Telemetry {
     bytes: IntGauge,
     held: IntGauge,
     drift: IntGauge,
+    policies: IntGaugeVec,
     pub leader: IntGauge,
     pub rules_generation: IntGauge,
     pub rules: IntGauge,
@@ -73,6 +74,11 @@ impl Telemetry {
                 "Bytes of all table partitions, indexes included.",
             )?,
             held: IntGauge::new("cordwood_operator_plan_held", "Steps that wait, grace periods included.")?,
+            policies: gauges(
+                "cordwood_operator_policies",
+                "Retention policies by what keeps their records.",
+                "state",
+            )?,
             drift: IntGauge::new(
                 "cordwood_operator_drift",
                 "Tables that are not as Cordwood made them, and are left alone.",
@@ -104,6 +110,7 @@ impl Telemetry {
         registry.register(Box::new(telemetry.tables_max.clone()))?;
         registry.register(Box::new(telemetry.bytes.clone()))?;
         registry.register(Box::new(telemetry.held.clone()))?;
+        registry.register(Box::new(telemetry.policies.clone()))?;
         registry.register(Box::new(telemetry.drift.clone()))?;
         registry.register(Box::new(telemetry.leader.clone()))?;
         registry.register(Box::new(telemetry.rules_generation.clone()))?;
@@ -142,6 +149,10 @@ impl Telemetry {
         self.tables.set(gauge(report.catalogue.tables()));
         self.tables_max.set(report.catalogue.lock_slots.map(tables_max).map_or(0, gauge));
         self.bytes.set(leaves.iter().map(|leaf| leaf.bytes).sum());
+        for state in State::ALL {
+            let count = report.policies.iter().filter(|policy| policy.state() == state).count();
+            self.policies.with_label_values(&[state.as_str()]).set(gauge(count));
+        }
         self.drift.set(gauge(report.catalogue.drift.len()));
         self.held.set(i64::try_from(report.plan.held.len()).unwrap_or(i64::MAX));
     }

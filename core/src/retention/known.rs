@@ -1,8 +1,22 @@
 //! What the database remembers of policies: their classes and routes. It stands in for a policy that cannot be read now.
 
 use super::catalogue::Catalogue;
-use super::plan::in_force;
-use super::policy::{DropLimit, PerLevel, Policy};
+use super::policy::{DEFAULT, DropLimit, PerLevel, Policy};
+
+/// The policies and, unless one is called `default`, the built-in default. Of two with one name the first counts.
+pub fn in_force(policies: &[Policy]) -> Vec<Policy> {
+    let mut all: Vec<Policy> = Vec::with_capacity(policies.len() + 1);
+    for policy in policies {
+        if !all.iter().any(|other| other.name == policy.name) {
+            all.push(policy.clone());
+        }
+    }
+    if !all.iter().any(|policy| policy.name == DEFAULT) {
+        all.push(Policy::builtin());
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
 
 /// The policies and, for each one that is known by name alone ([`by_name`]), the last good one as the database remembers it,
 /// suspended. See [`last_good`].
@@ -46,6 +60,7 @@ pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
         drop_limit: DropLimit::default(),
         suspend: true,
         legal_hold: class.legal_hold,
+        dry_run: false,
         approval: None,
     })
 }

@@ -66,6 +66,7 @@ impl World {
                 drop_limit: DropLimit { partitions: 1 + b % 20, bytes: i64::from(b % 50) << 20 },
                 suspend: false,
                 legal_hold: false,
+                dry_run: false,
                 approval: None,
             }),
             (0, Some(place)) => {
@@ -75,6 +76,7 @@ impl World {
             (1, Some(place)) if b % 3 == 0 => {
                 self.policies.remove(place);
             }
+            (1, Some(place)) if b % 5 == 1 => self.policies[place].dry_run ^= true,
             (1, Some(place)) => self.policies[place].suspend = b % 2 == 0,
             (2, Some(place)) if b % 4 == 1 => self.approve(place),
             (2, Some(place)) => self.policies[place].legal_hold = b % 4 == 0,
@@ -163,7 +165,8 @@ impl World {
         let (Step::Detach(leaf) | Step::Drop(leaf)) = step else { return Ok(()) };
         let class = self.catalogue.class_by_id(leaf.class).ok_or_else(|| TestCaseError::fail("no class"))?;
         let policy = self.policies.iter().find(|policy| policy.name == class.policy);
-        let held = policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold);
+        let held =
+            policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold || policy.dry_run);
         for (_, _, time_us) in self.records.iter().filter(|(key, ..)| key == leaf) {
             prop_assert!(!held, "{} under a hold", step);
             prop_assert!(
@@ -289,7 +292,8 @@ impl World {
             let premade = |leaf: &&&Leaf| leaf.empty && leaf.to_us - leaf.from_us == width_us;
             let empty = leaves.iter().filter(premade).count();
             let policy = self.policies.iter().find(|policy| policy.name == class.policy);
-            let held = policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold);
+            let held = policy
+                .map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold || policy.dry_run);
             // Premade: now's, four ahead, and what lies about them while the class still gets records.
             prop_assert!(held || empty <= 16, "{:?} has {} empty leaves", class, empty);
         }

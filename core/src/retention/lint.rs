@@ -2,7 +2,7 @@
 //!
 //! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
 //! by what the policy says, whichever is longer; or empty ones for which no record waits; (2) a leaf that holds records is dropped only when it was detached and its grace
-//! period, the longer of the two likewise, is over; (3) nothing goes under a suspended policy or a legal hold; (4) no more goes at once than the policy's
+//! period, the longer of the two likewise, is over; (3) nothing goes under a policy that is suspended or tried out, or a legal hold; (4) no more goes at once than the policy's
 //! limit; (5) after the plan every unexpired record that waits for a leaf of a class that records are routed to has one, and
 //! a class that got records lately has leaves from now until well after now, unless the plan says that the server bears no more;
 //! (6) leaves of a class do not overlap; (7) no more tables are created than the server bears.
@@ -82,11 +82,11 @@ impl Lint<'_> {
         }
         let grace_us = self.policy_of(class).map_or(0, |policy| policy.grace_us).max(class.grace_us);
         let held = match self.policy_of(class) {
-            Some(policy) => policy.suspend || policy.legal_hold,
+            Some(policy) => policy.suspend || policy.legal_hold || policy.dry_run,
             None => class.legal_hold,
         };
         if held {
-            self.fatal(&table, "goes, but its policy is suspended or under legal hold");
+            self.fatal(&table, "goes, but its policy is suspended, under legal hold or tried out");
         }
         if drop && !empty {
             let over = match state {

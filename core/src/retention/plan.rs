@@ -10,8 +10,10 @@ use std::collections::{HashMap, HashSet};
 use super::approval::Approval;
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, tables_max};
+use super::dry_run;
 use super::duration;
-use super::policy::{DEFAULT, Policy};
+use super::known::in_force;
+use super::policy::Policy;
 use super::room::{RECORDS_WAIT, Room};
 use super::routes::Routes;
 use super::shortening::{Approved, Shortening, Verdict, lost_by};
@@ -30,23 +32,19 @@ impl Default for Tuning {
     }
 }
 
-/// The policies and, unless one is called `default`, the built-in default. Of two with one name the first counts.
-pub fn in_force(policies: &[Policy]) -> Vec<Policy> {
-    let mut all: Vec<Policy> = Vec::with_capacity(policies.len() + 1);
-    for policy in policies {
-        if !all.iter().any(|other| other.name == policy.name) {
-            all.push(policy.clone());
-        }
-    }
-    if !all.iter().any(|policy| policy.name == DEFAULT) {
-        all.push(Policy::builtin());
-    }
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
-}
-
 /// What to do now. `now_us`: microseconds since the epoch.
 pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tuning) -> Plan {
+    let all = in_force(policies);
+    if !all.iter().any(|policy| policy.dry_run) {
+        return plan_for(&all, catalogue, now_us, tuning);
+    }
+    let mut plan = plan_for(&dry_run::in_force_meanwhile(&all, catalogue), catalogue, now_us, tuning);
+    let tried: Vec<Policy> = all.iter().map(|policy| Policy { dry_run: false, ..policy.clone() }).collect();
+    dry_run::show(&mut plan, plan_for(&tried, catalogue, now_us, tuning), &all);
+    plan
+}
+
+fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tuning) -> Plan {
     let policies = in_force(policies);
     let mut planner = Planner { catalogue, now_us, tuning, parts: Parts::default(), held: Vec::new() };
     let classes = planner.classes(&policies);
@@ -435,7 +433,13 @@ fn approval_of(class: &Class, leaf: &Leaf) -> Option<Approval> {
 }
 
 fn held_by(policy: &Policy) -> Option<Waits> {
-    if policy.legal_hold { Some(Waits::LegalHold) } else { policy.suspend.then_some(Waits::Suspended) }
+    if policy.legal_hold {
+        Some(Waits::LegalHold)
+    } else if policy.suspend {
+        Some(Waits::Suspended)
+    } else {
+        policy.dry_run.then_some(Waits::DryRun)
+    }
 }
 
 #[cfg(test)]

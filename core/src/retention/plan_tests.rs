@@ -24,6 +24,7 @@ fn policy(name: &str, retention: i64) -> Policy {
         drop_limit: DropLimit { partitions: 3, bytes: 1 << 30 },
         suspend: false,
         legal_hold: false,
+        dry_run: false,
         approval: None,
     }
 }
@@ -288,6 +289,42 @@ fn nothing_is_created_where_a_foreign_table_lies() {
         .map(|leaf| ((leaf.from_us - NOON) / MINUTE, (leaf.to_us - NOON) / MINUTE))
         .collect();
     assert_eq!(created, [(-15, 0), (-20, -15), (-60, -50)].map(|(from, to): (i64, i64)| (from, to)));
+}
+
+/// A policy that is tried out changes nothing, whatever it says; its plan is shown; and what was in force goes on.
+#[test]
+fn a_policy_that_is_tried_out_shows_its_plan_and_does_nothing() {
+    // One that never was in force gets no class and no route.
+    let new = Policy { dry_run: true, ..policy("shop", 2 * HOUR) };
+    let mut catalogue = settled(std::slice::from_ref(&new));
+    assert!(catalogue.classes.iter().all(|class| class.policy == "default"));
+    let tried = plan(std::slice::from_ref(&new), &catalogue, NOON, &NO_NOTICE);
+    assert!(tried.is_empty(), "{tried}");
+    assert_eq!(tried.held.iter().filter(|held| held.waits == Waits::DryRun).count(), 4, "{tried}");
+
+    // One that is in force: a shorter retention, within its limit, is shown, and so is what goes by it.
+    let before = policy("shop", 2 * HOUR);
+    catalogue = stored(std::slice::from_ref(&before));
+    let mut shorter = Policy { dry_run: true, ..before.clone() };
+    shorter.retention_us.debug = HOUR + 30 * MINUTE;
+    settle(std::slice::from_ref(&shorter), &mut catalogue, NOON, &NO_NOTICE);
+    let tried = plan(std::slice::from_ref(&shorter), &catalogue, NOON, &NO_NOTICE);
+    check(
+        &text(&tried, 5),
+        "held shop: put-class blocks_c5 = shop/debug retention 1h30m grace 1h waits while its mode is Plan",
+    );
+    assert_eq!(catalogue.class("shop", PolicyLevel::Debug).unwrap().retention_us, 2 * HOUR);
+    // What expires by the retention in force stays, too, and its records get partitions.
+    let later = NOON + 5 * HOUR;
+    want(&mut catalogue, later - MINUTE, later);
+    let tried = plan(std::slice::from_ref(&shorter), &catalogue, later, &NO_NOTICE);
+    assert_eq!(tried.dropping().count(), 0, "{tried}");
+    assert!(tried.creating().any(|planned| matches!(planned.step, Step::CreateLeaf(_))), "{tried}");
+    let waits = |held: &&Held| held.waits == Waits::DryRun && held.what.starts_with("detach");
+    assert!(tried.held.iter().filter(waits).count() > 0, "{tried}");
+    // In earnest, all of it is done.
+    let plan = plan(&[Policy { dry_run: false, ..shorter }], &catalogue, later, &NO_NOTICE);
+    assert!(plan.dropping().count() > 0, "{plan}");
 }
 
 /// `24h -> 0s` by mistake: what had been detached was dropped in the next pass, whatever the limit said.

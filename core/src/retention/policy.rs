@@ -31,6 +31,8 @@ pub struct Policy {
     pub suspend: bool,
     /// As `suspend`, and it outlives the policy: its classes stay held when the policy is deleted.
     pub legal_hold: bool,
+    /// Nothing of what it says is done: see [`super::plan()`].
+    pub dry_run: bool,
     /// What somebody approved: see [`super::shortening`].
     pub approval: Option<Approval>,
 }
@@ -49,7 +51,40 @@ impl Policy {
             drop_limit: DropLimit::default(),
             suspend: false,
             legal_hold: false,
+            dry_run: false,
             approval: None,
+        }
+    }
+
+    /// The strongest of what keeps its records.
+    pub fn state(&self) -> State {
+        match self {
+            Policy { legal_hold: true, .. } => State::LegalHold,
+            Policy { suspend: true, .. } => State::Suspended,
+            Policy { dry_run: true, .. } => State::DryRun,
+            _ => State::Active,
+        }
+    }
+}
+
+/// Whether a policy takes records away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Active,
+    DryRun,
+    Suspended,
+    LegalHold,
+}
+
+impl State {
+    pub const ALL: [State; 4] = [State::Active, State::DryRun, State::Suspended, State::LegalHold];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Active => "Active",
+            State::DryRun => "DryRun",
+            State::Suspended => "Suspended",
+            State::LegalHold => "LegalHold",
         }
     }
 }

@@ -25,6 +25,7 @@ fn policy(retention_us: i64) -> Policy {
         drop_limit: DropLimit { partitions: 10, bytes: 50 << 30 },
         suspend: false,
         legal_hold: false,
+        dry_run: false,
         approval: None,
     }
 }

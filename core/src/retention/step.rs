@@ -193,6 +193,8 @@ pub enum Waits {
     Approval(NeedsApproval),
     Suspended,
     LegalHold,
+    /// Until its mode is `Apply`.
+    DryRun,
     /// The limit of one run is reached.
     NextRun,
 }
@@ -216,6 +218,7 @@ impl fmt::Display for Waits {
                 }
             }
             Waits::Suspended => f.write_str("while the policy is suspended"),
+            Waits::DryRun => f.write_str("while its mode is Plan"),
             Waits::LegalHold => f.write_str("while the legal hold lasts"),
             Waits::NextRun => f.write_str("for the next run"),
             Waits::TooManyPartitions { limit } => write!(
