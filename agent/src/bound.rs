@@ -2,22 +2,30 @@
 //! Promises: files that are being read go on, also after a restart; what is left out is counted and told, and has its turn
 //! when others have gone.
 
+use std::collections::BTreeMap;
+
 use crate::discover::FolderKey;
-use crate::reader::Reader;
 use crate::source::Source;
 
-impl Reader {
-    /// The sources of a pattern that are read.
-    pub(crate) fn within_bound(&mut self, key: &FolderKey, sources: Vec<Source>) -> Vec<Source> {
-        let max = self.config.read.files_per_pattern_max;
-        let (kept, left_out) = bound(sources, max, |source| {
-            let key = source.key();
-            // (After a start the checkpoint says which were read.)
-            self.by_key.contains_key(&key) || self.remembered.is_unseen(&key)
-        });
+/// Files of patterns that are not read, because a pattern names too many: how many, by folder.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    files: BTreeMap<FolderKey, usize>,
+}
+
+impl LeftOut {
+    /// The sources of a pattern that are read, at most `max`; `is_read` tells which were read before, by key.
+    pub fn keep_within(
+        &mut self,
+        max: usize,
+        key: &FolderKey,
+        sources: Vec<Source>,
+        is_read: impl Fn(&str) -> bool,
+    ) -> Vec<Source> {
+        let (kept, left_out) = bound(sources, max, |source| is_read(&source.key()));
         let before = match left_out.len() {
-            0 => self.left_out.remove(key).unwrap_or(0),
-            count => self.left_out.insert(key.clone(), count).unwrap_or(0),
+            0 => self.files.remove(key).unwrap_or(0),
+            count => self.files.insert(key.clone(), count).unwrap_or(0),
         };
         if before == 0
             && let Some(Source::File { path, .. }) = left_out.first()
@@ -32,9 +40,14 @@ impl Reader {
         kept
     }
 
-    /// Something is gone: what was left out may have its turn.
-    pub(crate) fn look_for_left_out(&mut self) {
-        self.again.extend(self.left_out.keys().cloned());
+    /// How many files are left out.
+    pub fn count(&self) -> usize {
+        self.files.values().sum()
+    }
+
+    /// Folders in which there are such files.
+    pub fn folders(&self) -> impl Iterator<Item = &FolderKey> {
+        self.files.keys()
     }
 }
 

@@ -1,8 +1,11 @@
 //! The agent: a node's log files, read once, to Kafka (or whatever [`Sink`] there is).
 //!
-//! One thread reads ([`reader`]): `discover` says where files are, `rotation` in which order, `tail` gives their bytes,
-//! `cordwood_core::pipeline` makes records of them, `collect` and `ship` batches, and `checkpoint` remembers what was
-//! acknowledged. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
+//! ```text
+//! discover (folders) -> files::rotation (which file is next) -> tail (bytes) -> batching -> core::pipeline (records) -> collect (batches)
+//!   -> ship -> kafka_sink -> Kafka -> acknowledged -> log_file::delivery -> progress -> checkpoint (on disk)
+//! ```
+//!
+//! One thread does it ([`reader`]). A log ([`container_log`]) and a file ([`log_file`]) are made of parts that own their state. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
 
 mod account;
 mod batching;
@@ -20,7 +23,6 @@ mod cuts;
 mod delivery;
 mod descriptors;
 mod discover;
-mod drain;
 mod ending;
 mod files;
 mod folder;
@@ -35,17 +37,11 @@ mod loss;
 mod marks;
 mod meter;
 mod node_id;
-mod order;
-mod orphans;
 mod owner;
-mod parked;
 mod progress;
 mod reader;
 mod reading;
 mod remembered;
-mod report;
-mod room;
-mod round;
 pub mod rules;
 mod same_file;
 mod ship;

@@ -2,6 +2,15 @@
 //! Promises: it sleeps when there is nothing to do and stops reading when nothing is taken; memory has a bound; every
 //! file gets its turn.
 
+mod drain;
+mod look;
+mod order;
+mod orphans;
+mod parked;
+mod report;
+mod room;
+mod round;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,8 +23,10 @@ use cordwood_service::{Health, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 
+use self::order::Order;
 use crate::Environment;
 use crate::begun::Unfinished;
+use crate::bound::LeftOut;
 use crate::checkpoint::Writer;
 use crate::config::Config;
 use crate::container_log::ContainerLog;
@@ -24,11 +35,11 @@ use crate::discover::{Changes, Discover, FolderKey};
 use crate::ending::Ending;
 use crate::folder::{Folder, Looks};
 use crate::lookup::ContextSource;
-use crate::order::Order;
 use crate::owner::Answer;
 use crate::remembered::Remembered;
 use crate::ship::Shipper;
 use crate::source::Source;
+use crate::sources::sources;
 use crate::telemetry::{Tally, Telemetry};
 use crate::turn::{Clock, Turn};
 use crate::wake::Waker;
@@ -44,45 +55,46 @@ const BUFFER_BYTES_KEPT: usize = 4 << 20;
 const RESTART_PAUSE_MS: i64 = 1_000;
 
 pub(crate) struct Reader {
-    pub config: Config,
-    pub(crate) context: ContextSource,
-    pub rules: watch::Receiver<Arc<LevelRules>>,
-    pub telemetry: Telemetry,
+    config: Config,
+    context: ContextSource,
+    rules: watch::Receiver<Arc<LevelRules>>,
+    telemetry: Telemetry,
     health: Health,
-    pub heartbeat: Heartbeat,
-    pub ending: Ending,
-    pub waker: Waker,
-    pub ship: Shipper,
-    pub discover: Discover,
-    pub checkpoint: Writer,
+    heartbeat: Heartbeat,
+    ending: Ending,
+    waker: Waker,
+    ship: Shipper,
+    discover: Discover,
+    checkpoint: Writer,
     /// In whose name plain files are read.
     node: NodeIdentity,
-    pub remembered: Remembered,
-    pub runs: BTreeMap<u64, ContainerLog>,
-    pub by_key: HashMap<String, u64>,
-    pub folders: HashMap<FolderKey, BTreeSet<u64>>,
+    remembered: Remembered,
+    runs: BTreeMap<u64, ContainerLog>,
+    by_key: HashMap<String, u64>,
+    folders: HashMap<FolderKey, BTreeSet<u64>>,
     /// Runs that are looked at in every round; the others wait for inotify.
-    pub active: BTreeSet<u64>,
+    active: BTreeSet<u64>,
     /// Runs whose context is not known.
-    pub waiting: BTreeSet<u64>,
+    waiting: BTreeSet<u64>,
     /// Folders that could not be looked at in whole: looked at again at the next scan.
-    pub again: BTreeSet<FolderKey>,
-    pub descriptors: Descriptors,
-    /// Files of a pattern that are not read, because it names too many.
-    pub left_out: BTreeMap<FolderKey, usize>,
+    again: BTreeSet<FolderKey>,
+    descriptors: Descriptors,
+    left_out: LeftOut,
     next_run: u64,
-    pub order: Order,
-    pub tally: Tally,
-    pub dirty: bool,
+    /// How many scans there were.
+    scans: u64,
+    order: Order,
+    tally: Tally,
+    dirty: bool,
     /// When the picture was made last, where nothing has happened since.
-    pub quiet_since_ms: Option<i64>,
+    quiet_since_ms: Option<i64>,
     context_generation: u64,
     started: Instant,
-    pub buffer: Vec<u8>,
+    buffer: Vec<u8>,
     /// After a failure nothing is read until then.
-    pub paused_until_ms: i64,
+    paused_until_ms: i64,
     /// Records whose ends were not read yet, of all runs.
-    pub unfinished: Unfinished,
+    unfinished: Unfinished,
 }
 
 /// What a reader is made of.
@@ -121,8 +133,9 @@ impl Reader {
             active: BTreeSet::new(),
             waiting: BTreeSet::new(),
             again: BTreeSet::new(),
-            left_out: BTreeMap::new(),
+            left_out: LeftOut::default(),
             next_run: 0,
+            scans: 0,
             order: Order::default(),
             tally,
             dirty: false,
@@ -200,9 +213,13 @@ impl Reader {
         let complete = scanned.is_ok() && !changes.incomplete;
         self.health.set("files", scanned.map_err(|error| error.to_string()));
         self.take_changes(&changes, clock);
-        // A resting file that was written to without our being told: a lost event costs a scan interval, not the file.
+        // A resting file that was written to without our being told: a lost event costs some scan intervals, not the file.
+        self.scans += 1;
         for run in self.runs.values_mut() {
-            if !self.active.contains(&run.number()) && run.files().grew_meanwhile() {
+            let idle_ms = clock.mono_ms - run.meter.last_data_ms();
+            let is_looked_at =
+                !self.active.contains(&run.number()) && look::is_due(run.number(), idle_ms, self.scans);
+            if is_looked_at && run.files().grew_meanwhile() {
                 run.meter.data_came(clock.mono_ms);
                 self.active.insert(run.number());
             }
@@ -258,9 +275,14 @@ impl Reader {
             Err(error) => return self.look_again(key, &error),
         };
         let (names, looks) = (look.names(), Looks::new(&look));
-        let sources = self.sources(key, &names, folder.as_ref());
+        // A live file may just be renamed, its successor not made yet: then only we know of it.
+        let known = self.by_key.keys().map(String::as_str).chain(self.remembered.unseen());
+        let sources = sources(key, &names, folder.as_ref(), &self.discover.patterns, known);
         let live: HashSet<String> = sources.iter().map(Source::key).collect();
-        for source in self.within_bound(key, sources) {
+        let max = self.config.read.files_per_pattern_max;
+        // (After a start the checkpoint says which were read.)
+        let is_read = |key: &str| self.by_key.contains_key(key) || self.remembered.is_unseen(key);
+        for source in self.left_out.keep_within(max, key, sources, is_read) {
             let id = self.run_of(source, clock);
             self.folders.entry(key.clone()).or_default().insert(id);
         }
@@ -443,7 +465,8 @@ impl Reader {
                     runs.remove(&id);
                 });
                 self.folders.retain(|_, runs| !runs.is_empty());
-                self.look_for_left_out();
+                // What was left out may have its turn.
+                self.again.extend(self.left_out.folders().cloned());
                 self.dirty = true;
             }
         }

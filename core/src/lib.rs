@@ -1,5 +1,12 @@
 //! The decisions of Cordwood: what a line is, whose it is, whether it is kept, how it is packed, when it goes.
 //!
+//! ```text
+//! agent:    rotation (which file) -> pipeline: cri, docker -> join -> fields, level -> gate -> batch (a message)
+//! writer:   batch (decode) -> admit (which records are new) -> block; seal, with retention (which class)
+//! readers:  filter, scope, ranges -> block -> entry
+//! operator: retention (plan, lint), levels_compile
+//! ```
+//!
 //! Nothing here does I/O, reads a clock, or knows of async: bytes and times come in as arguments, values go out. That is
 //! what makes every rule a table of inputs and outputs.
 

@@ -1,5 +1,11 @@
 //! The only room that speaks SQL: the schema, the writer's transaction, sealing, queries, the operator's DDL.
 //!
+//! ```text
+//! writer   -> commit, lane (fresh blocks, positions) -> ring -> seal (table partitions by class and time)
+//! operator -> catalogue (what there is) -> ddl (create, detach, drop)
+//! readers  -> search, follow, errors, tasks, audit, each within a scope
+//! ```
+//!
 //! Promises: what the writer commits is all there or not at all; a reader sees every record exactly once, also while
 //! blocks are sealed; nothing of a tenant is read without a [`scope::Scope`].
 

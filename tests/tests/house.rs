@@ -8,6 +8,8 @@ mod circles;
 mod laws;
 #[path = "house/source.rs"]
 mod source;
+#[path = "house/walls.rs"]
+mod walls;
 
 use laws::Package;
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,6 +160,29 @@ fn files_that_import_each_other_are_found() {
 }
 
 #[test]
+fn walls_object_to_a_type_that_many_files_change() {
+    for (text, expected) in [
+        ("//! x\nimpl Log { fn a(&mut self) {} }", vec!["Log"]),
+        ("impl<'a, T: Fn() -> u8> crate::log::Log<'a, T> {", vec!["Log"]),
+        ("pub struct Log<'a> { a: &'a u8 }\nimpl<'a> Log<'a> { fn a(&self) {} }", vec![]),
+        ("impl std::fmt::Display for Log { }", vec![]),
+        ("fn a(b: impl Fn()) {}\n// impl Log {\n#[cfg(test)]\nmod tests { impl Log {} }", vec![]),
+    ] {
+        assert_eq!(walls::implements_elsewhere(text), expected, "{text}");
+    }
+    let (room, name, _) = walls::SPREAD[0];
+    assert!(walls::is_excused(room, name) && !walls::is_excused(room, "Log"));
+    let fields =
+        |count: usize| format!("pub struct Log {{\n{}    b: u8,\n}}", "    pub a: u8,\n".repeat(count));
+    assert_eq!(walls::public_fields(&fields(3)), [("Log".to_owned(), 3)]);
+    assert_eq!(
+        walls::open_structs("agent/src/b.rs", &fields(walls::PUBLIC_FIELDS_MAX)),
+        Vec::<String>::new()
+    );
+    assert_eq!(walls::open_structs("agent/src/b.rs", &fields(walls::PUBLIC_FIELDS_MAX + 1)).len(), 1);
+}
+
+#[test]
 fn manifest_and_map_laws_object() {
     let faults = laws::manifest_faults(
         "x/Cargo.toml",
@@ -302,6 +327,34 @@ fn no_two_files_import_each_other() {
         .map(|circle| format!("import each other: {}", circle.join(", ")))
         .collect();
     none(&faults);
+}
+
+/// Who may change a type's state is seen from its file alone.
+#[test]
+fn each_type_has_its_own_file_and_few_open_fields() {
+    let (mut faults, mut spread) = (Vec::new(), BTreeSet::new());
+    for file in files().into_iter().filter(|f| f.ends_with(".rs")) {
+        let Some((room, _)) = file.split_once("/src/") else { continue };
+        let text = read(&file);
+        faults.extend(walls::open_structs(&file, &text));
+        for name in walls::implements_elsewhere(&text) {
+            if !walls::is_excused(room, &name) {
+                faults.push(format!("{file}: `impl {name}` stands elsewhere than `{name}`"));
+            }
+            spread.insert((room.to_owned(), name));
+        }
+    }
+    none(&faults);
+    // An excuse that is needed no more goes.
+    for (file, name, reason) in walls::VALUES {
+        let fields = walls::public_fields(&read(file)).into_iter().find(|(of, _)| of == name);
+        let count = fields.map_or(0, |(_, count)| count);
+        assert!(count > walls::PUBLIC_FIELDS_MAX, "{file}: {name} has {count} public fields ({reason})");
+    }
+    for (room, name, reason) in walls::SPREAD {
+        let is_spread = spread.contains(&((*room).to_owned(), (*name).to_owned()));
+        assert!(is_spread, "{room}: `{name}` is not spread ({reason})");
+    }
 }
 
 #[test]

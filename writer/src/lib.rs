@@ -1,5 +1,11 @@
 //! Kafka -> PostgreSQL: fresh blocks in one transaction with positions and watermarks, sealing, the live feed.
 //!
+//! ```text
+//! kafka_source -> run -> intake (which records are new, into open blocks) -> store::lane (one transaction) -> position in PostgreSQL
+//!                                         sealer -> sorter (fresh records to their classes) -> store::seal (table partitions)
+//!                                         feed -> Redis (after the commit; may fail)
+//! ```
+//!
 //! Promises: each record is stored exactly once, whatever is killed or cut; a poisonous message ends in `dead_letters` and
 //! stops nothing; Redis being away delays nothing; PostgreSQL being away loses nothing.
 

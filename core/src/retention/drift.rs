@@ -7,7 +7,7 @@ use std::fmt;
 use super::class::{ClassId, class_table};
 use super::duration;
 
-/// One table that is not as the books say.
+/// One table partition that differs from what the tables `classes` and `leaves` say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// `None`: of no class.

@@ -2,9 +2,9 @@
 //! Promises: what is read and not acknowledged stays within its bound; nobody has a second turn before everybody had one,
 //! however little room there is and however much somebody has to read.
 
+use super::Reader;
+use super::order::READ_ON;
 use crate::container_log::Step;
-use crate::order::READ_ON;
-use crate::reader::Reader;
 use crate::turn::{CHUNK_BYTES, Clock, Turn};
 
 /// Chunks that a file may be read in one turn.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::reader::Reader;
+use super::Reader;
 use crate::turn::Turn;
 
 impl Reader {

@@ -2,8 +2,8 @@
 
 use cordwood_core::gate::RuleScope;
 
+use super::Reader;
 use crate::container_log::ContainerLog;
-use crate::reader::Reader;
 use crate::source::Source;
 use crate::telemetry::{Status, StreamStatus};
 use crate::turn::Clock;
@@ -35,7 +35,7 @@ impl Reader {
             rules_generation: self.telemetry.rules_generation(),
             runs: self.runs.len(),
             held_bytes: self.held_bytes(),
-            files_left_out: self.left_out.values().sum(),
+            files_left_out: self.left_out.count(),
             namespaces_refused: self.context.namespaces_refused(),
             unfinished_bytes: self.unfinished.bytes(),
             stalled: self.ship.is_stalled(),

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Reader;
 use crate::container_log::ContainerLog;
 use crate::folder::Folder;
-use crate::reader::Reader;
 use crate::turn::Clock;
 
 /// How long a run that has more to read keeps its files while others wait for descriptors.

@@ -8,9 +8,9 @@ use std::path::Path;
 use cordwood_core::checkpoint::RunCheckpoint;
 use cordwood_core::rotation::gone::is_log_gone;
 
+use super::Reader;
 use crate::discover::FolderKey;
 use crate::folder::Folder;
-use crate::reader::Reader;
 use crate::source::{Source, pod_folder};
 use crate::turn::{Clock, Turn};
 

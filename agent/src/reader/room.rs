@@ -4,8 +4,8 @@
 
 use cordwood_core::pipeline::Pipeline;
 
-use crate::reader::Reader;
-use crate::round::{Outcome, TurnEnd};
+use super::Reader;
+use super::round::{Outcome, TurnEnd};
 use crate::turn::{Clock, Turn};
 
 /// Bytes that a run is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
