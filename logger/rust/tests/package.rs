@@ -31,7 +31,7 @@ fn first_block(language: &str) -> String {
 #[test]
 fn a_newcomer_has_the_readmes_line_from_the_packed_crate() {
     let folder = folder();
-    std::fs::create_dir_all(folder.join("app/src")).expect("a folder");
+    std::fs::create_dir_all(&folder).expect("a folder");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     cargo(&["package", "--no-verify", "--allow-dirty", "--quiet"], here);
     let name = concat!("cordwood-logger-", env!("CARGO_PKG_VERSION"));
@@ -42,21 +42,58 @@ fn a_newcomer_has_the_readmes_line_from_the_packed_crate() {
     for file in ["README.md", "LICENSE", "Cargo.toml"] {
         assert!(folder.join(name).join(file).is_file(), "{file} is not in the package");
     }
-    let manifest = format!(
-        "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\ncordwood-logger = {{ path = \"../{name}\" }}\ntracing = \"0.1\"\n\n[workspace]\n"
-    );
-    let app = folder.join("app");
-    std::fs::write(app.join("Cargo.toml"), manifest).expect("its manifest");
-    std::fs::copy(folder.join(name).join("Cargo.lock"), app.join("Cargo.lock"))
-        .expect("the versions that are here");
     let program = first_block("rust");
     assert!(program.lines().count() <= 5, "more than a newcomer reads: {program}");
-    std::fs::write(app.join("src/main.rs"), program.replace("\"shop\"", "\"app\"")).expect("its program");
-    let output = cargo(&["run", "--quiet"], &app);
+    let dependencies = format!("cordwood-logger = {{ path = \"../{name}\" }}\ntracing = \"0.1\"\n");
+    let output = run(&folder, name, "app", &dependencies, &program.replace("\"shop\"", "\"app\""));
     let line: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     let told: Value = serde_json::from_str(&first_block("json")).expect("the README's line");
     for (name, value) in told.as_object().expect("an object") {
         let expected = if value == "shop" { "app".into() } else { value.clone() };
         assert!(name == "timestamp" || line[name] == expected, "{name}: {line}");
     }
+
+    // With the features that are off of themselves.
+    let dependencies = format!(
+        "cordwood-logger = {{ path = \"../{name}\", features = [\"http\", \"kv\"] }}\nhttp = \"1\"\nlog = {{ version = \"0.4\", features = [\"kv\"] }}\n"
+    );
+    let output = run(&folder, name, "features", &dependencies, FEATURES);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (name, value) in [
+        ("order_id", Value::from(17)),
+        ("requestId", "r-1".into()),
+        ("method", "card".into()),
+        ("late", false.into()),
+    ] {
+        assert_eq!(lines[0][name], value, "{name}: {text}");
+    }
+    assert!(lines[1]["requestId"] == "r-2" && lines[1]["tenantId"] == "t-1", "{text}");
+}
+
+const FEATURES: &str = r#"
+fn main() {
+    cordwood_logger::init("features");
+    log::info!(order_id = 17, request_id = "r-1", method = "card", late = false; "paid");
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-request-id", http::HeaderValue::from_static("r-2"));
+    headers.insert("X-Tenant-Id".parse::<http::HeaderName>().unwrap(), http::HeaderValue::from_static("t-1"));
+    cordwood_logger::create_request_logger(&headers).info("asked");
+}
+"#;
+
+/// Runs a program in an empty project beside the unpacked crate.
+fn run(folder: &Path, packed: &str, name: &str, dependencies: &str, program: &str) -> Output {
+    let project = folder.join(name);
+    std::fs::create_dir_all(project.join("src")).expect("a folder");
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n{dependencies}\n[workspace]\n"
+    );
+    std::fs::write(project.join("Cargo.toml"), manifest).expect("its manifest");
+    std::fs::copy(folder.join(packed).join("Cargo.lock"), project.join("Cargo.lock"))
+        .expect("the versions that are here");
+    std::fs::write(project.join("src/main.rs"), program).expect("its program");
+    cargo(&["run", "--quiet"], &project)
 }
