@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bare, marked, segments } from "./segments";
+import { bare, marked, named, segments } from "./segments";
 
 const E = "\u001b";
 const told = (text: string, lines = false) =>
@@ -44,3 +44,11 @@ it("marks what somebody looks for, and changes nothing else", () => {
   expect(marked(segments("abc", false), "")).toEqual(segments("abc", false));
   expect(marked(segments("x".repeat(40_000), false), "x")).toHaveLength(1);
 });
+
+it.each([
+  ["checkout", "checkout"],
+  ["a\u202eb", "a[RLO]b"],
+  ["\u001b[31mred\u001b[0m", "red"],
+  ["x\u0000y", "x[\u2400]y"],
+  ["s".repeat(600), `${"s".repeat(512)}…`],
+])("names a value so that nothing of it is hidden or turned around: %j", (text, shown) => expect(named(text)).toBe(shown));

@@ -82,6 +82,16 @@ export function segments(text: string, lines: boolean): Segment[] {
   return out;
 }
 
+const ANY_HIDDEN = new RegExp(HIDDEN.source, "u");
+const VALUE_MAX = 512;
+
+/** A value of anybody's making where it is a name, not a line: no colours, its hidden signs by their names, and no more than there is room for. */
+export function named(text: string): string {
+  const cut = text.length > VALUE_MAX ? `${text.slice(0, VALUE_MAX)}…` : text;
+  if (!ANY_HIDDEN.test(cut)) return cut;
+  return segments(cut, false).map((one) => (one.kind === "sign" ? `[${one.text}]` : one.text)).join("");
+}
+
 function signOf(code: number): Segment | null {
   if (code === 0x0a) return { kind: "sign", text: "⏎", name: "line break" };
   if (code === 0x09) return { kind: "plain", text: "  " };
