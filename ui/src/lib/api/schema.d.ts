@@ -1339,6 +1339,13 @@ export interface components {
                 tenants?: string[];
             };
             /**
+             * @description Apply: what the policy says is done. Plan: a dry run. The status shows what would be done; nothing is detached or dropped, no
+             *     retention changes, and what was in force before stays so. A new policy has no effect at all.
+             * @default Apply
+             * @enum {string}
+             */
+            mode: "Apply" | "Plan";
+            /**
              * Format: int32
              * @description Of several policies that match a record the one with the highest priority counts; equal: the longer retention of
              *     the record's level.
@@ -1536,6 +1543,11 @@ export interface components {
             };
             /** @description The same for people. */
             size?: string;
+            /**
+             * @description Active: records go when they have expired. DryRun, Suspended, LegalHold: none goes, because of spec.mode, spec.suspend or
+             *     spec.legalHold.
+             */
+            state?: string;
             /** @description The first thing that waits, and for what. */
             waits?: string;
         };
