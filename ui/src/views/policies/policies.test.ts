@@ -9,6 +9,7 @@ const SPEC: Policy["spec"] = {
   dropLimit: { bytes: "50Gi", partitions: 10 },
   suspend: false,
   legalHold: false,
+  mode: "Apply",
 };
 
 it("makes of a policy's form the policy that it was", () => {

@@ -33,6 +33,8 @@ export interface Form {
   dropPartitions: string;
   suspend: boolean;
   legalHold: boolean;
+  /** Kept as it is: a policy that is tried out stays so. */
+  mode: Spec["mode"];
 }
 
 const listed = (text: string) => text.split(/[\s,]+/).filter(Boolean);
@@ -56,6 +58,7 @@ export function formOf(name: string, spec: Partial<Spec> = {}): Form {
     dropPartitions: String(dropLimit?.partitions ?? PLAIN.partitions),
     suspend: spec.suspend ?? false,
     legalHold: spec.legalHold ?? false,
+    mode: spec.mode ?? "Apply",
   };
 }
 
@@ -80,6 +83,7 @@ export function bodyOf(form: Form, resourceVersion?: string): Schemas["LogRetent
     dropLimit: { bytes: form.dropBytes.trim(), partitions: number(form.dropPartitions) },
     suspend: form.suspend,
     legalHold: form.legalHold,
+    mode: form.mode,
   };
   return { apiVersion: "cordwood.dev/v1alpha1", kind: "LogRetentionPolicy", metadata: resourceVersion ? { name: form.name.trim(), resourceVersion } : { name: form.name.trim() }, spec };
 }
