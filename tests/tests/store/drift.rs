@@ -142,8 +142,12 @@ async fn what_somebody_changed_is_mended_or_said() -> Result<()> {
         };
         for _ in 0..20 {
             let catalogue = catalogue::look(&client).await?;
-            let plan =
-                plan(&[short.clone()], &catalogue, catalogue::clock(&client).await?, &Tuning::default());
+            let plan = plan(
+                std::slice::from_ref(&short),
+                &catalogue,
+                catalogue::clock(&client).await?,
+                &Tuning::default(),
+            );
             if plan.dropping().next().is_none() {
                 break;
             }
