@@ -12,10 +12,11 @@ use cordwood_store::{Store, origins};
 
 use crate::problem::Problem;
 
-/// How old what the store said may be for a question.
+/// How old what the store said may be, at most and at least: many streams come back at once.
 const AGE_MAX: Duration = Duration::from_secs(30);
-/// The same for a stream that begins with what was stored before: many of them come back at once.
-const AGE_MAX_OF_STREAMS: Duration = Duration::from_millis(250);
+const AGE_MIN: Duration = Duration::from_millis(250);
+/// Asking takes no more of the store than one part of so many.
+const SHARE: u32 = 100;
 
 /// Names, as many as can be asked for.
 #[derive(Debug, Default)]
@@ -95,13 +96,25 @@ pub struct Later {
     pub age: Duration,
 }
 
+/// The last time that the store was asked.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    began: Instant,
+    took: Duration,
+}
+
+/// How old what the store said may be for a question, where it took so long to say it.
+fn age_max(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(AGE_MIN, AGE_MAX)
+}
+
 #[derive(Debug, Default)]
 pub struct StoredNames {
     lists: Mutex<Lists>,
     /// So many names are known: it grows with each.
     count: AtomicUsize,
-    /// When the store was asked. Locked while it is.
-    asked: tokio::sync::Mutex<Option<Instant>>,
+    /// Locked while the store is asked.
+    asked: tokio::sync::Mutex<Option<Asked>>,
 }
 
 impl StoredNames {
@@ -128,7 +141,7 @@ impl StoredNames {
     /// # Errors
     /// When the store has to be asked and does not answer.
     pub async fn names(&self, store: &Store) -> Result<Names, Problem> {
-        self.ask(store, AGE_MAX).await?;
+        self.ask(store, age_max).await?;
         let lists = self.lists();
         Ok(Names { tenants: lists.tenants.all(), namespaces: lists.namespaces.all(), heard: lists.heard() })
     }
@@ -138,12 +151,12 @@ impl StoredNames {
     /// # Errors
     /// When it does not answer.
     pub async fn ask_for_stream(&self, store: &Store) -> Result<(), Problem> {
-        self.ask(store, AGE_MAX_OF_STREAMS).await
+        self.ask(store, |_| AGE_MIN).await
     }
 
-    async fn ask(&self, store: &Store, age_max: Duration) -> Result<(), Problem> {
+    async fn ask(&self, store: &Store, age_max: fn(Duration) -> Duration) -> Result<(), Problem> {
         let mut asked = self.asked.lock().await;
-        if asked.is_some_and(|at| at.elapsed() < age_max) {
+        if asked.is_some_and(|last| last.began.elapsed() < age_max(last.took)) {
             return Ok(());
         }
         let began = Instant::now();
@@ -152,7 +165,7 @@ impl StoredNames {
             lists.tenants.read(found.tenants);
             lists.namespaces.read(found.namespaces);
         });
-        *asked = Some(began);
+        *asked = Some(Asked { began, took: began.elapsed() });
         Ok(())
     }
 
@@ -207,6 +220,13 @@ mod tests {
         let later = names.later(first.heard);
         assert_eq!((later.tenants, later.namespaces), (vec!["rival".to_owned()], vec![]));
         assert_ne!(later.heard, first.heard);
+    }
+
+    #[test]
+    fn what_the_store_says_slowly_is_asked_for_less_often() {
+        for (took_ms, age_ms) in [(0, 250), (2, 250), (10, 1_000), (100, 10_000), (400, 30_000)] {
+            assert_eq!(age_max(Duration::from_millis(took_ms)), Duration::from_millis(age_ms));
+        }
     }
 
     #[test]

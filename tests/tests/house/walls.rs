@@ -50,7 +50,7 @@ pub const SPREAD: &[(&str, &str, &str)] = &[
     ("core", "Kind", "a value: of phrases"),
     ("core", "Civil", "a value: from text"),
     ("core", "Reader", "a grammar: one file for each kind of word"),
-    ("core", "Tenancy", "a value: who may be named by a resource's body"),
+    ("core", "Tenancy", "a value: which tenant a line's body may name"),
     ("writer", "Intake", "one message: its batches and what of them is an error"),
 ];
 
