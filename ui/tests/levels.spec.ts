@@ -59,7 +59,7 @@ it("holds every service only when that is meant", async () => {
   await meant.check();
   expect(await hold.isDisabled()).toBe(false);
   await meant.uncheck();
-  await page.getByLabel("Service").fill("one");
+  await page.getByRole("form", { name: "Set a level" }).getByLabel("Service").fill("one");
   expect(await page.getByRole("button", { name: "Hold one at WARN for 30 min" }).isDisabled()).toBe(false);
 });
 
