@@ -62,6 +62,21 @@ fn written(value: &Value) -> Value {
     }
 }
 
+/// What an entry says that its line said: without what the line's place says, and what Cordwood makes of an error.
+pub fn said(entry: &Value) -> Result<Value> {
+    let mut found = entry.as_object().cloned().context("an entry")?;
+    for name in ["id", "timestamp", "tenantId", "tenantSlug", "node", "stream", "signature"] {
+        found.remove(name);
+    }
+    if let Some(data) = found.get_mut("data").and_then(Value::as_object_mut) {
+        data.remove("timestamp");
+        if data.is_empty() {
+            found.remove("data");
+        }
+    }
+    Ok(Value::from(found))
+}
+
 /// What an entry shows of a line: known fields, the category, audit's metadata, everything else in `data`.
 pub fn shown(line: &Map<String, Value>) -> Value {
     let is_audit = line.get("is_audit") == Some(&Value::Bool(true));
@@ -117,19 +132,8 @@ fn every_field_of_a_line_is_shown_where_it_belongs() -> Result<()> {
     let entries = folder.json(&["query", "--all", "--reverse", "-o", "json"])?;
     ensure!(entries.len() == lines.len(), "{} entries of {} lines", entries.len(), lines.len());
     for (entry, line) in entries.iter().zip(&lines) {
-        let mut found = entry.as_object().cloned().context("an entry")?;
-        ensure!(found["timestamp"] == line["timestamp"], "{entry}");
-        // What the place of the line says, and what Cordwood makes of an error.
-        for name in ["id", "timestamp", "tenantId", "tenantSlug", "node", "stream", "signature"] {
-            found.remove(name);
-        }
-        if let Some(data) = found.get_mut("data").and_then(Value::as_object_mut) {
-            data.remove("timestamp");
-            if data.is_empty() {
-                found.remove("data");
-            }
-        }
-        let found = Value::from(found);
+        ensure!(entry["timestamp"] == line["timestamp"], "{entry}");
+        let found = said(entry)?;
         ensure!(found == shown(line), "wanted {}\nfound  {found}", shown(line));
     }
     Ok(())
