@@ -90,37 +90,45 @@ thread_local! {
 /// No span of tracing has this id.
 const NOT_A_SPAN: u64 = 0;
 
-/// What is in force now.
-pub(crate) fn current() -> Option<Arc<Fields>> {
-    OPEN.with_borrow_mut(|open| {
-        let innermost = open.last_mut()?;
+/// Runs `work` once, with what is in force now.
+pub(crate) fn with_current(mut work: impl FnMut(Option<&Fields>)) {
+    let mut is_done = false;
+    let _ = OPEN.try_with(|open| {
+        let Ok(mut open) = open.try_borrow_mut() else { return };
+        is_done = true;
+        let Some(innermost) = open.last_mut() else { return work(None) };
         let now = RECORDED.load(Ordering::Acquire);
         if innermost.seen != now {
             innermost.all = innermost.layered.all();
             innermost.seen = now;
         }
-        Some(Arc::clone(&innermost.all))
-    })
+        work(Some(&innermost.all));
+    });
+    if !is_done {
+        // (The thread ends: what it had is gone.)
+        work(None);
+    }
 }
 
 /// The innermost span or context.
 pub(crate) fn innermost() -> Option<Arc<Layered>> {
-    OPEN.with_borrow(|open| open.last().map(|innermost| Arc::clone(&innermost.layered)))
+    let of = |open: &RefCell<Vec<Open>>| Some(Arc::clone(&open.try_borrow().ok()?.last()?.layered));
+    OPEN.try_with(of).ok().flatten()
 }
 
 pub(crate) fn enter(id: u64, layered: Arc<Layered>) {
     let seen = RECORDED.load(Ordering::Acquire);
     let all = layered.all();
-    OPEN.with_borrow_mut(|open| open.push(Open { id, layered, all, seen }));
+    let _ = OPEN.try_with(|open| open.borrow_mut().push(Open { id, layered, all, seen }));
 }
 
 pub(crate) fn exit(id: u64) {
-    OPEN.with_borrow_mut(|open| {
+    let left = OPEN.try_with(|open| {
+        let mut open = open.borrow_mut();
         // (Spans may be left in another order than they were entered.)
-        if let Some(at) = open.iter().rposition(|entered| entered.id == id) {
-            open.remove(at);
-        }
+        open.iter().rposition(|entered| entered.id == id).map(|at| open.remove(at))
     });
+    drop(left);
 }
 
 /// Runs `work` with these fields in every line that this thread writes meanwhile, over those that are in force.

@@ -1,6 +1,6 @@
 //! One logger of a process: its settings, levels and output, and how a line is put together.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,15 @@ use crate::json;
 use crate::level::Level;
 use crate::levels::Levels;
 use crate::output::Output;
+use crate::places::Places;
 use crate::room::{Dropped, Rank};
 use crate::settings::{self, Buffer, Environment, Format};
 use crate::time;
 
 /// A line that is longer loses the fields of its call, its logger and its context.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// A thread keeps no more than this of each of its buffers from one line to the next.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
 
 /// What the application says of a logger in the making; what it leaves open the environment or the output decides.
 #[derive(Debug)]
@@ -42,37 +45,66 @@ pub(crate) struct Core {
 /// What a call fills while a line is put together; kept by its thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    line: Vec<u8>,
+    pub line: Vec<u8>,
     /// The message as JSON.
     pub message: Vec<u8>,
     /// The call's own fields.
     pub call: Fields,
-    /// Where the call stands: logger, file, line.
+    /// Where the call stands, when that is no place of the sources that it could be remembered by.
     pub origin: Fields,
+    pub places: Places,
+}
+
+/// What a line is made of; of two fields with one name the earlier counts.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub level: Level,
+    pub is_audit: bool,
+    /// As JSON.
+    pub message: &'a [u8],
+    pub call: &'a Fields,
+    /// Bound to the logger, and around the call.
+    pub bound: Option<&'a Fields>,
+    pub around: Option<&'a Fields>,
+    /// Where the call stands: logger, file, line.
+    pub origin: &'a Fields,
+    /// What all lines have.
+    pub base: &'a Fields,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
-/// Lends the thread's scratch, emptied. Who logs while a value is being formatted gets another one.
-pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
-    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => {
-            scratch.message.clear();
-            scratch.call.clear();
-            scratch.origin.clear();
-            work(&mut scratch)
-        }
-        Err(_) => work(&mut Scratch::default()),
-    })
+impl Scratch {
+    fn is_small(&self) -> bool {
+        let all =
+            [self.line.capacity(), self.message.capacity(), self.call.capacity(), self.origin.capacity()];
+        all.into_iter().all(|bytes| bytes <= SCRATCH_BYTES_MAX)
+    }
+}
+
+/// Lends the thread's scratch, emptied. Who logs while a value is being formatted, or while the thread ends, gets another one.
+pub(crate) fn with_scratch(work: impl FnOnce(&mut Scratch)) {
+    let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
+    scratch.message.clear();
+    scratch.call.clear();
+    scratch.origin.clear();
+    work(&mut scratch);
+    if scratch.is_small() {
+        let _ = SCRATCH.try_with(|kept| kept.set(Some(scratch)));
+    }
 }
 
 /// The thread's fields of a call, emptied, for a record in the making; the next line gives them back.
 pub(crate) fn lend_fields() -> Fields {
-    let lent =
-        SCRATCH.with(|scratch| scratch.try_borrow_mut().map(|mut scratch| std::mem::take(&mut scratch.call)));
-    let mut fields = lent.unwrap_or_default();
+    let lent = SCRATCH.try_with(|kept| {
+        let mut scratch = kept.take()?;
+        let fields = std::mem::take(&mut scratch.call);
+        kept.set(Some(scratch));
+        Some(fields)
+    });
+    let mut fields = lent.ok().flatten().unwrap_or_default();
     fields.clear();
     fields
 }
@@ -99,7 +131,19 @@ impl Core {
             Box::new(move |dropped: &Fields, count: u64| {
                 let (mut line, mut message) = (Vec::new(), Vec::new());
                 json::text(&mut message, &delivery::dropped_message(count));
-                assemble(&mut line, delivery::DROPPED_LEVEL, false, &message, &[dropped, &base]);
+                assemble(
+                    &mut line,
+                    &Parts {
+                        level: delivery::DROPPED_LEVEL,
+                        is_audit: false,
+                        message: &message,
+                        call: dropped,
+                        bound: None,
+                        around: None,
+                        origin: &EMPTY,
+                        base: &base,
+                    },
+                );
                 formatted(format, line)
             })
         };
@@ -124,31 +168,16 @@ impl Core {
         Ok(core)
     }
 
-    /// Writes what is in the scratch, and these fields: an earlier set wins over a later one. `base` stands behind them.
-    pub fn write(
-        &self,
-        scratch: &mut Scratch,
-        level: Level,
-        is_audit: bool,
-        sets: &[&Fields],
-        base: &Fields,
-    ) {
-        let Scratch { line, message, call, origin } = scratch;
-        let all: [&Fields; 6] = match sets {
-            [] => [call, origin, base, &EMPTY, &EMPTY, &EMPTY],
-            [one] => [call, one, origin, base, &EMPTY, &EMPTY],
-            [one, two, ..] => [call, one, two, origin, base, &EMPTY],
-        };
-        if message.is_empty() {
-            message.extend_from_slice(b"\"\"");
-        }
+    /// Writes a line; `line` is where it is put together.
+    pub fn write(&self, line: &mut Vec<u8>, parts: &Parts<'_>) {
         line.clear();
-        assemble(line, level, is_audit, message, &all);
+        assemble(line, parts);
         if line.len() > LINE_BYTES_MAX {
             line.clear();
-            assemble(line, level, is_audit, message, &[&Fields::new().with("fieldsCut", true), origin, base]);
+            let call = &Fields::new().with("fieldsCut", true);
+            assemble(line, &Parts { call, bound: None, around: None, ..*parts });
         }
-        let rank = if is_audit { Rank::AUDIT } else { Rank::of(level) };
+        let rank = if parts.is_audit { Rank::AUDIT } else { Rank::of(parts.level) };
         match self.format {
             Format::Json => self.delivery.give(rank, line),
             console => self.delivery.give(rank, &formatted(console, std::mem::take(line))),
@@ -180,7 +209,7 @@ impl Core {
     }
 }
 
-static EMPTY: std::sync::LazyLock<Fields> = std::sync::LazyLock::new(Fields::new);
+static EMPTY: Fields = Fields::new();
 
 fn formatted(format: Format, line: Vec<u8>) -> Vec<u8> {
     match format {
@@ -189,16 +218,24 @@ fn formatted(format: Format, line: Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn assemble(line: &mut Vec<u8>, level: Level, is_audit: bool, message: &[u8], sets: &[&Fields]) {
+/// Between the time and the message, by level.
+const LEVELS: [&[u8]; Level::ALL.len()] = [
+    b"\",\"level\":\"TRACE\",\"message\":",
+    b"\",\"level\":\"DEBUG\",\"message\":",
+    b"\",\"level\":\"INFO\",\"message\":",
+    b"\",\"level\":\"WARN\",\"message\":",
+    b"\",\"level\":\"ERROR\",\"message\":",
+];
+
+fn assemble(line: &mut Vec<u8>, parts: &Parts<'_>) {
     line.extend_from_slice(b"{\"timestamp\":\"");
     time::write(line, time::now(), time::Digits::Micro);
-    line.extend_from_slice(b"\",\"level\":\"");
-    line.extend_from_slice(level.as_str().as_bytes());
-    line.extend_from_slice(b"\",\"message\":");
-    line.extend_from_slice(message);
-    if is_audit {
+    line.extend_from_slice(LEVELS[parts.level as usize]);
+    line.extend_from_slice(if parts.message.is_empty() { b"\"\"" } else { parts.message });
+    if parts.is_audit {
         line.extend_from_slice(b",\"is_audit\":true");
     }
-    write_all(line, sets);
+    let Parts { call, bound, around, origin, base, .. } = *parts;
+    write_all(line, &[call, bound.unwrap_or(&EMPTY), around.unwrap_or(&EMPTY), origin, base]);
     line.extend_from_slice(b"}\n");
 }

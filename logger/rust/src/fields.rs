@@ -25,8 +25,8 @@ struct Part {
 }
 
 impl Fields {
-    pub fn new() -> Fields {
-        Fields::default()
+    pub const fn new() -> Fields {
+        Fields { json: Vec::new(), parts: Vec::new(), names: 0 }
     }
 
     /// The same with one more; a name that is there already gets the new value.
@@ -51,6 +51,11 @@ impl Fields {
         out.push(b'{');
         out.extend_from_slice(self.json.get(1..).unwrap_or_default());
         out.push(b'}');
+    }
+
+    /// Bytes that it has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.json.capacity()
     }
 
     pub(crate) fn clear(&mut self) {

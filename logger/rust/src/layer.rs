@@ -13,12 +13,13 @@ use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::context::{self, Layered};
-use crate::core::{Core, with_scratch};
+use crate::core::{Core, Parts, Scratch, with_scratch};
 use crate::failure::Failure;
 use crate::fields::{Fields, Value};
 use crate::json;
 use crate::level::Level;
 use crate::logger::Place;
+use crate::places::Key;
 
 /// Writes events. Which of them it is shown, [`Gate`] decides.
 #[derive(Debug)]
@@ -108,26 +109,35 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let around = if event.is_contextual() {
-            context::current()
-        } else {
-            event.parent().and_then(|parent| fields_of(&context, parent)).map(|fields| fields.all())
-        };
         with_scratch(|scratch| {
-            let message = Some(&mut scratch.message);
-            Visitor::record(&mut scratch.call, message, |visitor| event.record(visitor));
+            let Scratch { line, message, call, places, .. } = scratch;
+            Visitor::record(call, Some(message), |visitor| event.record(visitor));
             let metadata = event.metadata();
-            scratch.origin.put_known("logger", |out| json::text(out, metadata.target()));
-            if self.core.is_located
-                && let (Some(file), Some(line)) = (metadata.file(), metadata.line())
-            {
-                Place { file, line, function: None }.put(&mut scratch.origin);
-            }
-            let sets: &[&Fields] = match &around {
-                Some(around) => &[around],
-                None => &[],
+            let (file, at) =
+                if self.core.is_located { (metadata.file(), metadata.line()) } else { (None, None) };
+            let origin = places.of(Key::of_event(file, at, metadata.target()), |origin| {
+                origin.put_known("logger", |out| json::text(out, metadata.target()));
+                if let (Some(file), Some(line)) = (file, at) {
+                    Place { file, line, function: None }.put(origin);
+                }
+            });
+            let parts = Parts {
+                level: Level::from(*metadata.level()),
+                is_audit: false,
+                message,
+                call,
+                bound: None,
+                around: None,
+                origin,
+                base: &self.core.base,
             };
-            self.core.write(scratch, Level::from(*metadata.level()), false, sets, &self.core.base);
+            if event.is_contextual() {
+                context::with_current(|around| self.core.write(line, &Parts { around, ..parts }));
+            } else {
+                let parent = event.parent().and_then(|parent| fields_of(&context, parent));
+                let around = parent.map(|fields| fields.all());
+                self.core.write(line, &Parts { around: around.as_deref(), ..parts });
+            }
         });
     }
 }

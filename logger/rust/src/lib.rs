@@ -28,6 +28,7 @@ mod macros;
 mod names;
 mod output;
 mod panics;
+mod places;
 mod request;
 mod room;
 mod scope;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::context;
-use crate::core::{Core, with_scratch};
+use crate::core::{Core, Parts, Scratch, with_scratch};
 use crate::json;
 use crate::level::Level;
 use crate::logger::within_crate;
@@ -37,9 +37,22 @@ impl log::Log for LogBridge {
                 scratch.origin.put("file", record.file().map(within_crate));
                 scratch.origin.put("line", record.line());
             }
-            let around = context::current();
-            let sets: Vec<_> = around.as_deref().into_iter().collect();
-            self.core.write(scratch, Level::from(record.level()), false, &sets, &self.core.base);
+            context::with_current(|around| {
+                let Scratch { line, message, call, origin, .. } = scratch;
+                self.core.write(
+                    line,
+                    &Parts {
+                        level: Level::from(record.level()),
+                        is_audit: false,
+                        message,
+                        call,
+                        bound: None,
+                        around,
+                        origin,
+                        base: &self.core.base,
+                    },
+                );
+            });
         });
     }
 

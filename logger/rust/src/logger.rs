@@ -5,11 +5,12 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::context;
-use crate::core::{Core, lend_fields, with_scratch};
+use crate::core::{Core, Parts, Scratch, lend_fields, with_scratch};
 use crate::failure::Failure;
 use crate::fields::{Fields, Serialized, Value};
 use crate::json;
 use crate::level::Level;
+use crate::places::Key;
 use crate::request::{Headers, request_fields};
 
 /// Writes records of one service. Cheap to clone; a change gives another logger.
@@ -213,13 +214,26 @@ impl Record<'_> {
         with_scratch(|scratch| {
             json::written(&mut scratch.message, format_args!("{message}"));
             scratch.call = self.fields;
-            if logger.core.is_located {
-                self.place.put(&mut scratch.origin);
-            }
-            let around = context::current();
-            let sets = [&*logger.bound, around.as_deref().unwrap_or(&logger.bound)];
-            let sets = if around.is_some() { &sets[..] } else { &sets[..1] };
-            logger.core.write(scratch, self.level, self.is_audit, sets, &logger.base);
+            let Scratch { line, message, call, origin, places } = scratch;
+            let place = self.place;
+            let origin = if logger.core.is_located {
+                places.of(Key::of_call(place.file, place.line, place.function), |origin| place.put(origin))
+            } else {
+                origin
+            };
+            context::with_current(|around| {
+                let parts = Parts {
+                    level: self.level,
+                    is_audit: self.is_audit,
+                    message,
+                    call,
+                    bound: Some(&logger.bound),
+                    around,
+                    origin,
+                    base: &logger.base,
+                };
+                logger.core.write(line, &parts);
+            });
         });
     }
 }

@@ -10,37 +10,37 @@ pub struct Name<'a> {
     pub bit: u64,
 }
 
-/// A row: the spelling, the snake_case spelling, whether it is an id.
+/// A row: the spelling, the snake_case spelling, whether it is an id. Sorted by the first letter.
 static KNOWN: [(&str, &str, bool); 29] = [
-    ("tenantId", "tenant_id", true),
-    ("tenantSlug", "tenant_slug", true),
-    ("userId", "user_id", true),
-    ("sessionId", "session_id", true),
-    ("impersonatorId", "impersonator_id", true),
-    ("requestId", "request_id", true),
-    ("traceId", "trace_id", true),
-    ("spanId", "span_id", true),
-    ("taskId", "task_id", true),
+    ("action", "action", false),
+    ("dropped", "dropped", false),
+    ("error", "error", false),
     ("errorCode", "error_code", true),
     ("errorType", "error_type", false),
     ("errorStack", "error_stack", false),
     ("errorChain", "error_chain", false),
-    ("error", "error", false),
-    ("service", "service", false),
-    ("source", "source", false),
-    ("action", "action", false),
+    ("environment", "environment", false),
+    ("file", "file", false),
+    ("function", "function", false),
+    ("impersonatorId", "impersonator_id", true),
+    ("line", "line", false),
+    ("logger", "logger", false),
+    ("metadata", "metadata", false),
     ("plugin", "plugin", false),
     ("pid", "pid", false),
-    ("file", "file", false),
-    ("line", "line", false),
-    ("function", "function", false),
-    ("logger", "logger", false),
-    ("environment", "environment", false),
-    ("version", "version", false),
+    ("requestId", "request_id", true),
     ("region", "region", false),
-    ("metadata", "metadata", false),
+    ("service", "service", false),
+    ("source", "source", false),
+    ("sessionId", "session_id", true),
+    ("spanId", "span_id", true),
     ("scope", "scope", false),
-    ("dropped", "dropped", false),
+    ("tenantId", "tenant_id", true),
+    ("tenantSlug", "tenant_slug", true),
+    ("traceId", "trace_id", true),
+    ("taskId", "task_id", true),
+    ("userId", "user_id", true),
+    ("version", "version", false),
 ];
 
 /// Fields that the logger writes itself, and what an application's field of such a name becomes.
@@ -51,13 +51,54 @@ static OWN: [(&str, &str); 4] = [
     ("is_audit", "field_is_audit"),
 ];
 
+/// What is known of the names that begin with one letter.
+#[derive(Clone, Copy)]
+struct Initial {
+    /// One bit for each length that such a name has.
+    lengths: u32,
+    /// The rows of [`KNOWN`].
+    begin: u8,
+    end: u8,
+}
+
+const LETTERS: usize = 26;
+
+/// By the first letter: most names of an application are known by it and their length to be their own.
+static INITIALS: [Initial; LETTERS] = initials();
+
+const fn initials() -> [Initial; LETTERS] {
+    let mut all = [Initial { lengths: 0, begin: 0, end: 0 }; LETTERS];
+    let mut at = 0;
+    while at < KNOWN.len() {
+        let (text, snake, _) = KNOWN[at];
+        let initial = &mut all[(text.as_bytes()[0] - b'a') as usize];
+        if initial.end == 0 {
+            initial.begin = at as u8;
+        }
+        initial.end = at as u8 + 1;
+        initial.lengths |= 1 << text.len() | 1 << snake.len();
+        at += 1;
+    }
+    at = 0;
+    while at < OWN.len() {
+        let own = OWN[at].0.as_bytes();
+        all[(own[0] - b'a') as usize].lengths |= 1 << own.len();
+        at += 1;
+    }
+    all
+}
+
 /// How a given name is written.
 pub fn name(given: &str) -> Name<'_> {
     let given = given.strip_prefix("r#").unwrap_or(given);
-    // The first letter sorts most of the unknown ones out.
-    if let Some(b'a'..=b'v') = given.as_bytes().first() {
-        if let Some((text, _, is_id)) = known(given) {
-            return Name { text, is_id, bit: bit(text) };
+    let first = given.as_bytes().first().map_or(u8::MAX, |first| first.wrapping_sub(b'a'));
+    if let Some(initial) = INITIALS.get(usize::from(first))
+        && given.len() < u32::BITS as usize
+        && initial.lengths >> given.len() & 1 != 0
+    {
+        let rows = &KNOWN[usize::from(initial.begin)..usize::from(initial.end)];
+        if let Some((text, _, is_id)) = rows.iter().find(|row| row.0 == given || row.1 == given) {
+            return Name { text, is_id: *is_id, bit: bit(text) };
         }
         if let Some((_, text)) = OWN.iter().find(|(own, _)| *own == given) {
             return Name { text, is_id: false, bit: bit(text) };
@@ -66,19 +107,17 @@ pub fn name(given: &str) -> Name<'_> {
     Name { text: given, is_id: false, bit: bit(given) }
 }
 
-fn known(given: &str) -> Option<(&'static str, &'static str, bool)> {
-    let first = given.as_bytes().first()?;
-    let is_given =
-        |row: &&(&str, &str, bool)| row.0.as_bytes()[0] == *first && (row.0 == given || row.1 == given);
-    KNOWN.iter().find(is_given).copied()
-}
-
-/// FNV over the name, down to one bit.
+/// A hash of the name, down to one bit. It looks at the first and the last eight bytes.
 fn bit(text: &str) -> u64 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    1 << (hash >> 58)
+    let bytes = text.as_bytes();
+    let word = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+    } else {
+        bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
+    1 << ((word ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 /// The bit of a name that is written as it is.
@@ -102,6 +141,11 @@ mod tests {
             ("is_audit", "field_is_audit"),
             ("r#type", "type"),
             ("orderId", "orderId"),
+            ("timestamp", "field_timestamp"),
+            ("message", "field_message"),
+            ("Level", "Level"),
+            ("lines", "lines"),
+            ("größe", "größe"),
             ("", ""),
         ] {
             assert_eq!(name(given).text, expected);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::context;
-use crate::core::{Core, with_scratch};
+use crate::core::{Core, Parts, Scratch, with_scratch};
 use crate::delivery::EXIT_MS_MAX;
 use crate::json;
 use crate::level::Level;
@@ -48,9 +48,22 @@ fn write(core: &Core, panic: &PanicHookInfo<'_>) {
             scratch.origin.put("file", within_crate(location.file()));
             scratch.origin.put("line", location.line());
         }
-        let around = context::current();
-        let sets: Vec<_> = around.as_deref().into_iter().collect();
-        core.write(scratch, Level::Error, false, &sets, &core.base);
+        context::with_current(|around| {
+            let Scratch { line, message, call, origin, .. } = scratch;
+            core.write(
+                line,
+                &Parts {
+                    level: Level::Error,
+                    is_audit: false,
+                    message,
+                    call,
+                    bound: None,
+                    around,
+                    origin,
+                    base: &core.base,
+                },
+            );
+        });
     });
 }
 
