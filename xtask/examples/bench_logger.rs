@@ -3,7 +3,7 @@
 //!
 //! On a busy machine the least of the rounds says more than the median, and instructions more than either (`valgrind --tool=callgrind`, the
 //! difference between a run of 22,000 and one of 2,000 events). An event by tracing took 7,420 of them and a record of a `Logger` 6,740, where
-//! slog-json takes 4,580; since then 3,420 and 3,110. What had cost most: the search of a field's name among the known ones (1,420), the
+//! slog-json takes 4,580; since then 3,500 and 3,220. What had cost most: the search of a field's name among the known ones (1,420), the
 //! file's path (1,800 with its search for cargo's folder; now made once for each place and thread), a float by `fmt` (700; serde_json's way takes 140), texts looked at byte
 //! by byte. Fields that a span learns later are one atomic load for an event: without them (before they were linked) it took as many instructions.
 

@@ -1,12 +1,15 @@
 //! From the threads of the application to the output: a buffer and one thread that empties it.
 //! Promises: lines leave when the buffer is full or the oldest has waited long enough (50 of them or 5 s of itself), at once after an ERROR, a flush, an exit or a panic; a call never waits longer than
-//! [`WAIT_MS_MAX`] for an output that stalls; what is dropped is counted by level and told by a record of its own.
+//! [`WAIT_MS_MAX`] for an output that stalls; what is dropped is counted by level and told by a record of its own; a fork of the process writes its own lines alone.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::fields::{Fields, Serialized};
+use crate::fork;
 use crate::level::Level;
 use crate::output::Output;
 use crate::room::{Dropped, Lines, Rank, Room};
@@ -20,18 +23,26 @@ pub const EXIT_MS_MAX: u64 = 2_000;
 pub const ROOM_BYTES_MAX: usize = 8 << 20;
 
 /// Makes the line that tells of dropped ones.
-pub(crate) type TellDropped = Box<dyn Fn(&Fields, u64) -> Vec<u8> + Send>;
+pub(crate) type TellDropped = Box<dyn Fn(&Fields, u64) -> Vec<u8> + Send + Sync>;
 /// Something that is due at times: what is called, and when it wants to be called again.
-pub(crate) type Chore = Box<dyn Fn(Instant) -> Option<Instant> + Send>;
+pub(crate) type Chore = Box<dyn Fn(Instant) -> Option<Instant> + Send + Sync>;
 
-#[derive(Debug)]
 pub(crate) struct Delivery {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("state", &self.shared.state).finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     buffer: Buffer,
+    tell: TellDropped,
+    chore: Chore,
+    /// What a fork of the process writes to.
+    of_fork: fn() -> Output,
     state: Mutex<State>,
     /// Work for the thread.
     work: Condvar,
@@ -42,6 +53,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     room: Room,
+    /// Of which fork of the process the thread is.
+    fork: u32,
     /// When the oldest waiting line came.
     since: Option<Instant>,
     /// Lines that were given, and those of them that have left or were dropped.
@@ -52,11 +65,18 @@ struct State {
     is_stalled: bool,
     /// The thread waits for work.
     is_idle: bool,
+    /// When it looks by itself; `None`: never.
+    wakes_at: Option<Instant>,
     is_closing: bool,
     /// The chores are to be looked at again.
     is_poked: bool,
     /// Lines that were given to an output that took no more.
     refused: Dropped,
+}
+
+thread_local! {
+    /// The [`Shared`] that this thread empties, by its address; 0: it is a thread of the application.
+    static EMPTIES: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Delivery {
@@ -67,39 +87,66 @@ impl Delivery {
         tell: TellDropped,
         chore: Chore,
     ) -> std::io::Result<Delivery> {
+        fork::watch();
         let state = State {
             room: Room::new(room_bytes),
+            fork: fork::count(),
             since: None,
             given: 0,
             settled: 0,
             is_urgent: false,
             is_stalled: false,
             is_idle: false,
+            wakes_at: None,
             is_closing: false,
             is_poked: false,
             refused: Dropped::default(),
         };
-        let shared =
-            Arc::new(Shared { buffer, state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() });
-        let own = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("cordwood-logger".to_owned())
-            .spawn(move || run(&own, output, &tell, &chore))?;
+        let shared = Arc::new(Shared {
+            buffer,
+            tell,
+            chore,
+            of_fork: output.of_fork(),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        });
+        spawn(&shared, output)?;
         Ok(Delivery { shared })
+    }
+
+    /// The state. A process that is a fork gets a thread of its own here: what waited before is the other process's to write.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.shared.lock();
+        if state.fork != fork::count() {
+            state.fork = fork::count();
+            let _ = state.room.take(Lines::default());
+            state.settled = state.given;
+            (state.since, state.wakes_at) = (None, None);
+            (state.is_urgent, state.is_stalled, state.is_idle, state.is_closing) =
+                (false, false, false, false);
+            if let Err(error) = spawn(&self.shared, (self.shared.of_fork)()) {
+                say(&format!("a fork of the process has no log: {error}"));
+            }
+        }
+        state
     }
 
     /// Takes a line in; an ERROR is waited for.
     pub fn give(&self, rank: Rank, line: &[u8]) {
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         state.room.push(rank, line);
         state.given += 1;
-        let is_first = state.since.is_none();
-        if is_first {
-            state.since = Some(Instant::now());
+        let mut is_too_late = false;
+        if state.since.is_none() {
+            let now = Instant::now();
+            state.since = Some(now);
+            let due = self.shared.due(now);
+            is_too_late = due.is_some_and(|due| state.wakes_at.is_none_or(|wakes_at| wakes_at > due));
         }
         state.is_urgent |= rank.is_urgent();
         if state.is_idle
-            && (is_first || state.is_urgent || state.room.waiting().count() == self.shared.buffer.lines)
+            && (is_too_late || state.is_urgent || state.room.waiting().count() == self.shared.buffer.lines)
         {
             self.shared.work.notify_one();
         }
@@ -111,7 +158,7 @@ impl Delivery {
 
     /// Writes what waits; whether all of it was written within the time.
     pub fn flush(&self, bound: Duration) -> bool {
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         state.is_urgent = true;
         self.shared.work.notify_one();
         let target = state.given;
@@ -120,25 +167,29 @@ impl Delivery {
 
     /// Has the thread look at its chores again.
     pub fn poke(&self) {
-        self.shared.lock().is_poked = true;
+        self.lock().is_poked = true;
         self.shared.work.notify_one();
     }
 
     /// Lines that could not be written because the output is closed.
     pub fn refused(&self) -> Dropped {
-        self.shared.lock().refused
+        self.lock().refused
     }
 
     /// Lines that wait.
     pub fn waiting(&self) -> u64 {
-        let state = self.shared.lock();
+        let state = self.lock();
         state.given - state.settled
     }
 
     fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>, target: u64, bound: Duration) -> bool {
-        let end = Instant::now() + bound;
+        // (The thread would wait for itself: an output that logs, or a panic of it.)
+        if EMPTIES.get() == Arc::as_ptr(&self.shared).addr() {
+            return false;
+        }
+        let end = Instant::now().checked_add(bound);
         while state.settled < target {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 state.is_stalled = true;
                 return false;
@@ -152,7 +203,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.flush(Duration::from_millis(EXIT_MS_MAX));
-        self.shared.lock().is_closing = true;
+        self.lock().is_closing = true;
         self.shared.work.notify_one();
     }
 }
@@ -161,11 +212,25 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// When a line leaves that came at this time; `None`: nothing but other lines hurries it.
+    fn due(&self, since: Instant) -> Option<Instant> {
+        since.checked_add(self.buffer.wait)
+    }
 }
 
-fn run(shared: &Shared, mut output: Output, tell: &TellDropped, chore: &Chore) {
+fn spawn(shared: &Arc<Shared>, output: Output) -> std::io::Result<()> {
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name("cordwood-logger".to_owned());
+    thread.spawn(move || run(&shared, output)).map(drop)
+}
+
+fn run(shared: &Shared, mut output: Output) {
     let mut lines = Lines::default();
     let mut is_closed = false;
+    // Lines came a short while ago. The thread wakes once more by itself then, so that the first of the next ones need not wake it.
+    let mut is_warm = false;
+    EMPTIES.set(std::ptr::from_ref(shared).addr());
     loop {
         let (taken, dropped, until) = {
             let mut state = shared.lock();
@@ -174,9 +239,9 @@ fn run(shared: &Shared, mut output: Output, tell: &TellDropped, chore: &Chore) {
                 state.is_poked = false;
                 drop(state);
                 // (Without the lock: it may tell the application's threads.)
-                let next_chore = chore(now);
+                let next_chore = (shared.chore)(now);
                 state = shared.lock();
-                let due = state.since.map(|since| since + shared.buffer.wait);
+                let due = state.since.and_then(|since| shared.due(since));
                 let is_full = state.room.waiting().count() >= shared.buffer.lines;
                 if state.is_urgent || is_full || due.is_some_and(|due| due <= now) {
                     break;
@@ -187,8 +252,11 @@ fn run(shared: &Shared, mut output: Output, tell: &TellDropped, chore: &Chore) {
                 if state.is_poked {
                     continue;
                 }
-                let next = [due, next_chore].into_iter().flatten().min();
+                let warm = is_warm.then(|| shared.due(now)).flatten();
+                let next = [due, next_chore, warm].into_iter().flatten().min();
+                is_warm = false;
                 state.is_idle = true;
+                state.wakes_at = next;
                 state = match next {
                     None => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
                     Some(next) => {
@@ -198,13 +266,23 @@ fn run(shared: &Shared, mut output: Output, tell: &TellDropped, chore: &Chore) {
                 };
                 state.is_idle = false;
             }
+            is_warm = true;
             state.is_urgent = false;
             state.since = None;
             let (taken, dropped) = state.room.take(lines);
             (taken, dropped, state.given)
         };
         let mut refused = Dropped::default();
-        if let Err(error) = write(&mut output, &taken, &dropped, tell, is_closed, &mut refused)
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            write(&mut output, &taken, &dropped, &shared.tell, is_closed, &mut refused)
+        }));
+        let written = written.unwrap_or_else(|_| {
+            // (What it had taken before cannot be known.)
+            refused = dropped;
+            taken.pieces(usize::MAX).for_each(|(_, holds)| refused.add_all(&holds));
+            Err(std::io::Error::other("it panicked"))
+        });
+        if let Err(error) = written
             && !is_closed
         {
             is_closed = true;

@@ -188,6 +188,8 @@ pub fn serialized(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
         out.truncate(begin);
         out.extend_from_slice(b"null");
     }
+    // (JSON that the application wrote itself may have line breaks between its tokens.)
+    out[begin..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
 }
 
 #[cfg(test)]

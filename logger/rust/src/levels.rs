@@ -175,8 +175,9 @@ impl Levels {
                 next.services.values_mut().for_each(|own| own.targets.clear());
             }
             next.scopes = change.scopes.unwrap_or(next.scopes);
-            state.ends = change.ttl.map(|ttl| Instant::now() + ttl);
-            if change.ttl.is_none() {
+            // (A time that is longer than the clock is for ever.)
+            state.ends = change.ttl.and_then(|ttl| Instant::now().checked_add(ttl));
+            if state.ends.is_none() {
                 state.permanent = next.clone();
             }
             self.put_in_force(next);

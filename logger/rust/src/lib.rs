@@ -15,6 +15,7 @@ mod delivery;
 mod failure;
 mod fields;
 pub mod files;
+mod fork;
 mod json;
 mod layer;
 mod level;

@@ -16,6 +16,8 @@ pub enum Output {
     Stdout,
     Stderr,
     Writer(Box<dyn Write + Send>),
+    /// It is another process's.
+    Gone,
 }
 
 impl std::fmt::Debug for Output {
@@ -24,6 +26,7 @@ impl std::fmt::Debug for Output {
             Output::Stdout => "Stdout",
             Output::Stderr => "Stderr",
             Output::Writer(_) => "Writer",
+            Output::Gone => "Gone",
         })
     }
 }
@@ -44,7 +47,16 @@ impl Output {
         match self {
             Output::Stdout => io::stdout().is_terminal(),
             Output::Stderr => io::stderr().is_terminal(),
-            Output::Writer(_) => false,
+            Output::Writer(_) | Output::Gone => false,
+        }
+    }
+
+    /// What a fork of the process has in its place: a writer may be in the middle of something, and its thread is not there.
+    pub fn of_fork(&self) -> fn() -> Output {
+        match self {
+            Output::Stdout => || Output::Stdout,
+            Output::Stderr => || Output::Stderr,
+            Output::Writer(_) | Output::Gone => || Output::Gone,
         }
     }
 
@@ -52,6 +64,7 @@ impl Output {
     pub fn open(&mut self) -> io::Result<Open<'_>> {
         match self {
             Output::Writer(writer) => Ok(Open { to: To::Writer(writer), piece_bytes: FILE_BYTES }),
+            Output::Gone => Err(io::Error::other("a fork of the process starts its own logger")),
             Output::Stdout | Output::Stderr => {
                 let file = if matches!(self, Output::Stdout) { of(io::stdout())? } else { of(io::stderr())? };
                 let is_file = file.metadata().is_ok_and(|found| found.is_file());

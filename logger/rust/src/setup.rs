@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -183,61 +184,75 @@ impl Cordwood {
     /// # Errors
     /// When the process has such a thing already; what it has not is set all the same.
     pub fn install(&self) -> Result<(), AlreadySet> {
-        PROCESS.set(self.clone()).map_err(|_| AlreadySet("a Cordwood logger"))?;
-        log_panics(&self.core);
-        at_exit();
+        self.install_once().unwrap_or(Err(AlreadySet("a Cordwood logger")))
+    }
+
+    /// `None`: the process has a Cordwood logger that is installed.
+    fn install_once(&self) -> Option<Result<(), AlreadySet>> {
+        let of_process = process(|| self.clone());
+        if !Arc::ptr_eq(&of_process.core, &self.core) || IS_INSTALLED.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         let is_traced = tracing::subscriber::set_global_default(self.subscriber()).is_ok();
         let is_bridged = log::set_boxed_logger(Box::new(self.log_bridge())).is_ok();
         if is_bridged {
             log::set_max_level(log::LevelFilter::Trace);
         }
-        match (is_traced, is_bridged) {
+        Some(match (is_traced, is_bridged) {
             (true, true) => Ok(()),
             (false, _) => Err(AlreadySet("a tracing subscriber")),
             (true, false) => Err(AlreadySet("a logger of `log`")),
-        }
+        })
     }
 }
 
 static PROCESS: OnceLock<Cordwood> = OnceLock::new();
+/// The process's logger has tracing and `log`.
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// Starts the process's logger: `tracing`, `log`, panics and the end of the process are its from now on. A second call gives the first one.
 ///
+/// Where a logger was asked for before ([`logger`], [`create_logger`]), that one is the process's, with the name it has found in the environment.
 /// What cannot be set because another library has set it is told on stderr.
 pub fn init(service: &str) -> Cordwood {
-    if let Some(known) = PROCESS.get() {
-        return known.clone();
+    let cordwood = process(|| start(Builder::new().service(service)));
+    if let Some(installed) = cordwood.install_once() {
+        if let Err(error) = installed {
+            settings::say(&error.to_string());
+        }
+        let known = &cordwood.core.service;
+        if **known != *service {
+            settings::say(&format!(
+                "the service is {known:?}, not {service:?}: a logger was asked for before"
+            ));
+        }
     }
-    let started = match Builder::new().service(service).start() {
-        Ok(started) => started,
-        Err(error) => panic!("start the logger's thread: {error}"),
-    };
-    if let Err(error) = started.install() {
-        settings::say(&error.to_string());
-    }
-    PROCESS.get().cloned().unwrap_or(started)
+    cordwood.clone()
 }
 
-/// The process's logger; started here, without tracing and `log`, when nobody called [`init`].
-fn process() -> &'static Cordwood {
+fn start(builder: Builder) -> Cordwood {
+    builder.start().unwrap_or_else(|error| panic!("start the logger's thread: {error}"))
+}
+
+/// The process's logger; without tracing and `log` as long as nobody has called [`init`].
+fn process(make: impl FnOnce() -> Cordwood) -> &'static Cordwood {
     PROCESS.get_or_init(|| {
-        let started =
-            Builder::new().start().unwrap_or_else(|error| panic!("start the logger's thread: {error}"));
-        log_panics(&started.core);
+        let made = make();
+        log_panics(&made.core);
         at_exit();
-        started
+        made
     })
 }
 
 /// A logger of a service.
 pub fn create_logger(service: &str) -> Logger {
-    process().logger_of(service)
+    process(|| start(Builder::new())).logger_of(service)
 }
 
 /// A logger of the process's service.
 pub fn logger() -> Logger {
     static LOGGER: OnceLock<Logger> = OnceLock::new();
-    LOGGER.get_or_init(|| process().logger()).clone()
+    LOGGER.get_or_init(|| process(|| start(Builder::new())).logger()).clone()
 }
 
 /// A logger for one request, by its headers: tenant, user, session, impersonator, request, trace.
