@@ -3,17 +3,15 @@
 //! [`WAIT_MS_MAX`] for an output that stalls; what is dropped is counted by level and told by a record of its own; a fork of the process writes its own lines alone.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fields::{Fields, Serialized};
 use crate::fork;
 use crate::level::Level;
 use crate::output::Output;
 use crate::room::{Dropped, Lines, Rank, Room};
 use crate::settings::{Buffer, say};
+use crate::sink::{Sink, TellDropped};
 
 /// How long the call that logs an ERROR waits for it to be written; once in vain, no call waits until the output moves again.
 pub const WAIT_MS_MAX: u64 = 100;
@@ -22,8 +20,6 @@ pub const EXIT_MS_MAX: u64 = 2_000;
 /// Room for lines while the output stalls.
 pub const ROOM_BYTES_MAX: usize = 8 << 20;
 
-/// Makes the line that tells of dropped ones.
-pub(crate) type TellDropped = Box<dyn Fn(&Fields, u64) -> Vec<u8> + Send + Sync>;
 /// Something that is due at times: what is called, and when it wants to be called again.
 pub(crate) type Chore = Box<dyn Fn(Instant) -> Option<Instant> + Send + Sync>;
 
@@ -171,9 +167,12 @@ impl Delivery {
         self.shared.work.notify_one();
     }
 
-    /// Lines that could not be written because the output is closed.
+    /// Lines that could not be written because the output is closed, or is full and has not told of them.
     pub fn refused(&self) -> Dropped {
-        self.lock().refused
+        let state = self.lock();
+        let mut refused = state.refused;
+        refused.add_all(state.room.dropped());
+        refused
     }
 
     /// Lines that wait.
@@ -225,9 +224,9 @@ fn spawn(shared: &Arc<Shared>, output: Output) -> std::io::Result<()> {
     thread.spawn(move || run(&shared, output)).map(drop)
 }
 
-fn run(shared: &Shared, mut output: Output) {
+fn run(shared: &Shared, output: Output) {
+    let mut sink = Sink::new(output);
     let mut lines = Lines::default();
-    let mut is_closed = false;
     // Lines came a short while ago. The thread wakes once more by itself then, so that the first of the next ones need not wake it.
     let mut is_warm = false;
     EMPTIES.set(std::ptr::from_ref(shared).addr());
@@ -272,68 +271,15 @@ fn run(shared: &Shared, mut output: Output) {
             let (taken, dropped) = state.room.take(lines);
             (taken, dropped, state.given)
         };
-        let mut refused = Dropped::default();
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            write(&mut output, &taken, &dropped, &shared.tell, is_closed, &mut refused)
-        }));
-        let written = written.unwrap_or_else(|_| {
-            // (What it had taken before cannot be known.)
-            refused = dropped;
-            taken.pieces(usize::MAX).for_each(|(_, holds)| refused.add_all(&holds));
-            Err(std::io::Error::other("it panicked"))
-        });
-        if let Err(error) = written
-            && !is_closed
-        {
-            is_closed = true;
-            say(&format!("the output takes no more lines, they are counted and dropped: {error}"));
-        }
+        let unwritten = sink.write(&taken, &dropped, &shared.tell);
         lines = taken;
         let mut state = shared.lock();
         state.settled = until;
         state.is_stalled = false;
-        state.refused.add_all(&refused);
+        state.refused.add_all(&unwritten.refused);
+        state.room.add_dropped(&unwritten.untold);
         shared.done.notify_all();
     }
-}
-
-/// Writes what was taken, before it what tells of those that were dropped.
-fn write(
-    output: &mut Output,
-    lines: &Lines,
-    dropped: &Dropped,
-    tell: &TellDropped,
-    is_closed: bool,
-    refused: &mut Dropped,
-) -> std::io::Result<()> {
-    if is_closed {
-        refused.add_all(dropped);
-        lines.pieces(usize::MAX).for_each(|(_, holds)| refused.add_all(&holds));
-        return Ok(());
-    }
-    let mut pieces = Vec::new();
-    let written = output.open().and_then(|mut open| {
-        pieces = lines.pieces(open.piece_bytes).collect();
-        pieces.reverse();
-        if dropped.total() > 0
-            && let Err(error) = open.write(&told(dropped, tell))
-        {
-            refused.add_all(dropped);
-            return Err(error);
-        }
-        while let Some((piece, _)) = pieces.last() {
-            open.write(piece)?;
-            pieces.pop();
-        }
-        open.flush()
-    });
-    pieces.iter().for_each(|(_, holds)| refused.add_all(holds));
-    written
-}
-
-fn told(dropped: &Dropped, tell: &TellDropped) -> Vec<u8> {
-    let rows: BTreeMap<_, _> = dropped.rows().collect();
-    tell(&Fields::new().with("dropped", Serialized(rows)), dropped.total())
 }
 
 /// What the record that tells of dropped ones says.

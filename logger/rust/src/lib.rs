@@ -35,6 +35,7 @@ mod room;
 mod scope;
 mod settings;
 mod setup;
+mod sink;
 mod task;
 mod time;
 

@@ -85,8 +85,8 @@ fn of(stream: impl std::os::windows::io::AsHandle) -> io::Result<File> {
 }
 
 impl Open<'_> {
-    /// Writes all of a piece. An error says that nothing more can be written.
-    pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+    /// Writes all of a piece, and counts the bytes that are out.
+    pub fn write(&mut self, piece: &[u8], bytes: &mut usize) -> io::Result<()> {
         let writer: &mut dyn Write = match &mut self.to {
             To::File(file) => file,
             To::Writer(writer) => *writer,
@@ -95,7 +95,10 @@ impl Open<'_> {
         while !rest.is_empty() {
             match writer.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => rest = &rest[count..],
+                Ok(count) => {
+                    rest = &rest[count..];
+                    *bytes += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Somebody has made it non-blocking (a terminal shared with another program).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),

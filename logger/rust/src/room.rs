@@ -120,6 +120,16 @@ impl Room {
         self.waiting.push(rank, line);
     }
 
+    /// Those that were dropped since lines were handed out last.
+    pub fn dropped(&self) -> &Dropped {
+        &self.dropped
+    }
+
+    /// Counts lines as dropped that were handed out.
+    pub fn add_dropped(&mut self, dropped: &Dropped) {
+        self.dropped.add_all(dropped);
+    }
+
     /// Hands out all lines, with how many were dropped before them. `emptied` is what the lines before were in.
     pub fn take(&mut self, mut emptied: Lines) -> (Lines, Dropped) {
         emptied.clear();

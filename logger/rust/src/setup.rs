@@ -174,7 +174,7 @@ impl Cordwood {
         self.core.flush(bound)
     }
 
-    /// Records that could not be written because the output is closed.
+    /// Records that could not be written because the output is closed, or is full (or stalls) and has not told of them yet.
     pub fn refused(&self) -> Dropped {
         self.core.refused()
     }

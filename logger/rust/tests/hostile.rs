@@ -168,7 +168,7 @@ fn a_fork_writes_its_own_lines_and_no_others() {
 fn log_bad_values() {
     let caught = |work: &dyn Fn()| {
         let work = std::panic::AssertUnwindSafe(work);
-        std::panic::catch_unwind(|| work()).expect_err("a panic");
+        std::panic::catch_unwind(work).expect_err("a panic");
     };
     let logger = cordwood_logger::logger();
     tracing::info_span!("request", request_id = "r-1").in_scope(|| {
@@ -258,8 +258,10 @@ fn spans_that_end_in_any_order_leave_nothing_behind() {
 /// An output that does to the logger what none should.
 struct Unruly {
     cordwood: Arc<OnceLock<Cordwood>>,
-    what: fn(&Cordwood),
+    what: What,
 }
+
+type What = fn(&Cordwood);
 
 impl Write for Unruly {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -279,7 +281,7 @@ impl Write for Unruly {
 
 #[test]
 fn an_output_that_waits_for_itself_or_panics_holds_nobody_up() {
-    let rows: [(fn(&Cordwood), u64); 2] = [
+    let rows: [(What, u64); 2] = [
         (
             |cordwood| {
                 cordwood.logger().error("again");
@@ -315,4 +317,60 @@ fn times_without_an_end_are_no_end() {
         output.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|b| **b == b'\n').count(),
         1
     );
+}
+
+/// A disk with room for so many bytes.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = bytes.len().min(disk.0 - disk.1.len());
+        disk.1.extend_from_slice(&bytes[..count]);
+        if count == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(count) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_was_full_has_whole_lines_and_tells_of_the_others() {
+    for room in [0, 1, 500, 1_000] {
+        let disk = Disk::default();
+        disk.0.lock().expect("the disk").0 = room;
+        let cordwood = cordwood(disk.clone());
+        let say = |n: u64| cordwood.logger().at(Level::Info).field("n", n).send("line");
+        (0..40).for_each(say);
+        assert!(cordwood.flush(Duration::MAX));
+        say(40);
+        assert!(cordwood.flush(Duration::MAX) && cordwood.refused().total() > 0);
+        disk.0.lock().expect("the disk").0 = usize::MAX;
+        say(41);
+        assert!(cordwood.flush(Duration::MAX));
+        assert_eq!(cordwood.refused().total(), 0);
+        let text = String::from_utf8(disk.0.lock().expect("the disk").1.clone()).expect("UTF-8");
+        // The one that was torn is no JSON, and stands by itself.
+        let whole: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        assert!(text.lines().count() <= whole.len() + 1, "{text}");
+        let numbers: Vec<_> = whole.iter().filter_map(|line| line["n"].as_u64()).collect();
+        let before = numbers.len() as u64 - 1;
+        assert_eq!(numbers, (0..before).chain([41]).collect::<Vec<_>>());
+        assert_eq!(whole[numbers.len() - 1]["dropped"], serde_json::json!({ "INFO": 41 - before }), "{text}");
+    }
+}
+
+/// The kernel's own full disk is no closed output.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_is_asked_again() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let cordwood = cordwood(full);
+    for n in 1..4 {
+        cordwood.logger().info("line");
+        assert!(cordwood.flush(Duration::MAX));
+        assert_eq!(cordwood.refused().total(), n);
+    }
 }
