@@ -149,7 +149,7 @@ it("asks again when a token is over while somebody looks, and leaves what is sho
   const page = await pageOf("nils", "/whoami");
   await page.evaluate((token) => sessionStorage.setItem("cordwood.token", token), world().soon);
   await page.goto(`${world().origin}/?q=service=checkout`);
-  await page.getByRole("dialog", { name: "Who are you?" }).waitFor({ timeout: 40_000 });
+  await page.getByRole("dialog", { name: "Who are you?" }).waitFor();
   await page.getByLabel("Token").fill(world().reader);
   await page.getByRole("button", { name: "Go on" }).click();
   await hasMessage(page, "shop-line 19");

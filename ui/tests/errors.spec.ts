@@ -42,6 +42,15 @@ it("lists groups with their counts, tenants and services, and narrows them", asy
   await until(() => titles(page), (shown) => shown.length === 1 && shown[0] === "PaymentTimeout");
 });
 
+it("keeps itself up to now", async () => {
+  await broken("groups-now");
+  const page = await visit("/errors?service=groups-now&level=error");
+  const count = page.locator("li[data-signature] .count strong");
+  await until(() => count.allInnerTexts(), (shown) => shown.join() === "3");
+  await log("groups-now", [failed("groups-now", 1)]);
+  await until(() => count.allInnerTexts(), (shown) => shown.join() === "4", "the one that came");
+});
+
 it("shows only what is new since a time", async () => {
   await broken("groups-new");
   const page = await visit("/errors?service=groups-new");

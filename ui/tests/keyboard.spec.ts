@@ -1,7 +1,10 @@
 // Every view by the keyboard alone: what can be clicked is reached, where one is is seen and never lost, and nothing keeps one in. And without motion.
-import { beforeAll, expect, it } from "vitest";
-import { accessible, address, log, messages, records, stored, until, visit, type Page } from "./harness.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { accessible, messages, records, standalone, stored, until, visit, write, type Page } from "./harness.ts";
 
+// One of its own: where rows of other tests come and go, a walk through them has no end.
+let own: Awaited<ReturnType<typeof standalone>>;
+const address = () => own.address;
 const put = async (path: string, body: object) => {
   const answer = await fetch(address() + path, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
   expect(answer.ok, await answer.text()).toBe(true);
@@ -9,14 +12,16 @@ const put = async (path: string, body: object) => {
 let group = "";
 
 beforeAll(async () => {
+  own = await standalone();
   const failed = { level: "error", errorType: "KeysError", errorStack: "KeysError: no\n    at pay (/app/pay.js:1:1)", msg: "payment refused" };
-  await log("keyboard", records("keyboard", 40, (n) => ({ taskId: "keyboard", source: ["plugin", "api"][n % 2]!, plugin: "keyboard", metadata: { progress: n }, ...(n === 39 ? failed : {}) })));
-  await stored("service=keyboard", 40);
-  const groups = (await (await fetch(`${address()}/api/platform/logs/aggregates?service=keyboard`)).json()) as { items: { signature: string }[] };
-  group = groups.items[0]!.signature;
+  await write(own.folder, "keyboard", records("keyboard", 40, (n) => ({ taskId: "keyboard", source: ["plugin", "api"][n % 2]!, plugin: "keyboard", metadata: { progress: n }, ...(n === 39 ? failed : {}) })));
+  await stored("service=keyboard", 40, address());
+  const groups = async () => ((await (await fetch(`${address()}/api/platform/logs/aggregates?service=keyboard`)).json()) as { items: { signature: string }[] }).items;
+  group = (await until(groups, ({ length }) => length > 0, "the group of the error"))[0]!.signature;
   await put("/api/admin/levels", { target: "keyboard-level", level: "WARN", ttlSeconds: 3600 });
   await put("/api/admin/retention/keyboard", { apiVersion: "cordwood.dev/v1alpha1", kind: "LogRetentionPolicy", metadata: { name: "keyboard" }, spec: { match: { services: ["keyboard"] } } });
 });
+afterAll(() => own?.stop());
 
 /** A view in a state of its own: where it is, what is waited for, and what opens the rest of it. */
 interface Place {
@@ -56,7 +61,7 @@ const PLACES: Record<string, Place> = {
 };
 
 async function at(place: Place, options = {}): Promise<Page> {
-  const page = await visit(place.path.replace("GROUP", group), options);
+  const page = await visit(place.path.replace("GROUP", group), { at: address(), ...options });
   await page.getByRole("navigation", { name: "Views" }).getByText("Agents").waitFor();
   await place.ready(page);
   await place.open?.(page);

@@ -26,7 +26,7 @@ it("comes back to a gateway that restarts, with what was written meanwhile, each
     await page.getByText("Reconnecting").waitFor();
     await write(own.folder, "restart", records("restart", 5, (n) => ({ msg: `meanwhile ${n}` })));
   });
-  await page.getByTestId("live").filter({ hasText: "Live" }).waitFor({ timeout: 40_000 });
+  await page.getByTestId("live").filter({ hasText: "Live" }).waitFor();
   await write(own.folder, "restart", records("restart", 5, (n) => ({ msg: `after ${n}` })));
   await hasMessage(page, "after 4");
   await until(() => messages(page), ({ length }) => length >= 15);

@@ -27,6 +27,22 @@ describe("7: the counts over time", () => {
     await until(() => messages(page), (shown) => shown.length === 40, "all");
   });
 
+  it("say under the pointer what a stretch of time holds", async () => {
+    await log("hovered", records("hovered", 12, (n) => ({ level: n < 5 ? "warn" : "info", time: new Date(Date.now() - 30 * 60_000).toISOString() })));
+    await stored("service=hovered", 12);
+    await log("hovered", records("hovered", 3));
+    await stored("service=hovered", 15);
+    const page = await visit("/?q=service=hovered");
+    const histogram = page.getByTestId("histogram");
+    await histogram.getByText("15 records").first().waitFor();
+    // Counted again every few seconds, the bars move: the pointer goes after them.
+    const said = async () => {
+      await histogram.locator("rect.warn").first().hover();
+      return [await histogram.locator(".sum").innerText(), ...(await histogram.getByRole("button").allInnerTexts())].join(" ").replace(/\s+/g, " ");
+    };
+    await until(said, (text) => /^\d\d:\d\d:\d\d – \d\d:\d\d:\d\d · 12 records ERROR 0 WARN 5 INFO 7 /.test(text), "what the bar holds");
+  });
+
   it("filter by a click on a level, and have an error of their own", async () => {
     await log("bylevel", records("bylevel", 20, (n) => ({ level: n % 4 ? "info" : "warn" })));
     await stored("service=bylevel", 20);
@@ -61,6 +77,16 @@ it("8: facets include, exclude, show one alone, and what is missing", async () =
   await facets.getByRole("button", { name: "facet-c 10" }).hover();
   await facets.getByRole("button", { name: "Only facet-c" }).click();
   await until(() => asked(page, "q"), (q) => q === "facets service=facet-c");
+});
+
+it("8: facets follow what comes", async () => {
+  await log("facets-live", records("facets-live", 3));
+  await stored("service=facets-live", 3);
+  const page = await visit("/?q=service=facets-live");
+  const facets = page.getByTestId("facets");
+  await facets.getByRole("button", { name: "facets-live 3" }).waitFor();
+  await log("facets-live", records("facets-live", 2));
+  await facets.getByRole("button", { name: "facets-live 5" }).waitFor();
 });
 
 it("8: counts are “at least” where the count is not at its end", async () => {
@@ -103,6 +129,21 @@ describe("9: the query box", () => {
     await page.getByRole("alert").getByText('"wran" is not a level').waitFor();
     await until(() => page.locator(".q-mistake").allInnerTexts(), (marked) => marked.join() === "wran", "the mark of the mistake");
     expect(await messages(page)).toHaveLength(7);
+  });
+
+  it("leads on from a link whose filter is wrong", async () => {
+    await log("mended", records("mended", 2));
+    await stored("service=mended", 2);
+    const page = await visit("/?q=service=mended+level>=wran", { expected: /400/ });
+    await page.getByText("Nothing was searched for").waitFor();
+    await page.locator("[data-editor].ready").waitFor();
+    await page.getByRole("button", { name: "Mend it" }).click();
+    await page.keyboard.press("End");
+    for (const _ of " level>=wran") await page.keyboard.press("Backspace");
+    await page.keyboard.press("Escape");
+    await editor(page).click();
+    await page.keyboard.press("Enter");
+    await hasMessage(page, "line 1");
   });
 });
 
@@ -207,10 +248,24 @@ it("16: times are of UTC or local, and one can jump to a time", async () => {
   await until(() => messages(page), (shown) => shown.includes("line 100") || shown.includes("line 101"), "the time's records");
   const time = page.locator("[data-id]", { hasText: "line 101" }).locator(".time");
   const utc = new Date(day.getTime() + 101_000).toISOString().slice(11, 19);
-  expect((await time.innerText()).slice(0, 8)).toBe(utc);
+  // Behind the day, where three hours ago was yesterday.
+  const shown = async () => /\d\d:\d\d:\d\d/.exec(await time.innerText())![0];
+  expect(await shown()).toBe(utc);
   await page.getByRole("button", { name: /^Range/ }).click();
   await page.getByRole("button", { name: "Local (UTC+01:00)" }).or(page.getByRole("button", { name: "Local (UTC+02:00)" })).click();
-  await until(() => time.innerText(), (text) => text.slice(0, 8) !== utc);
+  await until(shown, (text) => text !== utc);
+});
+
+it("16: a list that goes back to another day says the day with each time", async () => {
+  const before = new Date(Date.now() - 50 * 3600_000);
+  await log("days", records("days", 3, (n) => (n < 2 ? { time: new Date(before.getTime() + n).toISOString() } : {})));
+  await stored("service=days", 3);
+  const page = await visit("/?q=service=days&tz=utc");
+  await hasMessage(page, "line 2");
+  const times = await page.locator("[data-id] .time").allInnerTexts();
+  expect(times[0]).toBe(before.toISOString().slice(5, 23).replace("T", " "));
+  expect(times.every((text) => /^\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$/.test(text))).toBe(true);
+  expect(await page.locator("[data-id] .time").evaluateAll((cells) => cells.every((cell) => cell.scrollWidth <= cell.clientWidth))).toBe(true);
 });
 
 it("17: a line, its JSON and the question for a shell are copied", async () => {
@@ -269,9 +324,7 @@ it("21: searches are saved, and the last ones are known", async () => {
 
 describe("23: nothing says why", () => {
   it("while a search is not at its end, and goes on when it is wanted", async () => {
-    await log("budget", records("budgeted", 3));
-    await stored("service=budgeted", 3);
-    const page = await visit("/", {
+    const page = await visit("/?q=service=nobody-budgeted", {
       before: (page) =>
         page.route("**/api/platform/logs?*", (route) => {
           if (new URL(route.request().url()).searchParams.has("after")) return route.abort();

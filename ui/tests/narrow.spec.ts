@@ -15,8 +15,8 @@ beforeAll(async () => {
   const failed = { level: "error", errorType: "NarrowAndQuiteLongNamedError", errorStack: "NarrowAndQuiteLongNamedError: no\n    at pay (/app/a/very/long/path/to/the/file/that/failed/pay.js:1:1)", msg: "payment refused" };
   await log("narrow", records(LONG, 30, (n) => ({ taskId: "narrow-task", source: ["plugin", "superset_api", "another-source"][n % 3]!, plugin: "narrow", metadata: { progress: n }, ...(n === 29 ? failed : {}) })));
   await stored(`service=${LONG}`, 30);
-  const groups = (await (await fetch(`${address()}/api/platform/logs/aggregates?service=${LONG}`)).json()) as { items: { signature: string }[] };
-  group = groups.items[0]!.signature;
+  const groups = async () => ((await (await fetch(`${address()}/api/platform/logs/aggregates?service=${LONG}`)).json()) as { items: { signature: string }[] }).items;
+  group = (await until(groups, ({ length }) => length > 0, "the group of the error"))[0]!.signature;
   await put("/api/admin/levels", { target: LONG, level: "WARN", ttlSeconds: 3600, debugScopes: true });
   const spec = { match: { services: [LONG], namespaces: ["a-namespace-with-a-long-name", "another"] }, legalHold: true };
   await put("/api/admin/retention/narrow", { apiVersion: "cordwood.dev/v1alpha1", kind: "LogRetentionPolicy", metadata: { name: "narrow" }, spec });
@@ -104,7 +104,8 @@ it.each(["levels", "policies", "agents"])("is a table with its heads to a screen
         cells: [...table.tBodies[0]!.rows].map((row) => row.cells.length),
       })),
     );
-  const told = await until(() => tables(page), (all) => all.length > 0, "a table");
-  expect(told).toEqual(await drawn());
+  // Rows of other tests come and go: both are of the same moment when they agree.
+  const both = async () => ({ told: await tables(page), drawn: await drawn() });
+  const { told } = await until(both, ({ told, drawn }) => told.length > 0 && JSON.stringify(told) === JSON.stringify(drawn), "what is told to be what is drawn");
   expect(told.every(({ heads, cells }) => heads.every((head) => head !== "") && cells.every((count) => count === heads.length))).toBe(true);
 });

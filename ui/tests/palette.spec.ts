@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { accessible, until, visit, type Page } from "./harness.ts";
+import { accessible, log, messages, records, stored, until, visit, type Page } from "./harness.ts";
 
 const input = (page: Page) => page.getByRole("combobox", { name: "A view, a search" });
 async function open(page: Page, keys = "Control+k"): Promise<void> {
@@ -29,6 +29,16 @@ it("fills in the level of a service, and searches for what is typed", async () =
   await input(page).fill("service=palette-nobody");
   await page.keyboard.press("Enter");
   await until(() => new URL(page.url()).searchParams.get("q"), (q) => q === "service=palette-nobody", "the search");
+});
+
+it("shows what a service writes", async () => {
+  await log("palette", records("palette-shop", 2));
+  await stored("service=palette-shop", 2);
+  const page = await visit("/whoami");
+  await open(page);
+  await input(page).fill("palette-shop");
+  await page.getByRole("option", { name: "Logs of the service" }).click();
+  await until(() => messages(page), (shown) => shown.includes("line 1"), "its records");
 });
 
 it("shows times in UTC and back", async () => {

@@ -62,6 +62,8 @@ it("narrows by level and source at once, and by text and metadata", async () => 
   await until(steps, (shown) => shown.join() === "step 3");
   await page.getByLabel("Text in the message").fill("nowhere");
   await page.getByText("No line is like this").waitFor();
+  await page.getByRole("button", { name: "Show all lines" }).click();
+  await until(steps, (shown) => shown.length === 10, "all of them, DEBUG too");
 });
 
 it("shows the source at once: without an answer of the gateway", async () => {
