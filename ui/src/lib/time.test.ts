@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, clock, exact, instant, parseUs, rfc3339, typed } from "./time";
+import { ago, clock, dated, exact, instant, parseUs, rfc3339, typed } from "./time";
 
 const AT = 1_795_240_802_500_123;
 
@@ -18,6 +18,7 @@ describe("times", () => {
 
   it("writes what it read", () => expect(rfc3339(AT)).toBe("2026-11-21T06:00:02.500123Z"));
   it("keeps the milliseconds of a line", () => expect(clock(AT, "utc")).toBe("06:00:02.500"));
+  it("says the day of a line of another day", () => expect(dated(AT, "utc")).toBe("11-21 06:00:02.500"));
   it("says everything", () => expect(exact(AT, "utc")).toBe("2026-11-21 06:00:02.500123 UTC"));
 
   it.each([

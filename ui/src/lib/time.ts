@@ -58,6 +58,11 @@ export function clock(us: number, zone: Zone): string {
   return `${two(hour)}:${two(minute)}:${two(second)}.${ms}`;
 }
 
+/** `11-21 06:00:02.500`: where a list goes back to another day. */
+export function dated(us: number, zone: Zone): string {
+  return `${day(us, zone).slice(5)} ${clock(us, zone)}`;
+}
+
 /** `2026-11-21`. */
 export function day(us: number, zone: Zone): string {
   const { year, month, day } = parts(us, zone);

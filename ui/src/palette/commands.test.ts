@@ -27,9 +27,10 @@ it("puts what begins so before what only holds it", () => {
 });
 
 it("makes of a text a task, a plugin, a service and a search", () => {
-  expect(ids("4711")).toEqual(["task id", "plugin id", "level", "filter"]);
+  expect(ids("4711")).toEqual(["task id", "plugin id", "service", "level", "filter"]);
   expect(go("4711", "task id")).toBe("/task/4711");
   expect(go("a:b", "plugin id")).toBe("/plugin/a%3Ab");
+  expect(go("checkout", "service")).toBe("/?q=service%3Dcheckout");
   expect(go("checkout", "level")).toBe("/levels?service=checkout");
   expect(go('"no such" level=ERROR', "filter")).toBe("/?q=%22no+such%22+level%3DERROR");
   expect(ids('"no such" level=ERROR')).toEqual(["filter"]);
@@ -41,7 +42,7 @@ it("opens a group of errors by its signature", () => {
 });
 
 it("offers no place that there is not", () => {
-  expect(ids("4711", { views: [view("logs", "/")] })).toEqual(["filter"]);
+  expect(ids("4711", { views: [view("errors")] })).toEqual(["filter"]);
 });
 
 it("offers the themes that are not shown", () => {

@@ -1,6 +1,7 @@
 // What the palette offers for what is typed: where to go, what to search for, how to show times. Pure.
 import type { IconName } from "$lib/components/icons";
 import type { Theme } from "$lib/settings.svelte";
+import { clicked } from "$lib/filter";
 import { href } from "$lib/url/state.svelte";
 import type { View } from "../views";
 
@@ -72,6 +73,7 @@ function made(text: string, { views }: Known): Command[] {
   else {
     into("task", "Task");
     into("plugin", "Plugin");
+    if (ID.test(text) && at("logs")) all.push({ id: "service", kind: "Logs of the service", label: text, icon: "logs", go: href("/", { q: clicked("", "service", text, "only") }) });
     if (ID.test(text) && at("levels")) all.push({ id: "level", kind: "Level of the service", label: text, icon: "levels", go: href("/levels", { service: text }) });
   }
   all.push({ id: "filter", kind: "Search the logs", label: text, icon: "search", go: href("/", { q: text }) });

@@ -21,7 +21,8 @@ it.each([
   ["data.user.id", "42"],
   ["data.list", "[1,2]"],
   ["data.none", ""],
+  ["tenant", "acme"],
   ["pod", ""],
 ])("finds %s", (field, value) =>
-  expect(valueOf({ service: "checkout", data: { orderId: 17, "http.status": 503, user: { id: 42 }, list: [1, 2], none: null } } as unknown as LogRecord, field)).toBe(value),
+  expect(valueOf({ service: "checkout", tenantSlug: "acme", data: { orderId: 17, "http.status": 503, user: { id: 42 }, list: [1, 2], none: null } } as unknown as LogRecord, field)).toBe(value),
 );

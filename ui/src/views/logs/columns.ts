@@ -30,6 +30,11 @@ export function columnsText(columns: readonly Column[]): string {
   return joined(columns) === joined(DEFAULT) ? "" : joined(columns);
 }
 
+/** The tracks of the list's grid: time (with its day or without), level, the columns, the message. */
+export function tracks(columns: readonly Column[], isDated: boolean): string {
+  return `${isDated ? 134 : 92}px 60px ${columns.map(({ width }) => `${width}px`).join(" ")} minmax(0, 1fr)`;
+}
+
 function joined(columns: readonly Column[]): string {
   return columns.map(({ field, width }) => `${field}:${width}`).join(",");
 }
@@ -50,6 +55,8 @@ export function moved(columns: readonly Column[], field: string, by: number): Co
 /** What a record says in a field: `data.user.id` is `id` in `user`, or the key `user.id`. */
 export function valueOf(record: LogRecord, field: string): string {
   if (field === "service") return record.service ?? record.plugin ?? record.container ?? record.pod ?? "";
+  // The filter and the values beside the list know it by this name.
+  if (field === "tenant") return record.tenantSlug ?? record.tenantId ?? "";
   const value = found(record, field.split("."));
   if (value === undefined || value === null) return "";
   return typeof value === "object" ? JSON.stringify(value).slice(0, 512) : String(value);
