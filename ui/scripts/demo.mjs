@@ -50,7 +50,9 @@ function line(at) {
 const write = (lines) => appendFileSync(join(folder, "shop.log"), lines.map((one) => `${JSON.stringify(one)}\n`).join(""));
 const now = Date.now();
 const history = [];
-for (let at = now - 55 * 60_000; at < now; at += 300 + random(1400) * (1 + Math.sin(at / 400_000))) history.push(line(Math.floor(at)));
+// A quiet day, so that errors have a trend, and a busy last hour.
+for (let at = now - 23 * 3600_000; at < now - 55 * 60_000; at += 4000 + random(16_000) * (1 + Math.sin(at / 8_000_000))) history.push(line(Math.floor(at)));
+for (let at = now - 55 * 60_000; at < now; at += 60 + random(280) * (1 + Math.sin(at / 400_000))) history.push(line(Math.floor(at)));
 write(history);
 // A run of a task, and its steps.
 const step = (n) => ({ time: new Date(now - (40 - n) * 1000).toISOString(), level: n === 33 ? "warn" : "info", service: "worker", source: n % 3 ? "plugin" : "superset_api", taskId: "4711", msg: n === 33 ? "dataset orders_2026 has no owner" : `migrated dashboard ${n} of 40`, metadata: { progress: Math.round((n / 40) * 100), dashboard: n } });

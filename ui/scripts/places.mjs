@@ -147,7 +147,8 @@ export const PLACES = {
   plugin: ["/plugin/hello-plugin", rows],
   "plugin-unknown": ["/plugin/nobody", seen(".empty")],
   monitor: ["/monitor", async (page) => {
-    for (const name of ["System", "Audit"]) await page.getByRole("region", { name }).locator("[data-id]").nth(2).waitFor();
+    // Audit records are rare.
+    for (const name of ["System", "Audit"]) await page.getByRole("region", { name }).locator("[data-id]").nth(2).waitFor({ timeout: 180_000 });
   }],
   "monitor-none": ["/monitor?system=service=nobody&audit=service=nobody", seen(".empty")],
   policies: ["/policies", seen("[data-policy], .card")],
@@ -165,7 +166,10 @@ export const PLACES = {
     await page.getByText("2d → 3d").or(page.getByText("7d → 3d")).first().waitFor();
   }],
   "policies-refused": ["/policies", seen("pre"), all(anna, refuses("**/api/admin/retention*", 404, "no-right", "Nothing here", "there are no policies here that you may see"))],
-  levels: ["/levels?service=checkout", seen("form")],
+  levels: ["/levels?service=checkout", async (page) => {
+    await page.getByRole("button", { name: "Quiet checkout" }).waitFor();
+    await page.locator("tr[data-rule]").getByText("In force").first().waitFor();
+  }],
   "levels-refused": ["/levels", seen("pre"), all(anna, refuses("**/api/admin/levels*", 404, "no-right", "Nothing here", "there are no levels here that you may see"))],
   "levels-off": ["/levels", seen(".empty"), refuses("**/api/admin/levels", 404, "no-administration", "Nothing is administered here", "standalone needs --resources DIR")],
   agents: ["/agents", seen("main tbody tr")],
@@ -173,6 +177,6 @@ export const PLACES = {
   "agents-away": ["/agents", seen("[role=alert]"), refuses("**/api/admin/agents", 503, "operator-away", "The operator does not answer", "how the agents are cannot be found out for the moment")],
   whoami: ["/whoami", seen("dl")],
   "whoami-oidc": ["/whoami", seen("dl"), anna],
-  token: ["/", seen("dialog[open]"), refuses("**/api/**", 401, "who", "Who are you?", "give a token: Authorization: Bearer TOKEN")],
+  token: ["/", seen("dialog[open]"), refuses(/^\w+:\/\/[^/]+\/api\//, 401, "who", "Who are you?", "give a token: Authorization: Bearer TOKEN")],
   nowhere: ["/nowhere", seen(".empty")],
 };
