@@ -77,7 +77,7 @@ it("opens a group by the keyboard, its own frames first, and leads on from there
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "PaymentTimeout" }).waitFor();
   const stack = page.getByTestId("stack");
-  expect(await stack.locator(".own li").allInnerTexts()).toEqual(["at charge (/app/src/provider.ts:88:13)"]);
+  await until(() => stack.locator(".own li").allInnerTexts(), (frames) => frames.join() === "at charge (/app/src/provider.ts:88:13)", "the stack, which comes behind the group");
   expect(await stack.locator("details li").first().isVisible()).toBe(false);
   await stack.getByText("2 frames of libraries").click();
   expect(await stack.locator("details li").first().innerText()).toContain("node:net");

@@ -74,7 +74,7 @@ export async function visit(path: string, { expected, at = address(), before, ..
   const faults: string[] = [];
   const fault = (text: string) => expected?.test(text) || faults.push(text);
   page.on("pageerror", (error) => fault(String(error.stack ?? error)));
-  page.on("console", (message) => message.type() === "error" && fault(message.text()));
+  page.on("console", (message) => message.type() === "error" && fault(`${message.text()} ${message.location().url}`));
   page.on("dialog", (dialog) => {
     fault(`a dialog: ${dialog.message()}`);
     void dialog.dismiss();

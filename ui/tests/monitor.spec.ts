@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { accessible, log, until, visit, type Page } from "./harness.ts";
+import { accessible, log, messages, stored, until, visit, type Page } from "./harness.ts";
 
 let n = 0;
 const now = () => new Date().toISOString();
@@ -60,6 +60,16 @@ it("filters each panel by itself, and keeps on watching while a filter is wrong"
   await log("monitor-filter", [system("monitor-filter", "quiet"), system("monitor-filter", "loud", { level: "warn" }), audit("monitor-filter", "as before")]);
   await until(() => rows(page, "Audit"), (shown) => shown.includes("as before"), "the other panel's filter is its own");
   await until(() => rows(page, "System"), (shown) => shown.join() === "before,meanwhile,loud");
+});
+
+it("leads to what was before, and away from a filter that lets nothing through", async () => {
+  await log("monitor-before", [audit("monitor-before", "done before")]);
+  await stored("service=monitor-before", 1);
+  const page = await watching("monitor-before");
+  await panel(page, "System").getByRole("button", { name: "Take the filter away" }).click();
+  await until(() => new URL(page.url()).searchParams.has("system"), (has) => !has, "the filter to be gone");
+  await panel(page, "Audit").getByRole("link", { name: "What was before, in the logs" }).click();
+  await until(() => messages(page), (shown) => shown.join() === "done before", "the audit record");
 });
 
 it("keeps 5,000 rows and says how many it let go", async () => {

@@ -28,7 +28,7 @@ it("at 3 a.m., what broke: Errors, the first group, Open around this", async () 
   await page.locator("li[data-signature] .title a").first().click();
   // What broke, where in one's own code, and how often.
   await page.getByRole("heading", { name: "PaymentTimeout" }).waitFor();
-  expect(await page.getByTestId("stack").locator(".own li").allInnerTexts()).toEqual(["at charge (/app/src/provider.ts:88:13)"]);
+  await until(() => page.getByTestId("stack").locator(".own li").allInnerTexts(), (frames) => frames.join() === "at charge (/app/src/provider.ts:88:13)", "the stack");
   await page.getByRole("link", { name: "Open around this" }).click();
   await until(() => page.locator("[data-id].origin .text").allInnerTexts(), ([origin]) => origin === "payment for order 4002 failed", "the last of them, marked");
   await shown(page, "line 39");

@@ -64,6 +64,7 @@ it("asks for an id, and says what a plugin without lines is", async () => {
   await page.getByLabel("Plugin id").fill("nobody/at all");
   await page.keyboard.press("Enter");
   await page.getByText("No plugin of this id has a line").waitFor();
+  await page.getByRole("link", { name: "Another plugin" }).waitFor();
   await page.goto(`${new URL(page.url()).origin}/plugin/nobody?page=7`);
   await page.getByRole("link", { name: "Go to the first page" }).click();
   await page.getByText("No plugin of this id has a line").waitFor();

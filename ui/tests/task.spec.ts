@@ -113,6 +113,7 @@ it("asks for an id, and waits for a task that is not there yet", async () => {
   await page.getByLabel("Task id").fill("task-later");
   await page.keyboard.press("Enter");
   await page.getByText("No line yet").waitFor();
+  expect(await page.getByRole("link", { name: "Its records in the logs" }).getAttribute("href")).toBe("/?q=taskId%3Dtask-later");
   await page.getByText("live", { exact: true }).waitFor();
   await log("task-later", [step("task-later", 1, { time: new Date().toISOString() })]);
   await until(() => messages(page), (shown) => shown.includes("step 1"), "its first line");
