@@ -5,16 +5,16 @@
 use std::io;
 use std::path::Path;
 
-use cordwood_core::checkpoint::RunCheckpoint;
 use cordwood_core::rotation::gone::is_log_gone;
 
-use super::Reader;
+use super::folders::{Folders, log_of};
+use super::logs::Logs;
+use super::shared::Shared;
 use crate::discover::FolderKey;
 use crate::folder::Folder;
 use crate::source::{Source, pod_folder};
-use crate::turn::{Clock, Turn};
 
-/// Where a run of the checkpoint is now.
+/// Where a log of the checkpoint is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// None of its files has a name any more.
@@ -37,67 +37,61 @@ impl Place {
     }
 }
 
-impl Reader {
-    /// Runs of the checkpoint that are gone: what was not read of them is a loss. `complete`: everything that there is was
-    /// looked at.
-    pub fn adopt_orphans(&mut self, complete: bool, clock: Clock) {
-        let keys: Vec<String> = self.remembered.unseen().map(str::to_owned).collect();
-        for key in keys {
-            let Some(resume) = self.remembered.get(&key) else { continue };
-            let source = Source::of_checkpoint(resume);
-            let is_gone = match &source {
-                // One that no setting names any more, or that a crowded pattern leaves out, is still there.
-                Some(source) if source.is_plain() => self.place_of(source) == Place::Gone,
-                Some(source) => complete || self.place_of(source) == Place::Gone,
-                None => complete,
-            };
-            if !is_gone {
-                continue;
-            }
-            let unread = resume.files.iter().any(|file| !file.done);
-            let Some(source) = source.filter(|_| unread) else {
-                if let Some(resume) = self.remembered.remove(&key) {
-                    self.forget(resume);
-                }
-                continue;
-            };
-            let id = self.run_of(source, clock);
-            if let Some(run) = self.runs.get_mut(&id) {
-                let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-                let _ = run.refresh(None, &mut turn);
-                self.active.insert(id);
-            }
-            self.dirty = true;
+/// Logs of the checkpoint that are gone: what was not read of them is a loss. `complete`: everything that there is was
+/// looked at.
+pub(super) fn adopt(complete: bool, logs: &mut Logs, folders: &Folders, shared: &mut Shared) {
+    for key in logs.unseen_keys() {
+        let Some(resume) = logs.unseen(&key) else { continue };
+        let source = Source::of_checkpoint(resume);
+        let is_gone = match &source {
+            // One that no setting names any more, or that a crowded pattern leaves out, is still there.
+            Some(source) if source.is_plain() => place_of(source, folders) == Place::Gone,
+            Some(source) => complete || place_of(source, folders) == Place::Gone,
+            None => complete,
+        };
+        if !is_gone {
+            continue;
         }
+        let unread = resume.files.iter().any(|file| !file.done);
+        let Some(source) = source.filter(|_| unread) else {
+            forget(&key, logs, shared);
+            continue;
+        };
+        let id = log_of(source, logs, shared);
+        if let Some(log) = logs.get_mut(id) {
+            let _ = log.refresh(None, &mut shared.turn());
+            logs.activate(id);
+        }
+        logs.set_changed();
     }
+}
 
-    fn place_of(&self, source: &Source) -> Place {
-        let live = source.live_name();
-        match source {
-            Source::Container { namespace, pod, uid, container, .. } => {
-                if !self.discover.has_root() {
-                    return Place::Unknown;
-                }
-                let pod_folder = pod_folder(namespace, pod, uid);
-                let key = FolderKey::Container { pod_folder, container: container.clone() };
-                Place::of(self.discover.open(&key).and_then(|folder| folder.names()), &live)
+fn place_of(source: &Source, folders: &Folders) -> Place {
+    let live = source.live_name();
+    match source {
+        Source::Container { namespace, pod, uid, container, .. } => {
+            if !folders.has_root() {
+                return Place::Unknown;
             }
-            Source::File { path, .. } => {
-                let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
-                Place::of(Folder::open_root(folder).and_then(|folder| folder.names()), &live)
-            }
+            let pod_folder = pod_folder(namespace, pod, uid);
+            let key = FolderKey::Container { pod_folder, container: container.clone() };
+            Place::of(folders.open(&key).and_then(|folder| folder.names()), &live)
+        }
+        Source::File { path, .. } => {
+            let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+            Place::of(Folder::open_root(folder).and_then(|folder| folder.names()), &live)
         }
     }
+}
 
-    /// Nothing can be told of it: all of it was read, or (in a checkpoint of version 1) nobody knows which pod it was of.
-    fn forget(&mut self, run: RunCheckpoint) {
-        let lost = run.files.iter().filter(|file| !file.done).count();
-        if lost > 0 {
-            tracing::error!(run = run.key, files = lost, "gone before they were read to their ends");
-        }
-        self.tally.files_vanished += lost as u64;
-        self.remembered.gone(run.key, run.generations);
+/// Nothing can be told of it: all of it was read, or (in a checkpoint of version 1) nobody knows which pod it was of.
+fn forget(key: &str, logs: &mut Logs, shared: &mut Shared) {
+    let Some(log) = logs.forget_unseen(key) else { return };
+    let lost = log.files.iter().filter(|file| !file.done).count();
+    if lost > 0 {
+        tracing::error!(run = log.key, files = lost, "gone before they were read to their ends");
     }
+    shared.tally.files_vanished += lost as u64;
 }
 
 #[cfg(test)]

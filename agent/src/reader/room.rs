@@ -1,119 +1,104 @@
 //! The room that bytes take which were read and not acknowledged, and records whose ends were not read yet.
-//! Promises: where such records take more than half of the room, the one that began first is read on first; nobody waits
-//! until it has ended, and where room would run out the longest goes unfinished.
+//! Promise: where room would run out, the longest record that has not ended goes unfinished.
 
-use cordwood_core::pipeline::Pipeline;
+use super::logs::Logs;
+use super::shared::Shared;
+use crate::config::Config;
 
-use super::Reader;
-use super::round::{Outcome, TurnEnd};
-use crate::turn::{Clock, Turn};
-
-/// Bytes that a run is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
+/// Bytes that a log is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
 /// line, so that a whole one is among them.
 const CROWDED_TURN_BYTES_MAX: usize = 32 << 10;
 /// Where unfinished records take too much room, an end that did not come for so long is not waited for. (A disk may keep whoever
 /// writes it waiting for some seconds; the others are read meanwhile.)
 const UNFINISHED_MS: i64 = 5_000;
 
-impl Reader {
-    pub fn has_room(&self) -> bool {
-        !self.ship.is_stalled() && self.held_bytes() < self.config.read.memory_bytes_max
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    bytes_max: usize,
+    grace_ms: i64,
+}
+
+impl Room {
+    pub fn new(config: &Config) -> Room {
+        let grace_ms = i64::try_from(config.read.rotation_grace_ms).unwrap_or(i64::MAX);
+        Room { bytes_max: config.read.memory_bytes_max, grace_ms }
     }
 
-    /// Bytes read and not acknowledged.
-    pub fn held_bytes(&self) -> usize {
-        self.ship.held_bytes() + self.unfinished.bytes()
+    pub fn is_full(self, held_bytes: usize) -> bool {
+        held_bytes >= self.bytes_max
     }
 
-    /// Whether unfinished records take more than half of the room.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.unfinished.bytes() > self.config.read.memory_bytes_max / 2
+    /// Whether anything more may be read.
+    pub fn has_room(self, logs: &Logs, shared: &Shared) -> bool {
+        !shared.ship.is_stalled() && !self.is_full(shared.held_bytes(logs))
     }
 
-    fn crowded_turn_bytes(&self) -> usize {
-        CROWDED_TURN_BYTES_MAX.min(self.config.read.memory_bytes_max / 16)
+    /// Whether so much takes more than half of the room.
+    pub fn is_crowded(self, bytes: usize) -> bool {
+        bytes > self.bytes_max / 2
     }
 
     /// Whether unfinished records leave so little room that nobody could be read a few more lines.
-    fn is_overcrowded(&self) -> bool {
-        self.unfinished.bytes() + self.crowded_turn_bytes() > self.config.read.memory_bytes_max / 4 * 3
+    pub fn is_overcrowded(self, unfinished_bytes: usize) -> bool {
+        unfinished_bytes + self.crowded_turn_bytes() > self.bytes_max / 4 * 3
+    }
+
+    pub fn crowded_turn_bytes(self) -> usize {
+        CROWDED_TURN_BYTES_MAX.min(self.bytes_max / 16)
     }
 
     /// (What rotated away is not left for its successor, where the record may go on, before its time of grace is over.)
-    fn unfinished_ms(&self) -> i64 {
-        let grace_ms = i64::try_from(self.config.read.rotation_grace_ms).unwrap_or(i64::MAX);
-        UNFINISHED_MS.max(grace_ms.saturating_mul(2))
-    }
-
-    /// What was sent or flushed since the last look.
-    fn count_unfinished(&mut self) {
-        let begun: Vec<u64> = self.unfinished.runs().chain(self.active.iter().copied()).collect();
-        for id in begun {
-            match self.runs.get(&id) {
-                Some(run) => self.unfinished.note(id, run.pipeline()),
-                None => self.unfinished.note(id, &Pipeline::new()),
-            }
-        }
-    }
-
-    /// The unfinished records of a run go as they are; what follows of them is a record of its own.
-    fn flush(&mut self, id: u64, clock: Clock) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-        run.flush_unfinished(&mut turn);
-        self.unfinished.note(id, run.pipeline());
+    pub fn unfinished_ms(self) -> i64 {
+        UNFINISHED_MS.max(self.grace_ms.saturating_mul(2))
     }
 
     /// Records whose ends do not come may not use up the room that all others need: the longest goes unfinished. So does
     /// one that holds as much as a record may: all that follows of it would be cut off.
-    pub(crate) fn bound_unfinished(&mut self, clock: Clock) {
-        self.count_unfinished();
-        if self.is_crowded() {
-            for id in self.unfinished.oldest_first() {
-                if self.runs.get(&id).is_some_and(|run| run.pipeline().is_full()) {
-                    self.flush(id, clock);
+    pub fn bound_unfinished(self, logs: &mut Logs, shared: &mut Shared) {
+        logs.note_all_unfinished();
+        if self.is_crowded(logs.unfinished().bytes()) {
+            for id in logs.unfinished().oldest_first() {
+                if logs.get(id).is_some_and(|log| log.pipeline().is_full()) {
+                    flush(id, logs, shared);
                 }
             }
         }
-        for _ in 0..=self.unfinished.count() {
-            if !self.is_overcrowded() {
+        for _ in 0..=logs.unfinished().count() {
+            if !self.is_overcrowded(logs.unfinished().bytes()) {
                 return;
             }
-            let Some(id) = self.unfinished.longest() else { return };
-            self.flush(id, clock);
+            let Some(id) = logs.unfinished().longest() else { return };
+            flush(id, logs, shared);
         }
     }
+}
 
-    /// Where many long records are begun at once, none would be read to its end before the room is gone: the one that began
-    /// first is read on. It has one turn for this in each round, as everybody has one. An end that does not come is not
-    /// waited for.
-    pub(crate) fn read_on_unfinished(&mut self, clock: Clock) -> Outcome {
-        let mut turn = Outcome { end: TurnEnd::Drained, took: false };
-        for id in self.unfinished.oldest_first() {
-            if !self.is_crowded() {
-                return turn;
-            }
-            turn = self.take_turn(id, clock);
-            match turn.end {
-                TurnEnd::More | TurnEnd::NoRoom => return turn,
-                TurnEnd::Drained | TurnEnd::Waits | TurnEnd::Failed => {}
-            }
-            let idle_ms = self.runs.get(&id).map_or(i64::MAX, |run| clock.mono_ms - run.meter.last_data_ms());
-            if idle_ms > self.unfinished_ms() {
-                self.flush(id, clock);
-            }
-        }
-        turn
-    }
+/// The unfinished records of a log go as they are; what follows of them is a record of its own.
+pub(super) fn flush(id: u64, logs: &mut Logs, shared: &mut Shared) {
+    let Some(log) = logs.get_mut(id) else { return };
+    log.flush_unfinished(&mut shared.turn());
+    logs.note_unfinished(id);
+}
 
-    /// A turn in the crowded room: a few lines, of whoever has no long record begun. (Those are read on one after the other.)
-    pub(crate) fn take_crowded_turn(&mut self, id: u64, clock: Clock) -> Outcome {
-        if self.unfinished.of(id) >= self.crowded_turn_bytes() {
-            return Outcome { end: TurnEnd::Waits, took: false };
-        }
-        if self.is_overcrowded() {
-            return Outcome { end: TurnEnd::NoRoom, took: false };
-        }
-        self.read_chunks(id, 1, self.crowded_turn_bytes(), clock)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_full_the_room_is_by_the_bytes_that_are_held() {
+        let room = Room { bytes_max: 1 << 20, grace_ms: 1_000 };
+        assert_eq!(room.crowded_turn_bytes(), 32 << 10, "a runtime's longest line and more");
+        let full = |kib: usize| {
+            let bytes = kib << 10;
+            (room.is_crowded(bytes), room.is_overcrowded(bytes), room.is_full(bytes))
+        };
+        assert_eq!(full(512), (false, false, false));
+        assert_eq!(full(513), (true, false, false));
+        assert_eq!(full(736), (true, false, false), "one more turn fits into three quarters");
+        assert_eq!(full(737), (true, true, false));
+        assert_eq!(full(1_024), (true, true, true));
+        let small = Room { bytes_max: 64 << 10, grace_ms: 60_000 };
+        assert_eq!(small.crowded_turn_bytes(), 4 << 10);
+        assert_eq!((room.unfinished_ms(), small.unfinished_ms()), (5_000, 120_000), "twice the grace");
     }
 }

@@ -1,20 +1,26 @@
-//! One round of reading: each active run gets its turn, as far as there is room.
+//! One round of reading: each active log gets its turn, as far as there is room; and what comes of what was sent.
 //! Promises: what is read and not acknowledged stays within its bound; nobody has a second turn before everybody had one,
-//! however little room there is and however much somebody has to read.
+//! however little room there is and however much somebody has to read. Where records without an end take more than half of the
+//! room, the one that began first is read on first; nobody waits until it has ended.
 
-use super::Reader;
-use super::order::READ_ON;
+use super::folders::Folders;
+use super::logs::Logs;
+use super::order::{Order, READ_ON};
+use super::room::{Room, flush};
+use super::shared::Shared;
 use crate::container_log::Step;
-use crate::turn::{CHUNK_BYTES, Clock, Turn};
+use crate::turn::{CHUNK_BYTES, Clock};
 
 /// Chunks that a file may be read in one turn.
 const TURN_CHUNKS: usize = 4;
 /// A file that got nothing for so long is left to inotify.
 const IDLE_MS: i64 = 2_000;
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
+const RESTART_PAUSE_MS: i64 = 1_000;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TurnEnd {
+enum TurnEnd {
     /// There is more to read.
     More,
     /// Nothing more to read now.
@@ -27,132 +33,238 @@ pub(crate) enum TurnEnd {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub end: TurnEnd,
+struct Outcome {
+    end: TurnEnd,
     /// Something was read: whoever found no room after that has had its turn.
-    pub took: bool,
+    took: bool,
 }
 
-impl Reader {
-    /// Reads a few chunks of a run that has its context.
-    pub(crate) fn take_turn(&mut self, id: u64, clock: Clock) -> Outcome {
-        self.read_chunks(id, TURN_CHUNKS, CHUNK_BYTES, clock)
+impl Outcome {
+    fn nothing(end: TurnEnd) -> Outcome {
+        Outcome { end, took: false }
+    }
+}
+
+pub(super) struct Rounds {
+    room: Room,
+    order: Order,
+    buffer: Vec<u8>,
+    /// After a failure nothing is read until then.
+    paused_until_ms: i64,
+}
+
+impl Rounds {
+    pub fn new(room: Room) -> Rounds {
+        Rounds { room, order: Order::default(), buffer: Vec::new(), paused_until_ms: 0 }
     }
 
-    pub(crate) fn read_chunks(
-        &mut self,
-        id: u64,
-        chunks: usize,
-        chunk_bytes: usize,
-        clock: Clock,
-    ) -> Outcome {
-        let mut outcome = Outcome { end: TurnEnd::Drained, took: false };
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.owner.is_known() && !run.yields()) else {
-            return outcome;
-        };
-        // What was cut before, of this run or the last, is no reason to find no room.
-        self.ship.send(&mut self.tally);
-        let mut turn =
-            Turn::new(&self.config, &mut self.ship, &mut self.tally, clock).in_chunks_of(chunk_bytes);
-        let paused = clock.mono_ms < self.paused_until_ms;
-        for _ in 0..chunks {
-            let held_bytes = turn.ship.held_bytes() + self.unfinished.bytes();
-            if paused || turn.ship.is_stalled() || held_bytes >= self.config.read.memory_bytes_max {
-                return Outcome { end: TurnEnd::NoRoom, ..outcome };
+    /// Notes what is acknowledged. Where a batch was not taken, all that is not acknowledged is read again.
+    pub fn take_answers(&mut self, logs: &mut Logs, shared: &mut Shared) {
+        let answered = shared.ship.answers(&mut shared.tally, |ticket, sent| {
+            logs.set_changed();
+            if let Some(log) = logs.get_mut(sent.run) {
+                log.acknowledged(ticket, sent);
             }
-            let read_before = run.meter.bytes_read();
-            let step = run.step(&mut self.buffer, &mut turn);
-            outcome.took |= run.meter.bytes_read() > read_before;
-            self.unfinished.note(id, run.pipeline());
-            match step {
-                Ok(Step::More) => {}
-                Ok(Step::Idle | Step::Ended) => return outcome,
-                Err(error) => {
-                    turn.tally.file_errors += 1;
-                    tracing::warn!(run = run.id().key(), %error, "read log file");
-                    return Outcome { end: TurnEnd::Failed, ..outcome };
-                }
-            }
-            turn.ship.send(turn.tally);
+        });
+        let Err(reason) = answered else { return };
+        tracing::error!(
+            reason,
+            "a batch was not taken; everything that is not acknowledged is read and sent again"
+        );
+        shared.tally.restarts += 1;
+        let now_ms = shared.clock().mono_ms;
+        for log in logs.iter_mut() {
+            log.go_back(&mut shared.ship);
+            log.meter.data_came(now_ms);
         }
-        Outcome { end: TurnEnd::More, ..outcome }
+        shared.ship.start_anew();
+        self.paused_until_ms =
+            now_ms + RESTART_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
+        logs.activate_all();
     }
 
-    /// Gives each active run its turn. True: there is more to read and room for it.
-    pub fn read_round(&mut self, clock: Clock) -> bool {
-        self.bound_unfinished(clock);
-        let memory_bytes_max = self.config.read.memory_bytes_max;
+    /// Gives each active log its turn. True: there is more to read and room for it.
+    pub fn read(&mut self, logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) -> bool {
+        self.room.bound_unfinished(logs, shared);
         let (mut more, mut blocked_at, mut cut_short) = (false, None, false);
-        for id in self.order.of(&self.active) {
-            let outcome =
-                if id == READ_ON { self.read_on_unfinished(clock) } else { self.turn_of(id, clock) };
+        for id in self.order.of(logs.active()) {
+            let outcome = if id == READ_ON {
+                self.read_on_unfinished(logs, shared)
+            } else {
+                self.turn_of(id, logs, folders, shared)
+            };
             more |= outcome.end == TurnEnd::More;
             if outcome.end == TurnEnd::NoRoom && blocked_at.is_none() {
                 // The next round begins with the first log that found no room at all, or behind the first that found too little.
                 blocked_at = Some((id, outcome.took));
             }
             // New rules do not wait for a round over many files: it is cut short, and goes on behind this one.
-            if self.rules.has_changed().unwrap_or(false) {
+            if shared.have_rules_changed() {
                 self.order.begin_behind(id);
                 cut_short = true;
                 break;
             }
         }
-        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-        if turn.ship.open_bytes * 2 > memory_bytes_max {
+        if self.room.is_crowded(shared.ship.open_bytes) {
             // Many streams with little each: their batches may not use up the room that none of them fills.
-            for run in self.runs.values_mut() {
-                run.cut_all(&mut turn);
-            }
+            let mut turn = shared.turn();
+            logs.iter_mut().for_each(|log| log.cut_all(&mut turn));
         }
         match blocked_at {
             Some((log, true)) => self.order.begin_behind(log),
             Some((log, false)) => self.order.begin_at(log),
             None => {}
         }
-        cut_short || (more && self.has_room())
+        cut_short || (more && self.room.has_room(logs, shared))
     }
 
-    /// One run's turn, and what is due of it.
-    fn turn_of(&mut self, id: u64, clock: Clock) -> Outcome {
-        let nothing = Outcome { end: TurnEnd::Waits, took: false };
-        let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, clock);
-        let Some(run) = self.runs.get_mut(&id) else {
-            self.active.remove(&id);
+    /// One log's turn, and what is due of it.
+    fn turn_of(&mut self, id: u64, logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) -> Outcome {
+        let nothing = Outcome::nothing(TurnEnd::Waits);
+        let Some(log) = logs.get_mut(id) else {
+            logs.rest(id);
             return nothing;
         };
-        run.cut_due(&mut turn);
-        if run.files().has_unnamed() {
-            match run.name_unnamed(&mut turn) {
-                Ok(named) => self.dirty |= named,
-                Err(error) => tracing::warn!(run = run.id().key(), %error, "read log file"),
+        let mut turn = shared.turn();
+        log.cut_due(&mut turn);
+        let mut is_named = false;
+        if log.files().has_unnamed() {
+            match log.name_unnamed(&mut turn) {
+                Ok(named) => is_named = named,
+                Err(error) => tracing::warn!(run = log.id().key(), %error, "read log file"),
             }
         }
         // (Whose it is may be told by the time of its first line.)
-        if !run.owner.is_known() {
-            return nothing;
-        }
-        run.keep_what_must_be_read();
-        if run.yields() {
-            run.cut_all(&mut turn);
-            return nothing;
-        }
-        let outcome =
-            if self.is_crowded() { self.take_crowded_turn(id, clock) } else { self.take_turn(id, clock) };
-        // Whoever found no room has not seen its files' end: such a run may not rest, however long it waits.
-        let Some(run) = self.runs.get_mut(&id).filter(|_| outcome.end == TurnEnd::Drained) else {
-            return outcome;
+        let is_known = log.owner.is_known();
+        let yields = is_known && {
+            log.keep_what_must_be_read();
+            log.yields()
         };
-        if clock.mono_ms - run.meter.last_data_ms() > IDLE_MS && run.may_rest() {
-            self.active.remove(&id);
-            if let Some(file) = run.files().resting_handle() {
-                let _ = self.discover.watch_file(file, id);
+        if yields {
+            log.cut_all(&mut turn);
+        }
+        if is_named {
+            logs.set_changed();
+        }
+        if !is_known || yields {
+            return nothing;
+        }
+        let outcome = if self.room.is_crowded(logs.unfinished().bytes()) {
+            self.take_crowded_turn(id, logs, shared)
+        } else {
+            self.read_chunks(id, TURN_CHUNKS, CHUNK_BYTES, logs, shared)
+        };
+        // Whoever found no room has not seen its files' end: such a log may not rest, however long it waits.
+        if outcome.end == TurnEnd::Drained {
+            rest_if_idle(id, logs, folders, shared.clock());
+        }
+        outcome
+    }
+
+    /// Reads a few chunks of a log that has its context.
+    fn read_chunks(
+        &mut self,
+        id: u64,
+        chunks: usize,
+        chunk_bytes: usize,
+        logs: &mut Logs,
+        shared: &mut Shared,
+    ) -> Outcome {
+        let mut outcome = Outcome::nothing(TurnEnd::Drained);
+        if !logs.get(id).is_some_and(|log| log.owner.is_known() && !log.yields()) {
+            return outcome;
+        }
+        // What was cut before, of this log or the last, is no reason to find no room.
+        shared.ship.send(&mut shared.tally);
+        let paused = shared.clock().mono_ms < self.paused_until_ms;
+        for _ in 0..chunks {
+            if paused || !self.room.has_room(logs, shared) {
+                return Outcome { end: TurnEnd::NoRoom, ..outcome };
             }
-            if run.files().grew_meanwhile() {
-                run.meter.data_came(clock.mono_ms);
-                self.active.insert(id);
+            let Some(log) = logs.get_mut(id) else { return outcome };
+            let read_before = log.meter.bytes_read();
+            let mut turn = shared.turn().in_chunks_of(chunk_bytes);
+            let step = log.step(&mut self.buffer, &mut turn);
+            outcome.took |= log.meter.bytes_read() > read_before;
+            if let Err(error) = &step {
+                turn.tally.file_errors += 1;
+                tracing::warn!(run = log.id().key(), %error, "read log file");
+            }
+            logs.note_unfinished(id);
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::Idle | Step::Ended) => return outcome,
+                Err(_) => return Outcome { end: TurnEnd::Failed, ..outcome },
+            }
+            shared.ship.send(&mut shared.tally);
+        }
+        Outcome { end: TurnEnd::More, ..outcome }
+    }
+
+    /// A turn in the crowded room: a few lines, of whoever has no long record begun. (Those are read on one after the other.)
+    fn take_crowded_turn(&mut self, id: u64, logs: &mut Logs, shared: &mut Shared) -> Outcome {
+        let turn_bytes = self.room.crowded_turn_bytes();
+        if logs.unfinished().of(id) >= turn_bytes {
+            return Outcome::nothing(TurnEnd::Waits);
+        }
+        if self.room.is_overcrowded(logs.unfinished().bytes()) {
+            return Outcome::nothing(TurnEnd::NoRoom);
+        }
+        self.read_chunks(id, 1, turn_bytes, logs, shared)
+    }
+
+    /// Where many long records are begun at once, none would be read to its end before the room is gone: the one that began
+    /// first is read on. It has one turn for this in each round, as everybody has one. An end that does not come is not
+    /// waited for.
+    fn read_on_unfinished(&mut self, logs: &mut Logs, shared: &mut Shared) -> Outcome {
+        let mut outcome = Outcome::nothing(TurnEnd::Drained);
+        for id in logs.unfinished().oldest_first() {
+            if !self.room.is_crowded(logs.unfinished().bytes()) {
+                return outcome;
+            }
+            outcome = self.read_chunks(id, TURN_CHUNKS, CHUNK_BYTES, logs, shared);
+            match outcome.end {
+                TurnEnd::More | TurnEnd::NoRoom => return outcome,
+                TurnEnd::Drained | TurnEnd::Waits | TurnEnd::Failed => {}
+            }
+            let now_ms = shared.clock().mono_ms;
+            let idle_ms = logs.get(id).map_or(i64::MAX, |log| now_ms - log.meter.last_data_ms());
+            if idle_ms > self.room.unfinished_ms() {
+                flush(id, logs, shared);
             }
         }
         outcome
+    }
+
+    /// What has no end goes as it is, because nothing follows it.
+    pub fn take_unended(&mut self, id: u64, logs: &mut Logs, shared: &mut Shared) {
+        let Some(log) = logs.get_mut(id) else { return };
+        if let Err(error) = log.take_unended(&mut self.buffer, &mut shared.turn()) {
+            shared.tally.file_errors += 1;
+            tracing::warn!(run = log.id().key(), %error, "read log file");
+        }
+    }
+
+    /// A long line needed a large buffer; most need a chunk.
+    pub fn free_buffer(&mut self) {
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+fn rest_if_idle(id: u64, logs: &mut Logs, folders: &mut Folders, clock: Clock) {
+    let Some(log) = logs.get_mut(id) else { return };
+    if clock.mono_ms - log.meter.last_data_ms() <= IDLE_MS || !log.may_rest() {
+        return;
+    }
+    // The watch comes before the look: what is written in between is seen by one of them.
+    if let Some(file) = log.files().resting_handle() {
+        folders.watch_file(file, id);
+    }
+    let grew = log.files().grew_meanwhile();
+    logs.rest(id);
+    if grew {
+        logs.data_came(id, clock);
     }
 }

@@ -19,11 +19,6 @@ pub const VALUES: &[(&str, &str, &str)] = &[
 
 /// Types whose `impl`s stand in more files than that of the type, and why: (crate, type, reason).
 pub const SPREAD: &[(&str, &str, &str)] = &[
-    (
-        "agent",
-        "Reader",
-        "the one thread; its fields are private to `reader/`, whose files are the parts of its loop",
-    ),
     ("gateway", "Gateway", "what answers share; nothing of it changes, and each room adds its question"),
     ("gateway", "Oidc", "login by the parts of a provider, which stay as they are"),
     ("gateway", "Problem", "a value: each room says its own problems"),

@@ -1,0 +1,130 @@
+//! What every part of the reader works with: the moment, the settings, where batches go, what is counted, and who says whose
+//! lines they are and which level rules they have.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use cordwood_core::levels::LevelRules;
+use tokio::sync::watch;
+
+use super::logs::Logs;
+use crate::config::Config;
+use crate::container_log::ContainerLog;
+use crate::lookup::ContextSource;
+use crate::owner::Answer;
+use crate::ship::Shipper;
+use crate::telemetry::Tally;
+use crate::turn::{Clock, Turn};
+
+pub(super) struct Shared {
+    started: Instant,
+    clock: Clock,
+    config: Config,
+    context: ContextSource,
+    context_generation: u64,
+    rules: watch::Receiver<Arc<LevelRules>>,
+    pub ship: Shipper,
+    pub tally: Tally,
+}
+
+impl Shared {
+    pub fn new(
+        config: Config,
+        context: ContextSource,
+        rules: watch::Receiver<Arc<LevelRules>>,
+        ship: Shipper,
+        tally: Tally,
+    ) -> Shared {
+        let started = Instant::now();
+        let clock = now(started);
+        Shared { started, clock, config, context, context_generation: 0, rules, ship, tally }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The moment as it was seen last.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Milliseconds since then.
+    pub fn elapsed_ms(&self) -> i64 {
+        now(self.started).mono_ms - self.clock.mono_ms
+    }
+
+    /// Reads the clock.
+    pub fn look_at_clock(&mut self) -> Clock {
+        self.clock = now(self.started);
+        self.clock
+    }
+
+    /// For one step of one log.
+    pub fn turn(&mut self) -> Turn<'_> {
+        Turn::new(&self.config, &mut self.ship, &mut self.tally, self.clock)
+    }
+
+    /// Bytes read and not acknowledged.
+    pub fn held_bytes(&self, logs: &Logs) -> usize {
+        self.ship.held_bytes() + logs.unfinished().bytes()
+    }
+
+    /// How many namespaces name a tenant that is not theirs to name.
+    pub fn namespaces_refused(&self) -> usize {
+        self.context.namespaces_refused()
+    }
+
+    /// Whether something is known of owners that was not known at the last question.
+    pub fn have_owners_changed(&mut self) -> bool {
+        let generation = self.context.generation();
+        std::mem::replace(&mut self.context_generation, generation) != generation
+    }
+
+    /// Asks whose the lines are of logs of which that is not known, and of the others too when something has `changed`.
+    pub fn ask_owners(&mut self, changed: bool, logs: &mut Logs) {
+        let ids: Vec<u64> = if changed {
+            // (What is known of a plain file does not change.)
+            let asks = |log: &ContainerLog| !log.owner.is_known() || !log.source().is_plain();
+            logs.iter().filter(|log| asks(log)).map(ContainerLog::number).collect()
+        } else {
+            logs.waiting().iter().copied().collect()
+        };
+        for id in ids {
+            self.ask_owner(id, logs);
+        }
+    }
+
+    pub fn ask_owner(&mut self, id: u64, logs: &mut Logs) {
+        let Some(log) = logs.get_mut(id) else { return logs.waits_no_longer(id) };
+        match log.ask_owner(&self.context, self.clock) {
+            Answer::Same => logs.waits_no_longer(id),
+            Answer::New(context) => {
+                let mut turn = Turn::new(&self.config, &mut self.ship, &mut self.tally, self.clock);
+                log.set_context(context, &self.rules.borrow(), &mut turn);
+                logs.waits_no_longer(id);
+                logs.data_came(id, self.clock);
+            }
+            Answer::Waits => {}
+        }
+    }
+
+    pub fn have_rules_changed(&self) -> bool {
+        self.rules.has_changed().unwrap_or(false)
+    }
+
+    /// Gives all logs the level rules in force; their generation.
+    pub fn pass_rules_on(&mut self, logs: &mut Logs) -> u64 {
+        let rules = Arc::clone(&self.rules.borrow_and_update());
+        for log in logs.iter_mut() {
+            log.owner.take_rules(&rules);
+        }
+        rules.generation
+    }
+}
+
+fn now(started: Instant) -> Clock {
+    let mono_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let wall_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    Clock { mono_ms, wall_ns: i64::try_from(wall_ns).unwrap_or(i64::MAX) }
+}
