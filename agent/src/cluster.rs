@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::tenancy::Refused;
-use cordwood_service::Health;
+use cordwood_service::kubernetes::{Pace, Watches, explain_call};
+use cordwood_service::{Health, Pauses};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ use crate::binding::{Found, Index, NamespaceFacts, PodFacts, Question, folder_of
 use crate::context::{Asked, Context, Lookup, Static};
 use crate::source::{Source, pod_folder};
 use crate::wake::Waker;
-use crate::watching::{Gap, Pauses, QUIET, WatchState};
+use crate::watching::Gap;
 
 /// Pods are looked for after the namespaces, or after so long: what is known of a namespace before its pods are seen need not
 /// be asked for each of them.
@@ -177,19 +177,17 @@ impl Cluster {
         self: Arc<Self>,
         client: Client,
         node: String,
-        health: Health,
+        watches: Watches,
         shutdown: CancellationToken,
     ) {
         let listed = tokio::time::timeout(NAMESPACES_FIRST, self.namespaces_listed.wait());
         let _ = shutdown.run_until_cancelled(listed).await;
         let api: Api<PartialObjectMeta<Pod>> = Api::all(client);
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
-        let stream = watcher(api, config).default_backoff();
-        let mut stream = std::pin::pin!(stream);
-        let mut state = WatchState::new("pods", "pods", health, QUIET);
+        let mut watch = watches.start(api, config, Pace::GENTLE, "pods", "pods");
         let mut listed: Vec<String> = Vec::new();
         let mut gap = Gap::new(std::time::Instant::now());
-        while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
+        while let Some(Some(event)) = shutdown.run_until_cancelled(watch.next()).await {
             let now = std::time::Instant::now();
             // (`Init` is told before the API is asked.)
             let is_heard = !matches!(event, Err(_) | Ok(Event::Init));
@@ -233,15 +231,14 @@ impl Cluster {
     pub async fn watch_namespaces(
         self: Arc<Self>,
         client: Client,
-        health: Health,
+        watches: Watches,
         shutdown: CancellationToken,
     ) {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
-        let stream = watcher(api, watcher::Config::default()).default_backoff();
-        let mut stream = std::pin::pin!(stream);
-        let mut state = WatchState::new("namespaces", "namespaces", health, QUIET);
+        let config = watcher::Config::default();
+        let mut watch = watches.start(api, config, Pace::GENTLE, "namespaces", "namespaces");
         let mut listed: Vec<String> = Vec::new();
-        while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
+        while let Some(Some(event)) = shutdown.run_until_cancelled(watch.next()).await {
             match event {
                 Ok(Event::Apply(namespace)) => self.namespace_applied(&namespace.metadata),
                 Ok(Event::Delete(namespace)) => {
@@ -331,12 +328,7 @@ impl Cluster {
         let answered = tokio::time::timeout(answer_max, answer)
             .await
             .map_err(|_| format!("get {kind}: no answer within {answer_max:?}"))?;
-        let meta = answered.map_err(|error| match &error {
-            kube::Error::Api(status) if status.code == 403 => {
-                format!("not allowed: give the agent's service account the right get on {kind}")
-            }
-            _ => format!("get {kind}: {error}"),
-        })?;
+        let meta = answered.map_err(|error| explain_call("get", kind, &error))?;
         self.index().answer(question, meta.as_ref());
         self.changed();
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cordwood_core::identity::StreamKey;
 use cordwood_core::limits::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, TopicClient, TopicInfo, reason};
-use cordwood_service::Health;
+use cordwood_service::{Health, Pauses};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::sink::{Ack, Refused, Sink};
 use crate::telemetry::Telemetry;
 use crate::wake::Waker;
-use crate::watching::Pauses;
 
 const CONDITION: &str = "kafka";
 /// Between two looks at the topic while something is wrong.

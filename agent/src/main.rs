@@ -10,6 +10,7 @@ use cordwood_agent::cluster::Cluster;
 use cordwood_agent::rules::watch_rules;
 use cordwood_agent::{CONDITIONS, Config, ContextSource, Environment, KafkaSink, Static, Telemetry, Waker};
 use cordwood_core::levels::LevelRules;
+use cordwood_service::kubernetes::Watches;
 use cordwood_service::{Failure, Health};
 use tokio::sync::watch;
 
@@ -57,6 +58,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let health = Health::new(&conditions);
     let registry = prometheus::Registry::new();
     let telemetry = Telemetry::new(&registry).context("register metrics")?;
+    let watches = Watches::new("cordwood_agent", &registry, health.clone()).context("register metrics")?;
     let status = {
         let (telemetry, health) = (telemetry.clone(), health.clone());
         Arc::new(move || telemetry.status_body(&health))
@@ -90,10 +92,14 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         tokio::spawn(Arc::clone(&cluster).watch_pods(
             client.clone(),
             config.node.clone(),
-            health.clone(),
+            watches.clone(),
             shutdown.clone(),
         ));
-        tokio::spawn(Arc::clone(&cluster).watch_namespaces(client.clone(), health.clone(), shutdown.clone()));
+        tokio::spawn(Arc::clone(&cluster).watch_namespaces(
+            client.clone(),
+            watches.clone(),
+            shutdown.clone(),
+        ));
         tokio::spawn(Arc::clone(&cluster).ask_owners(client.clone(), health.clone(), shutdown.clone()));
         tokio::spawn(watch_rules(
             client,
@@ -101,7 +107,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             config.kubernetes.rules_config_map.clone(),
             rules_sender,
             waker.clone(),
-            health.clone(),
+            watches,
             shutdown.clone(),
         ));
         ContextSource::Kubernetes(cluster)

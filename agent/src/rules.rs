@@ -3,28 +3,16 @@
 //! when the API is away.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cordwood_core::levels::{LevelRules, RULES_KEY};
-use cordwood_service::Health;
+use cordwood_service::kubernetes::{Pace, Watches};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::ResetTimerBackoff;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::wake::Waker;
-use crate::watching::{Pauses, WatchState};
-
-/// A level must be in force within a second: this watch is tried again sooner than the others.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(2);
-/// Longer than two tries are apart: a pause, and a connection attempt of 30 s.
-const QUIET: Duration = Duration::from_secs(35);
-/// A watch that went well for so long begins with the shortest pause again.
-const SETTLED: Duration = Duration::from_secs(10);
 
 /// Watches the object until `shutdown` and passes on what it says. Being away is a condition, not an end.
 pub async fn watch_rules(
@@ -33,17 +21,14 @@ pub async fn watch_rules(
     name: String,
     rules: watch::Sender<Arc<LevelRules>>,
     waker: Waker,
-    health: Health,
+    watches: Watches,
     shutdown: CancellationToken,
 ) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let stream =
-        watcher(api, config).backoff(ResetTimerBackoff::new(Pauses::new(RETRY_MIN, RETRY_MAX), SETTLED));
-    let mut stream = std::pin::pin!(stream);
-    let mut state = WatchState::new("rules", format!("configmaps {name}"), health, QUIET);
+    let mut watch = watches.start(api, config, Pace::QUICK, "rules", format!("configmaps {name}"));
     let mut listed = false;
-    while let Some(Some(event)) = shutdown.run_until_cancelled(state.next(&mut stream)).await {
+    while let Some(Some(event)) = shutdown.run_until_cancelled(watch.next()).await {
         let next = match event {
             Ok(Event::Apply(map) | Event::InitApply(map)) => {
                 listed = true;
@@ -101,16 +86,6 @@ mod tests {
     fn map(text: Option<&str>) -> ConfigMap {
         let data = text.map(|text| [(RULES_KEY.to_owned(), text.to_owned())].into());
         ConfigMap { data, ..ConfigMap::default() }
-    }
-
-    #[test]
-    fn the_watch_is_tried_again_soon_and_gently() {
-        let mut quick = Pauses::new(RETRY_MIN, RETRY_MAX);
-        let pauses: Vec<Duration> = quick.by_ref().take(50).collect();
-        assert!(pauses[0] >= RETRY_MIN && pauses[0] < RETRY_MIN * 3 / 2, "{pauses:?}");
-        assert!(pauses[5..].iter().all(|pause| (RETRY_MAX..RETRY_MAX * 3 / 2).contains(pause)), "{pauses:?}");
-        quick.reset();
-        assert!(quick.next().is_some_and(|pause| pause < RETRY_MIN * 3 / 2));
     }
 
     #[test]

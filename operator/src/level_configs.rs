@@ -2,7 +2,7 @@
 
 use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, Read};
-use cordwood_service::Health;
+use cordwood_service::kubernetes::Watches;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -17,19 +17,19 @@ pub struct LevelConfigs {
 
 impl LevelConfigs {
     /// Starts watching until `shutdown`.
-    pub fn start(client: Client, health: Health, shutdown: CancellationToken) -> LevelConfigs {
+    pub fn start(client: Client, watches: &Watches, shutdown: CancellationToken) -> LevelConfigs {
         let own = Watched::start(
             client.clone(),
             "level configs",
             "loglevelconfigs.cordwood.dev",
-            health.clone(),
+            watches,
             shutdown.clone(),
         );
         let cluster = Watched::start(
             client,
             "cluster level configs",
             "clusterloglevelconfigs.cordwood.dev",
-            health,
+            watches,
             shutdown,
         );
         LevelConfigs { own, cluster }

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cordwood_crds::LogRetentionPolicy;
+use cordwood_service::kubernetes::Watches;
 use cordwood_service::{Health, serve_beside};
 use cordwood_store::connect::Store;
 use kube::Client;
@@ -62,6 +63,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let health = Health::new(&NEEDED);
     let registry = Registry::new();
     let telemetry = Telemetry::new(&registry).context("register the metrics")?;
+    let watches =
+        Watches::new("cordwood_operator", &registry, health.clone()).context("register the metrics")?;
     let store = Store::new(&config.database.clone().or_environment()).context("read the setting database")?;
     let watching = client(&config, WATCH_SILENCE_MAX).await?;
     let client = client(&config, ANSWER_MAX).await?;
@@ -71,10 +74,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         watching.clone(),
         "policies",
         "logretentionpolicies.cordwood.dev",
-        health.clone(),
+        &watches,
         shutdown.clone(),
     );
-    let configs = LevelConfigs::start(watching.clone(), health.clone(), shutdown.clone());
+    let configs = LevelConfigs::start(watching.clone(), &watches, shutdown.clone());
     // The lease is given back when the work has stopped, not before.
     let campaign_end = CancellationToken::new();
     let candidate = leader::Candidate::new(client.clone(), &namespace, &config.leader, identity);
@@ -118,7 +121,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(Arc::clone(&retention).drop_loop(shutdown.clone()));
     tasks.spawn(Arc::clone(&levels).write_loop(shutdown.clone()));
     tasks.spawn(levels.report_loop(shutdown.clone()));
-    tasks.spawn(owners.run(watching, shutdown.clone()));
+    tasks.spawn(owners.run(watching, watches, shutdown.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

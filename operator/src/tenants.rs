@@ -9,12 +9,12 @@ use std::time::Duration;
 use cordwood_core::limits::TENANTS_KNOWN_BYTES_MAX;
 use cordwood_core::tenancy::changes::{Owned, Ownership, changes};
 use cordwood_core::tenancy::{Labels, Tenancy};
+use cordwood_service::kubernetes::{Pace, Watches};
 use cordwood_service::{Health, audit};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -85,22 +85,19 @@ impl Owners {
         }
     }
 
-    pub async fn run(mut self, watching: Client, shutdown: CancellationToken) {
+    pub async fn run(mut self, watching: Client, watches: Watches, shutdown: CancellationToken) {
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(watching);
-        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let config = watcher::Config::default();
+        let mut watch = watches.start(api, config, Pace::GENTLE, "namespaces", "namespaces");
         let mut listing = BTreeMap::new();
         let mut standing = self.standing.clone();
         let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                event = futures::StreamExt::next(&mut events) => match event {
+                event = watch.next() => match event {
                     Some(Ok(event)) => self.take(event, &mut listing),
-                    Some(Err(error)) => {
-                        let text = error.to_string();
-                        self.health.set(CONDITION, Err(format!("watch namespaces: {text}")));
-                        continue;
-                    }
+                    Some(Err(_)) => continue,
                     None => break,
                 },
                 _ = standing.changed() => {}

@@ -4,46 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use cordwood_crds::{Kind, Read, read};
-use cordwood_service::Health;
-use futures::StreamExt as _;
+pub use cordwood_service::kubernetes::explain_call;
+use cordwood_service::kubernetes::{Pace, Watches};
 use kube::api::{ApiResource, DynamicObject, ObjectMeta};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// A level must be in force within a second, so a watch is tried again soon; there are few operators.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(2);
-/// A watch that went well for so long begins with the shortest pause again.
-const SETTLED: Duration = Duration::from_secs(10);
-/// Longer than any pause or connection attempt between two tries. A watch that goes on from where an error interrupted it
-/// says nothing about that: when it has been quiet for so long it works again.
-const QUIET: Duration = Duration::from_secs(35);
-
-/// Doubles from [`RETRY_MIN`] to [`RETRY_MAX`].
-struct Quick(Duration);
-
-impl Iterator for Quick {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(RETRY_MAX);
-        Some(pause)
-    }
-}
-
-impl Backoff for Quick {
-    fn reset(&mut self) {
-        self.0 = RETRY_MIN;
-    }
-}
 
 /// Key: namespace (empty for cluster-scoped kinds) and name.
 type Objects<K> = BTreeMap<(String, String), Read<K>>;
@@ -73,40 +42,21 @@ impl<K: Kind> Watched<K> {
         client: Client,
         condition: &'static str,
         what: &'static str,
-        health: Health,
+        watches: &Watches,
         shutdown: CancellationToken,
     ) -> Watched<K> {
         let objects = Arc::new(Mutex::new(None));
         let not_installed = Arc::new(AtomicBool::new(false));
         let (sender, changed) = watch::channel(0);
         let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<K>(&()));
-        let keep = Keep {
-            objects: Arc::clone(&objects),
-            not_installed: Arc::clone(&not_installed),
-            sender,
-            condition,
-            what,
-            health,
-        };
+        // A level must be in force within a second.
+        let mut watch = watches.start(api, watcher::Config::default(), Pace::QUICK, condition, what);
+        let keep =
+            Keep { objects: Arc::clone(&objects), not_installed: Arc::clone(&not_installed), sender, what };
         tokio::spawn(async move {
-            let backoff = ResetTimerBackoff::new(Quick(RETRY_MIN), SETTLED);
-            let stream = watcher(api, watcher::Config::default()).backoff(backoff);
-            let mut stream = std::pin::pin!(stream);
             let mut listing = BTreeMap::new();
-            let mut wait = Duration::MAX;
-            loop {
-                let next = tokio::time::timeout(wait, stream.next());
-                match shutdown.run_until_cancelled(next).await {
-                    Some(Ok(Some(event))) => {
-                        wait = if event.is_err() { QUIET } else { Duration::MAX };
-                        keep.take(event, &mut listing);
-                    }
-                    Some(Err(_)) => {
-                        wait = Duration::MAX;
-                        keep.health.set(keep.condition, Ok(()));
-                    }
-                    Some(Ok(None)) | None => break,
-                }
+            while let Some(Some(event)) = shutdown.run_until_cancelled(watch.next()).await {
+                keep.take(event, &mut listing);
             }
         });
         Watched { objects, not_installed, changed }
@@ -147,9 +97,7 @@ struct Keep<K> {
     objects: Arc<Mutex<Option<Objects<K>>>>,
     not_installed: Arc<AtomicBool>,
     sender: watch::Sender<u64>,
-    condition: &'static str,
     what: &'static str,
-    health: Health,
 }
 
 impl<K: Kind> Keep<K> {
@@ -167,14 +115,12 @@ impl<K: Kind> Keep<K> {
             Ok(Event::InitDone) => {
                 *objects = Some(std::mem::take(listing));
                 self.not_installed.store(false, Ordering::Relaxed);
-                self.health.set(self.condition, Ok(()));
             }
             Ok(Event::Apply(object)) => {
                 let known = objects.get_or_insert_default();
                 // A change of the status alone (mostly our own) is kept, but wakes nobody.
                 let meta = object.metadata.clone();
                 let before = known.insert(key(&object), self.read(object));
-                self.health.set(self.condition, Ok(()));
                 if before.is_some_and(|before| says_the_same(before.object.meta(), &meta)) {
                     return;
                 }
@@ -183,7 +129,6 @@ impl<K: Kind> Keep<K> {
                 objects.get_or_insert_default().remove(&key(&object));
             }
             Err(error) => {
-                self.health.set(self.condition, Err(explain(self.what, &error)));
                 let missing = matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404);
                 // Whoever waits for the first list learns that there is none.
                 if !missing || self.not_installed.swap(true, Ordering::Relaxed) {
@@ -217,35 +162,4 @@ fn says_the_same(a: &ObjectMeta, b: &ObjectMeta) -> bool {
 
 fn key(object: &impl Resource) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// One line that says which right is missing, or that the resource is not installed, or what else is wrong.
-pub fn explain(what: &str, error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => explain_call("list and watch", what, error),
-        watcher::Error::WatchError(status) => format!("watch {what}: {}", status.message),
-        other => format!("watch {what}: {other}"),
-    }
-}
-
-/// The same for a single call.
-pub fn explain_call(verb: &str, what: &str, error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 403 => {
-            format!("missing permission: {verb} {what} ({})", status.message)
-        }
-        kube::Error::Api(status) if status.code == 401 => {
-            format!("the API server does not know this service account: {}", status.message)
-        }
-        kube::Error::Api(status) if status.code == 404 && what.contains("cordwood.dev") => {
-            format!(
-                "{what} is not installed: apply the CustomResourceDefinitions (`cordwood crds | kubectl apply -f -`)"
-            )
-        }
-        kube::Error::Api(status) => format!("{verb} {what}: {}", status.message),
-        kube::Error::SerdeError(error) => format!("{verb} {what}: the answer cannot be read: {error}"),
-        other => format!("{verb} {what}: the API server cannot be reached: {other}"),
-    }
 }

@@ -4,7 +4,9 @@
 mod config;
 mod health;
 mod http;
+pub mod kubernetes;
 mod logging;
+mod pauses;
 mod process;
 mod redis;
 
@@ -12,5 +14,6 @@ pub use config::{ConfigError, load_config, parse_config, read_secret};
 pub use health::{Condition, Health, Heartbeat};
 pub use http::{HttpError, StatusFn, probes, serve, serve_beside};
 pub use logging::{audit, flush_logging, init_console_logging, init_logging};
+pub use pauses::Pauses;
 pub use process::{Failure, exit_with, run_to_end, shutdown_signal};
 pub use redis::RedisSettings;
