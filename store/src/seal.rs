@@ -207,7 +207,7 @@ impl Sealing {
         let routing = RoutingSnapshot::of(&catalogue);
         // What no leaf or route is new for needs no look: hours of it would be read and written again in every round.
         let anew = self.carried_under.as_ref() != Some(&routing)
-            || (self.rings_full && carry::hold_waste(&transaction).await?);
+            || (self.rings_full && carry::hold_obsolete_blocks(&transaction).await?);
         let mut walk = match self.walk.take() {
             Some(walk) if walk.routing == routing => Some(walk),
             _ if anew => {

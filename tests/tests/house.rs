@@ -10,6 +10,8 @@ mod laws;
 mod source;
 #[path = "house/walls.rs"]
 mod walls;
+#[path = "house/words.rs"]
+mod words;
 
 use laws::Package;
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,6 +159,16 @@ fn files_that_import_each_other_are_found() {
     ];
     assert_eq!(circles(&two), [["a/src/b.rs", "a/src/c.rs", "a/src/h/mod.rs"]]);
     assert_eq!(circles(&[two[0], two[1], two[2], two[5]]), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn a_banned_word_in_a_name_is_found() {
+    let faults = |text: &str| words::faults("a/src/b.rs", text).len();
+    assert_eq!(faults("fn hold_waste() {}"), 1);
+    assert_eq!(faults("struct OpenBooks; struct Notebooks; let mended = 1;"), 1, "whole words alone");
+    assert_eq!(faults("// waste\nlet a = \"waste\";\n#[cfg(test)]\nmod tests { fn waste() {} }"), 0);
+    let unsorted = words::BANNED.windows(2).find(|pair| pair[0].0 >= pair[1].0);
+    assert_eq!(unsorted, None);
 }
 
 #[test]
@@ -326,6 +338,14 @@ fn no_two_files_import_each_other() {
         .flat_map(|name| circles::circles(&format!("{name}/src/"), &texts))
         .map(|circle| format!("import each other: {}", circle.join(", ")))
         .collect();
+    none(&faults);
+}
+
+#[test]
+fn names_are_made_of_the_words_of_the_table() {
+    let in_a_room = |f: &String| f.ends_with(".rs") && f.contains("/src/");
+    let faults: Vec<_> =
+        files().into_iter().filter(in_a_room).flat_map(|f| words::faults(&f, &read(&f))).collect();
     none(&faults);
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn last_batch(client: &impl GenericClient) -> Result<i64, Store
 }
 
 /// Carried blocks keep the rings they lie in from being emptied: whether much more than themselves lies there.
-pub(super) async fn hold_waste(client: &impl GenericClient) -> Result<bool, StoreError> {
+pub(super) async fn hold_obsolete_blocks(client: &impl GenericClient) -> Result<bool, StoreError> {
     let rings: Vec<String> =
         (0..RINGS).map(|ring| format!("pg_total_relation_size('ring_{ring}')")).collect();
     let sql = format!(
