@@ -3,14 +3,24 @@
     python -m pip install structlog python-json-logger
     PYTHONPATH=src python bench/bench.py
 
-Prints nanoseconds of CPU time a record (the median of the rounds), its share of a core at 1,000 records a second, and ratios; it judges nothing. ROUNDS and RECORDS set how long it runs.
+Prints nanoseconds of CPU time a record (the least of the rounds, which take turns: what else the machine does adds time and never takes any away), its share of a
+core at 1,000 records a second, and ratios; it judges nothing. ROUNDS and RECORDS set how long it runs.
+
+Where the time of `logging` with `extra=` goes (Python 3.11, 5.8 us): 3.9 us are the standard library's before any handler is asked (`makeRecord` 2.2, `findCaller` 0.3), so no
+handler is below 0.5 of structlog here; 1.5 us make the line, 0.4 us hand it over. What was tried:
+
+- The set difference of a record's attributes and the standard ones: 0.4 us; an `itemgetter` of the names that the place gave before: 0.09 us.
+- One JSON encoding of all extras in C: 0.82 to 0.93 us and a dictionary to be made for it; slower than a loop over kinds (0.87 us). A format string and a list of converters: 0.74 us.
+  One expression for all values of a shape (`_shapes.py`): 0.4 us.
+- Functions by the kinds of all values, found by a tuple of kinds: 0.18 us to find it, more than to ask each value.
+- Without the ids and names of threads and processes (`logging.logThreads`, `logProcesses`, `logMultiprocessing`) `makeRecord` takes 0.8 us less, but other handlers of the program would miss them.
+- Below the level there is nothing to gain: 230 ns against 228 ns of a method with the same parameters that does nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -92,7 +102,7 @@ def measure(*works: Callable[[], object]) -> list[float]:
             for _ in range(RECORDS):
                 work()
             times[at].append((time.process_time_ns() - begin) / RECORDS)
-    return [statistics.median(one) for one in times]
+    return [min(one) for one in times]
 
 
 def row(name: str, against: str, times: list[float]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from cordwood_logger import ContextASGI, ContextWSGI, CordwoodFormatter, LevelASGI, LevelWSGI, StructlogProcessor, TaskContext, audit_log, bind_context, context, install, run_task
 from cordwood_logger._ending import watch_loop
 from parts import Memory, in_file
+from test_values import BadError
 
 HEADERS = {"x-tenant-id": "t-1", "x-request-id": "r-1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 WANTED = {"tenantId": "t-1", "requestId": "r-1", "traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7"}
@@ -72,9 +73,10 @@ class Standard(unittest.TestCase):
         told: list[str] = []
         handler.handleError = lambda record: told.append(record.msg)  # type: ignore[method-assign]
         self.root.info("%d", "no number")
+        self.root.info(BadError())
         self.root.info("after")
         self.assertEqual(told, ["%d"])
-        self.assertEqual([one["message"] for one in self.memory.records()], ["after"])
+        self.assertEqual([one["message"] for one in self.memory.records()], ["[unprintable]", "after"])
 
     def test_audit(self) -> None:
         self.install()

@@ -1,53 +1,18 @@
-"""Fields: which spelling is which key, and fields that are known before a call as JSON that is made once. The nearest wins; no key comes twice."""
+"""Fields of a line, and those that are known before a call as JSON that is made once. The nearest wins; no key comes twice."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._errors import error_fields
-from ._json import SHORT, quote, quoted, thrown, value, without_halves
-
-_TEXTS = (
-    "requestId", "traceId", "spanId", "taskId", "userId", "sessionId", "impersonatorId", "tenantId", "tenantSlug", "errorCode",
-)  # fmt: skip
-_KNOWN = (*_TEXTS, "errorType", "errorStack", "errorChain")
-_OWN = ("timestamp", "level", "message", "is_audit")
-
-_SPELLINGS = {re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name): name for name in _KNOWN}
-_SPELLINGS.update({name: "field_" + name for name in _OWN})
-_SEVERAL = frozenset((*_KNOWN, *("field_" + name for name in _OWN), "error"))
-
-
-class Key(NamedTuple):
-    name: str
-    #: `,"name":`
-    json: str
-    #: A number is written as a text.
-    is_text: bool
-    #: Another spelling may stand in the same call.
-    has_spellings: bool
-
-
-_keys: dict[str, Key] = {}
-_KEYS_KEPT_MAX = 2000
+from ._json import quoted, thrown, value
+from ._keys import key_of
+from ._shapes import Shape, joined, shape_of
 
 #: Keys with their values as JSON.
 Made = Mapping[str, str]
 NONE: Made = {}
-
-
-def key_of(given: Any) -> Key:
-    """What a field's name means. An application's names are few, so they are remembered."""
-    key = _keys.get(given) if type(given) is str else None
-    if key is None:
-        text = without_halves(given if isinstance(given, str) else str(given))
-        name = _SPELLINGS.get(text, text)
-        key = Key(name, f",{quoted(name)}:", name in _TEXTS, name in _SEVERAL)
-        if len(_keys) < _KEYS_KEPT_MAX and type(given) is str and len(given) < 200:
-            _keys[given] = key
-    return key
 
 
 def over(below: Made, fields: Mapping[Any, Any]) -> dict[str, str]:
@@ -74,17 +39,30 @@ def over(below: Made, fields: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def text(made: Made) -> str:
-    return "".join([(_keys.get(name) or key_of(name)).json + one for name, one in made.items()])
+    return "".join([key_of(name).json + one for name, one in made.items()])
 
 
 class Head:
     """What is known before the call, and the JSON of it."""
 
-    __slots__ = ("made", "text")
+    __slots__ = ("made", "text", "_apart")
 
     def __init__(self, made: Made) -> None:
         self.made = made
         self.text = text(made)
+        #: Shapes of which it has no field.
+        self._apart: set[Shape] | None = None
+
+    def is_apart(self, shape: Shape) -> bool:
+        """Whether a call of this shape has no field that is known before it."""
+        if self._apart is not None and shape in self._apart:
+            return True
+        if not shape.names.isdisjoint(self.made):
+            return False
+        if self._apart is None:
+            self._apart = set()
+        self._apart.add(shape)
+        return True
 
 
 #: The fields of an error.
@@ -93,35 +71,34 @@ _OF_ERROR = frozenset(("error", "errorType", "errorCode", "errorStack", "errorCh
 
 def beside(known: Head, fields: Mapping[str, Any], line: int | None = None) -> str:
     """The members of a line's object: the head, the caller's line, and the call's fields."""
-    made = known.made
     out = known.text if line is None else f'{known.text},"line":{line}'
+    shape = shape_of(tuple(fields))
+    if shape is not None and known.is_apart(shape):
+        whole = joined(out, shape, fields.values())
+        if whole is not None:
+            return whole
+    return _looked_at(known, fields, line, out)
+
+
+def _looked_at(known: Head, fields: Mapping[str, Any], line: int | None, out: str) -> str:
+    """The same where the names say too little: each field by itself, and all of them anew where two meet."""
+    made = known.made
     has_error = False
-    try:
-        for given, one in fields.items():
-            name, json, is_text, has_spellings = _keys.get(given) or key_of(given)
-            kind = type(one)
-            if name in made or (has_spellings and (len(fields) > 1 or kind is not str)):
+    for given, one in fields.items():
+        name, json, is_text, has_spellings = key_of(given)
+        kind = type(one)
+        if name in made or is_text or (has_spellings and (len(fields) > 1 or kind is not str)):
+            return _one_by_one(known, fields, line)
+        if one is None:
+            continue
+        if issubclass(kind, BaseException):
+            # Its fields stand beside the others where none of them is there already.
+            if has_error or name not in ("exc_info", "err") or not _OF_ERROR.isdisjoint(made):
                 return _one_by_one(known, fields, line)
-            if kind is str:
-                out += json + (quote(one) if len(one) <= SHORT else quoted(one))
-            elif kind is int:
-                out += f'{json}"{one}"' if is_text else f"{json}{one}"
-            elif kind is bool:
-                out += json + ("true" if one else "false")
-            elif one is None:
-                continue
-            elif kind is float and one - one == 0.0:
-                out += f"{json}{one!r}"
-            elif isinstance(one, BaseException):
-                # Its fields stand beside the others where none of them is there already.
-                if has_error or name not in ("exc_info", "err") or not _OF_ERROR.isdisjoint(made):
-                    return _one_by_one(known, fields, line)
-                has_error = True
-                out += "".join([f',"{part}":{value(inner)}' for part, inner in error_fields(one).items()])
-            else:
-                out += json + value(one)
-    except ValueError:  # more digits than Python converts
-        return _one_by_one(known, fields, line)
+            has_error = True
+            out += "".join([f',"{part}":{value(inner)}' for part, inner in error_fields(one).items()])
+        else:
+            out += json + value(one)
     return out
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from ._context import current
 from ._errors import error_of
 from ._fields import NONE, Head, beside, over
-from ._json import quoted
-from ._levels import DEBUG, ERROR, INFO, TRACE, WARN
+from ._json import SHORT, quote, quoted, safe_str
+from ._levels import AUDIT, DEBUG, ERROR, INFO, TRACE, WARN
 from ._logger import BEFORE, caller
 from ._logging import Logging
+from ._shapes import Other, Shape, joined, shape_of
 from ._time import timestamp
 
 # What every record of `logging` has; anything else came with `extra`.
@@ -27,6 +30,31 @@ def _level(number: int) -> int:
     return ERROR if number >= ERROR else WARN if number >= WARN else INFO if number >= INFO else DEBUG if number >= DEBUG else TRACE
 
 
+_PLACES_KEPT_MAX = 5000
+
+
+class _Place:
+    """A place in the program that logs, by the names that it gives with `extra`: what all its records have in common."""
+
+    __slots__ = ("level", "before", "values", "shape", "known")
+
+    def __init__(self, level: int, names: list[str], shape: Shape, known: tuple[Any, str | None]) -> None:
+        self.level = level
+        self.before = BEFORE[level]
+        #: All names beside the standard ones. Of a record with as many they are the same ones if none of them is missing.
+        self.values: Callable[[Any], tuple[Any, ...]] | None = _values(names)
+        self.shape = shape
+        #: A context, and what a line has in it before the values; None where a value would meet a field of the context.
+        self.known = known
+
+
+def _values(names: list[str]) -> Callable[[Any], tuple[Any, ...]] | None:
+    if len(names) == 1:
+        (name,) = names
+        return lambda given: (given[name],)
+    return itemgetter(*names) if names else None
+
+
 class CordwoodFormatter(logging.Formatter):
     """A record as one line of JSON, for any handler."""
 
@@ -36,32 +64,70 @@ class CordwoodFormatter(logging.Formatter):
         self._service = self._shared.known_service(service)
         self._location = location
         self._heads: dict[tuple[str, str, str | None], tuple[Any, Head]] = {}
+        self._places: dict[tuple[str, int, str, int, str | None, int], _Place] = {}
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.line(record)[1]
+        return self.line(record)[1][:-1]
 
-    def line(self, record: logging.LogRecord) -> tuple[int, str, bool]:
-        """Level, line and whether it is an audit event."""
+    def line(self, record: logging.LogRecord) -> tuple[int, str]:
+        """The rank that delivery gives it, and the line with its newline."""
+        given = record.__dict__
+        place = self._places.get((record.name, record.levelno, record.pathname, record.lineno, record.funcName, len(given)))
+        if place is None or record.exc_info or record.stack_info:
+            return self._line(record)
+        around, members = place.known
+        if around is not current():
+            around = current()
+            members = self._before(record, place.shape, around)
+            place.known = (around, members)
+        if members is None:
+            return self._line(record)
+        if place.values is not None:
+            try:
+                writer = place.shape.writer
+                members = joined(members, place.shape, place.values(given)) if writer is None else writer(members, *place.values(given))
+            except (KeyError, ValueError, Other):
+                return self._line(record)
+            if members is None or len(members) > SHORT:
+                return self._line(record)
+        message = _message(record) if record.args or type(record.msg) is not str else record.msg
+        text = quote(message) if len(message) <= SHORT else quoted(message)
+        return place.level, f'{{"timestamp":"{timestamp(record.created)}{place.before}{text}{members}}}\n'
+
+    def _line(self, record: logging.LogRecord) -> tuple[int, str]:
+        """The same of any record; and its place is known from now on."""
         given = record.__dict__
         level = _level(record.levelno)
-        message = record.getMessage() if record.args else record.msg if type(record.msg) is str else str(record.msg)
-        fields: dict[str, Any] = {}
-        audit = False
-        if len(given) > _STANDARD_COUNT:
-            names = list(given)
-            if names[_STANDARD_COUNT - 1] == _STANDARD_LAST:
-                del names[:_STANDARD_COUNT]
-            fields = {name: given[name] for name in names if name not in _STANDARD}
-            audit = given.get("is_audit") is True
-        if record.exc_info is not None:
-            error = error_of(record.exc_info)
-            if error is not None:
-                fields["exc_info"] = error
+        message = _message(record)
+        more = list(given)
+        if more[_STANDARD_COUNT - 1 : _STANDARD_COUNT] == [_STANDARD_LAST]:
+            del more[:_STANDARD_COUNT]
+        fields = {name: given[name] for name in more if name not in _STANDARD}
+        audit = given.get("is_audit") is True
+        if not record.exc_info and not record.stack_info and len(fields) == len(more) and len(given) == _STANDARD_COUNT + len(more):
+            self._remember(record, level, more)
+        error = error_of(record.exc_info) if record.exc_info else None
+        if error is not None:
+            fields["exc_info"] = error
         if record.stack_info:
             fields.setdefault("stackInfo", record.stack_info)
         members = beside(self._known(record), fields, record.lineno if self._location else None)
         is_audit = ',"is_audit":true' if audit else ""
-        return level, f'{{"timestamp":"{timestamp(record.created)}{BEFORE[level]}{quoted(message)}{is_audit}{members}}}', audit
+        line = f'{{"timestamp":"{timestamp(record.created)}{BEFORE[level]}{quoted(message)}{is_audit}{members}}}\n'
+        return AUDIT if audit else level, line
+
+    def _remember(self, record: logging.LogRecord, level: int, names: list[str]) -> None:
+        shape = shape_of(tuple(names))
+        key = (record.name, record.levelno, record.pathname, record.lineno, record.funcName, _STANDARD_COUNT + len(names))
+        if shape is not None and len(self._places) < _PLACES_KEPT_MAX and key not in self._places:
+            around = current()
+            self._places[key] = _Place(level, names, shape, (around, self._before(record, shape, around)))
+
+    def _before(self, record: logging.LogRecord, shape: Shape, around: Any) -> str | None:
+        known = self._known(record)
+        if not known.is_apart(shape):
+            return None
+        return f'{known.text},"line":{record.lineno}' if self._location else known.text
 
     def _known(self, record: logging.LogRecord) -> Head:
         """What a record has before its own fields: made once for a place in the program and the present context, but for the line."""
@@ -70,7 +136,7 @@ class CordwoodFormatter(logging.Formatter):
         found = self._heads.get(key)
         if found is None or found[0] is not around:
             found = (around, self._head(key, around))
-            if len(self._heads) < 5000:
+            if len(self._heads) < _PLACES_KEPT_MAX:
                 self._heads[key] = found
         return found[1]
 
@@ -85,6 +151,12 @@ class CordwoodFormatter(logging.Formatter):
         return head
 
 
+def _message(record: logging.LogRecord) -> str:
+    if record.args:
+        return record.getMessage()
+    return record.msg if type(record.msg) is str else safe_str(record.msg)
+
+
 class CordwoodHandler(logging.Handler):
     """Hands records over to the process's delivery. It takes no lock: delivery needs none."""
 
@@ -95,8 +167,15 @@ class CordwoodHandler(logging.Handler):
         self._service = self._shared.known_service(service)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        # (A filter is asked where there can be one.)
-        passed = self.filter(record) if self.filters or type(self) is not CordwoodHandler else True
+        # (Nothing else is asked where there is no filter and no subclass.)
+        if not self.filters and type(self) is CordwoodHandler:
+            try:
+                rank, line = self._formatter.line(record)
+                self._shared.take(rank, line)
+            except Exception:  # noqa: BLE001
+                self.handleError(record)
+            return True
+        passed = self.filter(record)
         if isinstance(passed, logging.LogRecord):
             record = passed
         if passed:
@@ -105,8 +184,7 @@ class CordwoodHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            level, line, audit = self._formatter.line(record)
-            self._shared.take(60 if audit else level, line)
+            self._shared.take(*self._formatter.line(record))
         except Exception:  # noqa: BLE001
             self.handleError(record)
 

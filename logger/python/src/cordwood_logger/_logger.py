@@ -113,7 +113,7 @@ class Logger:
         if audit:
             self._logging.take_record(level, text, members, True)
         else:
-            line = f'{{"timestamp":"{timestamp(time.time())}{BEFORE[level]}{quoted(text)}{members}}}'
+            line = f'{{"timestamp":"{timestamp(time.time())}{BEFORE[level]}{quoted(text)}{members}}}\n'
             self._logging.take(level, line)
 
     def child(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> Logger:

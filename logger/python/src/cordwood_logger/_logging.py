@@ -130,17 +130,18 @@ class Logging:
         return (logger or self.first).child(request_fields(headers))
 
     def line(self, seconds: float, level: int, message: str, members: str, audit: bool = False) -> str:
-        """One record as a line, without its end."""
+        """One record as a line, with its newline."""
         is_audit = ',"is_audit":true' if audit else ""
-        return f'{{"timestamp":"{timestamp(seconds)}","level":"{level_name(level)}","message":{quoted(message)}{is_audit}{members}}}'
+        return f'{{"timestamp":"{timestamp(seconds)}","level":"{level_name(level)}","message":{quoted(message)}{is_audit}{members}}}\n'
 
     def take(self, rank: int, line: str) -> None:
+        """Hands a line with its newline over to delivery."""
         if self._pretty:
             return self.delivery.push(rank, encoded(pretty(line, self._coloured)))
         try:
-            data = (line + "\n").encode()
+            data = line.encode()
         except UnicodeEncodeError:
-            data = encoded(line + "\n")
+            data = encoded(line)
         self.delivery.push(rank, data)
 
     def take_record(self, level: int, message: str, members: str, audit: bool) -> None:
@@ -149,7 +150,7 @@ class Logging:
     def _told(self, dropped: dict[str, int], count: int) -> bytes:
         members = Head(over(NONE, {"service": self.levels.service or "app", "logger": "cordwood.logger"})).text
         line = self.line(time.time(), 30, f"{count} records dropped: the output stalled", f'{members},"dropped":{value(dropped)}')
-        return encoded(pretty(line, self._coloured) if self._pretty else line + "\n")
+        return encoded(pretty(line, self._coloured) if self._pretty else line)
 
     def flush(self) -> bool:
         """Writes what waits; true when nothing waits any more."""

@@ -52,7 +52,7 @@ class StructlogProcessor:
         if not self._render:
             self._shared.take(level, line)
             self._drop()
-        return line
+        return line[:-1]
 
     @staticmethod
     def _drop() -> None:

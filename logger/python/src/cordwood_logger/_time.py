@@ -11,8 +11,11 @@ _second: tuple[int, str] = (-1, "")
 def timestamp(seconds: float) -> str:
     """`2026-01-02T03:04:05.678Z` of seconds since 1970."""
     global _second
-    whole = int(seconds)
-    known = _second
-    if known[0] != whole:
-        known = _second = (whole, time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole)))
-    return known[1] + _MILLISECONDS[int((seconds - whole) * 1000)]
+    whole, text = _second
+    within = seconds - whole
+    if not 0.0 <= within < 1.0:
+        whole = int(seconds)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole))
+        _second = (whole, text)
+        within = seconds - whole
+    return text + _MILLISECONDS[int(within * 1000)]
