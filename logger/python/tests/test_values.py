@@ -7,6 +7,7 @@ import datetime
 import decimal
 import enum
 import json
+import logging
 import pathlib
 import re
 import traceback
@@ -38,6 +39,27 @@ class BadStr:
 
 class BadError(Exception):
     def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class BadCause(Exception):
+    @property
+    def __cause__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("no cause")
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> Any:  # type: ignore[override]
+        raise RuntimeError("no name")
+
+
+class BadName(Exception, metaclass=Nameless):
+    pass
+
+
+class BadBool:
+    def __bool__(self) -> bool:
         raise RuntimeError("no")
 
 
@@ -115,6 +137,12 @@ CALLS: dict[str, Any] = {
     "values without places": lambda log: log.info("a", 1, BadStr()),
     "named places": lambda log: log.info("%(a)s", {"a": 1}),
     "an exception that cannot be printed": lambda log: log.error("m", exc_info=BadError()),
+    "an exception whose cause cannot be read": lambda log: log.error(BadCause("m")),
+    "an exception whose class has no name": lambda log: log.error(BadName("m")),
+    "exc_info that is neither true nor false": lambda log: log.info("m", exc_info=BadBool()),
+    "extra that cannot be read": lambda log: log.info("m", extra=BadMapping(), a=1),
+    "bound fields that cannot be read": lambda log: log.child(BadMapping()).info("m"),
+    "a level of logging": lambda log: log.log(logging.INFO, "m"),
     "causes without end": lambda log: log.error("m", exc_info=loop),
     "exc_info without an exception": lambda log: log.error("m", exc_info=True),
     "exc_info that is none": lambda log: log.error("m", exc_info="x"),

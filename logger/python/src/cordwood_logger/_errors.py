@@ -23,12 +23,22 @@ def causes(error: BaseException) -> list[BaseException]:
     """Nearest first."""
     out: list[BaseException] = []
     seen = {id(error)}
-    at = _cause(error)
-    while at is not None and id(at) not in seen and len(out) < CAUSES_MAX:
-        seen.add(id(at))
-        out.append(at)
-        at = _cause(at)
+    try:
+        at = _cause(error)
+        while at is not None and id(at) not in seen and len(out) < CAUSES_MAX:
+            seen.add(id(at))
+            out.append(at)
+            at = _cause(at)
+    except Exception:  # noqa: BLE001 - a class that says of its cause what it likes
+        pass
     return out
+
+
+def _type_name(error: BaseException) -> str:
+    try:
+        return str(type(error).__name__)
+    except Exception:  # noqa: BLE001
+        return "[unprintable]"
 
 
 def _code(error: BaseException) -> str | None:
@@ -63,7 +73,7 @@ def _stack(error: BaseException, chain: list[BaseException]) -> str:
             text += _one_stack(one) + (_DIRECT if above.__cause__ is one else _DURING)
         return text + _one_stack(error)
     except Exception:  # noqa: BLE001
-        return f"{type(error).__name__}: {safe_str(error)}"
+        return f"{_type_name(error)}: {safe_str(error)}"
 
 
 def _one_stack(error: BaseException) -> str:
@@ -103,7 +113,7 @@ def _place(key: tuple[str, int, str], names: dict[str, Any]) -> str:
 
 def error_fields(error: BaseException) -> dict[str, Any]:
     """The error of a record, as its fields."""
-    fields: dict[str, Any] = {"error": safe_str(error), "errorType": type(error).__name__}
+    fields: dict[str, Any] = {"error": safe_str(error), "errorType": _type_name(error)}
     code = _code(error)
     if code is not None:
         fields["errorCode"] = code
@@ -116,10 +126,10 @@ def error_fields(error: BaseException) -> dict[str, Any]:
 
 def error_object(error: BaseException) -> dict[str, Any]:
     """An error somewhere among the fields."""
-    out: dict[str, Any] = {"type": type(error).__name__, "message": safe_str(error), "code": _code(error)}
+    out: dict[str, Any] = {"type": _type_name(error), "message": safe_str(error), "code": _code(error)}
     chain = causes(error)
     if chain:
-        out["causes"] = [{"type": type(one).__name__, "message": safe_str(one)} for one in chain]
+        out["causes"] = [{"type": _type_name(one), "message": safe_str(one)} for one in chain]
     return {key: one for key, one in out.items() if one is not None}
 
 

@@ -11,7 +11,7 @@ from ._context import current
 from ._errors import error_of
 from ._fields import NONE, Head, beside, over
 from ._json import SHORT, quote, quoted, safe_str
-from ._levels import AUDIT, DEBUG, ERROR, INFO, TRACE, WARN
+from ._levels import AUDIT, INFO, TRACE, level_of
 from ._logger import BEFORE, caller
 from ._logging import Logging
 from ._shapes import Other, Shape, joined, shape_of
@@ -23,11 +23,6 @@ _STANDARD = frozenset((*_PLAIN.__dict__, "message", "asctime", "taskName", "is_a
 _STANDARD_COUNT = len(_PLAIN.__dict__)
 #: The last of them: what stands behind it came later.
 _STANDARD_LAST = list(_PLAIN.__dict__)[-1]
-
-
-def _level(number: int) -> int:
-    """A number of `logging` as one of the five."""
-    return ERROR if number >= ERROR else WARN if number >= WARN else INFO if number >= INFO else DEBUG if number >= DEBUG else TRACE
 
 
 _PLACES_KEPT_MAX = 5000
@@ -97,7 +92,7 @@ class CordwoodFormatter(logging.Formatter):
     def _line(self, record: logging.LogRecord) -> tuple[int, str]:
         """The same of any record; and its place is known from now on."""
         given = record.__dict__
-        level = _level(record.levelno)
+        level = level_of(record.levelno)
         message = _message(record)
         more = list(given)
         if more[_STANDARD_COUNT - 1 : _STANDARD_COUNT] == [_STANDARD_LAST]:

@@ -36,6 +36,11 @@ def level_number(word: str) -> int | None:
     return _WORDS.get(word.strip().lower())
 
 
+def level_of(number: int) -> int:
+    """A number of `logging` as one of the five levels."""
+    return ERROR if number >= ERROR else WARN if number >= WARN else INFO if number >= INFO else DEBUG if number >= DEBUG else TRACE
+
+
 def level_name(level: int) -> str:
     if level >= OFF:
         return "OFF"

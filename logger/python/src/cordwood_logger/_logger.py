@@ -12,8 +12,8 @@ from ._context import current
 from ._errors import error_of
 from ._fields import NONE, Head, Made, beside, over
 from ._headers import request_fields
-from ._json import quoted, safe_str
-from ._levels import DEBUG, ERROR, INFO, TRACE, WARN, LevelError, level_name, level_number
+from ._json import quoted, safe_str, thrown
+from ._levels import DEBUG, ERROR, INFO, TRACE, WARN, LevelError, level_name, level_number, level_of
 from ._time import timestamp
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Logger:
         self._own = (_known(word), self._levels.revision)
         self._threshold = self._levels.threshold(self.name, self.service, self._own)
 
-    def is_enabled_for(self, word: str) -> bool:
+    def is_enabled_for(self, word: str | int) -> bool:
         return self._threshold.least <= _known(word)
 
     def trace(self, message: object, /, *args: object, **fields: Any) -> None:
@@ -86,30 +86,34 @@ class Logger:
     #: There is no level above ERROR.
     critical = fatal = error
 
-    def log(self, level: str, message: object, /, *args: object, **fields: Any) -> None:
+    def log(self, level: str | int, message: object, /, *args: object, **fields: Any) -> None:
         number = _known(level)
         if self._threshold.least <= number:
             self._write(number, message, args, fields)
 
     def _write(self, level: int, message: object, args: tuple[object, ...], fields: dict[str, Any], audit: bool = False) -> None:
-        text = message if type(message) is str else safe_str(message)
-        if isinstance(message, BaseException) and "exc_info" not in fields:
-            fields["exc_info"] = message
-        if args:
-            text = _formatted(text, args)
-        around = current()
-        if around is None:
-            known = self._head
-        else:
-            if around is not self._context:
-                self._context_head = self._head_with(around)
-                self._context = around
-            known = self._context_head
-        if "exc_info" in fields or "extra" in fields:
-            fields = _unpacked(fields)
-        if self._located:
-            known = Head({**known.made, **over(NONE, caller())})
-        members = beside(known, fields) if fields else known.text
+        try:
+            text = message if type(message) is str else safe_str(message)
+            if issubclass(type(message), BaseException) and "exc_info" not in fields:
+                fields["exc_info"] = message
+            if args:
+                text = _formatted(text, args)
+            around = current()
+            if around is None:
+                known = self._head
+            else:
+                if around is not self._context:
+                    self._context_head = self._head_with(around)
+                    self._context = around
+                known = self._context_head
+            if "exc_info" in fields or "extra" in fields:
+                fields = _unpacked(fields)
+            if self._located:
+                known = Head({**known.made, **over(NONE, caller())})
+            members = beside(known, fields) if fields else known.text
+        except Exception as error:  # noqa: BLE001 - whatever was handed over, or too little stack: the record says so
+            text = message if type(message) is str else safe_str(message)
+            members = f'{self._head.text},"fields":{quoted(thrown(error))}'
         if audit:
             self._logging.take_record(level, text, members, True)
         else:
@@ -118,7 +122,8 @@ class Logger:
 
     def child(self, fields: Mapping[str, Any] | None = None, /, **more: Any) -> Logger:
         """A logger with these fields too."""
-        return self._with(self.name, {**(fields or {}), **more})
+        both = more if fields is None else {**_mapped("fields", fields), **more}
+        return self._with(self.name, both)
 
     bind = child
 
@@ -180,10 +185,17 @@ def _unpacked(fields: dict[str, Any]) -> dict[str, Any]:
     extra = fields.pop("extra", None)
     error = error_of(fields.pop("exc_info", None))
     if isinstance(extra, Mapping):
-        fields = {**extra, **fields}
+        fields = {**_mapped("extra", extra), **fields}
     if error is not None:
         fields["exc_info"] = error
     return fields
+
+
+def _mapped(name: str, fields: Mapping[str, Any]) -> dict[Any, Any]:
+    try:
+        return dict(fields)
+    except Exception as error:  # noqa: BLE001
+        return {name: thrown(error)}
 
 
 def caller() -> dict[str, Any]:
@@ -194,8 +206,11 @@ def caller() -> dict[str, Any]:
     return {"file": frame.f_code.co_filename, "line": frame.f_lineno, "function": frame.f_code.co_name}
 
 
-def _known(word: str) -> int:
-    level = level_number(word)
+def _known(word: str | int) -> int:
+    """A level by its word, or by its number in `logging`."""
+    if type(word) is int:
+        return level_of(word)
+    level = level_number(word) if isinstance(word, str) else None
     if level is None:
         raise LevelError(f"unknown level '{word}': there are trace, debug, info, warn, error, off")
     return level
