@@ -34,6 +34,13 @@ say(f"dropped {c.stats()['dropped']}.")
 ENDINGS = {
     "the end": ("log.info('a')", 0, ["a"]),
     "sys.exit": ("log.info('a'); sys.exit(3)", 3, ["a"]),
+    "an object that is deleted later": ("class Last:\n    def __del__(self, log=log): log.info('b')\nlast = Last()\nlog.info('a')", 0, ["a", "b"]),
+    "a cancelled coroutine": (
+        "import asyncio\nasync def work():\n    try: await asyncio.sleep(60)\n    finally: log.info('b')\n"
+        "async def main():\n    task = asyncio.create_task(work()); await asyncio.sleep(0); log.info('a'); task.cancel()\nasyncio.run(main())",
+        0,
+        ["a", "b"],
+    ),
     "an exception": ("log.info('a')\nraise ValueError('broken') from OSError('below')", 1, ["a", "uncaught exception"]),
     "an exception of a thread": (
         "import threading\nlog.info('a')\ndef work(): raise ValueError('broken')\nt = threading.Thread(target=work); t.start(); t.join()",
@@ -171,6 +178,15 @@ say(f'slept {slept[0]}.')
         found = re.search(r"(\d+) records were not written", program.said)
         self.assertIsNotNone(found)
         self.assertEqual(len(records(rest(reads))) + int(found[1] if found else 0), 5000)
+
+    def test_what_was_dropped_and_cannot_be_told_is_counted_at_the_end(self) -> None:
+        reads, writes = os.pipe()
+        program = Program("for i in range(30_000): log.info('e', text='x' * 100)\nsay(f\"dropped {c.stats()['dropped']}.\")", writes)
+        os.close(writes)
+        self.assertEqual(program.end(), 0)
+        self.assertNotIn("dropped 0.", program.said)
+        found = re.search(r"(\d+) records were not written", program.said)
+        self.assertEqual(len(records(rest(reads))) + int(found[1] if found else 0), 30_000)
 
     def test_nobody_reads_any_more(self) -> None:
         reads, writes = os.pipe()

@@ -40,6 +40,7 @@ export class Delivery {
   #droppedCount = 0;
   #stalled = false;
   #closed = false;
+  #ended = false;
   written = 0;
   lost = 0;
 
@@ -56,7 +57,7 @@ export class Delivery {
     this.#ranks.push(rank);
     this.#chars += line.length;
     if (this.#stalled) this.#waiting(rank);
-    else if (rank >= ERROR || this.#lines.length >= this.limits.records || this.#chars > this.limits.bytesMax) this.flush();
+    else if (rank >= ERROR || this.#ended || this.#lines.length >= this.limits.records || this.#chars > this.limits.bytesMax) this.flush();
     else if (this.#timer === undefined) this.#later(this.limits.waitMs);
   }
 
@@ -188,12 +189,16 @@ export class Delivery {
     return true;
   }
 
-  /** The end of the process: waits for a stalled output, but no longer than `endMs`. Returns how many records could not be written. */
+  /**
+   * The end of the process: waits for a stalled output, but no longer than `endMs`. Returns how many records could not be written, those among them
+   * that were dropped and could not be told. What comes afterwards, of other handlers of the end, is written at once.
+   */
   end(): number {
+    this.#ended = true;
     const until = Date.now() + this.limits.endMs;
     while (!this.flush() && Date.now() < until) pause(5);
     if (this.#timer !== undefined) clearTimeout(this.#timer);
-    return this.#lines.length + (this.#rest === undefined ? 0 : this.#restLines) + (this.#closed ? this.#droppedCount : 0);
+    return this.#lines.length + (this.#rest === undefined ? 0 : this.#restLines) + this.#droppedCount;
   }
 
   /** How many records wait. */

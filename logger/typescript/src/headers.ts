@@ -18,7 +18,15 @@ const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.
 
 /** The fields of a request: of `Headers`, a Node, Express or Fastify request, or an object of headers. */
 export function requestFields(from: HeadersLike): Record<string, string> {
-  const read = reader(from);
+  try {
+    return fieldsOf(reader(from));
+  } catch {
+    // An object that throws when it is read is no request: nothing is known of it.
+    return {};
+  }
+}
+
+function fieldsOf(read: (name: string) => string): Record<string, string> {
   const out: Record<string, string> = {};
   for (const [header, field] of FIELDS) {
     const value = read(header);

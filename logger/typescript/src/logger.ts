@@ -198,7 +198,14 @@ export class Logger {
 
   /** An audit event: written whatever the level is. */
   audit(message: string, event: { action: string; metadata?: object }, fields: Fields = NO_FIELDS): void {
-    this.write(INFO, message, { ...fields, action: event.action, metadata: event.metadata }, ',"is_audit":true');
+    let said: Fields;
+    try {
+      said = { ...fields, action: event.action, metadata: event.metadata };
+    } catch (error) {
+      // An audit event is written whatever was handed over.
+      said = { fields: thrown(error) };
+    }
+    this.write(INFO, message, said, ',"is_audit":true');
   }
 
   /**

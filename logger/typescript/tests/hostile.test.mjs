@@ -89,6 +89,10 @@ const calls = {
   "a circular chain of causes": (log) => log.error(chain, "m"),
   "every own name": (log) => log.info({ timestamp: 1, level: 2, message: 3, is_audit: 4, field_level: 5, error: 6, errorType: 7, error_type: 8 }, "m"),
   "audit metadata with a cycle": (log) => log.audit("m", { action: "a", metadata: cycle }),
+  "an audit event that throws": (log) => log.audit("m", { get action() { return throws("action"); } }),
+  "an audit event that is none": (log) => log.audit("m"),
+  "headers that throw": (log) => log.forRequest({ get headers() { return throws("headers"); } }).info("m"),
+  "headers of a revoked proxy": (log) => log.forRequest(revoked.proxy).info("m"),
   "an audit event with own names": (log) => log.audit("m", { action: "a", metadata: {} }, { is_audit: false, level: "x" }),
 };
 for (const [name, call] of Object.entries(calls)) {

@@ -217,11 +217,13 @@ class Delivery:
         self._rest, self._rest_lines = b"", 0
 
     def end(self) -> int:
-        """The end of the process: waits for a stalled output, but no longer than `end_s`. How many records could not be written."""
+        """The end of the process: waits for a stalled output, but no longer than `end_s`. How many records could not be written, those among them
+        that were dropped and could not be told. What comes afterwards, of other handlers of the end, is written at once."""
+        self._full = 1
         until = time.monotonic() + self.limits.end_s
         while not self.flush() and time.monotonic() < until:
             time.sleep(0.005)
-        return self.waiting + (sum(self._dropped.values()) if self._closed else 0)
+        return self.waiting + sum(self._dropped.values())
 
     @property
     def waiting(self) -> int:
