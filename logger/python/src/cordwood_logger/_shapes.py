@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from ._json import SHORT, quote, quoted, value
@@ -53,7 +53,7 @@ def shape_of(names: tuple[Any, ...]) -> Shape | None:
     return shape
 
 
-def joined(out: str, shape: Shape, values: Sequence[Any]) -> str | None:
+def joined(out: str, shape: Shape, values: Collection[Any]) -> str | None:
     """`out` with the values of a call of this shape behind it; None where one is an error or a number that Python does not print."""
     try:
         if shape.writer is not None:
