@@ -31,6 +31,7 @@ pub enum Command {
     Tail(TailArgs),
     Audit(AuditArgs),
     Plan(PlanArgs),
+    Retention(RetentionArgs),
     Crds(CrdsArgs),
     Completions(CompletionsArgs),
     /// Holds the PostgreSQL of a data folder; started by the other commands
@@ -334,6 +335,53 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What retention keeps, and what it took away.
+#[derive(Args, Clone, Debug)]
+#[command(subcommand_value_name = "COMMAND")]
+pub struct RetentionArgs {
+    #[command(subcommand)]
+    pub command: RetentionCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum RetentionCommand {
+    Report(ReportArgs),
+}
+
+/// For an auditor: what is kept of each policy and level, and what was dropped, when, and under which approval by whom.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "It reads the database alone: policies that are deleted are in it as long as they keep records, and forever with what was
+dropped of them.
+
+Examples:
+  cordwood retention report
+  cordwood retention report --policy shop --since 90d
+  cordwood retention report -o csv > retention.csv
+  cordwood retention report -o json | jq '.dropped[] | select(.approval != null)'")]
+pub struct ReportArgs {
+    /// Only this policy
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+
+    /// Only what was done since: 90d (ago), 2026-11-21, RFC 3339
+    #[arg(long, value_parser = times::parse, value_name = "TIME")]
+    pub since: Option<When>,
+
+    /// How to print: table, json (one object), or csv (one table; its first column says what a row is about)
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub output: ReportFormat,
+
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    Table,
+    Json,
+    Csv,
 }
 
 /// Print the custom resource definitions, for `kubectl apply -f -`.

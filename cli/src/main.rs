@@ -1,5 +1,5 @@
 //! `cordwood`: everything in one process on a laptop (`standalone`), and what a person asks of the store (`query`, `tail`,
-//! `audit`, `plan`, `crds`). Wires the other rooms together; decides nothing that they decide.
+//! `audit`, `plan`, `retention`, `crds`). Wires the other rooms together; decides nothing that they decide.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod query;
 mod resources;
+mod retention;
 mod standalone;
 mod tail;
 mod times;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use cordwood_service::Failure;
 
-use args::{Cli, Command};
+use args::{Cli, Command, RetentionCommand};
 
 const NAME: &str = "cordwood";
 
@@ -53,6 +54,9 @@ fn main() -> ExitCode {
         Command::Tail(args) => on_runtime(tail::run(args, color)),
         Command::Audit(args) => on_runtime(audit::run(args, color)),
         Command::Plan(args) => on_runtime(plan::run(args, color)),
+        Command::Retention(args) => match args.command {
+            RetentionCommand::Report(args) => on_runtime(retention::report(args, color)),
+        },
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::args::{PlanArgs, TableOrJson};
 use crate::database::Database;
-use crate::output::columns::{Align, Columns, bytes};
+use crate::output::columns::{Align, Columns, bytes, grouped};
 use crate::output::{ColorChoice, Style};
 use crate::standalone::NOTICE_US;
 use crate::{Outcome, now_us, query, resources};
@@ -202,14 +202,19 @@ fn classes(report: &Report, now_us: i64) -> Columns {
         ("RETENTION", Align::Right),
         ("PARTITIONS", Align::Right),
         ("DETACHED", Align::Right),
+        ("RECORDS", Align::Right),
         ("BYTES", Align::Right),
         ("OLDEST", Align::Left),
+        ("OLDEST DUE", Align::Left),
+        ("NEWEST", Align::Left),
         ("NEXT EXPIRY", Align::Left),
     ]);
     for class in &catalogue.classes {
         let leaves = catalogue.leaves_of(class.id);
         let attached: Vec<_> = leaves.iter().filter(|leaf| leaf.state == LeafState::Attached).collect();
-        let oldest = oldest(report, class.id);
+        let proof = report.proof(class.id);
+        let known = |time_us: Option<i64>| time_us.map_or_else(|| "-".to_owned(), duration::time);
+        let records = proof.and_then(|proof| proof.records);
         let next =
             attached.iter().filter(|leaf| !leaf.empty).map(|leaf| leaf.to_us + class.retention_us).min();
         columns.row([
@@ -219,8 +224,11 @@ fn classes(report: &Report, now_us: i64) -> Columns {
             duration::print(class.retention_us),
             attached.len().to_string(),
             (leaves.len() - attached.len()).to_string(),
+            records.map_or_else(|| "-".to_owned(), |records| grouped(records.unsigned_abs())),
             bytes(leaves.iter().map(|leaf| leaf.bytes).sum::<i64>().max(0).unsigned_abs()),
-            oldest.map_or_else(|| "-".to_owned(), duration::time),
+            known(proof.and_then(|proof| proof.oldest_us)),
+            known(proof.map(|proof| proof.oldest_due_us)),
+            known(proof.and_then(|proof| proof.newest_us)),
             next.map_or_else(
                 || "-".to_owned(),
                 |next| {
@@ -236,11 +244,6 @@ fn classes(report: &Report, now_us: i64) -> Columns {
 fn state(report: &Report, class: &Class) -> State {
     let policy = report.policies.iter().find(|policy| policy.name == class.policy);
     policy.map_or(if class.legal_hold { State::LegalHold } else { State::Active }, Policy::state)
-}
-
-/// Begin of the oldest block of a class.
-fn oldest(report: &Report, class: ClassId) -> Option<i64> {
-    report.oldest.iter().find(|(id, _)| *id == class).map(|(_, oldest_us)| *oldest_us)
 }
 
 fn as_json(report: &Report, now_us: i64) -> Value {
@@ -273,12 +276,17 @@ fn as_json(report: &Report, now_us: i64) -> Value {
         .iter()
         .map(|class| {
             let leaves = catalogue.leaves_of(class.id);
+            let proof = report.proof(class.id);
             json!({
                 "class": class.id.0, "policy": class.policy, "level": class.level.to_string(),
                 "state": state(report, class).as_str(),
                 "retention": duration::print(class.retention_us), "partitions": leaves.len(),
                 "bytes": leaves.iter().map(|leaf| leaf.bytes).sum::<i64>(),
-                "oldest": oldest(report, class.id).map(duration::time),
+                "records": proof.and_then(|proof| proof.records),
+                "oldest": proof.and_then(|proof| proof.oldest_us).map(duration::time),
+                "oldestDue": proof.map(|proof| duration::time(proof.oldest_due_us)),
+                "newest": proof.and_then(|proof| proof.newest_us).map(duration::time),
+                "overdue": proof.map(|proof| proof.overdue),
             })
         })
         .collect();

@@ -215,9 +215,15 @@ pub struct LogRetentionPolicyStatus {
     /// The same for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
-    /// Begin of the oldest block of records.
+    /// Sealed records that queries see, of all classes; absent until all of them are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
+    /// Time of the oldest sealed record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_record: Option<Time>,
+    /// Time of the newest sealed record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_record: Option<Time>,
     /// When the next partition with records is dropped for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
@@ -274,9 +280,23 @@ pub struct ClassStatus {
     /// Detached ones in their grace period.
     #[serde(default)]
     pub detached: i64,
+    /// Of all its table partitions, the detached ones and indexes included.
     pub bytes: i64,
+    /// Sealed records that queries see; absent until all of them are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
+    /// Time of the oldest sealed record that queries see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_record: Option<Time>,
+    /// Time of the newest sealed record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_record: Option<Time>,
+    /// Whatever was stored for a time since then must be there: now less the retention, up to the bound of a table partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_due: Option<Time>,
+    /// Table partitions whose records have all expired and that queries still see: a hold, a limit or a failure keeps them.
+    #[serde(default)]
+    pub overdue: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
 }

@@ -11,6 +11,7 @@
 
 pub mod agents;
 pub mod applied;
+pub mod class_metrics;
 pub mod config;
 pub mod leader;
 pub mod level_configs;

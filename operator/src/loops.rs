@@ -166,7 +166,7 @@ impl Retention {
         let timer = self.telemetry.pass("create");
         let now_us = passes.clock().await?;
         let mut report = passes.look(&policies, now_us, &self.tuning()).await?;
-        self.telemetry.catalogue(&report);
+        self.telemetry.catalogue(&report, now_us);
         let for_later = |planned: &Planned| {
             planned.step.leaf().is_some_and(|leaf| leaf.to_us <= now_us || leaf.from_us > now_us)
         };

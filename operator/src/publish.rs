@@ -295,9 +295,13 @@ async fn patch_status<K: Kind>(
 /// A status without what changes all the time.
 fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {
     let mut status = status.clone();
-    (status.bytes, status.size, status.oldest_record) = (None, None, None);
+    (status.bytes, status.size, status.records) = (None, None, None);
+    (status.oldest_record, status.newest_record) = (None, None);
     for class in &mut status.classes {
-        (class.bytes, class.oldest_record) = (0, None);
+        (class.bytes, class.records) = (0, None);
+        (class.oldest_record, class.newest_record) = (None, None);
+        // It moves with time alone.
+        class.oldest_due = None;
     }
     if let Some(plan) = &mut status.plan {
         plan.steps.iter_mut().for_each(|step| step.bytes = 0);

@@ -100,7 +100,9 @@ pub fn policy_status(
         partitions: Some(rows.iter().map(|row| row.partitions).sum()),
         bytes: Some(bytes),
         size: Some(duration::bytes(bytes)),
+        records: rows.iter().map(|row| row.records).sum(),
         oldest_record: rows.iter().filter_map(|row| row.oldest_record.clone()).min(),
+        newest_record: rows.iter().filter_map(|row| row.newest_record.clone()).max(),
         next_drop: rows.iter().filter_map(|row| row.next_drop.clone()).min(),
         waits: held.map(|held| format!("{}: {}", held.what, held.waits)),
         classes: rows,
@@ -248,7 +250,7 @@ fn class_status(class: &Class, report: &Report) -> ClassStatus {
         policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold || policy.dry_run);
     let attached = leaves.iter().filter(|leaf| leaf.state == LeafState::Attached).count();
     let detached = leaves.iter().filter(|leaf| matches!(leaf.state, LeafState::Detached { .. })).count();
-    let oldest = report.oldest.iter().find(|(id, _)| *id == class.id).map(|(_, at)| time(*at));
+    let proof = report.proof(class.id);
     ClassStatus {
         level: class.level.to_string(),
         class: class.id.0,
@@ -256,7 +258,11 @@ fn class_status(class: &Class, report: &Report) -> ClassStatus {
         partitions: count(attached),
         detached: count(detached),
         bytes: leaves.iter().map(|leaf| leaf.bytes).sum(),
-        oldest_record: oldest,
+        records: proof.and_then(|proof| proof.records),
+        oldest_record: proof.and_then(|proof| proof.oldest_us).map(time),
+        newest_record: proof.and_then(|proof| proof.newest_us).map(time),
+        oldest_due: proof.map(|proof| time(proof.oldest_due_us)),
+        overdue: proof.map_or(0, |proof| count(proof.overdue)),
         next_drop: if held { None } else { next_drop_us(class, &report.catalogue).map(time) },
     }
 }
@@ -375,6 +381,8 @@ mod tests {
             empty: false,
             blocks: 1,
             oldest_us: None,
+            newest_us: None,
+            records: None,
             state: LeafState::Attached,
         };
         let catalogue = Catalogue { classes: vec![class], leaves: vec![leaf], ..Catalogue::default() };

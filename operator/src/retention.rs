@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
-use cordwood_core::retention::{Catalogue, ClassId, Finding, Tuning, complete, last_good, lint, plan};
+use cordwood_core::retention::{Catalogue, ClassId, Finding, Proof, Tuning, complete, last_good, lint, plan, proofs};
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;
 use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::error::StoreError;
 use cordwood_store::prune::prune;
 use cordwood_store::tasks::{self, Ended};
-use cordwood_store::{catalogue, ddl};
+use cordwood_store::{catalogue, counting, ddl};
 
 pub use cordwood_core::retention::by_name;
 
@@ -36,13 +36,17 @@ pub struct Report {
     pub done: Vec<Planned>,
     /// Steps that failed, and why; the next pass plans them again.
     pub failed: Vec<(Planned, String)>,
-    /// Begin of the oldest block of each class.
-    pub oldest: Vec<(ClassId, i64)>,
+    /// What each class keeps, before anything was done.
+    pub proofs: Vec<Proof>,
     /// Tasks that ended by age.
     pub ended: Ended,
 }
 
 impl Report {
+    pub fn proof(&self, class: ClassId) -> Option<&Proof> {
+        self.proofs.iter().find(|proof| proof.class == class)
+    }
+
     /// The reason why nothing may be dropped, if a law would be broken.
     pub fn refused(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.fatal)
@@ -105,11 +109,11 @@ impl Passes {
     ) -> Result<Report, PassError> {
         let session = self.session().await?;
         let catalogue = catalogue::look(session.client()).await?;
-        let oldest = catalogue.oldest();
+        let proofs = proofs(&catalogue, now_us);
         let policies = complete(policies, &catalogue);
         let plan = plan(&policies, &catalogue, now_us, tuning);
         let findings = lint(&plan, &policies, &catalogue, now_us);
-        Ok(Report { policies, catalogue, plan, findings, oldest, ..Report::default() })
+        Ok(Report { policies, catalogue, plan, findings, proofs, ..Report::default() })
     }
 
     /// PostgreSQL's time, microseconds: what expires is judged by the clock that stamped when it was detached.
@@ -165,11 +169,22 @@ impl Passes {
             }
         }
         if !creates {
+            self.count().await?;
             report.ended = self.end_tasks().await?;
         }
         if !creates && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
             self.prune().await?;
+        }
+        Ok(())
+    }
+
+    /// The records of partitions that an older version sealed into. Being unable to is no failure of the pass.
+    async fn count(&mut self) -> Result<(), PassError> {
+        match counting::count(self.session().await?).await {
+            Ok(0) => {}
+            Ok(partitions) => tracing::info!(partitions, "counted the records of table partitions"),
+            Err(error) => tracing::warn!(%error, "count records; the next pass tries again"),
         }
         Ok(())
     }
@@ -261,9 +276,9 @@ pub async fn preview(
 ) -> Result<Report, StoreError> {
     let client = store.pooled().await?;
     let catalogue = catalogue::look(&*client).await?;
-    let oldest = catalogue.oldest();
+    let proofs = proofs(&catalogue, now_us);
     let policies = complete(policies, &catalogue);
     let plan = plan(&policies, &catalogue, now_us, tuning);
     let findings = lint(&plan, &policies, &catalogue, now_us);
-    Ok(Report { policies, catalogue, plan, findings, oldest, ..Report::default() })
+    Ok(Report { policies, catalogue, plan, findings, proofs, ..Report::default() })
 }

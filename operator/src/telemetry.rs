@@ -6,10 +6,12 @@ use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::{LeafState, State};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::class_metrics::ClassMetrics;
 use crate::retention::Report;
 
 #[derive(Clone, Debug)]
 pub struct Telemetry {
+    classes: ClassMetrics,
     steps: IntCounterVec,
     failed: IntCounterVec,
     tasks_ended: IntCounter,
@@ -37,6 +39,7 @@ impl Telemetry {
         let counters = |name: &str, help: &str, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         let gauges = |name: &str, help: &str, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
         let telemetry = Telemetry {
+            classes: ClassMetrics::new(registry)?,
             steps: counters("cordwood_operator_steps_total", "Retention steps done.", "step")?,
             failed: counters(
                 "cordwood_operator_step_failures_total",
@@ -139,7 +142,9 @@ impl Telemetry {
         }
     }
 
-    pub fn catalogue(&self, report: &Report) {
+    /// `now_us`: microseconds since the epoch.
+    pub fn catalogue(&self, report: &Report, now_us: i64) {
+        self.classes.show(&report.catalogue, now_us);
         let leaves = &report.catalogue.leaves;
         for (name, holds) in STATES {
             let count = leaves.iter().filter(|leaf| holds(&leaf.state)).count();

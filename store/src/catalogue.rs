@@ -9,6 +9,7 @@ use cordwood_core::retention::{Approval, Drift, Strange};
 use jiff::Timestamp;
 use tokio_postgres::{GenericClient, Row};
 
+use crate::contents::COUNTED;
 use crate::error::StoreError;
 
 /// The routes in force, in the snapshot of the client's transaction. `None` before the operator's first pass: the sealer
@@ -95,7 +96,8 @@ async fn leaves(client: &impl GenericClient) -> Result<(Vec<Leaf>, Vec<Drift>), 
     // and bound, so the table is found by it; pg_inherits says how it hangs. What it holds is as sealing noted it; PostgreSQL is asked
     // for the size of the few of which nothing is noted, and of all while not everything is. The size of a leaf that is being
     // detached is estimated: asking for it would queue behind the detach.
-    let sql = "select l.class, l.time_from, l.time_to, l.detached, t.oid is not null as exists,
+    let sql = format!(
+        "select l.class, l.time_from, l.time_to, l.detached, t.oid is not null as exists,
                       coalesce(i.inhparent = to_regclass('blocks_c' || l.class), false) as attached,
                       coalesce(i.inhdetachpending, false) as pending, i.inhparent::regclass::text as parent,
                       bounds[1]::timestamptz as bound_from, bounds[2]::timestamptz as bound_to,
@@ -106,7 +108,8 @@ async fn leaves(client: &impl GenericClient) -> Result<(Vec<Leaf>, Vec<Drift>), 
                       s.class is null and not coalesce(i.inhdetachpending, false)
                         and coalesce(pg_relation_size(t.oid), 0) = 0 as empty,
                       coalesce(s.blocks, greatest(coalesce(t.reltuples, 0), 0)::bigint) as blocks,
-                      s.oldest
+                      s.oldest, case when {COUNTED} then s.newest end as newest,
+                      case when {COUNTED} then s.records end as records
                from leaves l
                left join pg_class t on t.oid = to_regclass(
                  'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI'))
@@ -115,8 +118,9 @@ async fn leaves(client: &impl GenericClient) -> Result<(Vec<Leaf>, Vec<Drift>), 
                cross join lateral regexp_match(pg_get_expr(t.relpartbound, 0),
                  '^FOR VALUES FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)$') as bounds
                cross join (select c.round = r.round from contents_of c, ring_ctl r) as noted (complete)
-               order by l.class, l.time_from";
-    let rows = client.query(sql, &[]).await.map_err(StoreError::sql("read", "the table partitions"))?;
+               order by l.class, l.time_from"
+    );
+    let rows = client.query(&sql, &[]).await.map_err(StoreError::sql("read", "the table partitions"))?;
     let (mut leaves, mut drift) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in &rows {
         match drift_of(row) {
@@ -192,15 +196,19 @@ fn leaf(row: &Row) -> Leaf {
         (true, true, false) => LeafState::Attached,
         (true, false, _) => LeafState::Detached { at_us: detached.map(Timestamp::as_microsecond) },
     };
+    let time = |name: &str| row.get::<_, Option<Timestamp>>(name).map(Timestamp::as_microsecond);
+    let empty = row.get("empty");
     Leaf {
         table: leaf_table(class, from.as_microsecond()),
         class,
         from_us: from.as_microsecond(),
         to_us: to.as_microsecond(),
         bytes: row.get("bytes"),
-        empty: row.get("empty"),
+        empty,
         blocks: row.get("blocks"),
-        oldest_us: row.get::<_, Option<Timestamp>>("oldest").map(Timestamp::as_microsecond),
+        oldest_us: time("oldest"),
+        newest_us: time("newest"),
+        records: if empty { Some(0) } else { row.get("records") },
         state,
     }
 }

@@ -1,4 +1,4 @@
-//! What each table partition holds: blocks, bytes, its oldest record, its widest block, and of which tenants. Sealing notes it in its own transaction,
+//! What each table partition holds: blocks, records, bytes, its oldest and newest record, its widest block, and of which tenants. Sealing notes it in its own transaction,
 //! so that nobody has to look into hundreds of tables to know it.
 //!
 //! Promise: while [`is_complete`] holds in a snapshot, a tenant without a row for a class has no sealed record in it in this
@@ -23,6 +23,9 @@ const COMPLETE: &str = "(select c.round = r.round from contents_of c, ring_ctl r
 /// Width of the widest block of a row `s` of sealed_leaves, null where it is not known.
 pub(crate) const WIDTH_US: &str = "case when s.width_blocks = s.blocks then s.width_us end";
 
+/// Whether records and the newest one of a row `s` of sealed_leaves are known.
+pub(crate) const COUNTED: &str = "coalesce(s.counted_blocks = s.blocks, false)";
+
 #[derive(Debug)]
 struct NotedLeaf {
     blocks: i64,
@@ -30,6 +33,9 @@ struct NotedLeaf {
     oldest_us: i64,
     /// Of the widest.
     width_us: i64,
+    records: i64,
+    /// End of the newest.
+    newest_us: i64,
 }
 
 /// What a round put where.
@@ -42,11 +48,14 @@ pub(crate) struct Noted {
 impl Noted {
     pub fn block(&mut self, leaf_from_us: i64, block: &BlockRow) {
         let leaf = (block.class, leaf_from_us);
-        let new = NotedLeaf { blocks: 0, oldest_us: i64::MAX, width_us: 0 };
+        let new =
+            NotedLeaf { blocks: 0, oldest_us: i64::MAX, width_us: 0, records: 0, newest_us: i64::MIN };
         let noted = self.leaves.entry(leaf).or_insert(new);
         noted.blocks += 1;
         noted.oldest_us = noted.oldest_us.min(block.time_from_us);
         noted.width_us = noted.width_us.max(block.time_to_us.saturating_sub(block.time_from_us));
+        noted.records += i64::from(block.count);
+        noted.newest_us = noted.newest_us.max(block.time_to_us);
         let tenant = (block.tenant.to_string(), leaf);
         if !self.tenants.contains(&tenant) {
             self.tenants.insert(tenant);
@@ -63,20 +72,26 @@ impl Noted {
         let blocks: Vec<i64> = self.leaves.values().map(|noted| noted.blocks).collect();
         let oldest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.oldest_us)).collect();
         let widths: Vec<i64> = self.leaves.values().map(|noted| noted.width_us).collect();
+        let records: Vec<i64> = self.leaves.values().map(|noted| noted.records).collect();
+        let newest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.newest_us)).collect();
         client
             .execute(
                 &format!(
-                    "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest, width_us, width_blocks) \
+                    "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest, width_us, width_blocks, \
+                       records, newest, counted_blocks) \
                      select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0), oldest, \
-                       width_us, blocks \
-                     from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[]) \
-                       as u (class, time_from, leaf, blocks, oldest, width_us) \
+                       width_us, blocks, records, newest, blocks \
+                     from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], \
+                         $7::bigint[], $8::timestamptz[]) \
+                       as u (class, time_from, leaf, blocks, oldest, width_us, records, newest) \
                      on conflict (class, time_from) do update set blocks = s.blocks + excluded.blocks, \
                        bytes = excluded.bytes, oldest = least(s.oldest, excluded.oldest), sealed = now(), \
                        width_us = greatest({WIDTH_US}, excluded.width_us), \
-                       width_blocks = case when s.width_blocks = s.blocks then s.blocks + excluded.blocks end"
+                       width_blocks = case when s.width_blocks = s.blocks then s.blocks + excluded.blocks end, \
+                       records = s.records + excluded.records, newest = greatest(s.newest, excluded.newest), \
+                       counted_blocks = case when {COUNTED} then s.blocks + excluded.blocks end"
                 ),
-                &[&classes, &from, &tables, &blocks, &oldest, &widths],
+                &[&classes, &from, &tables, &blocks, &oldest, &widths, &records, &newest],
             )
             .await
             .map_err(StoreError::sql("note", "what the table partitions hold"))?;
@@ -152,7 +167,7 @@ pub(crate) async fn complete(client: &Client) -> Result<(), StoreError> {
              select $1, $2, greatest(reltuples, 1)::bigint, pg_total_relation_size(oid), \
                (select time_from from {table} order by time_to, id limit 1) \
              from pg_class where oid = to_regclass('{table}') and exists (select from {table}) \
-             on conflict (class, time_from) do update set bytes = excluded.bytes, width_blocks = null, \
+             on conflict (class, time_from) do update set bytes = excluded.bytes, width_blocks = null, counted_blocks = null, \
                oldest = least(sealed_leaves.oldest, excluded.oldest)"
         );
         client.execute(&sizes, &[&class, &from]).await.map_err(sql("read the size of"))?;

@@ -24,7 +24,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
-use operator_world::{World, kubectl, policy, retention};
+use operator_world::{World, kubectl, policy, retention, retention_report};
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
@@ -48,6 +48,7 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     let classes = world.classes("shop").await?;
     let stored = world.fill(&classes, 55).await?;
     ensure!(stored > 200, "only {stored} blocks were stored");
+    wait_for("what is kept to be counted and told", PATIENCE, || is_told(&world, stored)).await?;
     let shown = tokio::spawn(first_shown(policies.clone(), "1h -> 30m"));
     policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("30m"))).await?;
     wait_for("partitions to be detached", PATIENCE, || world.at_least("detach", "shop", 20)).await?;
@@ -87,6 +88,14 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     world.nothing_young_is_gone(&classes, stored, 30).await?;
     // The last drops may be under way.
     wait_for("the rows of leaves to be right", PATIENCE, || world.leaves_are_right()).await?;
+    // Each block held a record, and none went before its time.
+    let report = retention_report(&world, "shop")?;
+    let gone = report["dropped"].as_array().context("dropped")?;
+    ensure!(gone.len() >= 20, "{} drops in the report", gone.len());
+    for one in gone {
+        let in_time = one["youngestSeconds"].as_i64().is_some_and(|seconds| seconds >= 1800);
+        ensure!(one["records"].as_i64() > Some(0) && in_time, "{one}");
+    }
     // What is done is not about to be done, and what was undone does not wait.
     wait_for("nothing to be left in the plan", PATIENCE, || async {
         let plan = policies.get("shop").await?.status.and_then(|status| status.plan).context("a plan")?;
@@ -109,6 +118,22 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let after = world.visible(&classes).await?;
     ensure!(after + 20 >= before && after > 0, "{after} of {before} blocks are left after the deletion");
+    Ok(())
+}
+
+/// The status and the metrics say how many records are kept, and what is owed.
+async fn is_told(world: &World, stored: i64) -> Result<()> {
+    let status = world.api().get("shop").await?.status.context("a status")?;
+    ensure!(status.records == Some(stored), "{:?} records of {stored}", status.records);
+    ensure!(status.newest_record > status.oldest_record, "{:?}", status.newest_record);
+    for class in &status.classes {
+        let is_kept = class.oldest_record.is_some() && class.oldest_record < class.newest_record;
+        ensure!(is_kept && class.oldest_due < class.newest_record && class.overdue == 0, "{class:?}");
+    }
+    let (_, metrics) = world.operator.as_ref().context("an operator")?.get("/metrics").await?;
+    let line = "cordwood_operator_class_records{level=\"info\",policy=\"shop\"}";
+    let line = metrics.lines().find(|text| text.starts_with(line)).context("no such metric")?;
+    ensure!(line.ends_with(&format!(" {}", stored / 4)), "{line} of {stored}");
     Ok(())
 }
 
@@ -217,6 +242,10 @@ async fn approved(world: &World, classes: &[i32]) -> Result<()> {
     let approved = status.approved.context("the status names no approval")?;
     ensure!(approved.plan == second.plan && approved.by.starts_with("kubectl-annotate, "), "{approved:?}");
     ensure!(status.approval.is_none(), "{:?}", status.approval);
+    let report = retention_report(world, "shop")?;
+    let by = |row: &serde_json::Value| row["approvedBy"].as_str().is_some_and(|by| by == approved.by);
+    let mut changed = report["changed"].as_array().context("changed")?.iter();
+    ensure!(changed.any(|row| row["approval"] == second.plan.as_str() && by(row)), "{report}");
     wait_for("an event that names it", PATIENCE, || async {
         let events = kubectl(world, &["get", "events", "--all-namespaces", "-o", "wide"])?;
         ensure!(events.contains("PlanApproved") && events.contains(&second.plan), "{events}");

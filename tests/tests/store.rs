@@ -32,6 +32,8 @@ mod pages;
 mod policies;
 #[path = "store/postings.rs"]
 mod postings;
+#[path = "store/proof.rs"]
+mod proof;
 #[path = "store/prune.rs"]
 mod prune;
 #[path = "store/ranges.rs"]

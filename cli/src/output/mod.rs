@@ -1,6 +1,7 @@
 //! How records reach the reader: a table for eyes, JSON lines for programs, raw bodies for whoever wrote them.
 
 pub mod columns;
+pub mod csv;
 pub mod escape;
 pub mod style;
 mod table;

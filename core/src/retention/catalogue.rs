@@ -35,6 +35,10 @@ pub struct Leaf {
     pub blocks: i64,
     /// Begin of the oldest block, where it is known.
     pub oldest_us: Option<i64>,
+    /// End of the newest block, where it is known.
+    pub newest_us: Option<i64>,
+    /// Records, where they are counted.
+    pub records: Option<i64>,
     pub state: LeafState,
 }
 
@@ -76,18 +80,6 @@ impl Catalogue {
         let mut leaves: Vec<&Leaf> = self.leaves.iter().filter(|leaf| leaf.class == class).collect();
         leaves.sort_by_key(|leaf| (leaf.from_us, leaf.to_us));
         leaves
-    }
-
-    /// Begin of the oldest block of each class that holds records one can query.
-    pub fn oldest(&self) -> Vec<(ClassId, i64)> {
-        let mut oldest = std::collections::BTreeMap::new();
-        for leaf in self.leaves.iter().filter(|leaf| leaf.state == LeafState::Attached) {
-            if let Some(at_us) = leaf.oldest_us {
-                let known = oldest.entry(leaf.class).or_insert(at_us);
-                *known = at_us.min(*known);
-            }
-        }
-        oldest.into_iter().collect()
     }
 
     /// Tables of leaves and classes: each costs locks wherever all of them are touched.

@@ -271,6 +271,8 @@ mod tests {
             empty: false,
             blocks: 1,
             oldest_us: None,
+            newest_us: None,
+            records: None,
             state: LeafState::Attached,
         }));
         catalogue

@@ -358,7 +358,7 @@ impl Planner<'_> {
                 LeafState::Detached { .. } => {
                     let why = format!("not expired: retention is {}", duration::print(class.retention_us));
                     let mut step = planned(Step::Reattach(leaf.key()), class, &why);
-                    step.bytes = leaf.bytes;
+                    (step.bytes, step.records) = (leaf.bytes, leaf.records);
                     self.parts.back.push(step);
                 }
             }
@@ -372,7 +372,7 @@ impl Planner<'_> {
             "empty, and no record waits for it".to_owned()
         };
         let mut step = planned(Step::Detach(leaf.key()), class, &why);
-        step.bytes = leaf.bytes;
+        (step.bytes, step.records) = (leaf.bytes, leaf.records);
         step.approval = approval_of(class, leaf);
         match hold {
             Some(waits) => self.hold_step(step, leaf, waits.clone()),
@@ -393,7 +393,7 @@ impl Planner<'_> {
             format!("detached {}, grace period over {}", duration::time(at_us), duration::time(drop_at_us))
         };
         let mut step = planned(Step::Drop(leaf.key()), class, &why);
-        step.bytes = leaf.bytes;
+        (step.bytes, step.records) = (leaf.bytes, leaf.records);
         step.approval = approval_of(class, leaf);
         match hold {
             Some(waits) => self.hold_step(step, leaf, waits.clone()),

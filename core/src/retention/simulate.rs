@@ -33,6 +33,8 @@ impl Catalogue {
                         empty: true,
                         blocks: 0,
                         oldest_us: None,
+                        newest_us: None,
+                        records: None,
                         state: LeafState::Attached,
                     });
                 }

@@ -155,6 +155,8 @@ pub struct Planned {
     pub why: String,
     /// Bytes that the step frees or brings back.
     pub bytes: i64,
+    /// Records of the leaf, where they are counted.
+    pub records: Option<i64>,
     /// Generation of the policy's spec that it follows.
     pub generation: i64,
     /// Without it the step would not be: a shorter retention above the limit, and what goes by it.
@@ -163,7 +165,8 @@ pub struct Planned {
 
 impl Planned {
     pub fn new(step: Step, policy: impl Into<String>, why: impl Into<String>) -> Planned {
-        Planned { step, policy: policy.into(), why: why.into(), bytes: 0, generation: 0, approval: None }
+        let (policy, why) = (policy.into(), why.into());
+        Planned { step, policy, why, bytes: 0, records: None, generation: 0, approval: None }
     }
 }
 

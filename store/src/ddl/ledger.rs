@@ -34,21 +34,22 @@ impl<'a> Ledger<'a> {
         self.write_raw(transaction).await.map_err(StoreError::sql("write", "the ledger"))
     }
 
-    /// `unless`: what the row waits for, as SQL; it may use $1 to $13.
+    /// `unless`: what the row waits for, as SQL; it may use $1 to $14.
     async fn insert(
         &self,
         client: &impl GenericClient,
         outcome: &str,
         unless: &str,
     ) -> Result<(), tokio_postgres::Error> {
-        let Planned { step, policy, why, bytes, generation, approval } = self.planned;
+        let Planned { step, policy, why, bytes, records, generation, approval } = self.planned;
         let leaf = step.leaf();
         let time = |us: i64| Timestamp::from_microsecond(us).ok();
         let sql = format!(
             "insert into ledger (at, policy, plan, step, subject, bytes, why, generation, time_from, time_to, started, outcome, approval,
-                                 approved_by)
+                                 approved_by, records)
              select clock_timestamp(), $1::text, $2::text, $3::text, $4::text, $5::bigint, $6::text, $7::bigint, $8::timestamptz,
-                    $9::timestamptz, clock_timestamp() - make_interval(secs => $10::float8), $11::text, $12::text, $13::text
+                    $9::timestamptz, clock_timestamp() - make_interval(secs => $10::float8), $11::text, $12::text, $13::text,
+                    $14::bigint
              {unless}"
         );
         client
@@ -68,6 +69,7 @@ impl<'a> Ledger<'a> {
                     &outcome,
                     &approval.as_ref().map(|approval| approval.plan.as_str()),
                     &approval.as_ref().map(|approval| approval.by.as_str()),
+                    records,
                 ],
             )
             .await

@@ -292,6 +292,14 @@ impl World {
             );
             self.execute(&sql).await?;
         }
+        // As a sealer that does not count notes it.
+        self.execute(
+            "insert into sealed_leaves (class, time_from, blocks, bytes, oldest)
+             select l.class, l.time_from, count(*), max(pg_total_relation_size(b.tableoid)), min(b.time_from)
+             from blocks b join leaves l on l.class = b.class and b.time_to >= l.time_from and b.time_to < l.time_to
+             group by 1, 2 on conflict do nothing",
+        )
+        .await?;
         self.execute("delete from wanted_leaves").await?;
         self.visible(classes).await
     }
@@ -430,6 +438,17 @@ pub fn policy(name: &str, kept: &str, grace: &str) -> LogRetentionPolicy {
 /// A merge patch of the retention of all levels.
 pub fn retention(kept: &str) -> Value {
     json!({"spec": {"retention": {"error": kept, "warn": kept, "info": kept, "debug": kept}}})
+}
+
+/// `cordwood retention report` of a policy, as JSON.
+pub fn retention_report(world: &World, policy: &str) -> Result<Value> {
+    let output = std::process::Command::new(bin("cordwood")?)
+        .args(["retention", "report", "--policy", policy, "--output", "json"])
+        .env("CORDWOOD_DATABASE_URL", world.postgres.url())
+        .output()
+        .context("run cordwood")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 pub fn kubectl(world: &World, arguments: &[&str]) -> Result<String> {

@@ -72,7 +72,47 @@ fn an_edited_policy_drops_what_has_expired_and_nothing_else() -> Result<()> {
     folder.until("the old are gone", || count(&folder, "old line"), |found| *found == 0)?;
     ensure!(count(&folder, "young line")? == 100, "what has not expired must stay");
     ensure!(count(&folder, "trouble")? == 3, "errors have their own retention");
+    the_report_is_what_happened(&folder)?;
     ensure!(running.interrupt()? == 0);
+    Ok(())
+}
+
+/// 200 lines of INFO were dropped, none before its time; what is kept is counted.
+fn the_report_is_what_happened(folder: &Folder) -> Result<()> {
+    let report = |more: &[&str]| -> Result<String> {
+        let arguments = [&["retention", "report"], more].concat();
+        Ok(String::from_utf8(folder.ok(&arguments)?.stdout)?)
+    };
+    let json = || -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&report(&["--policy", "test", "-o", "json"])?)?)
+    };
+    let dropped = |report: &serde_json::Value| -> i64 {
+        let rows = report["dropped"].as_array().into_iter().flatten();
+        rows.filter_map(|row| row["records"].as_i64()).sum()
+    };
+    let told = folder.until("what was dropped is told", json, |report| dropped(report) == 200)?;
+    for row in told["dropped"].as_array().context("dropped")? {
+        let in_time = row["youngestSeconds"].as_i64().is_some_and(|seconds| seconds >= 300);
+        ensure!(row["level"] == "info" && in_time && row["bytes"].as_i64() > Some(0), "{row}");
+    }
+    for row in told["changed"].as_array().context("changed")? {
+        ensure!(row["step"] == "put-class" && row["policy"] == "test", "{row}");
+    }
+    let kept: Vec<(&str, i64)> = (told["kept"].as_array().context("kept")?.iter())
+        .filter_map(|row| Some((row["level"].as_str()?, row["records"].as_i64()?)))
+        .collect();
+    ensure!(kept == [("debug", 0), ("info", 100), ("warn", 0), ("error", 3)], "{kept:?}");
+    ensure!(told["kept"][1]["oldest"].is_string() && told["kept"][1]["overdue"] == 0, "{told}");
+    let csv = report(&["--policy", "test", "-o", "csv"])?;
+    let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    ensure!(csv.starts_with("row,at,policy,level") && csv.contains("dropped,"), "{csv}");
+    ensure!(columns[0] == 23 && columns.iter().all(|columns| *columns >= 23), "{csv}");
+    let table = report(&[])?;
+    for text in ["kept", "OLDEST DUE", "dropped, in all", "dropped, each", "retention 35m -> 5m"] {
+        ensure!(table.contains(text), "{table}");
+    }
+    let nothing = report(&["--policy", "test", "--since", "2100-01-01"])?;
+    ensure!(nothing.contains("nothing was taken away"), "{nothing}");
     Ok(())
 }
 
