@@ -352,14 +352,16 @@ pub enum RetentionCommand {
 
 /// For an auditor: what is kept of each policy and level, and what was dropped, when, and under which approval by whom.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "It reads the database alone: policies that are deleted are in it as long as they keep records, and forever with what was
+#[command(
+    after_help = "It reads the database alone: policies that are deleted are in it as long as they keep records, and forever with what was
 dropped of them.
 
 Examples:
   cordwood retention report
   cordwood retention report --policy shop --since 90d
   cordwood retention report -o csv > retention.csv
-  cordwood retention report -o json | jq '.dropped[] | select(.approval != null)'")]
+  cordwood retention report -o json | jq '.dropped[] | select(.approval != null)'"
+)]
 pub struct ReportArgs {
     /// Only this policy
     #[arg(long, value_name = "NAME")]

@@ -128,7 +128,11 @@ impl Report {
             ("APPROVAL", Align::Left),
         ]);
         for entry in self.changes() {
-            let what = if entry.class.is_some() { entry.step.clone() } else { format!("{} {}", entry.step, entry.subject) };
+            let what = if entry.class.is_some() {
+                entry.step.clone()
+            } else {
+                format!("{} {}", entry.step, entry.subject)
+            };
             changed.row([
                 duration::time(entry.at_us),
                 entry.policy.clone(),
@@ -249,8 +253,28 @@ impl Report {
     /// One table: its first column says what a row is about.
     fn csv(&self) -> String {
         let mut out = csv::row([
-            "row", "at", "policy", "level", "class", "retention", "legal_hold", "partitions", "table", "from", "to", "records",
-            "bytes", "oldest", "oldest_due", "newest", "overdue", "youngest_seconds", "why", "generation", "plan", "approval",
+            "row",
+            "at",
+            "policy",
+            "level",
+            "class",
+            "retention",
+            "legal_hold",
+            "partitions",
+            "table",
+            "from",
+            "to",
+            "records",
+            "bytes",
+            "oldest",
+            "oldest_due",
+            "newest",
+            "overdue",
+            "youngest_seconds",
+            "why",
+            "generation",
+            "plan",
+            "approval",
             "approved_by",
         ]);
         let time = |us: Option<i64>| us.map_or_else(String::new, timestamp);

@@ -159,7 +159,8 @@ mod tests {
 
     fn value(registry: &Registry, name: &str, policy: &str) -> Option<i64> {
         let families = registry.gather();
-        let family = families.iter().find(|family| family.name() == format!("cordwood_operator_class_{name}"))?;
+        let family =
+            families.iter().find(|family| family.name() == format!("cordwood_operator_class_{name}"))?;
         let of_policy = |metric: &&prometheus::proto::Metric| {
             metric.get_label().iter().any(|label| label.value() == policy)
         };

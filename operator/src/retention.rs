@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
-use cordwood_core::retention::{Catalogue, ClassId, Finding, Proof, Tuning, complete, last_good, lint, plan, proofs};
+use cordwood_core::retention::{
+    Catalogue, ClassId, Finding, Proof, Tuning, complete, last_good, lint, plan, proofs,
+};
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;
 use cordwood_store::ddl::{DdlSession, Loop};

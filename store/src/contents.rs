@@ -48,8 +48,7 @@ pub(crate) struct Noted {
 impl Noted {
     pub fn block(&mut self, leaf_from_us: i64, block: &BlockRow) {
         let leaf = (block.class, leaf_from_us);
-        let new =
-            NotedLeaf { blocks: 0, oldest_us: i64::MAX, width_us: 0, records: 0, newest_us: i64::MIN };
+        let new = NotedLeaf { blocks: 0, oldest_us: i64::MAX, width_us: 0, records: 0, newest_us: i64::MIN };
         let noted = self.leaves.entry(leaf).or_insert(new);
         noted.blocks += 1;
         noted.oldest_us = noted.oldest_us.min(block.time_from_us);

@@ -25,7 +25,15 @@ pub struct Proof {
 
 impl Proof {
     fn none(class: ClassId, oldest_due_us: i64) -> Proof {
-        Proof { class, records: Some(0), bytes: 0, oldest_us: None, newest_us: None, oldest_due_us, overdue: 0 }
+        Proof {
+            class,
+            records: Some(0),
+            bytes: 0,
+            oldest_us: None,
+            newest_us: None,
+            oldest_due_us,
+            overdue: 0,
+        }
     }
 
     fn add(&mut self, leaf: &Leaf, is_expired: bool) {

@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention::catalogue::Leaf;
-use cordwood_core::retention::{ClassId, PolicyLevel, Step, proofs};
 use cordwood_core::retention::{Approval, Planned};
+use cordwood_core::retention::{ClassId, PolicyLevel, Step, proofs};
 use cordwood_store::ddl::{self, DdlSession, Loop};
 use cordwood_store::ledger::history;
 use cordwood_store::{catalogue, counting, migrate};
@@ -106,7 +106,10 @@ async fn records_are_counted_whichever_version_sealed_them() -> Result<()> {
         let gone = history(&store, Some("default"), None).await?;
         ensure!(gone.len() == 1 && history(&store, Some("other"), None).await?.is_empty(), "{gone:?}");
         let gone = &gone[0];
-        ensure!(gone.is_drop() && gone.level == Some(PolicyLevel::Debug) && gone.records == Some(23), "{gone:?}");
+        ensure!(
+            gone.is_drop() && gone.level == Some(PolicyLevel::Debug) && gone.records == Some(23),
+            "{gone:?}"
+        );
         ensure!(gone.bounds_us == Some((leaf.from_us, leaf.to_us)) && gone.bytes == leaf.bytes, "{gone:?}");
         ensure!(gone.approved_by.as_deref() == Some("ann") && gone.plan == "plan-1", "{gone:?}");
         ensure!(history(&store, None, Some(gone.at_us + 1)).await?.is_empty());
