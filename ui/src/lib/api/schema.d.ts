@@ -1419,7 +1419,10 @@ export interface components {
             bytes?: number;
             /** @description One entry per level. */
             classes?: {
-                /** Format: int64 */
+                /**
+                 * Format: int64
+                 * @description Of all its table partitions, the detached ones and indexes included.
+                 */
                 bytes: number;
                 /**
                  * Format: int32
@@ -1435,19 +1438,40 @@ export interface components {
                 level: string;
                 /**
                  * Format: date-time
+                 * @description Time of the newest sealed record.
+                 */
+                newestRecord?: string;
+                /**
+                 * Format: date-time
                  * @description Time is a wrapper around time.Time which supports correct marshaling to YAML and JSON.  Wrappers are provided for many of the factory methods that the time package offers.
                  */
                 nextDrop?: string;
                 /**
                  * Format: date-time
-                 * @description Time is a wrapper around time.Time which supports correct marshaling to YAML and JSON.  Wrappers are provided for many of the factory methods that the time package offers.
+                 * @description Whatever was stored for a time since then must be there: now less the retention, up to the bound of a table partition.
+                 */
+                oldestDue?: string;
+                /**
+                 * Format: date-time
+                 * @description Time of the oldest sealed record that queries see.
                  */
                 oldestRecord?: string;
+                /**
+                 * Format: int64
+                 * @description Table partitions whose records have all expired and that queries still see: a hold, a limit or a failure keeps them.
+                 * @default 0
+                 */
+                overdue: number;
                 /**
                  * Format: int64
                  * @description Table partitions that queries see.
                  */
                 partitions: number;
+                /**
+                 * Format: int64
+                 * @description Sealed records that queries see; absent until all of them are counted.
+                 */
+                records?: number;
                 /** @description In force now; it differs from the spec while a shorter retention is announced or held. */
                 retention: string;
             }[];
@@ -1482,6 +1506,11 @@ export interface components {
             effectiveFrom?: string;
             /**
              * Format: date-time
+             * @description Time of the newest sealed record.
+             */
+            newestRecord?: string;
+            /**
+             * Format: date-time
              * @description When the next partition with records is dropped for good.
              */
             nextDrop?: string;
@@ -1492,7 +1521,7 @@ export interface components {
             observedGeneration?: number;
             /**
              * Format: date-time
-             * @description Begin of the oldest block of records.
+             * @description Time of the oldest sealed record.
              */
             oldestRecord?: string;
             /**
@@ -1541,6 +1570,11 @@ export interface components {
                     why: string;
                 }[];
             };
+            /**
+             * Format: int64
+             * @description Sealed records that queries see, of all classes; absent until all of them are counted.
+             */
+            records?: number;
             /** @description The same for people. */
             size?: string;
             /**
