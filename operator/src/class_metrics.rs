@@ -30,24 +30,33 @@ impl ClassMetrics {
     /// When `registry` already has metrics of these names.
     pub fn new(registry: &Registry) -> prometheus::Result<ClassMetrics> {
         let gauges = |name: &str, help: &str| {
-            let gauges = IntGaugeVec::new(
-                Opts::new(format!("cordwood_operator_class_{name}"), help),
-                &["policy", "level"],
-            )?;
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["policy", "level"])?;
             registry.register(Box::new(gauges.clone()))?;
             prometheus::Result::Ok(gauges)
         };
         Ok(ClassMetrics {
-            records: gauges("records", "Sealed records that queries see, once all of them are counted.")?,
-            bytes: gauges("bytes", "Bytes of all table partitions of the class, indexes included.")?,
-            oldest: gauges("oldest_timestamp_seconds", "Time of the oldest sealed record.")?,
-            newest: gauges("newest_timestamp_seconds", "Time of the newest sealed record.")?,
+            records: gauges(
+                "cordwood_operator_class_records",
+                "Sealed records that queries see, once all of them are counted.",
+            )?,
+            bytes: gauges(
+                "cordwood_operator_class_bytes",
+                "Bytes of all table partitions of the class, indexes included.",
+            )?,
+            oldest: gauges(
+                "cordwood_operator_class_oldest_timestamp_seconds",
+                "Time of the oldest sealed record.",
+            )?,
+            newest: gauges(
+                "cordwood_operator_class_newest_timestamp_seconds",
+                "Time of the newest sealed record.",
+            )?,
             oldest_due: gauges(
-                "oldest_due_timestamp_seconds",
+                "cordwood_operator_class_oldest_due_timestamp_seconds",
                 "Whatever was stored for a time since then must be there.",
             )?,
             overdue: gauges(
-                "overdue_partitions",
+                "cordwood_operator_class_overdue_partitions",
                 "Table partitions whose records have all expired and that queries still see.",
             )?,
             shown: Arc::default(),

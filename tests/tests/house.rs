@@ -512,6 +512,7 @@ fn the_metrics_reference_names_every_metric() {
         "agent/src/telemetry.rs",
         "writer/src/metrics.rs",
         "operator/src/telemetry.rs",
+        "operator/src/class_metrics.rs",
         "gateway/src/metrics.rs",
         "service/src/kubernetes.rs",
     ] {
