@@ -167,13 +167,9 @@ mod tests {
     }
 
     fn value(registry: &Registry, name: &str, policy: &str) -> Option<i64> {
-        let families = registry.gather();
-        let family =
-            families.iter().find(|family| family.name() == format!("cordwood_operator_class_{name}"))?;
-        let of_policy = |metric: &&prometheus::proto::Metric| {
-            metric.get_label().iter().any(|label| label.value() == policy)
-        };
-        family.get_metric().iter().find(of_policy).map(|metric| metric.get_gauge().value() as i64)
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let series = format!("cordwood_operator_class_{name}{{level=\"info\",policy=\"{policy}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
     }
 
     #[test]
