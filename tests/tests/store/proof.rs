@@ -98,7 +98,7 @@ async fn records_are_counted_whichever_version_sealed_them() -> Result<()> {
         ensure!(records == 173, "{records} records");
         let now_us = catalogue::clock(&client).await?;
         let kept: Vec<Option<i64>> = proofs(&after, now_us).iter().map(|proof| proof.records).collect();
-        ensure!(kept.iter().sum::<Option<i64>>() == Some(173), "{kept:?}");
+        ensure!(kept.iter().copied().sum::<Option<i64>>() == Some(173), "{kept:?}");
 
         // What is dropped is in the history with what it held; what was empty, or failed, or was of another policy is not.
         let leaf = oldest_leaf(&client).await?;
