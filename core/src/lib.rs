@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! agent:    rotation (which file) -> pipeline: cri, docker -> join -> fields, level -> gate -> batch (a message)
-//! writer:   batch (decode) -> admit (which records are new) -> block; seal, with retention (which class)
+//! writer:   batch (decode) -> admit (which records are new) -> block; recovery (after faults); seal, with retention (which class)
 //! readers:  filter, scope, ranges -> block -> entry
 //! operator: retention (plan, lint), levels_compile
 //! ```
@@ -35,6 +35,7 @@ pub mod origin;
 pub mod pipeline;
 pub mod ranges;
 pub mod record;
+pub mod recovery;
 pub mod retention;
 pub mod rotation;
 pub mod scope;

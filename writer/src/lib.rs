@@ -19,7 +19,6 @@ pub mod metrics;
 pub mod queue;
 mod run;
 pub mod sealer;
-mod size;
 mod sorter;
 pub mod source;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use cordwood_core::recovery::{Cause, Failure, Next, Recovery};
 use cordwood_service::{Health, Heartbeat};
 use cordwood_store::commit::CommitError;
 use cordwood_store::lane::Lane;
@@ -19,11 +20,8 @@ use crate::config::CommitSettings;
 use crate::feed::Feed;
 use crate::intake::{Decoded, Intake, Prepared, Unknown};
 use crate::metrics::Metrics;
-use crate::size::Size;
 use crate::source::{Event, Message, Source, SourceStatus};
 
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 /// A server that takes bytes and answers nothing: what was sent may have been done. The server's own limit for a
 /// statement of the lane lies below, so that an abandoned session does not keep its locks.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,8 +36,6 @@ const BLOCKS_MAX: usize = BLOCKS_PER_COMMIT_MAX - 1024;
 const BLOCKS_MANY: usize = BLOCKS_MAX / 2;
 /// Messages of a transaction before it is halved: each can touch a file of its own.
 const MESSAGES_HALVED: usize = 4096;
-/// After a transaction that PostgreSQL refused for what it holds: this many messages travel one by one.
-const CAREFUL_MESSAGES: usize = 4096;
 
 struct Done {
     lane: Lane,
@@ -69,17 +65,8 @@ pub(crate) struct Writer<S: Source> {
     ready: Option<Prepared>,
     /// When the oldest record of the transaction in the making was taken.
     opened: Option<Instant>,
-    /// Why to begin anew; the first reason is the start.
-    reset: Option<&'static str>,
-    /// Messages that still travel one by one, and why.
-    careful: usize,
-    /// The message that was refused when it travelled alone, and why.
-    refused: Option<((u32, u64), String)>,
     waiting: VecDeque<Message>,
-    size: Size,
-    /// In a row, since the last transaction that was committed.
-    failures: u32,
-    last_error: String,
+    recovery: Recovery,
 }
 
 impl<S: Source> Writer<S> {
@@ -108,13 +95,8 @@ impl<S: Source> Writer<S> {
             in_flight: None,
             ready: None,
             opened: None,
-            reset: Some("start"),
-            careful: 0,
-            refused: None,
             waiting: VecDeque::new(),
-            size: Size::default(),
-            failures: 0,
-            last_error: String::new(),
+            recovery: Recovery::default(),
         }
     }
 
@@ -124,8 +106,8 @@ impl<S: Source> Writer<S> {
         let shutdown = self.shutdown.clone();
         loop {
             self.heartbeat.beat();
-            if let Some(reason) = self.reset.take()
-                && !self.begin(reason).await?
+            if let Some(cause) = self.recovery.due()
+                && !self.begin(cause).await?
             {
                 return Ok(());
             }
@@ -146,7 +128,7 @@ impl<S: Source> Writer<S> {
                         self.waiting.extend(messages);
                         self.take_waiting().await;
                     }
-                    Event::Reassigned => self.reset = Some("assigned"),
+                    Event::Reassigned => self.recovery.reassigned(),
                     Event::Ended => return self.drain().await,
                     Event::Broken(why) => {
                         self.health.set("source", Err(why.clone()));
@@ -157,7 +139,7 @@ impl<S: Source> Writer<S> {
                 () = sleep_until(linger), if idle && linger.is_some() => self.complete(),
             }
             // What did not fit before: nothing new is asked for until it is taken.
-            if self.reset.is_none() {
+            if self.recovery.due().is_none() {
                 self.advance();
                 self.take_waiting().await;
             }
@@ -169,17 +151,17 @@ impl<S: Source> Writer<S> {
     }
 
     fn is_full(&self) -> bool {
-        let careful = self.careful > 0 && self.intake.messages() > 0;
-        careful
-            || self.intake.records() >= self.size.of(self.settings.records_max)
-            || self.intake.bytes() >= self.size.of(self.settings.bytes_max)
-            || !self.size.is_whole() && self.intake.messages() >= self.size.of(MESSAGES_HALVED)
+        let size = self.recovery.size();
+        self.recovery.travels_alone() && self.intake.messages() > 0
+            || self.intake.records() >= size.of(self.settings.records_max)
+            || self.intake.bytes() >= size.of(self.settings.bytes_max)
+            || !size.is_whole() && self.intake.messages() >= size.of(MESSAGES_HALVED)
             || self.intake.blocks() >= BLOCKS_MAX
     }
 
     /// Takes waiting messages until the transaction is full, completing it when the place before it is free.
     async fn take_waiting(&mut self) {
-        while !self.waiting.is_empty() && self.reset.is_none() {
+        while !self.waiting.is_empty() && self.recovery.due().is_none() {
             if self.is_full() {
                 if self.ready.is_some() {
                     return;
@@ -188,16 +170,21 @@ impl<S: Source> Writer<S> {
                 self.advance();
                 continue;
             }
-            let one = self.careful > 0 || self.intake.blocks() > BLOCKS_MANY;
-            let most = if self.size.is_whole() { DECODED_MESSAGES } else { self.size.of(DECODED_MESSAGES) };
+            let one = self.recovery.travels_alone() || self.intake.blocks() > BLOCKS_MANY;
+            let most = self.recovery.size().of(DECODED_MESSAGES);
             let count = if one { 1 } else { at_once(&self.waiting, most) };
             let decoded = Intake::decode(self.waiting.drain(..count).collect());
             match self.take(decoded).await {
                 Ok(rest) => rest.into_iter().rev().for_each(|message| self.waiting.push_front(message)),
                 Err(error) => {
                     tracing::warn!(%error, "read watermarks and origins");
-                    self.failed(error.to_string());
-                    self.reset = Some("postgres");
+                    self.recovery.failed(Failure {
+                        cause: Cause::Unavailable,
+                        why: error.to_string(),
+                        took_too_long: false,
+                        messages: count as u64,
+                        next_offsets: Vec::new(),
+                    });
                     return;
                 }
             }
@@ -212,17 +199,12 @@ impl<S: Source> Writer<S> {
             self.clock = in_time(&self.store, &self.shutdown, Clock::read(&self.store)).await?;
         }
         let now_us = self.clock.now_us();
-        if self.careful > 0 {
-            self.careful -= 1;
-            if let (Some((poison, reason)), [only]) = (&self.refused, &decoded[..])
-                && only.at() == *poison
-            {
-                let reason = reason.clone();
-                decoded.into_iter().for_each(|item| self.intake.take_poisonous(item, reason.clone(), now_us));
-                self.refused = None;
-                self.opened.get_or_insert_with(Instant::now);
-                return Ok(Vec::new());
-            }
+        if let [only] = &decoded[..]
+            && let Some(reason) = self.recovery.take_poison(only.at())
+        {
+            decoded.into_iter().for_each(|item| self.intake.take_poisonous(item, reason.clone(), now_us));
+            self.opened.get_or_insert_with(Instant::now);
+            return Ok(Vec::new());
         }
         let Unknown { files, origins } = self.intake.unknown(&decoded);
         if !files.is_empty() || !origins.is_empty() {
@@ -281,7 +263,7 @@ impl<S: Source> Writer<S> {
         let Done { lane, mut prepared, result, took, late } = done;
         match result {
             Ok(task_lines) => {
-                self.size.was_in_time();
+                self.recovery.committed();
                 self.metrics.committed(&prepared, task_lines, took);
                 let steps: Vec<_> =
                     prepared.commit.positions.iter().map(|step| (step.topic_partition, step.to)).collect();
@@ -290,120 +272,80 @@ impl<S: Source> Writer<S> {
                     self.feed.publish(std::mem::take(&mut prepared.feed));
                 }
                 self.lane = Some(lane);
-                if self.failures > 0 {
-                    self.failures = 0;
-                    self.health.set("postgres", Ok(()));
-                }
+                self.tell();
             }
             Err(error) => {
-                // The same again would take as long again.
-                if late || is_timeout(&error) {
-                    self.size.took_too_long();
+                let cause = cause_of(&error);
+                if cause == Cause::Unknown {
+                    // Perhaps stored, and then never published.
+                    self.feed.missed(&prepared.feed);
                 }
-                let reason = match &error {
-                    CommitError::Fenced { .. } => "fenced",
-                    CommitError::Overlap { .. } => "overlap",
-                    CommitError::Lane { .. } => "lane",
-                    CommitError::Unknown(_) => {
-                        // Perhaps stored, and then never published.
-                        self.feed.missed(&prepared.feed);
-                        "unknown"
-                    }
-                    // What the store itself refuses was never sent: trying the same again is no use either.
-                    CommitError::Store(store)
-                        if is_refusal(store) || matches!(store, StoreError::Invalid(_)) =>
-                    {
-                        // One message alone was refused: it is the poison. Of several, find it one by one.
-                        if let (1, [step]) = (prepared.messages, &prepared.commit.positions[..]) {
-                            let poison = (step.topic_partition, step.to - 1);
-                            self.refused = Some((poison, format!("it cannot be stored: {store}")));
-                        }
-                        self.careful = CAREFUL_MESSAGES;
-                        "refused"
-                    }
-                    CommitError::Store(_) => "postgres",
-                };
-                tracing::warn!(%error, reason, "transaction failed; going back to PostgreSQL's positions");
-                // Another writer's turn is no failure.
-                if !["fenced", "overlap"].contains(&reason) {
-                    self.failed(error.to_string());
-                }
-                self.reset = Some(reason);
+                tracing::warn!(%error, reason = cause.name(), "transaction failed; going back to PostgreSQL's positions");
+                self.recovery.failed(Failure {
+                    cause,
+                    why: error.to_string(),
+                    took_too_long: late || is_timeout(&error),
+                    messages: prepared.messages,
+                    next_offsets: prepared
+                        .commit
+                        .positions
+                        .iter()
+                        .map(|step| (step.topic_partition, step.to))
+                        .collect(),
+                });
             }
         }
     }
 
-    fn failed(&mut self, error: String) {
-        self.failures += 1;
-        self.last_error = error;
-    }
-
-    /// What fails again and again is tried at longer and longer intervals, and told. False: shut down meanwhile.
-    async fn pause_after_failures(&mut self, reason: &'static str) -> bool {
-        // A poisonous message is found by trying: the batch, the message alone, then it is a dead letter.
-        let usual = if reason == "refused" { 2 } else { 0 };
-        if reason == "assigned" {
-            self.failures = 0;
-        }
-        if self.failures <= usual {
-            return true;
-        }
-        self.health.set("postgres", Err(self.last_error.clone()));
-        let pause = (RETRY_FIRST * 2u32.pow(self.failures.min(6))).min(RETRY_MAX);
-        tokio::select! {
-            () = self.shutdown.cancelled() => false,
-            () = tokio::time::sleep(pause) => true,
+    /// Probes are told how PostgreSQL is; nothing is well before the first beginning.
+    fn tell(&self) {
+        match self.recovery.trouble() {
+            Some(why) => self.health.set("postgres", Err(why.to_owned())),
+            None if self.recovery.due().is_none() => self.health.set("postgres", Ok(())),
+            None => {}
         }
     }
 
     /// Takes a lane, reads the positions, starts the source there; tries until it works. False: shut down meanwhile.
-    async fn begin(&mut self, reason: &'static str) -> anyhow::Result<bool> {
-        self.metrics.resets.with_label_values(&[reason]).inc();
+    async fn begin(&mut self, cause: Cause) -> anyhow::Result<bool> {
+        self.metrics.resets.with_label_values(&[cause.name()]).inc();
         if let Some(in_flight) = self.in_flight.take() {
             // Its outcome is read from the positions below, but for what it published.
             self.settle(in_flight.await.context("a transaction's task ended")?);
-            self.reset = None;
         }
         self.ready = None;
         self.opened = None;
         self.waiting.clear();
-        if reason != "assigned" {
-            self.lane = None;
-        }
-        if !self.pause_after_failures(reason).await {
-            return Ok(false);
-        }
-        let mut pause = RETRY_FIRST;
         loop {
             self.heartbeat.beat();
+            let (pause_ms, keeps_lane) = match self.recovery.next() {
+                Next::GoOn => return Ok(true),
+                Next::GiveUp(why) => anyhow::bail!(why),
+                Next::Begin { pause_ms, keeps_lane } => (pause_ms, keeps_lane),
+            };
+            self.tell();
+            if !keeps_lane {
+                self.lane = None;
+            }
+            if pause_ms > 0 {
+                tokio::select! {
+                    () = self.shutdown.cancelled() => return Ok(false),
+                    () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
+                }
+                self.note_status();
+            }
             let begun = self.try_begin().await;
             if self.shutdown.is_cancelled() {
                 return Ok(false);
             }
             match begun {
-                Ok(()) => {
-                    // After a failure only a transaction that is committed proves that all is well.
-                    if self.failures == 0 {
-                        self.health.set("postgres", Ok(()));
-                    }
-                    self.metrics.ready.set(1);
-                    return Ok(true);
-                }
-                Err(error) if matches!(error, StoreError::Invalid(_)) => {
-                    return Err(error.into());
-                }
+                Ok(()) => self.recovery.begun(),
                 Err(error) => {
-                    self.lane = None;
-                    self.metrics.ready.set(0);
-                    self.health.set("postgres", Err(error.to_string()));
+                    self.recovery.not_begun(error.to_string(), matches!(error, StoreError::Invalid(_)));
                 }
             }
-            tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(false),
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(RETRY_MAX);
-            self.note_status();
+            self.metrics.ready.set(i64::from(self.recovery.due().is_none()));
+            self.tell();
         }
     }
 
@@ -427,7 +369,7 @@ impl<S: Source> Writer<S> {
 
     /// The end: what was taken is committed once; if that fails, it is read again by whoever comes next.
     async fn drain(&mut self) -> anyhow::Result<()> {
-        while self.reset.is_none() {
+        while self.recovery.due().is_none() {
             self.complete();
             self.advance();
             match self.in_flight.take() {
@@ -470,6 +412,20 @@ fn at_once(waiting: &VecDeque<Message>, most: usize) -> usize {
         bytes <= DECODED_PAYLOAD_BYTES
     });
     1 + more.count()
+}
+
+fn cause_of(error: &CommitError) -> Cause {
+    match error {
+        CommitError::Fenced { .. } => Cause::Fenced,
+        CommitError::Overlap { .. } => Cause::Overlap,
+        CommitError::Lane { .. } => Cause::Lane,
+        CommitError::Unknown(_) => Cause::Unknown,
+        // What the store itself refuses was never sent: trying the same again is no use either.
+        CommitError::Store(store) if is_refusal(store) || matches!(store, StoreError::Invalid(_)) => {
+            Cause::Refused
+        }
+        CommitError::Store(_) => Cause::Unavailable,
+    }
 }
 
 /// PostgreSQL ended the statement by its own limit.
