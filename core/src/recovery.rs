@@ -11,6 +11,8 @@
 
 mod size;
 
+use std::collections::HashMap;
+
 pub use size::Size;
 
 const PAUSE_FIRST_MS: u64 = 100;
@@ -106,12 +108,15 @@ pub struct Recovery {
     /// In a row, since the last transaction that was committed.
     failures: u32,
     last_failure: String,
+    /// The next Kafka offsets, had the last failure gone well.
+    failed_to: Vec<MessageAt>,
     /// What probes are told of PostgreSQL.
     trouble: Option<String>,
     /// Messages that still travel one by one.
     alone: usize,
-    /// The message that was refused when it travelled alone, and why.
-    poison: Option<(MessageAt, String)>,
+    /// The messages that were refused when they travelled alone, by topic partition, and why: no position passes them, so
+    /// there is one at the most in each. Kafka may send them in another order than before.
+    poison: HashMap<u32, (u64, String)>,
     size: Size,
 }
 
@@ -123,18 +128,24 @@ impl Default for Recovery {
             hopeless: None,
             failures: 0,
             last_failure: String::new(),
+            failed_to: Vec::new(),
             trouble: None,
             alone: 0,
-            poison: None,
+            poison: HashMap::new(),
             size: Size::default(),
         }
     }
 }
 
 impl Recovery {
-    /// A transaction was committed: all is well.
-    pub fn committed(&mut self) {
+    /// A transaction was committed: all is well. `next_offsets`: of its topic partitions.
+    pub fn committed(&mut self, next_offsets: &[MessageAt]) {
         self.size.was_in_time();
+        for (topic_partition, next) in next_offsets {
+            if self.poison.get(topic_partition).is_some_and(|(poison, _)| poison < next) {
+                self.poison.remove(topic_partition);
+            }
+        }
         self.all_is_well();
     }
 
@@ -155,21 +166,28 @@ impl Recovery {
         if cause == Cause::Refused {
             // One message alone was refused: it is the poison. Of several, find it one by one.
             if let (1, [(topic_partition, next_offset)]) = (messages, &next_offsets[..]) {
-                self.poison = Some(((*topic_partition, next_offset - 1), why.clone()));
+                self.poison.insert(*topic_partition, (next_offset - 1, why.clone()));
             }
             self.alone = ALONE_MESSAGES;
         }
         if cause.is_failure() && self.due != Some(Cause::Reassigned) {
             self.failures += 1;
             self.last_failure = why;
+            self.failed_to = next_offsets;
         }
         self.due.get_or_insert(cause);
     }
 
     /// The source reads from PostgreSQL's positions.
-    pub fn begun(&mut self) {
+    /// `next_offset`: of a topic partition, as PostgreSQL has it.
+    pub fn begun(&mut self, next_offset: impl Fn(u32) -> Option<u64>) {
         (self.due, self.tries) = (None, 0);
-        // After a failure only a transaction that is committed proves that all is well.
+        let is_stored = |(topic_partition, next): &MessageAt| next_offset(*topic_partition) >= Some(*next);
+        // After a failure only a transaction that is committed proves that all is well: this writer's next one, or the
+        // one that failed, if it was committed after all. (Perhaps nothing follows.)
+        if !self.failed_to.is_empty() && self.failed_to.iter().all(is_stored) {
+            self.failures = 0;
+        }
         if self.failures == 0 {
             self.trouble = None;
         }
@@ -183,7 +201,7 @@ impl Recovery {
     }
 
     /// What follows. What fails again and again is tried at longer and longer intervals, and told.
-    pub fn next(&mut self) -> Next {
+    pub fn what_next(&mut self) -> Next {
         if let Some(why) = &self.hopeless {
             return Next::GiveUp(why.clone());
         }
@@ -216,7 +234,10 @@ impl Recovery {
             return None;
         }
         self.alone -= 1;
-        self.poison.take_if(|(poison, _)| *poison == at).map(|(_, why)| format!("it cannot be stored: {why}"))
+        let (topic_partition, kafka_offset) = at;
+        // It stays known until it is committed: the transaction before it can still fail.
+        let (_, why) = self.poison.get(&topic_partition).filter(|(poison, _)| *poison == kafka_offset)?;
+        Some(format!("it cannot be stored: {why}"))
     }
 
     /// How large a transaction may be.

@@ -11,6 +11,8 @@ mod holes;
 mod memory;
 #[path = "writer/raised.rs"]
 mod raised;
+#[path = "writer/recovers.rs"]
+mod recovers;
 #[path = "writer/stalls.rs"]
 mod stalls;
 #[path = "store/support.rs"]

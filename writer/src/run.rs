@@ -1,14 +1,14 @@
 //! The writer's loop: take messages, make transactions, one on its way while the next is made. Whatever goes wrong with a
 //! transaction, the answer is one: forget what is not committed, read PostgreSQL's positions, begin there again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cordwood_core::recovery::{Cause, Failure, Next, Recovery};
 use cordwood_service::{Health, Heartbeat};
-use cordwood_store::commit::CommitError;
+use cordwood_store::commit::{CommitError, Position};
 use cordwood_store::lane::Lane;
 use cordwood_store::ring::BLOCKS_PER_COMMIT_MAX;
 use cordwood_store::{Store, StoreError};
@@ -174,16 +174,18 @@ impl<S: Source> Writer<S> {
             let most = self.recovery.size().of(DECODED_MESSAGES);
             let count = if one { 1 } else { at_once(&self.waiting, most) };
             let decoded = Intake::decode(self.waiting.drain(..count).collect());
+            let next_offsets: HashMap<u32, u64> =
+                decoded.iter().map(Decoded::at).map(|(partition, offset)| (partition, offset + 1)).collect();
             match self.take(decoded).await {
                 Ok(rest) => rest.into_iter().rev().for_each(|message| self.waiting.push_front(message)),
                 Err(error) => {
                     tracing::warn!(%error, "read watermarks and origins");
                     self.recovery.failed(Failure {
-                        cause: Cause::Unavailable,
+                        cause: if is_refusal(&error) { Cause::Refused } else { Cause::Unavailable },
                         why: error.to_string(),
                         took_too_long: false,
                         messages: count as u64,
-                        next_offsets: Vec::new(),
+                        next_offsets: next_offsets.into_iter().collect(),
                     });
                     return;
                 }
@@ -263,10 +265,10 @@ impl<S: Source> Writer<S> {
         let Done { lane, mut prepared, result, took, late } = done;
         match result {
             Ok(task_lines) => {
-                self.recovery.committed();
                 self.metrics.committed(&prepared, task_lines, took);
                 let steps: Vec<_> =
                     prepared.commit.positions.iter().map(|step| (step.topic_partition, step.to)).collect();
+                self.recovery.committed(&steps);
                 self.source.committed(&steps);
                 if self.feed.is_on() {
                     self.feed.publish(std::mem::take(&mut prepared.feed));
@@ -318,7 +320,7 @@ impl<S: Source> Writer<S> {
         self.waiting.clear();
         loop {
             self.heartbeat.beat();
-            let (pause_ms, keeps_lane) = match self.recovery.next() {
+            let (pause_ms, keeps_lane) = match self.recovery.what_next() {
                 Next::GoOn => return Ok(true),
                 Next::GiveUp(why) => anyhow::bail!(why),
                 Next::Begin { pause_ms, keeps_lane } => (pause_ms, keeps_lane),
@@ -339,7 +341,10 @@ impl<S: Source> Writer<S> {
                 return Ok(false);
             }
             match begun {
-                Ok(()) => self.recovery.begun(),
+                Ok(positions) => {
+                    self.recovery
+                        .begun(|partition| positions.get(&partition).map(|position| position.next_offset));
+                }
                 Err(error) => {
                     self.recovery.not_begun(error.to_string(), matches!(error, StoreError::Invalid(_)));
                 }
@@ -349,7 +354,7 @@ impl<S: Source> Writer<S> {
         }
     }
 
-    async fn try_begin(&mut self) -> Result<(), StoreError> {
+    async fn try_begin(&mut self) -> Result<HashMap<u32, Position>, StoreError> {
         let (kept, topic) = (self.lane.take(), self.source.topic());
         let asked = async {
             let lane = match kept {
@@ -364,7 +369,7 @@ impl<S: Source> Writer<S> {
         (self.lane, self.clock) = (Some(lane), clock);
         self.intake.reset(&positions);
         self.source.start(&positions).await;
-        Ok(())
+        Ok(positions)
     }
 
     /// The end: what was taken is committed once; if that fails, it is read again by whoever comes next.

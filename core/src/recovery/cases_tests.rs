@@ -6,7 +6,7 @@
 //! next message is a transaction of its own), `dead letter` (the message taken), `half`, `quarter` (size of a transaction), `told` (probes say that
 //! PostgreSQL cannot be counted on).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Cause, Failure, Next, Recovery};
 
@@ -271,18 +271,16 @@ const CASES: &[(&str, &str)] = &[
          begun -> go, alone, told",
     ),
     (
-        "PostgreSQL goes before the dead letter is committed: it is found again",
+        "PostgreSQL goes before the dead letter is committed: it is one the next time too",
         "begun -> go
          refused 1 to 0:11 -> begin refused, alone
          begun -> go, alone
          take 0:10 -> go, alone, dead letter
          postgres 1 to 0:11 -> begin postgres after 400 ms, alone, told
          begun -> go, alone, told
-         take 0:10 -> go, alone, told
-         refused 1 to 0:11 -> begin refused after 800 ms, alone, told
-         begun -> go, alone, told
          take 0:10 -> go, alone, told, dead letter
-         committed -> go, alone",
+         committed 0:11 -> go, alone
+         take 0:10 -> go, alone",
     ),
     (
         "the refused message is another writer's after a rebalance",
@@ -292,6 +290,66 @@ const CASES: &[(&str, &str)] = &[
          begun -> go, alone
          take 1:10 -> go, alone
          committed -> go, alone",
+    ),
+    (
+        "two messages of two topic partitions, in whichever order they come again",
+        "begun -> go
+         refused 1 to 0:11 -> begin refused, alone
+         begun -> go, alone
+         take 1:20 -> go, alone
+         refused 1 to 1:21 -> begin refused, alone
+         begun -> go, alone
+         take 0:10 -> go, alone, dead letter
+         committed -> go, alone
+         take 1:20 -> go, alone, dead letter
+         committed -> go, alone",
+    ),
+    (
+        "a dead letter is taken while a transaction is on its way that another message breaks",
+        "begun -> go
+         refused 1 to 1:21 -> begin refused, alone
+         begun -> go, alone
+         take 0:10 -> go, alone
+         take 1:20 -> go, alone, dead letter
+         refused 1 to 0:11 -> begin refused, alone
+         begun -> go, alone
+         take 1:20 -> go, alone, dead letter
+         take 0:10 -> go, alone, dead letter
+         committed 1:21 -> go, alone
+         committed 0:11 -> go, alone",
+    ),
+    (
+        "COMMIT was sent and its answer lost; PostgreSQL has it, and nothing follows",
+        "begun 0:10 -> go
+         unknown 5 to 0:15 -> begin unknown after 200 ms, told
+         begun 0:15 -> go",
+    ),
+    (
+        "COMMIT was sent and its answer lost; PostgreSQL has it in one of two topic partitions: somebody else brought it there",
+        "begun 0:10 1:10 -> go
+         unknown 5 to 0:15 1:12 -> begin unknown after 200 ms, told
+         begun 0:15 1:10 -> go, told",
+    ),
+    (
+        "COMMIT was sent and its answer lost; it is decided after the positions were read",
+        "begun 0:10 -> go
+         unknown 5 to 0:15 -> begin unknown after 200 ms, told
+         begun 0:10 -> go, told
+         fenced 5 to 0:15 -> begin fenced after 200 ms, told
+         begun 0:15 -> go",
+    ),
+    (
+        "the first transaction of all: its answer is lost, and PostgreSQL does not have it",
+        "begun -> go
+         unknown 5 to 0:5 -> begin unknown after 200 ms, told
+         begun -> go, told
+         committed -> go",
+    ),
+    (
+        "a failed transaction's messages are stored by the writer that has them now",
+        "begun 0:10 -> go
+         postgres 5 to 0:15 -> begin postgres after 200 ms, told
+         begun 0:17 -> go",
     ),
     (
         "more blocks than a transaction can hold, in one message: it is never sent, and a dead letter",
@@ -336,14 +394,19 @@ fn after(recovery: &mut Recovery, event: &str) -> String {
     match &event.split(' ').collect::<Vec<_>>()[..] {
         ["start"] => {}
         ["reassigned"] => recovery.reassigned(),
-        ["begun", ..] => recovery.begun(),
+        ["begun", places @ ..] => {
+            let positions: HashMap<u32, u64> = places.iter().map(|place| at(place)).collect();
+            recovery.begun(|topic_partition| positions.get(&topic_partition).copied());
+        }
         ["not", "begun"] => recovery.not_begun("why".to_owned(), false),
         ["not", "begun,", "hopeless"] => recovery.not_begun("why".to_owned(), true),
-        ["committed"] => recovery.committed(),
+        ["committed", places @ ..] => {
+            recovery.committed(&places.iter().map(|place| at(place)).collect::<Vec<_>>());
+        }
         ["take", place] => dead_letter = recovery.take_poison(at(place)),
         words => recovery.failed(failure(words)),
     }
-    let mut follows = match recovery.next() {
+    let mut follows = match recovery.what_next() {
         Next::GoOn => "go".to_owned(),
         Next::Begin { pause_ms, keeps_lane } => {
             let pause = if pause_ms == 0 { String::new() } else { format!(" after {pause_ms} ms") };
