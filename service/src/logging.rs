@@ -66,7 +66,8 @@ pub fn flush_logging() {
     cordwood_logger::flush();
 }
 
-/// An audit record under the logger `name`, which begins with `audit.`: it is written whatever the levels say.
+/// An audit record under the logger `name`, which begins with `audit.`: it is written whatever the levels say. Its file and line are the caller's.
+#[track_caller]
 pub fn audit(name: &str, message: impl std::fmt::Display, action: &str, metadata: impl serde::Serialize) {
     if let Some(cordwood) = LOGGER.get() {
         cordwood.logger().named(name).audit(message, action, metadata);
