@@ -55,6 +55,13 @@ pub struct Prepared {
     pub task_cuts: TaskCuts,
 }
 
+impl Prepared {
+    /// Of each topic partition, once it is committed.
+    pub fn next_offsets(&self) -> Vec<(u32, u64)> {
+        self.commit.positions.iter().map(|step| (step.topic_partition, step.to)).collect()
+    }
+}
+
 /// What PostgreSQL is to be asked for.
 pub struct Unknown {
     pub files: Vec<FileKey>,

@@ -9,18 +9,24 @@
 //! Promises: each record is stored exactly once, whatever is killed or cut; a poisonous message ends in `dead_letters` and
 //! stops nothing; Redis being away delays nothing; PostgreSQL being away loses nothing.
 
+mod beginning;
 mod clock;
+mod committing;
 pub mod config;
+mod failure;
 pub mod feed;
 mod gaps;
+mod in_time;
 mod intake;
 pub mod kafka_source;
+mod making;
 pub mod metrics;
 pub mod queue;
 mod run;
 pub mod sealer;
 mod sorter;
 pub mod source;
+mod telling;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -80,8 +86,8 @@ pub async fn run(
     let ended = shutdown.child_token();
     let mut sealing =
         seal.enabled.then(|| tokio::spawn(sealer::run(store.clone(), seal, metrics.clone(), ended.clone())));
-    let mut writer = run::Writer::new(source, feed, store, health, metrics, commit, shutdown);
-    writer.status = status;
+    let telling = telling::Telling::new(health, metrics, status);
+    let writer = run::Writer::new(source, feed, store, commit, telling, shutdown);
     let mut writing = std::pin::pin!(writer.run());
     let result = loop {
         tokio::select! {

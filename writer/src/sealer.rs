@@ -8,6 +8,7 @@ use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SealSettings;
+use crate::in_time::within;
 use crate::metrics::Metrics;
 use crate::sorter::RecordSorter;
 
@@ -60,7 +61,7 @@ async fn seal_while_ours(
     failures: &mut u32,
 ) -> Result<(), StoreError> {
     // After an older version's sealer it first reads what the table partitions hold.
-    let Some(mut sealing) = in_time(store, ROUND_MAX, Sealing::claim(store)).await? else { return Ok(()) };
+    let Some(mut sealing) = within(store, ROUND_MAX, Sealing::claim(store)).await? else { return Ok(()) };
     let mut more = false;
     let mut last_round = Instant::now();
     // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
@@ -70,9 +71,9 @@ async fn seal_while_ours(
             tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
         }
         if let Some(xid) = past
-            && in_time(store, ANSWER_MAX, sealing.is_past(xid)).await?
+            && within(store, ANSWER_MAX, sealing.is_past(xid)).await?
         {
-            let emptied = in_time(store, ANSWER_MAX, sealing.truncate()).await?;
+            let emptied = within(store, ANSWER_MAX, sealing.truncate()).await?;
             metrics.rings_truncated.inc_by(u64::from(emptied));
             if emptied > 0 {
                 past = None;
@@ -80,13 +81,13 @@ async fn seal_while_ours(
         }
         let due = more
             || last_round.elapsed() >= settings.interval()
-            || in_time(store, ANSWER_MAX, sealing.unsealed()).await? >= settings.records_max
-            || in_time(store, ANSWER_MAX, sealing.room_was_made()).await?;
+            || within(store, ANSWER_MAX, sealing.unsealed()).await? >= settings.records_max
+            || within(store, ANSWER_MAX, sealing.room_was_made()).await?;
         if !due {
             continue;
         }
         last_round = Instant::now();
-        let round = in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
         (past, more) = (Some(round.xid), round.more);
         *failures = 0;
     }
@@ -97,14 +98,14 @@ async fn seal_while_ours(
 /// # Errors
 /// When PostgreSQL does not do it; nothing has changed then.
 pub async fn seal_now(store: &Store, metrics: &Metrics) -> Result<bool, StoreError> {
-    let Some(mut sealing) = in_time(store, ANSWER_MAX, Sealing::claim(store)).await? else {
+    let Some(mut sealing) = within(store, ANSWER_MAX, Sealing::claim(store)).await? else {
         return Ok(false);
     };
     // A first round in any case: records that waited for their table partition are no unsealed ones any more.
     let mut before = u64::MAX;
     loop {
-        let round = in_time(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
-        let left = in_time(store, ANSWER_MAX, sealing.unsealed()).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+        let left = within(store, ANSWER_MAX, sealing.unsealed()).await?;
         let is_stuck = left >= before && round.records + round.expired == 0;
         if is_stuck || (!round.more && (left == 0 || left >= before)) {
             break;
@@ -112,14 +113,6 @@ pub async fn seal_now(store: &Store, metrics: &Metrics) -> Result<bool, StoreErr
         before = left;
     }
     Ok(true)
-}
-
-async fn in_time<T>(
-    store: &Store,
-    limit: Duration,
-    asked: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(store.no_answer(limit)))
 }
 
 /// One round.

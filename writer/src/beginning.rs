@@ -1,0 +1,41 @@
+//! Where writing begins: a lane, PostgreSQL's clock, and its positions.
+
+use std::collections::HashMap;
+
+use cordwood_store::commit::Position;
+use cordwood_store::lane::Lane;
+use cordwood_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::in_time::unless_ending;
+
+pub struct Beginning {
+    pub lane: Lane,
+    pub clock: Clock,
+    pub positions: HashMap<u32, Position>,
+}
+
+impl Beginning {
+    /// Reads it from PostgreSQL, in the lane that was kept, or in another one.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not answer, or (`StoreError::Invalid`) its positions are of another topic.
+    pub async fn read(
+        store: &Store,
+        shutdown: &CancellationToken,
+        kept: Option<Lane>,
+        topic: &str,
+    ) -> Result<Beginning, StoreError> {
+        let asked = async {
+            let lane = match kept {
+                Some(lane) => lane,
+                None => Lane::claim(store).await?,
+            };
+            let clock = Clock::read(store).await?;
+            let positions = lane.read_positions(topic).await?;
+            Ok(Beginning { lane, clock, positions })
+        };
+        unless_ending(store, shutdown, asked).await
+    }
+}
