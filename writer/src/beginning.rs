@@ -8,7 +8,7 @@ use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::in_time::unless_ending;
+use crate::deadline::unless_ending;
 
 pub struct Beginning {
     pub lane: Lane,

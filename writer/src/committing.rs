@@ -9,8 +9,8 @@ use cordwood_store::commit::CommitError;
 use cordwood_store::lane::Lane;
 use tokio::task::JoinHandle;
 
+use crate::deadline::ANSWER_MAX;
 use crate::failure;
-use crate::in_time::ANSWER_MAX;
 use crate::intake::Prepared;
 
 /// A transaction of which PostgreSQL answered, or did not answer in time.

@@ -13,20 +13,20 @@ mod beginning;
 mod clock;
 mod committing;
 pub mod config;
+mod deadline;
 mod failure;
 pub mod feed;
 mod gaps;
-mod in_time;
 mod intake;
 pub mod kafka_source;
 mod making;
 pub mod metrics;
 pub mod queue;
+mod reporter;
 mod run;
 pub mod sealer;
 mod sorter;
 pub mod source;
-mod telling;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -86,8 +86,8 @@ pub async fn run(
     let ended = shutdown.child_token();
     let mut sealing =
         seal.enabled.then(|| tokio::spawn(sealer::run(store.clone(), seal, metrics.clone(), ended.clone())));
-    let telling = telling::Telling::new(health, metrics, status);
-    let writer = run::Writer::new(source, feed, store, commit, telling, shutdown);
+    let reporter = reporter::Reporter::new(health, metrics, status);
+    let writer = run::Writer::new(source, feed, store, commit, reporter, shutdown);
     let mut writing = std::pin::pin!(writer.run());
     let result = loop {
         tokio::select! {

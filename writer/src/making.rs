@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::CommitSettings;
+use crate::deadline::unless_ending;
 use crate::failure;
-use crate::in_time::unless_ending;
 use crate::intake::{Decoded, Intake, Prepared, Unknown};
 use crate::source::Message;
 

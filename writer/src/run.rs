@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::beginning::Beginning;
 use crate::committing::{Committing, Done};
 use crate::config::CommitSettings;
+use crate::deadline::pause;
 use crate::feed::Feed;
-use crate::in_time::pause;
 use crate::making::Making;
+use crate::reporter::Reporter;
 use crate::source::{Event, Source};
-use crate::telling::Telling;
 
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
@@ -24,7 +24,7 @@ pub struct Writer<S: Source> {
     source: S,
     feed: Arc<dyn Feed>,
     store: Store,
-    telling: Telling,
+    reporter: Reporter,
     shutdown: CancellationToken,
     making: Making,
     committing: Committing,
@@ -37,7 +37,7 @@ impl<S: Source> Writer<S> {
         feed: Arc<dyn Feed>,
         store: Store,
         settings: CommitSettings,
-        telling: Telling,
+        reporter: Reporter,
         shutdown: CancellationToken,
     ) -> Writer<S> {
         Writer {
@@ -47,7 +47,7 @@ impl<S: Source> Writer<S> {
             source,
             feed,
             store,
-            telling,
+            reporter,
             shutdown,
         }
     }
@@ -57,7 +57,7 @@ impl<S: Source> Writer<S> {
         let mut status = tokio::time::interval(STATUS_EVERY);
         let shutdown = self.shutdown.clone();
         loop {
-            self.telling.beat();
+            self.reporter.beat();
             if let Some(cause) = self.recovery.due()
                 && !self.begin(cause).await?
             {
@@ -71,13 +71,13 @@ impl<S: Source> Writer<S> {
                 biased;
                 () = shutdown.cancelled() => return self.drain().await,
                 done = self.committing.done() => self.settle(done?),
-                _ = status.tick() => self.telling.source(self.source.status()),
+                _ = status.tick() => self.reporter.source(self.source.status()),
                 event = self.source.next(), if room => match event {
                     Event::Messages(messages) => self.making.add(messages),
                     Event::Reassigned => self.recovery.reassigned(),
                     Event::Ended => return self.drain().await,
                     Event::Broken(why) => {
-                        self.telling.broken(&why);
+                        self.reporter.broken(&why);
                         self.drain().await?;
                         anyhow::bail!(why);
                     }
@@ -131,12 +131,12 @@ impl<S: Source> Writer<S> {
             Ok(stored) => {
                 let next_offsets = prepared.next_offsets();
                 self.recovery.committed(&next_offsets);
-                self.telling.committed(&prepared, &stored);
+                self.reporter.committed(&prepared, &stored);
                 self.source.committed(&next_offsets);
                 if self.feed.is_on() {
                     self.feed.publish(std::mem::take(&mut prepared.feed));
                 }
-                self.telling.postgres(&self.recovery);
+                self.reporter.postgres(&self.recovery);
             }
             Err(failure) => {
                 if failure.cause == Cause::Unknown {
@@ -152,7 +152,7 @@ impl<S: Source> Writer<S> {
 
     /// Goes back to PostgreSQL's positions and tries until it works. False: shut down meanwhile.
     async fn begin(&mut self, cause: Cause) -> anyhow::Result<bool> {
-        self.telling.reset(cause);
+        self.reporter.reset(cause);
         if !self.committing.is_idle() {
             // Its outcome is read from the positions below, but for what it published.
             let done = self.committing.done().await?;
@@ -160,19 +160,19 @@ impl<S: Source> Writer<S> {
         }
         self.making.forget();
         loop {
-            self.telling.beat();
+            self.reporter.beat();
             let (pause_ms, keeps_lane) = match self.recovery.what_next() {
                 Next::GoOn => return Ok(true),
                 Next::GiveUp(why) => anyhow::bail!(why),
                 Next::Begin { pause_ms, keeps_lane } => (pause_ms, keeps_lane),
             };
             let kept = self.committing.forget(keeps_lane);
-            self.telling.postgres(&self.recovery);
+            self.reporter.postgres(&self.recovery);
             if pause_ms > 0 {
                 if !pause(&self.shutdown, Duration::from_millis(pause_ms)).await {
                     return Ok(false);
                 }
-                self.telling.source(self.source.status());
+                self.reporter.source(self.source.status());
             }
             let read = Beginning::read(&self.store, &self.shutdown, kept, self.source.topic()).await;
             if self.shutdown.is_cancelled() {
@@ -184,8 +184,8 @@ impl<S: Source> Writer<S> {
                     self.recovery.not_begun(error.to_string(), matches!(error, StoreError::Invalid(_)));
                 }
             }
-            self.telling.session(self.recovery.due().is_none());
-            self.telling.postgres(&self.recovery);
+            self.reporter.session(self.recovery.due().is_none());
+            self.reporter.postgres(&self.recovery);
         }
     }
 

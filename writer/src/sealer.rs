@@ -8,7 +8,7 @@ use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SealSettings;
-use crate::in_time::within;
+use crate::deadline::within;
 use crate::metrics::Metrics;
 use crate::sorter::RecordSorter;
 

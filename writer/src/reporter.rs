@@ -11,17 +11,17 @@ use crate::intake::Prepared;
 use crate::metrics::Metrics;
 use crate::source::SourceStatus;
 
-pub struct Telling {
+pub struct Reporter {
     health: Health,
     heartbeat: Heartbeat,
     metrics: Metrics,
     status: Arc<Mutex<SourceStatus>>,
 }
 
-impl Telling {
-    pub fn new(health: Health, metrics: Metrics, status: Arc<Mutex<SourceStatus>>) -> Telling {
+impl Reporter {
+    pub fn new(health: Health, metrics: Metrics, status: Arc<Mutex<SourceStatus>>) -> Reporter {
         let heartbeat = health.heartbeat("writer", Duration::from_secs(120));
-        Telling { health, heartbeat, metrics, status }
+        Reporter { health, heartbeat, metrics, status }
     }
 
     /// The loop turns.
