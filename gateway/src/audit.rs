@@ -118,6 +118,8 @@ impl Look {
         uri: Uri,
     ) -> Look {
         let audit = audit.clone();
+        // A stream lasts: it does not keep what the connection read, of which the address is a piece.
+        let uri = uri.to_string().parse().unwrap_or(uri);
         let (who, scope, told) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         Look(Arc::new(Inner { audit, lost, id, method, route, uri, who, scope, told }))
     }

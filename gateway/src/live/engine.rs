@@ -303,7 +303,8 @@ impl Engine {
         }
         let before = self.released.clone();
         if self.window.is_empty() {
-            self.looks.clear();
+            // Most streams are at rest most of the time: they hold no room for what comes.
+            self.looks = VecDeque::new();
             self.released.add(last.reach);
             self.released.looked_us = last.came.wall_us;
         } else {
@@ -430,6 +431,9 @@ impl Engine {
         self.cursor.clone_from(&front.after);
         self.shown.clone_from(&front.after);
         self.queue.pop_front();
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
         Some(out)
     }
 }

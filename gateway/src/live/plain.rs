@@ -118,7 +118,7 @@ async fn stream(
         };
         let frames = match &mut task {
             None => items.into_iter().map(|item| item.json.get().to_owned()).collect(),
-            Some(task) => lines(gateway, session.caller(), task, &items).await?,
+            Some(task) => Box::pin(lines(gateway, session.caller(), task, &items)).await?,
         };
         for frame in frames {
             deliver(socket, Message::Text(frame.into())).await?;

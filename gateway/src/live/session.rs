@@ -235,10 +235,11 @@ impl Session {
 
     async fn next_out(&mut self) -> Result<Out, Over> {
         loop {
+            // What is rare has its own memory while it lasts: each stream is as large as all that it may wait for.
             if Instant::now() >= self.rights_due {
-                self.ask_rights().await?;
+                Box::pin(self.ask_rights()).await?;
             }
-            if !self.forget_deleted().await {
+            if self.engine.has_task() && !Box::pin(self.forget_deleted()).await {
                 continue;
             }
             if let Some(out) = self.engine.next() {
@@ -259,9 +260,6 @@ impl Session {
 
     /// Takes away what waits of tasks that were deleted meanwhile. False: nobody knows which those are, and nothing may be shown yet.
     async fn forget_deleted(&mut self) -> bool {
-        if !self.engine.has_task() {
-            return true;
-        }
         if self.engine.credit_left() > 0 && self.deleted.1.elapsed() > DELETED_KNOWN_MAX {
             if self.gateway.hub.now().await.is_err() {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -294,7 +292,10 @@ impl Session {
 
     /// Whoever may see what had no records when the stream began sees it from here on. False: nobody says whether they may.
     async fn see_later_names(&mut self, again: bool) -> bool {
-        let seen = self.gateway.see_later_names(&mut self.caller, again).await;
+        if !self.gateway.has_later_names(&self.caller, again) {
+            return true;
+        }
+        let seen = Box::pin(self.gateway.see_later_names(&mut self.caller, again)).await;
         if let Ok(true) = seen {
             self.sieve = Sieve::new(&self.caller.scope, &self.filter);
         }
@@ -304,7 +305,7 @@ impl Session {
     async fn look(&mut self) -> Result<(), Over> {
         match self.source {
             Source::Shared(number) => self.look_at_shared(number).await,
-            _ => self.look_alone().await,
+            _ => Box::pin(self.look_alone()).await,
         }
         .map_err(|error| (End::Failed, Some(Problem::store(&error))))
     }

@@ -57,7 +57,7 @@ async fn stream(
     gateway: &Arc<Gateway>,
     caller: Caller,
 ) -> Result<std::convert::Infallible, Over> {
-    let started = tokio::time::timeout(START_TIMEOUT, start(socket, gateway, caller)).await;
+    let started = tokio::time::timeout(START_TIMEOUT, Box::pin(start(socket, gateway, caller))).await;
     let mut session = started.map_err(|_| Over::Ended(End::NoStart, None))??;
     let hello = Frame::Hello { scope: WhoAmI::of(session.caller()), feed: gateway.hub.feed() };
     send(socket, &hello).await?;
@@ -68,7 +68,7 @@ async fn stream(
             message = socket.recv() => {
                 pulse.heard();
                 if let Some(text) = text(message)?
-                    && let Err(problem) = hear(&mut session, &text).await
+                    && let Err(problem) = Box::pin(hear(&mut session, &text)).await
                 {
                     send(socket, &Frame::from(&problem)).await?;
                 }

@@ -11,8 +11,8 @@ use crate::problem::Problem;
 
 /// Of a reader's frame, or of all parts of one.
 pub const ASK_BYTES_MAX: usize = 64 << 10;
-/// Each connection has a buffer of it from its begin.
-pub const READ_BUFFER_BYTES: usize = 4 << 10;
+/// Each connection has a buffer of it from its begin; readers say little, and a longer frame makes room for itself.
+pub const READ_BUFFER_BYTES: usize = 1 << 10;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A reader that says nothing so long, not even that it is there, is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(65);

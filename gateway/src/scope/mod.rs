@@ -127,6 +127,12 @@ impl Caller {
 }
 
 impl Gateway {
+    /// Whether there is a name that a scope which lasts was not made with; `again`: whether it is made of names at all.
+    pub fn has_later_names(&self, caller: &Caller, again: bool) -> bool {
+        let is_later = |asked: &Asked| again || self.stored_names.version() != asked.version;
+        caller.asked.as_ref().is_some_and(is_later)
+    }
+
     /// Adds to a scope that lasts what is granted of names that have records since it was made, each asked for once; `again`: those too
     /// that were refused before. Says whether it sees more.
     ///
@@ -135,9 +141,6 @@ impl Gateway {
     pub async fn see_later_names(&self, caller: &mut Caller, again: bool) -> Result<bool, Problem> {
         let Some(asked) = &caller.asked else { return Ok(false) };
         let version = self.stored_names.version();
-        if version == asked.version && !again {
-            return Ok(false);
-        }
         let (Identity::Person(person, _), Access::Cluster(cluster)) = (&caller.identity, &self.access) else {
             return Ok(false);
         };
