@@ -33,6 +33,11 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    /// All that is left, and nothing after it.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.bytes)
+    }
+
     pub fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], BlockError> {
         let (head, tail) = self.bytes.split_at_checked(len).ok_or(BlockError::Short(what))?;
         self.bytes = tail;

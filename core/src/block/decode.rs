@@ -1,23 +1,21 @@
 //! A block into records: the small columns at once, the bodies when somebody asks for one.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use crate::identity::RecordId;
 use crate::level::Level;
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, RECORD_BYTES_MAX};
+use crate::limits::BLOCK_RECORDS_MAX;
 use crate::origin::OriginId;
 use crate::record::{Flags, Record};
 
 use super::columns::{Reader, read_column, unzigzag};
-use super::{BlockError, STORED, VERSION, ZSTD, checked};
+use super::format2::{BODIES_BYTES_MAX, Shaped};
+use super::{BlockError, Format, STORED, ZSTD, checked, unpack_zstd};
 
 /// Unpacked bytes of the columns for each record at the most, and besides.
 const COLUMN_BYTES_PER_RECORD_MAX: usize = 100;
 const COLUMN_BYTES_BESIDES_MAX: usize = 64;
-const BODIES_BYTES_MAX: usize =
-    if BLOCK_BYTES_MAX > RECORD_BYTES_MAX { BLOCK_BYTES_MAX } else { RECORD_BYTES_MAX };
 
 /// An opened block. Columns are ready; bodies are unpacked by the first [`Block::record`] or [`Block::bodies`].
 #[derive(Debug)]
@@ -29,12 +27,20 @@ pub struct Block<'p> {
     batches: Vec<Batch>,
     record_batches: Vec<u32>,
     indexes: Vec<u32>,
-    /// Where each body ends in the unpacked bodies.
-    ends: Vec<u32>,
     /// (record, time), by record.
     original_times: Vec<(u32, i64)>,
-    section: Section<'p>,
-    bodies: OnceLock<Vec<u8>>,
+    bodies: Bodies<'p>,
+}
+
+#[derive(Debug)]
+enum Bodies<'p> {
+    /// One after the other; where each ends in the unpacked section.
+    Rows {
+        section: Section<'p>,
+        ends: Vec<u32>,
+        unpacked: OnceLock<Vec<u8>>,
+    },
+    Shaped(Box<Shaped<'p>>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +61,7 @@ struct Section<'p> {
 impl<'p> Block<'p> {
     /// Checks version and checksum and reads all columns but the bodies.
     pub fn open(payload: &'p [u8]) -> Result<Block<'p>, BlockError> {
-        match payload.first() {
-            Some(&VERSION) => {}
-            None => return Err(BlockError::Short("version")),
-            Some(0) => return Err(BlockError::Invalid("version")),
-            Some(&newer) => return Err(BlockError::Version(newer)),
-        }
+        let format = Format::of(*payload.first().ok_or(BlockError::Short("version"))?)?;
         let mut reader = checked(payload)?;
         let count = reader.bounded("count", BLOCK_RECORDS_MAX)?;
         let dictionary = reader.bounded("dictionary id", u32::MAX as usize)? as u32;
@@ -69,9 +70,19 @@ impl<'p> Block<'p> {
         }
         let columns_max = COLUMN_BYTES_BESIDES_MAX + count * COLUMN_BYTES_PER_RECORD_MAX;
         let (mut columns, columns_packed_bytes) = Section::header(&mut reader, "columns", columns_max)?;
-        let (mut section, bodies_packed_bytes) = Section::header(&mut reader, "bodies", BODIES_BYTES_MAX)?;
-        columns.packed = Cow::Borrowed(reader.take(columns_packed_bytes, "columns")?);
-        section.packed = Cow::Borrowed(reader.take(bodies_packed_bytes, "bodies")?);
+        let bodies = match format {
+            Format::One => {
+                let (mut section, bodies_packed_bytes) =
+                    Section::header(&mut reader, "bodies", BODIES_BYTES_MAX)?;
+                columns.packed = Cow::Borrowed(reader.take(columns_packed_bytes, "columns")?);
+                section.packed = Cow::Borrowed(reader.take(bodies_packed_bytes, "bodies")?);
+                Bodies::Rows { section, ends: Vec::with_capacity(count), unpacked: OnceLock::new() }
+            }
+            Format::Two => {
+                columns.packed = Cow::Borrowed(reader.take(columns_packed_bytes, "columns")?);
+                Bodies::Shaped(Box::new(Shaped::read(&mut reader)?))
+            }
+        };
         if !reader.is_empty() {
             return Err(BlockError::Invalid("end"));
         }
@@ -83,10 +94,8 @@ impl<'p> Block<'p> {
             batches: Vec::new(),
             record_batches: Vec::with_capacity(count),
             indexes: Vec::with_capacity(count),
-            ends: Vec::with_capacity(count),
             original_times: Vec::new(),
-            section,
-            bodies: OnceLock::new(),
+            bodies,
         };
         block.read_columns(count, &columns.unpack()?)?;
         Ok(block)
@@ -115,15 +124,17 @@ impl<'p> Block<'p> {
             self.origins.push(OriginId(u64::from_le_bytes(id)));
         }
         self.read_batches(count, reader)?;
-        read_column(reader, count, "body lengths", |value| {
-            let start = self.ends.last().map_or(0, |&end| end as usize);
-            let end = usize::try_from(value).ok().and_then(|len| start.checked_add(len));
-            let end = end.filter(|&end| end <= self.section.unpacked_bytes);
-            self.ends.push(end.ok_or(BlockError::Invalid("body lengths"))? as u32);
-            Ok(())
-        })?;
-        if self.ends.last().map_or(0, |&end| end as usize) != self.section.unpacked_bytes {
-            return Err(BlockError::Invalid("body lengths"));
+        if let Bodies::Rows { section, ends, .. } = &mut self.bodies {
+            read_column(reader, count, "body lengths", |value| {
+                let start = ends.last().map_or(0, |&end| end as usize);
+                let end = usize::try_from(value).ok().and_then(|len| start.checked_add(len));
+                let end = end.filter(|&end| end <= section.unpacked_bytes);
+                ends.push(end.ok_or(BlockError::Invalid("body lengths"))? as u32);
+                Ok(())
+            })?;
+            if ends.last().map_or(0, |&end| end as usize) != section.unpacked_bytes {
+                return Err(BlockError::Invalid("body lengths"));
+            }
         }
         for _ in 0..reader.bounded("original times", count)? {
             let place = reader.bounded("original times", count.saturating_sub(1))? as u32;
@@ -212,65 +223,52 @@ impl<'p> Block<'p> {
 
     /// The same with packed bodies of its own: it outlives its payload.
     pub fn into_owned(self) -> Block<'static> {
-        let Block {
-            times,
-            levels,
-            flags,
-            origins,
-            batches,
-            record_batches,
-            indexes,
-            ends,
-            original_times,
-            ..
-        } = self;
-        let (section, bodies) = (self.section, self.bodies);
-        let section = Section {
-            what: section.what,
-            method: section.method,
-            unpacked_bytes: section.unpacked_bytes,
-            packed: Cow::Owned(section.packed.into_owned()),
+        let Block { times, levels, flags, origins, batches, record_batches, indexes, original_times, bodies } =
+            self;
+        let bodies = match bodies {
+            Bodies::Rows { section, ends, unpacked } => {
+                let packed = Cow::Owned(section.packed.into_owned());
+                Bodies::Rows { section: Section { packed, ..section }, ends, unpacked }
+            }
+            Bodies::Shaped(shaped) => Bodies::Shaped(Box::new(shaped.into_owned())),
         };
-        Block {
-            times,
-            levels,
-            flags,
-            origins,
-            batches,
-            record_batches,
-            indexes,
-            ends,
-            original_times,
-            section,
-            bodies,
+        Block { times, levels, flags, origins, batches, record_batches, indexes, original_times, bodies }
+    }
+
+    pub fn format(&self) -> Format {
+        match self.bodies {
+            Bodies::Rows { .. } => Format::One,
+            Bodies::Shaped(_) => Format::Two,
         }
     }
 
-    /// All bodies, one after the other; unpacks them the first time.
-    pub fn bodies(&self) -> Result<&[u8], BlockError> {
-        if self.section.method == STORED {
-            return Ok(&self.section.packed);
+    /// All bodies, one after the other, and where each ends; unpacks them the first time.
+    pub fn bodies(&self) -> Result<(&[u8], &[u32]), BlockError> {
+        match &self.bodies {
+            Bodies::Rows { section, ends, .. } if section.method == STORED => Ok((&section.packed, ends)),
+            Bodies::Rows { section, ends, unpacked } => {
+                if unpacked.get().is_none() {
+                    let _ = unpacked.set(section.unpack_zstd()?);
+                }
+                Ok((unpacked.get().map_or(&[], Vec::as_slice), ends))
+            }
+            Bodies::Shaped(shaped) => shaped.bodies(&self.times),
         }
-        if self.bodies.get().is_none() {
-            let _ = self.bodies.set(self.section.unpack_zstd()?);
-        }
-        Ok(self.bodies.get().map_or(&[], Vec::as_slice))
     }
 
-    /// Where each body ends in [`Block::bodies`].
-    pub fn body_ends(&self) -> &[u32] {
-        &self.ends
-    }
-
-    /// Where a record's body lies in [`Block::bodies`].
-    pub fn body_range(&self, record: usize) -> std::ops::Range<usize> {
-        let start = if record == 0 { 0 } else { self.ends[record - 1] };
-        start as usize..self.ends[record] as usize
+    /// Of a block whose bodies are columns, only this one is put together, unless all are.
+    fn body(&self, record: usize) -> Result<&[u8], BlockError> {
+        if let Bodies::Shaped(shaped) = &self.bodies {
+            return shaped.body(record, &self.times);
+        }
+        let (bodies, ends) = self.bodies()?;
+        let start = record.checked_sub(1).map_or(0, |before| ends[before] as usize);
+        Ok(&bodies[start..ends[record] as usize])
     }
 
     /// A record as it was pushed. Panics when there are not as many. The only error is damage within the bodies.
     pub fn record(&self, record: usize) -> Result<Record<'_>, BlockError> {
-        let body = &self.bodies()?[self.body_range(record)];
+        let body = self.body(record)?;
         let original = self.original_times.binary_search_by_key(&(record as u32), |&(place, _)| place);
         Ok(Record {
             time_us: self.times[record],
@@ -310,17 +308,7 @@ impl<'p> Section<'p> {
         }
     }
 
-    /// Never allocates more than the header's (bounded) length.
     fn unpack_zstd(&self) -> Result<Vec<u8>, BlockError> {
-        thread_local! {
-            static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
-        }
-        let mut unpacked = Vec::with_capacity(self.unpacked_bytes);
-        let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(&self.packed, &mut unpacked));
-        match result {
-            Ok(len) if len == self.unpacked_bytes => Ok(unpacked),
-            Ok(_) => Err(BlockError::Short(self.what)),
-            Err(error) => Err(BlockError::Unpack { what: self.what, reason: error.to_string() }),
-        }
+        unpack_zstd(self.what, &self.packed, self.unpacked_bytes)
     }
 }

@@ -9,9 +9,9 @@ use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
 use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
 
-use super::columns::{put_column, put_varint, zigzag};
+use super::columns::{put_column, put_varint, unzigzag, zigzag};
 use super::postings::PostingsBuilder;
-use super::{STORED, VERSION, ZSTD, checksum};
+use super::{Format, STORED, ZSTD, checksum, format2};
 
 /// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub struct EncodedBlock {
 
 /// Builds blocks one after the other; keeps its buffers and compression contexts between them.
 pub struct BlockBuilder {
+    format: Format,
     bodies: Vec<u8>,
     times: Vec<u64>,
     levels: Vec<u64>,
@@ -56,7 +57,6 @@ pub struct BlockBuilder {
     names: Vec<Vec<Option<usize>>>,
     hasher: TokenHasher,
     columns: Vec<u8>,
-    packed: Vec<u8>,
 }
 
 /// Sections up to this long are stored as they are: compressing them costs more than it saves.
@@ -90,6 +90,7 @@ impl Default for BlockBuilder {
 impl BlockBuilder {
     pub fn new() -> BlockBuilder {
         BlockBuilder {
+            format: Format::One,
             bodies: Vec::new(),
             times: Vec::new(),
             levels: Vec::new(),
@@ -110,13 +111,18 @@ impl BlockBuilder {
             names: Vec::new(),
             hasher: TokenHasher::new(),
             columns: Vec::new(),
-            packed: Vec::new(),
         }
     }
 
     /// For blocks that last, and are searched often.
     pub fn with_postings() -> BlockBuilder {
         BlockBuilder { postings: Some(PostingsBuilder::default()), ..BlockBuilder::new() }
+    }
+
+    /// Its blocks are of this format, and not of [`Format::One`].
+    #[must_use]
+    pub fn of_format(self, format: Format) -> BlockBuilder {
+        BlockBuilder { format, ..self }
     }
 
     /// Takes the record, unless the block is full ([`SEALED_BLOCK_RECORDS`], [`BLOCK_TOKENS_TARGET`], [`BLOCK_BYTES_MAX`]):
@@ -212,21 +218,17 @@ impl BlockBuilder {
         let count = self.len();
         self.write_columns();
         let mut payload = Vec::with_capacity(self.bodies.len() / 4 + self.columns.len() + 64);
-        payload.push(VERSION);
+        payload.push(self.format.version());
         payload.extend_from_slice(&[0; 4]);
         put_varint(&mut payload, count as u64);
         put_varint(&mut payload, 0); // no dictionary
-        let mut packed = std::mem::take(&mut self.packed);
-        packed.clear();
-        for section in [&self.columns, &self.bodies] {
-            let start = packed.len();
-            let method = pack(level, section, &mut packed);
-            payload.push(method);
-            put_varint(&mut payload, section.len() as u64);
-            put_varint(&mut payload, (packed.len() - start) as u64);
+        match self.format {
+            Format::One => self.put_sections(level, &[&self.columns, &self.bodies], &mut payload),
+            Format::Two => {
+                self.put_sections(level, &[&self.columns], &mut payload);
+                format2::write(&mut payload, level, &self.bodies, &self.lengths, &self.times_us());
+            }
         }
-        payload.extend_from_slice(&packed);
-        self.packed = packed;
         let sum = checksum(&payload[super::PREFIX_BYTES..]);
         payload[1..super::PREFIX_BYTES].copy_from_slice(&sum.to_le_bytes());
         let distinct = self.bloom.distinct();
@@ -244,6 +246,27 @@ impl BlockBuilder {
         };
         self.clear();
         block
+    }
+
+    /// All headers, then all bytes.
+    fn put_sections(&self, level: i32, sections: &[&Vec<u8>], payload: &mut Vec<u8>) {
+        let mut packed = Vec::new();
+        for section in sections {
+            let start = packed.len();
+            let method = pack(level, section, &mut packed);
+            payload.push(method);
+            put_varint(payload, section.len() as u64);
+            put_varint(payload, (packed.len() - start) as u64);
+        }
+        payload.extend_from_slice(&packed);
+    }
+
+    fn times_us(&self) -> Vec<i64> {
+        let times = self.times.iter().scan(0i64, |time_us, &delta| {
+            *time_us = time_us.wrapping_add(unzigzag(delta));
+            Some(*time_us)
+        });
+        times.collect()
     }
 
     fn write_columns(&mut self) {
@@ -268,7 +291,9 @@ impl BlockBuilder {
         }
         put_column(out, &self.record_batches);
         put_column(out, &self.indexes);
-        put_column(out, &self.lengths);
+        if self.format == Format::One {
+            put_column(out, &self.lengths);
+        }
         put_varint(out, self.original_times.len() as u64);
         for &(place, original_us) in &self.original_times {
             put_varint(out, place as u64);
@@ -297,7 +322,7 @@ impl BlockBuilder {
 }
 
 /// Appends `section` to `packed`, compressed if that helps; answers how.
-fn pack(level: i32, section: &[u8], packed: &mut Vec<u8>) -> u8 {
+pub(super) fn pack(level: i32, section: &[u8], packed: &mut Vec<u8>) -> u8 {
     let start = packed.len();
     if section.len() > STORED_BYTES_MAX {
         packed.reserve(zstd::zstd_safe::compress_bound(section.len()));

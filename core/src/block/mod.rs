@@ -1,7 +1,7 @@
 //! The block codec: some records of one tenant as compressed columns, versioned and checksummed.
 //!
 //! ```text
-//! block   = version u8 (1) | checksum u32 LE | rest           checksum: low half of XXH3-64 of the rest
+//! block   = version u8 (1, or 2: its bodies are columns, see `docs/block-format.md`) | checksum u32 LE | rest           checksum: low half of XXH3-64 of the rest
 //! rest    = count | dictionary id (0: none) | section columns | section bodies
 //! section = method u8 (0 as it is, 1 zstd) | unpacked bytes | packed bytes, then, after both headers, the packed bytes
 //! columns = times | levels | flags | origins | batches | batch of each record | index in the batch | body lengths
@@ -13,9 +13,12 @@
 //!
 //! Beside it lie what tells whether to open it at all: its bloom filter ([`crate::tokens`]) and its [`postings`].
 
+use std::cell::RefCell;
+
 mod columns;
 mod decode;
 mod encode;
+mod format2;
 pub mod postings;
 #[cfg(test)]
 mod tests;
@@ -23,13 +26,53 @@ mod tests;
 pub use decode::Block;
 pub use encode::{BlockBuilder, EncodedBlock};
 
-/// The format this build writes, and the newest it reads. Which words its filter knows is [`crate::tokens::TokenVersion`]'s.
-pub const VERSION: u8 = 1;
+/// How a block writes its bodies; both are read by one [`Block`]. Which words its filter knows is [`crate::tokens::TokenVersion`]'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One after the other, packed as one section.
+    #[default]
+    One,
+    /// As columns.
+    Two,
+}
+
+impl Format {
+    /// A block's first byte.
+    pub fn version(self) -> u8 {
+        match self {
+            Format::One => 1,
+            Format::Two => 2,
+        }
+    }
+
+    fn of(version: u8) -> Result<Format, BlockError> {
+        match version {
+            0 => Err(BlockError::Invalid("version")),
+            1 => Ok(Format::One),
+            2 => Ok(Format::Two),
+            newer => Err(BlockError::Version(newer)),
+        }
+    }
+}
 
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
 /// Version and checksum.
 const PREFIX_BYTES: usize = 5;
+
+/// Never allocates more than `unpacked_bytes`, which a header says and a limit bounds.
+fn unpack_zstd(what: &'static str, packed: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, BlockError> {
+    thread_local! {
+        static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+    }
+    let mut unpacked = Vec::with_capacity(unpacked_bytes);
+    let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(packed, &mut unpacked));
+    match result {
+        Ok(len) if len == unpacked_bytes => Ok(unpacked),
+        Ok(_) => Err(BlockError::Short(what)),
+        Err(error) => Err(BlockError::Unpack { what, reason: error.to_string() }),
+    }
+}
 
 fn checksum(rest: &[u8]) -> u32 {
     xxhash_rust::xxh3::xxh3_64(rest) as u32
@@ -49,7 +92,7 @@ fn checked(bytes: &[u8]) -> Result<columns::Reader<'_>, BlockError> {
 /// Why a payload is not a block. All but [`BlockError::Dictionary`] and [`BlockError::Version`] mean damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    #[error("open block: version {0} is newer than this program reads (1)")]
+    #[error("open block: version {0} is newer than this program reads (2)")]
     Version(u8),
     #[error("open block: checksum is {found:08x}, expected {expected:08x}")]
     Checksum { expected: u32, found: u32 },

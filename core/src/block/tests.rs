@@ -141,7 +141,7 @@ proptest! {
 }
 
 fn with_checksum(rest: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+    let mut bytes = vec![1];
     bytes.extend_from_slice(&checksum(rest).to_le_bytes());
     bytes.extend_from_slice(rest);
     bytes

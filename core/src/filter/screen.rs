@@ -1,6 +1,7 @@
 //! A block's bodies at once: which records can match at all, before any is read. A pass over the block's bytes costs a
 //! fraction of a look at every record.
 
+use crate::block::{Block, BlockError};
 use crate::tokens;
 
 use super::find::{Needle, bytes_as_numbers};
@@ -23,6 +24,15 @@ impl<'f> Screen<'f> {
         // The one that few bodies satisfy goes over all bytes: a long word is rarer than a short one.
         clauses.sort_by_key(|clause| std::cmp::Reverse(worth(clause)));
         Screen { clauses }
+    }
+
+    /// The records of a block that can match, ascending; `None`: all may.
+    ///
+    /// # Errors
+    /// Damage within the bodies.
+    pub fn of_block(&self, block: &Block<'_>) -> Result<Option<Vec<u32>>, BlockError> {
+        let (bodies, ends) = block.bodies()?;
+        Ok(self.may_match(bodies, ends))
     }
 
     /// The records whose bodies can match, ascending; `None`: all may. `bodies` lie one after the other; `ends` says where

@@ -153,11 +153,11 @@ impl Fresh {
         if !wanted.may_be_in(&part.tenant, part.level_mask, &part.bloom) {
             return;
         }
-        let bodies = match part.block.bodies() {
-            Ok(bodies) => bodies,
+        let screened = match sieve.filter.screen().of_block(&part.block) {
+            Ok(screened) => screened,
             Err(error) => return damaged(part.lane, part.seq, &error),
         };
-        match sieve.filter.screen().may_match(bodies, part.block.body_ends()) {
+        match screened {
             Some(records) => {
                 records.iter().for_each(|&record| self.look_at(part, record as usize, sieve, wanted, found));
             }

@@ -75,7 +75,7 @@ pub(super) fn screened(
     screen: &Screen<'_>,
     mut each: impl FnMut(usize) -> Result<(), BlockError>,
 ) -> Result<(), BlockError> {
-    match screen.may_match(block.bodies()?, block.body_ends()) {
+    match screen.of_block(block)? {
         Some(records) => records.iter().try_for_each(|&record| each(record as usize)),
         None => (0..block.len()).try_for_each(each),
     }

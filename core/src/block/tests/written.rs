@@ -29,7 +29,7 @@ fn found(expression: &str) -> Vec<String> {
     let plan = filter.plan();
     let postings = Postings::open(POSTINGS).expect("they open").expect("they are there");
     assert_eq!(postings.token_version(), TokenVersion::First);
-    let through = filter.screen().may_match(block.bodies().expect("they unpack"), block.body_ends());
+    let through = filter.screen().of_block(&block).expect("they unpack");
     let origins = origins();
     let mut found = Vec::new();
     for place in 0..block.len() {

@@ -1,0 +1,152 @@
+//! Columns that were read: any of their values as the text that it was.
+
+use super::super::BlockError;
+use super::values::{SCALE_MAX, TimeForm, put_decimal, put_digits, put_hex};
+
+/// Texts that lie one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    pub bytes: Vec<u8>,
+    /// Where each ends, with what stands after it.
+    pub ends: Vec<u32>,
+    /// Bytes after each text that are none of it.
+    pub beyond: usize,
+}
+
+impl Texts {
+    pub fn get(&self, place: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(place)? as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        self.bytes.get(start..end.checked_sub(self.beyond)?)
+    }
+}
+
+/// Values that are not of their column's kind, by place.
+#[derive(Debug, Default)]
+pub(super) struct Exceptions {
+    pub places: Vec<u64>,
+    pub texts: Texts,
+}
+
+impl Exceptions {
+    fn get(&self, place: usize) -> Option<&[u8]> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let found = self.places.binary_search(&(place as u64)).ok()?;
+        self.texts.get(found)
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Column {
+    Constant(Vec<u8>),
+    Texts(Texts),
+    Dictionary { table: Texts, indexes: Vec<u32> },
+    Integers(Box<Integers>),
+    Hex { bytes: Vec<u8>, bytes_each: usize, upper: bool, dashed: bool, exceptions: Box<Exceptions> },
+    Times { form: TimeForm, zone: Vec<u8>, values: Vec<i64>, exceptions: Box<Exceptions> },
+    Decimals { scales: Vec<u64>, mantissas: Vec<i64>, exceptions: Box<Exceptions> },
+    Split(Box<Split>),
+}
+
+#[derive(Debug)]
+pub(super) struct Integers {
+    pub prefix: Vec<u8>,
+    pub suffix: Vec<u8>,
+    pub digits: usize,
+    pub values: Vec<u64>,
+    pub exceptions: Exceptions,
+}
+
+/// Texts that were cut.
+#[derive(Debug)]
+pub(super) struct Split {
+    pub shapes: Vec<Shape>,
+    /// Which shape each text has.
+    pub ids: Vec<u32>,
+    /// Where the values of each text begin in `cells`.
+    pub starts: Vec<u32>,
+    /// Of each slot of each text, the place in its column.
+    pub cells: Vec<u32>,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// One more than slots.
+    pub literals: Vec<Vec<u8>>,
+    /// The column of each slot.
+    pub columns: Vec<u32>,
+}
+
+const MISSING: BlockError = BlockError::Invalid("column");
+
+/// Appends, if `out` is not longer than `max` then.
+fn put(out: &mut Vec<u8>, text: &[u8], max: usize) -> Result<(), BlockError> {
+    if text.len() > max.saturating_sub(out.len()) {
+        return Err(BlockError::Invalid("bodies"));
+    }
+    out.extend_from_slice(text);
+    Ok(())
+}
+
+impl Column {
+    /// Appends a value. An error when there is none, or `out` would be longer than `max`.
+    pub fn put(&self, place: usize, out: &mut Vec<u8>, max: usize) -> Result<(), BlockError> {
+        match self {
+            Column::Constant(text) => return put(out, text, max),
+            Column::Texts(texts) => return put(out, texts.get(place).ok_or(MISSING)?, max),
+            Column::Dictionary { table, indexes } => {
+                let index = *indexes.get(place).ok_or(MISSING)?;
+                return put(out, table.get(index as usize).ok_or(MISSING)?, max);
+            }
+            Column::Split(split) => return split.put(place, out, max),
+            Column::Integers(integers) => {
+                if let Some(exception) = integers.exceptions.get(place) {
+                    return put(out, exception, max);
+                }
+                put(out, &integers.prefix, max)?;
+                put_digits(out, *integers.values.get(place).ok_or(MISSING)?, integers.digits);
+                put(out, &integers.suffix, max)?;
+            }
+            Column::Hex { bytes, bytes_each, upper, dashed, exceptions } => {
+                if let Some(exception) = exceptions.get(place) {
+                    return put(out, exception, max);
+                }
+                let start = place * bytes_each;
+                put_hex(out, bytes.get(start..start + bytes_each).ok_or(MISSING)?, *upper, *dashed);
+            }
+            Column::Times { form, zone, values, exceptions } => {
+                if let Some(exception) = exceptions.get(place) {
+                    return put(out, exception, max);
+                }
+                form.put(out, *values.get(place).ok_or(MISSING)?)?;
+                put(out, zone, max)?;
+            }
+            Column::Decimals { scales, mantissas, exceptions } => {
+                if let Some(exception) = exceptions.get(place) {
+                    return put(out, exception, max);
+                }
+                let (scale, mantissa) = scales.get(place).zip(mantissas.get(place)).ok_or(MISSING)?;
+                put_decimal(out, *mantissa, (*scale).min(SCALE_MAX) as usize);
+            }
+        }
+        if out.len() > max { Err(BlockError::Invalid("bodies")) } else { Ok(()) }
+    }
+}
+
+impl Split {
+    fn put(&self, place: usize, out: &mut Vec<u8>, max: usize) -> Result<(), BlockError> {
+        let shape = self.ids.get(place).and_then(|&id| self.shapes.get(id as usize)).ok_or(MISSING)?;
+        let start = *self.starts.get(place).ok_or(MISSING)? as usize;
+        let cells = self.cells.get(start..start + shape.columns.len()).ok_or(MISSING)?;
+        let (first, literals) = shape.literals.split_first().ok_or(MISSING)?;
+        put(out, first, max)?;
+        for ((&column, &cell), literal) in shape.columns.iter().zip(cells).zip(literals) {
+            self.columns.get(column as usize).ok_or(MISSING)?.put(cell as usize, out, max)?;
+            put(out, literal, max)?;
+        }
+        Ok(())
+    }
+}
