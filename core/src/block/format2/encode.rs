@@ -14,6 +14,8 @@ use super::{CELLS_MAX, DEPTH_MAX, RECENT_MAX, SHAPE_END, STREAM_BYTES_MAX, STREA
 const VALUES_MIN: usize = 6;
 /// A list of so few different values is the best way to write a column.
 const FEW: usize = 24;
+/// Bodies of so few bytes are written both ways.
+const SMALL_BYTES: usize = 16 << 10;
 /// With fewer values, what describes the columns may take more than they save.
 const SURE_MIN: usize = 64;
 /// A shape of a text that so many lines have gets columns of its own.
@@ -89,7 +91,17 @@ pub(in super::super) fn write(
     if bytes > STREAM_BYTES_MAX || node.streams.len() > STREAMS_MAX {
         node = texts(&values);
     }
+    let start = out.len();
     streams::write(out, level, &node.description, node.streams, bodies.len());
+    if bodies.len() <= SMALL_BYTES {
+        // What describes columns may be more than they save, and no estimate is as good as that.
+        let (plain, mut other) = (texts(&values), Vec::new());
+        streams::write(&mut other, level, &plain.description, plain.streams, bodies.len());
+        if other.len() < out.len() - start {
+            out.truncate(start);
+            out.extend_from_slice(&other);
+        }
+    }
 }
 
 struct Encoder {
