@@ -155,10 +155,14 @@ impl Encoder {
         let list = list(column);
         match (typed, list) {
             (Some((typed, bits)), Some((list, list_bits, _))) => {
-                return if bits < list_bits { typed } else { list };
+                if bits < list_bits {
+                    typed
+                } else {
+                    list
+                }
             }
-            (Some((typed, _)), None) => return typed,
-            (None, Some((list, _, distinct))) if distinct <= FEW => return list,
+            (Some((typed, _)), None) => typed,
+            (None, Some((list, _, distinct))) if distinct <= FEW => list,
             (None, list) => self.by_trial(column, list.map(|(list, ..)| list), depth),
         }
     }
