@@ -11,7 +11,8 @@ use crate::record::{Flags, Record};
 
 use super::columns::{Reader, read_column, unzigzag};
 use super::format2::{BODIES_BYTES_MAX, Shaped};
-use super::{BlockError, Format, STORED, ZSTD, checked, unpack_zstd};
+use super::pack::{STORED, ZSTD, unpack_zstd};
+use super::{BlockError, Format, checked};
 
 /// Unpacked bytes of the columns for each record at the most, and besides.
 const COLUMN_BYTES_PER_RECORD_MAX: usize = 100;

@@ -1,6 +1,5 @@
 //! Records into a block: gathers columns and tokens while records are pushed, packs when the block is finished.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::identity::RecordId;
@@ -10,8 +9,9 @@ use crate::record::{Flags, Record};
 use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
 
 use super::columns::{put_column, put_varint, unzigzag, zigzag};
+use super::pack::pack;
 use super::postings::PostingsBuilder;
-use super::{Format, STORED, ZSTD, checksum, format2};
+use super::{Format, checksum, format2};
 
 /// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,20 +57,6 @@ pub struct BlockBuilder {
     names: Vec<Vec<Option<usize>>>,
     hasher: TokenHasher,
     columns: Vec<u8>,
-}
-
-/// Sections up to this long are stored as they are: compressing them costs more than it saves.
-const STORED_BYTES_MAX: usize = 384;
-
-/// One compressor a thread, however many builders there are: its tables stay in the processor's cache.
-struct Compressor {
-    zstd: zstd::bulk::Compressor<'static>,
-    level: i32,
-}
-
-thread_local! {
-    static COMPRESSOR: RefCell<Compressor> =
-        RefCell::new(Compressor { zstd: zstd::bulk::Compressor::default(), level: 0 });
 }
 
 #[derive(Clone, Copy)]
@@ -318,38 +304,5 @@ impl BlockBuilder {
         self.time_from_us = i64::MAX;
         self.time_to_us = i64::MIN;
         self.level_mask = 0;
-    }
-}
-
-/// Appends `section` to `packed`, compressed if that helps; answers how.
-pub(super) fn pack(level: i32, section: &[u8], packed: &mut Vec<u8>) -> u8 {
-    let start = packed.len();
-    if section.len() > STORED_BYTES_MAX {
-        packed.reserve(zstd::zstd_safe::compress_bound(section.len()));
-        let mut tail = std::io::Cursor::new(std::mem::take(packed));
-        tail.set_position(start as u64);
-        let result = COMPRESSOR.with_borrow_mut(|compressor| compressor.pack(level, section, &mut tail));
-        *packed = tail.into_inner();
-        if result.is_ok_and(|len| len < section.len()) {
-            return ZSTD;
-        }
-        packed.truncate(start);
-    }
-    packed.extend_from_slice(section);
-    STORED
-}
-
-impl Compressor {
-    fn pack(
-        &mut self,
-        level: i32,
-        section: &[u8],
-        to: &mut std::io::Cursor<Vec<u8>>,
-    ) -> std::io::Result<usize> {
-        if self.level != level {
-            self.zstd.set_compression_level(level)?;
-            self.level = level;
-        }
-        self.zstd.compress_to_buffer(section, to)
     }
 }

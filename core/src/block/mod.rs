@@ -13,12 +13,11 @@
 //!
 //! Beside it lie what tells whether to open it at all: its bloom filter ([`crate::tokens`]) and its [`postings`].
 
-use std::cell::RefCell;
-
 mod columns;
 mod decode;
 mod encode;
 mod format2;
+mod pack;
 pub mod postings;
 #[cfg(test)]
 mod tests;
@@ -55,24 +54,8 @@ impl Format {
     }
 }
 
-const STORED: u8 = 0;
-const ZSTD: u8 = 1;
 /// Version and checksum.
 const PREFIX_BYTES: usize = 5;
-
-/// Never allocates more than `unpacked_bytes`, which a header says and a limit bounds.
-fn unpack_zstd(what: &'static str, packed: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, BlockError> {
-    thread_local! {
-        static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
-    }
-    let mut unpacked = Vec::with_capacity(unpacked_bytes);
-    let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(packed, &mut unpacked));
-    match result {
-        Ok(len) if len == unpacked_bytes => Ok(unpacked),
-        Ok(_) => Err(BlockError::Short(what)),
-        Err(error) => Err(BlockError::Unpack { what, reason: error.to_string() }),
-    }
-}
 
 fn checksum(rest: &[u8]) -> u32 {
     xxhash_rust::xxh3::xxh3_64(rest) as u32

@@ -2,6 +2,7 @@ mod written;
 
 use proptest::prelude::*;
 
+use super::pack::{STORED, ZSTD};
 use super::*;
 use crate::identity::RecordId;
 use crate::level::Level;

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::Xxh3Builder;
 
 use super::super::columns::put_varint;
 use super::kinds::typed;
+use super::node::{Column, Node, texts};
 use super::split::{Cuts, Slot, WHOLE};
 use super::streams::{self, Stream};
 use super::{CELLS_MAX, DEPTH_MAX, RECENT_MAX, SHAPE_END, STREAM_BYTES_MAX, STREAMS_MAX, ints, tag};
@@ -20,51 +21,6 @@ const SMALL_BYTES: usize = 16 << 10;
 const SURE_MIN: usize = 64;
 /// A shape of a text that so many lines have gets columns of its own.
 const OWN_COLUMNS_MIN: usize = 8;
-
-/// A column that is written, with those below it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Node {
-    pub description: Vec<u8>,
-    pub streams: Vec<Stream>,
-}
-
-impl Node {
-    pub fn put_text(&mut self, text: &[u8]) {
-        put_varint(&mut self.description, text.len() as u64);
-        self.description.extend_from_slice(text);
-    }
-
-    /// Answers about how many bits they take.
-    pub fn put_ints(&mut self, values: &[u64]) -> u64 {
-        let encoded = ints::encode(values);
-        self.streams.push(Stream::new(encoded.bytes));
-        encoded.bits
-    }
-
-    pub fn take(&mut self, below: Node) {
-        self.description.extend_from_slice(&below.description);
-        self.streams.extend(below.streams);
-    }
-
-    fn measure(&mut self, level: i32) -> usize {
-        self.description.len() * 3 / 4
-            + self.streams.iter_mut().map(|stream| stream.measure(level)).sum::<usize>()
-    }
-}
-
-/// The values of a column, and which records they are of.
-pub(super) struct Column<'c, 'v> {
-    pub values: &'c [&'v [u8]],
-    /// `None`: values of a list, which are of no record.
-    records: Option<&'c [u32]>,
-    times_us: &'c [i64],
-}
-
-impl Column<'_, '_> {
-    pub fn time_us(&self, place: usize) -> i64 {
-        self.records.map_or(0, |records| self.times_us[records[place] as usize])
-    }
-}
 
 /// Appends the bodies, which lie one after the other.
 pub(in super::super) fn write(
@@ -328,26 +284,6 @@ fn constant(values: &[&[u8]]) -> Option<Node> {
         node.put_text(first);
         node
     })
-}
-
-/// One after the other, whatever they are.
-pub(super) fn texts(values: &[&[u8]]) -> Node {
-    let mut node = Node::default();
-    if values.iter().any(|value| memchr::memchr(b'\n', value).is_some()) {
-        node.description.push(tag::TEXTS);
-        let lengths: Vec<u64> = values.iter().map(|value| value.len() as u64).collect();
-        node.put_ints(&lengths);
-        node.streams.push(Stream::new(values.concat()));
-    } else {
-        node.description.push(tag::LINES);
-        let mut lines = Vec::with_capacity(values.iter().map(|value| value.len() + 1).sum());
-        for value in values {
-            lines.extend_from_slice(value);
-            lines.push(b'\n');
-        }
-        node.streams.push(Stream::new(lines));
-    }
-    node
 }
 
 /// Each different value once, and which each is; about how many bits it takes, and how many are different. `None`: most are different.

@@ -1,7 +1,7 @@
 //! Which kind of value a column has: a few of its values say what it may be, all of them say what it costs.
 
 use super::super::columns::{put_varint, zigzag};
-use super::encode::{Column, Node, texts};
+use super::node::{Column, Node, texts};
 use super::streams::Stream;
 use super::values::{TimeForm, UUID_CHARS, parse_decimal, parse_digits, parse_hex};
 use super::{ints, tag};

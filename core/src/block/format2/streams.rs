@@ -8,9 +8,9 @@
 
 use std::borrow::Cow;
 
+use super::super::BlockError;
 use super::super::columns::{Reader, put_varint};
-use super::super::encode::pack;
-use super::super::{BlockError, STORED, ZSTD, unpack_zstd};
+use super::super::pack::{STORED, ZSTD, pack, unpack_zstd};
 use super::{STREAM_BYTES_MAX, STREAMS_MAX};
 
 /// A stream that is shorter goes into the head.

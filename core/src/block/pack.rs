@@ -1,0 +1,73 @@
+//! Sections of a block, compressed where that helps, and back.
+
+use std::cell::RefCell;
+
+use super::BlockError;
+
+/// How a section is packed.
+pub(super) const STORED: u8 = 0;
+pub(super) const ZSTD: u8 = 1;
+/// Sections up to this long are stored as they are: compressing them costs more than it saves.
+const STORED_BYTES_MAX: usize = 384;
+
+/// One compressor a thread, however many builders there are: its tables stay in the processor's cache.
+struct Compressor {
+    zstd: zstd::bulk::Compressor<'static>,
+    level: i32,
+}
+
+thread_local! {
+    static COMPRESSOR: RefCell<Compressor> =
+        RefCell::new(Compressor { zstd: zstd::bulk::Compressor::default(), level: 0 });
+}
+
+/// Appends `section` to `packed`, compressed if that helps; answers how.
+pub(super) fn pack(level: i32, section: &[u8], packed: &mut Vec<u8>) -> u8 {
+    let start = packed.len();
+    if section.len() > STORED_BYTES_MAX {
+        packed.reserve(zstd::zstd_safe::compress_bound(section.len()));
+        let mut tail = std::io::Cursor::new(std::mem::take(packed));
+        tail.set_position(start as u64);
+        let result = COMPRESSOR.with_borrow_mut(|compressor| compressor.pack(level, section, &mut tail));
+        *packed = tail.into_inner();
+        if result.is_ok_and(|len| len < section.len()) {
+            return ZSTD;
+        }
+        packed.truncate(start);
+    }
+    packed.extend_from_slice(section);
+    STORED
+}
+
+impl Compressor {
+    fn pack(
+        &mut self,
+        level: i32,
+        section: &[u8],
+        to: &mut std::io::Cursor<Vec<u8>>,
+    ) -> std::io::Result<usize> {
+        if self.level != level {
+            self.zstd.set_compression_level(level)?;
+            self.level = level;
+        }
+        self.zstd.compress_to_buffer(section, to)
+    }
+}
+
+/// Never allocates more than `unpacked_bytes`, which a header says and a limit bounds.
+pub(super) fn unpack_zstd(
+    what: &'static str,
+    packed: &[u8],
+    unpacked_bytes: usize,
+) -> Result<Vec<u8>, BlockError> {
+    thread_local! {
+        static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+    }
+    let mut unpacked = Vec::with_capacity(unpacked_bytes);
+    let result = DECOMPRESSOR.with_borrow_mut(|d| d.decompress_to_buffer(packed, &mut unpacked));
+    match result {
+        Ok(len) if len == unpacked_bytes => Ok(unpacked),
+        Ok(_) => Err(BlockError::Short(what)),
+        Err(error) => Err(BlockError::Unpack { what, reason: error.to_string() }),
+    }
+}
