@@ -161,16 +161,20 @@ async fn stored(
     task: &mut TaskLines,
     records: &[Cursor],
 ) -> Result<Vec<tasks::LoggedLine>, StoreError> {
-    let (id, namespace) = (&task.task_id, task.namespace.as_deref());
-    let found = match tasks::find(&gateway.store, &caller.scope, id, namespace).await? {
-        Named::One(found) => found,
-        // Deleted, or never there: these are other records of the same id.
-        Named::None => return Ok(Vec::new()),
-        Named::Several(mut namespaces) => {
-            // It was the only one when the stream began.
-            tracing::info!(task = id, "a task's id is used in another namespace too");
-            task.namespace = Some(namespaces.swap_remove(0));
-            return Ok(Vec::new());
+    let found = loop {
+        let (id, namespace) = (&task.task_id, task.namespace.as_deref());
+        match tasks::find(&gateway.store, &caller.scope, id, namespace).await? {
+            Named::One(found) => break found,
+            // Deleted, or never there: these are other records of the same id.
+            Named::None => return Ok(Vec::new()),
+            Named::Several(namespaces) => {
+                // None had one when the stream began, and several have one before it has shown a line.
+                tracing::info!(
+                    task = id,
+                    "several namespaces have a task of this id; the stream shows the first one's"
+                );
+                task.namespace = namespaces.into_iter().next();
+            }
         }
     };
     // It stays this one, should another namespace have one of this id later.

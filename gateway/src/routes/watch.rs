@@ -54,14 +54,17 @@ pub async fn task_stream(
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(&uri, &[&WATCHED], Some(METADATA))?;
     let (wanted, task_id) = (wanted(&mut parameters)?, named(task_id)?);
-    let task = TaskLines { task_id, namespace: namespace(&mut parameters)?, wanted };
+    let mut task = TaskLines { task_id, namespace: namespace(&mut parameters)?, wanted };
     task.filter()?;
     let upgrade = upgrade.map_err(|error| Problem::upgrade(error.body_text()))?;
     let slot = gateway.slot(&caller, Length::Stream).await;
     if slot.is_ok() {
         let known = tasks::find(&gateway.store, &caller.scope, &task.task_id, task.namespace.as_deref());
-        if let Named::Several(namespaces) = known.await.map_err(|error| Problem::store(&error))? {
-            return Err(Problem::several_tasks(&namespaces));
+        match known.await.map_err(|error| Problem::store(&error))? {
+            Named::None => {}
+            // It stays this one, should another namespace have one of this id later.
+            Named::One(known) => task.namespace = Some(known.namespace),
+            Named::Several(namespaces) => return Err(Problem::several_tasks(&namespaces)),
         }
     }
     Ok(answer(gateway, caller, slot, upgrade, Plain::Task(task)))

@@ -5,6 +5,7 @@ use cordwood_core::entry::{timestamp, timestamp_ms};
 use cordwood_core::fields;
 use cordwood_core::record::Flags;
 use cordwood_gateway::Limits;
+use cordwood_store::tasks::{self, Announced};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -201,6 +202,40 @@ async fn a_tasks_lines_come_as_its_pages_show_them() -> Result<()> {
     match sockets[0].message().await? {
         Message::Close(Some(close)) => ensure!(u16::from(close.code) == 1012, "{close:?}"),
         other => bail!("no end: {other:?}"),
+    }
+    Ok(())
+}
+
+/// A task is that of one namespace, also where another gets one of this id while the stream is open.
+#[tokio::test]
+async fn a_task_of_an_id_that_two_namespaces_use_is_that_of_one() -> Result<()> {
+    let world = World::with(15, &[]).await?;
+    let announce = async |task: &str, namespace: &str| -> Result<()> {
+        ensure!(tasks::announce(&world.store, task, namespace, "acme").await? == Announced::New);
+        Ok(())
+    };
+    announce("known", "shop").await?;
+    let mut known = open(&world, "/api/tasks/known/logs/stream").await?;
+    let mut early = open(&world, "/api/tasks/early/logs/stream").await?;
+    cordwood_tests::env::wait_for("the streams", std::time::Duration::from_secs(20), async || {
+        ensure!(world.metrics()?.contains("cordwood_gateway_streams_open{form=\"task\"} 2"));
+        Ok(())
+    })
+    .await?;
+    announce("known", "bank").await?;
+    // Before either has a line.
+    announce("early", "bank").await?;
+    announce("early", "shop").await?;
+    for (n, namespace) in (0..).zip(["bank", "shop", "bank", "shop"]) {
+        let told =
+            |task: &str| read(recent_us(), &format!(r#"{{"taskId":"{task}","message":"{namespace}"}}"#));
+        put(&world.store, &[(container("acme", namespace, n), vec![told("known"), told("early")])]).await?;
+    }
+    for (socket, namespace) in [(&mut known, "shop"), (&mut early, "bank")] {
+        for frame in frames(socket, 2).await? {
+            let line: Value = serde_json::from_str(&frame)?;
+            ensure!(line["message"] == namespace, "{namespace}: {line}");
+        }
     }
     Ok(())
 }
