@@ -142,13 +142,16 @@ impl Release {
 
     /// SIGKILL to the part's container; returns once the kubelet has started another and it is ready.
     pub async fn kill(&self, part: Part) -> Result<()> {
-        let before = self.restarts(part).await?;
-        let pods = self.pods(part).await?;
-        let pod = pods
-            .first()
-            .and_then(|pod| pod.metadata.name.clone())
-            .with_context(|| format!("no pod of {part:?}"))?;
-        self.node.kill_container(NAMESPACE, &pod, part.name()).await?;
+        // On a busy machine a part may just be starting again.
+        let before = wait_for(&format!("{part:?} to run"), Duration::from_secs(90), || async {
+            let (before, pods) = (self.restarts(part).await?, self.pods(part).await?);
+            let pod = pods.first().and_then(|pod| pod.metadata.name.as_deref());
+            let pod = pod.with_context(|| format!("no pod of {part:?}"))?;
+            self.node.kill_container(NAMESPACE, pod, part.name()).await?;
+            Ok(before)
+        })
+        .await
+        .with_context(|| self.story())?;
         wait_for(&format!("{part:?} to be back"), Duration::from_secs(90), || async {
             let after = self.restarts(part).await?;
             anyhow::ensure!(after > before, "not restarted");

@@ -161,7 +161,10 @@ impl Node {
         let id = status
             .filter(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
             .and_then(|status| status.container_id.as_deref()?.strip_prefix("containerd://"))
-            .with_context(|| format!("container {container} of {namespace}/{pod} does not run"))?;
+            .with_context(|| {
+                let why = status.map(|status| (&status.state, &status.last_state, status.restart_count));
+                format!("container {container} of {namespace}/{pod} does not run: {why:?}")
+            })?;
         let mut command = Command::new("ctr");
         command.arg("--address").arg(self.home.join("containerd.sock"));
         cache::run(command.args([
