@@ -182,7 +182,7 @@ async function whole() {
     const client = await page.context().newCDPSession(page);
     await client.send("Network.enable");
     client.on("Network.webSocketFrameReceived", ({ response }) => {
-      if (response.payloadData.startsWith('{"type":"records"')) received += response.payloadData.split('"timestamp":"').length - 1;
+      if (response.payloadData.startsWith('{"type":"records"')) received += JSON.parse(response.payloadData).items.length;
       if (response.payloadData.startsWith('{"type":"gap"')) gaps += 1;
     });
     await page.waitForSelector("[data-id]");
