@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::block::{BlockBuilder, EncodedBlock};
 use crate::identity::RecordId;
 use crate::level::Level;
@@ -58,10 +60,10 @@ pub struct SealedBlock {
 pub struct Sealer {
     level: i32,
     tenant: String,
-    waiting: HashMap<Leaf, Waiting>,
+    waiting: HashMap<Leaf, Waiting, RandomState>,
     waiting_bytes: usize,
     builder: BlockBuilder,
-    origins: HashMap<OriginId, Origin>,
+    origins: HashMap<OriginId, Origin, RandomState>,
     spare: Spare,
 }
 
@@ -122,10 +124,10 @@ impl Sealer {
         Sealer {
             level,
             tenant: String::new(),
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             waiting_bytes: 0,
             builder: BlockBuilder::with_postings(),
-            origins: HashMap::new(),
+            origins: HashMap::default(),
             spare: Spare::default(),
         }
     }

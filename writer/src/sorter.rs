@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use cordwood_core::block::{Block, BlockBuilder};
 use cordwood_core::level::LevelGroup;
 use cordwood_core::limits::SEAL_WANTED_LEAVES_MAX;
@@ -28,9 +30,9 @@ pub struct RecordSorter {
     now_us: i64,
     routes: Option<Routes>,
     /// Attached leaves by class: beginning -> end.
-    leaves: HashMap<ClassId, BTreeMap<i64, i64>>,
-    keeps: HashMap<ClassId, Keeps>,
-    origins: HashMap<OriginId, Known>,
+    leaves: HashMap<ClassId, BTreeMap<i64, i64>, RandomState>,
+    keeps: HashMap<ClassId, Keeps, RandomState>,
+    origins: HashMap<OriginId, Known, RandomState>,
     sealer: Sealer,
     tenant: Arc<str>,
     carried: [BlockBuilder; 2],
@@ -38,7 +40,7 @@ pub struct RecordSorter {
     damaged: u64,
     why_carried: Option<String>,
     /// Leaves that get records of this round, and how many it may be.
-    filled: HashSet<Leaf>,
+    filled: HashSet<Leaf, RandomState>,
     filled_max: usize,
     wanted: BTreeSet<WantedLeaf>,
     postponed: bool,
@@ -67,16 +69,16 @@ impl RecordSorter {
         RecordSorter {
             now_us,
             routes: None,
-            leaves: HashMap::new(),
-            keeps: HashMap::new(),
-            origins: HashMap::new(),
+            leaves: HashMap::default(),
+            keeps: HashMap::default(),
+            origins: HashMap::default(),
             sealer: Sealer::new(SEALED_LEVEL),
             tenant: "".into(),
             carried: [BlockBuilder::new(), BlockBuilder::new()],
             expired: HashMap::new(),
             damaged: 0,
             why_carried: None,
-            filled: HashSet::new(),
+            filled: HashSet::default(),
             filled_max: usize::MAX,
             wanted: BTreeSet::new(),
             postponed: false,

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::identity::RecordId;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TOKENS_TARGET, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
@@ -9,7 +11,7 @@ use crate::record::{Flags, Record};
 use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
 
 use super::columns::{put_column, put_varint, unzigzag, zigzag};
-use super::pack::pack;
+use super::pack::pack_rows;
 use super::postings::PostingsBuilder;
 use super::{Format, checksum, format2};
 
@@ -31,6 +33,9 @@ pub struct EncodedBlock {
     pub payload: Vec<u8>,
 }
 
+/// Of the buffer for packed sections, which a block with large records makes larger.
+const PACKED_BYTES_KEPT: usize = 1 << 20;
+
 /// Builds blocks one after the other; keeps its buffers and compression contexts between them.
 pub struct BlockBuilder {
     format: Format,
@@ -42,7 +47,7 @@ pub struct BlockBuilder {
     /// Origin (its place in `origins`), topic partition and Kafka offset: of a message, mostly of many records.
     batches: Vec<Batch>,
     /// (origin, topic partition, Kafka offset) -> place in `batches`.
-    batch_places: HashMap<(OriginId, u32, u64), usize>,
+    batch_places: HashMap<(OriginId, u32, u64), usize, RandomState>,
     record_batches: Vec<u64>,
     indexes: Vec<u64>,
     lengths: Vec<u64>,
@@ -57,6 +62,7 @@ pub struct BlockBuilder {
     names: Vec<Vec<Option<usize>>>,
     hasher: TokenHasher,
     columns: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -83,7 +89,7 @@ impl BlockBuilder {
             flags: Vec::new(),
             origins: Vec::new(),
             batches: Vec::new(),
-            batch_places: HashMap::new(),
+            batch_places: HashMap::default(),
             record_batches: Vec::new(),
             indexes: Vec::new(),
             lengths: Vec::new(),
@@ -97,6 +103,7 @@ impl BlockBuilder {
             names: Vec::new(),
             hasher: TokenHasher::new(),
             columns: Vec::new(),
+            packed: Vec::new(),
         }
     }
 
@@ -203,15 +210,17 @@ impl BlockBuilder {
     pub fn finish(&mut self, level: i32) -> EncodedBlock {
         let count = self.len();
         self.write_columns();
-        let mut payload = Vec::with_capacity(self.bodies.len() / 4 + self.columns.len() + 64);
+        let mut payload = Vec::with_capacity(self.bodies.len() / 5 + 64);
         payload.push(self.format.version());
         payload.extend_from_slice(&[0; 4]);
         put_varint(&mut payload, count as u64);
         put_varint(&mut payload, 0); // no dictionary
         match self.format {
-            Format::One => self.put_sections(level, &[&self.columns, &self.bodies], &mut payload),
+            Format::One => {
+                put_sections(level, &[&self.columns, &self.bodies], &mut self.packed, &mut payload)
+            }
             Format::Two => {
-                self.put_sections(level, &[&self.columns], &mut payload);
+                put_sections(level, &[&self.columns], &mut self.packed, &mut payload);
                 format2::write(&mut payload, level, &self.bodies, &self.lengths, &self.times_us());
             }
         }
@@ -232,19 +241,6 @@ impl BlockBuilder {
         };
         self.clear();
         block
-    }
-
-    /// All headers, then all bytes.
-    fn put_sections(&self, level: i32, sections: &[&Vec<u8>], payload: &mut Vec<u8>) {
-        let mut packed = Vec::new();
-        for section in sections {
-            let start = packed.len();
-            let method = pack(level, section, &mut packed);
-            payload.push(method);
-            put_varint(payload, section.len() as u64);
-            put_varint(payload, (packed.len() - start) as u64);
-        }
-        payload.extend_from_slice(&packed);
     }
 
     fn times_us(&self) -> Vec<i64> {
@@ -305,4 +301,18 @@ impl BlockBuilder {
         self.time_to_us = i64::MIN;
         self.level_mask = 0;
     }
+}
+
+/// All headers, then all bytes. `packed`: kept for its memory.
+fn put_sections(level: i32, sections: &[&Vec<u8>], packed: &mut Vec<u8>, payload: &mut Vec<u8>) {
+    packed.clear();
+    for section in sections {
+        let start = packed.len();
+        let method = pack_rows(level, section, packed);
+        payload.push(method);
+        put_varint(payload, section.len() as u64);
+        put_varint(payload, (packed.len() - start) as u64);
+    }
+    payload.extend_from_slice(packed);
+    packed.shrink_to(PACKED_BYTES_KEPT);
 }

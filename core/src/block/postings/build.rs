@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::block::PREFIX_BYTES;
 use crate::block::columns::put_varint;
 use crate::level::Level;
@@ -164,7 +166,7 @@ impl PostingsBuilder {
 struct Lists {
     lists: Vec<List>,
     /// The hash of a list's records -> the last such list.
-    known: HashMap<u64, usize>,
+    known: HashMap<u64, usize, RandomState>,
 }
 
 struct List {
