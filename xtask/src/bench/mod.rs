@@ -12,6 +12,7 @@ mod rows;
 mod storing;
 mod stream;
 mod tasks;
+mod zstd_alone;
 
 use anyhow::Result;
 use clap::Args;

@@ -2,7 +2,7 @@
 
 use super::corpus::Corpus;
 use super::process::{cpu, memory, mib, thousands};
-use super::{Figure, figure, note, query, reading, rows};
+use super::{Figure, figure, note, query, reading, rows, zstd_alone};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention;
 use cordwood_core::retention::class::bucket_us;
@@ -52,6 +52,13 @@ pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Fig
             how,
         ));
         figures.push(figure("agent, most memory under full load", mib(most), ""));
+        let alone = zstd_alone::cpu(&pipeline.pods())?;
+        let how = format!("{:.2} s of CPU for the same files at its level 1", alone.as_secs_f64());
+        figures.push(figure(
+            "agent, CPU against zstd alone",
+            format!("{:.2}x", used.as_secs_f64() / alone.as_secs_f64()),
+            how,
+        ));
     }
     drop(pipeline.agent.take());
 
