@@ -163,3 +163,24 @@ it.each([
   expect(await page.evaluate(() => document.querySelector("main")!.scrollWidth <= innerWidth)).toBe(true);
   await remove(`api-${service}-application`);
 });
+
+it("does nothing unseen: what is folded away is taken back by Quiet, and unfolded where it is wrong", async () => {
+  await log("levels-folded", records("levels-folded", 1500));
+  await stored("service=levels-folded", 1000);
+  const page = await visit("/levels");
+  const fold = page.getByText("More", { exact: true });
+  const sample = page.getByLabel("Keep of what lies below");
+  await fold.click();
+  await sample.fill("15");
+  await page.getByLabel(/Drop lines of which/).check();
+  await fold.click();
+  await page.getByRole("button", { name: "Quiet levels-folded" }).click();
+  await page.getByRole("button", { name: "Hold levels-folded at WARN" }).waitFor();
+  await fold.click();
+  expect([await sample.inputValue(), await page.getByLabel(/Drop lines of which/).isChecked()]).toEqual(["", false]);
+  await sample.fill("150");
+  await fold.click();
+  await sample.waitFor({ state: "hidden" });
+  await page.getByRole("button", { name: "Hold levels-folded at WARN" }).click();
+  await sample.waitFor();
+});

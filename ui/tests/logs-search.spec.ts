@@ -137,7 +137,7 @@ describe("9: the query box", () => {
     const page = await visit("/?q=service=mended+level>=wran", { expected: /400/ });
     await page.getByText("Nothing was searched for").waitFor();
     await page.locator("[data-editor].ready").waitFor();
-    await page.getByRole("button", { name: "Mend it" }).click();
+    await page.getByRole("button", { name: "Edit the filter" }).click();
     await page.keyboard.press("End");
     for (const _ of " level>=wran") await page.keyboard.press("Backspace");
     await page.keyboard.press("Escape");

@@ -148,3 +148,48 @@ it.each([
   expect(await page.evaluate(() => document.querySelector("main")!.scrollWidth <= innerWidth)).toBe(true);
   await remove(name);
 });
+
+it("can be saved once the gateway is back, whether it was away for what it would do or for the saving", async () => {
+  await put("ui-away", { match: { services: ["policies-away"] } });
+  const page = await visit("/policies?edit=ui-away", { expected: /503|ERR_FAILED/, before: (page) => page.route("**/retention/ui-away?preview=true", (route) => route.fulfill({ status: 503, body: "" })) });
+  await page.getByText("The answer was 503").waitFor();
+  await page.unroute("**/retention/ui-away?preview=true");
+  await page.getByText("Nothing is changed yet").waitFor();
+  await page.getByLabel("DEBUG and TRACE").fill("36h");
+  const enabled = () => until(() => save(page).isDisabled(), (disabled) => !disabled, "that it can be saved");
+  await enabled();
+  const saving = (route: import("playwright-core").Route) => (route.request().method() === "PUT" ? route.abort() : route.continue());
+  await page.route("**/retention/ui-away", saving);
+  await save(page).click();
+  await page.getByText("The gateway does not answer").waitFor();
+  await page.unroute("**/retention/ui-away", saving);
+  await enabled();
+  await save(page).click();
+  await page.getByText("ui-away is saved").waitFor();
+  expect((await policy("ui-away"))?.spec.retention.debug).toBe("36h");
+  await remove("ui-away");
+});
+
+it("does not come back with a question that somebody closed", async () => {
+  await put("ui-closed", { match: { services: ["policies-closed"] } });
+  let go = () => {};
+  const wait = new Promise<void>((resolve) => (go = resolve));
+  const page = await visit("/policies", {
+    before: (page) =>
+      page.route("**/retention/ui-closed?preview=true", async (route) => {
+        await wait;
+        await route.continue();
+      }),
+  });
+  await card(page, "ui-closed").getByRole("button", { name: /Delete/ }).click();
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const answered = page.waitForResponse(/ui-closed\?preview=true/);
+  go();
+  await (await answered).finished();
+  // What the answer would do, it has done when the page is drawn twice.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  expect(await page.getByRole("dialog").count()).toBe(0);
+  await remove("ui-closed");
+});

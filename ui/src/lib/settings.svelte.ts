@@ -1,36 +1,20 @@
 // What this browser remembers of how somebody likes to look: kept in localStorage, and in the address where it changes what a link shows.
+import { keep, kept } from "./storage";
 import { url } from "./url/state.svelte";
 import type { Zone } from "./time";
-
-function kept<T>(name: string, otherwise: T): T {
-  try {
-    const text = localStorage.getItem(`cordwood.${name}`);
-    return text === null ? otherwise : (JSON.parse(text) as T);
-  } catch {
-    return otherwise;
-  }
-}
-
-function keep(name: string, value: unknown): void {
-  try {
-    localStorage.setItem(`cordwood.${name}`, JSON.stringify(value));
-  } catch {
-    // A browser that keeps nothing still shows everything.
-  }
-}
 
 /** `system`: light or dark as the system wishes. */
 export const THEMES = ["system", "light", "dark"] as const;
 export type Theme = (typeof THEMES)[number];
 
 class Settings {
-  #zone = $state<Zone>(kept<Zone>("zone", "local"));
+  #zone = $state<Zone>(kept<Zone>("zone", "local", (value) => value === "utc" || value === "local"));
   #wrap = $state(kept("wrap", false));
-  #theme = $state<Theme>(themeOf(kept("theme", "system")));
+  #theme = $state<Theme>(themeOf(kept<unknown>("theme", "system")));
 
   constructor() {
     // Another tab may choose it too.
-    addEventListener("storage", ({ key }) => key === "cordwood.theme" && this.#show(themeOf(kept("theme", "system"))));
+    addEventListener("storage", ({ key }) => key === "cordwood.theme" && this.#show(themeOf(kept<unknown>("theme", "system"))));
   }
 
   /** `public/theme.js` shows it before this is loaded. */
@@ -73,4 +57,3 @@ function themeOf(value: unknown): Theme {
 }
 
 export const settings = new Settings();
-export { kept, keep };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, clock, dated, exact, instant, parseUs, rfc3339, typed } from "./time";
+import { ago, clock, dated, exact, instant, parseUs, rfc3339, typed, typedPast } from "./time";
 
 const AT = 1_795_240_802_500_123;
 
@@ -45,4 +45,20 @@ describe("times", () => {
   ])("jumps to %s", (text, us) => expect(typed(text, AT, "utc")).toBe(us));
 
   it("jumps nowhere by what is no time", () => expect(typed("soon", AT, "utc")).toBeNaN());
+
+  it.each([
+    ["2026-11-21 07:00:02.500123 UTC+01:00", AT],
+    ["2026-11-21 06:00:02.500123 UTC", AT],
+    ["06:00:02,500", AT - 123],
+    ["06:00:02.500123456", AT],
+  ])("jumps to what was copied: %s", (text, us) => expect(typed(text, AT, "utc")).toBe(us));
+
+  it.each(["2026-02-30", "2026-04-31 06:00", "2026-13-01", "-99999999w", "25:00", "06:61"])("jumps nowhere by %s", (text) => expect(typed(text, AT, "utc")).toBeNaN());
+
+  it("takes a time that is still to come today for yesterday's", () => {
+    expect(typedPast("23:50", AT, "utc")).toBe(typed("2026-11-20 23:50", AT, "utc"));
+    expect(typedPast("05:00", AT, "utc")).toBe(typed("2026-11-21 05:00", AT, "utc"));
+    expect(typedPast("2026-11-21 23:50", AT, "utc")).toBe(typed("2026-11-21 23:50", AT, "utc"));
+    expect(typedPast("soon", AT, "utc")).toBeNaN();
+  });
 });

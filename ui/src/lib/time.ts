@@ -116,18 +116,37 @@ export function instant(text: string, nowUs: number): number {
   return parseUs(text);
 }
 
-/** What somebody types to jump to: RFC 3339, `2026-11-21 06:00`, `06:00:02` of today, `-15m`. */
+/** As far as a time can be written with four digits of a year. */
+const LATEST_US = 253_402_300_799_999_999;
+const written = (us: number) => (us >= 0 && us <= LATEST_US ? us : Number.NaN);
+
+/**
+ * What somebody types or pastes to jump to: RFC 3339, `2026-11-21 06:00`, `06:00:02` of today, `-15m`, and a time as this page writes it
+ * (`2026-11-21 06:00:02.500000 UTC+01:00`). NaN for what is none.
+ */
 export function typed(text: string, nowUs: number, zone: Zone): number {
-  const trimmed = text.trim();
+  const trimmed = text.trim().replace(/(\d),(\d)/, "$1.$2");
+  const [, local, ahead] = /^(.+?) ?UTC([+-]\d\d:\d\d)?$/.exec(trimmed) ?? [];
+  if (local !== undefined) return written(parseUs(`${local.replace(" ", "T")}${ahead ?? "Z"}`));
   const known = instant(trimmed, nowUs);
-  if (!Number.isNaN(known)) return known;
-  const parts = /^(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d?):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?$/.exec(trimmed);
+  if (!Number.isNaN(known)) return written(known);
+  const parts = /^(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d?):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?$/.exec(trimmed);
   const only = /^(\d{4}-\d\d-\d\d)$/.exec(trimmed);
   const date = parts?.[1] ?? only?.[1] ?? (parts ? day(nowUs, zone) : undefined);
-  if (!date) return Number.NaN;
+  // A day that its month does not have would be one of the next month.
+  if (!date || day(Date.parse(`${date}T00:00:00Z`) * 1000, "utc") !== date) return Number.NaN;
   const time = parts ? `${parts[2]!.padStart(2, "0")}:${parts[3]}:${parts[4] ?? "00"}` : "00:00:00";
   const seconds = Date.parse(`${date}T${time}${zone === "utc" ? "Z" : ""}`) * 1000;
-  return seconds + Number((parts?.[5] ?? "").padEnd(6, "0"));
+  return seconds + Number((parts?.[5] ?? "").padEnd(6, "0").slice(0, 6));
+}
+
+/** As `typed`, of what has been: `23:50` just after midnight is of yesterday. */
+export function typedPast(text: string, nowUs: number, zone: Zone): number {
+  const us = typed(text, nowUs, zone);
+  if (!/^\s*\d\d?:/.test(text) || !(us > nowUs)) return us;
+  const before = parts(nowUs, zone);
+  const yesterday = zone === "utc" ? Date.UTC(before.year, before.month - 1, before.day - 1, 12) : new Date(before.year, before.month - 1, before.day - 1, 12).getTime();
+  return typed(`${day(yesterday * 1000, zone)} ${text.trim()}`, nowUs, zone);
 }
 
 export function nowUs(): number {

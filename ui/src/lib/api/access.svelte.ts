@@ -1,11 +1,12 @@
 // How this browser is known to the gateway: by nothing (loopback), by its session's cookie, or by a token that somebody typed in. A token is kept
 // for this tab alone.
+import { store, stored } from "../storage";
 import type { Problem } from "./problem";
 
 const KEY = "cordwood.token";
 
 class Access {
-  token = $state(sessionStorage.getItem(KEY) ?? "");
+  token = $state(stored("sessionStorage", KEY) ?? "");
   /** The gateway wants to know who asks. */
   wanted = $state(false);
   /** A session that the page was shown by is over: what is shown stays until somebody logs in again. */
@@ -17,13 +18,13 @@ class Access {
 
   use(token: string): void {
     this.token = token.trim();
-    sessionStorage.setItem(KEY, this.token);
+    store("sessionStorage", KEY, this.token);
     this.wanted = false;
   }
 
   forget(): void {
     this.token = "";
-    sessionStorage.removeItem(KEY);
+    store("sessionStorage", KEY, null);
   }
 
   answered(): void {

@@ -25,8 +25,10 @@ export class Problem extends Error {
   get title(): string {
     return this.body.title;
   }
+  /** A sentence; one that begins with the name of a parameter begins as it is written. */
   get detail(): string {
-    return this.body.detail;
+    const { detail, parameter } = this.body;
+    return parameter && detail.startsWith(`${parameter} `) ? detail : detail.replace(/^[a-z]+(?=[ ,])/, (word) => word[0]!.toUpperCase() + word.slice(1));
   }
   /** `urn:cordwood:problem:<kind>` without what is always the same. */
   get kind(): string {
@@ -40,7 +42,7 @@ export class Problem extends Error {
 
 /** No answer came at all. */
 export function unreachable(cause: unknown): Problem {
-  const detail = "The gateway does not answer. The page asks again by itself.";
+  const detail = "The gateway does not answer.";
   const problem = new Problem({ type: "urn:cordwood:problem:unreachable", title: "No connection", status: 0, detail });
   problem.cause = cause;
   return problem;

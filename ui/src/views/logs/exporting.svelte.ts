@@ -14,8 +14,8 @@ class Exporting {
   running = $state(false);
   bytes = $state(0);
   problem = $state.raw<Problem | null>(null);
-  /** What the last line said: whether all are there. */
-  done = $state.raw<{ complete: boolean; records: number } | null>(null);
+  /** What the last line said: whether all are there; without a last line nobody knows how many there are. */
+  done = $state.raw<{ complete: boolean; records: number | null } | null>(null);
   #abort = new AbortController();
 
   async run({ filter, from, to }: Query, form: Form): Promise<void> {
@@ -38,7 +38,7 @@ class Exporting {
         tail = (tail + decoder.decode(part.value, { stream: true })).slice(-4096);
       }
       const end = /\{"end":(\{.*\})\}\s*$/.exec(tail)?.[1];
-      this.done = end ? (JSON.parse(end) as { complete: boolean; records: number }) : { complete: false, records: 0 };
+      this.done = end ? (JSON.parse(end) as { complete: boolean; records: number }) : { complete: false, records: null };
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob(parts, { type: accept }));
       link.download = `cordwood-${new Date().toISOString().slice(0, 19).replace(/:/g, "")}.${ending}`;

@@ -184,6 +184,7 @@ export class Feed {
   #begin(query: Query, items: Schemas["Record"][]): void {
     this.rows = merged([], items.map(recordRow));
     this.shown = query;
+    this.#cleared = null;
     this.#older = this.#newer = null;
     this.atOldest = this.atNewest = false;
     this.epoch++;
@@ -323,10 +324,15 @@ export class Feed {
     }
   }
 
-  #cleared: readonly Row[] | null = null;
+  /** What `clear` took away. It is of the query that is shown. */
+  #cleared = $state.raw<readonly Row[] | null>(null);
+
+  get isCleared(): boolean {
+    return this.#cleared !== null;
+  }
 
   clear(): void {
-    this.#cleared = this.rows;
+    this.#cleared = merged(merged(this.#cleared ?? [], this.rows), this.held);
     this.rows = [];
     this.held = [];
   }

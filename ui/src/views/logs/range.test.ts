@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { countedFrom, fixedRange, rangeLabel } from "./range";
+import { countedFrom, fixedRange, isRange, rangeLabel } from "./range";
 
 const NOW = 1_795_240_802_000_000;
 
@@ -27,4 +27,9 @@ it("makes a range that stays what it is", () => {
   expect(fixedRange("", "", now - 3600e6, now)).toEqual(hour);
   expect(fixedRange("", "", null, now)).toEqual(hour);
   expect(fixedRange("2026-11-21T06:00:00Z", "2026-11-21T07:00:00Z", 5, now + 9e9)).toEqual(hour);
+});
+
+it("knows whether an address has a range that can be written out", () => {
+  for (const [from, to] of [["", ""], ["-15m", ""], ["", "2026-11-21T06:00:00Z"], ["-2h", "now"]]) expect(isRange(from!, to!)).toBe(true);
+  for (const [from, to] of [["garbage", ""], ["", "2026-13-45T99:99:99Z"], ["-1h", "soon"]]) expect(isRange(from!, to!)).toBe(false);
 });

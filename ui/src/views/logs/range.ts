@@ -33,6 +33,11 @@ export function countedFrom(from: string, oldestUs: number | null, nowUs: number
   return nowUs - (STEPS_US.find((step) => step >= Math.max(wanted, 60 * 60e6)) ?? wanted * 1.05);
 }
 
+/** What somebody wrote into an address may be no time. */
+export function isRange(from: string, to: string): boolean {
+  return [from, to].every((end) => end === "" || !Number.isNaN(instant(end, 0)));
+}
+
 /** The same stretch of time for whoever opens a link later: without a begin of its own, from the oldest record that is shown. */
 export function fixedRange(from: string, to: string, oldestUs: number | null, nowUs: number): { from: string; to: string } {
   const end = to ? instant(to, nowUs) : nowUs;
