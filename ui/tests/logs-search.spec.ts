@@ -334,8 +334,8 @@ describe("23: nothing says why", () => {
       expected: /ERR_FAILED/,
     });
     await page.getByText("Searched back to 2026-11-21 07:00:02").waitFor();
-    await page.unroute("**/api/platform/logs?*");
     await page.getByRole("button", { name: "Search further back" }).waitFor();
+    await page.unroute("**/api/platform/logs?*");
   });
 
   it("by the filter, and the range, with the way out", async () => {
