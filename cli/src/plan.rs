@@ -34,10 +34,14 @@ pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure>
     };
     let database = Database::open(&args.database, false).await?;
     // A folder of resources is what `standalone` follows.
-    let tuning = match &args.resources {
-        Some(_) => Tuning { notice_us: NOTICE_US },
+    let mut tuning = match &args.resources {
+        Some(_) => Tuning::with_notice(NOTICE_US),
         None => Tuning::default(),
     };
+    if args.at.is_some() {
+        // Passes are made until then.
+        tuning.horizon_step_us = i64::MAX;
+    }
     let report = preview(&database.store, &policies, now_us, &tuning).await.map_err(query::failure)?;
     let findings = &report.findings;
     let text = match args.output {
@@ -72,6 +76,14 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
         let tables = catalogue.tables();
         out.push_str(&format!(
             "{tables} of {limit} tables of partitions that the server's lock table bears\n\n"
+        ));
+    }
+    if let Some(horizon) = report.horizon.filter(|horizon| horizon.behind_us() > 0) {
+        out.push_str(&format!(
+            "{} what expires is judged by {}, which follows the clock step by step until about {}\n",
+            style.bold("horizon"),
+            duration::time(horizon.at_us),
+            duration::time(horizon.caught_up_us())
         ));
     }
     for drift in &catalogue.drift {
@@ -292,5 +304,6 @@ fn as_json(report: &Report, now_us: i64) -> Value {
         .collect();
     let drift: Vec<String> = catalogue.drift.iter().map(ToString::to_string).collect();
     let (tables, tables_max) = (catalogue.tables(), catalogue.lock_slots.map(tables_max));
-    json!({"plan": planned.hash(), "at": duration::time(now_us), "tables": tables, "tables_max": tables_max, "drift": drift, "classes": classes, "steps": steps, "held": held})
+    let horizon = report.horizon.map(|horizon| duration::time(horizon.judged_us()));
+    json!({"plan": planned.hash(), "at": duration::time(now_us), "horizon": horizon, "tables": tables, "tables_max": tables_max, "drift": drift, "classes": classes, "steps": steps, "held": held})
 }

@@ -46,6 +46,8 @@ pub struct Retention {
     pub notice_ms: u64,
     /// Nothing is dropped while this clock and PostgreSQL's differ by more.
     pub clock_skew_ms_max: u64,
+    /// Expiry follows PostgreSQL's clock by no more than this in one pass, and catches up at 24 times its pace.
+    pub horizon_step_ms_max: u64,
     /// A task goes with its lines so long after its last line was stored. 0: never.
     pub task_age_ms_max: u64,
 }
@@ -97,6 +99,7 @@ impl Default for Retention {
             pass_interval_ms: 10_000,
             notice_ms: 30_000,
             clock_skew_ms_max: 60_000,
+            horizon_step_ms_max: 86_400_000,
             task_age_ms_max: TASK_AGE_MS_DEFAULT,
         }
     }
@@ -134,6 +137,10 @@ impl Config {
             if value < 100 {
                 return Err(format!("{key}: {value} is too small, at least 100"));
             }
+        }
+        if self.retention.horizon_step_ms_max < 60_000 {
+            let value = self.retention.horizon_step_ms_max;
+            return Err(format!("retention.horizon_step_ms_max: {value} is too small, at least 60000"));
         }
         self.tenants.check().map_err(|(key, why)| format!("{key}: {why}"))?;
         if self.levels.duration_ms_max <= 0 {

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cordwood_core::retention::Tuning;
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::Planned;
+use cordwood_core::retention::{Horizon, Tuning, duration};
 use cordwood_crds::LogRetentionPolicy;
 use cordwood_service::Health;
 use cordwood_store::connect::Store;
@@ -53,7 +53,7 @@ pub struct Retention {
 const TELL_MAX: Duration = Duration::from_secs(15);
 
 /// The skew is nothing that a follower judges, nor are statuses what it writes.
-const OF_THE_LEADER: [&str; 3] = ["clock", "status", "database drop"];
+const OF_THE_LEADER: [&str; 4] = ["clock", "horizon", "status", "database drop"];
 
 /// Policies as read from the API server: the objects with their problems, and what follows from them.
 struct Picture {
@@ -69,7 +69,9 @@ impl Picture {
 
 impl Retention {
     fn tuning(&self) -> Tuning {
-        Tuning { notice_us: i64::try_from(self.config.retention.notice_ms).unwrap_or(i64::MAX / 1000) * 1000 }
+        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
+        let settings = &self.config.retention;
+        Tuning { notice_us: us(settings.notice_ms), horizon_step_us: us(settings.horizon_step_ms_max) }
     }
 
     fn interval(&self) -> Duration {
@@ -248,6 +250,7 @@ impl Retention {
                 Ok(())
             },
         );
+        self.health.set("horizon", behind(report.horizon));
         if skewed {
             return Ok(());
         }
@@ -341,6 +344,16 @@ fn explain(error: &StoreError, role: &str) -> String {
         ),
         _ => error.to_string(),
     }
+}
+
+/// Whether retention goes by PostgreSQL's clock as it is.
+fn behind(horizon: Option<Horizon>) -> Result<(), String> {
+    let Some(horizon) = horizon.filter(|horizon| horizon.behind_us() > 0) else { return Ok(()) };
+    Err(format!(
+        "PostgreSQL's clock jumped, or no pass was made for long: expiry goes by {} and follows the clock step by step until about {}",
+        duration::time(horizon.at_us),
+        duration::time(horizon.caught_up_us())
+    ))
 }
 
 pub(crate) fn now_us() -> i64 {

@@ -178,6 +178,7 @@ fn reason(waits: &Waits) -> &'static str {
         Waits::DryRun => "DryRun",
         Waits::LegalHold => "LegalHold",
         Waits::NextRun => "NextRun",
+        Waits::Horizon(_) => "ClockJumped",
         Waits::TooManyPartitions { .. } => "TooManyPartitions",
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
 use cordwood_core::retention::{
-    Catalogue, ClassId, Finding, Proof, Tuning, complete, last_good, lint, plan, proofs,
+    Catalogue, ClassId, Finding, Horizon, Proof, Tuning, complete, last_good, lint, plan, proofs,
 };
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;
@@ -15,7 +15,7 @@ use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::error::StoreError;
 use cordwood_store::prune::prune;
 use cordwood_store::tasks::{self, Ended};
-use cordwood_store::{catalogue, counting, ddl};
+use cordwood_store::{catalogue, counting, ddl, horizon};
 
 pub use cordwood_core::retention::by_name;
 
@@ -40,6 +40,8 @@ pub struct Report {
     pub failed: Vec<(Planned, String)>,
     /// What each class keeps, before anything was done.
     pub proofs: Vec<Proof>,
+    /// What the plan goes by. `None`: nothing was planned.
+    pub horizon: Option<Horizon>,
     /// Tasks that ended by age.
     pub ended: Ended,
 }
@@ -114,8 +116,9 @@ impl Passes {
         let proofs = proofs(&catalogue, now_us);
         let policies = complete(policies, &catalogue);
         let plan = plan(&policies, &catalogue, now_us, tuning);
-        let findings = lint(&plan, &policies, &catalogue, now_us);
-        Ok(Report { policies, catalogue, plan, findings, proofs, ..Report::default() })
+        let findings = lint(&plan, &policies, &catalogue, now_us, tuning);
+        let horizon = Some(Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us));
+        Ok(Report { policies, catalogue, plan, findings, proofs, horizon, ..Report::default() })
     }
 
     /// PostgreSQL's time, microseconds: what expires is judged by the clock that stamped when it was detached.
@@ -124,12 +127,17 @@ impl Passes {
     }
 
     /// Does the steps of `report` that belong to this loop and that `may` allows, asked before each. The ledger names each
-    /// by the hash of its policy's part of the plan, as the policy's status does.
+    /// by the hash of its policy's part of the plan, as the policy's status does. The dropping loop keeps the horizon that the plan goes by.
     pub async fn apply(
         &mut self,
         report: &mut Report,
         may: impl Fn(&Planned) -> bool,
     ) -> Result<(), PassError> {
+        if self.which == Loop::Drop
+            && let Some(kept) = report.horizon
+        {
+            horizon::keep(self.session().await?, kept).await?;
+        }
         if self.which == Loop::Drop && report.refused().is_some() {
             return Ok(());
         }
@@ -281,6 +289,7 @@ pub async fn preview(
     let proofs = proofs(&catalogue, now_us);
     let policies = complete(policies, &catalogue);
     let plan = plan(&policies, &catalogue, now_us, tuning);
-    let findings = lint(&plan, &policies, &catalogue, now_us);
-    Ok(Report { policies, catalogue, plan, findings, proofs, ..Report::default() })
+    let findings = lint(&plan, &policies, &catalogue, now_us, tuning);
+    let horizon = Some(Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us));
+    Ok(Report { policies, catalogue, plan, findings, proofs, horizon, ..Report::default() })
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cordwood_core::retention::class::tables_max;
-use cordwood_core::retention::{LeafState, State};
+use cordwood_core::retention::{Horizon, LeafState, State};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::class_metrics::ClassMetrics;
@@ -23,6 +23,7 @@ pub struct Telemetry {
     tables_max: IntGauge,
     bytes: IntGauge,
     held: IntGauge,
+    horizon_behind: IntGauge,
     drift: IntGauge,
     policies: IntGaugeVec,
     pub leader: IntGauge,
@@ -77,6 +78,10 @@ impl Telemetry {
                 "Bytes of all table partitions, indexes included.",
             )?,
             held: IntGauge::new("cordwood_operator_plan_held", "Steps that wait, grace periods included.")?,
+            horizon_behind: IntGauge::new(
+                "cordwood_operator_horizon_behind_seconds",
+                "How far what expires is judged by lies behind PostgreSQL's clock.",
+            )?,
             policies: gauges(
                 "cordwood_operator_policies",
                 "Retention policies by what keeps their records.",
@@ -113,6 +118,7 @@ impl Telemetry {
         registry.register(Box::new(telemetry.tables_max.clone()))?;
         registry.register(Box::new(telemetry.bytes.clone()))?;
         registry.register(Box::new(telemetry.held.clone()))?;
+        registry.register(Box::new(telemetry.horizon_behind.clone()))?;
         registry.register(Box::new(telemetry.policies.clone()))?;
         registry.register(Box::new(telemetry.drift.clone()))?;
         registry.register(Box::new(telemetry.leader.clone()))?;
@@ -159,6 +165,8 @@ impl Telemetry {
             self.policies.with_label_values(&[state.as_str()]).set(gauge(count));
         }
         self.drift.set(gauge(report.catalogue.drift.len()));
+        let behind_us = report.horizon.map_or(0, Horizon::behind_us);
+        self.horizon_behind.set(behind_us / 1_000_000);
         self.held.set(i64::try_from(report.plan.held.len()).unwrap_or(i64::MAX));
     }
 }

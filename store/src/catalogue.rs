@@ -41,6 +41,7 @@ pub async fn read(client: &impl GenericClient) -> Result<Catalogue, StoreError> 
         drift,
         routes: routes(client).await?,
         lock_slots: Some(lock_slots(client).await?),
+        horizon: crate::horizon::read(client).await?,
     })
 }
 

@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_millis(150);
 const AUTOVACUUM: &str = "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, \
     toast.autovacuum_vacuum_threshold = 0, toast.autovacuum_vacuum_scale_factor = 0";
 
+/// What expiry is judged by: PostgreSQL's clock, as far as the horizon has followed it.
+const HORIZON: &str = "least(now(), coalesce((select at from horizon), now()))";
+
 /// Which of the operator's two loops a session serves. Each has its own connection and its own advisory lock, so that
 /// creating never waits behind dropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,17 +305,17 @@ impl<'a> Target<'a> {
         )
     }
 
-    /// Whether all its records have expired by what its class says now, by PostgreSQL's clock.
+    /// Whether all its records have expired by what its class says now, by the horizon.
     fn expired(&self) -> String {
         let class = self.leaf.class.0;
         format!(
             "exists (select from classes where id = {class} and not legal_hold \
-             and timestamptz '{}' <= now() - retention_us * interval '1 microsecond')",
+             and timestamptz '{}' <= {HORIZON} - retention_us * interval '1 microsecond')",
             self.to
         )
     }
 
-    /// A statement that fails when the table may not go by what its class says now, by PostgreSQL's clock. What has no
+    /// A statement that fails when the table may not go by what its class says now, by the horizon. What has no
     /// page holds no record.
     fn fence(&self) -> String {
         let Target { table, leaf, to, .. } = self;
@@ -320,7 +323,7 @@ impl<'a> Target<'a> {
         format!(
             "do $$ begin
                perform from classes where id = {class} and not legal_hold
-                 and timestamptz '{to}' <= now() - retention_us * interval '1 microsecond' for share;
+                 and timestamptz '{to}' <= {HORIZON} - retention_us * interval '1 microsecond' for share;
                if not found and coalesce(pg_relation_size(to_regclass('{table}')), 0) > 0 then
                  raise exception 'its class keeps it by now; the next pass plans anew';
                end if;

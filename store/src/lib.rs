@@ -22,6 +22,7 @@ pub mod error;
 mod error_rows;
 pub mod errors;
 pub mod follow;
+pub mod horizon;
 pub mod into_table;
 pub mod lane;
 pub mod ledger;

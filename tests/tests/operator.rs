@@ -5,6 +5,8 @@
 
 #[path = "operator/agents.rs"]
 mod agents;
+#[path = "operator/horizon.rs"]
+mod horizon;
 #[path = "operator/level_configs.rs"]
 mod level_configs;
 mod operator_world;

@@ -28,6 +28,8 @@ const ORIGINS_MAX: usize = 100_000;
 
 pub struct RecordSorter {
     now_us: i64,
+    /// What is older than its retention by it is expired.
+    horizon_us: i64,
     routes: Option<Routes>,
     /// Attached leaves by class: beginning -> end.
     leaves: HashMap<ClassId, BTreeMap<i64, i64>, RandomState>,
@@ -68,6 +70,7 @@ impl RecordSorter {
     pub fn new(now_us: i64) -> RecordSorter {
         RecordSorter {
             now_us,
+            horizon_us: now_us,
             routes: None,
             leaves: HashMap::default(),
             keeps: HashMap::default(),
@@ -141,7 +144,7 @@ impl RecordSorter {
             })
         });
         match leaf {
-            _ if keeps.is_expired(record.time_us, self.now_us) => Place::Expired(target.class.0),
+            _ if keeps.is_expired(record.time_us, self.horizon_us) => Place::Expired(target.class.0),
             Some(leaf) if self.filled.len() < self.filled_max || self.filled.contains(&leaf) => {
                 Place::Leaf(leaf)
             }
@@ -178,6 +181,8 @@ impl RecordSorter {
 impl Sorter for RecordSorter {
     fn begin(&mut self, catalogue: Catalogue, now_us: i64) {
         self.now_us = self.now_us.min(now_us);
+        // Clocks that jump together take nothing away, either.
+        self.horizon_us = catalogue.horizon.map_or(self.now_us, |horizon| self.now_us.min(horizon.at_us));
         for leaf in catalogue.leaves.iter().filter(|leaf| matches!(leaf.state, LeafState::Attached)) {
             self.leaves.entry(leaf.class).or_default().insert(leaf.from_us, leaf.to_us);
         }

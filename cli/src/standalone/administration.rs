@@ -56,7 +56,7 @@ impl Fares {
             "LogRetentionPolicy" => fares.inner().policies.get(id).cloned(),
             _ => Some(fares.inner().of_rule(id)),
         };
-        Administration::of_folder(dir, Tuning { notice_us: NOTICE_US }, Arc::new(status))
+        Administration::of_folder(dir, Tuning::with_notice(NOTICE_US), Arc::new(status))
     }
 
     /// After a pass, as the operator writes it into a status.

@@ -32,7 +32,7 @@ impl Retention {
         let last_pass = Arc::<AtomicBool>::default();
         let once_more = Arc::clone(&last_pass);
         let mut passes = Passes {
-            retention: Standalone::new(store, Tuning { notice_us: NOTICE_US }),
+            retention: Standalone::new(store, Tuning::with_notice(NOTICE_US)),
             told: Told::default(),
             waits: Vec::new(),
             fares,
@@ -128,7 +128,9 @@ impl Passes {
             .plan
             .held
             .iter()
-            .filter(|held| matches!(held.waits, Waits::Approval(_) | Waits::TooManyPartitions { .. }))
+            .filter(|held| {
+                matches!(held.waits, Waits::Approval(_) | Waits::TooManyPartitions { .. } | Waits::Horizon(_))
+            })
             .map(ToString::to_string)
             .collect();
         if waits != self.waits {

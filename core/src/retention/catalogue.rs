@@ -2,6 +2,7 @@
 
 use super::class::{Class, ClassId, PolicyLevel};
 use super::drift::Drift;
+use super::horizon::Horizon;
 use super::routes::Routes;
 use super::step::LeafRef;
 
@@ -18,6 +19,8 @@ pub struct Catalogue {
     pub lock_slots: Option<i64>,
     /// Tables that are not as they should be; none of them is among the leaves but those that lack an index.
     pub drift: Vec<Drift>,
+    /// Where the last pass stood. `None`: there was none.
+    pub horizon: Option<Horizon>,
 }
 
 /// One table partition: the records of a class with a time in `[from_us, to_us)`.

@@ -112,7 +112,7 @@ pub fn foresee(
     }
     leaves.sort_by_key(|change| (change.after.drop_us.unwrap_or(i64::MAX), change.leaf));
     Foreseen {
-        findings: lint(&next, &after, catalogue, now_us),
+        findings: lint(&next, &after, catalogue, now_us, tuning),
         plan: next.part(name),
         classes: classes(&after, catalogue, name, &new),
         routes,
@@ -178,6 +178,8 @@ impl Forward {
         let mut world = catalogue.clone();
         world.leaves.retain(|leaf| own.contains(&leaf.class));
         world.wanted.clear();
+        // From here on passes are made and the clock is right.
+        world.horizon = None;
         let wanted = said.iter().find(|policy| policy.name == name);
         let mut forward = Forward::default();
         let mut at_us = now_us;
@@ -245,7 +247,7 @@ mod tests {
 
     const DAY: i64 = 86_400_000_000;
     const NOW: i64 = 1_795_000_000_000_000 / DAY * DAY;
-    const TUNING: Tuning = Tuning { notice_us: 30_000_000 };
+    const TUNING: Tuning = Tuning::with_notice(30_000_000);
 
     fn policy(info_us: i64) -> Policy {
         let mut policy = Policy { name: "shop".to_owned(), ..Policy::builtin() };

@@ -2,7 +2,7 @@
 //! No record is gone before its retention; what waits for a leaf has one after the next pass, unless the server bears no more tables;
 //! no leaf is made but those, and those of now and ahead;
 //! a class without records has no tables; a plan that is applied
-//! again and again ends in an empty plan; the lint never objects to the planner.
+//! again and again ends in an empty plan; the lint never objects to the planner. The clock may jump by months: no record goes but by the horizon.
 
 use proptest::prelude::*;
 
@@ -11,13 +11,13 @@ use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{ClassId, PolicyLevel, align_down, interval_us};
 use super::policy::{DropLimit, Match, PerLevel, Policy};
 use super::step::{LeafRef, Plan, Step, Waits};
-use super::{Tuning, in_force, lint, plan};
+use super::{Horizon, Tuning, in_force, lint, plan};
 use crate::limits::{TIME_FUTURE_US_MAX, TIME_PAST_US_MAX};
 
 const MINUTE: i64 = 60_000_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-const TUNING: Tuning = Tuning { notice_us: 30_000_000 };
+const TUNING: Tuning = Tuning::with_notice(30_000_000);
 
 /// One thing that happens; the numbers are reduced to what the thing can take.
 type Event = (u8, u32, u32);
@@ -82,6 +82,8 @@ impl World {
             (2, Some(place)) => self.policies[place].legal_hold = b % 4 == 0,
             // The clock: mostly forward, sometimes back by up to an hour.
             (3..=6, _) => self.now_us += i64::from(b) % (2 * DAY / 1_000_000) * 1_000_000,
+            // It jumps by months, or comes back from there.
+            (7, _) if b % 16 == 15 => self.now_us += (i64::from(a % 800) - 400) * DAY,
             (7, _) => self.now_us -= i64::from(b % 60) * MINUTE,
             (8, _) if b % 8 == 7 => {
                 self.catalogue.lock_slots = (a % 2 == 0).then_some(60 + i64::from(b % 900));
@@ -122,16 +124,38 @@ impl World {
 
     fn pass(&mut self, steps_max: usize) -> Result<usize, TestCaseError> {
         let plan = plan(&self.policies, &self.catalogue, self.now_us, &TUNING);
-        let findings = lint(&plan, &in_force(&self.policies), &self.catalogue, self.now_us);
+        let findings = lint(&plan, &in_force(&self.policies), &self.catalogue, self.now_us, &TUNING);
         // What was interrupted leaves a hole until the next pass; nothing does when there is nothing left to do.
         let grave = findings.iter().any(|finding| finding.fatal || plan.is_empty());
         prop_assert!(!grave, "{:?}\n{}", findings, plan);
+        self.watch()?;
         self.check_shortened(&plan)?;
         for planned in plan.steps.iter().take(steps_max) {
             self.check_going(&planned.step)?;
             self.catalogue.apply(&planned.step, self.now_us);
         }
         Ok(plan.steps.len())
+    }
+
+    /// What expires is judged by: no later than the clock, and since the pass before later by no more than a step.
+    fn believed_us(&self) -> i64 {
+        self.catalogue.horizon.map_or(self.now_us, |horizon| horizon.at_us.min(self.now_us))
+    }
+
+    /// The pass keeps its horizon, which has moved by no more than a step, or than 24 times what the clock has.
+    fn watch(&mut self) -> Result<(), TestCaseError> {
+        let next = Horizon::next(self.catalogue.horizon, self.now_us, TUNING.horizon_step_us);
+        if let Some(before) = self.catalogue.horizon {
+            let moved_us = (next.at_us - before.at_us).abs();
+            prop_assert!(
+                moved_us <= (24 * (self.now_us - before.clock_us).abs()).min(DAY),
+                "{:?} {:?}",
+                before,
+                next
+            );
+        }
+        self.catalogue.horizon = Some(next);
+        Ok(())
     }
 
     /// No retention becomes shorter by which more records expire at once than the limit allows, unless somebody approved something.
@@ -146,8 +170,8 @@ impl World {
                     .leaves_of(row.id)
                     .iter()
                     .filter(|leaf| leaf.state == LeafState::Attached && !leaf.empty)
-                    .filter(|leaf| leaf.expired(row.retention_us, self.now_us))
-                    .filter(|leaf| !leaf.expired(before.retention_us, self.now_us))
+                    .filter(|leaf| leaf.expired(row.retention_us, self.believed_us()))
+                    .filter(|leaf| !leaf.expired(before.retention_us, self.believed_us()))
                     .count();
             }
             prop_assert!(
@@ -170,7 +194,7 @@ impl World {
         for (_, _, time_us) in self.records.iter().filter(|(key, ..)| key == leaf) {
             prop_assert!(!held, "{} under a hold", step);
             prop_assert!(
-                self.now_us - time_us > class.retention_us,
+                self.believed_us() - time_us > class.retention_us,
                 "{}: a record of {} goes early",
                 step,
                 time_us
@@ -232,7 +256,7 @@ impl World {
     /// What has a leaf goes there; the rest is noted as wanted; what expired meanwhile, or is of a class without routes, is let go of
     /// (it would be routed anew).
     fn seal(&mut self) {
-        let (now_us, catalogue) = (self.now_us, &mut self.catalogue);
+        let (now_us, catalogue) = (self.believed_us(), &mut self.catalogue);
         catalogue.wanted.clear();
         let routed: Vec<ClassId> = catalogue
             .routes

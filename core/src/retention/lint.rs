@@ -5,10 +5,12 @@
 //! period, the longer of the two likewise, is over; (3) nothing goes under a policy that is suspended or tried out, or a legal hold; (4) no more goes at once than the policy's
 //! limit; (5) after the plan every unexpired record that waits for a leaf of a class that records are routed to has one, and
 //! a class that got records lately has leaves from now until well after now, unless the plan says that the server bears no more;
-//! (6) leaves of a class do not overlap; (7) no more tables are created than the server bears.
+//! (6) leaves of a class do not overlap; (7) no more tables are created than the server bears;
+//! (8) age is told by the clock only as far as it can be believed: since the last pass by no more than a step, nor than its pace.
 
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{Class, ClassId, PolicyLevel, interval_us};
+use super::plan::Tuning;
 use super::policy::Policy;
 use super::step::{LeafRef, Plan, Planned, Step, Waits};
 
@@ -23,8 +25,24 @@ pub struct Finding {
 }
 
 /// All findings; none for a plan of [`super::plan()`]. `policies` are those in force, the default included.
-pub fn lint(plan: &Plan, policies: &[Policy], catalogue: &Catalogue, now_us: i64) -> Vec<Finding> {
-    let mut lint = Lint { policies, catalogue, now_us, findings: Vec::new() };
+pub fn lint(
+    plan: &Plan,
+    policies: &[Policy],
+    catalogue: &Catalogue,
+    now_us: i64,
+    tuning: &Tuning,
+) -> Vec<Finding> {
+    // Law 8.
+    let believed_us = match catalogue.horizon {
+        Some(last) => {
+            let day_for_an_hour_us = 24 * i128::from(now_us).abs_diff(i128::from(last.clock_us));
+            let step_us = u128::from(tuning.horizon_step_us.max(0).unsigned_abs());
+            let moved_us = i64::try_from(day_for_an_hour_us.min(step_us)).unwrap_or(i64::MAX);
+            now_us.min(last.at_us.saturating_add(moved_us))
+        }
+        None => now_us,
+    };
+    let mut lint = Lint { policies, catalogue, now_us, believed_us, findings: Vec::new() };
     for planned in &plan.steps {
         match &planned.step {
             Step::Detach(leaf) => lint.going(*leaf, false),
@@ -47,6 +65,7 @@ struct Lint<'a> {
     policies: &'a [Policy],
     catalogue: &'a Catalogue,
     now_us: i64,
+    believed_us: i64,
     findings: Vec<Finding>,
 }
 
@@ -77,7 +96,7 @@ impl Lint<'_> {
         let wanted = self.catalogue.wanted.iter().any(|wanted| {
             wanted.class == key.class && wanted.from_us < key.to_us && wanted.to_us > key.from_us
         });
-        if self.now_us - youngest_possible_us <= promised_us && !(empty && (orphan || !wanted)) {
+        if self.believed_us - youngest_possible_us <= promised_us && !(empty && (orphan || !wanted)) {
             self.fatal(&table, "goes, but can hold records that are not expired");
         }
         let grace_us = self.policy_of(class).map_or(0, |policy| policy.grace_us).max(class.grace_us);
@@ -90,7 +109,7 @@ impl Lint<'_> {
         }
         if drop && !empty {
             let over = match state {
-                LeafState::Detached { at_us: Some(at_us) } => self.now_us - at_us >= grace_us,
+                LeafState::Detached { at_us: Some(at_us) } => self.believed_us - at_us >= grace_us,
                 _ => false,
             };
             if !over {
@@ -133,7 +152,7 @@ impl Lint<'_> {
             }
             let mut ranges: Vec<(i64, i64)> = Vec::new();
             for wanted in after.wanted.iter().filter(|wanted| wanted.class == class) {
-                ranges.push((wanted.from_us.max(self.now_us - retention_us), wanted.to_us));
+                ranges.push((wanted.from_us.max(self.believed_us - retention_us), wanted.to_us));
             }
             let width_us = interval_us(retention_us);
             let lately = |leaf: &&Leaf| {

@@ -17,6 +17,7 @@ pub mod drift;
 mod dry_run;
 pub mod duration;
 pub mod foresee;
+pub mod horizon;
 pub mod known;
 #[cfg(test)]
 mod laws;
@@ -34,6 +35,7 @@ pub use approval::{APPROVE_ANNOTATION, Approval, NeedsApproval};
 pub use catalogue::{Catalogue, Leaf, LeafState};
 pub use class::{Class, ClassId, PolicyLevel};
 pub use drift::{Drift, Strange};
+pub use horizon::Horizon;
 pub use known::{by_name, complete, in_force, last_good};
 pub use lint::{Finding, lint};
 pub use plan::{Tuning, plan};

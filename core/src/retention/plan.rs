@@ -12,6 +12,7 @@ use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, tables_max};
 use super::dry_run;
 use super::duration;
+use super::horizon::{Horizon, STEP_US};
 use super::known::in_force;
 use super::policy::Policy;
 use super::room::{RECORDS_WAIT, Room};
@@ -24,11 +25,20 @@ use super::step::{Held, LeafRef, Plan, Planned, Step, Waits};
 pub struct Tuning {
     /// Time between the announcement of a shorter retention (or grace period) and its taking effect.
     pub notice_us: i64,
+    /// How far the horizon moves in one pass, at the most.
+    pub horizon_step_us: i64,
+}
+
+impl Tuning {
+    /// With another notice.
+    pub const fn with_notice(notice_us: i64) -> Tuning {
+        Tuning { notice_us, horizon_step_us: STEP_US }
+    }
 }
 
 impl Default for Tuning {
     fn default() -> Tuning {
-        Tuning { notice_us: 30_000_000 }
+        Tuning::with_notice(30_000_000)
     }
 }
 
@@ -46,7 +56,16 @@ pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
 
 fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tuning) -> Plan {
     let policies = in_force(policies);
-    let mut planner = Planner { catalogue, now_us, tuning, parts: Parts::default(), held: Vec::new() };
+    let horizon = Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us);
+    let mut planner = Planner {
+        catalogue,
+        now_us,
+        horizon,
+        horizon_us: horizon.judged_us(),
+        tuning,
+        parts: Parts::default(),
+        held: Vec::new(),
+    };
     let classes = planner.classes(&policies);
     let by_name: HashMap<&str, &Policy> =
         policies.iter().map(|policy| (policy.name.as_str(), policy)).collect();
@@ -65,7 +84,8 @@ fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
         let wanted = wanted.get(&class.id).map_or(&[][..], Vec::as_slice);
         let drift = catalogue.drift.iter().filter(|drift| drift.class == Some(class.id));
         let taken: Vec<(i64, i64)> = drift.flat_map(|drift| drift.taken.iter().copied()).collect();
-        let room = Room { class, leaves, wanted, taken: &taken, now_us };
+        let horizon_us = planner.horizon_us;
+        let room = Room { class, leaves, wanted, taken: &taken, now_us, horizon_us };
         planner.comings_and_goings(class, policy, &room);
         planner.make_room(class, policy, &room);
     }
@@ -83,6 +103,9 @@ fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
 struct Planner<'a> {
     catalogue: &'a Catalogue,
     now_us: i64,
+    horizon: Horizon,
+    /// What expires is judged by it.
+    horizon_us: i64,
     tuning: &'a Tuning,
     parts: Parts,
     held: Vec<Held>,
@@ -186,7 +209,7 @@ impl Planner<'_> {
         for policy in policies {
             let verdict = match held_by(policy) {
                 Some(waits) => Err(waits),
-                None => match Shortening::of(policy, self.catalogue, self.now_us).verdict() {
+                None => match Shortening::of(policy, self.catalogue, self.horizon_us).verdict() {
                     Verdict::Within => Ok(None),
                     Verdict::Approved(approved) => Ok(Some(approved)),
                     Verdict::Needs(needs) => Err(Waits::Approval(needs)),
@@ -294,7 +317,7 @@ impl Planner<'_> {
         change: &str,
         waits: Waits,
     ) {
-        let (partitions, bytes) = lost_by(policy, class, wanted_us, self.catalogue, self.now_us);
+        let (partitions, bytes) = lost_by(policy, class, wanted_us, self.catalogue, self.horizon_us);
         self.held.push(Held {
             policy: class.policy.clone(),
             class: Some(class.id),
@@ -334,8 +357,12 @@ impl Planner<'_> {
         let retention_us = class.retention_us.max(before.map_or(0, |class| class.retention_us));
         let grace_us = class.grace_us.max(before.map_or(0, |class| class.grace_us));
         let class = &Class { retention_us, grace_us, ..class.clone() };
+        let mut late = Late::default();
         for leaf in room.leaves.iter().copied() {
-            let expired = leaf.expired(retention_us, self.now_us);
+            let expired = leaf.expired(retention_us, self.horizon_us);
+            if hold.is_none() && !leaf.empty {
+                late.note(class, leaf, self.horizon_us, self.now_us);
+            }
             // A class without a policy gets no more records. Under a hold not even what is empty goes.
             let useless = leaf.empty && (policy.is_none() || (hold.is_none() && room.is_useless(leaf)));
             match leaf.state {
@@ -363,6 +390,7 @@ impl Planner<'_> {
                 }
             }
         }
+        self.held.extend(late.held(class, self.horizon));
     }
 
     fn detach(&mut self, class: &Class, leaf: &Leaf, expired: bool, hold: Option<&Waits>) {
@@ -397,7 +425,9 @@ impl Planner<'_> {
         step.approval = approval_of(class, leaf);
         match hold {
             Some(waits) => self.hold_step(step, leaf, waits.clone()),
-            None if leaf.empty || drop_at_us <= self.now_us => self.parts.drop.push(step),
+            None if leaf.empty || drop_at_us <= self.horizon_us => self.parts.drop.push(step),
+            // What waits for the horizon is told for the whole class.
+            None if drop_at_us <= self.now_us => {}
             None => self.hold_step(step, leaf, Waits::Until(drop_at_us)),
         }
     }
@@ -419,6 +449,42 @@ impl Planner<'_> {
             let why = "policies or classes changed";
             self.parts.routes.push(Planned::new(Step::PutRoutes(routes), "", why));
         }
+    }
+}
+
+/// Leaves with records of one class whose time has come by the clock and not yet by the horizon: a jump of the clock can make it all of
+/// them, so they are told together.
+#[derive(Default)]
+struct Late {
+    detach: (u32, i64),
+    drop: (u32, i64),
+}
+
+impl Late {
+    fn note(&mut self, class: &Class, leaf: &Leaf, horizon_us: i64, now_us: i64) {
+        let (sum, at_us) = match leaf.state {
+            LeafState::Attached => (&mut self.detach, leaf.to_us.saturating_add(class.retention_us)),
+            LeafState::Detached { at_us: Some(at_us) } if leaf.expired(class.retention_us, horizon_us) => {
+                (&mut self.drop, at_us.saturating_add(class.grace_us))
+            }
+            _ => return,
+        };
+        if at_us <= now_us && at_us > horizon_us {
+            (sum.0, sum.1) = (sum.0 + 1, sum.1.saturating_add(leaf.bytes));
+        }
+    }
+
+    fn held(self, class: &Class, horizon: Horizon) -> impl Iterator<Item = Held> {
+        let told = move |(what, (partitions, bytes)): (&str, (u32, i64))| Held {
+            policy: class.policy.clone(),
+            class: Some(class.id),
+            what: format!("{what} of {}", class.level),
+            waits: Waits::Horizon(horizon.caught_up_us()),
+            partitions,
+            bytes,
+        };
+        let all = [("detach what expired", self.detach), ("drop what was detached", self.drop)];
+        all.into_iter().filter(|(_, (partitions, _))| *partitions > 0).map(told)
     }
 }
 

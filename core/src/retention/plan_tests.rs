@@ -10,7 +10,7 @@ const DAY: i64 = 24 * HOUR;
 /// 2026-11-18T12:00:00Z.
 const NOON: i64 = 1_795_003_200_000_000;
 
-const NO_NOTICE: Tuning = Tuning { notice_us: 0 };
+const NO_NOTICE: Tuning = Tuning::with_notice(0);
 
 fn policy(name: &str, retention: i64) -> Policy {
     Policy {
@@ -33,7 +33,7 @@ fn policy(name: &str, retention: i64) -> Policy {
 fn settle(policies: &[Policy], catalogue: &mut Catalogue, now_us: i64, tuning: &Tuning) {
     for _ in 0..100 {
         let plan = plan(policies, catalogue, now_us, tuning);
-        let findings = lint(&plan, &in_force(policies), catalogue, now_us);
+        let findings = lint(&plan, &in_force(policies), catalogue, now_us, tuning);
         assert!(!findings.iter().any(|finding| finding.fatal), "{findings:?}\n{plan}");
         if plan.is_empty() {
             assert_eq!(findings, []);
@@ -183,7 +183,7 @@ fn no_more_tables_are_planned_than_the_server_bears() {
         "zoo: create-class blocks_c12 waits for room: the server's lock table bears 14 tables of partitions; \
          use fewer policies, or raise max_locks_per_transaction"
     );
-    assert_eq!(lint(&plan_now, &in_force(&policies), &catalogue, NOON), []);
+    assert_eq!(lint(&plan_now, &in_force(&policies), &catalogue, NOON, &NO_NOTICE), []);
     // Who is there already goes on for a while.
     let later = plan(&policies, &catalogue, NOON + 15 * MINUTE, &NO_NOTICE);
     assert!(later.creating().all(|planned| planned.policy == "shop") && later.creating().count() == 1);
@@ -226,7 +226,7 @@ fn what_expired_is_detached_then_dropped_after_the_grace_period() {
 
 #[test]
 fn a_shorter_retention_is_announced_then_in_force_then_detaches() {
-    let tuning = Tuning { notice_us: MINUTE };
+    let tuning = Tuning::with_notice(MINUTE);
     let mut policies = [policy("shop", 2 * HOUR)];
     let mut catalogue = stored(&policies);
     policies[0].retention_us.debug = 90 * MINUTE;
@@ -330,7 +330,7 @@ fn a_policy_that_is_tried_out_shows_its_plan_and_does_nothing() {
 /// `24h -> 0s` by mistake: what had been detached was dropped in the next pass, whatever the limit said.
 #[test]
 fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {
-    let tuning = Tuning { notice_us: MINUTE };
+    let tuning = Tuning::with_notice(MINUTE);
     let mut policies = [policy("shop", 2 * HOUR)];
     let mut catalogue = stored(&policies);
     let begun = NOON + 30 * MINUTE;
@@ -368,7 +368,7 @@ fn a_shorter_grace_period_is_announced_and_limited_as_a_shorter_retention_is() {
 /// A grace period of nothing, asked for just before an announced retention was in force, came into force with it.
 #[test]
 fn what_is_shorter_than_announced_is_announced_anew() {
-    let tuning = Tuning { notice_us: HOUR };
+    let tuning = Tuning::with_notice(HOUR);
     let mut policies = [policy("shop", 2 * HOUR)];
     let mut catalogue = settled(&policies);
     let debug = |catalogue: &Catalogue| catalogue.class("shop", PolicyLevel::Debug).unwrap().clone();
@@ -503,7 +503,7 @@ fn the_lint_refuses_what_the_planner_would_never_plan() {
     let planned = |step| Planned::new(step, "shop", "");
     let messages = |steps: Vec<Step>, policies: &[Policy], now| {
         let plan = Plan { steps: steps.into_iter().map(planned).collect(), held: Vec::new() };
-        lint(&plan, policies, &catalogue, now)
+        lint(&plan, policies, &catalogue, now, &NO_NOTICE)
             .into_iter()
             .map(|finding| finding.message)
             .collect::<Vec<_>>()
@@ -522,7 +522,7 @@ fn the_lint_refuses_what_the_planner_would_never_plan() {
     let messages_of = |steps: Vec<Step>, slots| {
         let plan = Plan { steps: steps.into_iter().map(planned).collect(), held: Vec::new() };
         let catalogue = Catalogue { lock_slots: slots, ..wanting.clone() };
-        let findings = lint(&plan, &policies, &catalogue, NOON).into_iter();
+        let findings = lint(&plan, &policies, &catalogue, NOON, &NO_NOTICE).into_iter();
         findings.map(|finding| finding.message).collect::<Vec<_>>().join("; ")
     };
     assert!(messages_of(Vec::new(), None).contains("no partition for records"));
@@ -568,3 +568,6 @@ fn of_more_leaves_than_one_plan_creates_those_nearest_to_now_come_first() {
     assert_eq!(made.iter().max(), Some(&(to_us - width_us)));
     assert_eq!(made.iter().min(), Some(&(to_us - 500 * width_us)));
 }
+
+#[path = "plan_horizon_tests.rs"]
+mod horizon;

@@ -23,6 +23,8 @@ pub struct Room<'a> {
     /// Where tables lie that are not Cordwood's.
     pub taken: &'a [(i64, i64)],
     pub now_us: i64,
+    /// What expires is judged by it.
+    pub horizon_us: i64,
 }
 
 impl Room<'_> {
@@ -33,7 +35,7 @@ impl Room<'_> {
         let align_up = |time_us| class::align_down(time_us - 1, interval_us) + interval_us;
         let horizon_us = match self.class.legal_hold {
             true => i64::MIN,
-            false => self.now_us.saturating_sub(self.class.retention_us),
+            false => self.horizon_us.saturating_sub(self.class.retention_us),
         };
         let mut ranges: Vec<(i64, i64, &'static str)> = self
             .wanted

@@ -11,7 +11,7 @@ const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 /// 2026-11-18T00:00:00Z.
 const NOW: i64 = 1_794_960_000_000_000;
-const TUNING: Tuning = Tuning { notice_us: 30_000_000 };
+const TUNING: Tuning = Tuning::with_notice(30_000_000);
 
 fn policy(retention_us: i64) -> Policy {
     Policy {
@@ -35,7 +35,7 @@ fn settle(policy: &Policy, catalogue: &mut Catalogue, now_us: i64) -> Vec<Step> 
     let mut done = Vec::new();
     for _ in 0..200 {
         let plan = plan(policies, catalogue, now_us, &TUNING);
-        let findings = lint(&plan, &in_force(policies), catalogue, now_us);
+        let findings = lint(&plan, &in_force(policies), catalogue, now_us, &TUNING);
         assert!(!findings.iter().any(|finding| finding.fatal), "{findings:?}\n{plan}");
         if plan.is_empty() {
             return done;
@@ -230,7 +230,7 @@ proptest! {
         for _ in 0..80 {
             let policies = std::slice::from_ref(&given);
             let plan = plan(policies, &catalogue, now_us, &TUNING);
-            let findings = lint(&plan, &in_force(policies), &catalogue, now_us);
+            let findings = lint(&plan, &in_force(policies), &catalogue, now_us, &TUNING);
             prop_assert!(!findings.iter().any(|finding| finding.fatal), "{:?}\n{}", findings, plan);
             for planned in plan.steps.iter().take(cuts.next().unwrap_or(usize::MAX)) {
                 if let Step::Detach(leaf) = planned.step

@@ -200,6 +200,8 @@ pub enum Waits {
     DryRun,
     /// The limit of one run is reached.
     NextRun,
+    /// The clock says that it is time, the horizon does not yet: until it has caught up, about then.
+    Horizon(i64),
 }
 
 impl fmt::Display for Waits {
@@ -224,6 +226,12 @@ impl fmt::Display for Waits {
             Waits::DryRun => f.write_str("while its mode is Plan"),
             Waits::LegalHold => f.write_str("while the legal hold lasts"),
             Waits::NextRun => f.write_str("for the next run"),
+            Waits::Horizon(time_us) => write!(
+                f,
+                "for the horizon: PostgreSQL's clock jumped, or no pass was made for long, and expiry follows it step by step until about {}; \
+                 suspend the policy if the clock is wrong",
+                duration::time(*time_us)
+            ),
             Waits::TooManyPartitions { limit } => write!(
                 f,
                 "for room: the server's lock table bears {limit} tables of partitions; use fewer policies, or raise max_locks_per_transaction"

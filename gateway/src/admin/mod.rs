@@ -92,7 +92,7 @@ impl Administration {
         let notice_us = i64::try_from(config.notice_ms).unwrap_or(i64::MAX / 1000) * 1000;
         config.enabled.then(|| Administration {
             resources: Resources::Cluster(cluster::Objects::new(cluster.client())),
-            tuning: Tuning { notice_us },
+            tuning: Tuning::with_notice(notice_us),
         })
     }
 

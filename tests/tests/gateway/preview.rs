@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::world::{Line, World, container, line};
 
 const MINUTE_US: i64 = 60_000_000;
-const TUNING: Tuning = Tuning { notice_us: 0 };
+const TUNING: Tuning = Tuning::with_notice(0);
 
 fn body(info: &str) -> Value {
     json!({

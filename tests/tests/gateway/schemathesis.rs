@@ -24,11 +24,8 @@ async fn answers_are_as_the_document_says() -> Result<()> {
         |n: i64| format!(r#"{{"msg":"line {n}","plugin":"hello","traceId":"t{n}","error":{{"type":"E"}}}}"#);
     let lines: Vec<Line> = (0..200).map(|n| line(at + n, Level::Error, body(n))).collect();
     let (folder, resources) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let administration = Administration::of_folder(
-        resources.path().to_owned(),
-        Tuning { notice_us: 0 },
-        Arc::new(|_, _| None),
-    );
+    let administration =
+        Administration::of_folder(resources.path().to_owned(), Tuning::with_notice(0), Arc::new(|_, _| None));
     let agent = Agent { node: "node-1".to_owned(), ..Agent::default() };
     let agents = AgentsSource::here(move || Agents { agents: vec![agent.clone()], ..Agents::default() });
     let sources = [(container("acme", "shop", 1), lines)];
