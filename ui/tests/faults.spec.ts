@@ -124,6 +124,24 @@ it("says of a list that was cleared that it was, and takes nothing of it into an
   expect((await messages(page)).sort()).toEqual(["line 0", "line 1"]);
 });
 
+it("keeps a list cleared when more comes: nothing of before stands beside it, with a hole between", async () => {
+  const COUNT = 450;
+  const page = await visit(await lines("cleared-live", COUNT));
+  await hasMessage(page, `line ${COUNT - 1}`);
+  await page.getByTestId("live").filter({ hasText: "Live" }).waitFor();
+  await page.getByRole("button", { name: "Clear", exact: true }).click();
+  await page.getByText("What was shown is cleared").waitFor();
+  const asked: string[] = [];
+  page.on("request", (request) => /logs\?.*after=/.test(request.url()) && asked.push(request.url()));
+  await log("cleared-live", records("cleared-live", 2, (n) => ({ msg: `after ${n}` })));
+  await hasMessage(page, "after 1");
+  await page.mouse.move(700, 500);
+  await page.mouse.wheel(0, -500);
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  expect(await messages(page)).toEqual(["after 0", "after 1"]);
+  expect(asked).toEqual([]);
+});
+
 it("copies a link also where the address has no time", async () => {
   const page = await visit(`${await lines("no-time")}&from=garbage`, { expected: /400/, permissions: ["clipboard-read", "clipboard-write"] });
   await page.getByText('"garbage" is no time').waitFor();

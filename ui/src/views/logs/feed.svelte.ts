@@ -198,7 +198,8 @@ export class Feed {
   }
 
   async older(): Promise<void> {
-    if (this.loadingOlder || this.atOldest || this.#older === null || !this.#query || this.searching) return;
+    // What is before what was cleared would stand beside what comes, with a hole between.
+    if (this.isCleared || this.loadingOlder || this.atOldest || this.#older === null || !this.#query || this.searching) return;
     const { signal } = this.#abort;
     this.loadingOlder = true;
     try {
