@@ -108,7 +108,7 @@ it("does not say that there is no record where it could not find out", async () 
 });
 
 it("says of a list that was cleared that it was, and takes nothing of it into another search", async () => {
-  const page = await visit(await lines("cleared"));
+  const page = await visit(await lines("faults-cleared"));
   await hasMessage(page, "line 2");
   await page.getByRole("button", { name: "Clear", exact: true }).click();
   await page.getByText("What was shown is cleared").waitFor();
