@@ -109,7 +109,10 @@ pub async fn read_or_default(
     Ok(found)
 }
 
-/// The tenants and the namespaces that ever had data, ascending; `None`: more than were asked for.
+/// Of the tasks that were announced last, so many may have no line yet.
+const TASKS_ANNOUNCED_MAX: i64 = 1_000;
+
+/// The tenants and the namespaces that ever had data, or a task that was announced lately, ascending; `None`: more than were asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginNames {
     pub tenants: Option<Vec<String>>,
@@ -119,19 +122,17 @@ pub struct OriginNames {
 /// At most `max` of each. No record's text and no other part of an origin is told: this is what rights are asked for, not what is shown.
 pub async fn names(store: &Store, max: usize) -> Result<OriginNames, StoreError> {
     let client = store.pooled().await?;
-    let sql = "select array(select tenant from origins where tenant <> '' group by 1 order by 1 limit $1), \
-               array(select namespace from origins where namespace <> '' group by 1 order by 1 limit $1)";
+    let all = |name: &str| {
+        format!(
+            "array(select {name} from (select {name} from origins where {name} <> '' group by 1 order by 1 limit $1) known \
+               union select {name} from (select {name} from tasks order by created desc limit $2) announced where {name} <> '' \
+               order by 1 limit $1)"
+        )
+    };
+    let sql = format!("select {}, {}", all("tenant"), all("namespace"));
     let limit = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
-    let row =
-        client.query_one(sql, &[&limit]).await.map_err(StoreError::sql("read", "the names of origins"))?;
+    let row = client.query_one(&sql, &[&limit, &TASKS_ANNOUNCED_MAX]).await;
+    let row = row.map_err(StoreError::sql("read", "the names of origins"))?;
     let all = |names: Vec<String>| (names.len() <= max).then_some(names);
     Ok(OriginNames { tenants: all(row.get(0)), namespaces: all(row.get(1)) })
-}
-
-/// Whether this tenant has, or had, records in this namespace.
-pub async fn has(store: &Store, tenant: &str, namespace: &str) -> Result<bool, StoreError> {
-    let client = store.pooled().await?;
-    let sql = "select exists (select from origins where tenant = $1 and namespace = $2)";
-    let row = client.query_one(sql, &[&tenant, &namespace]).await;
-    Ok(row.map_err(StoreError::sql("look for", "an origin"))?.get(0))
 }

@@ -7,6 +7,10 @@ mod administration;
 mod adversary;
 #[path = "gateway/adversary_reads.rs"]
 mod adversary_reads;
+#[path = "gateway/adversary_sideways.rs"]
+mod adversary_sideways;
+#[path = "gateway/adversary_ways.rs"]
+mod adversary_ways;
 #[path = "gateway/api_document.rs"]
 mod api_document;
 #[path = "gateway/audit.rs"]

@@ -84,7 +84,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let token = token.trim();
+    // Whoever reads on to the first blank would take a part of it.
+    let is_one = !token.contains(|letter: char| letter.is_whitespace() || letter == ',');
+    (scheme.eq_ignore_ascii_case("bearer") && is_one).then_some(token)
 }
 
 impl Identity {

@@ -7,10 +7,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use cordwood_core::filter::{self, quoted};
 use cordwood_core::limits::{NAME_BYTES_MAX, TASK_ID_BYTES_MAX};
+use cordwood_core::origin::Origin;
 use cordwood_core::scope::{Grant, Namespaces, Tenants};
 use cordwood_core::task::{LEVELS, level_named};
-use cordwood_store::origins;
+use cordwood_store::search::{Page, TimeRange, search};
 use cordwood_store::tasks::{self, Announced, Named, Task};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,6 +34,8 @@ pub(super) const METADATA: &str = "metadata.";
 pub const OFFSET_MAX: u64 = 1 << 40;
 /// Of records of which nobody knows the tenant.
 const TENANT_DEFAULT: &str = "unassigned";
+/// To look whether a tenant has records in a namespace.
+const BUDGET_MS: u64 = 10_000;
 
 /// A page of a task's lines, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -217,6 +221,9 @@ pub async fn announce_task(
         Announced::Known => StatusCode::OK,
         Announced::Deleted => return Err(Problem::deleted_task()),
     };
+    // Whoever may see it finds it at once, also where no record is yet.
+    let place = Origin { namespace: namespace.clone(), tenant: tenant.clone(), ..Origin::default() };
+    gateway.stored_names.hear(std::iter::once(&place));
     Ok((status, json(&TaskName { task_id, namespace, tenant })?).into_response())
 }
 
@@ -307,8 +314,8 @@ pub(super) fn namespace(parameters: &mut Parameters) -> Result<Option<String>, P
     parameters.one("namespace")
 }
 
-/// Whoever sees a namespace of a cluster, and not all of the tenant, names a tenant that has records there: else its readers would find
-/// a task of this id in two namespaces.
+/// Whoever sees a namespace of a cluster, and not all of the tenant, names a tenant of which they see records there: else its readers would
+/// find a task of this id in two namespaces, and the answer would tell of tenants whose records are hidden from them.
 async fn may_name(
     gateway: &Gateway,
     caller: &Caller,
@@ -323,7 +330,15 @@ async fn may_name(
     if is_free || tenant == TENANT_DEFAULT {
         return Ok(true);
     }
-    origins::has(&gateway.store, tenant, namespace).await.map_err(|error| Problem::store(&error))
+    let filter = format!("tenant={} namespace={}", quoted(tenant), quoted(namespace));
+    let filter = filter::parse(&filter).map_err(|error| Problem::parameter("tenant", error.message))?;
+    let (range, page) = (TimeRange::default(), Page::first(1));
+    let found = search(&gateway.store, &caller.scope, &filter, range, page, BUDGET_MS).await;
+    let found = found.map_err(|error| Problem::store(&error))?;
+    if found.records.is_empty() && !found.complete {
+        return Err(Problem::not_looked_at_all());
+    }
+    Ok(!found.records.is_empty())
 }
 
 /// The one that is given, or the only one that may be seen.

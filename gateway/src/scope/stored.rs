@@ -1,5 +1,5 @@
-//! The names of the tenants and namespaces that have records: what rights are asked for. Names come with what live streams look at, and
-//! from time to time by asking the store; none ever goes.
+//! The names of the tenants and namespaces that have records, or a task that was announced: what rights are asked for. Names come with what
+//! live streams look at, with announcements, and from time to time by asking the store; none ever goes.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -169,7 +169,7 @@ impl StoredNames {
         Ok(())
     }
 
-    /// Records of these were stored.
+    /// Records of these were stored, or a task of theirs was announced.
     pub fn hear<'o>(&self, origins: impl Iterator<Item = &'o Origin>) {
         self.change(|lists| {
             for origin in origins {

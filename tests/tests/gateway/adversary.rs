@@ -15,6 +15,8 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::adversary_reads as reads;
+use super::adversary_sideways as sideways;
+use super::adversary_ways as ways;
 use super::cluster::{Kubernetes, RESOURCES, access, install};
 use super::world::{Line, World, container, line, now_us};
 
@@ -23,7 +25,7 @@ pub(super) const SECRET: &str = "quince";
 
 pub(super) struct Attack {
     pub(super) world: World,
-    cluster: Kubernetes,
+    pub(super) cluster: Kubernetes,
     pub(super) told: Arc<Mutex<String>>,
     /// Has the levels of shop.
     pub(super) levels: String,
@@ -81,7 +83,7 @@ pub(super) fn lines(at: i64, word: &str) -> Vec<Line> {
     (0..3).map(|n| line(at + i64::from(n), Level::Error, body(n))).collect()
 }
 
-fn origin(tenant: &str, namespace: &str, number: u32, word: &str) -> Origin {
+pub(super) fn origin(tenant: &str, namespace: &str, number: u32, word: &str) -> Origin {
     let (service, plugin) = (format!("{word}-service"), format!("{word}-plugin"));
     Origin {
         service,
@@ -184,6 +186,16 @@ async fn nobody_reaches_what_is_anothers() -> Result<()> {
     note("tasks", reads::tasks_of_others(&attack).await);
     note("files", reads::files_of_the_interface(&attack).await);
     note("audit", reads::who_looked_is_told_as_it_was(&attack).await);
+    sideways::prepare(&attack).await?;
+    note("ids of others", sideways::what_is_theirs_is_as_what_is_nowhere(&attack).await);
+    note("neighbours", sideways::names_that_are_almost_ones_own(&attack).await);
+    note("filters", sideways::filters_that_turn_around(&attack).await);
+    note("patterns", sideways::signs_that_mean_more_in_the_database(&attack).await);
+    note("one error", sideways::an_error_that_both_have(&attack).await);
+    note("streams", sideways::streams_that_change_their_mind(&attack).await);
+    note("connections", ways::connections_that_carry_more_than_one(&attack).await);
+    note("tokens", ways::tokens_that_were_bent(&attack).await);
+    note("deletions", ways::deletions_and_announcements(&attack).await);
     ensure!(failed.is_empty(), "{}", failed.join("\n----\n"));
     Ok(())
 }
