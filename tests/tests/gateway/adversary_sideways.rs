@@ -441,7 +441,8 @@ pub(super) async fn streams_that_change_their_mind(attack: &Attack) -> Result<()
     while let Ok(message) = others.message().await {
         ensure!(!message.is_text(), "{message}");
     }
-    // The one that was to start twice says so, or goes on; whatever it says.
+    // The one that was to start twice says so and ends, or goes on with what it is asked for last; whatever it says.
+    let _ = socket.say(json!({"type": "filter", "filter": "namespace=bank OR \"flood is over\""})).await;
     loop {
         let Ok(frame) = socket.next().await else { break };
         all.push_str(&frame.to_string());
