@@ -1,6 +1,8 @@
 //! The same, sideways: by ids and cursors of others, by names that are almost one's own, by filters that turn around, by an error that two tenants
 //! share, by streams that change their mind.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use cordwood_core::level::Level;
 use cordwood_core::record::Flags;
@@ -14,6 +16,7 @@ use super::adversary::{Attack, SECRET, holds, origin, refused};
 use super::web_socket::Socket;
 use super::world::{Line, encoded, ids, line, now_us, put};
 
+const PATIENCE: Duration = Duration::from_secs(30);
 /// An error that both tenants have, of the same signature.
 const SHARED: &str = r#"{"level":"error","error":{"type":"SharedError"},"message":"shared trouble"}"#;
 /// Since when `den` is there: it has records of before.
@@ -426,28 +429,35 @@ pub(super) async fn streams_that_change_their_mind(attack: &Attack) -> Result<()
     )
     .await?;
     still.say(json!({"type": "credit", "n": 1000})).await?;
-    for socket in [&mut still, &mut monitor, &mut task] {
-        loop {
-            let frame = socket.next().await?;
-            ensure!(frame["type"] != "gap", "{frame}");
-            all.push_str(&frame.to_string());
-            if frame.to_string().contains("apple flood is over") {
-                break;
+    let until_over = async |what: &str, socket: &mut Socket, told: &mut String| {
+        let patience = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let frame = socket.next().await?;
+                ensure!(frame["type"] != "gap", "{what}: {frame}");
+                told.push_str(&frame.to_string());
+                if frame.to_string().contains("apple flood is over") {
+                    return Ok(());
+                }
             }
-        }
-    }
-    // (Had a line come for it, it would stand before this.)
+        });
+        patience.await.with_context(|| format!("{what}: its own line does not come"))?
+    };
+    until_over("without credit", &mut still, &mut all).await?;
+    until_over("monitor", &mut monitor, &mut all).await?;
+    until_over("task", &mut task, &mut all).await?;
+    // (Had a line come for it, it would stand before the close.)
     others.0.close(None).await?;
-    while let Ok(message) = others.message().await {
+    while let Ok(Ok(message)) = tokio::time::timeout(PATIENCE, others.message()).await {
         ensure!(!message.is_text(), "{message}");
     }
-    // The one that was to start twice says so and ends, or goes on with what it is asked for last; whatever it says.
-    let _ = socket.say(json!({"type": "filter", "filter": "namespace=bank OR \"flood is over\""})).await;
-    loop {
-        let Ok(frame) = socket.next().await else { break };
-        all.push_str(&frame.to_string());
-        if frame["type"] == "bye" || frame.to_string().contains("apple flood is over") {
-            break;
+    // The one that was to start twice is refused, or goes on with what it is asked for last; whatever it says.
+    let last = json!({"type": "filter", "filter": "namespace=bank OR \"flood is over\""});
+    if socket.say(last).await.is_ok() {
+        while let Ok(Ok(frame)) = tokio::time::timeout(PATIENCE, socket.next()).await {
+            all.push_str(&frame.to_string());
+            if frame["type"] == "bye" || frame.to_string().contains("apple flood is over") {
+                break;
+            }
         }
     }
     let all = all.replace("quince-tenant", "");

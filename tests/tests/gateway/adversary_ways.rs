@@ -31,10 +31,7 @@ pub(super) async fn connections_that_carry_more_than_one(attack: &Attack) -> Res
     let bank = "/api/platform/logs?namespace=bank";
     let pipelined = raw(attack, &[get(bank, &theirs), get(bank, close)].concat()).await?;
     let (first, second) = pipelined.rsplit_once("HTTP/1.1 ").context("one answer")?;
-    ensure!(
-        first.contains("quince broke") && second.starts_with("401") && !second.contains(SECRET),
-        "{second}"
-    );
+    ensure!(first.contains(SECRET) && second.starts_with("401") && !second.contains(SECRET), "{second}");
     let pipelined = raw(attack, &[get(bank, &theirs), get(bank, &format!("{own}{close}"))].concat()).await?;
     let second = pipelined.rsplit_once("HTTP/1.1 ").context("one answer")?.1;
     ensure!(second.starts_with("200") && !second.contains(SECRET), "{second}");
