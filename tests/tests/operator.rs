@@ -55,7 +55,7 @@ async fn a_policy_becomes_partitions_that_go_and_come_back() -> Result<()> {
     policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("30m"))).await?;
     wait_for("partitions to be detached", PATIENCE, || world.at_least("detach", "shop", 20)).await?;
     let shown = shown.await??;
-    let first = world.first_step("detach", "shop").await?;
+    let first = world.first_early_detach("shop", 60).await?;
     ensure!(shown < first, "the status showed the plan at {shown}, the first detach was at {first}");
     println!("plan in the status {} before the first detach", first.duration_since(shown));
     for _ in 0..20 {

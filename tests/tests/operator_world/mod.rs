@@ -339,9 +339,15 @@ impl World {
         Ok(())
     }
 
-    pub async fn first_step(&self, kind: &str, policy: &str) -> Result<jiff::Timestamp> {
-        let sql = "select min(at) from ledger where step = $1 and policy = $2";
-        Ok(self.sql().await?.query_one(sql, &[&kind, &policy]).await?.get(0))
+    /// When the first leaf with records was detached that a retention of `minutes` would still have kept. (What expires of itself, or is
+    /// empty, goes without a notice.)
+    pub async fn first_early_detach(&self, policy: &str, minutes: i32) -> Result<jiff::Timestamp> {
+        let sql =
+            "select min(at) from ledger where step = 'detach' and policy = $1 and why not like '%empty%'
+                     and time_to > at - make_interval(mins => $2)";
+        let first: Option<jiff::Timestamp> =
+            self.sql().await?.query_one(sql, &[&policy, &minutes]).await?.get(0);
+        first.context("no leaf was detached before its time")
     }
 
     /// The table of the class's first or last leaf that is empty or not: by `order`.
