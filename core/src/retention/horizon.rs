@@ -3,7 +3,7 @@
 //!
 //! A clock that jumps by a year would let everything expire at once, and nobody can tell such a jump from a year in which nobody looked.
 //! So neither is believed at once: the first pass after it moves the horizon by one step, each later one by [`PACE`] times what the
-//! clock has moved since the pass before. A weekend without an operator is made up for within two hours, a year takes two weeks. A clock
+//! clock has moved since the pass before. A weekend without an operator is made up for within two hours, a year within 16 days. A clock
 //! that goes back takes the horizon with it in the same way: what is held against it is the earlier of the two, so nothing goes early.
 
 /// How far the horizon follows the clock in one pass, at the most: a day.
