@@ -76,6 +76,9 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
                 "; the operator needs the login that made the schema, the writer a member of cordwood_writer, queries a member of cordwood_reader (--into-table: one that may make tables)",
             );
         }
+        if *db.code() == SqlState::INVALID_SQL_STATEMENT_NAME {
+            text.push_str("; a proxy before PostgreSQL that pools transactions does this: connect to PostgreSQL itself, or pool sessions");
+        }
         return text;
     }
     let mut text = error.to_string();

@@ -21,6 +21,7 @@ mod deleted_tasks;
 pub mod error;
 mod error_rows;
 pub mod errors;
+mod fitness;
 pub mod follow;
 pub mod horizon;
 pub mod into_table;

@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::connect::Store;
 use crate::error::StoreError;
+use crate::fitness;
 use crate::roles;
 
 /// Below PostgreSQL's deadlock timeout, like those of the DDL loops.
@@ -50,7 +51,7 @@ pub fn newest() -> i64 {
 /// Runs what is missing. Needs a role that may create tables (`cordwood_owner` or the database's owner).
 pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
     let mut client = store.client("cordwood migrate").await?;
-    fitness(store, &client).await?;
+    fitness::check(store, &client).await?;
     client
         .execute("select pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_MIGRATE])
         .await
@@ -107,39 +108,12 @@ pub async fn identity(store: &Store) -> Result<String, StoreError> {
 /// For parts that may not create tables: that the schema is there and new enough.
 pub async fn check(store: &Store) -> Result<(), StoreError> {
     let client = store.pooled().await?;
-    fitness(store, &client).await?;
+    fitness::check(store, &client).await?;
     let wanted = newest();
     let found = version(&client).await?;
     if found < wanted {
         let hint = "start the operator (or `cordwood standalone`) of this version first: it migrates";
         return Err(StoreError::Schema { found, wanted, hint });
-    }
-    Ok(())
-}
-
-/// What no part can work with, before it has done anything.
-async fn fitness(store: &Store, client: &Client) -> Result<(), StoreError> {
-    let sql = |what| StoreError::sql("ask for", what);
-    let one = client
-        .query_one("select current_database(), current_setting('server_encoding'), pg_backend_pid()", &[]);
-    let row = one.await.map_err(sql("the database's encoding"))?;
-    let (database, encoding, pid): (String, String, i32) = (row.get(0), row.get(1), row.get(2));
-    if encoding != "UTF8" {
-        return Err(StoreError::Invalid(format!(
-            "database {database} has the encoding {encoding}, which cannot hold every name: make it anew with \
-             `create database ... encoding 'UTF8' template template0`"
-        )));
-    }
-    // Two sessions that are one: a proxy that gives each transaction another session of the server. Locks that hold as long as a
-    // session are what fences writers and the operator.
-    let other = store.client("cordwood check").await?;
-    let row = other.query_one("select pg_backend_pid()", &[]).await.map_err(sql("the session"))?;
-    if row.get::<_, i32>(0) == pid {
-        return Err(StoreError::Invalid(
-            "a proxy that pools transactions (as PgBouncer with pool_mode = transaction) lies before PostgreSQL: connect to \
-             PostgreSQL itself, or pool sessions"
-                .to_owned(),
-        ));
     }
     Ok(())
 }

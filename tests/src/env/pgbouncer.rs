@@ -19,23 +19,23 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// `pool_mode`: `session` or `transaction`, as its settings name it.
-    pub async fn start(postgres: &Postgres, pool_mode: &str) -> Result<PgBouncer> {
+    /// `settings`: lines of its section `[pgbouncer]`.
+    pub async fn start(postgres: &Postgres, settings: &str) -> Result<PgBouncer> {
         let home = Home::new("pgbouncer")?;
         let port = Port::free()?;
-        let settings = home.join("pgbouncer.ini");
+        let path = home.join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres password={}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = {pool_mode}\n",
+             {settings}\n",
             postgres.port(),
             postgres.password(),
             port.number()
         );
-        fs::write(&settings, text).with_context(|| format!("write {}", settings.display()))?;
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         // It refuses to run as root.
         let server = Program::new("pgbouncer", "/usr/sbin/pgbouncer", home.path())
-            .arg(&settings)
+            .arg(&path)
             .user(User::Postgres)
             .stop_by(Signal::INT, Duration::from_secs(5))
             .start()

@@ -41,14 +41,20 @@ async fn a_database_that_cannot_hold_every_name_is_refused() -> Result<()> {
 async fn a_proxy_that_pools_transactions_is_refused() -> Result<()> {
     let postgres = Postgres::start(15).await?;
     postgres.database("pooled").await?;
-    let transactions = PgBouncer::start(&postgres, "transaction").await?;
-    let store = Store::connect(&Settings::url(transactions.url_of(&postgres, "pooled"))).await?;
-    refused(&store, &["pools transactions", "PgBouncer"]).await?;
+    // With one session of the server and with several, handed out last in first out and in a circle.
+    for more in ["", "min_pool_size = 4", "min_pool_size = 4\nserver_round_robin = 1"] {
+        let settings = format!("pool_mode = transaction\n{more}");
+        let transactions = PgBouncer::start(&postgres, &settings).await?;
+        for _ in 0..5 {
+            let store = Store::connect(&Settings::url(transactions.url_of(&postgres, "pooled"))).await?;
+            refused(&store, &["pools transactions", "PgBouncer"]).await.with_context(|| settings.clone())?;
+        }
+    }
     let made: i64 = postgres.client_of("pooled").await?.query_one(TABLES, &[]).await?.get(0);
     ensure!(made == 0, "{made} relations were made");
 
     // A proxy that pools sessions is none of our business: a lane each.
-    let sessions = PgBouncer::start(&postgres, "session").await?;
+    let sessions = PgBouncer::start(&postgres, "pool_mode = session").await?;
     let store = Store::connect(&Settings::url(sessions.url_of(&postgres, "pooled"))).await?;
     migrate::run(&store).await?;
     migrate::check(&store).await?;
