@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cordwood_core::filter::Filter;
 use cordwood_core::origin::Origin;
-use cordwood_service::{Failure, shutdown_signal};
+use cordwood_service::{Failure, Pauses, shutdown_signal};
 use cordwood_store::follow::Follow;
 use cordwood_store::scope::Scope;
 use cordwood_store::search::{Cursor, OwnedRecord, Page, TimeRange, search};
@@ -40,6 +40,7 @@ pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure>
     }
     let poll = Duration::from_millis(args.poll_ms);
     let mut wait = poll;
+    let mut pauses = Pauses::new(poll, RETRY_MAX.max(poll));
     let mut failing = false;
     while shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
         match follow.next(&scope, &filter).await {
@@ -48,6 +49,7 @@ pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure>
                     eprintln!("{}", style.dim("-- PostgreSQL is back"));
                     failing = false;
                 }
+                pauses.reset();
                 if news.gap {
                     eprintln!(
                         "{}",
@@ -69,7 +71,7 @@ pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure>
                     eprintln!("{}", style.bad(&format!("-- waiting: {error}")));
                     failing = true;
                 }
-                wait = longer(wait, poll);
+                wait = pauses.pause();
             }
             Err(error) => return Err(query::failure(error)),
         }
@@ -78,11 +80,6 @@ pub async fn run(args: TailArgs, color: ColorChoice) -> Result<Outcome, Failure>
         eprintln!("{}", style.dim(&format!("-- go on with --cursor {cursor}")));
     }
     Ok(Outcome::Done)
-}
-
-/// The next pause while PostgreSQL is away: twice as long up to [`RETRY_MAX`], and never shorter than between two looks.
-fn longer(wait: Duration, poll: Duration) -> Duration {
-    (wait * 2).min(RETRY_MAX).max(poll)
 }
 
 /// The newest records, oldest of them first; returns which they were.
@@ -99,19 +96,4 @@ async fn print_last(
         .map_err(query::failure)?;
     query::print(printer, &found, true)?;
     Ok(found.records.iter().map(OwnedRecord::cursor).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_their_bound_or_the_poll() {
-        let seconds = Duration::from_secs;
-        assert_eq!(longer(seconds(1), seconds(1)), seconds(2));
-        assert_eq!(longer(seconds(4), seconds(1)), RETRY_MAX);
-        assert_eq!(longer(Duration::ZERO, seconds(1)), seconds(1));
-        // The bound is below the poll.
-        assert_eq!(longer(seconds(60), seconds(60)), seconds(60));
-    }
 }

@@ -1,4 +1,4 @@
-//! Pauses between tries of something that fails.
+//! Growing pauses between attempts (exponential back-off with jitter).
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;

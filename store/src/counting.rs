@@ -1,4 +1,4 @@
-//! Counts the records of the table partitions whose records nobody counted: those that a version before V15 sealed into.
+//! Counts the records of table partitions that have no count yet, because a writer of a schema before V15 sealed into them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, IsolationLevel};
 
 use crate::contents::COUNTED;
-use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
+use crate::ddl::DdlSession;
 use crate::error::StoreError;
 
 /// One call begins no other partition after this time.
@@ -18,9 +18,7 @@ const PARTITIONS_MAX: i64 = 64;
 
 /// Counts some of them; returns how many. What is sealed into one meanwhile is not lost: that partition is counted again.
 pub async fn count(session: &mut DdlSession) -> Result<u32, StoreError> {
-    let client = session.client_mut();
-    let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
-    set_lock_timeout(client, timeout_ms).await.map_err(StoreError::sql("prepare", "to count records"))?;
+    let client = session.client_for("to count records").await?;
     let unknown = format!(
         "select class, time_from from sealed_leaves s where not {COUNTED} \
            and to_regclass('blocks_c' || class || '_' || to_char(time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI')) is not null \

@@ -7,17 +7,21 @@
 
 mod going;
 mod ledger;
+mod row;
 
 use std::time::Duration;
 
 use cordwood_core::retention::class::{Class, ClassId, class_table};
+use cordwood_core::retention::routes::Routes;
 use cordwood_core::retention::step::{LeafRef, Planned, Step};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use self::ledger::Ledger;
+use self::row::Row;
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_DDL_CREATE, LOCK_DDL_DROP, LOCK_SPACE};
@@ -81,8 +85,11 @@ impl DdlSession {
         &self.client
     }
 
-    pub(crate) fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
+    /// For what is done beside the steps (`purpose` is part of the error): a statement waits for a lock as long as a step's last try.
+    pub(crate) async fn client_for(&mut self, purpose: &'static str) -> Result<&mut Client, StoreError> {
+        let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
+        set_lock_timeout(&self.client, timeout_ms).await.map_err(StoreError::sql("prepare", purpose))?;
+        Ok(&mut self.client)
     }
 
     pub fn is_closed(&self) -> bool {
@@ -104,75 +111,87 @@ pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> R
 }
 
 async fn step(session: &mut DdlSession, step: &Step, ledger: Ledger<'_>) -> Result<(), StoreError> {
+    let target = |leaf: &LeafRef| Target::leaf(*leaf, ledger);
     match step {
         Step::PutClass(class) => put_class(session, class, ledger).await,
-        Step::PutRoutes(routes) => {
-            let body = serde_json::to_value(routes)
-                .map_err(|error| StoreError::Invalid(format!("encode the routes: {error}")))?;
-            let transaction = begin(&mut session.client).await?;
-            transaction
-                .execute(
-                    "insert into routes (body) values ($1)
-                     on conflict (only_row) do update set body = excluded.body, updated = now()",
-                    &[&body],
-                )
-                .await
-                .map_err(StoreError::sql("write", "the retention routes"))?;
-            ledger.write(&transaction).await?;
-            transaction.commit().await.map_err(StoreError::sql("commit", "the retention routes"))
+        Step::PutRoutes(routes) => put_routes(session, routes, ledger).await,
+        Step::CreateClassTable { class } => {
+            let target = Target::class(*class, ledger);
+            retry(session, "create", &target, |c, ms, target| create_class_table(c, ms, target).boxed()).await
         }
-        Step::CreateClassTable { class } => create_class_table(session, *class, ledger).await,
-        Step::CreateLeaf(leaf) => create_leaf(session, *leaf, ledger).await,
-        Step::Reattach(leaf) => reattach(session, *leaf, ledger).await,
-        Step::FinalizeDetach(leaf) => going::finalize(session, *leaf, ledger).await,
-        Step::Detach(leaf) => going::detach(session, *leaf, ledger).await,
-        Step::MarkDetached(leaf) => going::mark_detached(session, *leaf, ledger).await,
-        Step::Drop(leaf) => going::drop_leaf(session, *leaf, ledger).await,
-        Step::Forget(leaf) => going::forget(session, *leaf, ledger).await,
+        Step::CreateLeaf(leaf) => {
+            retry(session, "create", &target(leaf)?, |c, ms, target| create_leaf(c, ms, target).boxed()).await
+        }
+        Step::Reattach(leaf) => {
+            retry(session, "attach again", &target(leaf)?, |c, ms, target| reattach(c, ms, target).boxed())
+                .await
+        }
+        Step::FinalizeDetach(leaf) => {
+            let target = target(leaf)?;
+            let operation = "finalize the detach of";
+            retry(session, operation, &target, |c, ms, target| going::finalize(c, ms, target).boxed())
+                .await?;
+            going::mark_detached(session, &target).await
+        }
+        Step::Detach(leaf) => {
+            let target = target(leaf)?;
+            retry(session, "detach", &target, |c, ms, target| going::detach(c, ms, target).boxed()).await?;
+            going::mark_detached(session, &target).await
+        }
+        Step::MarkDetached(leaf) => going::mark_detached(session, &target(leaf)?).await,
+        Step::Drop(leaf) => {
+            retry(session, "drop", &target(leaf)?, |c, ms, target| going::drop_leaf(c, ms, target).boxed())
+                .await
+        }
+        Step::Forget(leaf) => going::forget(session, &target(leaf)?).await,
     }
 }
 
-async fn put_class(session: &mut DdlSession, class: &Class, ledger: Ledger<'_>) -> Result<(), StoreError> {
-    let wanted_us = class.wanted.map(|wanted| wanted.retention_us);
-    let wanted_grace_us = class.wanted.map(|wanted| wanted.grace_us);
-    let effective = match class.wanted {
-        Some(wanted) => Some(timestamp(wanted.effective_from_us)?),
-        None => None,
-    };
-    let approval = class.approved.as_ref().map(|known| known.approval.plan.as_str());
-    let approved_by = class.approved.as_ref().map(|known| known.approval.by.as_str());
-    let approved_before = match &class.approved {
-        Some(known) => Some(timestamp(known.before_us)?),
-        None => None,
-    };
+async fn put_routes(session: &mut DdlSession, routes: &Routes, ledger: Ledger<'_>) -> Result<(), StoreError> {
+    let body = serde_json::to_value(routes)
+        .map_err(|error| StoreError::Invalid(format!("encode the routes: {error}")))?;
     let transaction = begin(&mut session.client).await?;
-    // The id is part of the conflict's condition: an id never changes its policy or level.
-    let changed = transaction
+    transaction
         .execute(
-            "insert into classes (id, policy, policy_uid, level, retention_us, grace_us, legal_hold, wanted_us, wanted_grace_us, effective_from,
-               approval, approved_by, approved_before)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-             on conflict (id) do update set policy_uid = excluded.policy_uid, retention_us = excluded.retention_us,
-               grace_us = excluded.grace_us, legal_hold = excluded.legal_hold, wanted_us = excluded.wanted_us,
-               wanted_grace_us = excluded.wanted_grace_us, effective_from = excluded.effective_from,
-               approval = excluded.approval, approved_by = excluded.approved_by, approved_before = excluded.approved_before
-             where classes.policy = excluded.policy and classes.level = excluded.level",
-            &[
-                &class.id.0,
-                &class.policy,
-                &class.policy_uid,
-                &i16::from(class.level as u8),
-                &class.retention_us,
-                &class.grace_us,
-                &class.legal_hold,
-                &wanted_us,
-                &wanted_grace_us,
-                &effective,
-                &approval,
-                &approved_by,
-                &approved_before,
-            ],
+            "insert into routes (body) values ($1)
+             on conflict (only_row) do update set body = excluded.body, updated = now()",
+            &[&body],
         )
+        .await
+        .map_err(StoreError::sql("write", "the retention routes"))?;
+    ledger.write(&transaction).await?;
+    transaction.commit().await.map_err(StoreError::sql("commit", "the retention routes"))
+}
+
+async fn put_class(session: &mut DdlSession, class: &Class, ledger: Ledger<'_>) -> Result<(), StoreError> {
+    let time = |us: Option<i64>| us.map(timestamp).transpose();
+    let (wanted, approved) = (class.wanted, class.approved.as_ref());
+    let level = i16::from(class.level as u8);
+    let row = Row::new().with("id", "int4", class.id.0).with("policy", "text", &class.policy);
+    let row = row.with("level", "int2", level);
+    // The id is part of the conflict's condition: an id never changes its policy or level.
+    let may_change = Row::new()
+        .with("policy_uid", "text", &class.policy_uid)
+        .with("retention_us", "int8", class.retention_us)
+        .with("grace_us", "int8", class.grace_us)
+        .with("legal_hold", "bool", class.legal_hold)
+        .with("wanted_us", "int8", wanted.map(|wanted| wanted.retention_us))
+        .with("wanted_grace_us", "int8", wanted.map(|wanted| wanted.grace_us))
+        .with("effective_from", "timestamptz", time(wanted.map(|wanted| wanted.effective_from_us))?)
+        .with("approval", "text", approved.map(|known| known.approval.plan.as_str()))
+        .with("approved_by", "text", approved.map(|known| known.approval.by.as_str()))
+        .with("approved_before", "timestamptz", time(approved.map(|known| known.before_us))?);
+    let assignments = may_change.assignments();
+    let row = row.and(may_change);
+    let sql = format!(
+        "insert into classes ({}) values ({}) on conflict (id) do update set {assignments}
+         where classes.policy = excluded.policy and classes.level = excluded.level",
+        row.columns(),
+        row.placeholders()
+    );
+    let transaction = begin(&mut session.client).await?;
+    let changed = transaction
+        .execute(&sql, &row.values())
         .await
         .map_err(StoreError::sql("write class", class_table(class.id)))?;
     if changed == 0 {
@@ -185,72 +204,60 @@ async fn put_class(session: &mut DdlSession, class: &Class, ledger: Ledger<'_>) 
 /// `CREATE TABLE (LIKE) ... PARTITION BY RANGE`, `ATTACH`: SHARE UPDATE EXCLUSIVE on the root, which COPY and queries
 /// do not notice. `PARTITION OF` would take ACCESS EXCLUSIVE.
 async fn create_class_table(
-    session: &mut DdlSession,
-    class: ClassId,
-    ledger: Ledger<'_>,
-) -> Result<(), StoreError> {
-    let leaf = LeafRef { class, from_us: 0, to_us: 0 };
-    let target =
-        Target { table: class_table(class), parent: "blocks".to_owned(), ..Target::new(leaf, ledger)? };
-    retry(session, "create", &target, |client, timeout, target| {
-        Box::pin(async move {
-            let (table, id) = (&target.table, target.leaf.class.0);
-            let transaction = client.transaction().await?;
-            let create = format!(
-                "create table if not exists {table} (like blocks including all) partition by range (time_to)"
-            );
-            let attach = format!("alter table blocks attach partition {table} for values in ({id})");
-            transaction.batch_execute(&make(timeout, target, &create, &attach)).await?;
-            target.ledger.write_raw(&transaction).await?;
-            transaction.commit().await
-        })
-    })
-    .await
+    client: &mut Client,
+    timeout_ms: u64,
+    target: &Target<'_>,
+) -> Result<(), tokio_postgres::Error> {
+    let (table, id) = (&target.table, target.leaf.class.0);
+    let create = format!(
+        "create table if not exists {table} (like blocks including all) partition by range (time_to)"
+    );
+    let attach = format!("alter table blocks attach partition {table} for values in ({id})");
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(&make(timeout_ms, target, &create, &attach)).await?;
+    target.ledger.write_raw(&transaction).await?;
+    transaction.commit().await
 }
 
 /// The leaf is made, checked and attached in one transaction: it is there whole, or not at all.
-async fn create_leaf(session: &mut DdlSession, leaf: LeafRef, ledger: Ledger<'_>) -> Result<(), StoreError> {
-    let target = Target::new(leaf, ledger)?;
-    retry(session, "create", &target, |client, timeout, target| {
-        Box::pin(async move {
-            let Target { table, parent, leaf, from, to, .. } = target;
-            let check = check_clause(*leaf, *from, *to);
-            let create = format!(
-                "create table if not exists {table} (like {parent} including all, {check}) with ({AUTOVACUUM})"
-            );
-            let note_leaf = format!(
-                "insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')
-                 on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null;
-                 delete from sealed_leaves where class = {class} and time_from = '{from}'
-                   and pg_relation_size(to_regclass('{table}')) = 0",
-                class = leaf.class.0
-            );
-            let transaction = client.transaction().await?;
-            let batch = format!("{}; {note_leaf}", make(timeout, target, &create, &target.attach()));
-            transaction.batch_execute(&batch).await?;
-            target.ledger.write_raw(&transaction).await?;
-            transaction.commit().await
-        })
-    })
-    .await
+async fn create_leaf(
+    client: &mut Client,
+    timeout_ms: u64,
+    target: &Target<'_>,
+) -> Result<(), tokio_postgres::Error> {
+    let Target { table, parent, leaf, from, to, .. } = target;
+    let check = check_clause(*leaf, *from, *to);
+    let create = format!(
+        "create table if not exists {table} (like {parent} including all, {check}) with ({AUTOVACUUM})"
+    );
+    let note_leaf = format!(
+        "insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')
+         on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null;
+         delete from sealed_leaves where class = {class} and time_from = '{from}'
+           and pg_relation_size(to_regclass('{table}')) = 0",
+        class = leaf.class.0
+    );
+    let transaction = client.transaction().await?;
+    let batch = format!("{}; {note_leaf}", make(timeout_ms, target, &create, &target.attach()));
+    transaction.batch_execute(&batch).await?;
+    target.ledger.write_raw(&transaction).await?;
+    transaction.commit().await
 }
 
-/// The CHECK that the table still carries spares ATTACH the scan. The row of `leaves` is locked first, as [`drop_leaf`] does: with the
-/// same order of locks the two cannot deadlock.
-async fn reattach(session: &mut DdlSession, leaf: LeafRef, ledger: Ledger<'_>) -> Result<(), StoreError> {
-    let target = Target::new(leaf, ledger)?;
-    retry(session, "attach again", &target, |client, timeout, target| {
-        Box::pin(async move {
-            let transaction = begin_within(client, timeout).await?;
-            set_detached(&transaction, target.leaf, target.from, false).await?;
-            if !is_attached(&transaction, &target.table, &target.parent).await? {
-                transaction.batch_execute(&format!("{}; {}", target.bring_up(), target.attach())).await?;
-            }
-            target.ledger.write_raw(&transaction).await?;
-            transaction.commit().await
-        })
-    })
-    .await
+/// The CHECK that the table still carries spares ATTACH the scan. The row of `leaves` is locked first, as [`going::drop_leaf`] does: with
+/// the same order of locks the two cannot deadlock.
+async fn reattach(
+    client: &mut Client,
+    timeout_ms: u64,
+    target: &Target<'_>,
+) -> Result<(), tokio_postgres::Error> {
+    let transaction = begin_within(client, timeout_ms).await?;
+    set_detached(&transaction, target.leaf, target.from, false).await?;
+    if !is_attached(&transaction, &target.table, &target.parent).await? {
+        transaction.batch_execute(&format!("{}; {}", target.bring_up(), target.attach())).await?;
+    }
+    target.ledger.write_raw(&transaction).await?;
+    transaction.commit().await
 }
 
 /// Statistics of a partitioned table are not kept by autovacuum: without them the planner guesses. A few pages are read.
@@ -272,7 +279,15 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(leaf: LeafRef, ledger: Ledger<'a>) -> Result<Target<'a>, StoreError> {
+    /// The table of a class.
+    fn class(class: ClassId, ledger: Ledger<'a>) -> Target<'a> {
+        let leaf = LeafRef { class, from_us: 0, to_us: 0 };
+        let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        Target { table: class_table(class), parent: "blocks".to_owned(), leaf, from, to, ledger }
+    }
+
+    /// A table partition.
+    fn leaf(leaf: LeafRef, ledger: Ledger<'a>) -> Result<Target<'a>, StoreError> {
         Ok(Target {
             table: leaf.table(),
             parent: class_table(leaf.class),
@@ -417,14 +432,16 @@ async fn begin_within(
     Ok(transaction)
 }
 
-pub(crate) async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
+async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&format!("set lock_timeout = '{timeout_ms}ms'")).await
 }
 
+/// One try of a step: it waits at most so many milliseconds for each lock.
 type Attempt =
     for<'a> fn(&'a mut Client, u64, &'a Target<'a>) -> BoxFuture<'a, Result<(), tokio_postgres::Error>>;
 
-/// Tries with each timeout of [`LOCK_TIMEOUTS_MS`]; only a lock that was not to be had is tried again.
+/// Calls `attempt` with each timeout of [`LOCK_TIMEOUTS_MS`], until it succeeds or fails for another reason than a lock that another
+/// session holds.
 async fn retry(
     session: &mut DdlSession,
     operation: &'static str,

@@ -1,5 +1,5 @@
-//! What was written beside the records (counts per minute, groups of errors, losses, dead letters) goes when no record of its time is left. Records
-//! themselves are never deleted: they go with their table partitions.
+//! Deletes what was written beside the records (counts per minute, groups of errors, losses, dead letters) once no record of its
+//! time is left. Records themselves are never deleted: they go with their table partitions.
 //!
 //! Watermarks go only where [`dead_streams`] says so: a file that is still on its node could be sent again, and would then be stored
 //! again. Origins, which blocks name, and the ledger stay.
@@ -10,7 +10,7 @@ use cordwood_core::retention::class::PolicyLevel;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
+use crate::ddl::DdlSession;
 use crate::dead_streams;
 use crate::error::StoreError;
 use crate::tasks;
@@ -54,9 +54,7 @@ const ERRORS: [(&str, &str, &str); 2] = [
 
 /// Deletes what is older than every record that can be in the store, by PostgreSQL's clock. Returns how many rows went.
 pub async fn prune(session: &mut DdlSession) -> Result<u64, StoreError> {
-    let client = session.client();
-    let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
-    set_lock_timeout(client, timeout_ms).await.map_err(StoreError::sql("prepare", "pruning"))?;
+    let client = &*session.client_for("pruning").await?;
     let (head, most) = (limits::DEAD_LETTER_HEAD_BYTES as i32, limits::DEAD_LETTERS_BYTES_MAX as i64);
     client.execute(CUT_LETTERS, &[&head, &most]).await.map_err(StoreError::sql("cut", "old dead letters"))?;
     let mut gone = tasks::empty_deleted(client, ROWS_AT_ONCE, STATEMENTS_MAX).await?;

@@ -6,6 +6,7 @@ use cordwood_core::retention::step::Planned;
 use jiff::Timestamp;
 use tokio_postgres::GenericClient;
 
+use super::row::Row;
 use super::{DdlSession, Transaction};
 use crate::error::StoreError;
 
@@ -34,7 +35,7 @@ impl<'a> Ledger<'a> {
         self.write_raw(transaction).await.map_err(StoreError::sql("write", "the ledger"))
     }
 
-    /// `unless`: what the row waits for, as SQL; it may use $1 to $14.
+    /// `unless`: what the row waits for, as SQL; it may name the row's columns as those of `row`.
     async fn insert(
         &self,
         client: &impl GenericClient,
@@ -43,37 +44,30 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), tokio_postgres::Error> {
         let Planned { step, policy, why, bytes, records, generation, approval } = self.planned;
         let leaf = step.leaf();
-        let time = |us: i64| Timestamp::from_microsecond(us).ok();
+        let time = |us: Option<i64>| us.and_then(|us| Timestamp::from_microsecond(us).ok());
+        let row = Row::new()
+            .with("policy", "text", policy)
+            .with("plan", "text", self.plan)
+            .with("step", "text", step.kind())
+            .with("subject", "text", step.subject())
+            .with("bytes", "int8", *bytes)
+            .with("why", "text", why)
+            .with("generation", "int8", *generation)
+            .with("time_from", "timestamptz", time(leaf.map(|leaf| leaf.from_us)))
+            .with("time_to", "timestamptz", time(leaf.map(|leaf| leaf.to_us)))
+            .with("outcome", "text", outcome)
+            .with("approval", "text", approval.as_ref().map(|approval| approval.plan.as_str()))
+            .with("approved_by", "text", approval.as_ref().map(|approval| approval.by.as_str()))
+            .with("records", "int8", *records);
+        let columns = row.columns();
+        let took = self.began.elapsed().as_secs_f64();
         let sql = format!(
-            "insert into ledger (at, policy, plan, step, subject, bytes, why, generation, time_from, time_to, started, outcome, approval,
-                                 approved_by, records)
-             select clock_timestamp(), $1::text, $2::text, $3::text, $4::text, $5::bigint, $6::text, $7::bigint, $8::timestamptz,
-                    $9::timestamptz, clock_timestamp() - make_interval(secs => $10::float8), $11::text, $12::text, $13::text,
-                    $14::bigint
-             {unless}"
+            "insert into ledger (at, started, {columns})
+             select clock_timestamp(), clock_timestamp() - make_interval(secs => {took}), {columns}
+               from (values ({})) as row ({columns}) {unless}",
+            row.placeholders()
         );
-        client
-            .execute(
-                &sql,
-                &[
-                    policy,
-                    &self.plan,
-                    &step.kind(),
-                    &step.subject(),
-                    bytes,
-                    why,
-                    generation,
-                    &leaf.and_then(|leaf| time(leaf.from_us)),
-                    &leaf.and_then(|leaf| time(leaf.to_us)),
-                    &self.began.elapsed().as_secs_f64(),
-                    &outcome,
-                    &approval.as_ref().map(|approval| approval.plan.as_str()),
-                    &approval.as_ref().map(|approval| approval.by.as_str()),
-                    records,
-                ],
-            )
-            .await
-            .map(drop)
+        client.execute(&sql, &row.values()).await.map(drop)
     }
 
     /// That the step failed. The same reason again within an hour is no new row: passes come every few seconds.
@@ -82,7 +76,7 @@ impl<'a> Ledger<'a> {
         let cut = (0..=FAILURE_BYTES_MAX.min(outcome.len())).rev().find(|at| outcome.is_char_boundary(*at));
         outcome.truncate(cut.unwrap_or(0));
         let unless = "where not exists (select from ledger l where l.at > now() - interval '1 hour'
-                        and l.step = $3 and l.subject = $4 and l.outcome = $11)";
+                        and (l.step, l.subject, l.outcome) = (row.step, row.subject, row.outcome))";
         let noted = self.insert(&session.client, &outcome, unless).await;
         noted.map_err(StoreError::sql("write", "the ledger"))
     }

@@ -7,7 +7,7 @@
 use tokio_postgres::Client;
 
 use super::LINES_AT_ONCE;
-use crate::ddl::{DdlSession, LOCK_TIMEOUTS_MS, set_lock_timeout};
+use crate::ddl::DdlSession;
 use crate::error::StoreError;
 use crate::migrate::{LOCK_SPACE, LOCK_TASKS};
 
@@ -57,9 +57,7 @@ const EMPTIED: &str =
 /// Ends tasks whose last line was stored longer ago (one that has none: that were announced longer ago), and takes lines of ended ones
 /// away.
 pub async fn end_aged(session: &mut DdlSession, age_ms: u64) -> Result<Ended, StoreError> {
-    let client = session.client_mut();
-    let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
-    set_lock_timeout(client, timeout_ms).await.map_err(StoreError::sql("prepare", "to end tasks by age"))?;
+    let client = session.client_for("to end tasks by age").await?;
     let mut ended = Ended::default();
     let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX / 1000);
     ended.tasks = end(client, age_ms).await?;
