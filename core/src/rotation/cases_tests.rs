@@ -9,6 +9,7 @@ use crate::checkpoint::FileCheckpoint;
 use crate::identity::FileId;
 use crate::limits::MARKER_BYTES;
 use crate::log_names::older_suffix;
+use crate::milestones::{Milestones, hash_of_line, last_line};
 
 use super::cut::{Left, left_of};
 use super::sequence::Open;
@@ -32,6 +33,8 @@ enum Since {
     Open,
     /// It holds none open: it ended, or others needed the descriptors.
     Closed,
+    /// The same. It had read them to their last bytes: nobody writes the ends of their last lines.
+    ClosedToTheLastByte,
     /// The same, with a checkpoint that has no markers (version 1).
     ClosedWithoutMarkers,
     /// It read them to their ends, and let go of them.
@@ -46,6 +49,8 @@ struct Log<'a> {
     register: Register,
     /// With what the file holds, and whether its name is gone.
     open: Vec<(FileCheckpoint, String, bool)>,
+    /// Files are read to their last bytes, and not to their last newlines.
+    to_the_last_byte: bool,
 }
 
 /// What packed files hold stands in the table as it is unpacked.
@@ -73,12 +78,27 @@ impl Content for Seen<'_> {
 impl<'a> Log<'a> {
     fn new(live: &'a str) -> Log<'a> {
         let plain = live != "0.log";
-        Log { names: Names { live, plain }, register: Register::default(), open: Vec::new() }
+        Log {
+            names: Names { live, plain },
+            register: Register::default(),
+            open: Vec::new(),
+            to_the_last_byte: false,
+        }
     }
 
-    /// Reads a file to its last newline.
+    /// Reads a file.
     fn read(&mut self, entry: &Listed, text: &str, id: FileId) {
-        let position = text.rfind('\n').map_or(0, |at| at + 1) as u64;
+        let position = match self.to_the_last_byte {
+            true => text.len() as u64,
+            false => text.rfind('\n').map_or(0, |at| at + 1) as u64,
+        };
+        let mut milestones = Milestones::default();
+        for (at, _) in text.match_indices('\n') {
+            let lines = &text.as_bytes()[..=at];
+            if last_line(lines).is_some_and(|line| line.starts_with(b"@")) {
+                milestones.add(at as u64 + 1, lines);
+            }
+        }
         let (name, (dev, ino)) = (entry.name.clone(), entry.inode);
         let marker = before(text, position).map_or(0, xxh3_64);
         let file = FileCheckpoint {
@@ -89,6 +109,7 @@ impl<'a> Log<'a> {
             position,
             marker,
             size: text.len() as u64,
+            milestones,
             ..FileCheckpoint::default()
         };
         let opened: Vec<_> =
@@ -191,6 +212,10 @@ impl<'a> Log<'a> {
                 let is_held = held.iter().any(|file| file.id == id);
                 return (if is_held { "is held" } else { "was read" }.to_owned(), Some(id));
             }
+            Stands::Unnamed if self.to_the_last_byte => {
+                self.read(entry, text, FileId::of_whole(text.as_bytes()));
+                return ("is new".to_owned(), None);
+            }
             Stands::Unnamed => return ("has no line".to_owned(), None),
             Stands::NotYet => return ("not yet".to_owned(), None),
             Stands::NotOurs => return ("is not ours".to_owned(), None),
@@ -198,7 +223,8 @@ impl<'a> Log<'a> {
             Stands::Grown(at) => self.register.take_grown(at),
         };
         let holds = |at, marker| Ok::<bool, ()>(content.marker(at) == Some(marker));
-        let what = match left_of(&resume, entry.inode, entry.size, holds, |_| None).unwrap() {
+        let hash_at = |at: u64| hash_of_line(text.as_bytes().get(..at as usize)?, true);
+        let what = match left_of(&resume, entry.inode, entry.size, holds, hash_at).unwrap() {
             Left::All { .. } => format!("goes on at {}", resume.position),
             Left::UpTo { at, unread } => {
                 let lost = unread
@@ -255,6 +281,7 @@ fn case(block: &'static str) -> Case<'static> {
         "open" => Open,
         "closed" => Closed,
         "closed, without markers" => ClosedWithoutMarkers,
+        "closed, to the last byte" => ClosedToTheLastByte,
         "done" => Done,
         "done, closed" => DoneAndClosed,
         other => panic!("{what}: {other:?}"),
@@ -286,6 +313,7 @@ fn what_is_made_of_each_name() {
     assert!(cases.len() > 50, "only {} cases found", cases.len());
     for Case { what, live, since, before, now, expected } in &cases {
         let mut log = Log::new(live);
+        log.to_the_last_byte = *since == ClosedToTheLastByte;
         if *since != Never {
             log.look(before, NOW_NS - 400 * S);
             log.pass(*since);

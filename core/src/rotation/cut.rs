@@ -1,4 +1,5 @@
-//! Whether a file that is read on still holds what was read of it before it was closed, and from where on it is read as another.
+//! Checks whether a file that is opened again still holds the bytes that were read before. If not, says from which position on it
+//! is read as another file.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Which known file a name of another program's stands for, when its inode does not say: many files of such a program begin with
-//! the same line, so more of their content must be the same.
+//! Finds which known file a plain file's name stands for when its inode does not tell. Many files of one program begin with the
+//! same line, so more of their content is compared.
 //! Promises: a copy or an archive of what was read is not read again; a file that only begins like one that was is read.
 
 use crate::identity::FileId;
