@@ -4,6 +4,9 @@
 //! 224 bytes, and on the lines of the files given. `--only`: the measurements whose name has these words.
 #![allow(clippy::print_stdout)]
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,8 @@ use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::seal::{Leaf, Sealer};
 use cordwood_core::tokens::{self, TokenHasher};
+
+use random::Random;
 
 const GENERATED_RECORDS: usize = 400_000;
 static ONLY: OnceLock<String> = OnceLock::new();
@@ -228,13 +233,7 @@ fn origin(n: usize) -> Origin {
 
 /// JSON lines of about 224 bytes.
 fn generated(count: usize) -> Vec<Vec<u8>> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let messages = [
         "request handled",
         "connection reset by peer",
@@ -247,14 +246,14 @@ fn generated(count: usize) -> Vec<Vec<u8>> {
     ];
     (0..count)
         .map(|n| {
-            let (a, b) = (random(), random());
+            let (a, b) = (random.next(), random.next());
             let message = messages[(a % 64).min(a % 8) as usize];
             let ms = n as u64 / 8 % 1000;
             let s = n as u64 / 8000 % 60;
             format!(
                 "{{\"ts\":\"2026-11-21T06:17:{s:02}.{ms:03}Z\",\"level\":\"info\",\"msg\":\"{message}\",\"source\":\"{}\",\
                  \"traceId\":\"{:016x}{:016x}\",\"userId\":\"u{}\",\"durationMs\":{},\"status\":{},\"path\":\"/api/v1/orders/{}\"}}",
-                ["api", "db", "worker"][(b % 3) as usize],
+                ["api", "db", "worker"][random.below(3) as usize],
                 a,
                 b,
                 b % 5_000,

@@ -5,6 +5,9 @@
 //! the lines of this tree's tables of real lines, and on the lines of the files given, each file by itself.
 #![allow(clippy::print_stdout)]
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,8 @@ use cordwood_core::level::Level;
 use cordwood_core::limits::SEALED_BLOCK_RECORDS;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};
+
+use random::Random;
 
 const GENERATED: usize = 200_000;
 const LINES_MAX: usize = 200_000;
@@ -169,13 +174,7 @@ fn thread_cpu() -> Option<Duration> {
 
 /// JSON lines as `cargo xtask bench` makes them, of one service; `rich`: with a time, a float and an object within.
 fn generated(count: usize, rich: bool) -> Vec<Vec<u8>> {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let texts = [
         "request handled",
         "cache miss, loading from store",
@@ -193,8 +192,8 @@ fn generated(count: usize, rich: bool) -> Vec<Vec<u8>> {
     let paths = ["/v1/orders", "/v1/users/me", "/v2/cart/items", "/healthz", "/v1/search", "/v1/stock"];
     (0..count)
         .map(|n| {
-            let (a, b, c) = (random(), random(), random());
-            let level = match c % 100 {
+            let (a, b, c) = (random.next(), random.next(), random.next());
+            let level = match random.below(100) {
                 0 => "error",
                 1..=4 => "warn",
                 5..=24 => "debug",

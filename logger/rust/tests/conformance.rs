@@ -1,28 +1,15 @@
 //! The table that all loggers run: `logger/conformance/cases.json`, by the language that its README defines.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+#[path = "support/written.rs"]
+mod written;
+
 use std::time::Duration;
 
 use cordwood_logger::{
     Builder, Cordwood, Failure, Fields, Level, Logger, TaskContext, Value as FieldValue, here, with_context,
 };
 use serde_json::{Map, Value, json};
-
-/// A writer whose bytes can be looked at.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use written::Written;
 
 /// A value of the table as the logger takes it.
 struct Given<'a>(&'a Value);
@@ -171,7 +158,7 @@ fn is_time(text: &str) -> bool {
 /// The lines of one case, each read as JSON; duplicate keys and wrong beginnings are faults.
 fn lines(case: &Value) -> Vec<Value> {
     let environment = case["env"].as_object().cloned().unwrap_or_default();
-    let output = Shared::default();
+    let output = Written::default();
     let cordwood = Builder::new()
         .service(case["service"].as_str().unwrap_or("shop"))
         .environment(move |name| environment.get(name).map(text))
@@ -180,7 +167,7 @@ fn lines(case: &Value) -> Vec<Value> {
         .expect("a logger");
     run(&cordwood, &cordwood.logger(), &case["calls"]);
     assert!(cordwood.flush(Duration::from_secs(60)));
-    let bytes = output.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let bytes = output.bytes();
     let written = String::from_utf8(bytes).expect("UTF-8");
     assert!(written.is_empty() || written.ends_with('\n'));
     let is_located = case["location"].as_bool().unwrap_or(false);

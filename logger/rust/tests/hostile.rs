@@ -1,6 +1,8 @@
 //! Applications that log where nobody would, such as in the destructors of a thread that ends: the process goes on, and its records are there.
 
 mod support;
+#[path = "support/written.rs"]
+mod written;
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -12,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use support::{Reaped, json_lines, part, program as run};
 use tracing::info;
+use written::Written;
 
 /// Says something when its thread ends, by every way there is. (A span cannot be opened there: the registry of tracing-subscriber panics.)
 struct Late;
@@ -81,31 +84,17 @@ fn a_logger_that_is_asked_for_before_init_is_the_processs() {
     assert!(stderr.contains("the service is \"early\", not \"shop\""), "{stderr}");
 }
 
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 fn cordwood(writer: impl Write + Send + 'static) -> Cordwood {
     Builder::new().service("shop").environment(|_| None).writer(writer).start().expect("a logger")
 }
 
 /// What is written while `work` runs.
 fn lines(work: impl FnOnce(&Cordwood)) -> Vec<Value> {
-    let output = Shared::default();
+    let output = Written::default();
     let cordwood = cordwood(output.clone());
     tracing::subscriber::with_default(cordwood.subscriber(), || work(&cordwood));
     assert!(cordwood.flush(Duration::MAX));
-    let bytes = output.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let bytes = output.bytes();
     json_lines(&bytes)
 }
 
@@ -305,7 +294,7 @@ fn an_output_that_waits_for_itself_or_panics_holds_nobody_up() {
 
 #[test]
 fn times_without_an_end_are_no_end() {
-    let output = Shared::default();
+    let output = Written::default();
     let builder = Builder::new().service("shop").environment(|_| None).writer(output.clone());
     let cordwood = builder.buffer(100, Duration::MAX).start().expect("a logger");
     let debug = Some(Some(Level::Debug));
@@ -313,10 +302,7 @@ fn times_without_an_end_are_no_end() {
     assert_eq!(cordwood.levels().remaining(), None);
     cordwood.logger().debug("written");
     assert!(cordwood.flush(Duration::MAX));
-    assert_eq!(
-        output.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|b| **b == b'\n').count(),
-        1
-    );
+    assert_eq!(output.bytes().iter().filter(|b| **b == b'\n').count(), 1);
 }
 
 /// A disk with room for so many bytes.

@@ -1,9 +1,11 @@
 //! What tracing's events and spans become, tasks and their runner, places, and the output for people.
 
+#[path = "support/written.rs"]
+mod written;
+
 use std::error::Error;
 use std::fmt;
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::Write as _;
 use std::time::Duration;
 
 use cordwood_logger::{
@@ -11,31 +13,18 @@ use cordwood_logger::{
 };
 use serde_json::{Value, json};
 use tracing::{Instrument, info, info_span};
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use written::Written;
 
 /// What is written while `work` runs, by a logger with these settings.
 fn text(environment: &'static [(&'static str, &'static str)], work: impl FnOnce(&Cordwood)) -> String {
-    let output = Shared::default();
+    let output = Written::default();
     let read =
         |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let cordwood =
         Builder::new().service("shop").environment(read).writer(output.clone()).start().expect("a logger");
     tracing::subscriber::with_default(cordwood.subscriber(), || work(&cordwood));
     assert!(cordwood.flush(Duration::from_secs(60)));
-    let bytes = output.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let bytes = output.bytes();
     String::from_utf8(bytes).expect("UTF-8")
 }
 
@@ -321,7 +310,7 @@ fn people_read_text_in_development() {
 #[test]
 fn one_layer_beside_others_filters_for_itself() {
     use tracing_subscriber::layer::SubscriberExt as _;
-    let (ours, theirs) = (Shared::default(), Shared::default());
+    let (ours, theirs) = (Written::default(), Written::default());
     let cordwood =
         Builder::new().service("shop").environment(|_| None).writer(ours.clone()).start().expect("a logger");
     let count = {
@@ -333,16 +322,15 @@ fn one_layer_beside_others_filters_for_itself() {
         info!("info");
     });
     assert!(cordwood.flush(Duration::from_secs(60)));
-    let of = |shared: &Shared| shared.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert_eq!(String::from_utf8(of(&ours)).expect("UTF-8").lines().count(), 1);
-    assert_eq!(of(&theirs).len(), 2);
+    assert_eq!(String::from_utf8(ours.bytes()).expect("UTF-8").lines().count(), 1);
+    assert_eq!(theirs.bytes().len(), 2);
 }
 
-struct Counting(Shared);
+struct Counting(Written);
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Counting {
     fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).push(b'x');
+        self.0.clone().write_all(b"x").expect("a buffer");
     }
 }
 

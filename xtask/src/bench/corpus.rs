@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::random::Random;
+
 pub const TENANTS: usize = 50;
 const SERVICES: [&str; 20] = [
     "api", "checkout", "cart", "payment", "search", "catalog", "users", "auth", "mailer", "billing",
@@ -114,7 +116,7 @@ impl Corpus {
             Corpus::Found { lines } => (lines.len() / FOUND_LINES_PER_POD).clamp(1, PODS),
         };
         let mut files = (0..number).map(|pod| Pod::create(pods, pod)).collect::<Result<Vec<_>>>()?;
-        let (mut written, mut body, mut random) = (Written::default(), Vec::new(), Random(7));
+        let (mut written, mut body, mut random) = (Written::default(), Vec::new(), Random::new(7));
         for n in 0..count {
             body.clear();
             let pod = match self {
@@ -207,20 +209,4 @@ pub fn line(n: u64, pod: usize, random: &mut Random, out: &mut Vec<u8>) {
         random.below(100_000),
         random.below(4),
     );
-}
-
-/// xorshift64*: the same lines in every run.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
-    }
 }

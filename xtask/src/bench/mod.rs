@@ -7,6 +7,8 @@ mod groups;
 mod policies;
 mod process;
 mod query;
+#[path = "../../../core/examples/support/random.rs"]
+mod random;
 mod reading;
 mod rows;
 mod storing;

@@ -1,7 +1,8 @@
 //! The agent at a steady 10,000 lines a second over 100 pods, and with files in which nothing happens.
 
-use super::corpus::{Pod, Random, line};
+use super::corpus::{Pod, line};
 use super::process::{cpu, memory, mib};
+use super::random::Random;
 use super::{Figure, figure};
 use anyhow::{Context, Result};
 use cordwood_tests::env::home::Home;
@@ -34,7 +35,7 @@ pub async fn at_ten_thousand_a_second() -> Result<Vec<Figure>> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let agent = pipeline.agent.as_ref().context("the agent")?.id();
     let writing = tokio::task::spawn_blocking(move || -> Result<()> {
-        let (mut random, mut body, began) = (Random(11), Vec::new(), Instant::now());
+        let (mut random, mut body, began) = (Random::new(11), Vec::new(), Instant::now());
         for tick in 0..SECONDS * 100 {
             for n in 0..RATE / 100 {
                 let pod = (n % PODS as u64) as usize;

@@ -1,6 +1,7 @@
 //! The baseline: a bare binary COPY of the same records as plain rows, 5,000 a transaction, no index.
 
-use super::corpus::{Random, line};
+use super::corpus::line;
+use super::random::Random;
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
@@ -39,7 +40,7 @@ pub async fn copy(client: &mut Client, rows: usize) -> Result<f64> {
         Type::JSONB,
         Type::TEXT,
     ];
-    let (mut random, mut spent, mut done) = (Random(7), Duration::ZERO, 0);
+    let (mut random, mut spent, mut done) = (Random::new(7), Duration::ZERO, 0);
     while done < rows {
         // Made outside of the time that counts.
         let part =
