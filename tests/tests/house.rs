@@ -182,6 +182,14 @@ fn walls_object_to_a_type_that_many_files_change() {
     ] {
         assert_eq!(walls::implements_elsewhere(text), expected, "{text}");
     }
+    for (text, expected) in [
+        ("fn a() {}", 0),
+        ("fn a(&self) -> Result<u8, B> {}", 1),
+        ("pub async fn a<'a, T: Fn(u8, u8) -> u8>(b: (u8, u8), c: impl Fn(u8, u8) -> u8,\n) {}", 2),
+        ("fn a(b: BTreeMap<u8, [u8; 2]>, c: &dyn Fn(&u8, u8), d: u8) {}", 3),
+    ] {
+        assert_eq!(walls::arguments(text), [("a".to_owned(), expected)], "{text}");
+    }
     let (room, name, _) = walls::SPREAD[0];
     assert!(walls::is_excused(room, name) && !walls::is_excused(room, "Log"));
     let fields =
@@ -374,6 +382,37 @@ fn each_type_has_its_own_file_and_few_open_fields() {
     for (room, name, reason) in walls::SPREAD {
         let is_spread = spread.contains(&((*room).to_owned(), (*name).to_owned()));
         assert!(is_spread, "{room}: `{name}` is not spread ({reason})");
+    }
+}
+
+/// The longest file, the struct with the most public fields that is changed, and the longest argument list, of what ships.
+/// `cargo test --workspace --test house the_largest -- --nocapture` prints them.
+#[test]
+fn the_largest_of_each_kind_keeps_its_limit() {
+    let (mut lines, mut fields, mut arguments) = (Vec::new(), Vec::new(), Vec::new());
+    for file in files().into_iter().filter(|f| f.ends_with(".rs") && f.contains("/src/")) {
+        let text = read(&file);
+        lines.push((text.lines().count(), file.clone()));
+        let is_value = |name: &str| walls::VALUES.iter().any(|(of, value, _)| (*of, *value) == (&file, name));
+        let structs = walls::public_fields(&text).into_iter().filter(|(name, _)| !is_value(name));
+        fields.extend(structs.map(|(name, count)| (count, format!("{file}: {name}"))));
+        let functions = walls::arguments(&text).into_iter();
+        arguments.extend(functions.map(|(name, count)| (count, format!("{file}: {name}"))));
+    }
+    let excused = |what: &str| walls::LONG_LISTS.iter().any(|(of, _)| *of == what);
+    let kinds = [
+        ("lines of a file", laws::FILE_LINES_MAX, lines),
+        ("public fields of a struct", walls::PUBLIC_FIELDS_MAX, fields),
+        ("arguments of a function", walls::ARGUMENTS_MAX, arguments),
+    ];
+    for (kind, max, mut all) in kinds {
+        assert!(all.len() > 300, "{kind}: only {} found", all.len());
+        all.sort_unstable();
+        let largest: Vec<_> =
+            all.iter().rev().take(3).map(|(count, what)| format!("{count} {what}")).collect();
+        println!("{kind} (at most {max}): {}", largest.join(", "));
+        let above: Vec<_> = all.iter().filter(|(count, what)| *count > max && !excused(what)).collect();
+        assert!(above.is_empty(), "{kind}: {above:?}");
     }
 }
 

@@ -116,3 +116,63 @@ pub fn open_structs(path: &str, text: &str) -> Vec<String> {
     let fault = |(name, count)| format!("{path}: `{name}` has {count} public fields");
     public_fields(text).into_iter().filter(too_open).map(fault).collect()
 }
+
+/// Arguments that a function may have, `self` included; clippy's `too_many_arguments` says the same.
+pub const ARGUMENTS_MAX: usize = 7;
+
+/// Functions with more, and why: (file and function, reason).
+pub const LONG_LISTS: &[(&str, &str)] =
+    &[("logger/rust/src/files/supervisor.rs: write", "one place that all events go through")];
+
+/// Functions of what ships, each with the number of its arguments.
+pub fn arguments(text: &str) -> Vec<(String, usize)> {
+    let shipped = source::split(text).shipped();
+    let code = shipped.code.as_str();
+    let mut all = Vec::new();
+    for (at, _) in code.match_indices("fn ") {
+        let is_a_word = code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+        let name: String = code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let rest = &code[at + 3 + name.len()..];
+        let Some(open) = after_generics(rest).filter(|_| is_a_word && !name.is_empty()) else { continue };
+        all.push((name, count_arguments(&rest[open..])));
+    }
+    all
+}
+
+/// Where the list of arguments opens in `<'a, T: Fn(A) -> B>(c: C)`.
+fn after_generics(rest: &str) -> Option<usize> {
+    let (mut depth, mut before) = (0, ' ');
+    for (at, c) in rest.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' if before != '-' => depth -= 1,
+            '(' if depth == 0 => return Some(at),
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
+/// How many there are in `(a: A, b: B<C, D>) -> ...`.
+fn count_arguments(list: &str) -> usize {
+    let (mut depth, mut count, mut is_empty, mut before) = (0, 0, true, ' ');
+    for c in list.chars() {
+        match c {
+            '(' | '[' | '{' | '<' => depth += 1,
+            '>' if before == '-' => {}
+            ')' | ']' | '}' | '>' => depth -= 1,
+            ',' if depth == 1 => {
+                count += usize::from(!is_empty);
+                is_empty = true;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        is_empty &= c.is_whitespace() || (depth == 1 && matches!(c, ',' | '('));
+        before = c;
+    }
+    count + usize::from(!is_empty)
+}
