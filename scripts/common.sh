@@ -29,7 +29,7 @@ die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
 go_version() { command -v go >/dev/null && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//'; }
-rust_version() { command -v rustc >/dev/null && rustc --version 2>/dev/null | awk '{print $2}'; }
+rust_version() { command -v rustc >/dev/null && (cd "$CORDWOOD_TOP" && rustc --version 2>/dev/null) | awk '{print $2}'; }
 # What the interface's build asks for.
 node_wanted=20.19
 node_version() { command -v npm >/dev/null && node --version 2>/dev/null | sed 's/^v//'; }
