@@ -1,4 +1,4 @@
-//! What a batch accounts for: a part of one output of one file. The one place where the agent makes a batch's header.
+//! What one batch accounts for: a part of one output stream of one file. The agent creates batch headers here and nowhere else.
 
 use std::sync::Arc;
 

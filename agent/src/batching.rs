@@ -1,7 +1,8 @@
-//! Takes what is read of one log through the pipeline into batches, and cuts them.
-//! Promises: batches of a stream and file tile it. A record or line whose end is not waited for goes flagged as unfinished; the
-//! place is on the disk before it is sent, and whoever reads the file again ends it there, so that nothing of it is stored
-//! twice when its end comes after all. A loss is told once it is known whose it is, in the place of the lost bytes.
+//! Passes the bytes that are read of one log through the pipeline into batches, and closes the batches.
+//! Promises: batches of a stream and file tile it. If the agent stops waiting for the end of a record or line, it sends it
+//! flagged as unfinished. The checkpoint holds that place before the record is sent. An agent that reads the file again ends the
+//! record at the same place, so nothing is stored twice when the end arrives after all. A loss is recorded in the place of the
+//! lost bytes, as soon as its tenant is known.
 
 use cordwood_core::checkpoint::{Cut, CutOf};
 use cordwood_core::gate::Gate;
@@ -161,7 +162,7 @@ impl<'t> Batching<'_, 't> {
         if let Some(index) = self.reading.current().and_then(|seq| self.files.find(seq)) {
             let at = self.files[index].tail.position();
             self.files[index].cuts.add(Cut { at, what: CutOf::Record(io) });
-            self.turn.ship.wait_for_checkpoint = true;
+            self.turn.ship.wait_for_checkpoint();
         }
         self.end_record(io);
     }
@@ -207,7 +208,7 @@ impl<'t> Batching<'_, 't> {
         }
         let file = &mut self.files[index];
         file.cuts.add(Cut { at: file.tail.position() + rest.len() as u64, what: CutOf::Line });
-        self.turn.ship.wait_for_checkpoint = true;
+        self.turn.ship.wait_for_checkpoint();
         self.feed_unended(index, rest);
     }
 

@@ -1,14 +1,14 @@
-//! Records whose ends were not read yet, of all runs: how much is held of each, and which began first.
+//! Unfinished records of all logs (their ends were not read yet): how many bytes of each are in memory, and which began first.
 
 use std::collections::BTreeMap;
 
 use cordwood_core::identity::OutputStream;
 use cordwood_core::pipeline::Pipeline;
 
-/// What is held of records whose ends were not read yet, by run.
+/// What is held of records whose ends were not read yet, by the log's number.
 #[derive(Debug, Default)]
 pub(crate) struct Unfinished {
-    runs: BTreeMap<u64, Begun>,
+    logs: BTreeMap<u64, Begun>,
     bytes: usize,
     next: u64,
 }
@@ -23,10 +23,10 @@ struct Begun {
 }
 
 impl Unfinished {
-    /// Looks at a run again after something was read of it, or sent.
-    pub fn note(&mut self, run: u64, pipeline: &Pipeline) {
+    /// Looks at a log again after something was read of it, or sent.
+    pub fn note(&mut self, log: u64, pipeline: &Pipeline) {
         let bytes = pipeline.held_bytes();
-        let before = self.runs.remove(&run);
+        let before = self.logs.remove(&log);
         self.bytes = self.bytes + bytes - before.as_ref().map_or(0, |before| before.bytes);
         if bytes == 0 {
             return;
@@ -41,34 +41,34 @@ impl Unfinished {
                 self.next
             }
         };
-        self.runs.insert(run, Begun { bytes, starts, order });
+        self.logs.insert(log, Begun { bytes, starts, order });
     }
 
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes held of one run.
-    pub fn of(&self, run: u64) -> usize {
-        self.runs.get(&run).map_or(0, |begun| begun.bytes)
+    /// Bytes held of one log.
+    pub fn of(&self, log: u64) -> usize {
+        self.logs.get(&log).map_or(0, |begun| begun.bytes)
     }
 
     pub fn longest(&self) -> Option<u64> {
-        self.runs.iter().max_by_key(|(_, begun)| begun.bytes).map(|(run, _)| *run)
+        self.logs.iter().max_by_key(|(_, begun)| begun.bytes).map(|(log, _)| *log)
     }
 
     pub fn oldest_first(&self) -> Vec<u64> {
-        let mut runs: Vec<(u64, u64)> = self.runs.iter().map(|(run, begun)| (begun.order, *run)).collect();
-        runs.sort_unstable();
-        runs.into_iter().map(|(_, run)| run).collect()
+        let mut logs: Vec<(u64, u64)> = self.logs.iter().map(|(log, begun)| (begun.order, *log)).collect();
+        logs.sort_unstable();
+        logs.into_iter().map(|(_, log)| log).collect()
     }
 
-    pub fn runs(&self) -> impl Iterator<Item = u64> {
-        self.runs.keys().copied()
+    pub fn logs(&self) -> impl Iterator<Item = u64> {
+        self.logs.keys().copied()
     }
 
     pub fn count(&self) -> usize {
-        self.runs.len()
+        self.logs.len()
     }
 }
 
@@ -96,9 +96,9 @@ mod tests {
         let part = |io: &str, tag: char| format!("2026-11-21T02:24:31Z {io} {tag} 0123456789\n");
         let mut unfinished = Unfinished::default();
         let mut pipelines = [Pipeline::new(), Pipeline::new(), Pipeline::new()];
-        for (run, pipeline) in pipelines.iter_mut().enumerate() {
+        for (log, pipeline) in pipelines.iter_mut().enumerate() {
             feed(pipeline, &part("stdout", 'P'), 0);
-            unfinished.note(run as u64, pipeline);
+            unfinished.note(log as u64, pipeline);
         }
         assert_eq!((unfinished.oldest_first(), unfinished.bytes()), (vec![0, 1, 2], 30));
         // It goes on, and a record of its other output begins: it stays where it was.

@@ -1,6 +1,7 @@
-//! How many files one pattern may name: an application that makes a file for each request must not use up what all others need.
-//! Promises: files that are being read go on, also after a restart; what is left out is counted and told, and has its turn
-//! when others have gone.
+//! How many files one pattern may match. An application that creates a file for each request must not take descriptors and memory
+//! from all others.
+//! Promises: files that are being read stay, also after a restart. Files above the limit are counted, reported, and read when
+//! others are gone.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ impl LeftOut {
                 files = left_out.len(),
                 for_example = path,
                 at_most = max,
-                "a pattern names more files than are read: the others wait until some of these are gone"
+                "a pattern matches more files than the agent reads at once: the others wait until some of these are deleted"
             );
         }
         kept

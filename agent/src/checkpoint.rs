@@ -1,6 +1,6 @@
 //! The checkpoint on disk: one small file, replaced as a whole.
-//! Promises: what is read at start was once written in whole; anything else is set aside with a line in the log, and the
-//! files are read from their beginnings (what was stored already is skipped later on).
+//! Promises: only a checkpoint that was written completely is used. Any other is set aside with a line in the log, and all files
+//! are read from their beginnings (the writer skips what it has stored).
 
 use std::fs::{self, File};
 use std::io::{self, Write};

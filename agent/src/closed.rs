@@ -1,4 +1,5 @@
-//! A log whose files are closed because others need their descriptors, or that was never opened for want of one.
+//! State of a log whose files are closed because other logs need the descriptors, or were never opened because no descriptor was
+//! free.
 
 use crate::folder::Stat;
 

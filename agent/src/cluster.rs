@@ -1,7 +1,7 @@
-//! What the cluster says about this node's pods and all namespaces: two watches of metadata, and a question where they do
-//! not surely say which namespace a pod lies in.
-//! Promises: a pod is matched by its UID, and its namespace by its own (see [`crate::binding`]); while the API is away what
-//! was known stays.
+//! What the API server says about this node's pods and all namespaces: two watches of metadata. If they leave open in which
+//! namespace object a pod lies, the agent asks the API server.
+//! Promises: a pod is matched by its UID, and its namespace by its own (see [`crate::binding`]); while the API server is
+//! unavailable, the last known answer stays in force.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
-//! Takes the pipeline's output into the open batches of one file, and cuts them when they are full.
-//! Promises: a batch accounts for one stream and one file, and tiles it with its neighbours; a record that was
-//! acknowledged in an earlier life of the agent is passed over.
+//! Adds the pipeline's output to the open batches of one file, and closes a batch when it is full.
+//! Promises: a batch accounts for one stream and one file, and tiles it with its neighbours; a record that Kafka acknowledged
+//! before the agent restarted is skipped.
 
 use std::sync::Arc;
 
@@ -248,7 +248,7 @@ impl Output for Collector<'_, '_> {
         let before = batch.builder.bytes();
         batch.builder.push(record.time_ns, record.level, flags, record.span.end, &record.body[..kept]);
         batch.urgent |= record.level == Level::Error || (is_first && has_rested);
-        self.turn.ship.open_bytes += batch.builder.bytes() - before;
+        self.turn.ship.add_open_bytes(batch.builder.bytes() - before);
         self.turn.tally.records += 1;
         self.turn.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));
         self.turn.tally.cut_bytes += record.bytes_cut + cut;

@@ -1,12 +1,12 @@
 //! One container log: reads its files in order through the pipeline into batches. Each of its parts owns its state: [`Files`]
 //! (which there are), [`Reading`] (what is begun and not finished), [`Owner`] (whose the lines are), [`Meter`] (how much comes).
-//! Promise: what was not acknowledged can be read again from where the checkpoint says.
+//! Promise: everything that is not acknowledged can be read again, from the checkpoint's position.
 
 use std::io;
 use std::sync::Arc;
 
 use cordwood_core::batch::LossRange;
-use cordwood_core::checkpoint::RunCheckpoint;
+use cordwood_core::checkpoint::LogCheckpoint;
 use cordwood_core::identity::{FileId, NodeIdentity};
 use cordwood_core::levels::LevelRules;
 use cordwood_core::limits::RECORD_BYTES_MAX;
@@ -79,7 +79,7 @@ impl ContainerLog {
     }
 
     /// It was read in an earlier life of the agent.
-    pub fn resume(&mut self, mut before: RunCheckpoint) {
+    pub fn resume(&mut self, mut before: LogCheckpoint) {
         self.owner.remember(before.origin.take());
         self.files.resume(before);
     }
@@ -467,7 +467,7 @@ impl ContainerLog {
             let finished_at_ms = self.files[index].stage.finished_at_ms();
             if finished_at_ms.is_some() && self.files.read_on_if_grown(index) {
                 let log_file = &self.files[index].name;
-                tracing::info!(run = self.id.key(), log_file, "a rotated file still grew");
+                tracing::info!(log = self.id.key(), log_file, "a rotated file still grew");
             } else if finished_at_ms.is_some_and(|at_ms| clock.mono_ms - at_ms >= linger_ms)
                 && self.progress().is_settled(&self.files[index])
             {
@@ -497,9 +497,9 @@ impl ContainerLog {
         (self.id.key().to_owned(), self.files.register().generations().to_vec())
     }
 
-    pub fn checkpoint(&self) -> RunCheckpoint {
+    pub fn checkpoint(&self) -> LogCheckpoint {
         let (namespace, pod) = self.source().pod();
-        RunCheckpoint {
+        LogCheckpoint {
             key: self.id.key().to_owned(),
             origin: self.owner.origin().cloned(),
             namespace: namespace.to_owned(),

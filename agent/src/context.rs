@@ -1,4 +1,4 @@
-//! Whose lines these are: what a source's path says, and what the configuration adds to it.
+//! Tenant, namespace, pod and service of a source's lines: from its path, completed by the configuration.
 //! Promises: the tenant comes from the configuration or from the namespace, never from the pod.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The places of a file where something went unfinished, behind what is acknowledged: whoever reads the file again ends it there.
+//! Places behind the acknowledged position of a file at which the agent sent an unfinished record. An agent that reads the file
+//! again ends the record at the same place.
 
 use cordwood_core::checkpoint::{Cut, CutOf};
 

@@ -1,5 +1,5 @@
-//! What of one file went into batches, and what of that is acknowledged.
-//! Promises: batches of an output tile the file; the end that the checkpoint may say passes no batch that is not acknowledged.
+//! Which bytes of one file are in batches, and which of these are acknowledged.
+//! Promises: batches of an output tile the file; the checkpoint's position never passes a batch that is not acknowledged.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Which folders hold log files, and when something in them changes: inotify on the tree of pods, and a slow walk over it
 //! in case an event was lost.
-//! Promises: a new container's folder is told at once, a lost event costs one scan interval; no symbolic link is followed;
-//! without inotify (no watches left) the walk alone still finds everything.
+//! Promises: a new container's folder is reported at once. A lost event delays it by one scan interval. No symbolic link is
+//! followed. Without inotify (no watches left) the walk alone finds everything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -30,9 +30,9 @@ pub enum FolderKey {
 #[derive(Debug, Default)]
 pub struct Changes {
     pub folders: BTreeSet<FolderKey>,
-    /// Runs whose idle file was written to.
-    pub runs: Vec<u64>,
-    /// Runs whose idle file is not watched any more: it was written to, or is gone.
+    /// Logs whose idle file was written to.
+    pub logs: Vec<u64>,
+    /// Logs whose idle file is not watched any more: it was written to, or is gone.
     pub unwatched: Vec<u64>,
     pub overflowed: bool,
     /// Something that is there could not be looked at.
@@ -87,7 +87,7 @@ impl Discover {
         let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(fd) => Some(fd),
             Err(error) => {
-                tracing::warn!(%error, "no inotify: folders are walked at every scan interval instead");
+                tracing::warn!(%error, "inotify is unavailable: the agent lists the folders at every scan interval instead");
                 None
             }
         };
@@ -136,8 +136,8 @@ impl Discover {
     }
 
     /// Asks to be told once when the file is written to. False: nobody will tell.
-    pub fn watch_file(&mut self, file: &std::fs::File, run: u64) -> bool {
-        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Log(run)).is_some()
+    pub fn watch_file(&mut self, file: &std::fs::File, log: u64) -> bool {
+        self.watch(file.as_fd(), WatchFlags::MODIFY | WatchFlags::ONESHOT, Watched::Log(log)).is_some()
     }
 
     /// Takes what inotify has to tell.
@@ -150,12 +150,12 @@ impl Discover {
                 if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                     changes.overflowed = true;
                 } else if event.events().contains(ReadFlags::IGNORED) {
-                    if let Some(Watched::Log(run)) = self.watched.remove(&event.wd()) {
-                        changes.unwatched.push(run);
+                    if let Some(Watched::Log(log)) = self.watched.remove(&event.wd()) {
+                        changes.unwatched.push(log);
                     }
                 } else if let Some(watched) = self.watched.get(&event.wd()) {
                     match watched {
-                        Watched::Log(run) => changes.runs.push(*run),
+                        Watched::Log(log) => changes.logs.push(*log),
                         Watched::Folder(FolderKey::Plain(_)) => {
                             // One folder is watched once, and several patterns may be about files in it.
                             let same = |pattern: &&Pattern| pattern.seen.wd == Some(event.wd());

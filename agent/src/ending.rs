@@ -1,4 +1,4 @@
-//! How an agent is told to end.
+//! The handle that stops an agent: at once, or after it has also sent what has no line end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 //! The files of one log: which are open, oldest first, and what is known of those that are not.
-//! Promises: the files are one sequence, older before newer; what cannot be read any more stays here as a loss until it is
-//! told. What a look at the folder does to them stands in [`rotation`].
+//! Promises: the files are one sequence, older before newer; bytes that can no longer be read stay here as a loss until the loss
+//! record is sent. [`rotation`] updates the files after each look at the folder.
 
 pub mod rotation;
 
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::ops::{Index, IndexMut};
 
 use cordwood_core::batch::LossRange;
-use cordwood_core::checkpoint::{FileCheckpoint, RunCheckpoint};
+use cordwood_core::checkpoint::{FileCheckpoint, LogCheckpoint};
 use cordwood_core::identity::FileId;
 use cordwood_core::rotation::sequence::superseded_at_ms;
 use cordwood_core::rotation::{Held, Register};
@@ -56,7 +56,7 @@ impl IndexMut<usize> for Files {
 
 impl Files {
     /// As the checkpoint knows them.
-    pub fn resume(&mut self, before: RunCheckpoint) {
+    pub fn resume(&mut self, before: LogCheckpoint) {
         self.register = Register::new(before.files, before.generations, before.since_ns);
     }
 

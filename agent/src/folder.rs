@@ -242,7 +242,7 @@ impl Look {
     }
 }
 
-/// The looks at a folder of which all of its runs speak.
+/// The looks at a folder of which all of its logs speak.
 pub struct Looks<'a> {
     pub first: &'a Look,
     second: OnceCell<Look>,

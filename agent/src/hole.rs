@@ -1,4 +1,4 @@
-//! Holes in a file: room that was never written to, which is no line.
+//! Holes in a file: regions of NUL bytes that no program wrote. They are not lines.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
-//! The sink of a cluster: an idempotent Kafka producer, made anew when it cannot go on.
-//! Promises: nothing is given up silently; what Kafka says about itself is the readiness condition `kafka`.
+//! The sink in a cluster: an idempotent Kafka producer, which is replaced after a fatal error.
+//! Promises: no batch is dropped without an error to the reader. Kafka's state is the readiness condition `kafka`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -90,7 +90,7 @@ impl State {
             tracing::warn!(
                 topic,
                 message_bytes_max = bytes_max,
-                "records above the topic's largest message are cut; its max.message.bytes would have to be {MESSAGE_BYTES_MAX} to hold any"
+                "records larger than the topic's largest message are cut; to hold any record the topic needs max.message.bytes={MESSAGE_BYTES_MAX}"
             );
         }
         self.message_bytes_max.store(bytes_max, Ordering::SeqCst);

@@ -113,7 +113,7 @@ pub async fn run(
     let reader = reader::Reader::new(reader::Parts {
         ship: ship::Shipper::new(Box::new(sink), waker.clone()),
         checkpoint: checkpoint::Writer::start(folder).context("start the checkpoint's thread")?,
-        remembered: remembered::Remembered::new(loaded.checkpoint.taken_over_by(&node).runs),
+        remembered: remembered::Remembered::new(loaded.checkpoint.taken_over_by(&node).logs),
         node,
         tally,
         environment,

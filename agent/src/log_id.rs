@@ -1,4 +1,4 @@
-//! Which log it is: one run of one container, or one path.
+//! Which container log it is: of one run of one container, or of one path.
 
 use cordwood_core::pipeline::Format;
 use cordwood_core::rotation::Names;

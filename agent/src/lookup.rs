@@ -1,4 +1,4 @@
-//! Who is asked whose lines these are: the configuration alone, or the cluster too.
+//! Where the agent looks up the tenant of a source: in its configuration alone, or in the cluster too.
 //! Promise: as long as the namespace is not known the source waits, so a tenant is never wrong.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What cannot be read any more: a record of its own says what and why, in the place of the lost bytes.
+//! Loss records: if bytes can no longer be read, a record in their place says which and why.
 
 use cordwood_core::batch::LossRange;
 use cordwood_core::level::Level;
@@ -28,8 +28,8 @@ pub fn tell(account: Account<'_>, loss: LossRange, turn: &mut Turn<'_>) {
     let prev = file.delivery.end(account.io);
     let end = (loss.from + loss.bytes.max(1)).max(prev + 1);
     let mut batch = turn.ship.open(file.seq(), turn.clock.mono_ms);
-    (batch.first_start, batch.end, batch.lines) = (prev, end, 1);
+    batch.stand_for(prev, end);
     batch.builder.push(turn.clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
-    turn.ship.open_bytes += batch.builder.bytes();
+    turn.ship.add_open_bytes(batch.builder.bytes());
     account.send(batch, Some(loss), turn);
 }

@@ -1,4 +1,4 @@
-//! The milestones of one file: places in it that tell how much of it is left when it was cut short.
+//! The milestones of one file: places by which the agent recognises how much of the file is unchanged after it was cut short.
 
 use cordwood_core::milestones::{Milestones, distance};
 use memchr::memchr;

@@ -1,4 +1,4 @@
-//! How much is read of one log, how fast it grows, and since when reading is behind.
+//! Measures of one log: bytes read, growth in bytes per second, and since when reading lags behind.
 
 /// One log's meter. Times are of the monotonic clock.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! Whose one log's lines are, as far as it is known, and the level rules that follow from it.
-//! Promise: as long as it is not known nobody gets a line; what is known of a pod that is gone stays as it was.
+//! The tenant and origin of one log, once they are known, and the level rules that apply to it.
+//! Promise: no line is sent before the tenant is known. What is known of a deleted pod does not change.
 
 use std::sync::Arc;
 

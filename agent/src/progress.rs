@@ -1,5 +1,5 @@
-//! How far one log is safe: what acknowledgements allow the checkpoint to say.
-//! Promise: the position of a file passes nothing that is open, on its way or unfinished.
+//! How far one log is acknowledged: the positions that the checkpoint may hold.
+//! Promise: the position of a file never passes an open batch, a batch in flight, or an unfinished record.
 
 use cordwood_core::checkpoint::FileCheckpoint;
 

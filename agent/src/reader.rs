@@ -1,6 +1,6 @@
 //! The reader thread: one loop that looks for changes, reads what there is, ships it, and remembers how far it came.
-//! Promises: it sleeps when there is nothing to do and stops reading when nothing is taken; memory has a bound; every
-//! file gets its turn.
+//! Promises: the thread sleeps while there is nothing to do, and stops reading while the sink accepts nothing. Memory is bounded.
+//! Every file gets its turn.
 
 mod folders;
 mod keep;
@@ -117,18 +117,18 @@ impl Reader {
             self.rounds.take_answers(&mut self.logs, &mut self.shared);
             self.folders.open_waiting(&mut self.logs, &mut self.shared);
             let more = self.rounds.read(&mut self.logs, &mut self.folders, &mut self.shared);
-            if self.shared.tally.read_bytes + self.shared.tally.files_finished > 0 {
+            if self.shared.has_read() {
                 // (The checkpoint also says how far reading is ahead of what is acknowledged.)
                 self.logs.set_changed();
             }
             self.keeper.keep_cuts(&self.logs, &mut self.shared);
-            self.shared.ship.send(&mut self.shared.tally);
+            self.shared.send();
             if clock.mono_ms >= house_at {
                 house_at = clock.mono_ms + HOUSEKEEPING_MS;
                 self.keep_house();
             }
             self.keeper.keep_if_due(&mut self.logs, &mut self.shared);
-            self.telemetry.add(&mut self.shared.tally);
+            self.shared.report(&self.telemetry);
             if !more {
                 self.sleep(scan_at.min(house_at).min(self.keeper.due_ms(&self.logs)));
             }
@@ -160,7 +160,7 @@ impl Reader {
 
     /// Until something happens, or the next thing is due.
     fn sleep(&self, due_ms: i64) {
-        let (now_ms, ship) = (self.shared.clock().mono_ms, &self.shared.ship);
+        let (now_ms, ship) = (self.shared.clock().mono_ms, self.shared.ship());
         let poll_ms = self.shared.config().read.poll_interval_ms as i64;
         let blocked = !self.room.has_room(&self.logs, &self.shared);
         let timeout_ms = if blocked {
@@ -202,8 +202,8 @@ impl Reader {
         } else {
             self.drain(deadline);
         }
-        let left = self.shared.ship.unanswered();
-        self.telemetry.add(&mut self.shared.tally);
+        let left = self.shared.ship().unanswered();
+        self.shared.report(&self.telemetry);
         tracing::info!(unacknowledged_batches = left, "stopped reading; the checkpoint is written");
         self.keeper.finish(&self.logs, left == 0)?;
         Ok(())
@@ -228,8 +228,8 @@ impl Reader {
         }
         if !closed.is_empty() {
             tracing::warn!(
-                runs = closed.len(),
-                "not everything was read before the end; the next start reads it"
+                logs = closed.len(),
+                "the agent stops before it has read everything; it reads the rest at the next start"
             );
         }
     }
@@ -240,24 +240,24 @@ impl Reader {
         let mut turn = self.shared.turn();
         self.logs.iter_mut().for_each(|log| log.cut_all(&mut turn));
         self.keeper.keep_cuts(&self.logs, &mut self.shared);
-        while self.shared.ship.unanswered() > 0 && Instant::now() < deadline {
-            self.shared.ship.send(&mut self.shared.tally);
+        while self.shared.ship().unanswered() > 0 && Instant::now() < deadline {
+            self.shared.send();
             let logs = &mut self.logs;
-            let answered = self.shared.ship.answers(&mut self.shared.tally, |ticket, sent| {
-                if let Some(log) = logs.get_mut(sent.run) {
+            let answered = self.shared.answers(|ticket, sent| {
+                if let Some(log) = logs.get_mut(sent.log) {
                     log.acknowledged(ticket, sent);
                 }
             });
             if let Err(reason) = answered {
                 tracing::warn!(
                     reason,
-                    "not everything was taken before the end; the next start sends it again"
+                    "the agent stops before everything is acknowledged; it sends the rest again at the next start"
                 );
                 break;
             }
-            if self.shared.ship.unanswered() > 0 {
+            if self.shared.ship().unanswered() > 0 {
                 self.heartbeat.beat();
-                if !self.shared.ship.await_answer(true) {
+                if !self.shared.ship().await_answer(true) {
                     self.poll(&mut [PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)], 20);
                 }
             }

@@ -1,5 +1,5 @@
-//! What is read of one log and not finished: the pipeline's half records and the batches that are open.
-//! Promise: the position of a file passes nothing that is held here.
+//! The unfinished state of reading one log: incomplete records in the pipeline, and open batches.
+//! Promise: the position of a file never passes anything that is held here.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! What is known of logs that are not there: those of the checkpoint that were not seen yet, and other programs' paths whose files
-//! are all gone.
+//! Checkpoints of logs that are not on the disk: those that were not found yet since the start, and plain paths whose files are
+//! all deleted.
 
 use std::collections::{HashMap, VecDeque};
 
-use cordwood_core::checkpoint::RunCheckpoint;
+use cordwood_core::checkpoint::LogCheckpoint;
 use cordwood_core::identity::FileId;
 
 /// Paths whose files are all gone, and of which it is remembered what they began with.
@@ -12,16 +12,16 @@ const GONE_PATHS_MAX: usize = 1_000;
 /// Logs that are remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
-    unseen: HashMap<String, RunCheckpoint>,
+    unseen: HashMap<String, LogCheckpoint>,
     /// The last one last. A file that comes back may begin with the line of the one before: without this it would be taken for
     /// that one, and its lines for ones that are stored.
-    gone: VecDeque<RunCheckpoint>,
+    gone: VecDeque<LogCheckpoint>,
 }
 
 impl Remembered {
     /// As the checkpoint has them.
-    pub fn new(runs: Vec<RunCheckpoint>) -> Remembered {
-        let unseen = runs.into_iter().map(|run| (run.key.clone(), run)).collect();
+    pub fn new(logs: Vec<LogCheckpoint>) -> Remembered {
+        let unseen = logs.into_iter().map(|log| (log.key.clone(), log)).collect();
         Remembered { unseen, gone: VecDeque::new() }
     }
 
@@ -34,16 +34,16 @@ impl Remembered {
         self.unseen.contains_key(key)
     }
 
-    pub fn get(&self, key: &str) -> Option<&RunCheckpoint> {
+    pub fn get(&self, key: &str) -> Option<&LogCheckpoint> {
         self.unseen.get(key)
     }
 
-    pub fn remove(&mut self, key: &str) -> Option<RunCheckpoint> {
+    pub fn remove(&mut self, key: &str) -> Option<LogCheckpoint> {
         self.unseen.remove(key)
     }
 
     /// A log is there (again): what is known of it.
-    pub fn take(&mut self, key: &str) -> Option<RunCheckpoint> {
+    pub fn take(&mut self, key: &str) -> Option<LogCheckpoint> {
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         self.unseen.remove(key).or(gone)
     }
@@ -51,7 +51,7 @@ impl Remembered {
     /// All files of a log are gone. `generations`: what they began with.
     pub fn gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
         if !generations.is_empty() && key.starts_with("file:") {
-            self.gone.push_back(RunCheckpoint {
+            self.gone.push_back(LogCheckpoint {
                 key,
                 origin: None,
                 namespace: String::new(),
@@ -65,7 +65,7 @@ impl Remembered {
     }
 
     /// For the checkpoint.
-    pub fn all(&self) -> impl Iterator<Item = &RunCheckpoint> {
+    pub fn all(&self) -> impl Iterator<Item = &LogCheckpoint> {
         self.unseen.values().chain(&self.gone)
     }
 }

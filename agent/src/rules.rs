@@ -1,6 +1,6 @@
 //! The level rules in force: one ConfigMap that the operator compiles and every agent watches.
-//! Promises: what cannot be read leaves the last good rules in force; rules end by themselves (the gate knows when), also
-//! when the API is away.
+//! Promises: rules that cannot be decoded leave the last good ones in force. Rules expire by themselves (the gate knows when),
+//! also while the API server is unavailable.
 
 use std::sync::Arc;
 

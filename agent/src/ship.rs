@@ -1,6 +1,6 @@
-//! Batches on their way to the sink: cut, queued, handed over, answered for.
-//! Promises: batches of a stream are handed over in the order they were cut; what is held in memory is counted and has a
-//! bound; an answer reaches the file that the batch came from, or nobody when everything was sent anew meanwhile.
+//! Batches from the reader to the sink: closed, queued, handed over, acknowledged.
+//! Promises: batches of a stream are handed over in the order they were cut; bytes in memory are counted and bounded. An answer
+//! reaches the file that the batch came from. If everything was sent again meanwhile, late answers are ignored.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -46,12 +46,17 @@ impl OpenBatch {
         self.lines += 1;
         self.bytes += span.bytes;
     }
+
+    /// It accounts for one record of the agent's own, which stands for the bytes `start` to `end`.
+    pub fn stand_for(&mut self, start: u64, end: u64) {
+        (self.first_start, self.end, self.lines) = (start, end, 1);
+    }
 }
 
-/// Which run and file an answer is for.
+/// Which log and file an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    pub run: u64,
+    pub log: u64,
     pub file_seq: u64,
     pub io: OutputStream,
     bytes: usize,
@@ -72,11 +77,11 @@ pub struct Shipper {
     unanswered: HashMap<u64, Sent>,
     next_ticket: u64,
     /// Bytes of messages that are cut and not acknowledged.
-    pub cut_bytes: usize,
+    cut_bytes: usize,
     /// Bytes of records in open batches.
-    pub open_bytes: usize,
+    open_bytes: usize,
     /// What is cut waits until the checkpoint that is due is on the disk.
-    pub wait_for_checkpoint: bool,
+    wait_for_checkpoint: bool,
     spare: Vec<BatchBuilder>,
     broken: Option<String>,
     taken: Vec<(u64, Result<(), String>)>,
@@ -118,7 +123,7 @@ impl Shipper {
     /// Finishes a batch and queues it; gives the ticket under which its answer will come.
     pub fn cut(
         &mut self,
-        run: u64,
+        log: u64,
         mut batch: OpenBatch,
         key: &Arc<StreamKey>,
         header: &BatchHeader,
@@ -132,7 +137,7 @@ impl Shipper {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.cut_bytes += payload.len();
-        let sent = Sent { run, file_seq: batch.file_seq, io: header.io, bytes: payload.len(), records };
+        let sent = Sent { log, file_seq: batch.file_seq, io: header.io, bytes: payload.len(), records };
         self.unanswered.insert(ticket, sent);
         self.outbox.push_back(Ready { key: Arc::clone(key), payload, ticket });
         ticket
@@ -216,6 +221,31 @@ impl Shipper {
         self.sink.message_bytes_max()
     }
 
+    /// What is cut from now on goes once the checkpoint is on the disk ([`Shipper::checkpoint_is_kept`]).
+    pub fn wait_for_checkpoint(&mut self) {
+        self.wait_for_checkpoint = true;
+    }
+
+    pub fn waits_for_checkpoint(&self) -> bool {
+        self.wait_for_checkpoint
+    }
+
+    pub fn checkpoint_is_kept(&mut self) {
+        self.wait_for_checkpoint = false;
+    }
+
+    /// Bytes of records in open batches.
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// An open batch has grown.
+    #[inline]
+    pub fn add_open_bytes(&mut self, bytes: usize) {
+        self.open_bytes += bytes;
+    }
+
+    /// Bytes of messages and open batches that are not acknowledged.
     pub fn held_bytes(&self) -> usize {
         self.cut_bytes + self.open_bytes
     }

@@ -1,5 +1,5 @@
-//! Where batches go, and how the word comes back that they are safe. Kafka in a cluster, an in-process queue in
-//! standalone: the reader knows only this.
+//! The trait of what takes batches, and how acknowledgements come back. Kafka in a cluster, an in-process queue in standalone:
+//! the reader knows only this.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

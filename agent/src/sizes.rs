@@ -1,4 +1,5 @@
-//! The sizes of one file: what reading has met, what the system told, and empty room behind the text.
+//! The sizes of one file: the end that reading has reached, the size that the kernel reported, and preallocated space behind the
+//! text.
 
 use std::ops::Range;
 

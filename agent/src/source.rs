@@ -1,6 +1,6 @@
 //! Where lines come from: a container of a pod, or another program's file.
 
-use cordwood_core::checkpoint::RunCheckpoint;
+use cordwood_core::checkpoint::LogCheckpoint;
 use cordwood_core::identity::{NodeIdentity, OutputStream, StreamKey};
 use cordwood_core::pipeline::Format;
 
@@ -32,7 +32,7 @@ impl Source {
         }
     }
 
-    /// The run's key in the checkpoint.
+    /// The log's key in the checkpoint.
     pub fn key(&self) -> String {
         match self {
             Source::Container { uid, container, restart, .. } => format!("{uid}/{container}/{restart}"),
@@ -48,17 +48,17 @@ impl Source {
         }
     }
 
-    /// The source of a run that is only in the checkpoint any more. (Version 1 knew the pod's name only together with whose
+    /// The source of a log that only the checkpoint still knows. (Version 1 knew the pod's name only together with whose
     /// it was.)
-    pub fn of_checkpoint(run: &RunCheckpoint) -> Option<Source> {
-        let key = &run.key;
+    pub fn of_checkpoint(log: &LogCheckpoint) -> Option<Source> {
+        let key = &log.key;
         if let Some(path) = key.strip_prefix("file:") {
             return Some(Source::File { path: path.to_owned(), input: usize::MAX });
         }
         let mut parts = key.rsplitn(3, '/');
         let (restart, container, uid) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
-        let (namespace, pod) = match &run.origin {
-            _ if !run.namespace.is_empty() => (&run.namespace, &run.pod),
+        let (namespace, pod) = match &log.origin {
+            _ if !log.namespace.is_empty() => (&log.namespace, &log.pod),
             Some(origin) => (&origin.namespace, &origin.pod),
             None => return None,
         };
@@ -146,7 +146,7 @@ mod tests {
             let (namespace, pod, origin) = (namespace.to_owned(), pod.to_owned(), origin.cloned());
             let (files, generations) = (Vec::new(), Vec::new());
             let key = key.to_owned();
-            Source::of_checkpoint(&RunCheckpoint {
+            Source::of_checkpoint(&LogCheckpoint {
                 key,
                 origin,
                 namespace,

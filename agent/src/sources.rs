@@ -1,5 +1,5 @@
-//! Which logs the names in a folder belong to: of containers their restarts, of other programs' files those that are no older
-//! file of another.
+//! Groups the names in a folder into logs: for containers by restart count, for other programs by live file (a name that is no
+//! rotated file of another).
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! How far one file's life is: it has its name, has a successor, has lost its name, is read to its end.
+//! The stage of one file: it has its name, it has a successor, it was deleted, or it was read to its end.
 
 /// The stages of a file's life. Times are of the monotonic clock.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
-//! The state folder, held by one agent at a time: two that write one checkpoint would each take the other's place in a file
-//! for its own, and leave lines out.
+//! The state folder, held by one agent at a time: two agents with one checkpoint would each continue at the other's position and
+//! skip lines.
 //! Promises: the folder is held until the value is dropped, or until the process ends in whatever way.
 
 use std::fs::{self, File, TryLockError};

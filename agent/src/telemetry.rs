@@ -1,4 +1,4 @@
-//! What the agent says about itself: counters for `/metrics`, a picture for `/status`.
+//! The agent's metrics (`/metrics`) and its status (`/status`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,33 +59,47 @@ type Reading = fn(&Tally) -> u64;
 
 /// Name without its prefix `cordwood_agent_`, help, where it is counted.
 const COUNTERS: &[(&str, &str, Reading)] = &[
-    ("read_bytes_total", "Bytes of log files that were taken in whole lines.", |t| t.read_bytes),
+    ("read_bytes_total", "Bytes of log files that the agent has read, in whole lines.", |t| t.read_bytes),
     ("records_total", "Records put into batches.", |t| t.records),
     ("records_gated_total", "Records dropped by a level rule.", |t| t.gated_records),
-    ("records_unparsed_total", "Lines kept as they are because they are not of their file's format.", |t| {
+    ("records_unparsed_total", "Lines that are not of their file's format and are kept as they are.", |t| {
         t.unparsed_records
     }),
     ("records_shipped_total", "Records that Kafka has acknowledged.", |t| t.acknowledged_records),
     ("truncated_bytes_total", "Bytes cut off records that were too long.", |t| t.cut_bytes),
-    ("lost_bytes_total", "Bytes known to have rotated away or been emptied unread.", |t| t.lost_bytes),
+    (
+        "lost_bytes_total",
+        "Bytes that were deleted, rotated away or cut off before the agent had read them, as far as known.",
+        |t| t.lost_bytes,
+    ),
     ("losses_total", "Loss records written.", |t| t.losses),
-    ("messages_total", "Messages handed to Kafka's client.", |t| t.messages),
+    ("messages_total", "Messages handed to the Kafka producer.", |t| t.messages),
     ("message_bytes_total", "Bytes of these messages before compression.", |t| t.message_bytes),
-    ("send_stalls_total", "Times the client had no room.", |t| t.full),
-    ("send_restarts_total", "Times the client was made anew after a fatal error.", |t| t.restarts),
+    ("send_stalls_total", "Times that the Kafka producer's queue was full.", |t| t.full),
+    ("send_restarts_total", "Times that the Kafka producer was replaced after a fatal error.", |t| {
+        t.restarts
+    }),
     ("files_finished_total", "Files read to their end.", |t| t.files_finished),
     ("files_truncated_total", "Files cut short, emptied or rewritten in place.", |t| t.files_truncated),
-    ("nul_bytes_total", "NUL bytes passed over: holes that files have after they were cut short.", |t| {
+    ("nul_bytes_total", "NUL bytes skipped: holes in files that were cut short or preallocated.", |t| {
         t.nul_bytes
     }),
-    ("files_vanished_total", "Files of the checkpoint that were gone at start.", |t| t.files_vanished),
+    (
+        "files_vanished_total",
+        "Files of the checkpoint that were deleted while the agent was not running.",
+        |t| t.files_vanished,
+    ),
     ("file_errors_total", "Failed attempts to open or read a file.", |t| t.file_errors),
-    ("inotify_overflows_total", "Overflows of the event queue; all folders were looked at anew.", |t| {
-        t.overflows
-    }),
+    (
+        "inotify_overflows_total",
+        "Overflows of inotify's event queue; the agent then lists all folders again.",
+        |t| t.overflows,
+    ),
     ("checkpoints_total", "Checkpoints written.", |t| t.checkpoints),
     ("checkpoint_errors_total", "Checkpoints that could not be written.", |t| t.checkpoint_errors),
-    ("checkpoints_torn_total", "Checkpoints that could not be used at start.", |t| t.checkpoints_torn),
+    ("checkpoints_torn_total", "Checkpoints that were damaged and not used at the agent's start.", |t| {
+        t.checkpoints_torn
+    }),
 ];
 
 /// The body of `/status`.
@@ -94,17 +108,21 @@ pub struct Status {
     pub node: String,
     /// Generation of the level rules in force.
     pub rules_generation: u64,
+    /// Container logs that are read.
+    pub logs: usize,
+    /// The same, by the name that it had in versions before.
     pub runs: usize,
     pub files: usize,
     pub lag_bytes: u64,
     /// How old the oldest unread byte is, as far as this process saw it.
     pub lag_seconds: f64,
+    /// Bytes that were read and are not acknowledged.
     pub held_bytes: usize,
     /// Files that patterns name and that are not read, because they are too many.
     pub files_left_out: usize,
     /// Namespaces whose labels name a tenant that is not allowed, or another tenant's id.
     pub namespaces_refused: usize,
-    /// Of them those of records whose ends were not read yet.
+    /// Of `held_bytes`: those of records whose ends were not read yet.
     pub unfinished_bytes: usize,
     /// Whether reading stands still because Kafka takes nothing.
     pub stalled: bool,
@@ -121,8 +139,11 @@ pub struct Status {
     pub streams: Vec<StreamStatus>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StreamStatus {
+    /// The log's key: `<pod uid>/<container>/<restart count>`, or `file:<path>`.
+    pub log: String,
+    /// The same, by the name that it had in versions before.
     pub run: String,
     pub namespace: String,
     pub pod: String,
@@ -298,5 +319,18 @@ mod tests {
             loss_reasons: vec![LossReason { reason: "gone".to_owned(), losses: 2, bytes: 100 }],
         };
         assert_eq!(read(), expected);
+    }
+
+    /// Scripts of users read them: both stay.
+    #[test]
+    fn the_names_of_versions_before_are_in_the_status_beside_those_of_now() {
+        let telemetry = Telemetry::new(&Registry::new()).unwrap();
+        let stream =
+            StreamStatus { log: "uid/app/0".to_owned(), run: "uid/app/0".to_owned(), ..Default::default() };
+        telemetry.set_status(Status { logs: 1, runs: 1, streams: vec![stream], ..Status::default() });
+        let body = telemetry.status_body(&Health::new(&["kafka"]));
+        let (reader, stream) = (&body["reader"], &body["reader"]["streams"][0]);
+        assert_eq!((&reader["logs"], &stream["log"]), (&1.into(), &"uid/app/0".into()));
+        assert_eq!((&reader["runs"], &stream["run"]), (&reader["logs"], &stream["log"]));
     }
 }

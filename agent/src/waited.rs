@@ -1,4 +1,4 @@
-//! How long an unfinished record has not changed.
+//! Measures how long an unfinished record has not grown.
 
 /// An unfinished record as it was at the last look.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,4 +1,4 @@
-//! What a watch on the Kubernetes API may have missed, and a client that notices dead connections.
+//! Tracks what a watch on the Kubernetes API may have missed, and makes a client that notices dead connections.
 
 use std::time::{Duration, Instant};
 

@@ -282,12 +282,12 @@ async fn an_empty_file_that_is_removed_leaves_nothing_behind() {
     let store = Store::new(1);
     let mut container = Container::new(folder.path(), "shop_web-1_0b8e", "app", 0);
     let agent = Agent::start(folder.path(), &store);
-    assert!(wait_until(Duration::from_secs(10), || agent.runs() == 1).await);
+    assert!(wait_until(Duration::from_secs(10), || agent.logs() == 1).await);
     for restart in 1..3 {
         let next = Container::new(folder.path(), "shop_web-1_0b8e", "app", restart);
-        assert!(wait_until(Duration::from_secs(10), || agent.runs() == 2).await);
+        assert!(wait_until(Duration::from_secs(10), || agent.logs() == 2).await);
         container.remove_live();
-        assert!(wait_until(Duration::from_secs(10), || agent.runs() == 1).await, "restart {restart}");
+        assert!(wait_until(Duration::from_secs(10), || agent.logs() == 1).await, "restart {restart}");
         container = next;
     }
     container.write_stderr("at last");

@@ -1,5 +1,6 @@
-//! What agents say of themselves, as others read it: the operator asks each agent's `/status`, and the gateway asks the operator. The
-//! three may be of different versions: a field that is not there, or is no such value, is not known, and an unknown one is passed over.
+//! An agent's status as other programs read it: the operator asks each agent's `/status`, and the gateway asks the operator. The
+//! three may be of different versions: a field that is missing or has another type counts as unknown, and an unknown field is
+//! ignored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

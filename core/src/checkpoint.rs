@@ -25,7 +25,9 @@ pub struct Checkpoint {
     /// The agent stopped with everything acknowledged that it had sent.
     #[serde(default)]
     pub clean: bool,
-    pub runs: Vec<RunCheckpoint>,
+    /// On the disk their key stays `runs`: versions before wrote it, and an agent that is rolled back reads the file.
+    #[serde(rename = "runs")]
+    pub logs: Vec<LogCheckpoint>,
 }
 
 /// A plain file's stream key had another node in it, or none, when the file was begun. What may have been sent under that
@@ -59,9 +61,9 @@ impl KeyBefore {
     }
 }
 
-/// One run of one container (or one path outside of `/var/log/pods`): the files of one stream pair.
+/// One container log: the files of one run of one container, or of one path outside of `/var/log/pods`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunCheckpoint {
+pub struct LogCheckpoint {
     /// `<pod uid>/<container>/<restart>`, or `file:<path>`.
     pub key: String,
     /// Whose it is, as it was last known: holds when the pod is gone or the cluster cannot be asked.
@@ -158,7 +160,7 @@ impl FileCheckpoint {
     }
 }
 
-impl RunCheckpoint {
+impl LogCheckpoint {
     /// Its files lie outside of `/var/log/pods`.
     pub fn is_plain(&self) -> bool {
         self.key.starts_with("file:")
@@ -171,8 +173,8 @@ impl Checkpoint {
     pub fn taken_over_by(mut self, node: &NodeIdentity) -> Checkpoint {
         if self.node.as_ref() != Some(node) {
             let until = if self.clean { 0 } else { u64::MAX };
-            for run in self.runs.iter_mut().filter(|run| run.is_plain()) {
-                for file in &mut run.files {
+            for log in self.logs.iter_mut().filter(|log| log.is_plain()) {
+                for file in &mut log.files {
                     file.key_before.get_or_insert_with(|| KeyBefore { node: self.node.clone(), until });
                 }
             }
@@ -233,7 +235,7 @@ mod tests {
         Checkpoint {
             node: Some(NodeIdentity::new("n", 7)),
             clean: true,
-            runs: vec![RunCheckpoint {
+            logs: vec![LogCheckpoint {
                 key: "uid/app/0".to_owned(),
                 origin: Some(Origin { namespace: "shop".to_owned(), ..Origin::default() }),
                 namespace: "shop".to_owned(),
@@ -287,7 +289,7 @@ mod tests {
         assert_eq!((decoded.node.as_ref(), decoded.clean), (None, false));
         let node = NodeIdentity::new("n", 7);
         let taken = decoded.taken_over_by(&node);
-        let before = |taken: &Checkpoint, run: usize| taken.runs[run].files[0].key_before.clone();
+        let before = |taken: &Checkpoint, log: usize| taken.logs[log].files[0].key_before.clone();
         assert_eq!(before(&taken, 0), Some(KeyBefore { node: None, until: u64::MAX }));
         assert_eq!(before(&taken, 1), None, "a pod is on one node");
         assert_eq!(taken.clone().taken_over_by(&node), taken, "its own is as it was");
@@ -310,7 +312,7 @@ mod tests {
         let decoded = Checkpoint::decode(bytes.as_bytes()).unwrap();
         let node = NodeIdentity::new("n", 7);
         assert_eq!((decoded.node.as_ref(), decoded.clean), (Some(&node), true));
-        let file = &decoded.runs[0].files[0];
+        let file = &decoded.logs[0].files[0];
         let cut = |at, what| Cut { at, what };
         assert_eq!(file.cuts, [cut(95, CutOf::Record(OutputStream::Stderr)), cut(99, CutOf::Line)]);
         assert_eq!((file.position, file.size, file.ahead), (90, 100, None));
@@ -322,7 +324,7 @@ mod tests {
     #[test]
     fn what_is_lost_of_a_file_that_is_gone() {
         let file =
-            |position, size, done| FileCheckpoint { size, done, ..sample(position).runs[0].files[0].clone() };
+            |position, size, done| FileCheckpoint { size, done, ..sample(position).logs[0].files[0].clone() };
         let lost = |file: FileCheckpoint| {
             file.lost_when_gone("gone").map(|loss| (loss.from, loss.bytes, loss.exact))
         };
@@ -335,11 +337,11 @@ mod tests {
     #[test]
     fn after_a_clean_stop_nothing_goes_under_the_key_before() {
         let mut checkpoint = sample(5);
-        checkpoint.runs[0].key = "file:/a".to_owned();
-        checkpoint.runs[0].files[0].key_before = None;
+        checkpoint.logs[0].key = "file:/a".to_owned();
+        checkpoint.logs[0].files[0].key_before = None;
         let until = |checkpoint: &Checkpoint| {
             let taken = checkpoint.clone().taken_over_by(&NodeIdentity::new("m", 7));
-            taken.runs[0].files[0].key_before.clone().map(|before| before.until)
+            taken.logs[0].files[0].key_before.clone().map(|before| before.until)
         };
         assert_eq!(until(&checkpoint), Some(0));
         checkpoint.clean = false;

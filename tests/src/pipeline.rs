@@ -247,10 +247,10 @@ pub async fn check_checkpoint(path: &std::path::Path, client: &tokio_postgres::C
     let checkpoint =
         cordwood_core::checkpoint::Checkpoint::decode(&bytes).context("decode the checkpoint")?;
     let mut checked = 0;
-    for run in &checkpoint.runs {
-        for file in &run.files {
+    for log in &checkpoint.logs {
+        for file in &log.files {
             for (end, io) in file.ends.into_iter().zip(["stdout", "stderr"]) {
-                let stream = format!("{}/{io}", run.key);
+                let stream = format!("{}/{io}", log.key);
                 let id = file.file.0.cast_signed();
                 let statement = "select max(position_end) from watermarks where stream = $1 and file = $2";
                 let stored: Option<i64> = client.query_one(statement, &[&stream, &id]).await?.get(0);

@@ -121,7 +121,7 @@ impl<'a, 't> Rotation<'a, 't> {
                 Err(error) => {
                     complete = false;
                     self.turn.tally.file_errors += 1;
-                    tracing::warn!(run = self.log.key(), log_file = entry.name, %error, "open log file");
+                    tracing::warn!(log = self.log.key(), log_file = entry.name, %error, "open log file");
                 }
             }
         }
@@ -141,7 +141,7 @@ impl<'a, 't> Rotation<'a, 't> {
         Ok(complete)
     }
 
-    /// The run's names, older first, the live one last; and whether each could be looked at.
+    /// The log's names, older first, the live one last; and whether each could be looked at.
     fn listed(&mut self, folder: &Folder, look: &Look) -> (Vec<Listed>, bool) {
         let (mut listed, mut complete) = (Vec::new(), true);
         for name in look.names_like(self.log.live_name()) {
@@ -158,9 +158,9 @@ impl<'a, 't> Rotation<'a, 't> {
             } else if stat.link && live && !std::mem::replace(&mut self.files.symlink_warned, true) {
                 // (Whoever may make links below /var/log would have us read and publish any file of the node.)
                 tracing::warn!(
-                    run = self.log.key(),
+                    log = self.log.key(),
                     log_file = name,
-                    "not read: it is a symbolic link; only links into docker_dir are followed, where that is set (the chart: agent.docker)"
+                    "a symbolic link is not read: the agent follows only links into docker_dir, if that is set (chart: agent.docker)"
                 );
             }
         }
@@ -250,7 +250,7 @@ impl<'a, 't> Rotation<'a, 't> {
         let format = self.log.format_of(head);
         let tail = if entry.packed { Tail::of_packed(handle) } else { Tail::of_file(handle, stat.size) };
         let file = LogFile::new(seq, id, &entry.name, stat, tail, format);
-        tracing::debug!(run = self.log.key(), log_file = entry.name, %id, "new log file");
+        tracing::debug!(log = self.log.key(), log_file = entry.name, %id, "new log file");
         let open =
             self.files.open.iter().map(|file| Open { name: &file.name, removed: file.stage.is_removed() });
         let at = self.log.names().place_of(entry, open);
@@ -270,8 +270,9 @@ impl<'a, 't> Rotation<'a, 't> {
         let index = self.begin(entry, stat, handle, resume.file, head);
         let file = &mut self.files.open[index];
         // How far the key before goes is decided once: it is on the disk before anything is sent.
-        self.turn.ship.wait_for_checkpoint |=
-            resume.key_before.as_ref().is_some_and(|before| before.until == u64::MAX);
+        if resume.key_before.as_ref().is_some_and(|before| before.until == u64::MAX) {
+            self.turn.ship.wait_for_checkpoint();
+        }
         // (How long it is unpacked nobody knows yet.)
         file.resume(&resume, if entry.packed { u64::MAX } else { stat.size })?;
         if entry.packed {
@@ -364,7 +365,7 @@ impl<'a, 't> Rotation<'a, 't> {
     fn broken_archive(&mut self, entry: &Listed, error: &io::Error, is_lost: bool) -> FileId {
         let file = id_of_unread(entry.inode, entry.mtime_ns);
         self.turn.tally.file_errors += 1;
-        tracing::warn!(run = self.log.key(), log_file = entry.name, %error, "read packed log file");
+        tracing::warn!(log = self.log.key(), log_file = entry.name, %error, "read packed log file");
         if is_lost {
             let gone = never_read(file, &entry.name, entry.inode);
             self.lose_whole(gone, nothing_known(format!("it cannot be unpacked: {error}")));
@@ -422,7 +423,7 @@ impl<'a, 't> Rotation<'a, 't> {
         another.begin_at(at, milestones)?;
         self.files.open.insert(index + 1, another);
         // Where it begins is decided once: it is on the disk before anything of it is sent.
-        self.turn.ship.wait_for_checkpoint = true;
+        self.turn.ship.wait_for_checkpoint();
         Ok(())
     }
 }

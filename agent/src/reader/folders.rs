@@ -99,7 +99,7 @@ impl Folders {
         let mut changes = Changes::default();
         self.discover.events(&mut changes);
         if changes.overflowed {
-            shared.tally.overflows += 1;
+            shared.count_overflow();
             logs.activate_all();
             self.parking.all_may_be_written(logs);
         }
@@ -108,7 +108,7 @@ impl Folders {
                 log.doubt_closed_file();
             }
         }
-        for id in &changes.runs {
+        for id in &changes.logs {
             self.parking.was_written_to(*id, logs);
             logs.data_came(*id, shared.clock());
         }
@@ -240,7 +240,7 @@ impl Folders {
         }
         let complete = refreshed.unwrap_or_else(|error| {
             turn.tally.file_errors += 1;
-            tracing::warn!(run = log.id().key(), %error, "list log folder");
+            tracing::warn!(log = log.id().key(), %error, "list log folder");
             false
         });
         log.set_mark(Some(mark).filter(|_| complete));
@@ -255,7 +255,7 @@ impl Folders {
 
     /// A folder that is there and cannot be read: no descriptors left, no permission.
     fn look_again(&mut self, key: &FolderKey, error: &io::Error, shared: &mut Shared) {
-        shared.tally.file_errors += 1;
+        shared.count_file_error();
         tracing::warn!(folder = ?key, %error, "open log folder");
         self.again.insert(key.clone());
     }

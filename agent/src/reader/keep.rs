@@ -1,4 +1,4 @@
-//! When the checkpoint is written: some time after something has changed, and before a record is sent that goes unfinished.
+//! Decides when the checkpoint is written: at an interval while something changes, and before an unfinished record is sent.
 
 use std::time::Duration;
 
@@ -31,19 +31,18 @@ impl Keeper {
             self.writer.put(logs.take_checkpoint().encode());
         }
         let (written, errors) = self.writer.counts();
-        shared.tally.checkpoints += written;
-        shared.tally.checkpoint_errors += errors;
+        shared.count_checkpoints(written, errors);
     }
 
     /// Where something went unfinished must be known to the next life before it is sent.
     pub fn keep_cuts(&self, logs: &Logs, shared: &mut Shared) {
-        if !shared.ship.wait_for_checkpoint {
+        if !shared.ship().waits_for_checkpoint() {
             return;
         }
         if !self.writer.put_and_wait(logs.checkpoint(false).encode(), CHECKPOINT_WAIT) {
-            tracing::warn!("the checkpoint takes long: what follows is sent without waiting for it");
+            tracing::warn!("writing the checkpoint takes too long: records are sent without waiting for it");
         }
-        shared.ship.wait_for_checkpoint = false;
+        shared.checkpoint_is_kept();
     }
 
     /// The last one. `clean`: nothing was sent that is not acknowledged.

@@ -1,10 +1,10 @@
 //! All logs: those that are read, by number, key and folder, and those of the checkpoint that were not seen yet.
-//! Promises: who is read in every round and who waits for its owner is said here alone; whoever changes a log so that the
-//! checkpoint is another says so here.
+//! Promises: only this file decides which logs are read in every round and which wait for their tenant. Code that changes what
+//! the checkpoint holds of a log marks it here as changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cordwood_core::checkpoint::{Checkpoint, RunCheckpoint};
+use cordwood_core::checkpoint::{Checkpoint, LogCheckpoint};
 use cordwood_core::identity::NodeIdentity;
 use cordwood_core::pipeline::Pipeline;
 
@@ -106,7 +106,7 @@ impl Logs {
     pub fn remove(&mut self, id: u64) {
         let Some(log) = self.by_number.remove(&id) else { return };
         let (key, generations) = log.into_remembered();
-        tracing::debug!(run = key, "read to its end");
+        tracing::debug!(log = key, "read to its end");
         self.by_key.remove(&key);
         self.remembered.gone(key, generations);
         self.active.remove(&id);
@@ -187,7 +187,7 @@ impl Logs {
 
     /// The same of all of which something was read, sent or flushed since the last look.
     pub fn note_all_unfinished(&mut self) {
-        let begun: Vec<u64> = self.unfinished.runs().chain(self.active.iter().copied()).collect();
+        let begun: Vec<u64> = self.unfinished.logs().chain(self.active.iter().copied()).collect();
         begun.into_iter().for_each(|id| self.note_unfinished(id));
     }
 
@@ -196,12 +196,12 @@ impl Logs {
         self.remembered.unseen().map(str::to_owned).collect()
     }
 
-    pub fn unseen(&self, key: &str) -> Option<&RunCheckpoint> {
+    pub fn unseen(&self, key: &str) -> Option<&LogCheckpoint> {
         self.remembered.get(key)
     }
 
     /// A log of the checkpoint is gone, and nothing of it is read or told any more. As the checkpoint had it.
-    pub fn forget_unseen(&mut self, key: &str) -> Option<RunCheckpoint> {
+    pub fn forget_unseen(&mut self, key: &str) -> Option<LogCheckpoint> {
         let log = self.remembered.remove(key)?;
         self.remembered.gone(log.key.clone(), log.generations.clone());
         Some(log)
@@ -218,9 +218,9 @@ impl Logs {
 
     /// How far all of them are, for the next start. `clean`: nothing was sent that is not acknowledged.
     pub fn checkpoint(&self, clean: bool) -> Checkpoint {
-        let mut runs: Vec<RunCheckpoint> = self.by_number.values().map(ContainerLog::checkpoint).collect();
-        runs.extend(self.remembered.all().cloned());
-        Checkpoint { node: Some(self.node.clone()), clean, runs }
+        let mut logs: Vec<LogCheckpoint> = self.by_number.values().map(ContainerLog::checkpoint).collect();
+        logs.extend(self.remembered.all().cloned());
+        Checkpoint { node: Some(self.node.clone()), clean, logs }
     }
 
     /// The same, as one that is written down.

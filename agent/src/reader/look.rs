@@ -1,5 +1,5 @@
-//! How often the files of a log at rest are looked at, although inotify told nothing of them: on some file systems it tells nothing,
-//! and an event may be lost. Many thousand files at rest would cost more than all that is written.
+//! How often the agent looks at the files of an idle log without an event of inotify: some file systems send none, and an event may
+//! be lost. A log that was idle for long has fewer looks, because looking at thousands of idle files would cost more than reading.
 
 /// A log that got nothing for so long is looked at in one of [`SCANS`] scans; the others in each.
 const LONG_IDLE_MS: i64 = 60_000;

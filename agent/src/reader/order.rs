@@ -1,5 +1,5 @@
-//! Who has a turn in a round, and who is first in the next one.
-//! Promise: nobody has a second turn before everybody had one.
+//! Which logs have a turn in a round, and which is first in the next round.
+//! Promise: no log has a second turn before every log had one.
 
 use std::collections::BTreeSet;
 

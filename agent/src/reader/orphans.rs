@@ -89,9 +89,13 @@ fn forget(key: &str, logs: &mut Logs, shared: &mut Shared) {
     let Some(log) = logs.forget_unseen(key) else { return };
     let lost = log.files.iter().filter(|file| !file.done).count();
     if lost > 0 {
-        tracing::error!(run = log.key, files = lost, "gone before they were read to their ends");
+        tracing::error!(
+            log = log.key,
+            files = lost,
+            "files were deleted before the agent had read them to their ends"
+        );
     }
-    shared.tally.files_vanished += lost as u64;
+    shared.count_vanished(lost);
 }
 
 #[cfg(test)]

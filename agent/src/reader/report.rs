@@ -1,4 +1,4 @@
-//! The reader's picture of itself, once a second while something is read: what `/status` and the gauges show.
+//! Makes what `/status` and the gauges show: once a second while something is read.
 
 use cordwood_core::gate::RuleScope;
 
@@ -33,7 +33,7 @@ impl Report {
         let is_quiet = logs.active().is_empty()
             && logs.waiting().is_empty()
             && folders.waiting_for_descriptors() == 0
-            && shared.ship.held_bytes() == 0;
+            && shared.ship().held_bytes() == 0;
         if is_quiet && self.quiet_since_ms.is_some_and(|at_ms| now_ms - at_ms < QUIET_REPORT_MS) {
             return None;
         }
@@ -47,12 +47,13 @@ fn make(logs: &mut Logs, folders: &Folders, shared: &Shared) -> Status {
     let capacity = config.read.rotation_file_bytes * config.read.rotation_files;
     let mut status = Status {
         node: config.node.clone(),
+        logs: logs.len(),
         runs: logs.len(),
         held_bytes: shared.held_bytes(logs),
         files_left_out: folders.left_out(),
         namespaces_refused: shared.namespaces_refused(),
         unfinished_bytes: logs.unfinished().bytes(),
-        stalled: shared.ship.is_stalled(),
+        stalled: shared.ship().is_stalled(),
         ..Status::default()
     };
     let stalled = status.stalled || !logs.waiting().is_empty();
@@ -91,6 +92,7 @@ fn stream(log: &ContainerLog, now_ms: i64) -> StreamStatus {
     let rule = |scope| log.owner.gate().in_force(scope, now_ms).map(|rule| rule.id.clone());
     let origin = log.owner.context().map(|context| context.origin.clone()).unwrap_or_default();
     StreamStatus {
+        log: log.id().key().to_owned(),
         run: log.id().key().to_owned(),
         namespace: origin.namespace,
         pod: origin.pod,

@@ -1,5 +1,5 @@
-//! The room that bytes take which were read and not acknowledged, and records whose ends were not read yet.
-//! Promise: where room would run out, the longest record that has not ended goes unfinished.
+//! Bounds memory: bytes that were read and are not acknowledged, and records whose ends were not read yet.
+//! Promise: when memory runs out, the longest unfinished record is sent without its end.
 
 use super::logs::Logs;
 use super::shared::Shared;
@@ -30,7 +30,7 @@ impl Room {
 
     /// Whether anything more may be read.
     pub fn has_room(self, logs: &Logs, shared: &Shared) -> bool {
-        !shared.ship.is_stalled() && !self.is_full(shared.held_bytes(logs))
+        !shared.ship().is_stalled() && !self.is_full(shared.held_bytes(logs))
     }
 
     /// Whether so much takes more than half of the room.

@@ -1,7 +1,7 @@
-//! One round of reading: each active log gets its turn, as far as there is room; and what comes of what was sent.
-//! Promises: what is read and not acknowledged stays within its bound; nobody has a second turn before everybody had one,
-//! however little room there is and however much somebody has to read. Where records without an end take more than half of the
-//! room, the one that began first is read on first; nobody waits until it has ended.
+//! One round of reading: each active log gets its turn while there is room. Also handles the sink's answers.
+//! Promises: what is read and not acknowledged stays within its bound; nobody has a second turn before everybody had one, however
+//! little room there is and however much somebody has to read. When unfinished records take more than half of the room, the one
+//! that began first is read first; the others do not wait for its end.
 
 use super::folders::Folders;
 use super::logs::Logs;
@@ -60,27 +60,20 @@ impl Rounds {
 
     /// Notes what is acknowledged. Where a batch was not taken, all that is not acknowledged is read again.
     pub fn take_answers(&mut self, logs: &mut Logs, shared: &mut Shared) {
-        let answered = shared.ship.answers(&mut shared.tally, |ticket, sent| {
+        let answered = shared.answers(|ticket, sent| {
             logs.set_changed();
-            if let Some(log) = logs.get_mut(sent.run) {
+            if let Some(log) = logs.get_mut(sent.log) {
                 log.acknowledged(ticket, sent);
             }
         });
         let Err(reason) = answered else { return };
         tracing::error!(
             reason,
-            "a batch was not taken; everything that is not acknowledged is read and sent again"
+            "a batch was refused; the agent reads and sends again everything that is not acknowledged"
         );
-        shared.tally.restarts += 1;
-        let now_ms = shared.clock().mono_ms;
-        for log in logs.iter_mut() {
-            log.go_back(&mut shared.ship);
-            log.meter.data_came(now_ms);
-        }
-        shared.ship.start_anew();
-        self.paused_until_ms =
-            now_ms + RESTART_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
-        logs.activate_all();
+        shared.send_anew(logs);
+        let pause_ms = RESTART_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
+        self.paused_until_ms = shared.clock().mono_ms + pause_ms;
     }
 
     /// Gives each active log its turn. True: there is more to read and room for it.
@@ -105,7 +98,7 @@ impl Rounds {
                 break;
             }
         }
-        if self.room.is_crowded(shared.ship.open_bytes) {
+        if self.room.is_crowded(shared.ship().open_bytes()) {
             // Many streams with little each: their batches may not use up the room that none of them fills.
             let mut turn = shared.turn();
             logs.iter_mut().for_each(|log| log.cut_all(&mut turn));
@@ -131,7 +124,7 @@ impl Rounds {
         if log.files().has_unnamed() {
             match log.name_unnamed(&mut turn) {
                 Ok(named) => is_named = named,
-                Err(error) => tracing::warn!(run = log.id().key(), %error, "read log file"),
+                Err(error) => tracing::warn!(log = log.id().key(), %error, "read log file"),
             }
         }
         // (Whose it is may be told by the time of its first line.)
@@ -175,7 +168,7 @@ impl Rounds {
             return outcome;
         }
         // What was cut before, of this log or the last, is no reason to find no room.
-        shared.ship.send(&mut shared.tally);
+        shared.send();
         let paused = shared.clock().mono_ms < self.paused_until_ms;
         for _ in 0..chunks {
             if paused || !self.room.has_room(logs, shared) {
@@ -188,7 +181,7 @@ impl Rounds {
             outcome.took |= log.meter.bytes_read() > read_before;
             if let Err(error) = &step {
                 turn.tally.file_errors += 1;
-                tracing::warn!(run = log.id().key(), %error, "read log file");
+                tracing::warn!(log = log.id().key(), %error, "read log file");
             }
             logs.note_unfinished(id);
             match step {
@@ -196,7 +189,7 @@ impl Rounds {
                 Ok(Step::Idle | Step::Ended) => return outcome,
                 Err(_) => return Outcome { end: TurnEnd::Failed, ..outcome },
             }
-            shared.ship.send(&mut shared.tally);
+            shared.send();
         }
         Outcome { end: TurnEnd::More, ..outcome }
     }
@@ -240,8 +233,8 @@ impl Rounds {
     pub fn take_unended(&mut self, id: u64, logs: &mut Logs, shared: &mut Shared) {
         let Some(log) = logs.get_mut(id) else { return };
         if let Err(error) = log.take_unended(&mut self.buffer, &mut shared.turn()) {
-            shared.tally.file_errors += 1;
-            tracing::warn!(run = log.id().key(), %error, "read log file");
+            shared.count_file_error();
+            tracing::warn!(log = log.id().key(), %error, "read log file");
         }
     }
 

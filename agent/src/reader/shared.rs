@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::container_log::ContainerLog;
 use crate::lookup::ContextSource;
 use crate::owner::Answer;
-use crate::ship::Shipper;
-use crate::telemetry::Tally;
+use crate::ship::{Sent, Shipper};
+use crate::telemetry::{Tally, Telemetry};
 use crate::turn::{Clock, Turn};
 
 pub(super) struct Shared {
@@ -23,8 +23,8 @@ pub(super) struct Shared {
     context: ContextSource,
     context_generation: u64,
     rules: watch::Receiver<Arc<LevelRules>>,
-    pub ship: Shipper,
-    pub tally: Tally,
+    ship: Shipper,
+    tally: Tally,
 }
 
 impl Shared {
@@ -63,6 +63,67 @@ impl Shared {
     /// For one step of one log.
     pub fn turn(&mut self) -> Turn<'_> {
         Turn::new(&self.config, &mut self.ship, &mut self.tally, self.clock)
+    }
+
+    pub fn ship(&self) -> &Shipper {
+        &self.ship
+    }
+
+    /// Hands over what is cut, as far as the sink takes it.
+    pub fn send(&mut self) {
+        self.ship.send(&mut self.tally);
+    }
+
+    /// Calls `acknowledged` for each batch that is safe now. `Err`: one was not taken, and all that is not acknowledged has to be read
+    /// again ([`Shared::send_anew`]).
+    pub fn answers(&mut self, acknowledged: impl FnMut(u64, Sent)) -> Result<(), String> {
+        self.ship.answers(&mut self.tally, acknowledged)
+    }
+
+    /// Takes all logs back to what is acknowledged of them.
+    pub fn send_anew(&mut self, logs: &mut Logs) {
+        self.tally.restarts += 1;
+        for log in logs.iter_mut() {
+            log.go_back(&mut self.ship);
+            log.meter.data_came(self.clock.mono_ms);
+        }
+        self.ship.start_anew();
+        logs.activate_all();
+    }
+
+    /// Lets go what waited until the checkpoint was on the disk.
+    pub fn checkpoint_is_kept(&mut self) {
+        self.ship.checkpoint_is_kept();
+    }
+
+    /// A file or folder could not be opened or read.
+    pub fn count_file_error(&mut self) {
+        self.tally.file_errors += 1;
+    }
+
+    /// Files of the checkpoint are gone.
+    pub fn count_vanished(&mut self, files: usize) {
+        self.tally.files_vanished += files as u64;
+    }
+
+    pub fn count_checkpoints(&mut self, written: u64, errors: u64) {
+        self.tally.checkpoints += written;
+        self.tally.checkpoint_errors += errors;
+    }
+
+    /// The queue of events ran over.
+    pub fn count_overflow(&mut self) {
+        self.tally.overflows += 1;
+    }
+
+    /// Whether anything was read, or a file ended, since the last [`Shared::report`].
+    pub fn has_read(&self) -> bool {
+        self.tally.read_bytes + self.tally.files_finished > 0
+    }
+
+    /// Adds what was counted since the last time to the metrics.
+    pub fn report(&mut self, telemetry: &Telemetry) {
+        telemetry.add(&mut self.tally);
     }
 
     /// Bytes read and not acknowledged.

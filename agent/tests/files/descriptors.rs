@@ -124,7 +124,7 @@ async fn a_closed_file_that_goes_is_no_loss() {
     for container in &mut containers {
         container.remove_pod();
     }
-    assert!(wait_until(PATIENCE, || agent.runs() == 0).await, "{} runs are left", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() == 0).await, "{} logs are left", agent.logs());
     agent.stop().await;
     expect_all(&store, &containers, "gone");
 }
@@ -138,7 +138,7 @@ async fn what_goes_before_it_is_opened_is_a_loss() {
     let (mut empty, mut still_empty) = (container("a"), container("b"));
     let agent =
         Agent::start_limited(folder.path(), &store, Limits { open_files_max: 1, ..Limits::default() });
-    assert!(wait_until(PATIENCE, || agent.runs() == 2).await, "{} runs", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() == 2).await, "{} logs", agent.logs());
     // (That this comes means that the files of the others are closed.)
     let mut busy = container("c");
     busy.write_stderr("first");
@@ -148,16 +148,16 @@ async fn what_goes_before_it_is_opened_is_a_loss() {
     assert!(wait_until(PATIENCE, || agent.held_bytes() > 0).await);
     let mut never_opened = container("d");
     never_opened.write_stderr("of d");
-    assert!(wait_until(PATIENCE, || agent.runs() == 4).await, "{} runs", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() == 4).await, "{} logs", agent.logs());
     empty.write_stderr("of a");
     tokio::time::sleep(Duration::from_millis(300)).await;
     for gone in [&mut empty, &mut still_empty, &mut never_opened] {
         gone.remove_pod();
     }
-    assert!(wait_until(PATIENCE, || agent.runs() < 4).await, "{} runs", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() < 4).await, "{} logs", agent.logs());
     store.set_full(false);
     assert!(wait_until(PATIENCE, || store.losses().len() >= 2).await, "{:?}", store.losses());
-    assert!(wait_until(PATIENCE, || agent.runs() == 1).await, "{} runs", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() == 1).await, "{} logs", agent.logs());
     agent.stop().await;
     assert_eq!(store.stderr(), ["first", "waits"]);
     let of: BTreeSet<bool> =
@@ -189,7 +189,7 @@ async fn the_last_line_of_a_closed_file_is_taken_at_the_end() {
         let limits = Limits { drain_ms: 60_000, ..limits() };
         let agent = Agent::start_with(folder.path(), &store, &inputs, limits);
         assert!(
-            wait_until(PATIENCE, || store.count() >= whole && agent.runs() == FILES).await,
+            wait_until(PATIENCE, || store.count() >= whole && agent.logs() == FILES).await,
             "{life}: {}",
             store.count()
         );
@@ -224,7 +224,7 @@ async fn a_closed_file_that_becomes_an_older_one_is_read_to_its_end() {
     // (What was written to in the same tick as the new file is taken for a part of that one's sequence.)
     tokio::time::sleep(Duration::from_millis(50)).await;
     append("app.log", "5");
-    assert!(wait_until(PATIENCE, || agent.runs() == 3).await, "{} runs", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() == 3).await, "{} logs", agent.logs());
     store.set_full(false);
     assert!(wait_until(PATIENCE, || store.count() >= 5).await, "{:?}", store.sorted());
     agent.stop().await;

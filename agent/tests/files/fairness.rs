@@ -153,7 +153,7 @@ async fn a_record_without_an_end_does_not_keep_the_others_waiting() {
         "begun",
         &(line("stdout", 'P', 0, "ERROR begun") + &line("stdout", 'F', 1, " and ended")),
     );
-    assert!(wait_until(PATIENCE, || agent.runs() == 3).await, "{}", agent.runs());
+    assert!(wait_until(PATIENCE, || agent.logs() == 3).await, "{}", agent.logs());
     tray.set(false, false);
     for pod in ["few", "begun"] {
         assert!(wait_until(PATIENCE, || tray.look(pod).1.is_some()).await, "{pod} is read");

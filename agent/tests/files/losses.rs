@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use cordwood_core::checkpoint::{Checkpoint, FileCheckpoint, RunCheckpoint};
+use cordwood_core::checkpoint::{Checkpoint, FileCheckpoint, LogCheckpoint};
 use cordwood_core::identity::FileId;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -90,9 +90,9 @@ async fn a_run_that_the_container_came_back_from_is_no_loss_once_it_is_read() {
         assert!(wait_until(PATIENCE, || store.count() == all()).await);
         let is_done = || {
             let checkpoint = agent.checkpoint().and_then(|bytes| Checkpoint::decode(&bytes).ok());
-            let runs = checkpoint.map(|checkpoint| checkpoint.runs).unwrap_or_default();
-            let run = runs.iter().find(|run| run.key.ends_with("/0"));
-            run.is_some_and(|run| run.files.iter().all(|file| file.done))
+            let logs = checkpoint.map(|checkpoint| checkpoint.logs).unwrap_or_default();
+            let log = logs.iter().find(|log| log.key.ends_with("/0"));
+            log.is_some_and(|log| log.files.iter().all(|file| file.done))
         };
         assert!(wait_until(PATIENCE, is_done).await, "a run that is over is read to its end");
         if grows {
@@ -131,7 +131,7 @@ async fn a_pod_of_which_nobody_said_whose_it_is_is_a_loss_of_nobody() {
         size: 300,
         ..FileCheckpoint::default()
     };
-    let run = RunCheckpoint {
+    let log = LogCheckpoint {
         key: "0b8e/app/0".to_owned(),
         origin: None,
         namespace: "shop".to_owned(),
@@ -142,7 +142,7 @@ async fn a_pod_of_which_nobody_said_whose_it_is_is_a_loss_of_nobody() {
     };
     fs::create_dir_all(folder.path().join("state")).unwrap();
     fs::create_dir_all(folder.path().join("pods")).unwrap();
-    let checkpoint = Checkpoint { runs: vec![run], ..Checkpoint::default() };
+    let checkpoint = Checkpoint { logs: vec![log], ..Checkpoint::default() };
     put_checkpoint(folder.path(), Some(&checkpoint.encode()), false);
     fs::write(folder.path().join("no-folder"), "").unwrap();
     let inputs =

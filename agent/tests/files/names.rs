@@ -150,7 +150,7 @@ async fn a_deleted_file_whose_first_line_was_never_whole_is_read() {
         let agent = scene.agent();
         append(&scene.path("app.log"), b"line 0");
         scene.written.push("line 0".to_owned());
-        assert!(wait_until(PATIENCE, || agent.runs() == 1).await);
+        assert!(wait_until(PATIENCE, || agent.logs() == 1).await);
         tick().await;
         fs::remove_file(scene.path("app.log")).unwrap();
         if has_successor {

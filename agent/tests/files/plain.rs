@@ -189,9 +189,9 @@ async fn a_path_that_was_gone_may_begin_as_before() {
         scene.put("app.log", &["starting".to_owned()]);
         scene.write("app.log", 20);
         scene.all_stored(&format!("round {round}")).await;
-        assert!(wait_until(PATIENCE, || agent.runs() == 1).await);
+        assert!(wait_until(PATIENCE, || agent.logs() == 1).await);
         fs::remove_file(scene.path("app.log")).unwrap();
-        assert!(wait_until(PATIENCE, || agent.runs() == 0).await, "round {round}: it is let go");
+        assert!(wait_until(PATIENCE, || agent.logs() == 0).await, "round {round}: it is let go");
         if round % 2 == 1 {
             agent.stop().await;
             agent = scene.agent();
@@ -218,7 +218,7 @@ async fn a_path_that_comes_back_while_its_loss_is_told_is_read() {
         scene.folder.path().display()
     );
     let agent = Agent::start_with(scene.folder.path(), &scene.store, &inputs, Limits::default());
-    assert!(wait_until(PATIENCE, || agent.runs() == 1).await, "the loss waits");
+    assert!(wait_until(PATIENCE, || agent.logs() == 1).await, "the loss waits");
     scene.put("app.log", &["anew".to_owned()]);
     scene.write("app.log", 20);
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -397,7 +397,7 @@ async fn with_a_checkpoint_of_before_a_file_that_was_cut_short_loses_nothing() {
     agent.stop().await;
     let path = log.folder.path().join("state/checkpoint");
     let mut before = Checkpoint::decode(&fs::read(&path).unwrap()).unwrap();
-    for file in before.runs.iter_mut().flat_map(|run| &mut run.files) {
+    for file in before.logs.iter_mut().flat_map(|log| &mut log.files) {
         file.milestones = Default::default();
         file.ahead = None;
     }
@@ -463,8 +463,8 @@ async fn script(kind: Kind, seed: u64) {
                 |file: &FileCheckpoint| file.position == size || file.ahead.is_some_and(|to| to.0 == size);
             let knows = || {
                 let checkpoint = running.checkpoint().and_then(|bytes| Checkpoint::decode(&bytes).ok());
-                let runs = checkpoint.map(|checkpoint| checkpoint.runs).unwrap_or_default();
-                runs.iter().flat_map(|run| &run.files).any(is_known)
+                let logs = checkpoint.map(|checkpoint| checkpoint.logs).unwrap_or_default();
+                logs.iter().flat_map(|log| &log.files).any(is_known)
             };
             assert!(wait_until(PATIENCE, knows).await, "{ctx}");
             let killed = running.checkpoint().filter(|_| random.random_bool(0.5));

@@ -561,8 +561,8 @@ impl Agent {
         self.telemetry.status().files
     }
 
-    pub fn runs(&self) -> usize {
-        self.telemetry.status().runs
+    pub fn logs(&self) -> usize {
+        self.telemetry.status().logs
     }
 
     pub fn held_bytes(&self) -> usize {

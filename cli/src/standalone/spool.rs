@@ -100,12 +100,12 @@ pub fn remove(path: &Path) {
 pub fn forget_removed(data_dir: &Path, state_dir: &Path) -> Result<()> {
     let folder = format!("file:{}/", data_dir.join(FOLDER).display());
     let mut checkpoint = checkpoint::load(state_dir).context("read the agent's checkpoint")?.checkpoint;
-    let before = checkpoint.runs.len();
-    checkpoint.runs.retain(|run| {
-        let is_there = run.key.strip_prefix("file:").is_some_and(|path| Path::new(path).exists());
-        !run.key.starts_with(&folder) || is_there || run.files.iter().any(|file| file.position < file.size)
+    let before = checkpoint.logs.len();
+    checkpoint.logs.retain(|log| {
+        let is_there = log.key.strip_prefix("file:").is_some_and(|path| Path::new(path).exists());
+        !log.key.starts_with(&folder) || is_there || log.files.iter().any(|file| file.position < file.size)
     });
-    if checkpoint.runs.len() < before {
+    if checkpoint.logs.len() < before {
         checkpoint::store(state_dir, &checkpoint.encode()).context("write the agent's checkpoint")?;
     }
     Ok(())
