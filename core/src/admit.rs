@@ -1,8 +1,8 @@
-//! The watermark: what of a batch is new, what was seen, what is missing.
+//! The watermark: which records of a batch are new, which are stored already, and which bytes are missing.
 //!
 //! However often batches of one stream and file come again, from wherever and by whichever topic partitions, every record is
-//! admitted exactly once. A gap below the highest stored position is a loss that was told; when its bytes come after all, by a
-//! topic partition that was behind, they are admitted and the loss is taken back.
+//! admitted exactly once. A gap below the highest stored position was recorded as a loss. If its bytes arrive after all, from a
+//! topic partition that lagged, they are admitted and the loss is withdrawn.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! What a file that is read is known by along its length: the hashes of some of its lines, and where they end. They tell how
-//! much of a file that was cut short is still what was read.
+//! Milestones of a file: hashes of some of its lines, and where these lines end. After the file was cut short, they tell how much
+//! of it is unchanged.
 //! Promises: there are at most [`MILESTONES_MAX`] of a file of any size; what lies between two of them is at most a 16th of
 //! what was read of it and a quarter of what lies before (but for lines and records that lie there whole), so that little is
 //! read again wherever it is cut; what they call unchanged was there before. Where lines that name their time are rare,

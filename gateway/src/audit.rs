@@ -205,7 +205,7 @@ impl Look {
         let line = line::of(&self.0, who, &told, action, outcome);
         if let Err(error) = out(line.as_bytes()) {
             self.0.lost.inc();
-            tracing::error!(%error, "who looked at what could not be written");
+            tracing::error!(%error, "an audit record could not be written");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The gateway's metrics.
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -51,19 +51,22 @@ impl Metrics {
                 &["route", "code"],
             )?,
             seconds: HistogramVec::new(
-                HistogramOpts::new(name("request_seconds"), "Until the answer began, by route")
-                    .buckets(SECONDS.to_vec()),
+                HistogramOpts::new(
+                    name("request_seconds"),
+                    "Time from a request to the begin of its answer, by route",
+                )
+                .buckets(SECONDS.to_vec()),
                 &["route"],
             )?,
             running: IntGauge::new(name("requests_running"), "Requests whose answer has not begun")?,
             exported: IntCounter::new(name("exported_records_total"), "Records written by exports")?,
             exports_cut: IntCounter::new(
                 name("exports_cut_total"),
-                "Exports that did not come to their end: the caller left, the store failed, the gateway stopped",
+                "Exports that were not completed: the caller left, the store failed, or the gateway stopped",
             )?,
             stalled: IntCounter::new(
                 name("stalled_total"),
-                "Answers given up because their reader took nothing of them for too long",
+                "Answers that the gateway ended because the client read nothing for too long",
             )?,
             facet_values_cut: IntCounter::new(
                 name("facet_values_cut_total"),
@@ -84,10 +87,7 @@ impl Metrics {
                 ),
                 &["reason"],
             )?,
-            audit_lost: IntCounter::new(
-                name("audit_lost_total"),
-                "Records of who looked at what that could not be written",
-            )?,
+            audit_lost: IntCounter::new(name("audit_lost_total"), "Audit records that could not be written")?,
             refused: IntCounterVec::new(
                 Opts::new(
                     name("refused_total"),
@@ -98,7 +98,7 @@ impl Metrics {
             reviews: IntCounterVec::new(
                 Opts::new(
                     name("reviews_total"),
-                    "Who somebody is and what they may, by kind (token, access, namespace: the API server was asked; oidc: a token of the identity provider was checked) and answer (yes, no, none)",
+                    "Checks of identities and rights, by kind (token, access, namespace: the API server was asked; oidc: a token of the identity provider was checked) and answer (yes, no, none)",
                 ),
                 &["kind", "answer"],
             )?,
@@ -111,19 +111,19 @@ impl Metrics {
             )?,
             tokens_changes: IntCounter::new(
                 name("tokens_file_changes_total"),
-                "How often the file of tokens said something new, and was taken",
+                "Times that a changed file of tokens was loaded",
             )?,
             tokens_broken: IntGauge::new(
                 name("tokens_file_broken"),
-                "Whether the file of tokens cannot be used (1): what it said before holds",
+                "1 while the changed file of tokens is invalid; the tokens before stay valid",
             )?,
             streams_open: IntGaugeVec::new(
                 Opts::new(name("streams_open"), "Live streams, by form: websocket, lines, task, monitor"),
                 &["form"],
             )?,
-            streamed: IntCounter::new(name("streamed_records_total"), "Records that live streams showed")?,
+            streamed: IntCounter::new(name("streamed_records_total"), "Records that live streams sent")?,
             stream_gaps: IntCounterVec::new(
-                Opts::new(name("stream_gaps_total"), "Gaps that live streams told, by reason"),
+                Opts::new(name("stream_gaps_total"), "Gaps that live streams reported, by reason"),
                 &["reason"],
             )?,
             stream_gap_records: IntCounter::new(

@@ -57,7 +57,7 @@ impl Replica {
     fn learn(&self, unfit: Option<&'static str>, holds: Duration) -> Option<&'static str> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if unfit.is_some() && known.unfit != unfit {
-            tracing::warn!(why = unfit, replica = self.store.at(), "searches go to the database itself");
+            tracing::warn!(why = unfit, replica = self.store.at(), "searches use the primary database");
         }
         *known = Known { unfit, holds: Instant::now() + holds };
         unfit

@@ -1,4 +1,4 @@
-//! All records that a question is about, newest first, until its budget is over: for whoever counts them.
+//! Reads all records of a question, newest first, until its time budget is used up; for counting.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Words of answers that are one of a few: their schemas for the OpenAPI document, from the lists that the answers are made of.
+//! Schemas of enumerated words in answers, for the OpenAPI document; made from the lists that the answers use.
 
 use cordwood_core::level::Level;
 use cordwood_core::task;

@@ -1,4 +1,4 @@
-//! Why brokers that are there refuse us.
+//! Explains why a reachable broker refuses this client.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

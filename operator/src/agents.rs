@@ -1,4 +1,4 @@
-//! Asks the agents how they are, and the cluster which workloads a rule matches. Reads only.
+//! Asks each agent for its `/status`, and the API server which workloads a rule matches. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! What became of the level rules: which agents have them, which workloads they match, told in the statuses of the
-//! level configs. Beside the loop that writes the rules, which never waits for this one.
+//! Writes into the statuses of level configs which agents have the rules and which workloads they match. The loop that writes the
+//! rules never waits for this one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

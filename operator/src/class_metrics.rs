@@ -37,7 +37,7 @@ impl ClassMetrics {
         Ok(ClassMetrics {
             records: gauges(
                 "cordwood_operator_class_records",
-                "Sealed records that queries see, once all of them are counted.",
+                "Sealed records in attached table partitions; no value until all of them are counted.",
             )?,
             bytes: gauges(
                 "cordwood_operator_class_bytes",
@@ -53,11 +53,11 @@ impl ClassMetrics {
             )?,
             oldest_due: gauges(
                 "cordwood_operator_class_oldest_due_timestamp_seconds",
-                "Whatever was stored for a time since then must be there.",
+                "Start of the time of which all stored records must still be there.",
             )?,
             overdue: gauges(
                 "cordwood_operator_class_overdue_partitions",
-                "Table partitions whose records have all expired and that queries still see.",
+                "Table partitions whose records have all expired and that are not detached yet.",
             )?,
             shown: Arc::default(),
         })

@@ -1,5 +1,5 @@
-//! Who of several replicas acts: the holder of a lease. A lease alone fences nothing, so the DDL sessions hold advisory
-//! locks besides; a replica that wrongly believes it leads finds them taken.
+//! Leader election by a Kubernetes lease. A lease alone does not fence, so the DDL sessions also hold advisory locks in
+//! PostgreSQL. A replica that wrongly believes it is the leader cannot take them.
 
 use std::time::Duration;
 

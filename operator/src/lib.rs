@@ -132,7 +132,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     }
     campaign_end.cancel();
     if tokio::time::timeout(RESIGN_MAX, campaign).await.is_err() {
-        tracing::warn!("the lease could not be given back: another replica waits for its end");
+        tracing::warn!("the lease could not be released: another replica waits until it expires");
     }
     outcome
 }

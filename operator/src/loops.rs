@@ -1,7 +1,7 @@
-//! The two retention loops of the operator: one makes room, one takes away, and the first never waits for the second.
+//! The two retention loops of the operator: one creates table partitions, one drops them. Creating never waits for dropping.
 //!
-//! A plan's dropping steps are done only when the status of their policy shows that plan: whoever looks sees it first.
-//! While the API server is away partitions are still made, by what the database remembers; nothing is dropped.
+//! A plan's dropping steps are done only when the status of their policy shows that plan: a person can see it first. While the
+//! API server is unavailable, partitions are still created by the policies that the database remembers, and nothing is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
-//! `GET /agents`: how all agents are, for those service accounts that the configuration names, and for nobody else. Every replica answers.
+//! `GET /agents`: the status of all agents, only for the service accounts that the configuration names. Every replica answers.
 //!
-//! Whoever may not ask is answered as if there were no such route.
+//! Any other caller gets the answer of an unknown path.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Writes statuses and events. A status is written when it says something new; sizes alone are refreshed now and then.
+//! Writes statuses and events. A status is written when it changes; if only sizes changed, it is refreshed at an interval.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ impl Publisher {
                 }
                 Err(error) => {
                     let reason = explain_call("get", "logretentionpolicies.cordwood.dev", &error);
-                    tracing::warn!(policy = name, reason, "nothing of it is dropped");
+                    tracing::warn!(policy = name, reason, "the operator drops nothing of this policy");
                     if is_away(&error) {
                         break;
                     }

@@ -50,28 +50,28 @@ impl Telemetry {
             tasks_ended: IntCounter::new("cordwood_operator_tasks_ended_total", "Tasks that ended by age.")?,
             task_lines_ended: IntCounter::new(
                 "cordwood_operator_task_lines_ended_total",
-                "Lines taken away of tasks that ended by age.",
+                "Lines deleted of tasks that ended by age.",
             )?,
             pass_seconds: HistogramVec::new(
                 prometheus::HistogramOpts::new(
                     "cordwood_operator_pass_seconds",
-                    "Duration of a pass that was finished.",
+                    "Duration of a retention pass, of those that were finished.",
                 ),
                 &["loop"],
             )?,
             pass_failures: counters(
                 "cordwood_operator_pass_failures_total",
-                "Passes that could not be.",
+                "Retention passes that failed.",
                 "loop",
             )?,
             partitions: gauges("cordwood_operator_partitions", "Table partitions by state.", "state")?,
             tables: IntGauge::new(
                 "cordwood_operator_partition_tables",
-                "Tables of partitions and classes: what counts against the limit.",
+                "Tables of partitions and classes; this number counts against the limit.",
             )?,
             tables_max: IntGauge::new(
                 "cordwood_operator_partition_tables_max",
-                "Tables of partitions and classes that the server's lock table bears.",
+                "The largest number of tables of partitions and classes for which the server's lock table has room.",
             )?,
             bytes: IntGauge::new(
                 "cordwood_operator_sealed_bytes",
@@ -80,7 +80,7 @@ impl Telemetry {
             held: IntGauge::new("cordwood_operator_plan_held", "Steps that wait, grace periods included.")?,
             horizon_behind: IntGauge::new(
                 "cordwood_operator_horizon_behind_seconds",
-                "How far what expires is judged by lies behind PostgreSQL's clock.",
+                "How far the horizon, by which records expire, lies behind PostgreSQL's clock.",
             )?,
             policies: gauges(
                 "cordwood_operator_policies",
@@ -89,7 +89,7 @@ impl Telemetry {
             )?,
             drift: IntGauge::new(
                 "cordwood_operator_drift",
-                "Tables that are not as Cordwood made them, and are left alone.",
+                "Tables that somebody changed; retention does not touch them.",
             )?,
             leader: IntGauge::new("cordwood_operator_leader", "1 while this replica holds the lease.")?,
             rules_generation: IntGauge::new(
@@ -99,11 +99,11 @@ impl Telemetry {
             rules: IntGauge::new("cordwood_operator_rules", "Level rules in force.")?,
             rules_left_out: IntGauge::new(
                 "cordwood_operator_rules_left_out",
-                "Valid level configs that have no room among the rules.",
+                "Valid level configs that are not in force because the rules have reached their limit.",
             )?,
             agents: gauges(
                 "cordwood_operator_agents",
-                "Agents by whether they have the latest level rules.",
+                "Agents, by whether they have the latest level rules.",
                 "state",
             )?,
         };

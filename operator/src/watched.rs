@@ -1,4 +1,4 @@
-//! The objects of one kind as the API server has them: listed, watched, kept; being away is a condition.
+//! A local copy of all objects of one kind: listed, then watched. While the API server is unavailable, a condition says so.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

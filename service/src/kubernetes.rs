@@ -77,7 +77,7 @@ impl Watches {
     /// When `registry` already has a metric of this name.
     pub fn new(prefix: &str, registry: &Registry, health: Health) -> prometheus::Result<Watches> {
         let name = format!("{prefix}_{FAILURES}");
-        let help = "Failed tries to list or watch objects of the Kubernetes API.";
+        let help = "Failed attempts to list or watch objects of the Kubernetes API.";
         let failures = IntCounterVec::new(Opts::new(name, help), &["watch"])?;
         registry.register(Box::new(failures.clone()))?;
         Ok(Watches { health, failures })

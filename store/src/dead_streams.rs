@@ -1,7 +1,7 @@
-//! Watermarks of files that no agent can send again and no writer can read again go.
+//! Deletes the watermarks of files that no agent can send again and no writer can read again.
 //!
-//! A watermark that goes too early tells a loss that is none, or stores a line twice. So a file's rows go only together, and only when
-//! all of this is so:
+//! Deleting a watermark too early would record a loss that is none, or store a line twice. So the rows of a file are deleted together,
+//! and only if all of the following hold:
 //! - It is a file of a container. A plain file (`file:`) may lie on its node for years, and is read from its begin when a checkpoint is
 //!   lost.
 //! - The runtime has deleted it, and writes it no more: [`LOG_FILES_MAX`] newer files of the same container run are known; or the run

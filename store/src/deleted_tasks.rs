@@ -1,4 +1,4 @@
-//! The deleted tasks that were read so far.
+//! A copy in memory of the tombstones of deleted tasks that were read so far.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Where retention stood at its last pass: the dropping loop keeps it, whoever plans reads it.
+//! The horizon of the last retention pass: the dropping loop writes it, every planner reads it.
 
 use cordwood_core::retention::Horizon;
 use jiff::Timestamp;

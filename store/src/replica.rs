@@ -1,4 +1,4 @@
-//! How far a replica is behind, in what is read of it.
+//! How far a replica lags behind the primary: the time between the newest transactions that each of them has.
 
 use std::time::Duration;
 

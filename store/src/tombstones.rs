@@ -1,4 +1,4 @@
-//! Which tasks are deleted, as every reader of records has to know: read once, then only what was added since.
+//! Which tasks are deleted. Every reader of records asks here first. All tombstones are read once, then only new ones.
 
 use std::sync::Arc;
 

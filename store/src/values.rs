@@ -1,4 +1,4 @@
-//! Values as PostgreSQL writes and takes them, for statements that share nothing else.
+//! Converts values to and from PostgreSQL's form; shared by statements that have nothing else in common.
 
 /// A count of PostgreSQL's, which is signed and never negative.
 pub fn unsigned(count: i64) -> u64 {

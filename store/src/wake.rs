@@ -1,4 +1,4 @@
-//! Tells those who follow the store that something was committed. Nothing depends on it: who hears nothing looks from time to time.
+//! Notifies followers of the store after a commit. No follower depends on it: without a notification it looks at an interval.
 
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client};

@@ -1,6 +1,7 @@
-//! PostgreSQL's clock, read once and counted on: what a record's time is held against.
+//! PostgreSQL's clock: read once, then advanced by this machine's monotonic clock. Record times are checked against it.
 //!
-//! Retention counts by it. A machine's own clock that is wrong would move records to where they expire, or take them for expired.
+//! Retention uses the same clock. With a wrong local clock, records would be moved to a time at which they expire early, or be
+//! treated as expired.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Committing: one transaction on its way to PostgreSQL, one closed behind it, and the lane that they take.
+//! Commits transactions over one lane: one is on its way to PostgreSQL, and one closed transaction waits behind it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What PostgreSQL is asked, it answers in time or not at all: a server that takes bytes and never answers must not hold the writer.
+//! Deadlines for PostgreSQL's answers: a server that accepts bytes and never answers must not block the writer.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The live feed: what was committed, to whoever watches. Never in PostgreSQL's way: publishing only puts into a bounded
-//! queue, and what does not fit is dropped and counted (a watcher sees the gap and fills it from PostgreSQL).
+//! The live feed: publishes committed records to Redis. It never delays a commit: publishing only adds to a bounded queue.
+//! Records that do not fit are dropped and counted (a reader sees the gap and fills it from PostgreSQL).
 //!
 //! Redis: stream `cordwood:live:<tenant slug>`, about 10,000 entries, one per record, with fields `id`, `t` (microseconds),
 //! `l` (level), `f` (flags), `o` (origin as JSON) and `b` (body, bytes: its first 16 KiB; then `n` says how long it is); a stream

@@ -345,7 +345,11 @@ impl Reader {
 
     /// The writer begins at its positions once more.
     fn ask_again(&mut self, partition: u32) {
-        tracing::warn!(topic = self.topic, partition, "a message did not arrive: it is fetched again");
+        tracing::warn!(
+            topic = self.topic,
+            partition,
+            "a message did not arrive; the writer fetches it again"
+        );
         self.consumer.context().changed.store(true, Ordering::SeqCst);
     }
 

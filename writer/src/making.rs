@@ -1,4 +1,5 @@
-//! Making a transaction: messages wait, are decoded, and their records go into open blocks, until it is large or old enough.
+//! Builds the next transaction: decodes messages and adds their records to open blocks, until the transaction is large or old
+//! enough.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -75,19 +75,19 @@ impl Metrics {
         let resets = IntCounterVec::new(
             Opts::new(
                 "cordwood_writer_resets_total",
-                "Times the writer went back to PostgreSQL's positions.",
+                "Times that the writer went back to the positions in PostgreSQL, by reason.",
             ),
             &["reason"],
         )?;
         registry.register(Box::new(resets.clone()))?;
         let lag = IntGaugeVec::new(
-            Opts::new("cordwood_writer_lag_messages", "Messages in Kafka that were not read yet."),
+            Opts::new("cordwood_writer_lag_messages", "Messages in Kafka that the writer has not read yet."),
             &["topic_partition"],
         )?;
         registry.register(Box::new(lag.clone()))?;
         let commit_seconds_max = Gauge::new(
             "cordwood_writer_commit_max_seconds",
-            "The longest transaction since the start, as PostgreSQL answered it.",
+            "The longest transaction since the writer's start, from its first statement to COMMIT's answer.",
         )?;
         registry.register(Box::new(commit_seconds_max.clone()))?;
         let task_cuts = IntCounterVec::new(
@@ -106,16 +106,16 @@ impl Metrics {
             messages: counter("messages_total", "Kafka messages consumed and committed.")?,
             duplicates: counter("duplicates_total", "Records skipped because they were stored already.")?,
             dead_letters: counter("dead_letters_total", "Messages that could not be decoded.")?,
-            lost_bytes: counter("lost_bytes_total", "Bytes that never arrived.")?,
-            losses: counter("losses_total", "Ranges of bytes that never arrived.")?,
+            lost_bytes: counter("lost_bytes_total", "Bytes that never arrived from an agent.")?,
+            losses: counter("losses_total", "Ranges of bytes that never arrived from an agent.")?,
             cut_records: counter(
                 "records_cut_total",
                 "Records whose bodies were longer than a record may be.",
             )?,
-            missing_messages: counter("missing_messages_total", "Messages that Kafka did not give.")?,
+            missing_messages: counter("missing_messages_total", "Messages that Kafka did not deliver.")?,
             recovered_bytes: counter(
                 "recovered_bytes_total",
-                "Bytes that were told as lost and came after all.",
+                "Bytes that were recorded as lost and arrived later.",
             )?,
             task_lines: counter("task_lines_total", "Lines added to tasks.")?,
             task_lines_refused: counter(
@@ -142,14 +142,14 @@ impl Metrics {
             )?,
             single_acknowledgement: gauge(
                 "single_acknowledgement",
-                "1 while Kafka acknowledges what only one of several brokers has.",
+                "1 while one broker alone acknowledges messages although there are several.",
             )?,
-            ready: gauge("postgres_up", "1 while the writer has a session.")?,
+            ready: gauge("postgres_up", "1 while the writer has a session in PostgreSQL.")?,
             feed: FeedCounters {
                 published: counter("feed_published_total", "Records published to Redis.")?,
                 dropped: counter(
                     "feed_dropped_total",
-                    "Records not published because Redis was too slow or away.",
+                    "Records not published because Redis was too slow or unavailable.",
                 )?,
                 errors: counter("feed_errors_total", "Failed writes to Redis.")?,
             },
@@ -157,15 +157,15 @@ impl Metrics {
             sealed_blocks: counter("sealed_blocks_total", "Blocks written into table partitions.")?,
             carried_records: gauge(
                 "carried_records",
-                "Records of the last round without a table partition yet.",
+                "Records that the last round of sealing kept in the rings, because their table partition does not exist yet.",
             )?,
             expired_records: counter(
                 "expired_records_total",
-                "Records past their retention when sealed: not kept.",
+                "Records that were older than their retention when they were sealed; they are not kept.",
             )?,
             seal_seconds: histogram(
                 "seal_seconds",
-                "One round of sealing.",
+                "Duration of one round of sealing.",
                 vec![0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
             )?,
             seal_errors: counter("seal_errors_total", "Rounds of sealing that failed and were rolled back.")?,

@@ -1,4 +1,4 @@
-//! What the loop says of itself: probes, `/status`, metrics.
+//! Reports the loop's state: probes, `/status`, metrics.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The writer's loop: messages are taken into a transaction ([`Making`]), one is on its way while the next is made ([`Committing`]), and
-//! after a fault [`Recovery`] says what follows. Whatever goes wrong with a transaction, the way back is one: forget what is not
-//! committed, read PostgreSQL's positions, begin there.
+//! The writer's loop: messages are taken into a transaction ([`Making`]), one is on its way while the next is made
+//! ([`Committing`]), and after a fault [`Recovery`] says what follows. After any failed transaction the writer does the same: it
+//! forgets what is not committed, reads the positions from PostgreSQL, and continues there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Fresh blocks into the table partitions of their retention classes, every so often. One sealer at a time in a database;
-//! the others wait for its lock. Never in the writer's way: they share no lock and no transaction.
+//! Moves fresh blocks into the table partitions of their retention classes, at an interval. One sealer works per database; those
+//! of other writers wait for its lock. It never delays the writer: they share no lock and no transaction.
 
 use std::time::{Duration, Instant};
 
@@ -41,9 +41,9 @@ pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdow
         if let Err(error) = ended {
             metrics.seal_errors.inc();
             failures += 1;
-            tracing::warn!(%error, "sealing failed; rolled back, tried again");
+            tracing::warn!(%error, "sealing failed; PostgreSQL rolled it back, and the next round tries again");
             if failures == ALARM_AFTER_FAILURES {
-                tracing::error!(%error, "sealing fails again and again: fresh blocks pile up in the rings");
+                tracing::error!(%error, "sealing keeps failing: fresh blocks accumulate in the ring tables");
             }
         }
         tokio::select! {
@@ -132,14 +132,14 @@ pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<Round
             tracing::error!(
                 records = round.carried,
                 why,
-                "no table partition for these records yet: they wait and can be queried; is the operator running?"
+                "these records have no table partition yet: they wait in the ring tables and can be queried; is the operator running?"
             );
         } else {
             tracing::debug!(records = round.carried, why, "wait until their table partition is created");
         }
     }
     if sorter.damaged() > 0 {
-        tracing::error!(blocks = sorter.damaged(), "fresh blocks do not open: kept as they are");
+        tracing::error!(blocks = sorter.damaged(), "fresh blocks are damaged; they stay in the ring tables");
     }
     tracing::debug!(?round, took_ms = started.elapsed().as_millis() as u64, "sealed");
     Ok(round)

@@ -1,5 +1,5 @@
-//! What becomes of each record when it is sealed: into its class and leaf, carried over, or expired. Decisions by the
-//! round's snapshot of routes and leaves; packing by `core::seal`.
+//! Decides for each record at sealing: its class and table partition, or that it is carried over, or that it has expired.
+//! Decisions by the round's snapshot of routes and leaves; packing by `core::seal`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A trouble that lasts is told once.
+//! Reports a lasting problem once, and not at every attempt.
 
 use crate::logging;
 

@@ -1,4 +1,4 @@
-//! Records into a message: each is written in its final form when it is pushed; finishing puts the header in front.
+//! Encodes records into a message: each record is encoded when it is pushed; finishing puts the header in front.
 
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 

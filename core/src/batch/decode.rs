@@ -1,4 +1,4 @@
-//! A message into batches, without copying bodies: each is a slice of the message.
+//! Decodes a message into batches without copying bodies: each body is a slice of the message.
 
 use bytes::Bytes;
 

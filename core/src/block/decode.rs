@@ -1,4 +1,4 @@
-//! A block into records: the small columns at once, the bodies when somebody asks for one.
+//! Decodes a block into records: small columns at once, bodies on the first request for one.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! Records into a block: gathers columns and tokens while records are pushed, packs when the block is finished.
+//! Encodes records into a block: collects columns and tokens while records are pushed, and compresses them when the block is
+//! finished.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! All fields of a body: who reads a record to show or filter it.
+//! Reads all fields of a body, to show or to filter the record.
 
 use std::borrow::Cow;
 

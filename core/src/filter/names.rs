@@ -1,4 +1,4 @@
-//! Names of fields in expressions.
+//! The names by which expressions call fields.
 
 use crate::fields::{self, Path};
 

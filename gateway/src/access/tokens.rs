@@ -174,7 +174,7 @@ impl Tokens {
                 *self.0.list.write().unwrap_or_else(PoisonError::into_inner) = list;
             }
             Err(error) => {
-                tracing::warn!(%error, "the file of tokens cannot be used; what it said before holds")
+                tracing::warn!(%error, "the file of tokens is invalid; the tokens before stay valid")
             }
         }
     }

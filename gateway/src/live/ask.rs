@@ -1,4 +1,4 @@
-//! What the reader of a WebSocket says.
+//! The messages that a WebSocket's client sends.
 
 use std::collections::BTreeMap;
 

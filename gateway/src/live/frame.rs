@@ -1,4 +1,4 @@
-//! What a stream says, and why it ends.
+//! The frames that a stream sends, and the reasons why it ends.
 
 use cordwood_core::entry::timestamp;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Records as a monitor shows them, to the letter of what clients already speak.
+//! Records in the form of the monitor's protocol, exactly as existing clients expect it.
 
 use cordwood_core::entry::{Entry, timestamp_ms};
 use cordwood_core::fields;

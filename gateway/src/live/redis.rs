@@ -33,7 +33,7 @@ pub async fn wake(client: &Client, hub: &Hub) {
             tracing::debug!(%error, "Redis tells of no commits");
         }
         if hub.set_redis(false) {
-            tracing::warn!("Redis is gone: PostgreSQL tells live streams of commits");
+            tracing::warn!("Redis is unavailable: live streams learn of commits from PostgreSQL");
         }
         tokio::time::sleep(RETRY).await;
     }

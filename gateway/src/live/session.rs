@@ -406,7 +406,7 @@ impl Session {
         let looked = looking.await;
         self.looking = None;
         let (source, look) = looked.map_err(|error| {
-            tracing::error!(%error, "a look did not come to its end");
+            tracing::error!(%error, "a look at the store was aborted");
             Arc::new(StoreError::Invalid("a look did not come to its end".to_owned()))
         })?;
         self.source = source;

@@ -1,4 +1,4 @@
-//! Refusals of who asks how the agents are.
+//! Refusals of requests for the agents' status.
 
 use axum::http::StatusCode;
 

@@ -1,5 +1,5 @@
-//! What lies fresh beyond a place: read once, and looked through by as many readers as there are, each with a sieve of its own. Without a
-//! scope, which a sieve has, nothing of it can be had.
+//! Fresh records behind a place: read from PostgreSQL once, then searched by any number of readers. Each reader has its own sieve
+//! (filter and scope); without a scope it gets no record.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

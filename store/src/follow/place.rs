@@ -1,4 +1,4 @@
-//! How far somebody saw in the order of storing, kept to go on from there.
+//! A reader's place in the order of storing, from which it can continue.
 
 use std::collections::BTreeMap;
 

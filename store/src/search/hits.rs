@@ -1,4 +1,4 @@
-//! The records of a page while it is searched for: what blocks hold of it, the best of that, and when no more can come.
+//! Collects the records of a page during a search: keeps the best ones, and knows when no better one can follow.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

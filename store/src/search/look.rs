@@ -1,4 +1,4 @@
-//! Blocks that were fetched are looked through on a thread of its own: unpacking is work. Whose records they hold is read first.
+//! Opens fetched blocks on a blocking thread, because decompression takes CPU time. The origins of their records are read before.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! How much of what cannot be decoded is kept: a producer that never writes OTLP must not fill the database with it. What is not kept
-//! is counted, in the row that stands for it.
+//! Limits what is kept of dead letters: a producer that never writes OTLP must not fill the database. Dead letters above the
+//! limit are counted in the row of one that is kept.
 
 use bytes::Bytes;
 use cordwood_core::limits::{

@@ -1,4 +1,4 @@
-//! Which records are lines of tasks, besides.
+//! Which records are also lines of a task.
 
 use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};
