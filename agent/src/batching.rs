@@ -4,6 +4,7 @@
 //! record at the same place, so nothing is stored twice when the end arrives after all. A loss is recorded in the place of the
 //! lost bytes, as soon as its tenant is known.
 
+use cordwood_core::audit::AuditTrust;
 use cordwood_core::checkpoint::{Cut, CutOf};
 use cordwood_core::gate::Gate;
 use cordwood_core::identity::OutputStream;
@@ -60,7 +61,7 @@ impl<'t> Batching<'_, 't> {
         let (position, format) = (self.files[index].tail.position(), self.files[index].format());
         let time_ns = self.turn.clock.wall_ns;
         let (pipeline, gate, mut collector) = self.collecting(index, &context);
-        let now = Now { format, gate, zone: context.zone.as_ref(), time_ns };
+        let now = Now { format, gate, audit: &context.audit, zone: context.zone.as_ref(), time_ns };
         let taken = if unended {
             pipeline.feed_unended(given, position, &now, &mut collector);
             given.len()
@@ -84,7 +85,8 @@ impl<'t> Batching<'_, 't> {
         let file = &mut self.files[index];
         let zone = self.owner.context().and_then(|context| context.zone.as_ref());
         let time_ns = self.turn.clock.wall_ns;
-        let now = Now { format: file.format(), gate: self.owner.gate(), zone, time_ns };
+        let now =
+            Now { format: file.format(), gate: self.owner.gate(), audit: &AuditTrust::Shown, zone, time_ns };
         file.note_milestone(taken, names_its_time(line, &now));
     }
 
@@ -177,7 +179,7 @@ impl<'t> Batching<'_, 't> {
         let format = self.files[index].format();
         let time_ns = self.turn.clock.wall_ns;
         let (pipeline, gate, mut collector) = self.collecting(index, &context);
-        let now = Now { format, gate, zone: context.zone.as_ref(), time_ns };
+        let now = Now { format, gate, audit: &context.audit, zone: context.zone.as_ref(), time_ns };
         pipeline.flush(io, &now, &mut collector);
         if is_earlier {
             self.cut_all();

@@ -74,6 +74,7 @@ impl Unfinished {
 
 #[cfg(test)]
 mod tests {
+    use cordwood_core::audit::AuditTrust;
     use cordwood_core::gate::Gate;
     use cordwood_core::pipeline::{Format, Kept, Now, Output, Span};
 
@@ -87,7 +88,13 @@ mod tests {
     }
 
     fn feed(pipeline: &mut Pipeline, text: &str, at: u64) {
-        let now = Now { format: Format::Cri, gate: &Gate::default(), zone: None, time_ns: 0 };
+        let now = Now {
+            format: Format::Cri,
+            gate: &Gate::default(),
+            audit: &AuditTrust::Shown,
+            zone: None,
+            time_ns: 0,
+        };
         pipeline.feed(text.as_bytes(), at, &now, &mut Nobody);
     }
 

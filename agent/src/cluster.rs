@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cordwood_core::audit::AuditTrust;
 use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::tenancy::Refused;
 use cordwood_service::kubernetes::{Pace, Watches, explain_call};
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit_budgets::AuditBudgets;
 use crate::binding::{Found, Index, NamespaceFacts, PodFacts, Question, folder_of};
 use crate::context::{Asked, Context, Lookup, Static};
 use crate::source::{Source, pod_folder};
@@ -38,6 +40,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 pub struct Cluster {
     pub known: Static,
+    audit_budgets: AuditBudgets,
     metadata_wait_ms: i64,
     index: Mutex<Index>,
     generation: AtomicU64,
@@ -51,6 +54,7 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(known: Static, metadata_wait_ms: u64, waker: Waker) -> Arc<Cluster> {
         Arc::new(Cluster {
+            audit_budgets: AuditBudgets::new(known.audit_bytes_per_hour()),
             known,
             metadata_wait_ms: i64::try_from(metadata_wait_ms).unwrap_or(i64::MAX),
             index: Mutex::default(),
@@ -82,17 +86,22 @@ impl Cluster {
         // All of the folder's name must be what the API says: another pod's UID would be a forgery.
         let folder = pod_folder(namespace, pod, uid);
         let mut index = self.index();
+        // (What its namespace is marked for now: the pod's own last known labels are gone with it.)
+        let is_marked = index
+            .namespace(namespace)
+            .is_some_and(|facts| self.known.believes_audit(namespace, &facts.labels));
         let remembered = |origin: &Origin| {
             Lookup::Ready(Arc::new(Context {
                 origin: origin.clone(),
                 labels: None,
                 is_exempt: true,
+                audit: self.audit_budgets.trust(&folder, is_marked),
                 ..Context::default()
             }))
         };
         let found = match index.find(&folder) {
             Some(Found::Owner(facts, owner)) => {
-                return Lookup::Ready(Arc::new(self.context(source, facts, owner)));
+                return Lookup::Ready(Arc::new(self.context(source, &folder, facts, owner)));
             }
             Some(found) => found,
             None => {
@@ -115,7 +124,12 @@ impl Cluster {
             (_, Some(origin)) => remembered(origin),
             (Found::Waiting(what), None) => Lookup::Waiting(what),
             (_, None) => {
-                let mut context = Context { labels: None, is_exempt: true, ..self.known.context(source) };
+                let mut context = Context {
+                    labels: None,
+                    is_exempt: true,
+                    audit: AuditTrust::Shown,
+                    ..self.known.context(source)
+                };
                 UNASSIGNED.clone_into(&mut context.origin.tenant);
                 UNASSIGNED.clone_into(&mut context.origin.tenant_id);
                 tracing::warn!(%namespace, %pod, %container, "this pod is gone, and nobody can say whose namespace it was in: its lines are unassigned");
@@ -151,7 +165,13 @@ impl Cluster {
         self.index().is_alive(&pod_folder(namespace, pod, uid))
     }
 
-    fn context(&self, source: &Source, pod: &PodFacts, of_namespace: &NamespaceFacts) -> Context {
+    fn context(
+        &self,
+        source: &Source,
+        folder: &str,
+        pod: &PodFacts,
+        of_namespace: &NamespaceFacts,
+    ) -> Context {
         let mut context = self.known.context(source);
         let origin: &mut Origin = &mut context.origin;
         let decided = self.known.tenant_of(&origin.namespace, &of_namespace.labels);
@@ -166,6 +186,8 @@ impl Cluster {
         origin.version.clone_from(&pod.version);
         context.labels = Some(pod.labels.clone());
         context.is_exempt = of_namespace.labels.denies_level_rules;
+        let is_marked = self.known.believes_audit(&context.origin.namespace, &of_namespace.labels);
+        context.audit = self.audit_budgets.trust(folder, is_marked);
         context.line_tenants = of_namespace.labels.tenant_from_body.then(|| self.known.line_tenants());
         // An annotation may be as long as its writer likes, and is in every batch.
         context.origin = context.origin.cleaned();

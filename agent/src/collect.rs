@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use cordwood_core::audit::AuditTrust;
 use cordwood_core::batch::{RECORD_EXTRA_BYTES_MAX, envelope_bytes_max};
 use cordwood_core::identity::{NodeIdentity, OutputStream, StreamKey};
 use cordwood_core::level::Level;
@@ -221,6 +222,23 @@ impl Collector<'_, '_> {
     }
 }
 
+impl Collector<'_, '_> {
+    /// A record called itself an audit record and was not believed.
+    #[cold]
+    fn claimed(&mut self) {
+        let AuditTrust::Within(budget) = &self.context.audit else { return };
+        self.turn.tally.audit_over_budget_records += 1;
+        if budget.is_to_be_told(self.turn.clock.wall_ns / 1_000_000) {
+            let Origin { namespace, pod, .. } = &self.context.origin;
+            let bytes_per_hour = budget.bytes_per_hour();
+            tracing::warn!(
+                %namespace, %pod, bytes_per_hour,
+                "this pod writes more audit records than audit.pod_bytes_per_hour: what is beyond has the level rules and the retention of ordinary records"
+            );
+        }
+    }
+}
+
 impl Output for Collector<'_, '_> {
     #[inline]
     fn kept(&mut self, record: Kept<'_>) {
@@ -250,6 +268,9 @@ impl Output for Collector<'_, '_> {
         batch.urgent |= record.level == Level::Error || (is_first && has_rested);
         self.turn.ship.add_open_bytes(batch.builder.bytes() - before);
         self.turn.tally.records += 1;
+        if record.flags.has(Flags::AUDIT_CLAIMED) {
+            self.claimed();
+        }
         self.turn.tally.unparsed_records += u64::from(record.flags.has(Flags::PARSE_ERROR));
         self.turn.tally.cut_bytes += record.bytes_cut + cut;
     }

@@ -27,6 +27,7 @@ pub struct Config {
     pub kafka: KafkaSettings,
     pub kubernetes: Kubernetes,
     pub tenants: Tenants,
+    pub audit: Audit,
     pub batch: Batch,
     pub read: Read,
     /// Of times in `files` that name no zone: `UTC`, a name of the IANA, an offset, or `local`, the machine's own.
@@ -48,6 +49,7 @@ impl Default for Config {
             kafka: KafkaSettings::default(),
             kubernetes: Kubernetes::default(),
             tenants: Tenants::default(),
+            audit: Audit::default(),
             batch: Batch::default(),
             read: Read::default(),
             time_zone: "UTC".to_owned(),
@@ -94,6 +96,20 @@ impl Default for Kubernetes {
             rules_config_map: cordwood_core::levels::RULES_CONFIG_MAP.to_owned(),
             metadata_wait_ms: 5_000,
         }
+    }
+}
+
+/// Of lines that call themselves audit records, in namespaces that are marked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Bytes of log file that a pod's audit records may take at once, and again over each hour. What is beyond is an ordinary record.
+    pub pod_bytes_per_hour: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Audit {
+        Audit { pod_bytes_per_hour: 64 << 20 }
     }
 }
 

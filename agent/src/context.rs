@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cordwood_core::audit::AuditTrust;
 use cordwood_core::origin::Origin;
 use cordwood_core::tenancy::{Decided, Labels, Tenancy};
 use jiff::tz::TimeZone;
@@ -19,6 +20,8 @@ pub struct Context {
     pub labels: Option<BTreeMap<String, String>>,
     /// Its namespace takes its own level rules alone, or nobody knows whether it does.
     pub is_exempt: bool,
+    /// Whether its lines are believed when they call themselves audit records.
+    pub audit: AuditTrust,
     /// Its lines may name their tenant themselves.
     pub line_tenants: Option<LineTenants>,
     /// Of times in plain files that name no zone; UTC when absent.
@@ -68,6 +71,9 @@ pub struct Static {
     time_zone: String,
     files: Vec<FileInput>,
     tenancy: Arc<Tenancy>,
+    /// The release's own.
+    namespace: String,
+    audit_bytes_per_hour: u64,
 }
 
 impl Static {
@@ -80,12 +86,24 @@ impl Static {
             time_zone: config.time_zone.clone(),
             files: config.files.clone(),
             tenancy: Arc::new(Tenancy::new(&config.tenants)),
+            namespace: config.kubernetes.namespace.clone(),
+            audit_bytes_per_hour: config.audit.pod_bytes_per_hour,
         }
     }
 
     /// Whose the lines of a namespace with these labels are.
     pub fn tenant_of(&self, namespace: &str, labels: &Labels) -> Decided {
         self.tenancy.decide(namespace, labels)
+    }
+
+    /// Whether lines of a namespace with these labels may call themselves audit records. Those of the release's own may: Cordwood
+    /// writes there who looked at what.
+    pub fn believes_audit(&self, namespace: &str, labels: &Labels) -> bool {
+        labels.audit_from_body || namespace == self.namespace
+    }
+
+    pub fn audit_bytes_per_hour(&self) -> u64 {
+        self.audit_bytes_per_hour
     }
 
     /// For the lines of a namespace that is marked for it.
@@ -136,6 +154,12 @@ impl Static {
                 }
             }
         }
-        Context { origin, labels: Some(BTreeMap::new()), zone: self.zone_of(source), ..Context::default() }
+        Context {
+            origin,
+            labels: Some(BTreeMap::new()),
+            audit: AuditTrust::Always,
+            zone: self.zone_of(source),
+            ..Context::default()
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! One thread does it ([`reader`]). A log ([`container_log`]) and a file ([`log_file`]) are made of parts that own their state. The watches of the cluster ([`cluster`], [`rules`]) and the endpoints run beside it on a small runtime.
 
 mod account;
+mod audit_budgets;
 mod batching;
 mod begun;
 mod binding;

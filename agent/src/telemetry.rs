@@ -15,6 +15,7 @@ pub struct Tally {
     pub read_bytes: u64,
     pub records: u64,
     pub gated_records: u64,
+    pub audit_over_budget_records: u64,
     pub unparsed_records: u64,
     pub acknowledged_records: u64,
     pub cut_bytes: u64,
@@ -62,6 +63,11 @@ const COUNTERS: &[(&str, &str, Reading)] = &[
     ("read_bytes_total", "Bytes of log files that the agent has read, in whole lines.", |t| t.read_bytes),
     ("records_total", "Records put into batches.", |t| t.records),
     ("records_gated_total", "Records dropped by a level rule.", |t| t.gated_records),
+    (
+        "records_audit_over_budget_total",
+        "Records that call themselves audit records beyond their pod's budget, and were kept as ordinary ones.",
+        |t| t.audit_over_budget_records,
+    ),
     ("records_unparsed_total", "Lines that are not of their file's format and are kept as they are.", |t| {
         t.unparsed_records
     }),

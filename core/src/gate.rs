@@ -1,5 +1,5 @@
 //! Drops what lies below the level in force for its container.
-//! Promises: audit records pass; a line whose level nobody knows passes unless the rule says otherwise; expiry is absolute
+//! Promises: audit records that are believed pass; a line whose level nobody knows passes unless the rule says otherwise; expiry is absolute
 //! and decided here, so that a rule ends even when nobody is left to remove it; the same line at the same place gets the
 //! same answer again, so that a replay gates the same lines.
 
@@ -59,6 +59,7 @@ impl GateRule {
 pub struct Look {
     /// `None`: nobody knows it.
     pub level: Option<Level>,
+    /// An audit record that is believed to be one.
     pub audit: bool,
     /// It has a `taskId`.
     pub task: bool,

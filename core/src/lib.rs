@@ -12,6 +12,7 @@
 
 pub mod admit;
 pub mod agents;
+pub mod audit;
 pub mod batch;
 pub mod block;
 pub mod checkpoint;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use jiff::tz::TimeZone;
 use memchr::memchr;
 
+use crate::audit::AuditTrust;
 use crate::gate::{Decision, Gate, Look};
 use crate::identity::OutputStream;
 use crate::join::{Join, Joined};
@@ -37,6 +38,8 @@ impl Format {
 pub struct Now<'a> {
     pub format: Format,
     pub gate: &'a Gate,
+    /// Whether its lines are believed when they call themselves audit records.
+    pub audit: &'a AuditTrust,
     /// Of times in plain files that name no zone; UTC when absent.
     pub zone: Option<&'a TimeZone>,
     /// Nanoseconds since the Unix epoch, UTC: when the chunk was read.
@@ -250,14 +253,16 @@ impl Pipeline {
         let carried = std::mem::take(&mut self.carried[joined.io as usize]);
         let span = Span { io: joined.io, start: joined.start, end, bytes, carried };
         let quick = fields::quick(&joined.content);
-        let look = Look { level: quick.named(), audit: quick.audit, task: quick.task };
-        match now.gate.decide(look, now.time_ns / 1_000_000, span.end) {
+        let now_ms = now.time_ns / 1_000_000;
+        let audit = quick.audit && now.audit.accepts(bytes, now_ms);
+        let look = Look { level: quick.named(), audit, task: quick.task };
+        match now.gate.decide(look, now_ms, span.end) {
             Decision::Gated => out.gated(span),
             Decision::Keep => out.kept(Kept {
                 span,
                 time_ns: joined.time_ns,
                 level: quick.level,
-                flags: flags_of(&quick, joined.flags),
+                flags: flags_of(&quick, audit, joined.flags),
                 body: joined.content,
                 bytes_cut: joined.bytes_cut,
             }),
@@ -281,9 +286,12 @@ impl Pipeline {
 }
 
 #[inline]
-fn flags_of(quick: &fields::Quick, mut flags: Flags) -> Flags {
+fn flags_of(quick: &fields::Quick, audit: bool, mut flags: Flags) -> Flags {
     if quick.audit {
         flags = flags | Flags::AUDIT;
+        if !audit {
+            flags = flags | Flags::AUDIT_CLAIMED;
+        }
     }
     if !quick.level_given {
         flags = flags | Flags::UNLEVELED;

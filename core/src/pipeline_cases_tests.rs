@@ -1,6 +1,7 @@
 //! A level rule over lines of many programs: what it drops is below it and known to be.
 
 use super::*;
+use crate::audit::AuditTrust;
 use crate::gate::{GateRule, Unleveled};
 
 /// Each line of a file by the level that it means: its first letter, `-` where it names none.
@@ -60,7 +61,13 @@ impl Output for Ends {
 #[test]
 fn an_unknown_level_is_told_from_info() {
     let gate = Gate::default();
-    let now = Now { format: Format::Plain, gate: &gate, zone: None, time_ns: 1_795_227_871_000_000_000 };
+    let now = Now {
+        format: Format::Plain,
+        gate: &gate,
+        audit: &AuditTrust::Always,
+        zone: None,
+        time_ns: 1_795_227_871_000_000_000,
+    };
     let asked = |expression: &str| crate::filter::parse(expression).expect("a filter");
     let (unknown, known) = (asked("level:unknown"), asked("level!=unknown"));
     // Of these two no rule tells the level that they mean.
@@ -107,7 +114,13 @@ fn a_rule_of_warn_drops_no_warning_and_no_error_of_any_program() {
         expires_at_ms: None,
     };
     let gate = Gate::new(vec![rule], Vec::new());
-    let now = Now { format: Format::Cri, gate: &gate, zone: None, time_ns: 1_795_227_871_000_000_000 };
+    let now = Now {
+        format: Format::Cri,
+        gate: &gate,
+        audit: &AuditTrust::Always,
+        zone: None,
+        time_ns: 1_795_227_871_000_000_000,
+    };
     let (mut pipeline, mut ends) = (Pipeline::new(), Ends::default());
     let (mut file, mut at) = (Vec::new(), Vec::new());
     let lines = lines();

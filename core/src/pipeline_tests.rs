@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::audit::AuditTrust;
 use crate::gate::{GateRule, Unleveled};
 
 #[derive(Debug, Default, PartialEq)]
@@ -22,7 +23,7 @@ impl Output for Seen {
 }
 
 fn now(format: Format, gate: &Gate) -> Now<'_> {
-    Now { format, gate, zone: None, time_ns: 1_700_000_000_000_000_000 }
+    Now { format, gate, audit: &AuditTrust::Always, zone: None, time_ns: 1_700_000_000_000_000_000 }
 }
 
 /// Feeds `bytes` cut at `cuts`, as a reader does: what is left of a chunk begins the next one.

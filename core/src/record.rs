@@ -27,6 +27,9 @@ impl Flags {
 
     /// The body names no level: the record's is INFO because it has to be something. Records that older builds wrote do not say so.
     pub const UNLEVELED: Flags = Flags(1 << 7);
+    /// With `AUDIT`: the line alone says so, where it is not believed (see [`crate::audit`]). Level rules and retention take it as `system`.
+    /// Records that older builds wrote do not say so, and keep their audit retention.
+    pub const AUDIT_CLAIMED: Flags = Flags(1 << 8);
 
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
@@ -35,6 +38,11 @@ impl Flags {
     #[must_use]
     pub fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
+    }
+
+    /// Whether retention takes it as an audit record.
+    pub fn is_kept_as_audit(self) -> bool {
+        self.has(Flags::AUDIT) && !self.has(Flags::AUDIT_CLAIMED)
     }
 
     #[must_use]

@@ -23,6 +23,8 @@ pub const LEVEL_RULES: &str = "cordwood.dev/level-rules";
 const DENY: &str = "deny";
 /// `body`: a line that names a tenant is that tenant's.
 pub const TENANT_FROM: &str = "cordwood.dev/tenant-from";
+/// `body`: a line that calls itself an audit record is one.
+pub const AUDIT_FROM: &str = "cordwood.dev/audit-from";
 const BODY: &str = "body";
 
 /// Who is asked first.
@@ -125,6 +127,8 @@ pub struct Labels {
     pub denies_level_rules: bool,
     /// Its lines may name their tenant themselves.
     pub tenant_from_body: bool,
+    /// Its lines may call themselves audit records.
+    pub audit_from_body: bool,
 }
 
 impl Labels {
@@ -137,6 +141,7 @@ impl Labels {
             environment: get(ENVIRONMENT),
             denies_level_rules: get(LEVEL_RULES).as_deref() == Some(DENY),
             tenant_from_body: get(TENANT_FROM).as_deref() == Some(BODY),
+            audit_from_body: get(AUDIT_FROM).as_deref() == Some(BODY),
         }
     }
 }

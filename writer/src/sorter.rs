@@ -10,7 +10,7 @@ use cordwood_core::block::{Block, BlockBuilder};
 use cordwood_core::level::LevelGroup;
 use cordwood_core::limits::SEAL_WANTED_LEAVES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
-use cordwood_core::record::{Flags, Record};
+use cordwood_core::record::Record;
 use cordwood_core::retention::catalogue::{Catalogue, LeafState};
 use cordwood_core::retention::class::{ClassId, Keeps, PolicyLevel, leaves_per_round_max};
 use cordwood_core::retention::policy::PerLevel;
@@ -122,14 +122,14 @@ impl RecordSorter {
 
     /// Judges a record's own time by the longer of what its route and its class promise.
     fn settle_time(&self, known: &Known, record: &mut Record<'_>, stored_us: Option<i64>) {
-        let (audit, level) = (record.flags.has(Flags::AUDIT), PolicyLevel::of(record.level));
+        let (audit, level) = (record.flags.is_kept_as_audit(), PolicyLevel::of(record.level));
         if let Some(target) = known.targets[usize::from(audit)].get(level) {
             record.settle_time(self.now_us, stored_us, self.keeps(*target).retention_us);
         }
     }
 
     fn place(&self, known: &Known, record: &Record<'_>) -> Place {
-        let audit = record.flags.has(Flags::AUDIT);
+        let audit = record.flags.is_kept_as_audit();
         let level = PolicyLevel::of(record.level);
         let Some(target) = *known.targets[usize::from(audit)].get(level) else {
             return Place::Carry(format!("no retention class for tenant {}", known.origin.tenant));
@@ -300,7 +300,7 @@ fn why_missing((class, from_us, _): WantedLeaf) -> String {
 mod tests {
     use cordwood_core::identity::RecordId;
     use cordwood_core::level::Level;
-
+    use cordwood_core::record::Flags;
     use cordwood_core::retention::class::Class;
 
     use super::*;

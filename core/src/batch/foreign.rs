@@ -222,7 +222,8 @@ fn record(
     let common = if cut { common | Flags::TRUNCATED } else { common };
     let quick = crate::fields::quick(&body);
     let level = read.level().or(quick.named());
-    let flags = if quick.audit { common | Flags::AUDIT } else { common };
+    // No namespace that is marked for it stands behind it: whoever may write to the topic could say so.
+    let flags = if quick.audit { common | Flags::AUDIT | Flags::AUDIT_CLAIMED } else { common };
     let flags = if level.is_none() { flags | Flags::UNLEVELED } else { flags };
     let times = [read.time, read.observed].into_iter();
     let time_ns = times.filter_map(|time| i64::try_from(time).ok()).find(|time| *time > 0).unwrap_or(0);
