@@ -1,13 +1,15 @@
 //! `cordwood plan`: what retention would do now, and why. The same planner that the operator applies; nothing is changed.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Context;
 use cordwood_core::retention::class::tables_max;
+use cordwood_core::retention::holding::{self, Kept, kept};
 use cordwood_core::retention::{
-    Catalogue, Class, ClassId, Held, LeafState, Plan, Planned, Policy, State, Step, Tuning, duration,
+    Catalogue, Class, ClassId, Held, LeafState, Plan, Planned, State, Step, Tuning, duration,
 };
-use cordwood_operator::retention::{Report, preview};
+use cordwood_operator::retention::{Report, kept_tuning, preview};
 use cordwood_service::Failure;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -33,11 +35,12 @@ pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure>
         None => now_us(),
     };
     let database = Database::open(&args.database, false).await?;
-    // A folder of resources is what `standalone` follows.
-    let mut tuning = match &args.resources {
+    // As whoever made the last pass is set; before the first one, as it will be of itself. A folder of resources is what `standalone` follows.
+    let of_itself = match &args.resources {
         Some(_) => Tuning::with_notice(NOTICE_US),
         None => Tuning::default(),
     };
+    let mut tuning = kept_tuning(&database.store).await.map_err(query::failure)?.unwrap_or(of_itself);
     if args.at.is_some() {
         // Passes are made until then.
         tuning.horizon_step_us = i64::MAX;
@@ -86,6 +89,19 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
             duration::time(horizon.caught_up_us())
         ));
     }
+    for (name, kept, state) in holds(report, now_us) {
+        let (amount, expired) = (kept.all, kept.expired);
+        let records = amount.records.map_or_else(
+            || "records not counted".to_owned(),
+            |n| format!("{} records", grouped(n.unsigned_abs())),
+        );
+        out.push_str(&format!(
+            "{} {name} ({state}) keeps {} partitions, {records}, {}; {expired} of them have expired\n",
+            style.bold("hold"),
+            amount.partitions,
+            bytes(amount.bytes.unsigned_abs()),
+        ));
+    }
     for drift in &catalogue.drift {
         out.push_str(&format!("{} {drift}\n", style.bold("drift")));
     }
@@ -107,6 +123,7 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
         ("POLICY", Align::Left),
         ("LEVEL", Align::Left),
         ("WHAT", Align::Left),
+        ("RECORDS", Align::Right),
         ("BYTES", Align::Right),
         ("WHY", Align::Left),
     ]);
@@ -115,11 +132,13 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
         let class =
             first.step.class().and_then(|class| level_of(class, planned, catalogue)).unwrap_or_default();
         let size: i64 = group.iter().map(|planned| planned.bytes).sum();
+        let records: Option<i64> = group.iter().map(|planned| planned.records).sum();
         columns.row([
             first.step.kind().to_owned(),
             if first.policy.is_empty() { "-".to_owned() } else { first.policy.clone() },
             class,
             what(&group),
+            records.map_or_else(String::new, |records| grouped(records.unsigned_abs())),
             if size > 0 { bytes(size.unsigned_abs()) } else { String::new() },
             first.why.clone(),
         ]);
@@ -191,6 +210,7 @@ fn what(group: &[&Planned]) -> String {
                 let names: Vec<&str> = routes.routes().iter().map(|route| route.policy.as_str()).collect();
                 names.join(" ")
             }
+            Step::PutHold(hold) => hold.what(),
             step => step.subject(),
         },
     }
@@ -252,10 +272,23 @@ fn classes(report: &Report, now_us: i64) -> Columns {
     columns
 }
 
+/// The legal holds: whose, what each keeps (or would, where its policy is tried out), and its policy's state.
+fn holds(report: &Report, now_us: i64) -> Vec<(&str, Kept, &'static str)> {
+    let said = report.policies.iter().filter(|policy| policy.legal_hold);
+    let mut all: BTreeMap<&str, &'static str> =
+        report.catalogue.holds.iter().map(|hold| (hold.policy.as_str(), "its policy is gone")).collect();
+    all.extend(said.map(|policy| {
+        let state = if policy.dry_run { "would, its mode is Plan" } else { "in force" };
+        (policy.name.as_str(), state)
+    }));
+    all.into_iter().map(|(name, state)| (name, kept(name, &report.catalogue, now_us), state)).collect()
+}
+
 /// Of a class without a policy, a hold that outlived it.
 fn state(report: &Report, class: &Class) -> State {
     let policy = report.policies.iter().find(|policy| policy.name == class.policy);
-    policy.map_or(if class.legal_hold { State::LegalHold } else { State::Active }, Policy::state)
+    let of_class = if class.legal_hold { State::LegalHold } else { State::Active };
+    policy.map_or(of_class, |policy| holding::state(policy, &report.catalogue))
 }
 
 fn as_json(report: &Report, now_us: i64) -> Value {
@@ -269,7 +302,7 @@ fn as_json(report: &Report, now_us: i64) -> Value {
                 "class": planned.step.class().map(|class| class.0),
                 "from": planned.step.leaf().map(|leaf| duration::time(leaf.from_us)),
                 "to": planned.step.leaf().map(|leaf| duration::time(leaf.to_us)),
-                "bytes": planned.bytes, "why": planned.why, "text": planned.step.to_string(),
+                "bytes": planned.bytes, "records": planned.records, "why": planned.why, "text": planned.step.to_string(),
             })
         })
         .collect();
@@ -280,6 +313,7 @@ fn as_json(report: &Report, now_us: i64) -> Value {
             json!({
                 "policy": held.policy, "class": held.class.map(|class| class.0), "what": held.what,
                 "waits": held.waits.to_string(), "partitions": held.partitions, "bytes": held.bytes,
+                "records": held.records,
             })
         })
         .collect();
@@ -305,5 +339,14 @@ fn as_json(report: &Report, now_us: i64) -> Value {
     let drift: Vec<String> = catalogue.drift.iter().map(ToString::to_string).collect();
     let (tables, tables_max) = (catalogue.tables(), catalogue.lock_slots.map(tables_max));
     let horizon = report.horizon.map(|horizon| duration::time(horizon.judged_us()));
-    json!({"plan": planned.hash(), "at": duration::time(now_us), "horizon": horizon, "tables": tables, "tables_max": tables_max, "drift": drift, "classes": classes, "steps": steps, "held": held})
+    let holds: Vec<Value> = holds(report, now_us)
+        .into_iter()
+        .map(|(policy, kept, state)| {
+            json!({
+                "policy": policy, "state": state, "partitions": kept.all.partitions, "records": kept.all.records,
+                "bytes": kept.all.bytes, "expired": kept.expired,
+            })
+        })
+        .collect();
+    json!({"plan": planned.hash(), "at": duration::time(now_us), "horizon": horizon, "tables": tables, "tables_max": tables_max, "drift": drift, "holds": holds, "classes": classes, "steps": steps, "held": held})
 }

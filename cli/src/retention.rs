@@ -6,10 +6,13 @@ use std::io::Write;
 
 use anyhow::Context;
 use cordwood_core::entry::timestamp;
-use cordwood_core::retention::{Catalogue, Class, LeafState, PolicyLevel, Proof, duration, proofs};
+use cordwood_core::retention::holding::{Kept, kept};
+use cordwood_core::retention::{
+    Catalogue, Class, Hold, LeafState, PolicyLevel, Proof, State, duration, proofs,
+};
 use cordwood_service::Failure;
 use cordwood_store::ledger::{Entry, history};
-use cordwood_store::{StoreError, catalogue};
+use cordwood_store::{StoreError, catalogue, states};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -43,6 +46,10 @@ struct Report {
     since_us: Option<i64>,
     catalogue: Catalogue,
     kept: Vec<Proof>,
+    /// Of the policies that there are.
+    states: BTreeMap<String, State>,
+    /// The legal holds by match, and what each keeps.
+    holds: Vec<(Hold, Kept)>,
     history: Vec<Entry>,
 }
 
@@ -54,13 +61,17 @@ impl Report {
     ) -> Result<Report, StoreError> {
         let client = database.store.pooled().await?;
         let at_us = catalogue::clock(&*client).await?;
-        let mut catalogue = catalogue::read(&*client).await?;
+        let mut catalogue = catalogue::look(&*client).await?;
+        let states = states::read(&*client).await?;
+        let asked = |name: &str| policy.is_none_or(|policy| policy == name);
+        let holds = catalogue.holds.iter().filter(|hold| asked(&hold.policy));
+        let holds = holds.map(|hold| (hold.clone(), kept(&hold.policy, &catalogue, at_us))).collect();
         if let Some(policy) = policy {
             catalogue.classes.retain(|class| class.policy == policy);
         }
-        let kept = proofs(&catalogue, at_us);
+        let proofs = proofs(&catalogue, at_us);
         let history = history(&database.store, policy, since_us).await?;
-        Ok(Report { at_us, since_us, catalogue, kept, history })
+        Ok(Report { at_us, since_us, catalogue, kept: proofs, states, holds, history })
     }
 
     /// Classes by policy and level, each with what it keeps.
@@ -71,6 +82,15 @@ impl Report {
             classes.filter_map(|class| Some((class, of(class.id)?))).collect();
         rows.sort_by_key(|(class, _)| (class.policy.as_str(), class.level));
         rows
+    }
+
+    /// What keeps the records of a class. A class without a policy has a hold that outlived it, or none.
+    fn state(&self, class: &Class) -> &'static str {
+        match self.states.get(&class.policy) {
+            _ if class.legal_hold => State::LegalHold.as_str(),
+            Some(state) => state.as_str(),
+            None => "NoPolicy",
+        }
     }
 
     fn drops(&self) -> impl Iterator<Item = &Entry> {
@@ -87,6 +107,9 @@ impl Report {
             out.push_str(&format!(", what was done since {}", timestamp(since_us)));
         }
         out.push_str(&format!("\n\n{}\n{}", style.bold("kept"), self.kept_table().render(style)));
+        if !self.holds.is_empty() {
+            out.push_str(&format!("\n{}\n{}", style.bold("legal holds"), self.holds_table().render(style)));
+        }
         if self.history.is_empty() {
             out.push_str("\nnothing was taken away, and no retention changed\n");
             return out;
@@ -153,7 +176,7 @@ impl Report {
             ("POLICY", Align::Left),
             ("LEVEL", Align::Left),
             ("RETENTION", Align::Right),
-            ("HOLD", Align::Left),
+            ("STATE", Align::Left),
             ("PARTITIONS", Align::Right),
             ("RECORDS", Align::Right),
             ("BYTES", Align::Right),
@@ -167,7 +190,7 @@ impl Report {
                 class.policy.clone(),
                 class.level.to_string(),
                 duration::print(class.retention_us),
-                if class.legal_hold { "legal".to_owned() } else { dash() },
+                self.state(class).to_owned(),
                 self.attached(class).to_string(),
                 proof.records.map_or_else(dash, number),
                 bytes(proof.bytes.unsigned_abs()),
@@ -178,6 +201,28 @@ impl Report {
             ]);
         }
         kept
+    }
+
+    fn holds_table(&self) -> Columns {
+        let mut table = Columns::new(&[
+            ("POLICY", Align::Left),
+            ("HOLDS", Align::Left),
+            ("PARTITIONS", Align::Right),
+            ("RECORDS", Align::Right),
+            ("BYTES", Align::Right),
+            ("EXPIRED", Align::Right),
+        ]);
+        for (hold, kept) in &self.holds {
+            table.row([
+                hold.policy.clone(),
+                hold.what(),
+                kept.all.partitions.to_string(),
+                kept.all.records.map_or_else(dash, number),
+                bytes(kept.all.bytes.unsigned_abs()),
+                kept.expired.to_string(),
+            ]);
+        }
+        table
     }
 
     fn attached(&self, class: &Class) -> usize {
@@ -224,7 +269,7 @@ impl Report {
                 json!({
                     "policy": class.policy, "level": class.level.to_string(), "class": class.id.0,
                     "retention": duration::print(class.retention_us), "grace": duration::print(class.grace_us),
-                    "legalHold": class.legal_hold, "partitions": self.attached(class),
+                    "state": self.state(class), "legalHold": class.legal_hold, "partitions": self.attached(class),
                     "records": proof.records, "bytes": proof.bytes,
                     "oldest": proof.oldest_us.map(timestamp), "oldestDue": timestamp(proof.oldest_due_us),
                     "newest": proof.newest_us.map(timestamp), "overdue": proof.overdue,
@@ -243,8 +288,16 @@ impl Report {
                 "approval": entry.approval, "approvedBy": entry.approved_by,
             })
         };
+        let hold = |(hold, kept): &(Hold, Kept)| {
+            json!({
+                "policy": hold.policy, "tenants": hold.tenants, "namespaces": hold.namespaces,
+                "partitions": kept.all.partitions, "records": kept.all.records, "bytes": kept.all.bytes,
+                "expired": kept.expired,
+            })
+        };
         json!({
             "at": timestamp(self.at_us), "since": self.since_us.map(timestamp), "kept": kept,
+            "holds": self.holds.iter().map(hold).collect::<Vec<_>>(),
             "dropped": self.drops().map(entry).collect::<Vec<_>>(),
             "changed": self.changes().map(entry).collect::<Vec<_>>(),
         })
@@ -259,6 +312,7 @@ impl Report {
             "level",
             "class",
             "retention",
+            "state",
             "legal_hold",
             "partitions",
             "table",
@@ -287,6 +341,7 @@ impl Report {
                 class.level.to_string(),
                 class.id.0.to_string(),
                 duration::print(class.retention_us),
+                self.state(class).to_owned(),
                 class.legal_hold.to_string(),
                 self.attached(class).to_string(),
                 String::new(),
@@ -313,6 +368,7 @@ impl Report {
                 entry.policy.clone(),
                 entry.level.map_or_else(String::new, |level| level.to_string()),
                 entry.class.map_or_else(String::new, |class| class.0.to_string()),
+                String::new(),
                 String::new(),
                 String::new(),
                 String::new(),

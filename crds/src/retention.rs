@@ -69,7 +69,8 @@ pub struct LogRetentionPolicySpec {
     #[serde(default)]
     pub suspend: bool,
     /// As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
-    /// name says otherwise.
+    /// name says otherwise. A policy that names tenants or namespaces also holds the table partitions of other policies that have
+    /// records of these; services and categories do not narrow that.
     #[serde(default)]
     pub legal_hold: bool,
     /// Apply: what the policy says is done. Plan: a dry run. The status shows what would be done; nothing is detached or dropped, no
@@ -224,6 +225,9 @@ pub struct LogRetentionPolicyStatus {
     /// Time of the newest sealed record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_record: Option<Time>,
+    /// What the legal hold keeps; in mode Plan, what it would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldStatus>,
     /// When the next partition with records is dropped for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
@@ -253,8 +257,26 @@ pub struct ApprovalStatus {
     /// Partitions with records that it takes away, of all levels.
     pub partitions: i64,
     pub bytes: i64,
+    /// Records in these; absent until all of them are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
     /// The command that approves it.
     pub command: String,
+}
+
+/// What a legal hold keeps: of the policy's own classes, and of other policies' what its tenants and namespaces match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldStatus {
+    /// Table partitions with such records. Each is kept as a whole.
+    pub partitions: i64,
+    /// Records that are held; absent while an older version's partitions do not tell whose they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
+    /// Bytes of these partitions, indexes included.
+    pub bytes: i64,
+    /// Of the partitions those that have expired: they would go without a hold.
+    #[serde(default)]
+    pub expired: i64,
 }
 
 /// An approval.
@@ -327,6 +349,9 @@ pub struct StepStatus {
     pub why: String,
     #[serde(default)]
     pub bytes: i64,
+    /// Records in the table partition; absent where they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
 }
 
 /// Something that waits.
@@ -340,6 +365,9 @@ pub struct HeldStatus {
     pub partitions: i64,
     #[serde(default)]
     pub bytes: i64,
+    /// Records in these; absent where they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
 }
 
 impl Kind for LogRetentionPolicy {

@@ -13,6 +13,7 @@ pub mod agents;
 pub mod applied;
 pub mod class_metrics;
 pub mod config;
+pub mod hold_metrics;
 pub mod leader;
 pub mod level_configs;
 pub mod levels;

@@ -9,7 +9,8 @@ use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
 use cordwood_crds::{ClusterLogLevelConfig, Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
 use cordwood_service::Health;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::{PartialObjectMeta, Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ListParams, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::json;
@@ -99,35 +100,31 @@ impl Publisher {
         shown
     }
 
-    /// Which of these policies the API server, asked now, has as they were seen: not at all, or with the same spec. What the
-    /// watch says may be long ago.
+    /// Which of these policies may lose something now: all of them, or none while the API server, asked now, has any policy otherwise than
+    /// it was seen. What the watch says may be long ago, and a policy that nobody has seen yet may hold what these let go of.
     pub async fn still_as_seen(&self, seen: &[Seen], names: BTreeSet<&str>) -> HashSet<String> {
-        let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
-        let mut same = HashSet::new();
-        for name in names {
-            let before =
-                seen.iter().map(|(resource, _)| resource).find(|resource| resource.name_any() == name);
-            match api.get_metadata_opt(name).await {
-                Ok(now) => {
-                    let is_same = match (before, &now) {
-                        (Some(before), Some(now)) => is_same_spec(before.meta(), now.meta()),
-                        (None, None) => true,
-                        _ => false,
-                    };
-                    if is_same {
-                        same.insert(name.to_owned());
-                    }
-                }
-                Err(error) => {
-                    let reason = explain_call("get", "logretentionpolicies.cordwood.dev", &error);
-                    tracing::warn!(policy = name, reason, "the operator drops nothing of this policy");
-                    if is_away(&error) {
-                        break;
-                    }
-                }
-            }
+        if names.is_empty() {
+            return HashSet::new();
         }
-        same
+        let api: Api<LogRetentionPolicy> = Api::all(self.client.clone());
+        let listed = match api.list_metadata(&ListParams::default()).await {
+            Ok(listed) => listed.items,
+            Err(error) => {
+                let reason = explain_call("list", "logretentionpolicies.cordwood.dev", &error);
+                tracing::warn!(reason, "the operator drops nothing");
+                return HashSet::new();
+            }
+        };
+        let now: BTreeMap<String, &ObjectMeta> =
+            listed.iter().map(|policy| (policy.name_any(), policy.meta())).collect();
+        let is_as_now = |(resource, _): &Seen| {
+            now.get(&resource.name_any()).is_some_and(|now| is_same_spec(resource.meta(), now))
+        };
+        if now.len() != seen.len() || !seen.iter().all(is_as_now) {
+            tracing::info!("policies changed since they were read: nothing is dropped before the next pass");
+            return HashSet::new();
+        }
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// Says on every policy that PostgreSQL cannot be asked, and changes nothing else that the status says.
@@ -190,6 +187,8 @@ impl Publisher {
                     }
                     "drop" => ("PartitionsDropped", "partitions dropped"),
                     "put-class" => ("RetentionChanged", "classes changed"),
+                    "put-hold" => ("LegalHold", "legal hold in force"),
+                    "lift-hold" => ("LegalHoldLifted", "legal hold lifted"),
                     _ => continue,
                 };
                 let named = tables.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
@@ -304,11 +303,14 @@ fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {
         class.oldest_due = None;
     }
     if let Some(plan) = &mut status.plan {
-        plan.steps.iter_mut().for_each(|step| step.bytes = 0);
-        plan.held.iter_mut().for_each(|held| held.bytes = 0);
+        plan.steps.iter_mut().for_each(|step| (step.bytes, step.records) = (0, None));
+        plan.held.iter_mut().for_each(|held| (held.bytes, held.records) = (0, None));
     }
     if let Some(approval) = &mut status.approval {
-        approval.bytes = 0;
+        (approval.bytes, approval.records) = (0, None);
+    }
+    if let Some(hold) = &mut status.hold {
+        (hold.bytes, hold.records) = (0, None);
     }
     status
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use cordwood_core::retention::class::tables_max;
+use cordwood_core::retention::holding::{kept, state};
 use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
 use cordwood_core::retention::{Catalogue, Class, Drift, Leaf, LeafState, Policy, duration, routes};
 use cordwood_crds::Problem;
 use cordwood_crds::retention::{
-    ApprovalStatus, ApprovedStatus, ClassStatus, HeldStatus, LogRetentionPolicy, LogRetentionPolicyStatus,
-    PlanStatus, StepStatus,
+    ApprovalStatus, ApprovedStatus, ClassStatus, HeldStatus, HoldStatus, LogRetentionPolicy,
+    LogRetentionPolicyStatus, PlanStatus, StepStatus,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -95,7 +96,7 @@ pub fn policy_status(
         state: policies
             .iter()
             .find(|policy| policy.name == name)
-            .map(|policy| policy.state().as_str().to_owned()),
+            .map(|policy| state(policy, catalogue).as_str().to_owned()),
         effective_from,
         partitions: Some(rows.iter().map(|row| row.partitions).sum()),
         bytes: Some(bytes),
@@ -103,6 +104,7 @@ pub fn policy_status(
         records: rows.iter().map(|row| row.records).sum(),
         oldest_record: rows.iter().filter_map(|row| row.oldest_record.clone()).min(),
         newest_record: rows.iter().filter_map(|row| row.newest_record.clone()).max(),
+        hold: hold_status(&name, report, now_us),
         next_drop: rows.iter().filter_map(|row| row.next_drop.clone()).min(),
         waits: held.map(|held| format!("{}: {}", held.what, held.waits)),
         classes: rows,
@@ -122,7 +124,23 @@ fn approval_status(waits: &Waits) -> Option<ApprovalStatus> {
         plan: needs.plan.clone(),
         partitions: i64::from(needs.partitions),
         bytes: needs.bytes,
+        records: needs.records,
         command: needs.command(),
+    })
+}
+
+/// What the policy's legal hold keeps, also where it is tried out.
+fn hold_status(name: &str, report: &Report, now_us: i64) -> Option<HoldStatus> {
+    let said = report.policies.iter().any(|policy| policy.name == name && policy.legal_hold);
+    let known = report.catalogue.holds.iter().any(|hold| hold.policy == name);
+    (said || known).then(|| {
+        let kept = kept(name, &report.catalogue, now_us);
+        HoldStatus {
+            partitions: i64::from(kept.all.partitions),
+            records: kept.all.records,
+            bytes: kept.all.bytes,
+            expired: i64::from(kept.expired),
+        }
     })
 }
 
@@ -177,6 +195,7 @@ fn reason(waits: &Waits) -> &'static str {
         Waits::Suspended => "Suspended",
         Waits::DryRun => "DryRun",
         Waits::LegalHold => "LegalHold",
+        Waits::HoldOf(_) => "LegalHoldOfAnother",
         Waits::NextRun => "NextRun",
         Waits::Horizon(_) => "ClockJumped",
         Waits::TooManyPartitions { .. } => "TooManyPartitions",
@@ -264,12 +283,12 @@ fn class_status(class: &Class, report: &Report) -> ClassStatus {
         newest_record: proof.and_then(|proof| proof.newest_us).map(time),
         oldest_due: proof.map(|proof| time(proof.oldest_due_us)),
         overdue: proof.map_or(0, |proof| count(proof.overdue)),
-        next_drop: if held { None } else { next_drop_us(class, &report.catalogue).map(time) },
+        next_drop: if held { None } else { next_drop_us(class, report).map(time) },
     }
 }
 
 /// When the next leaf with records is dropped for good, unless something holds it.
-fn next_drop_us(class: &Class, catalogue: &Catalogue) -> Option<i64> {
+fn next_drop_us(class: &Class, report: &Report) -> Option<i64> {
     let at = |leaf: &&Leaf| {
         let detached_us = match leaf.state {
             LeafState::Detached { at_us: Some(at_us) } => at_us,
@@ -278,7 +297,8 @@ fn next_drop_us(class: &Class, catalogue: &Catalogue) -> Option<i64> {
         };
         Some(detached_us.saturating_add(class.grace_us))
     };
-    catalogue.leaves_of(class.id).iter().filter(|leaf| !leaf.empty).filter_map(at).min()
+    let goes = |leaf: &&&Leaf| !leaf.empty && !report.held.contains(&leaf.key());
+    report.catalogue.leaves_of(class.id).iter().filter(goes).filter_map(at).min()
 }
 
 fn plan_status(plan: &Plan) -> PlanStatus {
@@ -287,12 +307,14 @@ fn plan_status(plan: &Plan) -> PlanStatus {
         what: planned.step.to_string().split_once(' ').map_or_else(String::new, |(_, what)| what.to_owned()),
         why: planned.why.clone(),
         bytes: planned.bytes,
+        records: planned.records,
     };
     let held = |held: &Held| HeldStatus {
         what: held.what.clone(),
         waits: held.waits.to_string(),
         partitions: i64::from(held.partitions),
         bytes: held.bytes,
+        records: held.records,
     };
     PlanStatus {
         hash: plan.hash(),
@@ -429,6 +451,7 @@ mod tests {
             waits: Waits::TooManyPartitions { limit: 4 },
             partitions: 0,
             bytes: 0,
+            records: None,
         });
         has(&report, "Ready", "False", "TooManyPartitions");
         has(&report, "Held", "True", "TooManyPartitions");

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use cordwood_core::retention::holding::{Holding, state};
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
 use cordwood_core::retention::{
-    Catalogue, ClassId, Finding, Horizon, Proof, Tuning, complete, last_good, lint, plan, proofs,
+    Catalogue, ClassId, Finding, Horizon, Leaf, LeafRef, Proof, Tuning, complete, last_good, lint, plan,
+    proofs,
 };
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;
@@ -15,7 +17,7 @@ use cordwood_store::ddl::{DdlSession, Loop};
 use cordwood_store::error::StoreError;
 use cordwood_store::prune::prune;
 use cordwood_store::tasks::{self, Ended};
-use cordwood_store::{catalogue, counting, ddl, horizon};
+use cordwood_store::{catalogue, counting, ddl, horizon, naming, states};
 
 pub use cordwood_core::retention::by_name;
 
@@ -42,11 +44,29 @@ pub struct Report {
     pub proofs: Vec<Proof>,
     /// What the plan goes by. `None`: nothing was planned.
     pub horizon: Option<Horizon>,
+    /// Leaves that a legal hold of any policy finds records in.
+    pub held: HashSet<LeafRef>,
+    /// The settings that it was planned with.
+    pub tuning: Tuning,
     /// Tasks that ended by age.
     pub ended: Ended,
 }
 
 impl Report {
+    /// The plan for what was read; nothing is done yet.
+    fn planned(policies: &[Policy], catalogue: Catalogue, now_us: i64, tuning: &Tuning) -> Report {
+        let proofs = proofs(&catalogue, now_us);
+        let policies = complete(policies, &catalogue);
+        let plan = plan(&policies, &catalogue, now_us, tuning);
+        let findings = lint(&plan, &policies, &catalogue, now_us, tuning);
+        let horizon = Some(Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us));
+        let holding = Holding::of(&policies, &catalogue);
+        let keys = catalogue.leaves.iter().map(Leaf::key);
+        let held = keys.filter(|leaf| holding.by(*leaf).is_some()).collect();
+        let tuning = *tuning;
+        Report { policies, plan, findings, proofs, horizon, held, tuning, catalogue, ..Report::default() }
+    }
+
     pub fn proof(&self, class: ClassId) -> Option<&Proof> {
         self.proofs.iter().find(|proof| proof.class == class)
     }
@@ -112,13 +132,8 @@ impl Passes {
         tuning: &Tuning,
     ) -> Result<Report, PassError> {
         let session = self.session().await?;
-        let catalogue = catalogue::look(session.client()).await?;
-        let proofs = proofs(&catalogue, now_us);
-        let policies = complete(policies, &catalogue);
-        let plan = plan(&policies, &catalogue, now_us, tuning);
-        let findings = lint(&plan, &policies, &catalogue, now_us, tuning);
-        let horizon = Some(Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us));
-        Ok(Report { policies, catalogue, plan, findings, proofs, horizon, ..Report::default() })
+        let catalogue = catalogue::look_for(session.client(), policies).await?;
+        Ok(Report::planned(policies, catalogue, now_us, tuning))
     }
 
     /// PostgreSQL's time, microseconds: what expires is judged by the clock that stamped when it was detached.
@@ -127,7 +142,8 @@ impl Passes {
     }
 
     /// Does the steps of `report` that belong to this loop and that `may` allows, asked before each. The ledger names each
-    /// by the hash of its policy's part of the plan, as the policy's status does. The dropping loop keeps the horizon that the plan goes by.
+    /// by the hash of its policy's part of the plan, as the policy's status does. The dropping loop keeps the horizon that the plan
+    /// goes by, and notes what state each policy is in.
     pub async fn apply(
         &mut self,
         report: &mut Report,
@@ -137,6 +153,10 @@ impl Passes {
             && let Some(kept) = report.horizon
         {
             horizon::keep(self.session().await?, kept).await?;
+            horizon::note_tuning(self.session().await?, &report.tuning).await?;
+            let state = |policy: &Policy| (policy.name.clone(), state(policy, &report.catalogue));
+            let states: Vec<_> = report.policies.iter().map(state).collect();
+            states::note(self.session().await?, &states).await?;
         }
         if self.which == Loop::Drop && report.refused().is_some() {
             return Ok(());
@@ -189,12 +209,17 @@ impl Passes {
         Ok(())
     }
 
-    /// The records of partitions that an older version sealed into. Being unable to is no failure of the pass.
+    /// The records of partitions that an older version sealed into, and whose they are. Being unable to is no failure of the pass.
     async fn count(&mut self) -> Result<(), PassError> {
         match counting::count(self.session().await?).await {
             Ok(0) => {}
             Ok(partitions) => tracing::info!(partitions, "counted the records of table partitions"),
             Err(error) => tracing::warn!(%error, "count records; the next pass tries again"),
+        }
+        match naming::name(self.session().await?).await {
+            Ok(0) => {}
+            Ok(partitions) => tracing::info!(partitions, "noted whose the records of table partitions are"),
+            Err(error) => tracing::warn!(%error, "note whose records there are; the next pass tries again"),
         }
         Ok(())
     }
@@ -277,6 +302,11 @@ impl Standalone {
     }
 }
 
+/// The settings of whoever made the last pass on this database; `None`: nobody has, or it was an older version.
+pub async fn kept_tuning(store: &Store) -> Result<Option<Tuning>, StoreError> {
+    horizon::tuning(&*store.pooled().await?).await
+}
+
 /// What a pass would do now; takes no lock and changes nothing.
 pub async fn preview(
     store: &Store,
@@ -285,11 +315,6 @@ pub async fn preview(
     tuning: &Tuning,
 ) -> Result<Report, StoreError> {
     let client = store.pooled().await?;
-    let catalogue = catalogue::look(&*client).await?;
-    let proofs = proofs(&catalogue, now_us);
-    let policies = complete(policies, &catalogue);
-    let plan = plan(&policies, &catalogue, now_us, tuning);
-    let findings = lint(&plan, &policies, &catalogue, now_us, tuning);
-    let horizon = Some(Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us));
-    Ok(Report { policies, catalogue, plan, findings, proofs, horizon, ..Report::default() })
+    let catalogue = catalogue::look_for(&*client, policies).await?;
+    Ok(Report::planned(policies, catalogue, now_us, tuning))
 }

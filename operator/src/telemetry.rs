@@ -3,15 +3,17 @@
 use std::time::Instant;
 
 use cordwood_core::retention::class::tables_max;
-use cordwood_core::retention::{Horizon, LeafState, State};
+use cordwood_core::retention::{Horizon, LeafState, Policy, State, holding};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::class_metrics::ClassMetrics;
+use crate::hold_metrics::HoldMetrics;
 use crate::retention::Report;
 
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     classes: ClassMetrics,
+    holds: HoldMetrics,
     steps: IntCounterVec,
     failed: IntCounterVec,
     tasks_ended: IntCounter,
@@ -41,6 +43,7 @@ impl Telemetry {
         let gauges = |name: &str, help: &str, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
         let telemetry = Telemetry {
             classes: ClassMetrics::new(registry)?,
+            holds: HoldMetrics::new(registry)?,
             steps: counters("cordwood_operator_steps_total", "Retention steps done.", "step")?,
             failed: counters(
                 "cordwood_operator_step_failures_total",
@@ -151,6 +154,7 @@ impl Telemetry {
     /// `now_us`: microseconds since the epoch.
     pub fn catalogue(&self, report: &Report, now_us: i64) {
         self.classes.show(&report.catalogue, now_us);
+        self.holds.show(report, now_us);
         let leaves = &report.catalogue.leaves;
         for (name, holds) in STATES {
             let count = leaves.iter().filter(|leaf| holds(&leaf.state)).count();
@@ -161,7 +165,8 @@ impl Telemetry {
         self.tables_max.set(report.catalogue.lock_slots.map(tables_max).map_or(0, gauge));
         self.bytes.set(leaves.iter().map(|leaf| leaf.bytes).sum());
         for state in State::ALL {
-            let count = report.policies.iter().filter(|policy| policy.state() == state).count();
+            let is_it = |policy: &&Policy| holding::state(policy, &report.catalogue) == state;
+            let count = report.policies.iter().filter(is_it).count();
             self.policies.with_label_values(&[state.as_str()]).set(gauge(count));
         }
         self.drift.set(gauge(report.catalogue.drift.len()));

@@ -5,7 +5,7 @@ use cordwood_core::retention::catalogue::{Catalogue, Leaf, LeafState};
 use cordwood_core::retention::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, leaf_table};
 use cordwood_core::retention::routes::Routes;
 use cordwood_core::retention::step::LeafRef;
-use cordwood_core::retention::{Approval, Drift, Strange};
+use cordwood_core::retention::{Approval, Drift, Hold, Policy, Strange};
 use jiff::Timestamp;
 use tokio_postgres::{GenericClient, Row};
 
@@ -40,6 +40,8 @@ pub async fn read(client: &impl GenericClient) -> Result<Catalogue, StoreError> 
         leaves,
         drift,
         routes: routes(client).await?,
+        holds: crate::holds::read(client).await?,
+        held: Vec::new(),
         lock_slots: Some(lock_slots(client).await?),
         horizon: crate::horizon::read(client).await?,
     })
@@ -150,9 +152,18 @@ fn drift_of(row: &Row) -> Option<Drift> {
     Some(Drift { class: Some(class), table: leaf_table(class, should.0), what, taken })
 }
 
-/// Everything that [`read`] says, and which tables are strange that no leaf is: for who plans.
+/// Everything that [`read`] says, which tables are strange that no leaf is, and what the legal holds match: for who plans.
 pub async fn look(client: &impl GenericClient) -> Result<Catalogue, StoreError> {
+    look_for(client, &[]).await
+}
+
+/// The same, and what the legal holds of these policies match, in force or not.
+pub async fn look_for(client: &impl GenericClient, policies: &[Policy]) -> Result<Catalogue, StoreError> {
     let mut catalogue = read(client).await?;
+    let said: Vec<Hold> = policies.iter().filter_map(Hold::of).collect();
+    if !said.is_empty() || !catalogue.holds.is_empty() {
+        catalogue.held = crate::holds::held(client, &said).await?;
+    }
     let fail = StoreError::sql("look for", "tables that are not Cordwood's");
     let sql = "with tables as (
                  select k.id as class, c.oid, c.relname::text as name, i.inhdetachpending as pending,

@@ -1,10 +1,11 @@
-//! What each table partition holds: blocks, records, bytes, its oldest and newest record, its widest block, and of which tenants. Sealing notes it in its own transaction,
+//! What each table partition holds: blocks, records, bytes, its oldest and newest record, its widest block, and of which tenants and namespaces. Sealing notes it in its own transaction,
 //! so that nobody has to look into hundreds of tables to know it.
 //!
 //! Promise: while [`is_complete`] holds in a snapshot, a tenant without a row for a class has no sealed record in it in this
 //! snapshot. An older version's sealer notes nothing; the next sealer of this version then reads the partitions anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cordwood_core::retention::class::{ClassId, leaf_table};
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use crate::scope::Scope;
 pub type LeafKey = (i32, i64);
 
 /// Whether both tables hold all that was sealed.
-const COMPLETE: &str = "(select c.round = r.round from contents_of c, ring_ctl r)";
+pub(crate) const COMPLETE: &str = "(select c.round = r.round from contents_of c, ring_ctl r)";
 
 /// Width of the widest block of a row `s` of sealed_leaves, null where it is not known.
 pub(crate) const WIDTH_US: &str = "case when s.width_blocks = s.blocks then s.width_us end";
@@ -38,11 +39,22 @@ struct NotedLeaf {
     newest_us: i64,
 }
 
+/// Records of one tenant and namespace in one table partition.
+#[derive(Debug)]
+pub struct LeafNamespace {
+    pub leaf: LeafKey,
+    pub tenant: Arc<str>,
+    pub namespace: String,
+    pub records: u64,
+}
+
 /// What a round put where.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     leaves: BTreeMap<LeafKey, NotedLeaf>,
     tenants: BTreeSet<(String, LeafKey)>,
+    /// Records by tenant and namespace.
+    namespaces: BTreeMap<LeafKey, BTreeMap<(Arc<str>, String), i64>>,
 }
 
 impl Noted {
@@ -61,6 +73,19 @@ impl Noted {
         }
     }
 
+    pub fn namespaces(&mut self, all: Vec<LeafNamespace>) {
+        for LeafNamespace { leaf, tenant, namespace, records } in all {
+            let records = i64::try_from(records).unwrap_or(i64::MAX);
+            *self.namespaces.entry(leaf).or_default().entry((tenant, namespace)).or_default() += records;
+        }
+    }
+
+    /// Whether all records of a table partition are of a namespace that is named.
+    fn is_named(&self, leaf: &LeafKey, noted: &NotedLeaf) -> bool {
+        let named: i64 = self.namespaces.get(leaf).map_or(0, |namespaces| namespaces.values().sum());
+        named == noted.records
+    }
+
     /// In the transaction of the round, after its blocks. `round`: its number.
     pub async fn write(&self, client: &impl GenericClient, round: i64) -> Result<(), StoreError> {
         let time = |us: &i64| Timestamp::from_microsecond(*us).unwrap_or_default();
@@ -73,24 +98,27 @@ impl Noted {
         let widths: Vec<i64> = self.leaves.values().map(|noted| noted.width_us).collect();
         let records: Vec<i64> = self.leaves.values().map(|noted| noted.records).collect();
         let newest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.newest_us)).collect();
+        let named: Vec<bool> = self.leaves.iter().map(|(leaf, noted)| self.is_named(leaf, noted)).collect();
         client
             .execute(
                 &format!(
                     "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest, width_us, width_blocks, \
-                       records, newest, counted_blocks) \
+                       records, newest, counted_blocks, named_blocks) \
                      select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0), oldest, \
-                       width_us, blocks, records, newest, blocks \
+                       width_us, blocks, records, newest, blocks, case when named then blocks end \
                      from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], \
-                         $7::bigint[], $8::timestamptz[]) \
-                       as u (class, time_from, leaf, blocks, oldest, width_us, records, newest) \
+                         $7::bigint[], $8::timestamptz[], $9::boolean[]) \
+                       as u (class, time_from, leaf, blocks, oldest, width_us, records, newest, named) \
                      on conflict (class, time_from) do update set blocks = s.blocks + excluded.blocks, \
                        bytes = excluded.bytes, oldest = least(s.oldest, excluded.oldest), sealed = now(), \
                        width_us = greatest({WIDTH_US}, excluded.width_us), \
                        width_blocks = case when s.width_blocks = s.blocks then s.blocks + excluded.blocks end, \
                        records = s.records + excluded.records, newest = greatest(s.newest, excluded.newest), \
-                       counted_blocks = case when {COUNTED} then s.blocks + excluded.blocks end"
+                       counted_blocks = case when {COUNTED} then s.blocks + excluded.blocks end, \
+                       named_blocks = case when s.named_blocks = s.blocks and excluded.named_blocks is not null \
+                         then s.blocks + excluded.blocks end"
                 ),
-                &[&classes, &from, &tables, &blocks, &oldest, &widths, &records, &newest],
+                &[&classes, &from, &tables, &blocks, &oldest, &widths, &records, &newest, &named],
             )
             .await
             .map_err(StoreError::sql("note", "what the table partitions hold"))?;
@@ -105,11 +133,36 @@ impl Noted {
             )
             .await
             .map_err(StoreError::sql("note", "whose records the table partitions hold"))?;
+        self.write_namespaces(client).await?;
         client
             .execute("update contents_of set round = $1::bigint where round = $1::bigint - 1", &[&round])
             .await
             .map(drop)
             .map_err(StoreError::sql("note", "the round"))
+    }
+
+    async fn write_namespaces(&self, client: &impl GenericClient) -> Result<(), StoreError> {
+        let rows: Vec<(&LeafKey, &str, &str, i64)> = self
+            .namespaces
+            .iter()
+            .flat_map(|(leaf, all)| all.iter().map(move |(whose, n)| (leaf, &*whose.0, whose.1.as_str(), *n)))
+            .collect();
+        let classes: Vec<i32> = rows.iter().map(|row| row.0.0).collect();
+        let from: Vec<Timestamp> =
+            rows.iter().map(|row| Timestamp::from_microsecond(row.0.1).unwrap_or_default()).collect();
+        let tenants: Vec<&str> = rows.iter().map(|row| row.1).collect();
+        let namespaces: Vec<&str> = rows.iter().map(|row| row.2).collect();
+        let records: Vec<i64> = rows.iter().map(|row| row.3).collect();
+        client
+            .execute(
+                "insert into leaf_namespaces as n (class, time_from, tenant, namespace, records) \
+                 select * from unnest($1::int[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[]) \
+                 on conflict (class, time_from, tenant, namespace) do update set records = n.records + excluded.records",
+                &[&classes, &from, &tenants, &namespaces, &records],
+            )
+            .await
+            .map(drop)
+            .map_err(StoreError::sql("note", "of which namespaces the table partitions hold records"))
     }
 }
 
@@ -166,7 +219,7 @@ pub(crate) async fn complete(client: &Client) -> Result<(), StoreError> {
              select $1, $2, greatest(reltuples, 1)::bigint, pg_total_relation_size(oid), \
                (select time_from from {table} order by time_to, id limit 1) \
              from pg_class where oid = to_regclass('{table}') and exists (select from {table}) \
-             on conflict (class, time_from) do update set bytes = excluded.bytes, width_blocks = null, counted_blocks = null, \
+             on conflict (class, time_from) do update set bytes = excluded.bytes, width_blocks = null, counted_blocks = null, named_blocks = null, \
                oldest = least(sealed_leaves.oldest, excluded.oldest)"
         );
         client.execute(&sizes, &[&class, &from]).await.map_err(sql("read the size of"))?;

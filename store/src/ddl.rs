@@ -6,6 +6,7 @@
 //! deleted, only whole tables dropped. A step that was interrupted anywhere can be applied again.
 
 mod going;
+mod holds;
 mod ledger;
 mod row;
 
@@ -115,6 +116,8 @@ async fn step(session: &mut DdlSession, step: &Step, ledger: Ledger<'_>) -> Resu
     match step {
         Step::PutClass(class) => put_class(session, class, ledger).await,
         Step::PutRoutes(routes) => put_routes(session, routes, ledger).await,
+        Step::PutHold(hold) => holds::put(session, hold, ledger).await,
+        Step::LiftHold { policy } => holds::lift(session, policy, ledger).await,
         Step::CreateClassTable { class } => {
             let target = Target::class(*class, ledger);
             retry(session, "create", &target, |c, ms, target| create_class_table(c, ms, target).boxed()).await
@@ -233,6 +236,8 @@ async fn create_leaf(
     let note_leaf = format!(
         "insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')
          on conflict (class, time_from) do update set time_to = excluded.time_to, detached = null;
+         delete from leaf_namespaces where class = {class} and time_from = '{from}'
+           and pg_relation_size(to_regclass('{table}')) = 0;
          delete from sealed_leaves where class = {class} and time_from = '{from}'
            and pg_relation_size(to_regclass('{table}')) = 0",
         class = leaf.class.0
@@ -316,7 +321,8 @@ impl<'a> Target<'a> {
     fn strike(&self) -> String {
         let leaf = format!("class = {} and time_from = '{}'", self.leaf.class.0, self.from);
         format!(
-            "delete from leaf_tenants where {leaf}; delete from sealed_leaves where {leaf}; delete from leaves where {leaf}"
+            "delete from leaf_tenants where {leaf}; delete from leaf_namespaces where {leaf}; \
+             delete from sealed_leaves where {leaf}; delete from leaves where {leaf}"
         )
     }
 
@@ -330,17 +336,22 @@ impl<'a> Target<'a> {
         )
     }
 
-    /// A statement that fails when the table may not go by what its class says now, by the horizon. What has no
-    /// page holds no record.
+    /// A statement that fails when the table may not go by what its class says now, by the horizon, or when a legal hold matches
+    /// records of it. What has no page holds no record.
     fn fence(&self) -> String {
-        let Target { table, leaf, to, .. } = self;
+        let Target { table, leaf, from, to, .. } = self;
         let class = leaf.class.0;
+        let holder = crate::holds::holder(leaf.class, from);
         format!(
-            "do $$ begin
+            "do $$ declare holder text; begin
                perform from classes where id = {class} and not legal_hold
                  and timestamptz '{to}' <= {HORIZON} - retention_us * interval '1 microsecond' for share;
                if not found and coalesce(pg_relation_size(to_regclass('{table}')), 0) > 0 then
                  raise exception 'its class keeps it by now; the next pass plans anew';
+               end if;
+               select policy into holder from ({holder}) as held;
+               if holder is not null and coalesce(pg_relation_size(to_regclass('{table}')), 0) > 0 then
+                 raise exception 'the legal hold of policy % matches records of it; the next pass plans anew', holder;
                end if;
              end $$"
         )

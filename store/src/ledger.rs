@@ -16,9 +16,9 @@ pub struct Entry {
     pub policy: String,
     pub class: Option<ClassId>,
     pub level: Option<PolicyLevel>,
-    /// `drop`, `put-class` or `end tasks`.
+    /// `drop`, `put-class`, `put-hold`, `lift-hold` or `end tasks`.
     pub step: String,
-    /// The table, or what was ended.
+    /// The table, whose hold, or what was ended.
     pub subject: String,
     /// Of the table partition.
     pub bounds_us: Option<(i64, i64)>,
@@ -52,7 +52,7 @@ pub async fn history(
     let sql = "select l.at, l.policy, c.id, c.level, l.step, l.subject, l.time_from, l.time_to, l.records, l.bytes, l.why, l.generation,
                       l.plan, l.approval, l.approved_by
                  from ledger l left join classes c on c.id = substring(l.subject from '^blocks_c([0-9]+)')::integer
-                where l.outcome = 'done' and l.step in ('drop', 'put-class', 'end tasks') and l.records is distinct from 0
+                where l.outcome = 'done' and l.step in ('drop', 'put-class', 'put-hold', 'lift-hold', 'end tasks') and l.records is distinct from 0
                   and ($1::text is null or l.policy = $1) and ($2::timestamptz is null or l.at >= $2)
                 order by l.id";
     let rows = client.query(sql, &[&policy, &since]).await.map_err(StoreError::sql("read", "the ledger"))?;

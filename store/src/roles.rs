@@ -49,6 +49,7 @@ fn grants() -> Vec<String> {
         "grant update on ring_ctl, contents_of to cordwood_writer".to_owned(),
         "grant insert, update on sealed_leaves to cordwood_writer".to_owned(),
         "grant insert on leaf_tenants to cordwood_writer".to_owned(),
+        "grant insert, update on leaf_namespaces to cordwood_writer".to_owned(),
         "grant insert, delete on wanted_leaves to cordwood_writer".to_owned(),
         "grant insert, update, delete on error_counts, error_groups to cordwood_writer".to_owned(),
         "grant insert on tasks, task_logs to cordwood_writer".to_owned(),

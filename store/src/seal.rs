@@ -18,7 +18,7 @@ use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalogue;
 use crate::connect::Store;
-use crate::contents::{self, Noted};
+use crate::contents::{self, LeafNamespace, Noted};
 use crate::error::StoreError;
 use crate::migrate::{LOCK_ROUND, LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
@@ -62,6 +62,8 @@ pub trait Sorter: Send {
 pub struct Sorted {
     /// With their retention class, beside the lower bound of their table partition, microseconds.
     pub sealed: Vec<(i64, BlockRow)>,
+    /// Of which namespaces the records of these blocks are.
+    pub namespaces: Vec<LeafNamespace>,
     /// With their level group: no leaf for them yet.
     pub carried: Vec<BlockRow>,
     /// The table partitions that the carried records need.
@@ -263,6 +265,7 @@ impl Sealing {
         }
         work.mark(&transaction).await?;
         work.count(&transaction, &sorted).await?;
+        work.noted.namespaces(std::mem::take(&mut sorted.namespaces));
         work.noted.write(&transaction, work.round).await?;
         let walked = match &mut walk {
             Some(walk) => {

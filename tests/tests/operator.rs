@@ -5,6 +5,8 @@
 
 #[path = "operator/agents.rs"]
 mod agents;
+#[path = "operator/holds.rs"]
+mod holds;
 #[path = "operator/horizon.rs"]
 mod horizon;
 #[path = "operator/level_configs.rs"]

@@ -20,6 +20,8 @@ mod dropped;
 mod error_days;
 #[path = "store/errors.rs"]
 mod errors;
+#[path = "store/holds.rs"]
+mod holds;
 #[path = "store/horizon.rs"]
 mod horizon;
 #[path = "store/ledger.rs"]

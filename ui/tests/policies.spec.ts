@@ -64,6 +64,31 @@ it("shows what a change does to stored records before it can be saved, and saves
   await remove("default");
 });
 
+it("shows what each level keeps and owes, and what a legal hold keeps of any policy's records", async () => {
+  await put("ui-proof", { match: { namespaces: ["policies-proof"] }, legalHold: true });
+  // A young database has sealed nothing: what the operator says of an old one.
+  const day = (n: number) => `2026-11-${n}T00:00:00Z`;
+  const info = { level: "info", class: 2, retention: "7d", partitions: 9, detached: 0, bytes: 4_500_000, records: 120_456, oldestRecord: day(10), newestRecord: day(29), oldestDue: day(23), overdue: 3 };
+  const held = [{ what: "detach blocks_c2_20261110t0000", waits: "while the legal hold lasts", partitions: 1, records: 17, bytes: 500_000 }];
+  const page = await visit("/policies", {
+    before: (page) =>
+      page.route("**/api/admin/retention", async (route) => {
+        const response = await route.fetch();
+        const { items } = (await response.json()) as { items: { metadata: { name: string }; status?: object }[] };
+        const hold = { partitions: 12, records: 1_204, bytes: 9_000_000, expired: 3 };
+        for (const one of items.filter(({ metadata }) => metadata.name === "ui-proof")) one.status = { ...one.status, classes: [info], hold, plan: { hash: "0", more: 0, held } };
+        await route.fulfill({ response, json: { items } });
+      }),
+  });
+  const mine = card(page, "ui-proof");
+  for (const text of ["120,456", "3 overdue", "all since"]) await mine.getByText(text).first().waitFor();
+  expect(await mine.getByText("Legal hold keeps").locator("..").innerText()).toMatch(/12 partitions, 1,204 records, 9\.0 MB.*3 of them expired/s);
+  await mine.getByText("1 partition, 17 records, 500.0 KB").waitFor();
+  expect(await mine.getByRole("columnheader").allInnerTexts()).toEqual(["Level", "Kept for", "Records", "Partitions", "Oldest record", "Newest record", "Next drop"]);
+  await accessible(page);
+  await remove("ui-proof");
+});
+
 it("says what is wrong at its field, and lets nobody save it", async () => {
   await put("ui-wrong", { match: { services: ["policies-wrong"] } });
   const page = await visit("/policies?edit=ui-wrong", { expected: /422/ });

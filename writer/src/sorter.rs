@@ -13,10 +13,12 @@ use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::Record;
 use cordwood_core::retention::catalogue::{Catalogue, LeafState};
 use cordwood_core::retention::class::{ClassId, Keeps, PolicyLevel, leaves_per_round_max};
+use cordwood_core::retention::hold::Takes;
 use cordwood_core::retention::policy::PerLevel;
 use cordwood_core::retention::routes::{RouteKey, Routes, Target};
 use cordwood_core::seal::{Leaf, SealedBlock, Sealer};
 use cordwood_store::commit::BlockRow;
+use cordwood_store::contents::LeafNamespace;
 use cordwood_store::seal::{Sorted, Sorter, WantedLeaf};
 
 /// zstd's level for sealed blocks: they live for weeks, so a third of the encoder's speed for a sixth of the bytes is worth it.
@@ -34,6 +36,8 @@ pub struct RecordSorter {
     /// Attached leaves by class: beginning -> end.
     leaves: HashMap<ClassId, BTreeMap<i64, i64>, RandomState>,
     keeps: HashMap<ClassId, Keeps, RandomState>,
+    /// What legal holds match stays, whatever its class says.
+    held: Takes,
     origins: HashMap<OriginId, Known, RandomState>,
     sealer: Sealer,
     tenant: Arc<str>,
@@ -43,6 +47,8 @@ pub struct RecordSorter {
     why_carried: Option<String>,
     /// Leaves that get records of this round, and how many it may be.
     filled: HashSet<Leaf, RandomState>,
+    /// Records of the tenant by leaf and namespace.
+    namespaces: HashMap<Leaf, HashMap<String, u64, RandomState>, RandomState>,
     filled_max: usize,
     wanted: BTreeSet<WantedLeaf>,
     postponed: bool,
@@ -50,6 +56,8 @@ pub struct RecordSorter {
 
 struct Known {
     origin: Origin,
+    /// A legal hold matches its records.
+    is_held: bool,
     /// By category: system, audit.
     targets: [PerLevel<Option<Target>>; 2],
 }
@@ -74,6 +82,7 @@ impl RecordSorter {
             routes: None,
             leaves: HashMap::default(),
             keeps: HashMap::default(),
+            held: Takes::default(),
             origins: HashMap::default(),
             sealer: Sealer::new(SEALED_LEVEL),
             tenant: "".into(),
@@ -82,6 +91,7 @@ impl RecordSorter {
             damaged: 0,
             why_carried: None,
             filled: HashSet::default(),
+            namespaces: HashMap::default(),
             filled_max: usize::MAX,
             wanted: BTreeSet::new(),
             postponed: false,
@@ -135,6 +145,7 @@ impl RecordSorter {
             return Place::Carry(format!("no retention class for tenant {}", known.origin.tenant));
         };
         let keeps = self.keeps(target);
+        let keeps = Keeps { held: keeps.held || known.is_held, ..keeps };
         let leaf = self.leaves.get(&target.class).and_then(|leaves| {
             let (from_us, to_us) = leaves.range(..=record.time_us).next_back()?;
             (record.time_us < *to_us).then_some(Leaf {
@@ -178,6 +189,30 @@ impl RecordSorter {
     }
 }
 
+impl RecordSorter {
+    fn note_namespace(&mut self, leaf: Leaf, namespace: &str) {
+        let namespaces = self.namespaces.entry(leaf).or_default();
+        match namespaces.get_mut(namespace) {
+            Some(records) => *records += 1,
+            None => {
+                namespaces.insert(namespace.to_owned(), 1);
+            }
+        }
+    }
+
+    fn flush_namespaces(&mut self, output: &mut Sorted) {
+        for (leaf, namespaces) in std::mem::take(&mut self.namespaces) {
+            let leaf = (leaf.class, leaf.from_us);
+            output.namespaces.extend(namespaces.into_iter().map(|(namespace, records)| LeafNamespace {
+                leaf,
+                tenant: self.tenant.clone(),
+                namespace,
+                records,
+            }));
+        }
+    }
+}
+
 impl Sorter for RecordSorter {
     fn begin(&mut self, catalogue: Catalogue, now_us: i64) {
         self.now_us = self.now_us.min(now_us);
@@ -190,6 +225,7 @@ impl Sorter for RecordSorter {
             self.keeps.insert(class.id, class.keeps());
         }
         self.filled_max = self.filled_max.min(catalogue.lock_slots.map_or(usize::MAX, leaves_per_round_max));
+        self.held = Takes::of(&catalogue.holds);
         self.routes = catalogue.routes;
     }
 
@@ -201,6 +237,7 @@ impl Sorter for RecordSorter {
     ) -> Result<(), Vec<OriginId>> {
         if self.tenant != block.tenant {
             self.flush_carried(output);
+            self.flush_namespaces(output);
             self.tenant = block.tenant.clone();
         }
         let opened =
@@ -233,6 +270,7 @@ impl Sorter for RecordSorter {
             match self.place(known, &record) {
                 Place::Leaf(leaf) => {
                     self.filled.insert(leaf);
+                    self.note_namespace(leaf, &known.origin.namespace);
                     let mut emit = |block| output.sealed.push(sealed(block));
                     self.sealer.push(&tenant, leaf, &record, &known.origin, &mut emit);
                 }
@@ -274,12 +312,14 @@ impl Sorter for RecordSorter {
                 None => PerLevel::of(|_| None),
             };
             let targets = [targets(false), targets(true)];
-            self.origins.insert(id, Known { origin, targets });
+            let is_held = self.held.takes(&origin.tenant, &origin.namespace);
+            self.origins.insert(id, Known { origin, is_held, targets });
         }
     }
 
     fn finish(&mut self, output: &mut Sorted) {
         self.flush_carried(output);
+        self.flush_namespaces(output);
         self.sealer.finish(&mut |block| output.sealed.push(sealed(block)));
         output.expired = std::mem::take(&mut self.expired);
         output.wanted = std::mem::take(&mut self.wanted);
@@ -326,7 +366,7 @@ mod tests {
         sorter.begin(Catalogue { classes: vec![class], ..Catalogue::default() }, NOW_US);
         let target = Some(Target { class: ClassId(5), retention_us: routed_us });
         let targets = [PerLevel::of(|_| target), PerLevel::of(|_| target)];
-        (sorter, Known { origin: Origin::default(), targets })
+        (sorter, Known { origin: Origin::default(), is_held: false, targets })
     }
 
     fn record(time_us: i64) -> Record<'static> {
@@ -355,6 +395,15 @@ mod tests {
             assert_eq!((to_us - from_us) / HOUR_US, 12, "of a record {age_us} us old");
             assert!(from_us <= time_us && time_us < to_us);
         }
+    }
+
+    /// The class lets go of it, a hold of another policy does not.
+    #[test]
+    fn a_record_that_a_hold_matches_never_expires() {
+        let (sorter, known) = sorter(false, HOUR_US);
+        let known = Known { is_held: true, ..known };
+        let old = record(NOW_US - 90 * 24 * HOUR_US);
+        assert!(matches!(sorter.place(&known, &old), Place::Missing((5, ..))));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::record::{Flags, Record};
 use super::columns::{Reader, read_column, unzigzag};
 use super::format2::{BODIES_BYTES_MAX, Shaped};
 use super::pack::{STORED, ZSTD, unpack_zstd};
-use super::{BlockError, Format, checked};
+use super::{BlockError, Format, PREFIX_BYTES, checked};
 
 /// Unpacked bytes of the columns for each record at the most, and besides.
 const COLUMN_BYTES_PER_RECORD_MAX: usize = 100;
@@ -87,7 +87,13 @@ impl<'p> Block<'p> {
         if !reader.is_empty() {
             return Err(BlockError::Invalid("end"));
         }
-        let mut block = Block {
+        let mut block = Block::unread(bodies, count);
+        block.read_columns(count, &columns.unpack()?)?;
+        Ok(block)
+    }
+
+    fn unread(bodies: Bodies<'_>, count: usize) -> Block<'_> {
+        Block {
             times: Vec::with_capacity(count),
             levels: Vec::with_capacity(count),
             flags: Vec::with_capacity(count),
@@ -97,9 +103,51 @@ impl<'p> Block<'p> {
             indexes: Vec::with_capacity(count),
             original_times: Vec::new(),
             bodies,
-        };
-        block.read_columns(count, &columns.unpack()?)?;
-        Ok(block)
+        }
+    }
+
+    /// How many records of which origin a block has, from its beginning: its bodies need not be there, and nothing is compared with its
+    /// checksum. An origin may come twice.
+    ///
+    /// # Errors
+    /// [`BlockError::Short`] also where `head` ends within the columns.
+    pub fn origins_of_head(head: &[u8]) -> Result<Vec<(OriginId, u32)>, BlockError> {
+        let format = Format::of(*head.first().ok_or(BlockError::Short("version"))?)?;
+        let mut reader = Reader::new(head.get(PREFIX_BYTES..).ok_or(BlockError::Short("checksum"))?);
+        let count = reader.bounded("count", BLOCK_RECORDS_MAX)?;
+        reader.bounded("dictionary id", 0)?;
+        let columns_max = COLUMN_BYTES_BESIDES_MAX + count * COLUMN_BYTES_PER_RECORD_MAX;
+        let (mut columns, packed_bytes) = Section::header(&mut reader, "columns", columns_max)?;
+        if format == Format::One {
+            Section::header(&mut reader, "bodies", BODIES_BYTES_MAX)?;
+        }
+        columns.packed = Cow::Borrowed(reader.take(packed_bytes, "columns")?);
+        let unpacked = columns.unpack()?;
+        let reader = &mut Reader::new(&unpacked);
+        for _ in 0..count {
+            reader.varint("times")?;
+        }
+        read_column(reader, count, "levels", |_| Ok(()))?;
+        read_column(reader, count, "flags", |_| Ok(()))?;
+        let nothing =
+            Section { what: "bodies", method: STORED, unpacked_bytes: 0, packed: Cow::Borrowed(&[]) };
+        let bodies = Bodies::Rows { section: nothing, ends: Vec::new(), unpacked: OnceLock::new() };
+        let mut block = Block::unread(bodies, count);
+        block.read_origins(count, reader)?;
+        block.read_batches(count, reader)?;
+        let mut records = vec![0_u32; block.origins.len()];
+        (0..count).for_each(|record| records[block.origin_place(record)] += 1);
+        Ok(block.origins.into_iter().zip(records).collect())
+    }
+
+    fn read_origins(&mut self, count: usize, reader: &mut Reader<'_>) -> Result<(), BlockError> {
+        let origins = reader.bounded("origins", count)?;
+        for _ in 0..origins {
+            let mut id = [0; 8];
+            id.copy_from_slice(reader.take(8, "origins")?);
+            self.origins.push(OriginId(u64::from_le_bytes(id)));
+        }
+        Ok(())
     }
 
     fn read_columns(&mut self, count: usize, bytes: &[u8]) -> Result<(), BlockError> {
@@ -118,12 +166,7 @@ impl<'p> Block<'p> {
             self.flags.push(Flags(u16::try_from(value).map_err(|_| BlockError::Invalid("flags"))?));
             Ok(())
         })?;
-        let origins = reader.bounded("origins", count)?;
-        for _ in 0..origins {
-            let mut id = [0; 8];
-            id.copy_from_slice(reader.take(8, "origins")?);
-            self.origins.push(OriginId(u64::from_le_bytes(id)));
-        }
+        self.read_origins(count, reader)?;
         self.read_batches(count, reader)?;
         if let Bodies::Rows { section, ends, .. } = &mut self.bodies {
             read_column(reader, count, "body lengths", |value| {

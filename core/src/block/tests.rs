@@ -1,5 +1,7 @@
 mod written;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::pack::{STORED, ZSTD};
@@ -71,6 +73,25 @@ fn assert_same(block: &EncodedBlock, records: &[Owned]) {
     assert_eq!(block.time_from_us, records.iter().map(|r| r.time_us).min().unwrap_or(0));
     assert_eq!(block.time_to_us, records.iter().map(|r| r.time_us).max().unwrap_or(0));
     assert!(!block.bloom.is_empty());
+    assert_head(block, records);
+}
+
+/// The beginning alone says whose the records are, or that it is too short.
+fn assert_head(block: &EncodedBlock, records: &[Owned]) {
+    let counted = |origins: Vec<(OriginId, u32)>| {
+        let mut counts: BTreeMap<OriginId, u32> = BTreeMap::new();
+        origins.into_iter().for_each(|(origin, records)| *counts.entry(origin).or_default() += records);
+        counts
+    };
+    let expected = counted(records.iter().map(|owned| (owned.origin.id(), 1)).collect());
+    let whole = Block::origins_of_head(&block.payload).expect("the whole block is enough");
+    assert_eq!(counted(whole), expected);
+    for bytes in [0, 3, 9, block.payload.len() / 4, block.payload.len() / 2] {
+        match Block::origins_of_head(&block.payload[..bytes.min(block.payload.len())]) {
+            Ok(origins) => assert_eq!(counted(origins), expected, "{bytes} bytes"),
+            Err(error) => assert!(matches!(error, BlockError::Short(_)), "{bytes} bytes: {error}"),
+        }
+    }
 }
 
 prop_compose! {

@@ -20,6 +20,8 @@ pub struct NeedsApproval {
     /// Of all its classes together.
     pub partitions: u32,
     pub bytes: i64,
+    /// Where all of them are counted.
+    pub records: Option<i64>,
     /// What was approved and is not this: another spec, or no longer all of it.
     pub other: Option<String>,
 }

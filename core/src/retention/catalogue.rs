@@ -2,6 +2,7 @@
 
 use super::class::{Class, ClassId, PolicyLevel};
 use super::drift::Drift;
+use super::hold::{HeldLeaf, Hold};
 use super::horizon::Horizon;
 use super::routes::Routes;
 use super::step::LeafRef;
@@ -19,6 +20,10 @@ pub struct Catalogue {
     pub lock_slots: Option<i64>,
     /// Tables that are not as they should be; none of them is among the leaves but those that lack an index.
     pub drift: Vec<Drift>,
+    /// Legal holds by match that are in force.
+    pub holds: Vec<Hold>,
+    /// What these keep, and what the holds of the policies that are planned for would.
+    pub held: Vec<HeldLeaf>,
     /// Where the last pass stood. `None`: there was none.
     pub horizon: Option<Horizon>,
 }

@@ -1,6 +1,8 @@
 //! Policies that are tried out (`mode: Plan`): what is in force meanwhile, and what they would do.
 
+use super::amount::Amount;
 use super::catalogue::Catalogue;
+use super::class::ClassId;
 use super::known::last_good;
 use super::policy::Policy;
 use super::step::{Held, Plan, Step, Waits};
@@ -25,23 +27,38 @@ pub fn in_force_meanwhile(policies: &[Policy], catalogue: &Catalogue) -> Vec<Pol
     policies.iter().filter_map(meanwhile).collect()
 }
 
-/// Adds to the plan what the policies that are tried out would do, as something that waits.
-pub fn show(plan: &mut Plan, tried: Plan, policies: &[Policy]) {
+/// Adds to the plan what the policies that are tried out would do, as something that waits. `lost`: what a class loses at once when it becomes
+/// as its policy says.
+pub fn show(plan: &mut Plan, tried: Plan, policies: &[Policy], lost: &dyn Fn(&Policy, ClassId) -> Amount) {
     let is_tried = |name: &str| policies.iter().any(|policy| policy.dry_run && policy.name == name);
-    plan.held.retain(|held| !is_tried(&held.policy));
+    // Room that is missing is missing for what is in force, too.
+    let lacks_room = |held: &Held| matches!(held.waits, Waits::TooManyPartitions { .. });
+    plan.held.retain(|held| !is_tried(&held.policy) || lacks_room(held));
     for planned in tried.steps.into_iter().filter(|planned| is_tried(&planned.policy)) {
         if plan.steps.iter().any(|step| step.step == planned.step) {
             continue;
         }
-        let takes = matches!(planned.step, Step::Detach(_) | Step::Drop(_)) && planned.bytes > 0;
+        let policy = policies.iter().find(|policy| policy.name == planned.policy);
+        let amount = match (&planned.step, policy) {
+            (Step::PutClass(class), Some(policy)) => lost(policy, class.id),
+            (Step::Detach(_) | Step::Drop(_), _) if planned.bytes > 0 => {
+                Amount { partitions: 1, bytes: planned.bytes, records: planned.records }
+            }
+            _ => Amount { bytes: planned.bytes, ..Amount::default() },
+        };
         plan.held.push(Held {
             class: planned.step.class(),
             what: planned.step.to_string(),
             policy: planned.policy,
             waits: Waits::DryRun,
-            partitions: u32::from(takes),
-            bytes: planned.bytes,
+            partitions: amount.partitions,
+            bytes: amount.bytes,
+            records: amount.records,
         });
     }
-    plan.held.extend(tried.held.into_iter().filter(|held| is_tried(&held.policy)));
+    for held in tried.held.into_iter().filter(|held| is_tried(&held.policy)) {
+        if !plan.held.contains(&held) {
+            plan.held.push(held);
+        }
+    }
 }

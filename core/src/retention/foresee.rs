@@ -1,8 +1,8 @@
 //! What a change of one policy would do, and when: the planner itself, run forward on paper with the change and without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::catalogue::{Catalogue, LeafState};
+use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{Class, ClassId, PolicyLevel};
 use super::known::complete;
 use super::lint::{Finding, lint};
@@ -89,15 +89,14 @@ pub fn foresee(
         routes.map(|route| route.policy.clone()).collect()
     };
     let routes = (old_routes != new_routes).then(|| (names(old_routes), names(new_routes)));
+    let own = about(name, catalogue);
     let (old, new) = (
-        Forward::run(&before, &before, catalogue, name, now_us, tuning),
-        Forward::run(&as_held(&after, &next, catalogue, name), &after, catalogue, name, now_us, tuning),
+        Forward::run(&before, &before, &own, name, now_us, tuning),
+        Forward::run(&as_held(&after, &next, catalogue, name), &after, &own, name, now_us, tuning),
     );
     let mut leaves: Vec<LeafChange> = Vec::new();
-    for leaf in catalogue.leaves.iter().filter(|leaf| !leaf.empty && leaf.state != LeafState::Missing) {
-        let Some(class) = catalogue.class_by_id(leaf.class).filter(|class| class.policy == name) else {
-            continue;
-        };
+    for leaf in own.leaves.iter().filter(|leaf| !leaf.empty && leaf.state != LeafState::Missing) {
+        let Some(class) = own.class_by_id(leaf.class) else { continue };
         let going = |forward: &Forward| forward.goings.get(&leaf.key()).copied().unwrap_or_default();
         let (before, after) = (going(&old), going(&new));
         if before != after {
@@ -149,6 +148,19 @@ fn classes(policies: &[Policy], catalogue: &Catalogue, name: &str, new: &Forward
     PolicyLevel::ALL.into_iter().filter_map(change).collect()
 }
 
+/// The catalogue with the leaves alone that are the policy's business: those of its classes, and those that a legal hold of it keeps or would,
+/// whatever class they are of.
+fn about(name: &str, catalogue: &Catalogue) -> Catalogue {
+    let classes = catalogue.classes.iter().filter(|class| class.policy == name);
+    let classes: HashSet<ClassId> = classes.map(|class| class.id).collect();
+    let held = catalogue.held.iter().filter(|held| held.policy == name);
+    let held: HashSet<(ClassId, i64)> = held.map(|held| (held.class, held.from_us)).collect();
+    let is_its = |leaf: &Leaf| classes.contains(&leaf.class) || held.contains(&(leaf.class, leaf.from_us));
+    let mut own = catalogue.clone();
+    own.leaves.retain(is_its);
+    own
+}
+
 fn durations(class: &Class) -> Durations {
     Durations { retention_us: class.retention_us, grace_us: class.grace_us }
 }
@@ -173,10 +185,7 @@ impl Forward {
         now_us: i64,
         tuning: &Tuning,
     ) -> Forward {
-        let own: Vec<ClassId> =
-            catalogue.classes.iter().filter(|class| class.policy == name).map(|class| class.id).collect();
         let mut world = catalogue.clone();
-        world.leaves.retain(|leaf| own.contains(&leaf.class));
         world.wanted.clear();
         // From here on passes are made and the clock is right.
         world.horizon = None;
@@ -235,14 +244,16 @@ fn due_us(world: &Catalogue, plan: &Plan, at_us: i64) -> Option<i64> {
     });
     // A step of this pass that another follows in the next one (a shorter retention and what it takes away) has no time of its own.
     let soon = (!plan.steps.iter().all(|planned| planned.step.creates())
-        || plan.steps.iter().any(|planned| matches!(planned.step, Step::PutClass(_))))
+        || plan
+            .steps
+            .iter()
+            .any(|planned| matches!(planned.step, Step::PutClass(_) | Step::LiftHold { .. })))
     .then_some(at_us + PASS_INTERVAL_US);
     held.chain(announced).chain(leaves).chain(soon).filter(|due_us| *due_us > at_us).min()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::Leaf;
     use super::*;
 
     const DAY: i64 = 86_400_000_000;

@@ -2,13 +2,16 @@
 //! No record is gone before its retention; what waits for a leaf has one after the next pass, unless the server bears no more tables;
 //! no leaf is made but those, and those of now and ahead;
 //! a class without records has no tables; a plan that is applied
-//! again and again ends in an empty plan; the lint never objects to the planner. The clock may jump by months: no record goes but by the horizon.
+//! again and again ends in an empty plan; the lint never objects to the planner. What a legal hold matches stays, whatever class keeps it. The clock may jump by months: no record goes but by the horizon.
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
 use super::approval::Approval;
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{ClassId, PolicyLevel, align_down, interval_us};
+use super::hold::{HeldLeaf, Hold, Takes};
 use super::policy::{DropLimit, Match, PerLevel, Policy};
 use super::step::{LeafRef, Plan, Step, Waits};
 use super::{Horizon, Tuning, in_force, lint, plan};
@@ -26,10 +29,10 @@ struct World {
     now_us: i64,
     policies: Vec<Policy>,
     catalogue: Catalogue,
-    /// Every stored record: where it lies, its time.
-    records: Vec<(LeafRef, ClassId, i64)>,
+    /// Every stored record: where it lies, whose it is, its time.
+    records: Vec<(LeafRef, &'static str, i64)>,
     /// Records without a leaf: in the rings, as the sealer leaves them.
-    waiting: Vec<(ClassId, i64)>,
+    waiting: Vec<(ClassId, &'static str, i64)>,
 }
 
 const RETENTIONS: [i64; 9] =
@@ -98,8 +101,38 @@ impl World {
         self.store(a, b)
     }
 
+    /// Holds of which somebody was told: what the database has, and what a policy says.
+    fn holds(&self) -> Vec<Hold> {
+        let said = self.policies.iter().filter(|policy| !policy.dry_run).filter_map(Hold::of);
+        said.chain(self.catalogue.holds.iter().cloned()).collect()
+    }
+
+    /// What holds find in the leaves, also those of policies that are tried out: as PostgreSQL is asked.
+    fn mark(&mut self) {
+        let asked = self.policies.iter().filter_map(Hold::of).chain(self.catalogue.holds.iter().cloned());
+        let asked: Vec<Hold> = asked.collect();
+        let mut marks: BTreeSet<(String, LeafRef)> = BTreeSet::new();
+        if !asked.is_empty() {
+            let whose: BTreeSet<(LeafRef, &str)> =
+                self.records.iter().map(|(leaf, tenant, _)| (*leaf, *tenant)).collect();
+            for hold in asked {
+                let takes = Takes::of(std::slice::from_ref(&hold));
+                let found = whose.iter().filter(|(_, tenant)| takes.takes(tenant, ""));
+                marks.extend(found.map(|(leaf, _)| (hold.policy.clone(), *leaf)));
+            }
+        }
+        let held = |(policy, leaf): (String, LeafRef)| HeldLeaf {
+            policy,
+            class: leaf.class,
+            from_us: leaf.from_us,
+            records: None,
+        };
+        self.catalogue.held = marks.into_iter().map(held).collect();
+    }
+
     /// Somebody approves what waits for it now.
     fn approve(&mut self, place: usize) {
+        self.mark();
         let plan = plan(&self.policies, &self.catalogue, self.now_us, &TUNING);
         let policy = &mut self.policies[place];
         policy.approval =
@@ -123,6 +156,7 @@ impl World {
     }
 
     fn pass(&mut self, steps_max: usize) -> Result<usize, TestCaseError> {
+        self.mark();
         let plan = plan(&self.policies, &self.catalogue, self.now_us, &TUNING);
         let findings = lint(&plan, &in_force(&self.policies), &self.catalogue, self.now_us, &TUNING);
         // What was interrupted leaves a hole until the next pass; nothing does when there is nothing left to do.
@@ -191,8 +225,10 @@ impl World {
         let policy = self.policies.iter().find(|policy| policy.name == class.policy);
         let held =
             policy.map_or(class.legal_hold, |policy| policy.suspend || policy.legal_hold || policy.dry_run);
-        for (_, _, time_us) in self.records.iter().filter(|(key, ..)| key == leaf) {
+        let takes = Takes::of(&self.holds());
+        for (_, tenant, time_us) in self.records.iter().filter(|(key, ..)| key == leaf) {
             prop_assert!(!held, "{} under a hold", step);
+            prop_assert!(!takes.takes(tenant, ""), "{}: a hold matches a record of {}", step, tenant);
             prop_assert!(
                 self.believed_us() - time_us > class.retention_us,
                 "{}: a record of {} goes early",
@@ -234,7 +270,7 @@ impl World {
                 let late = i64::from(a) * 1_000_000 % target.retention_us.min(TIME_PAST_US_MAX);
                 let early = i64::from(b) % TIME_FUTURE_US_MAX;
                 for time_us in [self.now_us - late, self.now_us, self.now_us + early] {
-                    self.waiting.push((target.class, time_us));
+                    self.waiting.push((target.class, tenant, time_us));
                 }
             }
         }
@@ -256,6 +292,7 @@ impl World {
     /// What has a leaf goes there; the rest is noted as wanted; what expired meanwhile, or is of a class without routes, is let go of
     /// (it would be routed anew).
     fn seal(&mut self) {
+        let takes = Takes::of(&self.catalogue.holds);
         let (now_us, catalogue) = (self.believed_us(), &mut self.catalogue);
         catalogue.wanted.clear();
         let routed: Vec<ClassId> = catalogue
@@ -265,9 +302,10 @@ impl World {
             .flat_map(|route| PolicyLevel::ALL.map(|level| *route.classes.get(level)))
             .collect();
         let mut waiting = Vec::new();
-        for (id, time_us) in std::mem::take(&mut self.waiting) {
+        for (id, tenant, time_us) in std::mem::take(&mut self.waiting) {
             let Some(class) = catalogue.class_by_id(id).cloned() else { continue };
-            if class.keeps().is_expired(time_us, now_us) || !routed.contains(&id) {
+            let is_held = takes.takes(tenant, "");
+            if (class.keeps().is_expired(time_us, now_us) && !is_held) || !routed.contains(&id) {
                 continue;
             }
             let found = catalogue.leaves.iter_mut().find(|leaf| {
@@ -279,12 +317,12 @@ impl World {
             let Some(leaf) = found else {
                 let (from_us, to_us) = class.keeps().bucket_us(time_us);
                 catalogue.wanted.push(LeafRef { class: id, from_us, to_us });
-                waiting.push((id, time_us));
+                waiting.push((id, tenant, time_us));
                 continue;
             };
             leaf.empty = false;
             leaf.bytes += 1 << 10;
-            self.records.push((leaf.key(), id, time_us));
+            self.records.push((leaf.key(), tenant, time_us));
         }
         catalogue.wanted.sort_unstable();
         catalogue.wanted.dedup();
@@ -297,7 +335,7 @@ impl World {
             let class =
                 self.catalogue.class_by_id(leaf.class).ok_or_else(|| TestCaseError::fail("no class"))?;
             let width_us = interval_us(class.retention_us);
-            let waits = self.waiting.iter().any(|(id, time_us)| {
+            let waits = self.waiting.iter().any(|(id, _, time_us)| {
                 let from_us = align_down(*time_us, width_us);
                 *id == leaf.class && leaf.from_us < from_us + width_us && leaf.to_us > from_us
             });

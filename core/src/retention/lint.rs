@@ -2,7 +2,7 @@
 //!
 //! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
 //! by what the policy says, whichever is longer; or empty ones for which no record waits; (2) a leaf that holds records is dropped only when it was detached and its grace
-//! period, the longer of the two likewise, is over; (3) nothing goes under a policy that is suspended or tried out, or a legal hold; (4) no more goes at once than the policy's
+//! period, the longer of the two likewise, is over; (3) nothing goes under a policy that is suspended or tried out, or a legal hold, nor what a hold of any policy matches; (4) no more goes at once than the policy's
 //! limit; (5) after the plan every unexpired record that waits for a leaf of a class that records are routed to has one, and
 //! a class that got records lately has leaves from now until well after now, unless the plan says that the server bears no more;
 //! (6) leaves of a class do not overlap; (7) no more tables are created than the server bears;
@@ -106,6 +106,19 @@ impl Lint<'_> {
         };
         if held {
             self.fatal(&table, "goes, but its policy is suspended, under legal hold or tried out");
+        }
+        let holds = |policy: &str| {
+            self.catalogue.holds.iter().any(|hold| hold.policy == policy)
+                || self.policies.iter().any(|one| one.name == policy && one.legal_hold && !one.dry_run)
+        };
+        let holder = self
+            .catalogue
+            .held
+            .iter()
+            .find(|held| held.class == key.class && held.from_us == key.from_us && holds(&held.policy));
+        if let Some(held) = holder {
+            let message = format!("goes, but the legal hold of {} matches records of it", held.policy);
+            self.fatal(&table, message);
         }
         if drop && !empty {
             let over = match state {

@@ -10,6 +10,7 @@
 //!                            \-> Routes: (tenant, namespace, service, category, level) -> class
 //! ```
 
+pub mod amount;
 pub mod approval;
 pub mod catalogue;
 pub mod class;
@@ -17,6 +18,8 @@ pub mod drift;
 mod dry_run;
 pub mod duration;
 pub mod foresee;
+pub mod hold;
+pub mod holding;
 pub mod horizon;
 pub mod known;
 #[cfg(test)]
@@ -31,10 +34,12 @@ pub mod shortening;
 pub mod simulate;
 pub mod step;
 
+pub use amount::Amount;
 pub use approval::{APPROVE_ANNOTATION, Approval, NeedsApproval};
 pub use catalogue::{Catalogue, Leaf, LeafState};
 pub use class::{Class, ClassId, PolicyLevel};
 pub use drift::{Drift, Strange};
+pub use hold::{HeldLeaf, Hold};
 pub use horizon::Horizon;
 pub use known::{by_name, complete, in_force, last_good};
 pub use lint::{Finding, lint};

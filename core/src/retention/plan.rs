@@ -7,11 +7,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::amount::Amount;
 use super::approval::Approval;
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, tables_max};
 use super::dry_run;
 use super::duration;
+use super::hold::Hold;
+use super::holding::Holding;
 use super::horizon::{Horizon, STEP_US};
 use super::known::in_force;
 use super::policy::Policy;
@@ -50,7 +53,13 @@ pub fn plan(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
     }
     let mut plan = plan_for(&dry_run::in_force_meanwhile(&all, catalogue), catalogue, now_us, tuning);
     let tried: Vec<Policy> = all.iter().map(|policy| Policy { dry_run: false, ..policy.clone() }).collect();
-    dry_run::show(&mut plan, plan_for(&tried, catalogue, now_us, tuning), &all);
+    // A notice that would begin now ends at another time in each pass.
+    let tried_plan = plan_for(&tried, catalogue, now_us, &Tuning { notice_us: 0, ..*tuning });
+    let horizon_us = Horizon::next(catalogue.horizon, now_us, tuning.horizon_step_us).judged_us();
+    dry_run::show(&mut plan, tried_plan, &all, &|policy: &Policy, class: ClassId| {
+        let Some(class) = catalogue.class_by_id(class) else { return Amount::default() };
+        lost_by(policy, class, *policy.retention_us.get(class.level), catalogue, horizon_us)
+    });
     plan
 }
 
@@ -63,10 +72,12 @@ fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
         horizon,
         horizon_us: horizon.judged_us(),
         tuning,
+        holding: Holding::of(&policies, catalogue),
         parts: Parts::default(),
         held: Vec::new(),
     };
     let classes = planner.classes(&policies);
+    planner.holds(&policies);
     let by_name: HashMap<&str, &Policy> =
         policies.iter().map(|policy| (policy.name.as_str(), policy)).collect();
     let mut leaves: HashMap<ClassId, Vec<&Leaf>> = HashMap::new();
@@ -85,7 +96,8 @@ fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
         let drift = catalogue.drift.iter().filter(|drift| drift.class == Some(class.id));
         let taken: Vec<(i64, i64)> = drift.flat_map(|drift| drift.taken.iter().copied()).collect();
         let horizon_us = planner.horizon_us;
-        let room = Room { class, leaves, wanted, taken: &taken, now_us, horizon_us };
+        let keeps_expired = planner.holding.any();
+        let room = Room { class, leaves, wanted, taken: &taken, now_us, horizon_us, keeps_expired };
         planner.comings_and_goings(class, policy, &room);
         planner.make_room(class, policy, &room);
     }
@@ -107,6 +119,7 @@ struct Planner<'a> {
     /// What expires is judged by it.
     horizon_us: i64,
     tuning: &'a Tuning,
+    holding: Holding<'a>,
     parts: Parts,
     held: Vec<Held>,
 }
@@ -161,6 +174,7 @@ impl Parts {
                 waits: Waits::TooManyPartitions { limit },
                 partitions: 0,
                 bytes: 0,
+                records: None,
             });
             false
         };
@@ -193,6 +207,7 @@ impl Parts {
                     waits: Waits::NextRun,
                     partitions: u32::from(planned.bytes > 0),
                     bytes: planned.bytes,
+                    records: planned.records,
                 });
             }
         }
@@ -317,7 +332,8 @@ impl Planner<'_> {
         change: &str,
         waits: Waits,
     ) {
-        let (partitions, bytes) = lost_by(policy, class, wanted_us, self.catalogue, self.horizon_us);
+        let Amount { partitions, bytes, records } =
+            lost_by(policy, class, wanted_us, self.catalogue, self.horizon_us);
         self.held.push(Held {
             policy: class.policy.clone(),
             class: Some(class.id),
@@ -325,6 +341,7 @@ impl Planner<'_> {
             waits,
             partitions,
             bytes,
+            records,
         });
     }
 
@@ -347,7 +364,7 @@ impl Planner<'_> {
 
     /// What an existing leaf needs: finalized, attached again, detached, dropped, or nothing.
     fn comings_and_goings(&mut self, class: &Class, policy: Option<&Policy>, room: &Room<'_>) {
-        let hold = match policy {
+        let of_class = match policy {
             Some(policy) => held_by(policy),
             None => class.legal_hold.then_some(Waits::LegalHold),
         };
@@ -359,7 +376,11 @@ impl Planner<'_> {
         let class = &Class { retention_us, grace_us, ..class.clone() };
         let mut late = Late::default();
         for leaf in room.leaves.iter().copied() {
-            let expired = leaf.expired(retention_us, self.horizon_us);
+            let by_match = self.holding.by(leaf.key()).map(|policy| Waits::HoldOf(policy.to_owned()));
+            let hold = of_class.as_ref().or(by_match.as_ref());
+            // What is older than its class's retention may wait for it all the same, because of a hold.
+            let awaited = self.holding.any() && leaf.empty && room.is_wanted(leaf);
+            let expired = leaf.expired(retention_us, self.horizon_us) && !awaited;
             if hold.is_none() && !leaf.empty {
                 late.note(class, leaf, self.horizon_us, self.now_us);
             }
@@ -377,10 +398,10 @@ impl Planner<'_> {
                     let why = "its detach was interrupted";
                     self.parts.finish.push(planned(Step::FinalizeDetach(leaf.key()), class, why));
                 }
-                LeafState::Attached if expired || useless => self.detach(class, leaf, expired, hold.as_ref()),
+                LeafState::Attached if expired || useless => self.detach(class, leaf, expired, hold),
                 LeafState::Attached => {}
                 LeafState::Detached { at_us } if expired || useless => {
-                    self.drop(class, leaf, at_us, hold.as_ref());
+                    self.drop(class, leaf, at_us, hold);
                 }
                 LeafState::Detached { .. } => {
                     let why = format!("not expired: retention is {}", duration::print(class.retention_us));
@@ -440,7 +461,27 @@ impl Planner<'_> {
             waits,
             partitions: u32::from(!leaf.empty),
             bytes: leaf.bytes,
+            records: leaf.records,
         });
+    }
+
+    /// Brings the holds by match to what the policies say. One whose policy is gone stays, as its classes stay held.
+    fn holds(&mut self, policies: &[Policy]) {
+        for policy in policies.iter().filter(|policy| !policy.dry_run) {
+            let known = self.catalogue.holds.iter().find(|hold| hold.policy == policy.name);
+            let (step, why) = match (Hold::of(policy), known) {
+                (Some(hold), known) if known != Some(&hold) => {
+                    (Step::PutHold(hold), "legalHold: nothing of what it matches goes")
+                }
+                (None, Some(_)) if policy.legal_hold => (
+                    Step::LiftHold { policy: policy.name.clone() },
+                    "it names no tenants or namespaces any more",
+                ),
+                (None, Some(_)) => (Step::LiftHold { policy: policy.name.clone() }, "legalHold is false"),
+                _ => continue,
+            };
+            self.parts.classes.push(Planned::new(step, policy.name.clone(), why));
+        }
     }
 
     fn routes(&mut self, policies: &[Policy], classes: &[Class]) {
@@ -456,8 +497,8 @@ impl Planner<'_> {
 /// them, so they are told together.
 #[derive(Default)]
 struct Late {
-    detach: (u32, i64),
-    drop: (u32, i64),
+    detach: Amount,
+    drop: Amount,
 }
 
 impl Late {
@@ -470,21 +511,22 @@ impl Late {
             _ => return,
         };
         if at_us <= now_us && at_us > horizon_us {
-            (sum.0, sum.1) = (sum.0 + 1, sum.1.saturating_add(leaf.bytes));
+            sum.add(leaf.bytes, leaf.records);
         }
     }
 
     fn held(self, class: &Class, horizon: Horizon) -> impl Iterator<Item = Held> {
-        let told = move |(what, (partitions, bytes)): (&str, (u32, i64))| Held {
+        let told = move |(what, amount): (&str, Amount)| Held {
             policy: class.policy.clone(),
             class: Some(class.id),
             what: format!("{what} of {}", class.level),
             waits: Waits::Horizon(horizon.caught_up_us()),
-            partitions,
-            bytes,
+            partitions: amount.partitions,
+            bytes: amount.bytes,
+            records: amount.records,
         };
         let all = [("detach what expired", self.detach), ("drop what was detached", self.drop)];
-        all.into_iter().filter(|(_, (partitions, _))| *partitions > 0).map(told)
+        all.into_iter().filter(|(_, amount)| amount.partitions > 0).map(told)
     }
 }
 

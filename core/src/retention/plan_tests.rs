@@ -311,7 +311,7 @@ fn a_policy_that_is_tried_out_shows_its_plan_and_does_nothing() {
     let tried = plan(std::slice::from_ref(&shorter), &catalogue, NOON, &NO_NOTICE);
     check(
         &text(&tried, 5),
-        "held shop: put-class blocks_c5 = shop/debug retention 1h30m grace 1h waits while its mode is Plan",
+        "held shop: put-class blocks_c5 = shop/debug retention 1h30m grace 1h (2 partitions, 2.0 MiB) waits while its mode is Plan",
     );
     assert_eq!(catalogue.class("shop", PolicyLevel::Debug).unwrap().retention_us, 2 * HOUR);
     // What expires by the retention in force stays, too, and its records get partitions.
@@ -571,3 +571,6 @@ fn of_more_leaves_than_one_plan_creates_those_nearest_to_now_come_first() {
 
 #[path = "plan_horizon_tests.rs"]
 mod horizon;
+
+#[path = "plan_hold_tests.rs"]
+mod hold;

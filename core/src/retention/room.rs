@@ -25,15 +25,17 @@ pub struct Room<'a> {
     pub now_us: i64,
     /// What expires is judged by it.
     pub horizon_us: i64,
+    /// Legal holds by match may keep records that their class would not.
+    pub keeps_expired: bool,
 }
 
 impl Room<'_> {
     /// Leaves that are to be created, with the reason; never one that overlaps another. What has expired needs none, unless a legal
-    /// hold keeps it.
+    /// hold keeps it or may.
     pub fn missing(&self) -> Vec<(LeafRef, &'static str)> {
         let interval_us = class::interval_us(self.class.retention_us);
         let align_up = |time_us| class::align_down(time_us - 1, interval_us) + interval_us;
-        let horizon_us = match self.class.legal_hold {
+        let horizon_us = match self.class.legal_hold || self.keeps_expired {
             true => i64::MIN,
             false => self.horizon_us.saturating_sub(self.class.retention_us),
         };
@@ -73,13 +75,18 @@ impl Room<'_> {
     /// of a class that gets records.
     pub fn is_useless(&self, leaf: &Leaf) -> bool {
         let meets = |from_us: i64, to_us: i64| leaf.from_us < to_us && leaf.to_us > from_us;
-        if !leaf.empty || self.wanted.iter().any(|wanted| meets(wanted.from_us, wanted.to_us)) {
+        if !leaf.empty || self.is_wanted(leaf) {
             return false;
         }
         let around_us = COLD_INTERVALS * class::interval_us(self.class.retention_us);
         let (from_us, to_us) = self.ahead();
         let is_near = meets(from_us - around_us, to_us + around_us);
         !(is_near && self.has_records_since(COLD_INTERVALS))
+    }
+
+    /// Whether records wait for it, as the sealer last said.
+    pub fn is_wanted(&self, leaf: &Leaf) -> bool {
+        self.wanted.iter().any(|wanted| leaf.from_us < wanted.to_us && leaf.to_us > wanted.from_us)
     }
 
     /// From the leaf of now to the one in which [`class::ahead_us`] ends.

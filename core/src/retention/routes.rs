@@ -168,7 +168,7 @@ impl Matcher {
 }
 
 /// `None` for an empty list (matches all). A glob that does not parse matches nothing; [`check_glob`] refuses it first.
-fn glob_set(globs: &[String]) -> Option<GlobSet> {
+pub(super) fn glob_set(globs: &[String]) -> Option<GlobSet> {
     if globs.is_empty() {
         return None;
     }

@@ -5,6 +5,7 @@
 //! Partitions that are made meanwhile change nothing of it. When time brings more partitions under the shorter retention it has another
 //! name; the earlier one stays good for what it named, and the rest is judged by the limit alone.
 
+use super::amount::Amount;
 use super::approval::{Approval, NeedsApproval};
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::class::{Class, PolicyLevel};
@@ -66,13 +67,15 @@ impl<'a> Shortening<'a> {
         }
         let limit = self.policy.drop_limit;
         let at_us = self.gone.iter().map(|gone| gone.since_us).max().unwrap_or(self.now_us);
+        let Amount { partitions, bytes, records } = amount(&self.gone);
         Verdict::Needs(NeedsApproval {
             policy: self.policy.name.clone(),
             plan: name(self.policy, at_us),
             limit_partitions: limit.partitions,
             limit_bytes: limit.bytes,
-            partitions: u32::try_from(self.gone.len()).unwrap_or(u32::MAX),
-            bytes: self.gone.iter().fold(0, |sum, gone| sum.saturating_add(gone.leaf.bytes)),
+            partitions,
+            bytes,
+            records,
             other: approved.map(|approval| approval.plan.clone()),
         })
     }
@@ -140,17 +143,15 @@ fn taken_away<'a>(
     gone.collect()
 }
 
-/// How many leaves with records, and bytes, one class loses when it becomes as its policy says.
-pub fn lost_by(
-    policy: &Policy,
-    class: &Class,
-    wanted_us: i64,
-    catalogue: &Catalogue,
-    now_us: i64,
-) -> (u32, i64) {
-    let gone = taken_away(policy, class, wanted_us, catalogue, now_us);
-    let bytes = gone.iter().fold(0_i64, |sum, gone| sum.saturating_add(gone.leaf.bytes));
-    (u32::try_from(gone.len()).unwrap_or(u32::MAX), bytes)
+/// What one class loses when it becomes as its policy says.
+pub fn lost_by(policy: &Policy, class: &Class, wanted_us: i64, catalogue: &Catalogue, now_us: i64) -> Amount {
+    amount(&taken_away(policy, class, wanted_us, catalogue, now_us))
+}
+
+fn amount(gone: &[Gone<'_>]) -> Amount {
+    let mut amount = Amount::default();
+    gone.iter().for_each(|gone| amount.add(gone.leaf.bytes, gone.leaf.records));
+    amount
 }
 
 fn name(policy: &Policy, at_us: i64) -> String {

@@ -15,6 +15,11 @@ impl Catalogue {
                 }
                 None => self.classes.push(row.clone()),
             },
+            Step::PutHold(hold) => {
+                self.holds.retain(|known| known.policy != hold.policy);
+                self.holds.push(hold.clone());
+            }
+            Step::LiftHold { policy } => self.holds.retain(|known| known.policy != *policy),
             Step::CreateClassTable { class } => {
                 if let Some(class) = self.classes.iter_mut().find(|known| known.id == *class) {
                     class.has_table = true;

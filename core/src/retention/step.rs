@@ -5,6 +5,7 @@ use std::fmt;
 use super::approval::{Approval, NeedsApproval};
 use super::class::{Class, ClassId, class_table, leaf_table};
 use super::duration;
+use super::hold::Hold;
 use super::routes::Routes;
 
 /// Names one leaf: its class and bounds in microseconds. Its table's name follows from it.
@@ -35,6 +36,12 @@ pub enum Step {
     /// Attaches a detached leaf again.
     Reattach(LeafRef),
     PutRoutes(Routes),
+    /// From now on nothing goes that it matches.
+    PutHold(Hold),
+    /// The hold of this policy ends; what its class lets go of goes.
+    LiftHold {
+        policy: String,
+    },
     /// Finishes an interrupted concurrent detach.
     FinalizeDetach(LeafRef),
     Detach(LeafRef),
@@ -54,7 +61,9 @@ impl Step {
             | Step::CreateClassTable { .. }
             | Step::CreateLeaf(_)
             | Step::Reattach(_)
-            | Step::PutRoutes(_) => true,
+            | Step::PutRoutes(_)
+            | Step::PutHold(_)
+            | Step::LiftHold { .. } => true,
             Step::FinalizeDetach(_)
             | Step::Detach(_)
             | Step::MarkDetached(_)
@@ -70,6 +79,8 @@ impl Step {
             Step::CreateLeaf(_) => "create",
             Step::Reattach(_) => "reattach",
             Step::PutRoutes(_) => "put-routes",
+            Step::PutHold(_) => "put-hold",
+            Step::LiftHold { .. } => "lift-hold",
             Step::FinalizeDetach(_) => "finalize-detach",
             Step::Detach(_) => "detach",
             Step::MarkDetached(_) => "mark-detached",
@@ -82,7 +93,7 @@ impl Step {
         match self {
             Step::PutClass(row) => Some(row.id),
             Step::CreateClassTable { class } => Some(*class),
-            Step::PutRoutes(_) => None,
+            Step::PutRoutes(_) | Step::PutHold(_) | Step::LiftHold { .. } => None,
             _ => self.leaf().map(|leaf| leaf.class),
         }
     }
@@ -100,12 +111,13 @@ impl Step {
         }
     }
 
-    /// What it is done to: a table's name, or `routes`.
+    /// What it is done to: a table's name, `routes`, or whose hold.
     pub fn subject(&self) -> String {
-        match (self.leaf(), self.class()) {
-            (Some(leaf), _) => leaf.table(),
-            (None, Some(class)) => class_table(class),
-            (None, None) => "routes".to_owned(),
+        match (self, self.leaf(), self.class()) {
+            (Step::PutHold(Hold { policy, .. }) | Step::LiftHold { policy }, ..) => policy.clone(),
+            (_, Some(leaf), _) => leaf.table(),
+            (_, None, Some(class)) => class_table(class),
+            (_, None, None) => "routes".to_owned(),
         }
     }
 }
@@ -136,6 +148,7 @@ impl fmt::Display for Step {
                 let names: Vec<&str> = routes.routes().iter().map(|route| route.policy.as_str()).collect();
                 write!(f, " {}", names.join(" "))
             }
+            Step::PutHold(hold) => write!(f, " = {}", hold.what()),
             _ => match self.leaf() {
                 Some(leaf) => {
                     write!(f, " [{} .. {})", duration::time(leaf.from_us), duration::time(leaf.to_us))
@@ -181,6 +194,8 @@ pub struct Held {
     /// Partitions with records, and bytes, that it would take away.
     pub partitions: u32,
     pub bytes: i64,
+    /// Records of these, where all are counted.
+    pub records: Option<i64>,
 }
 
 /// What a held step waits for.
@@ -195,7 +210,10 @@ pub enum Waits {
     /// It would take away more than `dropLimit` allows: for the approval of this very plan.
     Approval(NeedsApproval),
     Suspended,
+    /// Of its own policy.
     LegalHold,
+    /// Of the policy of this name, which matches some of its records.
+    HoldOf(String),
     /// Until its mode is `Apply`.
     DryRun,
     /// The limit of one run is reached.
@@ -225,6 +243,7 @@ impl fmt::Display for Waits {
             Waits::Suspended => f.write_str("while the policy is suspended"),
             Waits::DryRun => f.write_str("while its mode is Plan"),
             Waits::LegalHold => f.write_str("while the legal hold lasts"),
+            Waits::HoldOf(policy) => write!(f, "while the legal hold of policy {policy} lasts"),
             Waits::NextRun => f.write_str("for the next run"),
             Waits::Horizon(time_us) => write!(
                 f,
@@ -244,7 +263,11 @@ impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.policy, self.what)?;
         if self.partitions > 0 {
-            write!(f, " ({} partitions, {})", self.partitions, duration::bytes(self.bytes))?;
+            write!(f, " ({} partitions, ", self.partitions)?;
+            if let Some(records) = self.records {
+                write!(f, "{records} records, ")?;
+            }
+            write!(f, "{})", duration::bytes(self.bytes))?;
         }
         write!(f, " waits {}", self.waits)
     }

@@ -70,7 +70,7 @@ pub type StatusOf = Arc<dyn Fn(&str, &str) -> Option<Value> + Send + Sync>;
 /// What the routes of administration act on.
 pub struct Administration {
     resources: Resources,
-    /// As the one who carries out the plans has it.
+    /// Until the one who carries out the plans has noted its own.
     tuning: Tuning,
 }
 

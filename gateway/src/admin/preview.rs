@@ -5,7 +5,7 @@ use cordwood_core::retention::foresee::{ClassChange, Durations, Foreseen, Going,
 use cordwood_core::retention::lint::Finding;
 use cordwood_core::retention::{Plan, Policy, by_name, duration};
 use cordwood_crds::{LogRetentionPolicy, read};
-use cordwood_store::catalogue;
+use cordwood_store::{catalogue, horizon};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -96,6 +96,9 @@ struct StepPreview {
     what: String,
     why: String,
     bytes: i64,
+    /// Absent where they are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<i64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -105,6 +108,9 @@ struct HeldPreview {
     waits: String,
     partitions: u32,
     bytes: i64,
+    /// Absent where they are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<i64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -164,10 +170,13 @@ pub async fn preview(
     let _slot = gateway.slot_of(who.identity.name(), Length::Long).await?;
     let store = |error| Problem::store(&error);
     let client = gateway.store.pooled().await.map_err(store)?;
-    let catalogue = catalogue::look(&*client).await.map_err(store)?;
+    let all: Vec<Policy> = before.iter().chain(&after).cloned().collect();
+    let catalogue = catalogue::look_for(&*client, &all).await.map_err(store)?;
     let now_us = catalogue::clock(&*client).await.map_err(store)?;
+    // Who carries the plans out says how; before its first pass, this gateway's configuration.
+    let tuning = horizon::tuning(&*client).await.map_err(store)?.unwrap_or(administration.tuning);
     drop(client);
-    let (name, tuning) = (place.name.clone(), administration.tuning);
+    let name = place.name.clone();
     let foreseen = tokio::task::spawn_blocking(move || {
         let foreseen = foresee(&before, &after, &name, &catalogue, now_us, &tuning);
         answer(&name, foreseen, may_list)
@@ -242,12 +251,14 @@ fn plan(plan: &Plan) -> PlanPreview {
         what: planned.step.to_string().split_once(' ').map_or_else(String::new, |(_, what)| what.to_owned()),
         why: planned.why.clone(),
         bytes: planned.bytes,
+        records: planned.records,
     });
     let held = plan.held.iter().take(LISTED_MAX).map(|held| HeldPreview {
         what: held.what.clone(),
         waits: held.waits.to_string(),
         partitions: held.partitions,
         bytes: held.bytes,
+        records: held.records,
     });
     PlanPreview { hash: plan.hash(), steps: steps.collect(), held: held.collect() }
 }

@@ -70,8 +70,8 @@ pub(super) async fn mark_detached(session: &mut DdlSession, target: &Target<'_>)
     transaction.commit().await.map_err(fail())
 }
 
-/// Decides again, with the row of `leaves`, the table and the class locked in this order: a table that was attached again since the plan
-/// was made stays, and so does what its class keeps by now. Done again it changes nothing.
+/// Decides again, with the row of `leaves`, the table, the holds and the class locked in this order: a table that was attached again since
+/// the plan was made stays, and so does what its class or a legal hold keeps by now. Done again it changes nothing.
 pub(super) async fn drop_leaf(
     client: &mut Client,
     timeout_ms: u64,
@@ -90,6 +90,7 @@ pub(super) async fn drop_leaf(
              end if;
            end if;
          end $$;
+         lock table holds in share mode;
          {fence};
          drop table if exists {table};
          {strike}",

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use cordwood_core::retention::Hold;
 use cordwood_core::retention::catalogue::{Catalogue, LeafState};
 use jiff::Timestamp;
 use tokio_postgres::{GenericClient, Transaction};
@@ -29,6 +30,8 @@ pub(super) struct RoutingSnapshot {
     /// Id, retention, legal hold.
     classes: Vec<(i32, i64, bool)>,
     routes: Option<String>,
+    /// Legal holds by match.
+    holds: Vec<Hold>,
 }
 
 impl RoutingSnapshot {
@@ -37,6 +40,7 @@ impl RoutingSnapshot {
         RoutingSnapshot {
             leaves: attached.map(|leaf| (leaf.class.0, leaf.from_us, leaf.to_us)).collect(),
             classes: catalogue.classes.iter().map(|c| (c.id.0, c.retention_us, c.legal_hold)).collect(),
+            holds: catalogue.holds.clone(),
             routes: catalogue.routes.as_ref().and_then(|routes| serde_json::to_string(routes).ok()),
         }
     }

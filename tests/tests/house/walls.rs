@@ -13,6 +13,7 @@ pub const VALUES: &[(&str, &str, &str)] = &[
     ("writer/src/metrics.rs", "Metrics", "one field for each metric"),
     ("agent/src/telemetry.rs", "Tally", "one counter for each metric"),
     ("agent/src/telemetry.rs", "Status", "what `/status` shows: one field for each of its fields"),
+    ("crds/src/retention.rs", "LogRetentionPolicyStatus", "a status: one field for each of its fields"),
     ("gateway/src/routes/agents.rs", "AgentItem", "an answer: one field for each of its fields"),
     ("tests/src/reconcile/report.rs", "Report", "one field for each count that a test compares"),
 ];

@@ -961,6 +961,11 @@ export interface components {
             bytes: number;
             /** Format: int32 */
             partitions: number;
+            /**
+             * Format: int64
+             * @description Absent where they are not counted.
+             */
+            records?: number;
             /** @description For what it waits, and what to do about it. */
             waits: string;
             what: string;
@@ -1320,7 +1325,8 @@ export interface components {
             gracePeriod: string;
             /**
              * @description As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
-             *     name says otherwise.
+             *     name says otherwise. A policy that names tenants or namespaces also holds the table partitions of other policies that have
+             *     records of these; services and categories do not narrow that.
              * @default false
              */
             legalHold: boolean;
@@ -1404,6 +1410,11 @@ export interface components {
                 partitions: number;
                 /** @description Names this very plan: the spec's generation and what it takes away. Approve it by the annotation cordwood.dev/approve-plan. */
                 plan: string;
+                /**
+                 * Format: int64
+                 * @description Records in these; absent until all of them are counted.
+                 */
+                records?: number;
             };
             /** @description The last approval that was followed. */
             approved?: {
@@ -1504,6 +1515,30 @@ export interface components {
              * @description From when the retention in the spec is in force; in the future while a shorter retention or grace period is announced.
              */
             effectiveFrom?: string;
+            /** @description What the legal hold keeps; in mode Plan, what it would. */
+            hold?: {
+                /**
+                 * Format: int64
+                 * @description Bytes of these partitions, indexes included.
+                 */
+                bytes: number;
+                /**
+                 * Format: int64
+                 * @description Of the partitions those that have expired: they would go without a hold.
+                 * @default 0
+                 */
+                expired: number;
+                /**
+                 * Format: int64
+                 * @description Table partitions with such records. Each is kept as a whole.
+                 */
+                partitions: number;
+                /**
+                 * Format: int64
+                 * @description Records that are held; absent while an older version's partitions do not tell whose they are.
+                 */
+                records?: number;
+            };
             /**
              * Format: date-time
              * @description Time of the newest sealed record.
@@ -1546,6 +1581,11 @@ export interface components {
                      * @default 0
                      */
                     partitions: number;
+                    /**
+                     * Format: int64
+                     * @description Records in these; absent where they are not counted.
+                     */
+                    records?: number;
                     /** @description For what it waits, and what to do about it. */
                     waits: string;
                     what: string;
@@ -1565,6 +1605,11 @@ export interface components {
                      * @default 0
                      */
                     bytes: number;
+                    /**
+                     * Format: int64
+                     * @description Records in the table partition; absent where they are not counted.
+                     */
+                    records?: number;
                     /** @description The table, and what it becomes. */
                     what: string;
                     why: string;
@@ -1835,6 +1880,11 @@ export interface components {
             action: string;
             /** Format: int64 */
             bytes: number;
+            /**
+             * Format: int64
+             * @description Absent where they are not counted.
+             */
+            records?: number;
             what: string;
             why: string;
         };

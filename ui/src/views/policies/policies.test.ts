@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyOf, conditionsOf, consequence, formOf, keptLongest, sameDuration, withTimes, type Policy, type Preview } from "./policies";
+import { amountOf, bodyOf, conditionsOf, consequence, formOf, keptLongest, sameDuration, withTimes, type Policy, type Preview } from "./policies";
 
 const SPEC: Policy["spec"] = {
   match: { services: ["mail", "shop-*"], categories: ["audit"] },
@@ -37,6 +37,12 @@ describe("what is the matter", () => {
     expect(words(policy({}, ["Ready", "True", ""], ["Held", "False", ""], ["Conflict", "False", ""]))).toEqual(["Ready"]);
     expect(words(policy({}))).toEqual(["On its way"]);
   });
+  it("tells a policy that is tried out from one that is suspended or held", () => {
+    const ready = ["Ready", "True", ""] as [string, string, string];
+    expect(words(policy({ mode: "Plan" }, ready))).toEqual(["Tried out"]);
+    expect(words(policy({ suspend: true }, ready))).toEqual(["Suspended"]);
+    expect(words(policy({ mode: "Plan", legalHold: true }, ready))).toEqual(["Tried out", "Legal hold"]);
+  });
   it("names each thing", () => {
     expect(words(policy({ legalHold: true, suspend: true }, ["Ready", "True", ""], ["Held", "True", "x"], ["Conflict", "True", "y"], ["Valid", "False", "z"]))).toEqual(["Not followed", "Conflict", "Legal hold", "Held"]);
   });
@@ -47,6 +53,12 @@ it("says what a change does to what is stored", () => {
   expect(of(1, 0)).toBe("1 partition (1.0 MB) goes sooner");
   expect(of(2, 3)).toBe("2 partitions (1.0 MB) go sooner, 3 partitions (2.0 KB) stay longer");
   expect(of(0, 0)).toBe("no stored record goes at another time");
+});
+
+it("says how much, and nothing of records that are not counted", () => {
+  expect(amountOf({ partitions: 2, records: 1204, bytes: 1e6 })).toBe("2 partitions, 1,204 records, 1.0 MB");
+  expect(amountOf({ partitions: 1, records: 0, bytes: 2000 })).toBe("1 partition, 0 records, 2.0 KB");
+  expect(amountOf({ partitions: 1, bytes: 2000 })).toBe("1 partition, 2.0 KB");
 });
 
 it("knows that a length of time is the same in other units", () => {

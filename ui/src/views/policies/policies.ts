@@ -102,6 +102,7 @@ export function conditionsOf({ spec, status }: Policy): Condition[] {
   if (valid?.status === "False") said.push({ word: "Not followed", tone: "error", message: valid.message });
   const conflict = of("Conflict");
   if (conflict?.status === "True") said.push({ word: "Conflict", tone: "warn", message: conflict.message });
+  if (spec.mode === "Plan") said.push({ word: "Tried out", tone: "warn", message: "Nothing of what it says is done; the plan below says what would be." });
   if (spec.legalHold) said.push({ word: "Legal hold", tone: "warn", message: "Nothing is dropped, also after the policy is deleted." });
   else if (spec.suspend) said.push({ word: "Suspended", tone: "warn", message: "Nothing is dropped, and no retention is shortened." });
   const held = of("Held");
@@ -110,6 +111,11 @@ export function conditionsOf({ spec, status }: Policy): Condition[] {
   const ready = of("Ready");
   if (ready?.status === "True") return [{ word: "Ready", tone: "good", message: "" }];
   return [{ word: "On its way", tone: "warn", message: ready?.message ?? "The operator has not seen it yet." }];
+}
+
+/** How much, in words: `2 partitions, 1,204 records, 1.0 MB`. Records are left out where they are not counted. */
+export function amountOf({ partitions, records, bytes: size }: { partitions: number; records?: number; bytes: number }): string {
+  return [plural(partitions, "partition"), records !== undefined && plural(records, "record"), bytes(size)].filter(Boolean).join(", ");
 }
 
 /** What saving would do to records that there are, in words. */
