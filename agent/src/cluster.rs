@@ -86,10 +86,11 @@ impl Cluster {
         // All of the folder's name must be what the API says: another pod's UID would be a forgery.
         let folder = pod_folder(namespace, pod, uid);
         let mut index = self.index();
-        // (What its namespace is marked for now: the pod's own last known labels are gone with it.)
+        // (What its namespace is marked for now. Where nobody says it the lines are believed within the budget: records that are
+        // kept too long can be dropped, and those that were kept too short are gone.)
         let is_marked = index
             .namespace(namespace)
-            .is_some_and(|facts| self.known.believes_audit(namespace, &facts.labels));
+            .is_none_or(|facts| self.known.believes_audit(namespace, &facts.labels));
         let remembered = |origin: &Origin| {
             Lookup::Ready(Arc::new(Context {
                 origin: origin.clone(),

@@ -1,6 +1,6 @@
 //! Whose a pod's lines are, by what the cluster says: a table of situations.
 
-use cordwood_core::tenancy::{ENVIRONMENT, LEVEL_RULES, TENANT, TENANT_FROM, TENANT_ID};
+use cordwood_core::tenancy::{AUDIT_FROM, ENVIRONMENT, LEVEL_RULES, TENANT, TENANT_FROM, TENANT_ID};
 use cordwood_core::workload::SERVICE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -355,6 +355,62 @@ fn lines_name_their_tenant_where_the_namespace_is_marked_for_it() {
         assert_eq!(context.line_tenant(body), expected, "{labels}");
         assert_eq!(context.line_tenant(b"plain"), None);
     }
+}
+
+/// Whether lines are believed that call themselves audit records.
+fn believes_audit(cluster: &Cluster, remembered: Option<&Origin>) -> bool {
+    match cluster.lookup(&source("shop", UID), &Asked { waited_ms: 1 << 40, remembered }) {
+        Lookup::Ready(context) => match &context.audit {
+            AuditTrust::Shown => false,
+            AuditTrust::Within(budget) => budget.bytes_per_hour() == 64 << 20,
+            AuditTrust::Always => panic!("a pod has a budget"),
+        },
+        Lookup::Waiting(what) => panic!("{what}"),
+    }
+}
+
+#[test]
+fn lines_call_themselves_audit_records_where_the_namespace_is_marked_for_it() {
+    let marked = json!({AUDIT_FROM: "body"});
+    for (namespace_more, pod_more, expected) in [
+        (json!({"labels": marked}), json!({}), true),
+        (json!({"labels": {AUDIT_FROM: "label"}}), json!({}), false),
+        (json!({"annotations": marked}), json!({"labels": marked, "annotations": marked}), false),
+        (json!({}), json!({}), false),
+    ] {
+        let cluster = answered(namespace_more.clone(), pod_more);
+        assert_eq!(believes_audit(&cluster, None), expected, "{namespace_more}");
+    }
+    // The mark is set, and taken away.
+    let cluster = answered(json!({}), json!({}));
+    namespace(&cluster, "shop", json!({"labels": marked}));
+    assert!(believes_audit(&cluster, None));
+    namespace(&cluster, "shop", json!({}));
+    assert!(!believes_audit(&cluster, None));
+    // Cordwood writes there who looked at what.
+    let config = cordwood_service::parse_config(std::path::Path::new("x"), "kubernetes: {namespace: shop}");
+    let cluster = Cluster::new(Static::new(&config.unwrap()), 1_000, Waker::new().unwrap());
+    namespace(&cluster, "shop", json!({}));
+    pod(&cluster, json!({}));
+    answer(&cluster, &[namespace_meta("shop", json!({}))], &[]);
+    assert!(believes_audit(&cluster, None));
+}
+
+/// What is kept too long can be dropped; what was kept too short is gone.
+#[test]
+fn a_remembered_pod_is_believed_while_nobody_says_what_its_namespace_is_marked_for() {
+    let origin = Origin { tenant: "acme".into(), ..Origin::default() };
+    let cluster = cluster();
+    assert!(believes_audit(&cluster, Some(&origin)), "the API is away");
+    namespace(&cluster, "shop", json!({}));
+    assert!(!believes_audit(&cluster, Some(&origin)));
+    namespace(&cluster, "shop", json!({"labels": {AUDIT_FROM: "body"}}));
+    assert!(believes_audit(&cluster, Some(&origin)));
+    // Of one that nobody knows nothing is believed, whatever is there by its namespace's name.
+    let unknown = self::cluster();
+    assert_eq!(ask(&unknown, &source("shop", UID), 2_000), Err("the metadata of its pod"));
+    answer(&unknown, &[namespace_meta("shop", json!({"labels": {AUDIT_FROM: "body"}}))], &[]);
+    assert!(!believes_audit(&unknown, None));
 }
 
 #[test]

@@ -226,7 +226,10 @@ impl Collector<'_, '_> {
     /// A record called itself an audit record and was not believed.
     #[cold]
     fn claimed(&mut self) {
-        let AuditTrust::Within(budget) = &self.context.audit else { return };
+        let AuditTrust::Within(budget) = &self.context.audit else {
+            self.turn.tally.audit_unmarked_records += 1;
+            return;
+        };
         self.turn.tally.audit_over_budget_records += 1;
         if budget.is_to_be_told(self.turn.clock.wall_ns / 1_000_000) {
             let Origin { namespace, pod, .. } = &self.context.origin;

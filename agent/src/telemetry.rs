@@ -16,6 +16,7 @@ pub struct Tally {
     pub records: u64,
     pub gated_records: u64,
     pub audit_over_budget_records: u64,
+    pub audit_unmarked_records: u64,
     pub unparsed_records: u64,
     pub acknowledged_records: u64,
     pub cut_bytes: u64,
@@ -65,8 +66,13 @@ const COUNTERS: &[(&str, &str, Reading)] = &[
     ("records_gated_total", "Records dropped by a level rule.", |t| t.gated_records),
     (
         "records_audit_over_budget_total",
-        "Records that call themselves audit records beyond their pod's budget, and were kept as ordinary ones.",
+        "Records that call themselves audit records beyond their pod's budget; they are kept as ordinary ones.",
         |t| t.audit_over_budget_records,
+    ),
+    (
+        "records_audit_unmarked_total",
+        "Records that call themselves audit records in a namespace that is not marked for it; they are kept as ordinary ones.",
+        |t| t.audit_unmarked_records,
     ),
     ("records_unparsed_total", "Lines that are not of their file's format and are kept as they are.", |t| {
         t.unparsed_records

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::audit::AuditTrust;
+use crate::audit::{AuditBudget, AuditTrust};
 use crate::gate::{GateRule, Unleveled};
 
 #[derive(Debug, Default, PartialEq)]
@@ -304,4 +304,47 @@ fn a_plain_line_has_its_own_time_or_the_reading_s() {
     let times: Vec<i64> = seen.kept.iter().map(|kept| kept.1).collect();
     let read_at = now(Format::Plain, &gate).time_ns;
     assert_eq!(times, [1_698_796_800_000_000_000, read_at, 1_698_796_800_500_000_000]);
+}
+
+/// A line was spared by every level rule and kept for as long as audit records are because it began with `[AUDIT]`.
+#[test]
+fn a_line_that_calls_itself_an_audit_record_is_one_only_where_it_is_believed() {
+    let lines =
+        b"[AUDIT] one\n{\"level\":\"info\",\"is_audit\":true}\nINFO plain\nERROR [AUDIT] in the middle\n";
+    let rule = GateRule {
+        id: "r".into(),
+        level: Level::Error,
+        unleveled: Unleveled::Drop,
+        sample_below: 0.0,
+        expires_at_ms: None,
+    };
+    let within = |bytes| AuditTrust::Within(std::sync::Arc::new(AuditBudget::new(bytes)));
+    let (audit, claimed, none) = (Flags::AUDIT, Flags::AUDIT | Flags::AUDIT_CLAIMED, Flags::default());
+    // With what the first line alone takes, the second one is beyond the budget.
+    for (trust, expected) in [
+        (AuditTrust::Always, [audit, audit, none, none]),
+        (within(1 << 20), [audit, audit, none, none]),
+        (within(12), [audit, claimed, none, none]),
+        (within(0), [claimed, claimed, none, none]),
+        (AuditTrust::Shown, [claimed, claimed, none, none]),
+    ] {
+        // Of each record: its first bytes, and what of its category is known.
+        let fed = |gate: &Gate, trust: &AuditTrust| {
+            let (mut seen, mut pipeline) = (Seen::default(), Pipeline::new());
+            pipeline.feed(lines, 0, &Now { audit: trust, ..now(Format::Plain, gate) }, &mut seen);
+            let kept = seen.kept.into_iter().map(|kept| (kept.0.start, kept.3.without(Flags::UNLEVELED)));
+            kept.collect::<Vec<_>>()
+        };
+        let starts = [0, 12, 45, 56];
+        let all: Vec<(u64, Flags)> = starts.into_iter().zip(expected).collect();
+        assert_eq!(fed(&Gate::default(), &trust), all, "{trust:?}");
+        // A rule spares those that are believed and, as ever, what it does not concern.
+        let fresh = match &trust {
+            AuditTrust::Within(budget) => within(budget.bytes_per_hour()),
+            other => other.clone(),
+        };
+        let spared: Vec<(u64, Flags)> =
+            all.into_iter().filter(|(start, flags)| flags.is_kept_as_audit() || *start == 56).collect();
+        assert_eq!(fed(&Gate::new(vec![rule.clone()], Vec::new()), &fresh), spared, "{trust:?}");
+    }
 }

@@ -102,7 +102,7 @@ pub struct MatchSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::globs")]
     pub services: Vec<String>,
-    /// Categories of records: audit for those that say so themselves, system for all others.
+    /// Categories of records: audit for those that call themselves so in a namespace with the label cordwood.dev/audit-from=body, system for all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     pub categories: Vec<CategorySpec>,

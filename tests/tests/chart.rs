@@ -45,6 +45,7 @@ agent:
     environment: production
     region: eu-west-1
     tenants: {authority: namespace, allowed: ["shop", "acme-*"], namespaces: [{namespace: "shop-*", tenant: shop}], from_namespace_name: true}
+    audit: {pod_bytes_per_hour: 1048576}
     files: [{paths: ["/var/log/plugins/*.log"], service: plugins, tenant: shop, plugin: true}]
     batch: {linger_ms: 200, bytes_max: 262144, counters_ms: 5000}
     read: {memory_bytes_max: 8388608, held_removed_bytes_max: 104857600, open_files_max: 4096, poll_interval_ms: 50, scan_interval_ms: 1000, checkpoint_interval_ms: 500,

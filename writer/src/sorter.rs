@@ -406,6 +406,34 @@ mod tests {
         assert!(matches!(sorter.place(&known, &old), Place::Missing((5, ..))));
     }
 
+    /// A line that begins with `[AUDIT]` was kept for as long as audit records are, whoever wrote it.
+    #[test]
+    fn a_record_is_kept_as_an_audit_record_where_its_agent_believed_it() {
+        let (mut sorter, mut known) = sorter(false, HOUR_US);
+        for (class, days) in [(ClassId(5), 7), (ClassId(6), 7 * 365)] {
+            sorter.keeps.insert(class, Keeps { retention_us: days * 24 * HOUR_US, held: false });
+        }
+        known.targets = [5, 6]
+            .map(|class| PerLevel::of(|_| Some(Target { class: ClassId(class), retention_us: HOUR_US })));
+        // The second of them is what an agent of an older version sends: it kept its retention by an upgrade.
+        for (flags, expected) in [
+            (Flags::default(), 5),
+            (Flags::AUDIT, 6),
+            (Flags::AUDIT | Flags::STDERR, 6),
+            (Flags::AUDIT | Flags::AUDIT_CLAIMED, 5),
+            (Flags::AUDIT_CLAIMED, 5),
+        ] {
+            let young = Record { flags, ..record(NOW_US - HOUR_US) };
+            let place = sorter.place(&known, &young);
+            assert!(matches!(place, Place::Missing((class, ..)) if class == expected), "{flags:?}");
+            // How old it may be is by the same class.
+            let old = NOW_US - 30 * 24 * HOUR_US;
+            let mut late = Record { flags, ..record(old) };
+            sorter.settle_time(&known, &mut late, Some(NOW_US));
+            assert_eq!(late.time_us == old, expected == 6, "{flags:?}");
+        }
+    }
+
     #[test]
     fn without_a_hold_the_longer_of_what_class_and_route_say_counts() {
         let (sorter, known) = sorter(false, HOUR_US);

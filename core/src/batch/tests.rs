@@ -24,7 +24,7 @@ pub(super) fn header() -> BatchHeader {
 fn a_batch_comes_back() {
     let mut builder = BatchBuilder::new();
     builder.push(1, Level::Warn, Flags::AUDIT, 20, b"hello");
-    builder.push(2, Level::Info, Flags::default(), 99, b"\xff\x00");
+    builder.push(2, Level::Info, Flags::AUDIT | Flags::AUDIT_CLAIMED, 99, b"\xff\x00");
     assert_eq!(builder.len(), 2);
     let message = Bytes::from(builder.finish(&header(), &Origin::default(), 5));
     assert!(builder.is_empty());
@@ -33,7 +33,7 @@ fn a_batch_comes_back() {
     assert_eq!(batches[0].header.as_ref(), Some(&header()));
     let record = &batches[0].records[1];
     assert_eq!((record.time_ns, record.level, record.position), (2, Level::Info, 99));
-    assert_eq!(record.flags, Flags::STDERR);
+    assert_eq!(record.flags, Flags::STDERR | Flags::AUDIT | Flags::AUDIT_CLAIMED);
     assert_eq!(&record.body[..], b"\xff\x00");
     assert_eq!(batches[0].records[0].flags, Flags::STDERR | Flags::AUDIT);
 }

@@ -103,7 +103,7 @@ pub struct Match {
     pub categories: Vec<Category>,
 }
 
-/// `audit` records say so themselves, all others are `system`.
+/// `audit` records call themselves so and are believed ([`crate::audit`]); all others are `system`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {

@@ -1,4 +1,4 @@
-//! What somebody who is no administrator of the cluster tries, to have lines stored as another tenant's, and what stops each on a real API server.
+//! What somebody who is no administrator of the cluster tries, to have lines stored as another tenant's or believed, and what stops each on a real API server.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn namespace(name: &str, labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
 
-/// nadia's tool may write namespaces, as those of GitOps and of tenants' portals may. tom's may assign two tenants besides. olga is
-/// the administrator of one namespace.
+/// nadia's tool may write namespaces, as those of GitOps and of tenants' portals may. tom's may assign two tenants besides, uma's may set one mark.
+/// olga is the administrator of one namespace.
 fn people() -> Vec<Value> {
     let role = |name: &str, rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules});
     let binding = |name: &str, role: &str, users: &[&str]| {
@@ -51,7 +51,13 @@ fn people() -> Vec<Value> {
             json!([{"apiGroups": ["cordwood.dev"], "resources": ["tenants"], "resourceNames": ["acme", "globex"],
                     "verbs": ["assign"]}]),
         ),
-        binding("namespaces", "namespaces", &["nadia", "tom"]),
+        role(
+            "audit-mark",
+            json!([{"apiGroups": ["cordwood.dev"], "resources": ["namespacemarks"], "resourceNames": ["audit-from"],
+                    "verbs": ["set"]}]),
+        ),
+        binding("audit-mark", "audit-mark", &["uma"]),
+        binding("namespaces", "namespaces", &["nadia", "tom", "uma"]),
         binding("two-tenants", "two-tenants", &["tom"]),
         olga,
     ]
@@ -78,6 +84,7 @@ fn attempts() -> Vec<(&'static str, String, Value, Option<&'static str>)> {
         ("nadia", label("mine", "cordwood.dev/environment=test"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/level-rules=deny"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/tenant-from=body"), none.clone(), POLICY),
+        ("nadia", label("mine", "cordwood.dev/audit-from=body"), none.clone(), POLICY),
         ("nadia", label("mine", "team=x"), none.clone(), None),
         ("nadia", label("theirs", "team=x"), none.clone(), None),
         // An annotation says nothing, and neither does an empty label.
@@ -118,6 +125,12 @@ fn attempts() -> Vec<(&'static str, String, Value, Option<&'static str>)> {
         ("tom", label("mine", "cordwood.dev/tenant-id=7"), none.clone(), POLICY),
         ("tom", label("mine", "cordwood.dev/tenant=acme cordwood.dev/tenant-id=7"), none.clone(), POLICY),
         ("tom", label("mine", "cordwood.dev/environment=test"), none.clone(), POLICY),
+        ("tom", label("mine", "cordwood.dev/audit-from=body"), none.clone(), POLICY),
+        // Whoever may set this one mark.
+        ("uma", label("mine", "cordwood.dev/audit-from=body"), none.clone(), None),
+        ("uma", label("mine", "cordwood.dev/tenant-from=body"), none.clone(), POLICY),
+        ("nadia", label("mine", "cordwood.dev/audit-from-"), none.clone(), POLICY),
+        ("uma", label("mine", "cordwood.dev/audit-from-"), none.clone(), None),
         ("tom", label("theirs", "cordwood.dev/tenant=acme"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/tenant-"), none.clone(), POLICY),
         ("tom", label("mine", "cordwood.dev/tenant- cordwood.dev/tenant-id-"), none.clone(), None),

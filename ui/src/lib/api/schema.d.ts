@@ -1335,7 +1335,7 @@ export interface components {
              * @default {}
              */
             match: {
-                /** @description Categories of records: audit for those that say so themselves, system for all others. */
+                /** @description Categories of records: audit for those that call themselves so in a namespace with the label cordwood.dev/audit-from=body, system for all others. */
                 categories?: ("system" | "audit")[];
                 /** @description Kubernetes namespaces. */
                 namespaces?: string[];
