@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::Context;
 use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::holding::{self, Kept, kept};
+use cordwood_core::retention::policy::CHOSEN_BY_PODS;
 use cordwood_core::retention::{
     Catalogue, Class, ClassId, Held, LeafState, Plan, Planned, State, Step, Tuning, duration,
 };
@@ -101,6 +102,9 @@ fn table(report: &Report, now_us: i64, style: Style) -> String {
             amount.partitions,
             bytes(amount.bytes.unsigned_abs()),
         ));
+    }
+    for (policy, warning) in warnings(report) {
+        out.push_str(&format!("{} {policy}: {warning}\n", style.bold("warning")));
     }
     for drift in &catalogue.drift {
         out.push_str(&format!("{} {drift}\n", style.bold("drift")));
@@ -284,6 +288,12 @@ fn holds(report: &Report, now_us: i64) -> Vec<(&str, Kept, &'static str)> {
     all.into_iter().map(|(name, state)| (name, kept(name, &report.catalogue, now_us), state)).collect()
 }
 
+/// What is unwise of a policy, and what to do.
+fn warnings(report: &Report) -> Vec<(&str, &'static str)> {
+    let chosen = report.policies.iter().filter(|policy| policy.matches.is_chosen_by_pods());
+    chosen.map(|policy| (policy.name.as_str(), CHOSEN_BY_PODS)).collect()
+}
+
 /// Of a class without a policy, a hold that outlived it.
 fn state(report: &Report, class: &Class) -> State {
     let policy = report.policies.iter().find(|policy| policy.name == class.policy);
@@ -336,6 +346,10 @@ fn as_json(report: &Report, now_us: i64) -> Value {
             })
         })
         .collect();
+    let warnings: Vec<Value> = warnings(report)
+        .into_iter()
+        .map(|(policy, message)| json!({"policy": policy, "message": message}))
+        .collect();
     let drift: Vec<String> = catalogue.drift.iter().map(ToString::to_string).collect();
     let (tables, tables_max) = (catalogue.tables(), catalogue.lock_slots.map(tables_max));
     let horizon = report.horizon.map(|horizon| duration::time(horizon.judged_us()));
@@ -348,5 +362,5 @@ fn as_json(report: &Report, now_us: i64) -> Value {
             })
         })
         .collect();
-    json!({"plan": planned.hash(), "at": duration::time(now_us), "horizon": horizon, "tables": tables, "tables_max": tables_max, "drift": drift, "holds": holds, "classes": classes, "steps": steps, "held": held})
+    json!({"plan": planned.hash(), "at": duration::time(now_us), "horizon": horizon, "tables": tables, "tables_max": tables_max, "warnings": warnings, "drift": drift, "holds": holds, "classes": classes, "steps": steps, "held": held})
 }

@@ -285,7 +285,7 @@ impl Report {
                 "to": entry.bounds_us.map(|bounds| timestamp(bounds.1)),
                 "records": entry.records, "bytes": entry.bytes,
                 "youngestSeconds": age_us(entry).map(|us| us / 1_000_000), "why": entry.why, "plan": entry.plan,
-                "approval": entry.approval, "approvedBy": entry.approved_by,
+                "approval": entry.approval, "approvedBy": entry.approved_by, "changedBy": entry.changed_by,
             })
         };
         let hold = |(hold, kept): &(Hold, Kept)| {
@@ -330,6 +330,7 @@ impl Report {
             "plan",
             "approval",
             "approved_by",
+            "changed_by",
         ]);
         let time = |us: Option<i64>| us.map_or_else(String::new, timestamp);
         let known = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
@@ -353,6 +354,7 @@ impl Report {
                 timestamp(proof.oldest_due_us),
                 time(proof.newest_us),
                 proof.overdue.to_string(),
+                String::new(),
                 String::new(),
                 String::new(),
                 String::new(),
@@ -387,6 +389,7 @@ impl Report {
                 entry.plan.clone(),
                 entry.approval.clone().unwrap_or_default(),
                 entry.approved_by.clone().unwrap_or_default(),
+                entry.changed_by.clone().unwrap_or_default(),
             ]));
         }
         out
@@ -426,9 +429,11 @@ fn whole_minutes(us: i64) -> i64 {
     us - us.rem_euclid(60_000_000)
 }
 
+/// The approval, or else who changed it.
 fn approval(entry: &Entry) -> String {
-    match (&entry.approval, &entry.approved_by) {
-        (Some(plan), Some(by)) => format!("{plan} by {by}"),
+    match (&entry.approval, &entry.approved_by, &entry.changed_by) {
+        (Some(plan), Some(by), _) => format!("{plan} by {by}"),
+        (_, _, Some(by)) => format!("by {by}"),
         _ => dash(),
     }
 }

@@ -13,10 +13,7 @@ const CLAIM_CHARS_MAX: usize = 128;
 pub fn approval(metadata: &ObjectMeta) -> Option<Approval> {
     let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).map(|text| text.trim());
     let plan = annotation(APPROVE_ANNOTATION).filter(|plan| !plan.is_empty())?;
-    let claim: Option<String> =
-        annotation(APPROVED_BY_ANNOTATION).filter(|claim| !claim.is_empty()).map(|claim| {
-            claim.chars().filter(|char| !char.is_control()).take(CLAIM_CHARS_MAX).collect::<String>()
-        });
+    let claim = claim(metadata, APPROVED_BY_ANNOTATION);
     let entries = metadata.managed_fields.iter().flatten();
     let manager = entries.filter(|entry| writes(entry, APPROVE_ANNOTATION)).map(who).next_back();
     let by = match (claim, manager) {
@@ -26,6 +23,13 @@ pub fn approval(metadata: &ObjectMeta) -> Option<Approval> {
         (None, None) => "somebody whom nobody names".to_owned(),
     };
     Some(Approval { plan: plan.to_owned(), by })
+}
+
+/// Whom an annotation names.
+pub(crate) fn claim(metadata: &ObjectMeta, annotation: &str) -> Option<String> {
+    let claim = metadata.annotations.as_ref()?.get(annotation)?.trim();
+    (!claim.is_empty())
+        .then(|| claim.chars().filter(|char| !char.is_control()).take(CLAIM_CHARS_MAX).collect())
 }
 
 fn writes(entry: &ManagedFieldsEntry, annotation: &str) -> bool {
@@ -38,7 +42,7 @@ fn writes(entry: &ManagedFieldsEntry, annotation: &str) -> bool {
 }
 
 /// The field manager, and since when. It names a program; the user is in the API server's audit log.
-fn who(entry: &ManagedFieldsEntry) -> String {
+pub(crate) fn who(entry: &ManagedFieldsEntry) -> String {
     let manager = entry.manager.as_deref().unwrap_or("an unnamed field manager");
     match &entry.time {
         Some(time) => format!("{manager}, {}", time.0),

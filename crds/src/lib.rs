@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod read;
 pub mod retention;
 pub mod schema;
+pub mod written_by;
 
 use std::fmt;
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::approval::approval;
 use crate::schema::{self, Bytes};
+use crate::written_by::written_by;
 use crate::{Kind, Problem, problem};
 
 /// How long log records are kept in PostgreSQL. A record falls under the policy that matches it with the highest
@@ -40,6 +41,12 @@ use crate::{Kind, Problem, problem};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Pods-Choose",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ChosenByPods\")].status",
+        priority = 1
+    ),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", priority = 1),
     printcolumn(name = "Waits", type_ = "string", json_path = ".status.waits", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -65,12 +72,13 @@ pub struct LogRetentionPolicySpec {
     /// at the most.
     #[serde(default)]
     pub drop_limit: DropLimitSpec,
-    /// Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made.
+    /// Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made. The chart's admission policy
+    /// lets it be ended only by whom RBAC grants the verb resume.
     #[serde(default)]
     pub suspend: bool,
     /// As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
     /// name says otherwise. A policy that names tenants or namespaces also holds the table partitions of other policies that have
-    /// records of these; services and categories do not narrow that.
+    /// records of these; services and categories do not narrow that. The chart's admission policy lets it be ended only by whom RBAC grants the verb release-hold.
     #[serde(default)]
     pub legal_hold: bool,
     /// Apply: what the policy says is done. Plan: a dry run. The status shows what would be done; nothing is detached or dropped, no
@@ -98,7 +106,8 @@ pub struct MatchSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::globs")]
     pub namespaces: Vec<String>,
-    /// Services: the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name.
+    /// Services: the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name. A pod names its own service:
+    /// name tenants or namespaces beside services, else any pod can choose this retention.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::globs")]
     pub services: Vec<String>,
@@ -196,7 +205,8 @@ pub struct LogRetentionPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready: its classes are there, and records are routed to them. Valid: the spec can be followed. Held: something waits, see plan.held.
-    /// Conflict: another policy with the same priority can match the same records.
+    /// Conflict: another policy with the same priority can match the same records. ChosenByPods: its match names services alone, which pods name
+    /// themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -474,6 +484,7 @@ impl LogRetentionPolicy {
             legal_hold: spec.legal_hold,
             dry_run: spec.mode == Mode::Plan,
             approval: approval(&self.metadata),
+            written_by: written_by(&self.metadata),
         })
     }
 

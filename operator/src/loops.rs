@@ -273,7 +273,7 @@ impl Retention {
         passes.apply(&mut report, may).await?;
         timer.stop();
         self.telemetry.steps(&report);
-        if report.done.is_empty() && report.failed.is_empty() {
+        if report.done.is_empty() && report.failed.is_empty() && report.states.is_empty() {
             return Ok(());
         }
         let done = !report.done.is_empty();

@@ -177,6 +177,11 @@ impl Publisher {
                 let note = format!("plan {plan} is followed: approved by {by}");
                 self.event(resource, EventType::Normal, "PlanApproved", "Apply", &note).await;
             }
+            for change in report.states.iter().filter(|change| change.policy == name) {
+                let by = change.by.as_deref().unwrap_or("somebody whom nobody names");
+                let note = format!("{change}, by {by}");
+                self.event(resource, EventType::Normal, "StateChanged", "Apply", &note).await;
+            }
             for (kind, tables) in groups {
                 let (reason, what) = match kind {
                     "create-class" => ("ClassCreated", "class tables made"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::holding::{kept, state};
+use cordwood_core::retention::policy::CHOSEN_BY_PODS;
 use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
 use cordwood_core::retention::{Catalogue, Class, Drift, Leaf, LeafState, Policy, duration, routes};
 use cordwood_crds::Problem;
@@ -84,6 +85,7 @@ pub fn policy_status(
                     None => (false, "None", String::new()),
                 },
             ),
+            conditions.of("ChosenByPods", chosen_by_pods(&name, policies)),
             conditions.of(
                 "PartitionsNearLimit",
                 match crowded {
@@ -261,6 +263,15 @@ fn conflict(rivals: &[String]) -> String {
         "same priority as {} and can match the same records: the longer retention wins, then the name; give one a higher priority",
         rivals.join(", ")
     )
+}
+
+/// Whether any pod of the cluster can have its records kept by this policy.
+fn chosen_by_pods(name: &str, policies: &[Policy]) -> (bool, &'static str, String) {
+    let policy = policies.iter().find(|policy| policy.name == name);
+    match policy.is_some_and(|policy| policy.matches.is_chosen_by_pods()) {
+        true => (true, "ServiceAlone", CHOSEN_BY_PODS.to_owned()),
+        false => (false, "Bounded", String::new()),
+    }
 }
 
 fn class_status(class: &Class, report: &Report) -> ClassStatus {
@@ -457,6 +468,24 @@ mod tests {
         has(&report, "Held", "True", "TooManyPartitions");
     }
 
+    /// Its retention is whatever a pod's label says that anybody may write.
+    #[test]
+    fn a_policy_that_any_pod_can_choose_says_so_and_what_to_do() {
+        let told = |matches: Match| {
+            let mut report = report(false);
+            report.policies[0].matches = matches;
+            let status = policy_status(&resource(), &[], &report, &Rivals::new(), NOW_US);
+            let found = status.conditions.into_iter().find(|condition| condition.type_ == "ChosenByPods");
+            found.map(|found| (found.status, found.reason, found.message)).unwrap()
+        };
+        let services = vec!["payments".to_owned()];
+        let (status, reason, message) = told(Match { services: services.clone(), ..Match::default() });
+        assert_eq!((status.as_str(), reason.as_str()), ("True", "ServiceAlone"));
+        assert!(message.contains("name tenants or namespaces in match"), "{message}");
+        let bounded = Match { services, namespaces: vec!["shop".to_owned()], ..Match::default() };
+        assert_eq!(told(bounded), ("False".to_owned(), "Bounded".to_owned(), String::new()));
+    }
+
     #[test]
     fn rivals_are_those_of_the_same_priority_that_can_meet() {
         let policy = |name: &str, tenants: &[&str], priority| Policy {
@@ -514,7 +543,7 @@ mod tests {
         let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
         let ready = &away.conditions[0];
         assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
-        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (6, &before.plan, &before.bytes));
+        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (7, &before.plan, &before.bytes));
         assert_eq!(unavailable(&resource(), &away, "no answer", NOW_US), None);
         let fresh = unavailable(&resource(), &LogRetentionPolicyStatus::default(), "away", NOW_US).unwrap();
         assert_eq!(fresh.conditions.len(), 1);

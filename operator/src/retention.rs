@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use cordwood_core::retention::holding::{Holding, state};
+use cordwood_core::retention::holding::Holding;
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
 use cordwood_core::retention::{
-    Catalogue, ClassId, Finding, Horizon, Leaf, LeafRef, Proof, Tuning, complete, last_good, lint, plan,
+    Catalogue, ClassId, Finding, Horizon, Leaf, LeafRef, Proof, StateChange, Tuning, complete, last_good, lint, plan,
     proofs,
 };
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
@@ -50,6 +50,8 @@ pub struct Report {
     pub tuning: Tuning,
     /// Tasks that ended by age.
     pub ended: Ended,
+    /// Policies whose records are kept by something else than before.
+    pub states: Vec<StateChange>,
 }
 
 impl Report {
@@ -143,20 +145,22 @@ impl Passes {
 
     /// Does the steps of `report` that belong to this loop and that `may` allows, asked before each. The ledger names each
     /// by the hash of its policy's part of the plan, as the policy's status does. The dropping loop keeps the horizon that the plan
-    /// goes by, and notes what state each policy is in.
+    /// goes by, and tells the ledger what keeps each policy's records.
     pub async fn apply(
         &mut self,
         report: &mut Report,
         may: impl Fn(&Planned) -> bool,
     ) -> Result<(), PassError> {
+        if self.which == Loop::Drop {
+            // Before anything of it goes.
+            let session = self.session().await?;
+            report.states = states::keep(session, &report.policies, &report.catalogue).await?;
+        }
         if self.which == Loop::Drop
             && let Some(kept) = report.horizon
         {
             horizon::keep(self.session().await?, kept).await?;
             horizon::note_tuning(self.session().await?, &report.tuning).await?;
-            let state = |policy: &Policy| (policy.name.clone(), state(policy, &report.catalogue));
-            let states: Vec<_> = report.policies.iter().map(state).collect();
-            states::note(self.session().await?, &states).await?;
         }
         if self.which == Loop::Drop && report.refused().is_some() {
             return Ok(());

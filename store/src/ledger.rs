@@ -16,9 +16,9 @@ pub struct Entry {
     pub policy: String,
     pub class: Option<ClassId>,
     pub level: Option<PolicyLevel>,
-    /// `drop`, `put-class`, `put-hold`, `lift-hold` or `end tasks`.
+    /// `drop`, `put-class`, `put-hold`, `lift-hold`, `put-state` or `end tasks`.
     pub step: String,
-    /// The table, whose hold, or what was ended.
+    /// The table, whose hold, the policy whose state changed, or what was ended.
     pub subject: String,
     /// Of the table partition.
     pub bounds_us: Option<(i64, i64)>,
@@ -31,6 +31,8 @@ pub struct Entry {
     /// The approved plan without which it would not have been, and who approved it.
     pub approval: Option<String>,
     pub approved_by: Option<String>,
+    /// Who changed what keeps the policy's records, as far as it is known.
+    pub changed_by: Option<String>,
 }
 
 impl Entry {
@@ -40,7 +42,7 @@ impl Entry {
 }
 
 /// What took records away and what changed how long they are kept, oldest first: partitions that were dropped with records in them (or
-/// with what nobody counted), tasks that ended by age, and changes of classes. Of one policy, or of all; since a moment, or ever.
+/// with what nobody counted), tasks that ended by age, and changes of classes and of what keeps a policy's records. Of one policy, or of all; since a moment, or ever.
 pub async fn history(
     store: &Store,
     policy: Option<&str>,
@@ -50,9 +52,9 @@ pub async fn history(
     let since = since_us.and_then(|us| Timestamp::from_microsecond(us).ok());
     // A table's name says its class; the class says its level, also when its policy is gone.
     let sql = "select l.at, l.policy, c.id, c.level, l.step, l.subject, l.time_from, l.time_to, l.records, l.bytes, l.why, l.generation,
-                      l.plan, l.approval, l.approved_by
+                      l.plan, l.approval, l.approved_by, l.changed_by
                  from ledger l left join classes c on c.id = substring(l.subject from '^blocks_c([0-9]+)')::integer
-                where l.outcome = 'done' and l.step in ('drop', 'put-class', 'put-hold', 'lift-hold', 'end tasks') and l.records is distinct from 0
+                where l.outcome = 'done' and l.step in ('drop', 'put-class', 'put-hold', 'lift-hold', 'put-state', 'end tasks') and l.records is distinct from 0
                   and ($1::text is null or l.policy = $1) and ($2::timestamptz is null or l.at >= $2)
                 order by l.id";
     let rows = client.query(sql, &[&policy, &since]).await.map_err(StoreError::sql("read", "the ledger"))?;
@@ -76,5 +78,6 @@ fn entry(row: &Row) -> Entry {
         plan: row.get(12),
         approval: row.get(13),
         approved_by: row.get(14),
+        changed_by: row.get(15),
     }
 }

@@ -1,33 +1,70 @@
-//! What state each policy was in at the last pass: for whoever reads the database alone.
+//! What keeps the records of policies, as retention saw it last. A change of it is a row of the ledger, in one statement with what is remembered.
 
 use std::collections::BTreeMap;
 
-use cordwood_core::retention::State;
+use cordwood_core::retention::{Catalogue, Policy, State, StateChange, state_changes};
 use tokio_postgres::GenericClient;
 
 use crate::ddl::DdlSession;
 use crate::error::StoreError;
 
-/// By the policy's name. A policy that is gone has none.
+/// By the policy's name. Of a policy that is gone: only a legal hold, which outlives it.
 pub async fn read(client: &impl GenericClient) -> Result<BTreeMap<String, State>, StoreError> {
     let rows = client.query("select policy, state from policy_states", &[]).await;
-    let rows = rows.map_err(StoreError::sql("read", "the states of the policies"))?;
-    let state = |row: &tokio_postgres::Row| {
-        let name: &str = row.get(1);
-        let state = State::ALL.into_iter().find(|state| state.as_str() == name)?;
-        Some((row.get(0), state))
-    };
-    Ok(rows.iter().filter_map(state).collect())
+    let rows = rows.map_err(StoreError::sql("read", "the states of policies"))?;
+    rows.iter()
+        .map(|row| {
+            let word: &str = row.get(1);
+            let state = State::ALL.into_iter().find(|state| state.as_str() == word);
+            let state = state.ok_or_else(|| StoreError::Decode {
+                thing: "the state of a policy".to_owned(),
+                message: format!("{word:?} is none"),
+            })?;
+            Ok((row.get(0), state))
+        })
+        .collect()
 }
 
-/// Writes what is another than it was; the session's advisory lock sees to it that one alone does.
-pub async fn note(session: &DdlSession, all: &[(String, State)]) -> Result<(), StoreError> {
-    let names: Vec<&str> = all.iter().map(|(policy, _)| policy.as_str()).collect();
-    let states: Vec<&str> = all.iter().map(|(_, state)| state.as_str()).collect();
-    let sql = "with said as (select * from unnest($1::text[], $2::text[]) as u (policy, state)),
-                    gone as (delete from policy_states p where not exists (select from said s where s.policy = p.policy))
-               insert into policy_states as p (policy, state) select policy, state from said
-               on conflict (policy) do update set state = excluded.state, since = now() where p.state <> excluded.state";
-    let noted = session.client().execute(sql, &[&names, &states]).await;
-    noted.map(drop).map_err(StoreError::sql("write", "the states of the policies"))
+/// Writes what changed to the ledger, and remembers the state of each policy. The session's advisory lock sees to it that one alone does.
+pub async fn keep(
+    session: &DdlSession,
+    policies: &[Policy],
+    catalogue: &Catalogue,
+) -> Result<Vec<StateChange>, StoreError> {
+    let changes = state_changes(policies, catalogue, &read(session.client()).await?);
+    for change in &changes {
+        write(session.client(), change).await?;
+    }
+    remember_active(session.client(), policies).await?;
+    Ok(changes)
+}
+
+async fn write(client: &impl GenericClient, change: &StateChange) -> Result<(), StoreError> {
+    let kept = match change.is_gone {
+        true => "delete from policy_states where policy = $1 and $2::text is not null returning policy",
+        false => {
+            "insert into policy_states (policy, state, changed_by) values ($1, $2::text, $5::text)
+             on conflict (policy) do update set state = excluded.state, since = now(), changed_by = excluded.changed_by
+             returning policy"
+        }
+    };
+    let sql = format!(
+        "with changed as ({kept})
+         insert into ledger (at, started, policy, plan, step, subject, bytes, why, generation, outcome, changed_by)
+         select clock_timestamp(), clock_timestamp(), policy, '', 'put-state', policy, 0, $3::text, $4::bigint, 'done', $5::text from changed"
+    );
+    let (state, why) = (change.after.as_str(), change.to_string());
+    let written = client.execute(&sql, &[&change.policy, &state, &why, &change.generation, &change.by]).await;
+    written.map(drop).map_err(StoreError::sql("write", "the state of a policy"))
+}
+
+/// A policy that was `Active` from its beginning, or that is gone, changed nothing that the ledger tells. Whoever reads the database alone sees
+/// which policies there are.
+async fn remember_active(client: &impl GenericClient, policies: &[Policy]) -> Result<(), StoreError> {
+    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let sql = "with gone as (delete from policy_states where state = $2::text and policy <> all ($1::text[]))
+               insert into policy_states (policy, state) select name, $2::text from unnest($1::text[]) as u (name)
+               on conflict (policy) do nothing";
+    let noted = client.execute(sql, &[&names, &State::Active.as_str()]).await;
+    noted.map(drop).map_err(StoreError::sql("write", "the states of policies"))
 }

@@ -5,6 +5,8 @@
 mod configuration;
 #[path = "chart/namespace_labels.rs"]
 mod namespace_labels;
+#[path = "chart/retention_policies.rs"]
+mod retention_policies;
 #[path = "chart/rights.rs"]
 mod rights;
 
@@ -456,6 +458,7 @@ async fn a_real_api_server_accepts_every_object_and_grants_the_least() -> Result
     rights::of_the_gateway_with_administration(&server)?;
     rights::of_people(&server, &objects)?;
     namespace_labels::are_set_only_by_those_who_may(&server).await?;
+    retention_policies::let_go_only_by_those_who_may(&server).await?;
 
     // Pod security: the restricted profile takes all but the agent as they are; of the agent it names what is its exception.
     for part in PARTS {

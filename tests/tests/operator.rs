@@ -12,6 +12,8 @@ mod horizon;
 #[path = "operator/level_configs.rs"]
 mod level_configs;
 mod operator_world;
+#[path = "operator/released.rs"]
+mod released;
 #[path = "operator/tenants.rs"]
 mod tenants;
 

@@ -44,6 +44,8 @@ mod prune;
 mod ranges;
 #[path = "store/refusals.rs"]
 mod refusals;
+#[path = "store/states.rs"]
+mod states;
 #[path = "store/support.rs"]
 mod support;
 #[path = "store/task_counts.rs"]

@@ -2,6 +2,7 @@
 
 use super::catalogue::Catalogue;
 use super::policy::{DEFAULT, DropLimit, PerLevel, Policy};
+use super::written_by::WrittenBy;
 
 /// The policies and, unless one is called `default`, the built-in default. Of two with one name the first counts.
 pub fn in_force(policies: &[Policy]) -> Vec<Policy> {
@@ -62,5 +63,6 @@ pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
         legal_hold: class.legal_hold,
         dry_run: false,
         approval: None,
+        written_by: WrittenBy::default(),
     })
 }

@@ -71,6 +71,7 @@ impl World {
                 legal_hold: false,
                 dry_run: false,
                 approval: None,
+                written_by: crate::retention::WrittenBy::default(),
             }),
             (0, Some(place)) => {
                 self.policies[place].generation += 1;

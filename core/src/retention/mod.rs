@@ -32,7 +32,9 @@ pub mod room;
 pub mod routes;
 pub mod shortening;
 pub mod simulate;
+pub mod state_change;
 pub mod step;
+pub mod written_by;
 
 pub use amount::Amount;
 pub use approval::{APPROVE_ANNOTATION, Approval, NeedsApproval};
@@ -47,4 +49,6 @@ pub use plan::{Tuning, plan};
 pub use policy::{DropLimit, Match, PerLevel, Policy, State};
 pub use proof::{Proof, proofs};
 pub use routes::{RouteKey, Routes};
+pub use state_change::{StateChange, state_changes};
 pub use step::{Held, LeafRef, Plan, Planned, Step, Waits};
+pub use written_by::WrittenBy;

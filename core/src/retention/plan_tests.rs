@@ -26,6 +26,7 @@ fn policy(name: &str, retention: i64) -> Policy {
         legal_hold: false,
         dry_run: false,
         approval: None,
+        written_by: crate::retention::WrittenBy::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::Approval;
 use super::class::PolicyLevel;
+use super::written_by::WrittenBy;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -35,6 +36,8 @@ pub struct Policy {
     pub dry_run: bool,
     /// What somebody approved: see [`super::shortening`].
     pub approval: Option<Approval>,
+    /// Who wrote what its state comes from.
+    pub written_by: WrittenBy,
 }
 
 impl Policy {
@@ -53,6 +56,7 @@ impl Policy {
             legal_hold: false,
             dry_run: false,
             approval: None,
+            written_by: WrittenBy::default(),
         }
     }
 
@@ -67,8 +71,8 @@ impl Policy {
     }
 }
 
-/// Whether a policy takes records away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a policy takes records away: what keeps them more strongly comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Active,
     DryRun,
@@ -101,6 +105,20 @@ pub struct Match {
     pub services: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<Category>,
+}
+
+/// What a policy is told whose match [`Match::is_chosen_by_pods`].
+pub const CHOSEN_BY_PODS: &str = "match names services alone, and a pod names its own service: any pod of the cluster can choose this retention; name tenants or namespaces in match too";
+
+impl Match {
+    /// Whether services alone say which records it takes. A pod names its own service (a label, an annotation), so that whoever may create
+    /// pods anywhere can have records kept by it for long, or for short.
+    pub fn is_chosen_by_pods(&self) -> bool {
+        let is_any =
+            |glob: &String| glob.contains('*') && glob.bytes().all(|byte| matches!(byte, b'*' | b'?'));
+        let all = |globs: &[String]| globs.is_empty() || globs.iter().any(is_any);
+        !all(&self.services) && all(&self.tenants) && all(&self.namespaces)
+    }
 }
 
 /// `audit` records call themselves so and are believed ([`crate::audit`]); all others are `system`.
@@ -162,5 +180,37 @@ pub struct DropLimit {
 impl Default for DropLimit {
     fn default() -> DropLimit {
         DropLimit { partitions: 10, bytes: 50 << 30 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_alone_leave_the_choice_to_pods() {
+        for (tenants, namespaces, services, expected) in [
+            (&[][..], &[][..], &["payments"][..], true),
+            (&[], &[], &["pay*", "checkout"], true),
+            (&["*"], &[], &["payments"], true),
+            (&[], &["?*", "shop"], &["payments"], true),
+            (&["*"], &["**"], &["p?"], true),
+            (&["shop-*"], &[], &["payments"], false),
+            (&[], &["shop"], &["payments"], false),
+            (&["*"], &["shop"], &["payments"], false),
+            // Whatever a pod says, it is matched.
+            (&[], &[], &[], false),
+            (&[], &[], &["payments", "*"], false),
+            (&["shop"], &[], &[], false),
+        ] {
+            let globs = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+            let matches = Match {
+                tenants: globs(tenants),
+                namespaces: globs(namespaces),
+                services: globs(services),
+                categories: vec![Category::Audit],
+            };
+            assert_eq!(matches.is_chosen_by_pods(), expected, "{matches:?}");
+        }
     }
 }

@@ -27,6 +27,7 @@ fn policy(retention_us: i64) -> Policy {
         legal_hold: false,
         dry_run: false,
         approval: None,
+        written_by: crate::retention::WrittenBy::default(),
     }
 }
 

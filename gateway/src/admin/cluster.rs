@@ -11,6 +11,9 @@ use crate::problem::Problem;
 
 /// In whose name fields are written.
 const FIELD_MANAGER: &str = "cordwood-gateway";
+/// How the API server says that a policy of admission refuses, and what follows is the policy's own word.
+const ADMISSION: &str = "ValidatingAdmissionPolicy";
+const DENIED: &str = " denied request: ";
 /// Objects in one answer of the API server.
 const PAGE: u32 = 500;
 
@@ -165,6 +168,12 @@ fn refusal(verb: &str, kind: Kind, error: kube::Error) -> Problem {
                 (field.to_owned(), cause.message.clone())
             }))
         }
+        // Admission asked what the gateway may, not what its caller may.
+        403 if status.message.contains(ADMISSION) => {
+            let why = status.message.split_once(DENIED).map_or(status.message.as_str(), |(_, why)| why);
+            let message = format!("{why}; the gateway may not: use kubectl");
+            Problem::invalid([("spec".to_owned(), message)])
+        }
         403 if status.message.contains("being terminated") || status.message.contains("quota") => {
             Problem::invalid([("metadata.namespace".to_owned(), status.message.clone())])
         }
@@ -214,6 +223,27 @@ mod tests {
         let refused = objects.put(&place, &json!({"level": "WARN"}), None).await.unwrap_err();
         assert_eq!(refused.status(), 409, "{refused:?}");
         assert_eq!(*methods.lock().unwrap(), [Method::POST]);
+    }
+
+    /// A legal hold is lifted only by those who may release it, and the gateway writes in its own name.
+    #[tokio::test]
+    async fn what_admission_refuses_is_told_in_its_words() {
+        let answer = || {
+            let message = "logretentionpolicies.cordwood.dev \"a\" is forbidden: ValidatingAdmissionPolicy 'x-holds' with binding 'x-holds' denied request: the legal hold of a is lifted only by those who may release it";
+            let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Forbidden", "message": message, "code": 403});
+            let answer = Response::builder().status(403).header(header::CONTENT_TYPE, "application/json");
+            std::future::ready(answer.body(Body::from(body.to_string())).unwrap_or_default())
+        };
+        let objects = Objects::new(Client::new(Router::new().fallback(answer), "default"));
+        let place = Place { kind: Kind::Retention, namespace: String::new(), name: "a".to_owned() };
+        let before = json!({"metadata": {"resourceVersion": "1"}, "spec": {"legalHold": true}});
+        let put = objects.put(&place, &json!({"legalHold": false}), Some(&before)).await.unwrap_err();
+        let delete = objects.delete(&place, &before).await.unwrap_err();
+        for refused in [put, delete] {
+            let said = format!("{refused:?}");
+            assert!(said.contains("the legal hold of a is lifted only by those who may release it; the gateway may not: use kubectl"), "{said}");
+            assert!(!said.contains("binding"), "{said}");
+        }
     }
 
     #[test]

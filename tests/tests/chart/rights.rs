@@ -106,6 +106,8 @@ pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
         (true, "create logretentionpolicies.cordwood.dev"),
         (true, "delete logretentionpolicies.cordwood.dev"),
         (false, "watch logretentionpolicies.cordwood.dev"),
+        (false, "release-hold logretentionpolicies.cordwood.dev"),
+        (false, "resume logretentionpolicies.cordwood.dev"),
         (false, "patch logretentionpolicies.cordwood.dev --subresource=status"),
         (false, "get configmaps -n logs"),
     ] {
@@ -124,6 +126,7 @@ pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
         ("cordwood-agents", &[]),
         ("cordwood-tenants", &[]),
         ("cordwood-namespacemarks", &[]),
+        ("cordwood-holds", &[]),
         ("cordwood-levels-view", &["view"]),
         ("cordwood-levels", &["edit", "admin"]),
     ] {

@@ -257,7 +257,7 @@ async fn passes_keep_what_a_hold_of_another_policy_matches() -> Result<()> {
         retention.pass(&policies).await?;
     }
     ensure!(records().await? == (50, 100), "the hold did not outlive its policy");
-    ensure!(!states::read(&client).await?.contains_key("case"));
+    ensure!(states::read(&client).await?.get("case") == Some(&State::LegalHold));
     policies.push(Policy { legal_hold: false, suspend: true, ..short(policy(&[], &["ns-0"])) });
     for _ in 0..5 {
         retention.pass(&policies).await?;

@@ -1326,7 +1326,7 @@ export interface components {
             /**
              * @description As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
              *     name says otherwise. A policy that names tenants or namespaces also holds the table partitions of other policies that have
-             *     records of these; services and categories do not narrow that.
+             *     records of these; services and categories do not narrow that. The chart's admission policy lets it be ended only by whom RBAC grants the verb release-hold.
              * @default false
              */
             legalHold: boolean;
@@ -1339,7 +1339,10 @@ export interface components {
                 categories?: ("system" | "audit")[];
                 /** @description Kubernetes namespaces. */
                 namespaces?: string[];
-                /** @description Services: the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name. */
+                /**
+                 * @description Services: the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name. A pod names its own service:
+                 *     name tenants or namespaces beside services, else any pod can choose this retention.
+                 */
                 services?: string[];
                 /** @description Slugs of tenants, such as shop-*; records whose tenant is not known have the tenant unassigned. */
                 tenants?: string[];
@@ -1390,7 +1393,8 @@ export interface components {
                 warn: string;
             };
             /**
-             * @description Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made.
+             * @description Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made. The chart's admission policy
+             *     lets it be ended only by whom RBAC grants the verb resume.
              * @default false
              */
             suspend: boolean;
@@ -1488,7 +1492,8 @@ export interface components {
             }[];
             /**
              * @description Ready: its classes are there, and records are routed to them. Valid: the spec can be followed. Held: something waits, see plan.held.
-             *     Conflict: another policy with the same priority can match the same records.
+             *     Conflict: another policy with the same priority can match the same records. ChosenByPods: its match names services alone, which pods name
+             *     themselves.
              */
             conditions?: {
                 /**

@@ -103,6 +103,8 @@ export function conditionsOf({ spec, status }: Policy): Condition[] {
   const conflict = of("Conflict");
   if (conflict?.status === "True") said.push({ word: "Conflict", tone: "warn", message: conflict.message });
   if (spec.mode === "Plan") said.push({ word: "Tried out", tone: "warn", message: "Nothing of what it says is done; the plan below says what would be." });
+  const chosen = of("ChosenByPods");
+  if (chosen?.status === "True") said.push({ word: "Pods choose", tone: "warn", message: chosen.message });
   if (spec.legalHold) said.push({ word: "Legal hold", tone: "warn", message: "Nothing is dropped, also after the policy is deleted." });
   else if (spec.suspend) said.push({ word: "Suspended", tone: "warn", message: "Nothing is dropped, and no retention is shortened." });
   const held = of("Held");
