@@ -27,10 +27,12 @@ pub fn in_force_meanwhile(policies: &[Policy], catalogue: &Catalogue) -> Vec<Pol
     policies.iter().filter_map(meanwhile).collect()
 }
 
-/// Adds to the plan what the policies that are tried out would do, as something that waits. `lost`: what a class loses at once when it becomes
-/// as its policy says.
+/// Adds to the plan what the policies that are tried out would do, as something that waits. One that was deleted and is there again, tried
+/// out, is not in force; what it had left is held all the same. `lost`: what a class loses at once when it becomes as its policy says.
 pub fn show(plan: &mut Plan, tried: Plan, policies: &[Policy], lost: &dyn Fn(&Policy, ClassId) -> Amount) {
     let is_tried = |name: &str| policies.iter().any(|policy| policy.dry_run && policy.name == name);
+    let takes_away = |step: &Step| matches!(step, Step::Detach(_) | Step::Drop(_));
+    plan.steps.retain(|planned| !(is_tried(&planned.policy) && takes_away(&planned.step)));
     // Room that is missing is missing for what is in force, too.
     let lacks_room = |held: &Held| matches!(held.waits, Waits::TooManyPartitions { .. });
     plan.held.retain(|held| !is_tried(&held.policy) || lacks_room(held));
@@ -41,7 +43,7 @@ pub fn show(plan: &mut Plan, tried: Plan, policies: &[Policy], lost: &dyn Fn(&Po
         let policy = policies.iter().find(|policy| policy.name == planned.policy);
         let amount = match (&planned.step, policy) {
             (Step::PutClass(class), Some(policy)) => lost(policy, class.id),
-            (Step::Detach(_) | Step::Drop(_), _) if planned.bytes > 0 => {
+            (step, _) if takes_away(step) && planned.bytes > 0 => {
                 Amount { partitions: 1, bytes: planned.bytes, records: planned.records }
             }
             _ => Amount { bytes: planned.bytes, ..Amount::default() },

@@ -2,7 +2,8 @@
 //! No record is gone before its retention; what waits for a leaf has one after the next pass, unless the server bears no more tables;
 //! no leaf is made but those, and those of now and ahead;
 //! a class without records has no tables; a plan that is applied
-//! again and again ends in an empty plan; the lint never objects to the planner. What a legal hold matches stays, whatever class keeps it. The clock may jump by months: no record goes but by the horizon.
+//! again and again ends in an empty plan; the lint never objects to the planner. What a legal hold matches stays, whatever class keeps it.
+//! The clock may jump by months: no record goes but by the horizon. `CORDWOOD_CASES` asks for more cases.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +70,7 @@ impl World {
                 drop_limit: DropLimit { partitions: 1 + b % 20, bytes: i64::from(b % 50) << 20 },
                 suspend: false,
                 legal_hold: false,
-                dry_run: false,
+                dry_run: b % 7 == 3,
                 approval: None,
                 written_by: crate::retention::WrittenBy::default(),
             }),
@@ -365,7 +366,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: super::cases::count(24), ..ProptestConfig::default() })]
 
     #[test]
     fn retention_keeps_its_laws(events in proptest::collection::vec(any::<Event>(), 1..60)) {

@@ -26,6 +26,8 @@ pub mod known;
 mod laws;
 pub mod lint;
 pub mod plan;
+#[cfg(test)]
+mod plan_laws_tests;
 pub mod policy;
 pub mod proof;
 pub mod room;
@@ -52,3 +54,13 @@ pub use routes::{RouteKey, Routes};
 pub use state_change::{StateChange, state_changes};
 pub use step::{Held, LeafRef, Plan, Planned, Step, Waits};
 pub use written_by::WrittenBy;
+
+#[cfg(test)]
+mod cases {
+    //! How many random cases the properties of retention try.
+
+    /// `CORDWOOD_CASES` where it is set: a hundred thousand take some minutes.
+    pub fn count(usual: u32) -> u32 {
+        std::env::var("CORDWOOD_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    }
+}

@@ -575,3 +575,5 @@ mod horizon;
 
 #[path = "plan_hold_tests.rs"]
 mod hold;
+#[path = "plan_rows_tests.rs"]
+mod rows;

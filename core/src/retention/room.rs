@@ -34,7 +34,6 @@ impl Room<'_> {
     /// hold keeps it or may.
     pub fn missing(&self) -> Vec<(LeafRef, &'static str)> {
         let interval_us = class::interval_us(self.class.retention_us);
-        let align_up = |time_us| class::align_down(time_us - 1, interval_us) + interval_us;
         let horizon_us = match self.class.legal_hold || self.keeps_expired {
             true => i64::MIN,
             false => self.horizon_us.saturating_sub(self.class.retention_us),
@@ -42,9 +41,8 @@ impl Room<'_> {
         let mut ranges: Vec<(i64, i64, &'static str)> = self
             .wanted
             .iter()
-            .map(|wanted| {
-                (class::align_down(wanted.from_us, interval_us), align_up(wanted.to_us), RECORDS_WAIT)
-            })
+            .map(|wanted| self.asked(wanted))
+            .map(|(from_us, to_us)| (from_us, to_us, RECORDS_WAIT))
             .collect();
         if self.has_records_since(WARM_INTERVALS) {
             let (from_us, to_us) = self.ahead();
@@ -84,9 +82,17 @@ impl Room<'_> {
         !(is_near && self.has_records_since(COLD_INTERVALS))
     }
 
-    /// Whether records wait for it, as the sealer last said.
+    /// Whether it is of what was made where records wait, as the sealer last said: what was noted may be narrower than a leaf is by now.
     pub fn is_wanted(&self, leaf: &Leaf) -> bool {
-        self.wanted.iter().any(|wanted| leaf.from_us < wanted.to_us && leaf.to_us > wanted.from_us)
+        let mut asked = self.wanted.iter().map(|wanted| self.asked(wanted));
+        asked.any(|(from_us, to_us)| leaf.from_us < to_us && leaf.to_us > from_us)
+    }
+
+    /// What leaves are made for where a record waits: whole leaves of this retention.
+    fn asked(&self, wanted: &LeafRef) -> (i64, i64) {
+        let interval_us = class::interval_us(self.class.retention_us);
+        let from_us = class::align_down(wanted.from_us, interval_us);
+        (from_us, class::align_down(wanted.to_us - 1, interval_us) + interval_us)
     }
 
     /// From the leaf of now to the one in which [`class::ahead_us`] ends.
