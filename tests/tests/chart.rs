@@ -9,6 +9,8 @@ mod namespace_labels;
 mod retention_policies;
 #[path = "chart/rights.rs"]
 mod rights;
+#[path = "chart/tenancy.rs"]
+mod tenancy;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -459,6 +461,7 @@ async fn a_real_api_server_accepts_every_object_and_grants_the_least() -> Result
     rights::of_people(&server, &objects)?;
     namespace_labels::are_set_only_by_those_who_may(&server).await?;
     retention_policies::let_go_only_by_those_who_may(&server).await?;
+    tenancy::is_bent_by_nobody(&server)?;
 
     // Pod security: the restricted profile takes all but the agent as they are; of the agent it names what is its exception.
     for part in PARTS {

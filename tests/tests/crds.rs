@@ -1,6 +1,8 @@
 //! The custom resources on the real API server: definitions are taken, good examples too, each bad one is refused with the
 //! advice that its first line quotes. And what is committed is what is generated.
 
+#![allow(clippy::print_stdout)] // Each refusal, for the person who runs it with --nocapture.
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -86,8 +88,8 @@ async fn the_api_server_takes_the_good_and_refuses_the_bad() -> Result<()> {
     }
     defaults(&client).await?;
     let bad = examples("bad")?;
-    assert!(bad.len() >= 20, "only {} bad examples", bad.len());
-    let mut wrong = Vec::new();
+    assert!(bad.len() >= 60, "only {} bad examples", bad.len());
+    let (mut wrong, mut said) = (Vec::new(), Vec::new());
     for (name, text) in bad {
         let expected =
             text.lines().next().and_then(|line| line.strip_prefix("# refused: ")).with_context(|| {
@@ -97,12 +99,14 @@ async fn the_api_server_takes_the_good_and_refuses_the_bad() -> Result<()> {
             Ok(()) => wrong.push(format!("{name}: was taken")),
             Err(error) => {
                 let message = format!("{error:#}");
+                said.push(format!("{name:34} {}", message.lines().next().unwrap_or_default()));
                 if !message.contains(expected) {
                     wrong.push(format!("{name}: the answer is {message}, not {expected}"));
                 }
             }
         }
     }
+    println!("{}", said.join("\n"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     explained(&server)?;
     Ok(())

@@ -7,6 +7,8 @@
 mod agents;
 #[path = "operator/holds.rs"]
 mod holds;
+#[path = "operator/faults.rs"]
+mod faults;
 #[path = "operator/horizon.rs"]
 mod horizon;
 #[path = "operator/level_configs.rs"]

@@ -24,6 +24,8 @@ mod errors;
 mod holds;
 #[path = "store/horizon.rs"]
 mod horizon;
+#[path = "store/killed_steps.rs"]
+mod killed_steps;
 #[path = "store/ledger.rs"]
 mod ledger;
 #[path = "store/old_words.rs"]
@@ -52,6 +54,8 @@ mod support;
 mod task_counts;
 #[path = "store/tasks.rs"]
 mod tasks;
+#[path = "store/time_zone.rs"]
+mod time_zone;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

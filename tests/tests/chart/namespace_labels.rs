@@ -12,7 +12,7 @@ use super::{LEAST, kubectl, list, must, name, of_kind, render};
 const POLICY: Option<&str> = Some("namespace-labels");
 const RBAC: Option<&str> = Some("cannot ");
 
-fn as_somebody(server: &ApiServer, who: &str, command: &str, input: &Value) -> Result<(bool, String)> {
+pub fn as_somebody(server: &ApiServer, who: &str, command: &str, input: &Value) -> Result<(bool, String)> {
     let who = format!("--as={who}");
     let arguments: Vec<&str> = command.split(' ').chain([who.as_str()]).collect();
     kubectl(server, &arguments, &input.to_string())

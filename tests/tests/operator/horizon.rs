@@ -1,5 +1,5 @@
-//! The clocks of PostgreSQL and of the operator jump together by a year: nothing goes, and it is said; the clock that comes back leaves
-//! everything as it was; an operator that was away needs nobody.
+//! The clocks of PostgreSQL and of the operator jump together by a year, by ten, and back by an hour: nothing goes, and it is said; the clock that
+//! comes back leaves everything as it was; an operator that was away needs nobody.
 
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ async fn clocks_that_jump_by_a_year_take_nothing() -> Result<()> {
     wait_for("the policy to be Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
     let classes = world.classes("shop").await?;
     let stored = world.fill(&classes, 55).await?;
-    wait_for("a pass to be kept", PATIENCE, || passes(&world, "now() - interval '1 minute'")).await?;
+    wait_for("a pass to be kept", PATIENCE, || passes(&world, "clock_at > now() - interval '1 minute'"))
+        .await?;
 
     world.execute("update shifted.clock set by = '1 year'").await?;
     wait_for("what waits to be said", PATIENCE, || async {
@@ -81,9 +82,20 @@ async fn clocks_that_jump_by_a_year_take_nothing() -> Result<()> {
     })
     .await?;
     let at = world.sql_count("select extract(epoch from clock_at)::bigint from horizon").await?;
-    let since = format!("to_timestamp({at} + 3)");
+    let since = format!("clock_at > to_timestamp({at} + 3)");
     wait_for("more passes", PATIENCE, || passes(&world, &since)).await?;
     nothing_is_gone(&world, &classes, stored).await?;
+
+    // (The clock of these comparisons is the one that is not shifted.)
+    for (by, kept) in [
+        ("10 years", "clock_at > now() + interval '9 years'"),
+        ("-1 hour", "clock_at < now() - interval '59 minutes'"),
+    ] {
+        world.execute(&format!("update shifted.clock set by = '{by}'")).await?;
+        wait_for("a pass by that clock", PATIENCE, || passes(&world, kept)).await?;
+        nothing_is_gone(&world, &classes, stored).await?;
+    }
+    wait_for("the policy to stay Ready", PATIENCE, || world.condition("shop", "Ready", "True")).await?;
 
     world.execute("update shifted.clock set by = '0'").await?;
     wait_for("nothing to wait any more", PATIENCE, || world.condition("shop", "Held", "False")).await?;
@@ -102,10 +114,10 @@ async fn clocks_that_jump_by_a_year_take_nothing() -> Result<()> {
     .await
 }
 
-/// A pass was kept since then, by the clock as it was shifted at the time.
-async fn passes(world: &World, since: &str) -> Result<()> {
-    let kept = world.sql_count(&format!("select count(*) from horizon where clock_at > {since}")).await?;
-    ensure!(kept == 1, "no pass since {since}");
+/// A pass was kept of which this holds; its clock is as it was shifted at the time.
+async fn passes(world: &World, holds: &str) -> Result<()> {
+    let kept = world.sql_count(&format!("select count(*) from horizon where {holds}")).await?;
+    ensure!(kept == 1, "no pass of which {holds}");
     Ok(())
 }
 

@@ -116,6 +116,12 @@ impl World {
         Ok(())
     }
 
+    /// The same, and waits until it leads.
+    pub async fn start_operator_as(&mut self, name: &str) -> Result<()> {
+        self.spawn_operator_as(name)?;
+        self.leads().await
+    }
+
     /// Starts and waits until it is ready and leads.
     pub async fn start_operator(&mut self) -> Result<()> {
         self.spawn_operator()?;

@@ -1,4 +1,4 @@
-//! Carried records wait where they are; who follows is told of what is gone, and of nothing else.
+//! Carried records wait where they are, and obsolete blocks where they cannot be emptied; who follows is told of what is gone, and of nothing else.
 
 use std::collections::HashMap;
 
@@ -71,6 +71,48 @@ async fn carried_records_wait_where_they_are() -> Result<()> {
     check_exactly_once(&support::stored(&client).await?, &[lines])?;
     running.stop.cancel();
     running.task.await?
+}
+
+/// Somebody's lock keeps all rings from being emptied, for longer than there are rings: sealing goes on, every record is there once, and when the
+/// lock is gone so is what is obsolete.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rings_that_cannot_be_emptied_keep_nobody_waiting() -> Result<()> {
+    for version in [15, 18] {
+        let postgres = Postgres::start(version).await?;
+        let store = support::store(&postgres, "held").await?;
+        let client = postgres.client_of("held").await?;
+        support::classes(&client).await?;
+        support::leaves(&client, 2, 2).await?;
+        let running = start_writer(&store)?;
+        let mut lines = Lines::new(1);
+        let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+        let holder = postgres.client_of("held").await?;
+        let lock = "begin; lock table ring_0, ring_1, ring_2, ring_3 in access share mode";
+        holder.batch_execute(lock).await?;
+        for number in 1..=6 {
+            put(&running, &mut lines, 100).await?;
+            sealing.switch_ring().await?;
+            let done = sealing.round(&mut RecordSorter::new(support::now_us())).await?;
+            ensure!((done.records, done.carried) == (100, 0), "round {number}: {done:?}");
+            ensure!(sealing.truncate().await? == 0, "a ring was emptied under a lock");
+            check_exactly_once(&support::stored(&client).await?, std::slice::from_ref(&lines))?;
+        }
+        let obsolete = "select count(*) from fresh";
+        let left: i64 = client.query_one(obsolete, &[]).await?.get(0);
+        ensure!(left >= 6, "only {left} obsolete blocks");
+        holder.batch_execute("commit").await?;
+        for _ in 0..2 {
+            put(&running, &mut lines, 100).await?;
+            ensure!(round(&mut sealing).await?.records == 100);
+        }
+        round(&mut sealing).await?;
+        let left: i64 = client.query_one(obsolete, &[]).await?.get(0);
+        ensure!(left == 0, "{left} obsolete blocks");
+        check_exactly_once(&support::stored(&client).await?, &[lines])?;
+        running.stop.cancel();
+        running.task.await??;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
