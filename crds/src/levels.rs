@@ -44,9 +44,19 @@ pub const DURATION_MS_MAX: i64 = 7 * 86_400_000;
         json_path = ".status.conditions[?(@.type==\"Active\")].status"
     ),
     printcolumn(name = "Agents", type_ = "string", json_path = ".status.agents"),
-    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloadsMatched"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Scope", type_ = "string", json_path = ".spec.scope", priority = 1),
+    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloadsMatched", priority = 1),
     printcolumn(name = "Generation", type_ = "integer", json_path = ".status.rulesGeneration", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -75,14 +85,25 @@ pub struct LogLevelConfigSpec {
     printcolumn(name = "Level", type_ = "string", json_path = ".spec.level"),
     printcolumn(name = "Scope", type_ = "string", json_path = ".spec.scope"),
     printcolumn(name = "Default", type_ = "boolean", json_path = ".spec.default"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(
         name = "Active",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Active\")].status"
+        json_path = ".status.conditions[?(@.type==\"Active\")].status",
+        priority = 1
     ),
-    printcolumn(name = "Agents", type_ = "string", json_path = ".status.agents"),
-    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloadsMatched"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(name = "Agents", type_ = "string", json_path = ".status.agents", priority = 1),
+    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloadsMatched", priority = 1),
     printcolumn(name = "Generation", type_ = "integer", json_path = ".status.rulesGeneration", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -108,8 +129,9 @@ pub struct LogLevelConfigStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match
-    /// the same lines. Pushed, DebugScopes: applications have it.
+    /// Ready: all agents have it, or it has ended. Reconciling: agents lag. Stalled: not in force before somebody does what the message
+    /// says. Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
+    /// same lines. Pushed, DebugScopes: applications have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -32,22 +32,39 @@ use crate::{Kind, Problem, problem};
     printcolumn(name = "Warn", type_ = "string", json_path = ".spec.retention.warn"),
     printcolumn(name = "Info", type_ = "string", json_path = ".spec.retention.info"),
     printcolumn(name = "Debug", type_ = "string", json_path = ".spec.retention.debug"),
-    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions"),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.size"),
-    printcolumn(name = "Oldest", type_ = "date", json_path = ".status.oldestRecord"),
-    printcolumn(name = "Next-Drop", type_ = "string", json_path = ".status.nextDrop"),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Next-Drop", type_ = "string", json_path = ".status.nextDrop", priority = 1),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions", priority = 1),
+    printcolumn(name = "Oldest", type_ = "date", json_path = ".status.oldestRecord", priority = 1),
         name = "Pods-Choose",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"ChosenByPods\")].status",
         priority = 1
     ),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", priority = 1),
+    printcolumn(
+        name = "Held-Partitions",
+        type_ = "integer",
+        json_path = ".status.approval.partitions",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Held-Records",
+        type_ = "integer",
+        json_path = ".status.approval.records",
+        priority = 1
+    ),
+    printcolumn(name = "Held-Bytes", type_ = "integer", json_path = ".status.approval.bytes", priority = 1),
     printcolumn(name = "Waits", type_ = "string", json_path = ".status.waits", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -204,9 +221,9 @@ pub struct LogRetentionPolicyStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: its classes are there, and records are routed to them. Valid: the spec can be followed. Held: something waits, see plan.held.
-    /// Conflict: another policy with the same priority can match the same records. ChosenByPods: its match names services alone, which pods name
-    /// themselves.
+    /// Ready: what the spec says is in force. Reconciling: it will be, by itself. Stalled: not before somebody does what the message says.
+    /// Valid: the spec can be followed. Held: something waits, see plan.held. Conflict: another policy with the same priority can match the
+    /// same records. ChosenByPods: its match names services alone, which pods name themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -266,8 +283,9 @@ pub struct ApprovalStatus {
     pub plan: String,
     /// Partitions with records that it takes away, of all levels.
     pub partitions: i64,
+    /// Bytes of these partitions in PostgreSQL, indexes included.
     pub bytes: i64,
-    /// Records in these; absent until all of them are counted.
+    /// Records of these partitions; absent until all of them are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<i64>,
     /// The command that approves it.
@@ -373,9 +391,10 @@ pub struct HeldStatus {
     /// Partitions with records that it takes away.
     #[serde(default)]
     pub partitions: i64,
+    /// Bytes of these partitions in PostgreSQL, indexes included.
     #[serde(default)]
     pub bytes: i64,
-    /// Records in these; absent where they are not counted.
+    /// Records of these partitions; absent until all of them are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<i64>,
 }

@@ -12,6 +12,7 @@
 pub mod agents;
 pub mod applied;
 pub mod class_metrics;
+pub mod conditions;
 pub mod config;
 pub mod hold_metrics;
 pub mod leader;

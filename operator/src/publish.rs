@@ -16,6 +16,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use crate::conditions;
 use crate::report::{self, policy_status};
 use crate::retention::Report;
 use crate::watched::{explain_call, is_same_spec};
@@ -322,5 +323,5 @@ fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {
 
 /// A time for a status.
 pub fn time_of_ms(time_ms: i64) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
-    report::time(time_ms.saturating_mul(1000))
+    conditions::time(time_ms.saturating_mul(1000))
 }

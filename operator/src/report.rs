@@ -6,15 +6,16 @@ use cordwood_core::retention::class::tables_max;
 use cordwood_core::retention::holding::{kept, state};
 use cordwood_core::retention::policy::CHOSEN_BY_PODS;
 use cordwood_core::retention::step::{Held, Plan, Planned, Waits};
-use cordwood_core::retention::{Catalogue, Class, Drift, Leaf, LeafState, Policy, duration, routes};
+use cordwood_core::retention::{
+    Catalogue, Class, Drift, Leaf, LeafState, Policy, PolicyLevel, State, duration, routes,
+};
 use cordwood_crds::Problem;
 use cordwood_crds::retention::{
     ApprovalStatus, ApprovedStatus, ClassStatus, HeldStatus, HoldStatus, LogRetentionPolicy,
     LogRetentionPolicyStatus, PlanStatus, StepStatus,
 };
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::conditions::{Conditions, PROGRESS, Progress, Said, time};
 use crate::retention::Report;
 
 /// Steps and held items that a status lists.
@@ -37,7 +38,8 @@ pub fn policy_status(
     let rows: Vec<ClassStatus> = classes.iter().map(|class| class_status(class, report)).collect();
     let generation = resource.metadata.generation;
     let conditions = Conditions { before: &before.conditions, generation, now_us };
-    let ready = readiness(&name, &classes, report);
+    let (progress, reason, message) = progress(&name, problems, &classes, report);
+    let [ready, reconciling, stalled] = conditions.progress(progress, reason, &message);
     let held = plan.held.iter().find(|held| !matches!(held.waits, Waits::NextRun) && !in_grace(held));
     let tables = catalogue.tables();
     let crowded = catalogue.lock_slots.map(tables_max).filter(|limit| is_near(tables, *limit));
@@ -61,28 +63,32 @@ pub fn policy_status(
     LogRetentionPolicyStatus {
         observed_generation: generation,
         conditions: vec![
-            conditions.of("Ready", ready),
+            ready,
+            reconciling,
+            stalled,
             conditions.of(
                 "Valid",
                 if problems.is_empty() {
-                    (true, "Accepted", String::new())
+                    (true, "Accepted", "the spec can be followed".to_owned())
                 } else {
-                    let text = cordwood_crds::describe(problems);
-                    (false, "Invalid", format!("{text}. The last good spec stays in force."))
+                    (false, "Invalid", invalid(problems))
                 },
             ),
             conditions.of(
                 "Held",
                 match held {
-                    Some(held) => (true, reason(&held.waits), held.to_string()),
-                    None => (false, "NothingWaits", String::new()),
+                    Some(held) => (true, why(&held.waits), held.to_string()),
+                    None => (false, "NothingWaits", "nothing waits but for grace periods".to_owned()),
                 },
             ),
             conditions.of(
                 "Conflict",
                 match conflict {
                     Some(message) => (true, "SamePriority", message),
-                    None => (false, "None", String::new()),
+                    None => {
+                        let message = "no other policy of this priority can match the same records";
+                        (false, "None", message.to_owned())
+                    }
                 },
             ),
             conditions.of("ChosenByPods", chosen_by_pods(&name, policies)),
@@ -90,7 +96,7 @@ pub fn policy_status(
                 "PartitionsNearLimit",
                 match crowded {
                     Some(limit) => (true, "LockTable", near_limit(limit)),
-                    None => (false, "Room", String::new()),
+                    None => (false, "Room", "PostgreSQL's lock table has room for more tables".to_owned()),
                 },
             ),
             conditions.of("Drift", drift(&classes, catalogue)),
@@ -147,11 +153,13 @@ fn hold_status(name: &str, report: &Report, now_us: i64) -> Option<HoldStatus> {
 }
 
 /// Tables of its classes that somebody changed.
-fn drift(classes: &[&Class], catalogue: &Catalogue) -> (bool, &'static str, String) {
+fn drift(classes: &[&Class], catalogue: &Catalogue) -> Said {
     const NAMED_MAX: usize = 3;
     let of_it = |drift: &&Drift| classes.iter().any(|class| Some(class.id) == drift.class);
     let found: Vec<&Drift> = catalogue.drift.iter().filter(of_it).collect();
-    let Some(first) = found.first() else { return (false, "AsMade", String::new()) };
+    let Some(first) = found.first() else {
+        return (false, "AsMade", "its tables are as Cordwood made them".to_owned());
+    };
     let mut message: Vec<String> = found.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     if found.len() > NAMED_MAX {
         message.push(format!("and {} more", found.len() - NAMED_MAX));
@@ -169,13 +177,12 @@ pub fn unavailable(
     const REASON: &str = "DatabaseUnavailable";
     let conditions =
         Conditions { before: &before.conditions, generation: resource.metadata.generation, now_us };
-    let ready = conditions.of("Ready", (false, REASON, why.to_owned()));
     let mut status = before.clone();
-    match status.conditions.iter_mut().find(|condition| condition.type_ == "Ready") {
-        Some(known) if known.reason == REASON => return None,
-        Some(known) => *known = ready,
-        None => status.conditions.insert(0, ready),
+    if status.conditions.iter().any(|known| known.type_ == "Ready" && known.reason == REASON) {
+        return None;
     }
+    status.conditions.retain(|known| !PROGRESS.contains(&known.type_.as_str()));
+    drop(status.conditions.splice(0..0, conditions.progress(Progress::Reconciling, REASON, why)));
     Some(status)
 }
 
@@ -190,7 +197,7 @@ fn in_grace(held: &Held) -> bool {
     matches!(held.waits, Waits::Until(_)) && held.what.starts_with("drop ")
 }
 
-fn reason(waits: &Waits) -> &'static str {
+fn why(waits: &Waits) -> &'static str {
     match waits {
         Waits::Until(_) => "Announced",
         Waits::Approval(_) => "AboveDropLimit",
@@ -216,33 +223,74 @@ fn near_limit(limit: usize) -> String {
     )
 }
 
-/// Ready: it has its classes, records are routed to them, and no record waits for a table partition that the server does not bear.
-/// Table partitions come into being with the first records.
-fn readiness(name: &str, classes: &[&Class], report: &Report) -> (bool, &'static str, String) {
+fn invalid(problems: &[Problem]) -> String {
+    format!("{}. The last good spec stays in force.", cordwood_crds::describe(problems))
+}
+
+/// Ready: its classes are as the spec says, records are routed to them, and no record waits for a table partition that the server does
+/// not bear. Table partitions come into being with the first records.
+fn progress(
+    name: &str,
+    problems: &[Problem],
+    classes: &[&Class],
+    report: &Report,
+) -> (Progress, &'static str, String) {
+    if !problems.is_empty() {
+        return (Progress::Stalled, "Invalid", invalid(problems));
+    }
     if let Some((planned, error)) = report.failed.iter().find(|(planned, _)| planned.policy == name) {
-        return (false, "StepFailed", format!("{}: {error}", planned.step));
+        return (Progress::Reconciling, "StepFailed", format!("{}: {error}", planned.step));
     }
     if let Some(finding) = report.refused() {
-        return (
-            false,
-            "PlanRefused",
-            format!("{} {}: nothing is dropped", finding.subject, finding.message),
+        let message = format!("{} {}: nothing is dropped", finding.subject, finding.message);
+        return (Progress::Stalled, "PlanRefused", message);
+    }
+    let policy = report.policies.iter().find(|policy| policy.name == name);
+    if policy.is_some_and(|policy| policy.state() == State::DryRun) {
+        let message = "spec.mode is Plan: what it would do is in status.plan, and nothing of it is done";
+        return (Progress::Ready, "DryRun", message.to_owned());
+    }
+    let held = |is_it: fn(&Waits) -> bool| {
+        report.plan.held.iter().find(|held| held.policy == name && is_it(&held.waits))
+    };
+    if let Some(held) = held(|waits| matches!(waits, Waits::TooManyPartitions { .. })) {
+        let message = format!("{held}; its records wait and can be queried");
+        return (Progress::Stalled, "TooManyPartitions", message);
+    }
+    let routes = report.catalogue.routes.as_ref().map_or(&[][..], |routes| routes.routes());
+    if classes.len() != PolicyLevel::ALL.len() || !routes.iter().any(|route| route.policy == name) {
+        let message = "its classes and routes are being made".to_owned();
+        return (Progress::Reconciling, "PartitionsMissing", message);
+    }
+    if let Some(Held { waits: waits @ Waits::Approval(needs), .. }) =
+        held(|waits| matches!(waits, Waits::Approval(_)))
+    {
+        let records = needs.records.map_or_else(String::new, |records| format!("{records} records, "));
+        let message = format!(
+            "it would take away {} partitions ({records}{}) and waits {waits}",
+            needs.partitions,
+            duration::bytes(needs.bytes)
         );
+        return (Progress::Stalled, why(waits), message);
     }
-    let routed = report
-        .catalogue
-        .routes
-        .as_ref()
-        .is_some_and(|routes| routes.routes().iter().any(|route| route.policy == name));
-    let refused = |held: &&Held| held.policy == name && matches!(held.waits, Waits::TooManyPartitions { .. });
-    if let Some(held) = report.plan.held.iter().find(refused) {
-        return (false, "TooManyPartitions", format!("{held}; its records wait and can be queried"));
+    if let Some(at_us) =
+        classes.iter().filter_map(|class| class.wanted).map(|wanted| wanted.effective_from_us).max()
+    {
+        let message =
+            format!("a shorter retention or grace period is in force from {}", duration::time(at_us));
+        return (Progress::Reconciling, "Announced", message);
     }
-    if classes.len() == 4 && routed {
-        (true, "PartitionsReady", String::new())
-    } else {
-        (false, "PartitionsMissing", "its classes and routes are being made".to_owned())
+    let is_followed = |class: &&&Class| {
+        policy.is_none_or(|policy| {
+            let kept = (*policy.retention_us.get(class.level), policy.grace_us);
+            policy.state() != State::Active || kept == (class.retention_us, class.grace_us)
+        })
+    };
+    if classes.iter().any(|class| !is_followed(&class)) {
+        let message = "its classes get the retention and grace period of the spec".to_owned();
+        return (Progress::Reconciling, "ClassesChanging", message);
     }
+    (Progress::Ready, "PartitionsReady", "its classes are there, and records are routed to them".to_owned())
 }
 
 /// Of each policy that has any: those of the same priority that can match the same records.
@@ -259,9 +307,13 @@ pub fn rivals(policies: &[Policy]) -> Rivals {
 }
 
 fn conflict(rivals: &[String]) -> String {
+    const NAMED_MAX: usize = 5;
+    let mut named = rivals[..rivals.len().min(NAMED_MAX)].join(", ");
+    if rivals.len() > NAMED_MAX {
+        named += &format!(" and {} more", rivals.len() - NAMED_MAX);
+    }
     format!(
-        "same priority as {} and can match the same records: the longer retention wins, then the name; give one a higher priority",
-        rivals.join(", ")
+        "same priority as {named} and can match the same records: the longer retention wins, then the name; give one a higher priority"
     )
 }
 
@@ -270,7 +322,7 @@ fn chosen_by_pods(name: &str, policies: &[Policy]) -> (bool, &'static str, Strin
     let policy = policies.iter().find(|policy| policy.name == name);
     match policy.is_some_and(|policy| policy.matches.is_chosen_by_pods()) {
         true => (true, "ServiceAlone", CHOSEN_BY_PODS.to_owned()),
-        false => (false, "Bounded", String::new()),
+        false => (false, "Bounded", "pods alone do not choose it".to_owned()),
     }
 }
 
@@ -337,215 +389,10 @@ fn plan_status(plan: &Plan) -> PlanStatus {
     }
 }
 
-/// Makes conditions whose transition time moves only with the status.
-pub struct Conditions<'a> {
-    pub before: &'a [Condition],
-    pub generation: Option<i64>,
-    pub now_us: i64,
-}
-
-impl Conditions<'_> {
-    pub fn of(&self, kind: &str, (is_true, reason, message): (bool, &str, String)) -> Condition {
-        let status = if is_true { "True" } else { "False" };
-        let before = self.before.iter().find(|known| known.type_ == kind && known.status == status);
-        Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            observed_generation: self.generation,
-            last_transition_time: before
-                .map_or_else(|| time(self.now_us), |known| known.last_transition_time.clone()),
-        }
-    }
-}
-
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn timestamp(time_us: i64) -> Timestamp {
-    // Whole seconds: what Kubernetes keeps of a time.
-    Timestamp::from_second(time_us.div_euclid(1_000_000)).unwrap_or_default()
-}
-
-pub fn time(time_us: i64) -> Time {
-    Time(timestamp(time_us))
-}
-
 #[cfg(test)]
-mod tests {
-    use cordwood_core::retention::catalogue::Catalogue;
-    use cordwood_core::retention::policy::Match;
-    use cordwood_core::retention::{ClassId, PolicyLevel};
-    use serde_json::json;
-
-    use super::*;
-
-    const HOUR_US: i64 = 3_600_000_000;
-    const NOW_US: i64 = 1_795_003_200_000_000;
-
-    fn resource() -> LogRetentionPolicy {
-        serde_json::from_value(json!({
-            "apiVersion": "cordwood.dev/v1alpha1", "kind": "LogRetentionPolicy",
-            "metadata": {"name": "shop", "uid": "u", "generation": 3}, "spec": {},
-        }))
-        .unwrap()
-    }
-
-    fn report(suspend: bool) -> Report {
-        let class = Class {
-            id: ClassId(1),
-            policy: "shop".to_owned(),
-            policy_uid: "u".to_owned(),
-            level: PolicyLevel::Info,
-            retention_us: HOUR_US,
-            grace_us: HOUR_US,
-            legal_hold: false,
-            wanted: None,
-            approved: None,
-            has_table: true,
-        };
-        let leaf = Leaf {
-            table: "blocks_c1_x".to_owned(),
-            class: ClassId(1),
-            from_us: NOW_US - HOUR_US,
-            to_us: NOW_US,
-            bytes: 1,
-            empty: false,
-            blocks: 1,
-            oldest_us: None,
-            newest_us: None,
-            records: None,
-            state: LeafState::Attached,
-        };
-        let catalogue = Catalogue { classes: vec![class], leaves: vec![leaf], ..Catalogue::default() };
-        let policy = Policy { name: "shop".to_owned(), suspend, ..Policy::builtin() };
-        Report { policies: vec![policy], catalogue, ..Report::default() }
-    }
-
-    /// A time was promised, even one long past, while nothing goes.
-    #[test]
-    fn what_is_held_has_no_next_drop() {
-        let next =
-            |suspend| policy_status(&resource(), &[], &report(suspend), &Rivals::new(), NOW_US).next_drop;
-        assert_eq!(next(false), Some(time(NOW_US + 2 * HOUR_US)));
-        assert_eq!(next(true), None);
-    }
-
-    /// A class without records has no table, and that is no fault; one whose records wait for room says so, and how to make it.
-    #[test]
-    fn a_policy_says_when_the_server_bears_no_more_partitions() {
-        let mut report = report(false);
-        let levels = PolicyLevel::ALL.map(|level| Class { level, ..report.catalogue.classes[0].clone() });
-        report.catalogue.classes = levels.to_vec();
-        report.catalogue.leaves.clear();
-        report.catalogue.routes = Some(routes::Routes::compile(&report.policies, &report.catalogue.classes));
-        let conditions = |report: &Report| -> Vec<(String, String, String)> {
-            let status = policy_status(&resource(), &[], report, &Rivals::new(), NOW_US);
-            let told = |c: Condition| (c.type_, c.status, c.reason);
-            status.conditions.into_iter().map(told).collect()
-        };
-        let has = |report: &Report, kind: &str, status: &str, reason: &str| {
-            let wanted = (kind.to_owned(), status.to_owned(), reason.to_owned());
-            assert!(conditions(report).contains(&wanted), "{wanted:?} in {:?}", conditions(report));
-        };
-        has(&report, "Ready", "True", "PartitionsReady");
-        report.catalogue.lock_slots = Some(15);
-        has(&report, "PartitionsNearLimit", "False", "Room");
-        report.catalogue.lock_slots = Some(12);
-        has(&report, "PartitionsNearLimit", "True", "LockTable");
-        report.plan.held.push(Held {
-            policy: "shop".to_owned(),
-            class: Some(ClassId(1)),
-            what: "create-class blocks_c1".to_owned(),
-            waits: Waits::TooManyPartitions { limit: 4 },
-            partitions: 0,
-            bytes: 0,
-            records: None,
-        });
-        has(&report, "Ready", "False", "TooManyPartitions");
-        has(&report, "Held", "True", "TooManyPartitions");
-    }
-
-    /// Its retention is whatever a pod's label says that anybody may write.
-    #[test]
-    fn a_policy_that_any_pod_can_choose_says_so_and_what_to_do() {
-        let told = |matches: Match| {
-            let mut report = report(false);
-            report.policies[0].matches = matches;
-            let status = policy_status(&resource(), &[], &report, &Rivals::new(), NOW_US);
-            let found = status.conditions.into_iter().find(|condition| condition.type_ == "ChosenByPods");
-            found.map(|found| (found.status, found.reason, found.message)).unwrap()
-        };
-        let services = vec!["payments".to_owned()];
-        let (status, reason, message) = told(Match { services: services.clone(), ..Match::default() });
-        assert_eq!((status.as_str(), reason.as_str()), ("True", "ServiceAlone"));
-        assert!(message.contains("name tenants or namespaces in match"), "{message}");
-        let bounded = Match { services, namespaces: vec!["shop".to_owned()], ..Match::default() };
-        assert_eq!(told(bounded), ("False".to_owned(), "Bounded".to_owned(), String::new()));
-    }
-
-    #[test]
-    fn rivals_are_those_of_the_same_priority_that_can_meet() {
-        let policy = |name: &str, tenants: &[&str], priority| Policy {
-            name: name.to_owned(),
-            priority,
-            matches: Match {
-                tenants: tenants.iter().map(|glob| (*glob).to_owned()).collect(),
-                ..Match::default()
-            },
-            ..Policy::builtin()
-        };
-        let policies = [
-            policy("a", &["shop-*"], 1),
-            policy("b", &["*-eu"], 1),
-            policy("c", &["bank"], 1),
-            policy("d", &["*"], 2),
-        ];
-        let found = rivals(&policies);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!((&found["a"], &found["b"]), (&vec!["b".to_owned()], &vec!["a".to_owned()]));
-    }
-
-    /// Raised and in force in the same pass, it kept the time from which the shorter one had been.
-    #[test]
-    fn a_raised_retention_is_in_force_from_now() {
-        let mut resource = resource();
-        let mut report = report(false);
-        let levels = PolicyLevel::ALL.map(|level| Class { level, ..report.catalogue.classes[0].clone() });
-        report.catalogue.classes = levels.to_vec();
-        let follow = |report: &mut Report, retention_us| {
-            for class in &mut report.catalogue.classes {
-                class.retention_us = retention_us;
-            }
-            for level in PolicyLevel::ALL {
-                *report.policies[0].retention_us.get_mut(level) = retention_us;
-            }
-        };
-        follow(&mut report, HOUR_US);
-        let status = |resource: &LogRetentionPolicy, report: &Report, now_us| {
-            policy_status(resource, &[], report, &Rivals::new(), now_us)
-        };
-        let first = status(&resource, &report, NOW_US);
-        assert_eq!(first.effective_from, Some(time(NOW_US)));
-        resource.status = Some(first);
-        // An edit of something else.
-        resource.metadata.generation = Some(4);
-        assert_eq!(status(&resource, &report, NOW_US + HOUR_US).effective_from, Some(time(NOW_US)));
-        follow(&mut report, 2 * HOUR_US);
-        assert_eq!(status(&resource, &report, NOW_US + HOUR_US).effective_from, Some(time(NOW_US + HOUR_US)));
-    }
-
-    #[test]
-    fn a_database_that_is_away_is_said_once_and_changes_nothing_else() {
-        let before = policy_status(&resource(), &[], &report(false), &Rivals::new(), NOW_US);
-        let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
-        let ready = &away.conditions[0];
-        assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
-        assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (7, &before.plan, &before.bytes));
-        assert_eq!(unavailable(&resource(), &away, "no answer", NOW_US), None);
-        let fresh = unavailable(&resource(), &LogRetentionPolicyStatus::default(), "away", NOW_US).unwrap();
-        assert_eq!(fresh.conditions.len(), 1);
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

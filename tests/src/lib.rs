@@ -8,6 +8,7 @@ pub mod env;
 pub mod generated;
 pub mod http;
 pub mod javascript;
+pub mod kstatus;
 pub mod otlp;
 pub mod pipeline;
 pub mod policies;

@@ -207,7 +207,7 @@ fn explained(server: &ApiServer) -> Result<()> {
     let text = kubectl(&["explain", "logretentionpolicy.spec.gracePeriod"])?;
     assert!(text.contains("How long a partition that was detached can still come back"), "{text}");
     let text = kubectl(&["get", "lrp"])?;
-    assert!(text.contains("PRIORITY") && text.contains("NEXT-DROP") && text.contains("shops"), "{text}");
+    assert!(text.contains("PRIORITY") && text.contains("STATUS") && text.contains("shops"), "{text}");
     let text = kubectl(&["get", "llc"])?;
     assert!(text.contains("AGENTS") && text.contains("quiet-checkout"), "{text}");
     let text = kubectl(&["get", "cllc"])?;

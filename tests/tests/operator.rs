@@ -7,8 +7,12 @@
 mod agents;
 #[path = "operator/holds.rs"]
 mod holds;
+#[path = "operator/approval.rs"]
+mod approval;
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/health.rs"]
+mod health;
 #[path = "operator/horizon.rs"]
 mod horizon;
 #[path = "operator/level_configs.rs"]

@@ -34,7 +34,7 @@ const PATH: &str = "/api/admin/agents";
 /// What an agent said before it told of its losses.
 const OLDER: &str = r#"{"reader":{"node":"node-2","rules_generation":1,"runs":1,"files":3,"lag_bytes":5,"lag_seconds":1.5,"held_bytes":0,"files_left_out":0,"unfinished_bytes":0,"stalled":false,"minutes_until_loss":null,"streams":[]},"rules_generation":1,"conditions":{}}"#;
 
-async fn token(client: &Client, name: &str, audience: &str) -> Result<String> {
+pub async fn token(client: &Client, name: &str, audience: &str) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), HOME);
     if accounts.get_opt(name).await?.is_none() {
         let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
@@ -47,7 +47,7 @@ async fn token(client: &Client, name: &str, audience: &str) -> Result<String> {
 }
 
 /// A pod as the kubelet of its node would tell of it.
-async fn pod(client: &Client, name: &str, node: &str, status: Value) -> Result<()> {
+pub async fn pod(client: &Client, name: &str, node: &str, status: Value) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), HOME);
     let pod = serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"app.kubernetes.io/component": "agent"}},
@@ -59,7 +59,7 @@ async fn pod(client: &Client, name: &str, node: &str, status: Value) -> Result<(
     Ok(())
 }
 
-fn runs_at(ip: &str) -> Value {
+pub fn runs_at(ip: &str) -> Value {
     json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]})
 }
 
