@@ -2,6 +2,7 @@
 //! and writer as processes (`pipeline`), all of it on a node (`release`), what an older version left (`upgrade`), what parts say of themselves (`http`), what existing clients speak (`clients`), an agent alone on Kafka (`shipped`), and the reconciler that says whether every line
 //! arrived exactly once (`reconcile`).
 
+pub mod beside_ddl;
 pub mod bin;
 pub mod clients;
 pub mod env;
@@ -9,12 +10,14 @@ pub mod generated;
 pub mod http;
 pub mod javascript;
 pub mod kstatus;
+pub mod many_agents;
 pub mod otlp;
 pub mod pipeline;
 pub mod policies;
 pub mod python;
 pub mod reconcile;
 pub mod release;
+pub mod scale;
 pub mod shipped;
 pub mod upgrade;
 

@@ -58,15 +58,7 @@ pub async fn measure(version: u32, policies: usize, levels: usize) -> Result<Out
     let store = Store::connect(&Settings::url(postgres.database("policies").await?)).await?;
     migrate::run(&store).await?;
     let client = postgres.client_of("policies").await?;
-    let all: Vec<Policy> = (0..policies)
-        .map(|number| Policy {
-            name: format!("policy-{number}"),
-            uid: number.to_string(),
-            priority: 1,
-            matches: Match { tenants: vec![tenant(number)], ..Match::default() },
-            ..Policy::builtin()
-        })
-        .collect();
+    let all = many(policies);
     ensure!(all.iter().all(|policy| policy.name != DEFAULT));
     let mut retention = Standalone::new(&store, Tuning::default());
     let began = Instant::now();
@@ -98,11 +90,27 @@ pub async fn measure(version: u32, policies: usize, levels: usize) -> Result<Out
     })
 }
 
+/// So many policies, `policy-N` for the tenant `tenant-N`, with the retention of the built-in one.
+pub fn many(count: usize) -> Vec<Policy> {
+    let one = |number: usize| Policy {
+        name: format!("policy-{number}"),
+        uid: number.to_string(),
+        priority: 1,
+        matches: Match { tenants: vec![tenant(number)], ..Match::default() },
+        ..Policy::builtin()
+    };
+    (0..count).map(one).collect()
+}
+
 fn tenant(number: usize) -> String {
     format!("tenant-{number}")
 }
 
-async fn settle(retention: &mut Standalone, policies: &[Policy]) -> Result<()> {
+/// Passes until one has nothing to do.
+///
+/// # Errors
+/// A step that fails, or no end.
+pub async fn settle(retention: &mut Standalone, policies: &[Policy]) -> Result<()> {
     for _ in 0..PASSES_MAX {
         let report = retention.pass(policies).await?;
         if let Some((planned, why)) = report.failed.first() {
@@ -174,7 +182,11 @@ async fn seal(store: &Store, client: &Client, retention: &mut Standalone, polici
     anyhow::bail!("not all is sealed after {PASSES_MAX} rounds ({attached} table partitions)")
 }
 
-async fn search_to_the_end(store: &Store) -> Result<()> {
+/// All pages of a search for a word that nobody wrote.
+///
+/// # Errors
+/// The search fails, or finds something.
+pub async fn search_to_the_end(store: &Store) -> Result<()> {
     let filter = filter::parse("zzyzxq")?;
     let scope = Scope::all(AdminReason::Audit);
     let mut page = Page::first(100);
@@ -230,7 +242,11 @@ fn first_line(text: &[u8]) -> String {
     String::from_utf8_lossy(text).lines().next().unwrap_or_default().to_owned()
 }
 
-fn resident_mib() -> Result<u64> {
+/// Resident memory of this process.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn resident_mib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     let kib = line.split_whitespace().nth(1).context("no number in VmRSS")?;

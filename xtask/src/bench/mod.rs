@@ -4,6 +4,7 @@
 mod corpus;
 mod export;
 mod groups;
+mod operator;
 mod policies;
 mod process;
 mod query;
@@ -29,7 +30,8 @@ pub struct Bench {
     #[arg(long, default_value_t = 10_000)]
     plain_files: usize,
     /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, groups, export, stream (from a container's
-    /// write to who watches), streams (many of them).
+    /// write to who watches), streams (many of them), operator (scale: 10,000 partitions; agents: 1,000 watches; ddl: commits and queries
+    /// while partitions come and go, half an hour).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Streams of `streams`.
@@ -100,6 +102,8 @@ async fn measure(bench: &Bench) -> Result<()> {
     if bench.only.iter().any(|only| only == "streams") {
         figures.extend(stream::many(bench.connections).await?);
     }
+    // Only where it is asked for: it takes most of an hour.
+    figures.extend(operator::measure(&bench.only).await?);
     if wanted("logs") {
         for (name, folders) in log_folders(bench) {
             let corpus = Corpus::found(&folders, bench.log_bytes_max)?;
