@@ -20,8 +20,8 @@ const NAME_CHARS_MAX: usize = 253;
 /// An object of one of our kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
-    Policy(LogRetentionPolicy),
-    Levels(LevelObject),
+    Policy(Box<LogRetentionPolicy>),
+    Levels(Box<LevelObject>),
 }
 
 /// # Errors
@@ -52,7 +52,7 @@ pub fn document(mut value: Value) -> Result<Document, Vec<Problem>> {
     let decode = |error: serde_json::Error| one("spec", error.to_string());
     match kind.as_str() {
         "LogRetentionPolicy" => {
-            let policy: LogRetentionPolicy = serde_json::from_value(value).map_err(decode)?;
+            let policy: Box<LogRetentionPolicy> = serde_json::from_value(value).map_err(decode)?;
             policy.to_policy()?;
             Ok(Document::Policy(policy))
         }
@@ -73,7 +73,7 @@ pub fn document(mut value: Value) -> Result<Document, Vec<Problem>> {
 
 fn levels(config: LevelObject) -> Result<Document, Vec<Problem>> {
     config.to_rule(0, i64::MAX)?;
-    Ok(Document::Levels(config))
+    Ok(Document::Levels(Box::new(config)))
 }
 
 /// Whether an object can have this name.

@@ -64,14 +64,14 @@ impl Resources {
                 if self.policies.iter().any(|other| other.metadata.name == name) {
                     return Err(format!("a second LogRetentionPolicy {}", name.unwrap_or_default()));
                 }
-                self.policies.push(policy);
+                self.policies.push(*policy);
             }
             Document::Levels(config) => {
                 let id = config.id();
                 if self.level_configs.iter().any(|other| other.id() == id) {
                     return Err(format!("a second {} {id}", config.kind()));
                 }
-                self.level_configs.push(config);
+                self.level_configs.push(*config);
             }
         }
         Ok(())

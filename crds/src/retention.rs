@@ -46,6 +46,7 @@ use crate::{Kind, Problem, problem};
     printcolumn(name = "Next-Drop", type_ = "string", json_path = ".status.nextDrop", priority = 1),
     printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions", priority = 1),
     printcolumn(name = "Oldest", type_ = "date", json_path = ".status.oldestRecord", priority = 1),
+    printcolumn(
         name = "Pods-Choose",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"ChosenByPods\")].status",

@@ -8,8 +8,8 @@ use cordwood_core::retention::holding::Holding;
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::{Plan, Planned};
 use cordwood_core::retention::{
-    Catalogue, ClassId, Finding, Horizon, Leaf, LeafRef, Proof, StateChange, Tuning, complete, last_good, lint, plan,
-    proofs,
+    Catalogue, ClassId, Finding, Horizon, Leaf, LeafRef, Proof, StateChange, Tuning, complete, last_good,
+    lint, plan, proofs,
 };
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;

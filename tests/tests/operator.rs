@@ -5,14 +5,14 @@
 
 #[path = "operator/agents.rs"]
 mod agents;
-#[path = "operator/holds.rs"]
-mod holds;
 #[path = "operator/approval.rs"]
 mod approval;
 #[path = "operator/faults.rs"]
 mod faults;
 #[path = "operator/health.rs"]
 mod health;
+#[path = "operator/holds.rs"]
+mod holds;
 #[path = "operator/horizon.rs"]
 mod horizon;
 #[path = "operator/level_configs.rs"]

@@ -79,8 +79,9 @@ mod tests {
 
     #[test]
     fn a_hold_takes_what_its_tenants_and_namespaces_match() {
-        // (tenants, namespaces, record's tenant and namespace, whether it is taken)
-        let rows: [(&[&str], &[&str], (&str, &str), bool); 8] = [
+        /// Tenants, namespaces, a record's tenant and namespace, whether it is taken.
+        type Row = (&'static [&'static str], &'static [&'static str], (&'static str, &'static str), bool);
+        let rows: [Row; 8] = [
             (&["shop-*"], &[], ("shop-eu", "pay"), true),
             (&["shop-*"], &[], ("shop", "pay"), false),
             (&["shop-?u"], &[], ("shop-eu", ""), true),

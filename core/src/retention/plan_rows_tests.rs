@@ -117,7 +117,9 @@ fn summary(plan: &Plan) -> String {
     text.join("; ")
 }
 
-const REASONS: [(&str, fn(&Waits) -> bool); 8] = [
+type Reason = (&'static str, fn(&Waits) -> bool);
+
+const REASONS: [Reason; 8] = [
     ("room", |waits| matches!(waits, Waits::TooManyPartitions { .. })),
     ("until", |waits| matches!(waits, Waits::Until(_))),
     ("approval", |waits| matches!(waits, Waits::Approval(_))),
