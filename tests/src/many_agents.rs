@@ -1,6 +1,7 @@
 //! How long a change of level rules takes from the API server to many agents: each has a watch of its own on a real API server, as the agent's
 //! program has; the operator's program writes the rules.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -23,8 +24,8 @@ use crate::env::{ApiServer, Postgres, Program, wait_for};
 const RULES: &str = "cordwood-level-rules";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Who learnt of which rules, and when.
-type Learnt = (LevelRules, Instant);
+/// Which agent learnt of which rules, and when.
+type Learnt = (usize, LevelRules, Instant);
 
 /// How long each change took to each agent, the shortest first.
 ///
@@ -59,14 +60,16 @@ pub async fn measure(agents: usize, changes: usize) -> Result<Vec<Duration>> {
 
     let (sender, mut learnt) = mpsc::unbounded_channel();
     let mut watching = tokio::task::JoinSet::new();
-    for _ in 0..agents {
+    for agent in 0..agents {
         // A connection of its own.
         let maps = Api::default_namespaced(server.client().await?);
-        watching.spawn(watch(maps, sender.clone()));
+        watching.spawn(watch(agent, maps, sender.clone()));
     }
-    for number in 0..agents {
+    let mut started = HashSet::new();
+    while started.len() < agents {
         let first = tokio::time::timeout(PATIENCE, learnt.recv()).await;
-        first.with_context(|| format!("{number} of {agents} agents have rules"))?;
+        let first = first.with_context(|| format!("{} of {agents} agents have rules", started.len()))?;
+        started.insert(first.context("nobody watches")?.0);
     }
     let configs: Api<LogLevelConfig> = Api::default_namespaced(client);
     let mut took = Vec::new();
@@ -78,13 +81,12 @@ pub async fn measure(agents: usize, changes: usize) -> Result<Vec<Duration>> {
         let began = Instant::now();
         configs.create(&PostParams::default(), &config).await?;
         let id = format!("default/change-{number}");
-        let mut missing = agents;
-        while missing > 0 {
+        let mut have = HashSet::new();
+        while have.len() < agents {
             let next = tokio::time::timeout(PATIENCE, learnt.recv()).await;
-            let (rules, at): Learnt =
-                next.with_context(|| format!("{missing} agents miss {id}"))?.context("nobody watches")?;
-            if rules.get(&id).is_some() {
-                missing -= 1;
+            let next = next.with_context(|| format!("{} of {agents} agents have {id}", have.len()))?;
+            let (agent, rules, at) = next.context("nobody watches")?;
+            if rules.get(&id).is_some() && have.insert(agent) {
                 took.push(at.saturating_duration_since(began));
             }
         }
@@ -94,14 +96,14 @@ pub async fn measure(agents: usize, changes: usize) -> Result<Vec<Duration>> {
     Ok(took)
 }
 
-async fn watch(maps: Api<ConfigMap>, sender: mpsc::UnboundedSender<Learnt>) {
+async fn watch(agent: usize, maps: Api<ConfigMap>, sender: mpsc::UnboundedSender<Learnt>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={RULES}"));
     let mut stream = std::pin::pin!(watcher(maps, config));
     while let Some(event) = stream.next().await {
         let Ok(Event::Apply(map) | Event::InitApply(map)) = event else { continue };
         let text = map.data.and_then(|mut data| data.remove("rules.json")).unwrap_or_default();
         if let Ok(rules) = LevelRules::from_json(&text)
-            && sender.send((rules, Instant::now())).is_err()
+            && sender.send((agent, rules, Instant::now())).is_err()
         {
             return;
         }
