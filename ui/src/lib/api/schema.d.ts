@@ -768,8 +768,9 @@ export interface components {
             /** Format: int64 */
             agentsTotal?: number;
             /**
-             * @description Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match
-             *     the same lines. Pushed, DebugScopes: applications have it.
+             * @description Ready: all agents have it, or it has ended. Reconciling: agents lag. Stalled: not in force before somebody does what the message
+             *     says. Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
+             *     same lines. Pushed, DebugScopes: applications have it.
              */
             conditions?: {
                 /**
@@ -1189,8 +1190,9 @@ export interface components {
             /** Format: int64 */
             agentsTotal?: number;
             /**
-             * @description Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match
-             *     the same lines. Pushed, DebugScopes: applications have it.
+             * @description Ready: all agents have it, or it has ended. Reconciling: agents lag. Stalled: not in force before somebody does what the message
+             *     says. Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
+             *     same lines. Pushed, DebugScopes: applications have it.
              */
             conditions?: {
                 /**
@@ -1403,7 +1405,10 @@ export interface components {
         LogRetentionPolicyStatus: {
             /** @description What waits for somebody's approval. */
             approval?: {
-                /** Format: int64 */
+                /**
+                 * Format: int64
+                 * @description Bytes of these partitions in PostgreSQL, indexes included.
+                 */
                 bytes: number;
                 /** @description The command that approves it. */
                 command: string;
@@ -1416,7 +1421,7 @@ export interface components {
                 plan: string;
                 /**
                  * Format: int64
-                 * @description Records in these; absent until all of them are counted.
+                 * @description Records of these partitions; absent until all of them are counted.
                  */
                 records?: number;
             };
@@ -1491,9 +1496,9 @@ export interface components {
                 retention: string;
             }[];
             /**
-             * @description Ready: its classes are there, and records are routed to them. Valid: the spec can be followed. Held: something waits, see plan.held.
-             *     Conflict: another policy with the same priority can match the same records. ChosenByPods: its match names services alone, which pods name
-             *     themselves.
+             * @description Ready: what the spec says is in force. Reconciling: it will be, by itself. Stalled: not before somebody does what the message says.
+             *     Valid: the spec can be followed. Held: something waits, see plan.held. Conflict: another policy with the same priority can match the
+             *     same records. ChosenByPods: its match names services alone, which pods name themselves.
              */
             conditions?: {
                 /**
@@ -1577,6 +1582,7 @@ export interface components {
                 held?: {
                     /**
                      * Format: int64
+                     * @description Bytes of these partitions in PostgreSQL, indexes included.
                      * @default 0
                      */
                     bytes: number;
@@ -1588,7 +1594,7 @@ export interface components {
                     partitions: number;
                     /**
                      * Format: int64
-                     * @description Records in these; absent where they are not counted.
+                     * @description Records of these partitions; absent until all of them are counted.
                      */
                     records?: number;
                     /** @description For what it waits, and what to do about it. */
