@@ -82,7 +82,7 @@ proptest! {
     #[test]
     fn what_must_pass_passes(
         rule in 0u8..5, level in prop::option::of(0u8..5), part in any::<f64>(), expires in prop::option::of(any::<i64>()),
-        now in any::<i64>(), position in any::<u64>(), audit in any::<bool>(), task in any::<bool>(),
+        now in any::<i64>(), position in any::<u64>(), (audit, task) in any::<(bool, bool)>(),
     ) {
         let rule = Level::from_u8(rule).unwrap();
         let look = Look { level: level.and_then(Level::from_u8), audit, task };

@@ -368,7 +368,7 @@ mod tests {
         let metrics = Metrics::register(&registry).unwrap();
         let broken = || {
             let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-            text.contains("cordwood_gateway_tokens_file_broken 1")
+            text.lines().any(|line| line == "cordwood_gateway_tokens_file_broken 1")
         };
         write("tokens: [{name: anna, token: 0123456789abcdef, tenants: all}]");
         let tokens = Tokens::read(&path).unwrap();
