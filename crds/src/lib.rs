@@ -17,6 +17,7 @@ pub mod written_by;
 
 use std::fmt;
 
+pub use approval::APPROVED_BY_ANNOTATION;
 pub use cordwood_core::retention::duration;
 pub use document::{Document, document, is_name};
 pub use folder::Resources;

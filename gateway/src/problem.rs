@@ -226,6 +226,26 @@ impl Problem {
         )
     }
 
+    pub fn no_plan() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:no-plan",
+            "Nothing waits",
+            "no plan of this policy waits for an approval",
+        )
+    }
+
+    pub fn another_plan(waits: &str) -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "urn:cordwood:problem:another-plan",
+            "Another plan waits",
+            format!(
+                "it is the plan {waits} that waits for an approval: look at what it takes away, and approve that one"
+            ),
+        )
+    }
+
     pub fn kept_by_hand(path: &std::path::Path) -> Problem {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Problem::new(

@@ -89,6 +89,45 @@ it("shows what each level keeps and owes, and what a legal hold keeps of any pol
   await remove("ui-proof");
 });
 
+it("shows what waits for an approval, and approves that plan and no other", async () => {
+  await put("ui-waits", { match: { services: ["policies-waits"] } });
+  const approval = { plan: "686788921e15984c", partitions: 100, records: 70_000, bytes: 9_000_000, command: "kubectl annotate" };
+  const held = [{ what: "info: retention 30d -> 1h", waits: "waits for approval of plan 686788921e15984c: more than dropLimit allows", partitions: 100, records: 70_000, bytes: 9_000_000 }];
+  const page = await visit("/policies", {
+    expected: /409/,
+    before: (page) =>
+      page.route("**/api/admin/retention", async (route) => {
+        const response = await route.fetch();
+        const { items } = (await response.json()) as { items: { metadata: { name: string }; status?: object }[] };
+        for (const one of items.filter(({ metadata }) => metadata.name === "ui-waits")) one.status = { ...one.status, approval, plan: { hash: "0", more: 0, held } };
+        await route.fulfill({ response, json: { items } });
+      }),
+  });
+  const waits = card(page, "ui-waits").getByRole("region", { name: "Waits for an approval" });
+  expect(await waits.innerText()).toContain("100 partitions, 70,000 records, 9.0 MB");
+  await accessible(page);
+  await waits.getByRole("button", { name: "Approve…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Approve what ui-waits takes away?" });
+  await dialog.getByText("info: retention 30d -> 1h").waitFor();
+  await accessible(page);
+  // The real policy has none that waits.
+  await dialog.getByRole("button", { name: "Approve the plan" }).click();
+  await dialog.getByText("no plan of this policy waits for an approval").waitFor();
+  await page.keyboard.press("Escape");
+  await until(() => dialog.count(), (count) => count === 0);
+
+  let asked: unknown;
+  await page.route("**/api/admin/retention/ui-waits/approval", async (route) => {
+    asked = route.request().postDataJSON();
+    await route.fulfill({ json: await policy("ui-waits") });
+  });
+  await waits.getByRole("button", { name: "Approve…" }).click();
+  await dialog.getByRole("button", { name: "Approve the plan" }).click();
+  await page.getByText("Plan 686788921e15984c of ui-waits is approved.").waitFor();
+  expect(asked).toEqual({ plan: "686788921e15984c" });
+  await remove("ui-waits");
+});
+
 it("says what is wrong at its field, and lets nobody save it", async () => {
   await put("ui-wrong", { match: { services: ["policies-wrong"] } });
   const page = await visit("/policies?edit=ui-wrong", { expected: /422/ });

@@ -101,11 +101,21 @@ impl Objects {
                 api.create(&PostParams { field_manager, ..PostParams::default() }, &new).await
             }
         };
-        let written = written.map_err(|error| refusal("write", place.kind, error))?;
-        serde_json::to_value(written).map_err(|error| {
-            tracing::error!(%error, "an object could not be read");
-            Problem::internal()
-        })
+        read_back(written.map_err(|error| refusal("write", place.kind, error))?)
+    }
+
+    /// Of this very object, whatever else is written to it meanwhile.
+    pub async fn annotate(
+        &self,
+        place: &Place,
+        annotations: &Value,
+        before: &Value,
+    ) -> Result<Value, Problem> {
+        let api = self.api(place.kind, &place.namespace);
+        let whole = json!({"metadata": {"uid": before["metadata"]["uid"], "annotations": annotations}});
+        let manager = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let written = api.patch(&place.name, &manager, &Patch::Merge(whole)).await;
+        read_back(written.map_err(|error| refusal("write", place.kind, error))?)
     }
 
     pub async fn delete(&self, place: &Place, before: &Value) -> Result<(), Problem> {
@@ -116,6 +126,13 @@ impl Objects {
         let deleted = api.delete(&place.name, &parameters).await;
         deleted.map(|_| ()).map_err(|error| refusal("delete", place.kind, error))
     }
+}
+
+fn read_back(written: DynamicObject) -> Result<Value, Problem> {
+    serde_json::to_value(written).map_err(|error| {
+        tracing::error!(%error, "an object could not be read");
+        Problem::internal()
+    })
 }
 
 /// The spec as a merge patch that also takes away what it does not say; `None`: nothing goes.

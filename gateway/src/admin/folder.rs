@@ -54,9 +54,34 @@ impl Folder {
     }
 
     pub async fn put(&self, place: &Place, spec: &Value, before: Option<&Value>) -> Result<Value, Problem> {
+        self.write(place, spec, &Value::Null, before).await
+    }
+
+    /// The spec stays as it is.
+    pub async fn annotate(
+        &self,
+        place: &Place,
+        annotations: &Value,
+        before: &Value,
+    ) -> Result<Value, Problem> {
+        let mut all = before["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        all.extend(annotations.as_object().cloned().unwrap_or_default());
+        self.write(place, &before["spec"], &Value::Object(all), Some(before)).await
+    }
+
+    async fn write(
+        &self,
+        place: &Place,
+        spec: &Value,
+        annotations: &Value,
+        before: Option<&Value>,
+    ) -> Result<Value, Problem> {
         let _one = self.writing.lock().await;
         let path = self.own_path_of(place, before)?;
         let mut metadata = json!({"name": place.name});
+        if !annotations.is_null() {
+            metadata["annotations"] = annotations.clone();
+        }
         if !place.namespace.is_empty() {
             metadata["namespace"] = json!(place.namespace);
         }
@@ -218,6 +243,13 @@ mod tests {
         let changed = folder.put(&policy("shop"), &other, Some(&made)).await.unwrap();
         assert!(folder.put(&policy("shop"), &spec, Some(&made)).await.is_err());
         assert_ne!(version(&changed), version(&made));
+        // An approval leaves the spec as it is, and a change of the spec leaves none.
+        let named = json!({"cordwood.dev/approve-plan": "686788921e15984c"});
+        let approved = folder.annotate(&policy("shop"), &named, &changed).await.unwrap();
+        assert_eq!((&approved["spec"], &approved["metadata"]["annotations"]), (&other, &named));
+        assert_eq!(folder.get(&policy("shop")).await.unwrap().unwrap(), approved);
+        let changed = folder.put(&policy("shop"), &other, Some(&approved)).await.unwrap();
+        assert!(changed["metadata"]["annotations"].is_null());
         // A person's file is not written.
         let hand = folder.get(&policy("hand")).await.unwrap().unwrap();
         let refused = folder.put(&policy("hand"), &spec, Some(&hand)).await.unwrap_err();

@@ -3,6 +3,7 @@
 
 mod administers;
 mod agents;
+mod approve;
 mod change;
 mod cluster;
 mod folder;
@@ -24,6 +25,7 @@ use crate::problem::Problem;
 
 pub use administers::Administers;
 pub use agents::AgentsSource;
+pub use approve::{Approve, approve};
 pub use change::{Options, delete, put};
 pub use preview::PreviewAnswer;
 pub use quiet::{Quiet, quiet};
@@ -121,6 +123,14 @@ impl Administration {
         match &self.resources {
             Resources::Cluster(objects) => objects.put(place, spec, before).await,
             Resources::Folder(folder) => folder.put(place, spec, before).await,
+        }
+    }
+
+    /// Annotations beside those that there are; `before`: as it was read.
+    async fn annotate(&self, place: &Place, annotations: &Value, before: &Value) -> Result<Value, Problem> {
+        match &self.resources {
+            Resources::Cluster(objects) => objects.annotate(place, annotations, before).await,
+            Resources::Folder(folder) => folder.annotate(place, annotations, before).await,
         }
     }
 

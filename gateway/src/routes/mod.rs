@@ -67,6 +67,7 @@ fn documented() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(login::ticket))
         .routes(routes!(retention::policies, retention::put_policy, retention::post_policy))
         .routes(routes!(retention::policy, retention::put_policy_named, retention::delete_policy))
+        .routes(routes!(retention::approve_plan))
         .routes(routes!(levels::level_configs, levels::put_level, levels::post_level))
         .routes(routes!(levels::level_config, levels::put_level_named, levels::delete_level))
         .routes(routes!(agents::agents))

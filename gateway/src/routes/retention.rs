@@ -13,8 +13,8 @@ use super::json;
 use crate::Gateway;
 use crate::admin::schemas::{LogRetentionPolicy, LogRetentionPolicyBody, LogRetentionPolicyList};
 use crate::admin::{
-    Administrator, Body, Kind, Options, Place, PreviewAnswer, Resource, ResourceList, Verb, delete, named,
-    object, put,
+    Administrator, Approve, Body, Kind, Options, Place, PreviewAnswer, Resource, ResourceList, Verb, approve,
+    delete, named, object, put,
 };
 use crate::problem::Problem;
 use crate::question::Parameters;
@@ -167,6 +167,30 @@ pub async fn delete_policy(
 ) -> Result<Response, Problem> {
     let options = options(&uri, &headers)?;
     delete(&gateway, &who, &place(name)?, &options).await
+}
+
+/// Approves the plan of a policy that waits for it: what it takes away goes, and nothing else.
+#[utoipa::path(
+    post,
+    path = "/api/admin/retention/{name}/approval",
+    params(("name" = String, Path, description = "The policy's name")),
+    request_body(content = Approve, description = "The plan that `status.approval.plan` names"),
+    responses(
+        (status = 200, description = "The policy; the operator reads the approval at its next pass", body = LogRetentionPolicy),
+        (status = "4XX", description = "What is wrong and what to do; 409 where nothing waits, or another plan does", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Why there is no answer", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub async fn approve_plan(
+    State(gateway): State<Arc<Gateway>>,
+    who: Administrator,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Problem> {
+    Parameters::read(&uri, &[], None)?;
+    approve(&gateway, &who, &place(name)?, body).await
 }
 
 /// What is there now, or what would follow.

@@ -88,6 +88,7 @@ async fn resources_are_changed_by_those_who_may_and_by_nobody_else() -> Result<(
     let admin = Admin { world, audit: told };
     who_may_and_who_may_not(&admin, &cluster, [&reader, &editor, &shop, &nobody]).await?;
     what_is_written_is_what_was_asked_for(&admin, &cluster, &editor).await?;
+    a_plan_that_waits_is_approved_by_those_who_may(&admin, &cluster, [&reader, &editor, &shop]).await?;
     mistakes_name_their_field(&admin, &editor).await?;
     levels_in_one_request(&admin, &cluster, [&editor, &shop]).await?;
     // A right that is taken away changes nothing any more.
@@ -233,6 +234,64 @@ async fn what_is_written_is_what_was_asked_for(
     ensure!(put.code == 200 && put.json()?["spec"].get("duration").is_none(), "{}", put.text());
     let gone = admin.send(editor, "DELETE", &format!("{LEVELS}/by-hand?namespace=shop"), &json!({})).await?;
     ensure!(gone.code == 204, "{}", gone.text());
+    Ok(())
+}
+
+/// As the operator reads it: two annotations, of which one names the caller.
+async fn a_plan_that_waits_is_approved_by_those_who_may(
+    admin: &Admin,
+    cluster: &Kubernetes,
+    [reader, editor, shop]: [&str; 3],
+) -> Result<()> {
+    const PLAN: &str = "686788921e15984c";
+    let api: Api<LogRetentionPolicy> = Api::all(cluster.client.clone());
+    let made = admin.send(editor, "PUT", RETENTION, &policy("waits", json!({"priority": 3}))).await?;
+    ensure!(made.code == 201, "{}", made.text());
+    let path = format!("{RETENTION}/waits/approval");
+    let approve =
+        async |token: &str, plan: &str| admin.send(token, "POST", &path, &json!({"plan": plan})).await;
+    let nothing = approve(editor, PLAN).await?;
+    ensure!(nothing.code == 409 && nothing.text().contains("problem:no-plan"), "{}", nothing.text());
+    let status = json!({"status": {"approval": {
+        "plan": PLAN, "partitions": 7, "bytes": 9, "command": "kubectl annotate"},
+    }});
+    api.patch_status("waits", &PatchParams::default(), &Patch::Merge(&status)).await?;
+    for token in [reader, shop] {
+        let refused = approve(token, PLAN).await?;
+        ensure!(refused.code == 404 && refused.text().contains("problem:no-resource"), "{}", refused.text());
+    }
+    let another = approve(editor, "0000000000000000").await?;
+    ensure!(another.code == 409 && another.text().contains(PLAN), "{}", another.text());
+    for body in [json!({}), json!({"plan": 7}), json!({"plan": PLAN, "by": "another"})] {
+        let wrong = admin.send(editor, "POST", &path, &body).await?;
+        ensure!(wrong.code == 422, "{body}: {}", wrong.text());
+    }
+    ensure!(api.get("waits").await?.metadata.annotations.is_none(), "a refused approval wrote something");
+    let approved = approve(editor, PLAN).await?;
+    ensure!(approved.code == 200, "{}", approved.text());
+    let stored = api.get("waits").await?;
+    let approval = stored.to_policy().map_err(|why| anyhow::anyhow!("{why:?}"))?.approval;
+    let approval = approval.context("no approval is read")?;
+    ensure!(approval.plan == PLAN, "{approval:?}");
+    let by = "system:serviceaccount:people:editor (written by cordwood-gateway, ";
+    ensure!(approval.by.starts_with(by), "{approval:?}");
+    ensure!(stored.spec.priority == 3, "the spec is another");
+    let audit = admin.audit.lock().ok().context("poisoned")?.clone();
+    let told: Value = serde_json::from_str(audit.lines().next_back().context("no record")?)?;
+    ensure!(
+        told["action"] == "changed"
+            && told["metadata"]["question"]["approved_plan"] == json!([PLAN])
+            && told["metadata"]["question"]["resource"] == json!(["logretentionpolicies//waits"]),
+        "{told}"
+    );
+    // A change through the gateway leaves the approval of what was: its name is another plan's by then.
+    let put = admin.send(editor, "PUT", RETENTION, &policy("waits", json!({"priority": 4}))).await?;
+    ensure!(put.code == 200, "{}", put.text());
+    ensure!(api.get("waits").await?.to_policy().is_ok_and(|policy| policy.approval.is_some()));
+    let gone = admin.send(editor, "DELETE", &format!("{RETENTION}/waits"), &json!({})).await?;
+    ensure!(gone.code == 204, "{}", gone.text());
+    let nowhere = approve(editor, PLAN).await?;
+    ensure!(nowhere.code == 404, "{}", nowhere.text());
     Ok(())
 }
 
