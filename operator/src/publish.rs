@@ -181,7 +181,9 @@ impl Publisher {
             for change in report.states.iter().filter(|change| change.policy == name) {
                 let by = change.by.as_deref().unwrap_or("somebody whom nobody names");
                 let note = format!("{change}, by {by}");
-                self.event(resource, EventType::Normal, "StateChanged", "Apply", &note).await;
+                // One event stands for all of one reason and action, with the note of the first.
+                let action = format!("{}To{}", change.before.as_str(), change.after.as_str());
+                self.event(resource, EventType::Normal, "StateChanged", &action, &note).await;
             }
             for (kind, tables) in groups {
                 let (reason, what) = match kind {

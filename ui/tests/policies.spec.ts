@@ -26,6 +26,7 @@ it("makes a policy, and shows what it keeps", async () => {
   expect(await make.isDisabled()).toBe(true);
   await page.getByLabel("Name", { exact: true }).fill("ui-made");
   await page.getByLabel("Services").fill("policies-a, policies-b");
+  await page.getByLabel("Namespaces").fill("policies-made");
   await page.getByLabel("Priority").fill("7");
   await page.getByRole("region", { name: "What it would do" }).waitFor();
   await make.click();
@@ -83,7 +84,7 @@ it("shows what each level keeps and owes, and what a legal hold keeps of any pol
   const mine = card(page, "ui-proof");
   for (const text of ["120,456", "3 overdue", "all since"]) await mine.getByText(text).first().waitFor();
   expect(await mine.getByText("Legal hold keeps").locator("..").innerText()).toMatch(/12 partitions, 1,204 records, 9\.0 MB.*3 of them expired/s);
-  await mine.getByText("1 partition, 17 records, 500.0 KB").waitFor();
+  await mine.getByText("1 partition, 17 records, 500 KB").waitFor();
   expect(await mine.getByRole("columnheader").allInnerTexts()).toEqual(["Level", "Kept for", "Records", "Partitions", "Oldest record", "Newest record", "Next drop"]);
   await accessible(page);
   await remove("ui-proof");
