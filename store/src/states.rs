@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cordwood_core::retention::{Catalogue, Policy, State, StateChange, state_changes};
+use cordwood_core::retention::{Catalogue, Policy, State, StateChange, holding, state_changes};
 use tokio_postgres::GenericClient;
 
 use crate::ddl::DdlSession;
@@ -35,7 +35,7 @@ pub async fn keep(
     for change in &changes {
         write(session.client(), change).await?;
     }
-    remember_active(session.client(), policies).await?;
+    remember_active(session.client(), policies, catalogue).await?;
     Ok(changes)
 }
 
@@ -60,11 +60,20 @@ async fn write(client: &impl GenericClient, change: &StateChange) -> Result<(), 
 
 /// A policy that was `Active` from its beginning, or that is gone, changed nothing that the ledger tells. Whoever reads the database alone sees
 /// which policies there are.
-async fn remember_active(client: &impl GenericClient, policies: &[Policy]) -> Result<(), StoreError> {
-    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
-    let sql = "with gone as (delete from policy_states where state = $2::text and policy <> all ($1::text[]))
-               insert into policy_states (policy, state) select name, $2::text from unnest($1::text[]) as u (name)
+async fn remember_active(
+    client: &impl GenericClient,
+    policies: &[Policy],
+    catalogue: &Catalogue,
+) -> Result<(), StoreError> {
+    let names = |policies: &mut dyn Iterator<Item = &Policy>| -> Vec<String> {
+        policies.map(|policy| policy.name.clone()).collect()
+    };
+    let all = names(&mut policies.iter());
+    let is_active = |policy: &&Policy| holding::state(policy, catalogue) == State::Active;
+    let active = names(&mut policies.iter().filter(is_active));
+    let sql = "with gone as (delete from policy_states where state = $3::text and policy <> all ($1::text[]))
+               insert into policy_states (policy, state) select name, $3::text from unnest($2::text[]) as u (name)
                on conflict (policy) do nothing";
-    let noted = client.execute(sql, &[&names, &State::Active.as_str()]).await;
+    let noted = client.execute(sql, &[&all, &active, &State::Active.as_str()]).await;
     noted.map(drop).map_err(StoreError::sql("write", "the states of policies"))
 }

@@ -19,7 +19,7 @@ use super::{seal_once, start_writer};
 fn policy(tenants: &[&str], namespaces: &[&str]) -> Policy {
     let globs = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
     let matches = Match { tenants: globs(tenants), namespaces: globs(namespaces), ..Match::default() };
-    Policy { name: "case".to_owned(), matches, legal_hold: true, ..Policy::builtin() }
+    Policy { name: "case".to_owned(), generation: 1, matches, legal_hold: true, ..Policy::builtin() }
 }
 
 /// What a hold would find: by leaf, how many records.
