@@ -106,7 +106,7 @@ fn the_report_is_what_happened(folder: &Folder) -> Result<()> {
     let csv = report(&["--policy", "test", "-o", "csv"])?;
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
     ensure!(csv.starts_with("row,at,policy,level") && csv.contains("dropped,"), "{csv}");
-    ensure!(columns[0] == 23 && columns.iter().all(|columns| *columns >= 23), "{csv}");
+    ensure!(columns[0] == 25 && columns.iter().all(|columns| *columns >= 25), "{csv}");
     let table = report(&[])?;
     for text in ["kept", "OLDEST DUE", "dropped, in all", "dropped, each", "retention 35m -> 5m"] {
         ensure!(table.contains(text), "{table}");
