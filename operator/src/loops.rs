@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::step::Planned;
@@ -51,6 +51,9 @@ pub struct Retention {
 /// How long a pass may take to tell what it did, while the API server does not answer. The next pass of the dropping loop tells
 /// it again.
 const TELL_MAX: Duration = Duration::from_secs(15);
+
+/// Between two looks whether an administrator has made the roles that were missing.
+const RIGHTS_EVERY: Duration = Duration::from_secs(10);
 
 /// The skew is nothing that a follower judges, nor are statuses what it writes.
 const OF_THE_LEADER: [&str; 4] = ["clock", "horizon", "status", "database drop"];
@@ -111,21 +114,29 @@ impl Retention {
         let (mut changes, mut standing) = (self.policies.clone(), self.standing.clone());
         let heartbeat = self.health.heartbeat("create loop", Duration::from_secs(300));
         let mut migrated = false;
+        // Roles that an administrator makes later get their rights then.
+        let mut rights_at = None;
         while !shutdown.is_cancelled() {
             heartbeat.beat();
             let leads = *standing.borrow_and_update() != Standing::Follower;
+            if rights_at.is_some_and(|at| at <= Instant::now()) {
+                migrated = false;
+            }
             let result = if !migrated {
-                self.migrate(&mut migrated).await
+                self.migrate(&mut rights_at).await.map(|()| migrated = true)
             } else if leads {
                 self.create_pass(&mut passes, &changes).await
             } else {
                 passes.stop();
                 self.store.pooled().await.map(|_| ()).map_err(PassError::from)
             };
-            let again = self.note("create", &result);
-            if result.is_ok() && !migrated {
-                continue;
+            if let Err(PassError::Store(error)) = &result
+                && error.code().is_some_and(|code| ["42P01", "42703"].contains(&code.code()))
+            {
+                // A failover, or a backup that was restored, took the database back to an older schema.
+                migrated = false;
             }
+            let again = self.note("create", &result);
             let pause = if again { self.interval() } else { Duration::from_secs(2).min(self.interval()) };
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -137,15 +148,19 @@ impl Retention {
         }
     }
 
-    async fn migrate(&self, migrated: &mut bool) -> Result<(), PassError> {
+    /// `rights_at`: when to see anew to what roles may do, if something is missing.
+    async fn migrate(&self, rights_at: &mut Option<Instant>) -> Result<(), PassError> {
         let done = migrate::run(&self.store).await?;
-        for warning in &done.warnings {
+        for warning in done.warnings.iter().filter(|_| rights_at.is_none()) {
             tracing::warn!(warning, "roles and grants are incomplete");
         }
+        if done.warnings.is_empty() && rights_at.is_some() {
+            tracing::info!("roles and grants are complete");
+        }
+        *rights_at = (!done.warnings.is_empty()).then(|| Instant::now() + RIGHTS_EVERY);
         if !done.applied.is_empty() {
             tracing::info!(applied = done.applied.join(", "), "schema migrated");
         }
-        *migrated = true;
         Ok(())
     }
 
@@ -210,7 +225,11 @@ impl Retention {
                     && error.code().is_none_or(|code| code.code() != "55P03")
                 {
                     let why = explain(error, self.store.user());
-                    self.publisher.unavailable(&picture.seen, &why, now_us()).await;
+                    let reason = match error {
+                        StoreError::ReadOnly { .. } => "DatabaseReadOnly",
+                        _ => "DatabaseUnavailable",
+                    };
+                    self.publisher.unavailable(&picture.seen, (reason, &why), now_us()).await;
                 }
             } else if !leads {
                 passes.stop();
@@ -340,7 +359,7 @@ impl Retention {
 fn explain(error: &StoreError, role: &str) -> String {
     match error.code() {
         Some(code) if code.code() == "42501" => format!(
-            "missing permission: role \"{role}\" must be a member of cordwood_owner, or the owner of Cordwood's tables ({error})"
+            "missing permission: role \"{role}\" must own the database and Cordwood's tables ({error})"
         ),
         _ => error.to_string(),
     }

@@ -129,7 +129,7 @@ impl Publisher {
     }
 
     /// Says on every policy that PostgreSQL cannot be asked, and changes nothing else that the status says.
-    pub async fn unavailable(&self, seen: &[Seen], why: &str, now_us: i64) {
+    pub async fn unavailable(&self, seen: &[Seen], why: (&'static str, &str), now_us: i64) {
         let mut written = self.written.lock().await;
         for (resource, _) in seen {
             let uid = resource.uid().unwrap_or_default();

@@ -171,18 +171,17 @@ fn drift(classes: &[&Class], catalogue: &Catalogue) -> Said {
 pub fn unavailable(
     resource: &LogRetentionPolicy,
     before: &LogRetentionPolicyStatus,
-    why: &str,
+    (reason, why): (&'static str, &str),
     now_us: i64,
 ) -> Option<LogRetentionPolicyStatus> {
-    const REASON: &str = "DatabaseUnavailable";
     let conditions =
         Conditions { before: &before.conditions, generation: resource.metadata.generation, now_us };
     let mut status = before.clone();
-    if status.conditions.iter().any(|known| known.type_ == "Ready" && known.reason == REASON) {
+    if status.conditions.iter().any(|known| known.type_ == "Ready" && known.reason == reason) {
         return None;
     }
     status.conditions.retain(|known| !PROGRESS.contains(&known.type_.as_str()));
-    drop(status.conditions.splice(0..0, conditions.progress(Progress::Reconciling, REASON, why)));
+    drop(status.conditions.splice(0..0, conditions.progress(Progress::Reconciling, reason, why)));
     Some(status)
 }
 

@@ -253,14 +253,19 @@ fn a_raised_retention_is_in_force_from_now() {
     assert_eq!(status(&resource, &report, NOW_US + HOUR_US).effective_from, Some(time(NOW_US + HOUR_US)));
 }
 
+const AWAY: &str = "DatabaseUnavailable";
+
 #[test]
 fn a_database_that_is_away_is_said_once_and_changes_nothing_else() {
     let before = policy_status(&resource(), &[], &report(false), &Rivals::new(), NOW_US);
-    let away = unavailable(&resource(), &before, "connection refused", NOW_US).unwrap();
+    let away = unavailable(&resource(), &before, (AWAY, "connection refused"), NOW_US).unwrap();
     let ready = &away.conditions[0];
     assert_eq!((ready.type_.as_str(), ready.reason.as_str()), ("Ready", "DatabaseUnavailable"));
     assert_eq!((away.conditions.len(), &away.plan, &away.bytes), (9, &before.plan, &before.bytes));
-    assert_eq!(unavailable(&resource(), &away, "no answer", NOW_US), None);
-    let fresh = unavailable(&resource(), &LogRetentionPolicyStatus::default(), "away", NOW_US).unwrap();
+    assert_eq!(unavailable(&resource(), &away, (AWAY, "no answer"), NOW_US), None);
+    let read_only = unavailable(&resource(), &away, ("DatabaseReadOnly", "it is a standby"), NOW_US).unwrap();
+    assert_eq!(read_only.conditions[0].reason, "DatabaseReadOnly");
+    let fresh =
+        unavailable(&resource(), &LogRetentionPolicyStatus::default(), (AWAY, "away"), NOW_US).unwrap();
     assert_eq!(fresh.conditions.len(), 3);
 }

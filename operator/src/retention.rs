@@ -140,7 +140,12 @@ impl Passes {
 
     /// PostgreSQL's time, microseconds: what expires is judged by the clock that stamped when it was detached.
     pub async fn clock(&mut self) -> Result<i64, PassError> {
-        Ok(catalogue::clock(self.session().await?.client()).await?)
+        let now = self.session().await?.clock().await;
+        if let Err(StoreError::ReadOnly { .. }) = now {
+            // The address may lead to a primary by now.
+            self.stop();
+        }
+        Ok(now?)
     }
 
     /// Does the steps of `report` that belong to this loop and that `may` allows, asked before each. The ledger names each

@@ -1,23 +1,25 @@
-//! How PostgreSQL is reached: settings, TLS, dedicated sessions, a small pool for readers. An error says which role and
+//! How PostgreSQL is reached: TLS, dedicated sessions, a small pool for readers. An error says which role and
 //! which key of the settings to look at.
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::deleted_tasks::Known;
 use crate::error::{StoreError, describe};
 use crate::tls;
+
+mod settings;
+
+pub use settings::Settings;
+use settings::{parse, place, read_password};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_MAX: usize = 8;
@@ -26,64 +28,8 @@ const POOL_MAX: usize = 8;
 const SESSION: &str = "set timezone = 'UTC'; set idle_in_transaction_session_timeout = '60s';
     set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
     set tcp_user_timeout = 20000";
-
-/// Either `url` (`postgresql://user@host:port/database?sslmode=verify-full&sslrootcert=FILE`) or the parts. The
-/// environment's `CORDWOOD_DATABASE_URL` takes the place of a missing url. A password belongs into a file or into the url
-/// of the environment; one in the configuration's own url is there to be read.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    #[serde(skip_serializing)]
-    pub url: Option<String>,
-    /// A host name, an address, or the folder of a unix socket.
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub database: Option<String>,
-    pub user: Option<String>,
-    pub password_file: Option<PathBuf>,
-    /// `disable`, `prefer` (default), `require` or `verify-full`.
-    pub sslmode: Option<String>,
-    /// PEM file of the CAs to trust; with it `require` verifies too.
-    pub ca_file: Option<PathBuf>,
-}
-
-impl std::fmt::Debug for Settings {
-    /// Without the url, which may hold a password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Settings { url, host, port, database, user, password_file, sslmode, ca_file } = self;
-        f.debug_struct("Settings")
-            .field("url", &url.as_ref().map(|_| "..."))
-            .field("host", host)
-            .field("port", port)
-            .field("database", database)
-            .field("user", user)
-            .field("password_file", password_file)
-            .field("sslmode", sslmode)
-            .field("ca_file", ca_file)
-            .finish()
-    }
-}
-
-impl Settings {
-    pub fn url(url: impl Into<String>) -> Settings {
-        Settings { url: Some(url.into()), ..Settings::default() }
-    }
-
-    /// Fills a missing url (and host) from `CORDWOOD_DATABASE_URL`.
-    #[must_use]
-    pub fn or_environment(self) -> Settings {
-        self.or_variable("CORDWOOD_DATABASE_URL")
-    }
-
-    /// Fills a missing url (and host) from a variable of the environment.
-    #[must_use]
-    pub fn or_variable(mut self, name: &str) -> Settings {
-        if self.url.is_none() && self.host.is_none() {
-            self.url = std::env::var(name).ok().filter(|url| !url.is_empty());
-        }
-        self
-    }
-}
+/// Told of each session when it begins. After a failover an address may for a moment lead to a server that is no primary any more.
+const STANDING: &str = "select pg_is_in_recovery(), current_setting('transaction_read_only')";
 
 /// A way to PostgreSQL. Cheap to clone; sessions are made when asked for.
 #[derive(Clone)]
@@ -143,8 +89,7 @@ impl Store {
     /// [`Store::new`], and one session made to see that it works (kept for the first reader).
     pub async fn connect(settings: &Settings) -> Result<Store, StoreError> {
         let store = Store::new(settings)?;
-        let client = store.client("cordwood").await?;
-        store.give_back(client);
+        drop(store.pooled().await?);
         Ok(store)
     }
 
@@ -184,12 +129,30 @@ impl Store {
         self.session(application, |_| {}).await
     }
 
-    /// The same; what the server says of itself is handed on.
+    /// The same, for who changes something.
+    ///
+    /// # Errors
+    /// Also ([`StoreError::ReadOnly`]) when the server takes no writes: what stands there would look as if there were nothing to do.
+    pub async fn writable(&self, application: &str) -> Result<Client, StoreError> {
+        let Session { client, standing } = self.open(application, |_| {}).await?;
+        standing.check(self)?;
+        Ok(client)
+    }
+
+    /// [`Store::client`]; what the server says of itself is handed on.
     pub(crate) async fn session(
         &self,
         application: &str,
         told: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Client, StoreError> {
+        Ok(self.open(application, told).await?.client)
+    }
+
+    async fn open(
+        &self,
+        application: &str,
+        told: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Session, StoreError> {
         let mut config = self.0.config.clone();
         config.application_name(application);
         // Read for every session: a password may be changed while we run.
@@ -206,11 +169,17 @@ impl Store {
             drive(connection, told);
             client
         };
-        client
-            .batch_execute(&self.0.session)
+        let answers = client
+            .simple_query(&format!("{}; {STANDING}", self.0.session))
             .await
             .map_err(StoreError::sql("prepare session at", &self.0.at))?;
-        Ok(client)
+        let standing = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => {
+                Some(Standing { is_standby: row.get(0) == Some("t"), is_read_only: row.get(1) == Some("on") })
+            }
+            _ => None,
+        });
+        Ok(Session { client, standing: standing.unwrap_or_default() })
     }
 
     fn is_unix(&self) -> bool {
@@ -237,11 +206,22 @@ impl Store {
                 other => break other,
             }
         };
-        let client = match idle {
-            Some(client) => client,
-            None => self.client("cordwood reader").await?,
+        let (client, is_kept) = match idle {
+            Some(client) => (client, true),
+            None => {
+                let Session { client, standing } = self.open("cordwood reader", |_| {}).await?;
+                // Where the address leads to a primary that is none any more, it will soon lead to another one.
+                (client, !standing.is_standby || self.0.primary.is_some())
+            }
         };
-        Ok(Pooled { client: Some(client), store: self.clone() })
+        Ok(Pooled { client: Some(client), store: self.clone(), is_kept })
+    }
+
+    /// The next readers make sessions of their own: what the address led to before need not be what it leads to now.
+    pub fn forget_idle(&self) {
+        if let Ok(mut idle) = self.0.idle.lock() {
+            idle.clear();
+        }
     }
 
     fn give_back(&self, client: Client) {
@@ -265,7 +245,16 @@ impl Store {
                 format!("PostgreSQL refused the password of role \"{role}\": check {key}")
             }
             Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                format!("role \"{role}\" may not log in ({}): check database.user", describe(&error))
+                format!(
+                    "role \"{role}\" may not log in ({}): check database.user, or ALTER ROLE \"{role}\" LOGIN",
+                    describe(&error)
+                )
+            }
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                let text = error.as_db_error().map_or_else(|| describe(&error), |db| db.message().to_owned());
+                format!(
+                    "{text} (SQLSTATE 42501): as an administrator, GRANT CONNECT ON DATABASE \"{database}\" TO \"{role}\""
+                )
             }
             Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
                 format!("database \"{database}\" does not exist: create it or check database.database")
@@ -304,10 +293,34 @@ where
     });
 }
 
+struct Session {
+    client: Client,
+    standing: Standing,
+}
+
+/// What a server is to its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    pub is_standby: bool,
+    pub is_read_only: bool,
+}
+
+impl Standing {
+    pub fn check(self, store: &Store) -> Result<(), StoreError> {
+        let why = match (self.is_standby, self.is_read_only) {
+            (true, _) => "it is a standby",
+            (false, true) => "default_transaction_read_only is on",
+            (false, false) => return Ok(()),
+        };
+        Err(StoreError::ReadOnly { at: store.at().to_owned(), why })
+    }
+}
+
 /// See [`Store::pooled`].
 pub struct Pooled {
     client: Option<Client>,
     store: Store,
+    is_kept: bool,
 }
 
 impl Deref for Pooled {
@@ -328,7 +341,7 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
+        if let (Some(client), true) = (self.client.take(), self.is_kept) {
             self.store.give_back(client);
         }
     }
@@ -338,7 +351,7 @@ impl Pooled {
     /// For statements that may be given up halfway, because a caller's patience ends: such a session does not go back to
     /// the pool, and the server is told to stop.
     pub fn abandonable(mut self) -> Abandonable {
-        Abandonable { client: self.client.take(), store: self.store.clone() }
+        Abandonable { client: self.client.take(), store: self.store.clone(), is_kept: self.is_kept }
     }
 }
 
@@ -346,11 +359,12 @@ impl Pooled {
 pub struct Abandonable {
     client: Option<Client>,
     store: Store,
+    is_kept: bool,
 }
 
 impl Abandonable {
     pub fn finish(mut self) {
-        if let Some(client) = self.client.take() {
+        if let (Some(client), true) = (self.client.take(), self.is_kept) {
             self.store.give_back(client);
         }
     }
@@ -385,169 +399,5 @@ impl Drop for Abandonable {
             // As far as it goes: the server may be what does not answer.
             let _ = tokio::time::timeout(CONNECT_TIMEOUT, cancel).await;
         });
-    }
-}
-
-struct Parsed {
-    config: Config,
-    verify: bool,
-    ca_file: Option<PathBuf>,
-    password_key: &'static str,
-}
-
-fn parse(settings: &Settings) -> Result<Parsed, StoreError> {
-    let fail = |key, message: String| StoreError::Settings { key, message };
-    let mut sslmode = settings.sslmode.clone();
-    let mut ca_file = settings.ca_file.clone();
-    let mut config = match &settings.url {
-        Some(url) => {
-            let url = take_parameter(url, "sslrootcert", |value| ca_file = Some(PathBuf::from(value)));
-            let url = take_parameter(&url, "sslmode", |value| sslmode = Some(value.to_owned()));
-            Config::from_str(&url).map_err(|error| fail("url", describe(&error)))?
-        }
-        None => Config::new(),
-    };
-    if let Some(host) = &settings.host {
-        config.host(host);
-    }
-    if let Some(port) = settings.port {
-        config.port(port);
-    }
-    if let Some(database) = &settings.database {
-        config.dbname(database);
-    }
-    if let Some(user) = &settings.user {
-        config.user(user);
-    }
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        let message = "none given: set database.url, database.host or CORDWOOD_DATABASE_URL".to_owned();
-        return Err(fail("host", message));
-    }
-    if config.get_user().is_none() {
-        return Err(fail("user", "none given: set database.user or name one in database.url".to_owned()));
-    }
-    let mut password_key = "database.url (or CORDWOOD_DATABASE_URL)";
-    if let Some(file) = &settings.password_file {
-        password_key = "database.password_file";
-        config.password(read_password(file)?);
-    } else if config.get_password().is_none() {
-        password_key = "database.password_file";
-    }
-    let (mode, verify) = match sslmode.as_deref() {
-        Some("disable") => (SslMode::Disable, false),
-        None | Some("prefer" | "allow") => (SslMode::Prefer, false),
-        Some("require") => (SslMode::Require, false),
-        Some("verify-full") => (SslMode::Require, true),
-        Some(other) => {
-            let message = format!("{other:?} is none of disable, prefer, require, verify-full");
-            return Err(fail("sslmode", message));
-        }
-    };
-    config.ssl_mode(mode).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(Duration::from_secs(30));
-    }
-    Ok(Parsed { config, verify, ca_file, password_key })
-}
-
-fn read_password(file: &Path) -> Result<String, StoreError> {
-    let password = std::fs::read_to_string(file).map_err(|error| StoreError::Settings {
-        key: "password_file",
-        message: format!("read {}: {error}", file.display()),
-    })?;
-    Ok(password.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-/// Takes `name=value` out of a URL's query (or a key-value string): the two parameters that our TLS reads itself.
-fn take_parameter(url: &str, name: &str, mut found: impl FnMut(&str)) -> String {
-    let is_url = url.contains("://");
-    let (separators, head, tail): (&[char], &str, &str) = match (is_url, url.split_once('?')) {
-        (true, Some((head, query))) => (&['&'], head, query),
-        (true, None) => return url.to_owned(),
-        (false, _) => (&[' '], "", url),
-    };
-    let mut kept = Vec::new();
-    for part in tail.split(separators) {
-        match part.split_once('=') {
-            Some((key, value)) if key == name && is_url => found(&percent_decoded(value)),
-            Some((key, value)) if key == name => found(value),
-            _ => kept.push(part),
-        }
-    }
-    match (is_url, kept.is_empty()) {
-        (true, true) => head.to_owned(),
-        (true, false) => format!("{head}?{}", kept.join("&")),
-        (false, _) => kept.join(" "),
-    }
-}
-
-fn percent_decoded(value: &str) -> String {
-    let bytes = value.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = value.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
-fn place(config: &Config) -> String {
-    use tokio_postgres::config::Host;
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let user = config.get_user().unwrap_or_default();
-    format!("{user}@{host}:{port}/{}", config.get_dbname().unwrap_or(user))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_url_s_own_tls_parameters_are_ours() {
-        let settings = Settings::url(
-            "postgresql://u:p@h:5/d?sslmode=verify-full&application_name=x&sslrootcert=%2Fmy%20ca%25%zz.pem",
-        );
-        assert!(!format!("{settings:?}").contains("u:p"));
-        let parsed = parse(&settings).unwrap();
-        assert!(parsed.verify);
-        assert_eq!(parsed.ca_file, Some(PathBuf::from("/my ca%%zz.pem")));
-        assert_eq!(place(&parsed.config), "u@h:5/d");
-    }
-
-    #[test]
-    fn mistakes_name_their_key() {
-        for (settings, key) in [
-            (Settings::default(), "host"),
-            (Settings { host: Some("h".into()), ..Settings::default() }, "user"),
-            (Settings::url("postgresql://u@h/d?sslmode=maybe"), "sslmode"),
-            (Settings::url("postgresql://u@h:port/d"), "url"),
-            (
-                Settings {
-                    password_file: Some("/nonexistent/pw".into()),
-                    ..Settings::url("postgresql://u@h/d")
-                },
-                "password_file",
-            ),
-        ] {
-            match parse(&settings) {
-                Err(StoreError::Settings { key: found, .. }) => assert_eq!(found, key),
-                _ => panic!("{settings:?} was taken"),
-            }
-        }
     }
 }

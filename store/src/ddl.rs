@@ -23,7 +23,7 @@ use tokio_postgres::error::SqlState;
 
 use self::ledger::Ledger;
 use self::row::Row;
-use crate::connect::Store;
+use crate::connect::{Standing, Store};
 use crate::error::StoreError;
 use crate::migrate::{LOCK_DDL_CREATE, LOCK_DDL_DROP, LOCK_SPACE};
 
@@ -67,23 +67,37 @@ impl Loop {
 #[derive(Debug)]
 pub struct DdlSession {
     client: Client,
+    store: Store,
 }
 
 impl DdlSession {
     /// `None` when another session has this loop's advisory lock: another leader is at work.
     pub async fn open(store: &Store, which: Loop) -> Result<Option<DdlSession>, StoreError> {
-        let client = store.client(&format!("cordwood operator {}", which.as_str())).await?;
+        let client = store.writable(&format!("cordwood operator {}", which.as_str())).await?;
         let locked: bool = client
             .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &which.lock()])
             .await
             .map_err(StoreError::sql("take", "the advisory lock of the operator"))?
             .get(0);
-        Ok(locked.then_some(DdlSession { client }))
+        Ok(locked.then_some(DdlSession { client, store: store.clone() }))
     }
 
     /// For reading the catalogue. The lock is lost with the connection; then every step fails.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// PostgreSQL's time, microseconds.
+    ///
+    /// # Errors
+    /// Also ([`StoreError::ReadOnly`]) when the server takes no writes by now.
+    pub async fn clock(&self) -> Result<i64, StoreError> {
+        let sql =
+            "select clock_timestamp(), pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
+        let row = self.client.query_one(sql, &[]).await;
+        let row = row.map_err(StoreError::sql("read", "PostgreSQL's clock"))?;
+        Standing { is_standby: row.get(1), is_read_only: row.get(2) }.check(&self.store)?;
+        Ok(row.get::<_, Timestamp>(0).as_microsecond())
     }
 
     /// For what is done beside the steps (`purpose` is part of the error): a statement waits for a lock as long as a step's last try.

@@ -10,6 +10,11 @@ pub enum StoreError {
     Settings { key: &'static str, message: String },
     #[error("connect to PostgreSQL at {at}: {message}")]
     Connect { at: String, message: String, source: Option<tokio_postgres::Error> },
+    /// A primary that is none any more, or one whose administrator lets nobody write.
+    #[error(
+        "PostgreSQL at {at} is read-only ({why}): nothing can be stored or changed until it takes writes"
+    )]
+    ReadOnly { at: String, why: &'static str },
     #[error("{operation} {thing}: {}", describe(.source))]
     Sql { operation: &'static str, thing: String, source: tokio_postgres::Error },
     #[error("migrate the schema: {message}")]
@@ -48,7 +53,7 @@ impl StoreError {
         match self {
             StoreError::Sql { source, .. } => source.is_closed() || transient(source),
             StoreError::Connect { source: Some(source), .. } => source.code().is_none() || transient(source),
-            StoreError::Connect { source: None, .. } => true,
+            StoreError::Connect { source: None, .. } | StoreError::ReadOnly { .. } => true,
             _ => false,
         }
     }
@@ -57,10 +62,12 @@ impl StoreError {
 fn transient(error: &tokio_postgres::Error) -> bool {
     let Some(code) = error.code() else { return error.as_db_error().is_none() };
     // Classes: 08 connection, 40 rollback (serialization, deadlock), 53 resources (disk full, too many connections),
-    // 55P03 lock not available, 57P01-03 shut down, crash, starting.
+    // 55P03 lock not available, 57P01-03 shut down, crash, starting, 25006 read-only (until there is a primary).
     let code = code.code();
     ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class))
-        || code == SqlState::LOCK_NOT_AVAILABLE.code()
+        || [SqlState::LOCK_NOT_AVAILABLE, SqlState::READ_ONLY_SQL_TRANSACTION]
+            .iter()
+            .any(|own| own.code() == code)
 }
 
 /// PostgreSQL's own words (message, detail, hint), not just "db error".
@@ -73,8 +80,14 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
         }
         if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE {
             text.push_str(
-                "; the operator needs the login that made the schema, the writer a member of cordwood_writer, queries a member of cordwood_reader (--into-table: one that may make tables)",
+                "; as an administrator, by what this login is for: GRANT cordwood_writer TO it (writer), GRANT cordwood_gateway TO it \
+                 (gateway), GRANT cordwood_reader TO it (queries; --into-table needs a login that may make tables). The operator's login \
+                 owns the database and Cordwood's tables: ALTER DATABASE ... OWNER TO it; if another login made the tables, \
+                 REASSIGN OWNED BY that login TO it",
             );
+        }
+        if *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION {
+            text.push_str("; PostgreSQL is read-only: a standby, or default_transaction_read_only is on");
         }
         if *db.code() == SqlState::INVALID_SQL_STATEMENT_NAME {
             text.push_str("; a proxy before PostgreSQL that pools transactions does this: connect to PostgreSQL itself, or pool sessions");

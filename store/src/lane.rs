@@ -79,7 +79,7 @@ const DEAD_LETTERS: &str = "insert into dead_letters (topic_partition, kafka_off
 impl Lane {
     /// Opens a session and takes a lane in it. The session's end gives the lane back.
     pub async fn claim(store: &Store) -> Result<Lane, StoreError> {
-        let client = store.client("cordwood writer").await?;
+        let client = store.writable("cordwood writer").await?;
         let limit = format!("set statement_timeout = '{STATEMENT_SECONDS_MAX}s'");
         client.batch_execute(&limit).await.map_err(StoreError::sql("prepare", "a lane's session"))?;
         let lane = take(&client).await?;

@@ -50,7 +50,7 @@ pub fn newest() -> i64 {
 
 /// Runs what is missing. Needs a role that may create tables (`cordwood_owner` or the database's owner).
 pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
-    let mut client = store.client("cordwood migrate").await?;
+    let mut client = store.writable("cordwood migrate").await?;
     fitness::check(store, &client).await?;
     client
         .execute("select pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_MIGRATE])

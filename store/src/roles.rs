@@ -8,30 +8,44 @@ use crate::error::StoreError;
 
 const ROLES: [&str; 4] = ["cordwood_owner", "cordwood_writer", "cordwood_reader", "cordwood_gateway"];
 
-/// Creates the roles where they are missing and grants what each may do. What the session may not grant comes back as
-/// a warning: on a managed server an administrator makes the roles.
+/// Creates the roles where they are missing and grants what each may do. What the session may not do comes back as
+/// a warning that says what an administrator does about it: on a managed server the login may not make roles.
 pub async fn ensure(client: &Client) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
+    let mut missing = Vec::new();
     for role in ROLES {
-        let exists = client
-            .query_opt("select 1 from pg_roles where rolname = $1", &[&role])
-            .await
-            .map_err(StoreError::sql("look for role", role))?
-            .is_some();
-        if !exists && let Err(error) = client.batch_execute(&format!("create role {role} nologin")).await {
-            // Another database's migration may have made it at this moment.
-            let made = client.query_opt("select 1 from pg_roles where rolname = $1", &[&role]).await;
-            if !matches!(made, Ok(Some(_))) {
-                warnings.push(format!("create role {role}: {}", crate::error::describe(&error)));
-            }
+        if exists(client, role).await? {
+            continue;
+        }
+        // Another database's migration may make it at this moment.
+        if let Err(error) = client.batch_execute(&format!("create role {role} nologin")).await
+            && !exists(client, role).await?
+        {
+            let why = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
+            warnings.push(format!(
+                "role {role} is missing ({why}): as an administrator, CREATE ROLE {role} NOLOGIN"
+            ));
+            missing.push(role);
         }
     }
     for statement in grants() {
+        // One that is missing keeps nothing from the others.
+        let Some((grant, to)) = statement.rsplit_once(" to ") else { continue };
+        let to: Vec<&str> = to.split(", ").filter(|role| !missing.contains(role)).collect();
+        if to.is_empty() {
+            continue;
+        }
+        let statement = format!("{grant} to {}", to.join(", "));
         if let Err(error) = client.batch_execute(&statement).await {
             warnings.push(format!("{statement}: {}", crate::error::describe(&error)));
         }
     }
     Ok(warnings)
+}
+
+async fn exists(client: &Client, role: &str) -> Result<bool, StoreError> {
+    let found = client.query_opt("select 1 from pg_roles where rolname = $1", &[&role]).await;
+    Ok(found.map_err(StoreError::sql("look for role", role))?.is_some())
 }
 
 fn grants() -> Vec<String> {

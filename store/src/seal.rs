@@ -106,7 +106,7 @@ pub struct Sealing {
 impl Sealing {
     /// `None`: another session seals. After one of an older version it reads what every table partition holds.
     pub async fn claim(store: &Store) -> Result<Option<Sealing>, StoreError> {
-        let client = store.client("cordwood sealer").await?;
+        let client = store.writable("cordwood sealer").await?;
         let row = client
             .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_SEALER])
             .await

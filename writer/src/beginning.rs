@@ -32,6 +32,8 @@ impl Beginning {
                 Some(lane) => lane,
                 None => Lane::claim(store).await?,
             };
+            // Watermarks and origins are read where the lane is: after a failover idle sessions may be another server's.
+            store.forget_idle();
             let clock = Clock::read(store).await?;
             let positions = lane.read_positions(topic).await?;
             Ok(Beginning { lane, clock, positions })

@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod standby;
 pub mod wait;
 pub mod wire;
 
@@ -29,4 +30,5 @@ pub use postgres::{Postgres, PostgresOptions};
 pub use process::{Process, Program, User};
 pub use proxy::{Fault, Proxy};
 pub use redis::Redis;
+pub use standby::Standby;
 pub use wait::wait_for;

@@ -4,7 +4,7 @@
 //! socket, so that a wrong password can be tested.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use super::wait::wait_for;
 /// The 18 that is tested.
 const VERSION_18: &str = "18.1.0";
 const PASSWORD: &str = "cordwood-test";
+/// With this file in its data folder it starts as a standby.
+const STANDBY: &str = "standby.signal";
 
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
@@ -33,11 +35,20 @@ pub struct PostgresOptions {
     pub address: IpAddr,
     /// More lines of `postgresql.conf`.
     pub settings: Vec<(String, String)>,
+    /// A hot standby that streams from the server that is reached there. It begins with the same data folder as all of a version do, so
+    /// the other one must have begun so, too, and still have its WAL.
+    pub follows: Option<SocketAddr>,
 }
 
 impl PostgresOptions {
     pub fn version(version: u32) -> PostgresOptions {
-        PostgresOptions { version, fsync: false, address: [127, 0, 0, 1].into(), settings: Vec::new() }
+        PostgresOptions {
+            version,
+            fsync: false,
+            address: [127, 0, 0, 1].into(),
+            settings: Vec::new(),
+            follows: None,
+        }
     }
 }
 
@@ -63,6 +74,9 @@ impl Postgres {
         let template = template(options.version, &binaries, &home)?;
         let data = home.join("data");
         cache::copy_folder(&template, &data)?;
+        if options.follows.is_some() {
+            fs::write(data.join(STANDBY), "").context("write standby.signal")?;
+        }
         own(home.path())?;
         let port = Port::free()?;
         let settings = settings(&options, home.path(), port.number());
@@ -162,6 +176,22 @@ impl Postgres {
         }
     }
 
+    /// From a standby, which takes over, to a primary on a timeline of its own.
+    pub async fn promote(&self) -> Result<()> {
+        let client = self.client().await?;
+        let row = client.query_one("select pg_promote(true, 60)", &[]).await.context("promote")?;
+        anyhow::ensure!(row.get(0), "it is no primary after 60 s");
+        Ok(())
+    }
+
+    /// Starts it again as a standby: it takes no writes, whatever it was before.
+    pub async fn restart_as_standby(&mut self) -> Result<()> {
+        self.server.stop();
+        fs::write(self.home.join("data").join(STANDBY), "").context("write standby.signal")?;
+        own(&self.home.join("data").join(STANDBY))?;
+        self.restart().await
+    }
+
     pub fn process(&self) -> &Process {
         &self.server
     }
@@ -210,6 +240,14 @@ fn settings(options: &PostgresOptions, sockets: &Path, port: u16) -> String {
          max_wal_size = 2GB\ntimezone = 'UTC'\nlog_timezone = 'UTC'\nlc_messages = 'C'\n",
         sockets.display()
     );
+    if let Some(primary) = options.follows {
+        text.push_str(&format!(
+            "primary_conninfo = 'host={} port={} user=postgres password={PASSWORD} application_name=standby'\n\
+             wal_retrieve_retry_interval = 200ms\n",
+            primary.ip(),
+            primary.port()
+        ));
+    }
     for (key, value) in &options.settings {
         text.push_str(&format!("{key} = '{value}'\n"));
     }

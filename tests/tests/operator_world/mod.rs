@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use cordwood_crds::{LogRetentionPolicy, manifests};
 use cordwood_tests::env::home::Home;
 use cordwood_tests::env::ports::Port;
-use cordwood_tests::env::{ApiServer, ApiServerOptions, Postgres, Process, Program, wait_for};
+use cordwood_tests::env::{
+    ApiServer, ApiServerOptions, Postgres, PostgresOptions, Process, Program, wait_for,
+};
 use cordwood_tests::{bin, merge};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -26,6 +28,8 @@ pub struct World {
     pub sql: Mutex<Option<std::sync::Arc<Sql>>>,
     pub postgres: Postgres,
     pub server: ApiServer,
+    /// Cordwood's.
+    pub database: String,
     /// Merged into the configuration of operators that start.
     pub more: Value,
     home: Home,
@@ -44,12 +48,17 @@ pub struct Operator {
 
 impl World {
     pub async fn start(version: u32) -> Result<World> {
+        World::start_with(PostgresOptions::version(version)).await
+    }
+
+    pub async fn start_with(postgres: PostgresOptions) -> Result<World> {
         let turn = TURN.lock().await;
         let options = ApiServerOptions {
             tokens: vec![format!("{NOBODY},nobody,nobody")],
             ..ApiServerOptions::default()
         };
-        let (server, postgres) = tokio::try_join!(ApiServer::start_with(options), Postgres::start(version))?;
+        let (server, postgres) =
+            tokio::try_join!(ApiServer::start_with(options), Postgres::start_with(postgres))?;
         let client = server.client().await?;
         define(&client, |_, _| ()).await?;
         let policies: Api<LogRetentionPolicy> = Api::all(client.clone());
@@ -64,6 +73,7 @@ impl World {
             sql: Mutex::new(None),
             postgres,
             server,
+            database: "postgres".to_owned(),
             more: json!({}),
             home,
             started: 0,
@@ -85,7 +95,7 @@ impl World {
         let port = Port::free()?;
         let mut config = json!({
             "listen": format!("127.0.0.1:{}", port.number()),
-            "database": {"url": self.postgres.url()},
+            "database": {"url": self.postgres.url_of(&self.database)},
             "kubernetes": {"kubeconfig_file": kubeconfig, "namespace": "default"},
             "retention": {"pass_interval_ms": 500, "notice_ms": 1500},
             "levels": {"ask_interval_ms": 1000},
@@ -176,7 +186,7 @@ impl World {
         match known.filter(|client| !client.is_closed()) {
             Some(client) => Ok(client),
             None => {
-                let client = std::sync::Arc::new(self.postgres.client().await?);
+                let client = std::sync::Arc::new(self.postgres.client_of(&self.database).await?);
                 *self.sql.lock().expect("no panic while it is held") = Some(client.clone());
                 Ok(client)
             }
