@@ -180,7 +180,7 @@ impl Postgres {
     pub async fn promote(&self) -> Result<()> {
         let client = self.client().await?;
         let row = client.query_one("select pg_promote(true, 60)", &[]).await.context("promote")?;
-        anyhow::ensure!(row.get(0), "it is no primary after 60 s");
+        anyhow::ensure!(row.get::<_, bool>(0), "it is no primary after 60 s");
         Ok(())
     }
 
