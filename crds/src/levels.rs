@@ -56,7 +56,12 @@ pub const DURATION_MS_MAX: i64 = 7 * 86_400_000;
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(name = "Scope", type_ = "string", json_path = ".spec.scope", priority = 1),
-    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloadsMatched", priority = 1),
+    printcolumn(
+        name = "Workloads-Matched",
+        type_ = "integer",
+        json_path = ".status.workloadsMatched",
+        priority = 1
+    ),
     printcolumn(name = "Generation", type_ = "integer", json_path = ".status.rulesGeneration", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -103,7 +108,12 @@ pub struct LogLevelConfigSpec {
         priority = 1
     ),
     printcolumn(name = "Agents", type_ = "string", json_path = ".status.agents", priority = 1),
-    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.workloadsMatched", priority = 1),
+    printcolumn(
+        name = "Workloads-Matched",
+        type_ = "integer",
+        json_path = ".status.workloadsMatched",
+        priority = 1
+    ),
     printcolumn(name = "Generation", type_ = "integer", json_path = ".status.rulesGeneration", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -111,7 +121,7 @@ pub struct LogLevelConfigSpec {
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "!(has(self.duration) && has(self.expiresAt))", "message": BOTH_ENDS},
     {"rule": "self.default || has(self.duration) || has(self.expiresAt)", "message": "give duration (such as 30m) or expiresAt, or default: true for one that stays"},
-    {"rule": "!self.default || !(has(self.duration) || has(self.expiresAt))", "message": DEFAULT_ENDS},
+    {"rule": "!self.default || !(has(self.duration) || has(self.expiresAt) || has(self.ttlAfterExpiry))", "message": DEFAULT_ENDS},
     {"rule": "!self.default || (!has(self.service) && (!has(self.containers) || self.containers.size() == 0) && (!has(self.selector) || ((!has(self.selector.matchLabels) || self.selector.matchLabels.size() == 0) && (!has(self.selector.matchExpressions) || self.selector.matchExpressions.size() == 0))))", "message": DEFAULT_SELECTS}
 ]))]
 pub struct ClusterLogLevelConfigSpec {
@@ -130,7 +140,7 @@ pub struct LogLevelConfigStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready: all agents have it, or it has ended. Reconciling: agents lag. Stalled: not in force before somebody does what the message
-    /// says. Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
+    /// says. Active: in force now. Accepted: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
     /// same lines. Pushed, DebugScopes: applications have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -141,8 +151,10 @@ pub struct LogLevelConfigStatus {
     /// Agents that have these rules, and all: 3/3. Only while it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents: Option<String>,
+    /// Agents that have these rules. Only while it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_applied: Option<i64>,
+    /// Agents that run, whether or not they have these rules. Only while it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_total: Option<i64>,
     /// Workloads with a pod that it matches.
@@ -157,7 +169,7 @@ pub struct LogLevelConfigStatus {
     /// From when the duration is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// The duration that started_at belongs to: a changed one is counted anew.
+    /// The value of spec.duration when startedAt was set. When spec.duration changes, counting starts again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_duration: Option<String>,
     /// When it ends, on every agent by itself.
@@ -178,6 +190,7 @@ fn nothing_said() -> LevelFields {
         sample: None,
         duration: None,
         expires_at: None,
+        ttl_after_expiry: None,
         push: None,
     }
 }

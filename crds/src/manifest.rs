@@ -75,10 +75,120 @@ fn no_nulls(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     serde_json::from_value(value).unwrap_or(crd)
 }
 
+/// Numbers without a fraction are written so: the types of Kubernetes have every bound as a floating-point number, and `65535.0` reads oddly.
+fn whole(crd: &CustomResourceDefinition) -> Value {
+    fn walk(value: &mut Value) {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(walk),
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            Value::Number(number) => {
+                let text = number.to_string();
+                if let Some(whole) = text.strip_suffix(".0").and_then(|whole| whole.parse::<i64>().ok()) {
+                    *number = whole.into();
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(crd).unwrap_or_default();
+    walk(&mut value);
+    value
+}
+
 fn manifest(crd: CustomResourceDefinition) -> Manifest {
     let crd = no_nulls(crd);
     let file = format!("{}.yaml", crd.spec.names.plural);
-    let body = serde_yaml::to_string(&crd).unwrap_or_else(|error| format!("# not to be written: {error}\n"));
+    let body =
+        serde_yaml::to_string(&whole(&crd)).unwrap_or_else(|error| format!("# not to be written: {error}\n"));
     let head = "# Generated from crds/src by `cargo xtask generate`. Do not edit.\n";
     Manifest { file, yaml: format!("{head}{body}"), crd }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `look` with the path and the schema of each field of each kind.
+    fn each_field(look: &mut impl FnMut(&str, &Value)) {
+        fn walk(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                look(&path, field);
+                walk(&path, field, look);
+            }
+            if schema["items"].is_object() {
+                walk(&format!("{path}[]"), &schema["items"], look);
+            }
+        }
+        for manifest in manifests() {
+            let crd = serde_json::to_value(&manifest.crd).unwrap();
+            let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+            for version in crd["spec"]["versions"].as_array().unwrap() {
+                walk(kind, &version["schema"]["openAPIV3Schema"], look);
+            }
+        }
+    }
+
+    fn wrong(judge: impl Fn(&Value) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        each_field(&mut |path, field| {
+            if !judge(field) {
+                found.push(path.to_owned());
+            }
+        });
+        found
+    }
+
+    /// `kubectl explain` says something of each field, and not what the type of a library is.
+    #[test]
+    fn each_field_is_explained() {
+        let explained = |field: &Value| {
+            let text = field["description"].as_str().unwrap_or_default();
+            !text.is_empty() && !text.contains("wrapper around time.Time")
+        };
+        assert_eq!(wrong(explained), Vec::<String>::new());
+        let mut fields = 0;
+        each_field(&mut |_, _| fields += 1);
+        assert!(fields > 150, "{fields}");
+    }
+
+    /// Server-side apply merges each list as its type says; one without a type would be replaced as a whole by whoever comes last.
+    #[test]
+    fn each_list_says_how_it_is_merged() {
+        let typed = |field: &Value| {
+            let kind = field["x-kubernetes-list-type"].as_str();
+            field["type"] != "array" || kind.is_some_and(|kind| ["map", "set", "atomic"].contains(&kind))
+        };
+        assert_eq!(wrong(typed), Vec::<String>::new());
+        let mut kinds = std::collections::BTreeMap::new();
+        each_field(&mut |path, field| {
+            let list = field["x-kubernetes-list-type"].as_str().or(field["x-kubernetes-map-type"].as_str());
+            list.and_then(|kind| kinds.insert(path.to_owned(), kind.to_owned()));
+        });
+        for (path, kind) in [
+            ("LogRetentionPolicy.spec.match.categories", "set"),
+            ("LogRetentionPolicy.status.conditions", "map"),
+            ("LogRetentionPolicy.status.classes", "map"),
+            ("LogRetentionPolicy.status.plan.steps", "atomic"),
+            ("LogLevelConfig.spec.selector", "atomic"),
+            ("ClusterLogLevelConfig.spec.selector.matchExpressions", "atomic"),
+        ] {
+            assert_eq!(kinds.get(path).map(String::as_str), Some(kind), "{path}");
+        }
+    }
+
+    /// The API server warns of a definition with a format that it does not know.
+    #[test]
+    fn formats_are_known_and_whole_numbers_are_written_so() {
+        let known = |field: &Value| {
+            field["format"]
+                .as_str()
+                .is_none_or(|format| ["int32", "int64", "double", "date-time"].contains(&format))
+        };
+        assert_eq!(wrong(known), Vec::<String>::new());
+        for manifest in manifests() {
+            let odd = manifest.yaml.lines().find(|line| line.contains("imum:") && line.ends_with(".0"));
+            assert_eq!(odd, None, "{}", manifest.file);
+        }
+    }
 }

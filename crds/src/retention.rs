@@ -86,16 +86,16 @@ pub struct LogRetentionPolicySpec {
     #[serde(default = "grace_default")]
     #[schemars(schema_with = "schema::grace")]
     pub grace_period: String,
-    /// What a shortened retention or grace period may take away without approval, and how many partitions one run detaches
-    /// at the most.
+    /// How much a shortened retention or grace period may take away. What would take away more waits for approval
+    /// (status.approval). The number of partitions also bounds what one run detaches.
     #[serde(default)]
     pub drop_limit: DropLimitSpec,
     /// Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made. The chart's admission policy
     /// lets it be ended only by whom RBAC grants the verb resume.
     #[serde(default)]
     pub suspend: bool,
-    /// As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
-    /// name says otherwise. A policy that names tenants or namespaces also holds the table partitions of other policies that have
+    /// Stops all detaching and dropping for this policy's records, even after the policy is deleted. To end it, set legalHold: false, or create a
+    /// policy with the same name and legalHold: false. A policy that names tenants or namespaces also holds the table partitions of other policies that have
     /// records of these; services and categories do not narrow that. The chart's admission policy lets it be ended only by whom RBAC grants the verb release-hold.
     #[serde(default)]
     pub legal_hold: bool,
@@ -131,7 +131,7 @@ pub struct MatchSpec {
     pub services: Vec<String>,
     /// Categories of records: audit for those that call themselves so in a namespace with the label cordwood.dev/audit-from=body, system for all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2))]
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub categories: Vec<CategorySpec>,
 }
 
@@ -167,11 +167,11 @@ pub struct RetentionSpec {
 /// Limits on what goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DropLimitSpec {
-    /// Table partitions that hold records.
+    /// Table partitions with records that a shortening may take away without approval; also how many one run detaches at the most.
     #[serde(default = "partitions_default")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(schema_with = "schema::partitions")]
     pub partitions: u32,
-    /// Bytes in PostgreSQL, as a quantity.
+    /// Bytes in PostgreSQL that a shortening may take away without approval, as a quantity such as 50Gi.
     #[serde(default = "bytes_default")]
     pub bytes: Bytes,
 }
@@ -223,7 +223,7 @@ pub struct LogRetentionPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready: what the spec says is in force. Reconciling: it will be, by itself. Stalled: not before somebody does what the message says.
-    /// Valid: the spec can be followed. Held: something waits, see plan.held. Conflict: another policy with the same priority can match the
+    /// Accepted: the spec can be followed. Held: something waits, see plan.held. Conflict: another policy with the same priority can match the
     /// same records. ChosenByPods: its match names services alone, which pods name themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -241,7 +241,7 @@ pub struct LogRetentionPolicyStatus {
     /// Bytes of all classes in PostgreSQL, indexes included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
-    /// The same for people.
+    /// Bytes of all partitions, human readable, for example 8.6 MiB. To sort by size use .status.bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
     /// Sealed records that queries see, of all classes; absent until all of them are counted.
@@ -264,6 +264,7 @@ pub struct LogRetentionPolicyStatus {
     pub waits: Option<String>,
     /// One entry per level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["level"]))]
     pub classes: Vec<ClassStatus>,
     /// What is about to be done; written before it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -321,6 +322,7 @@ pub struct ApprovedStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClassStatus {
+    /// Level of its records: error, warn, info or debug.
     pub level: String,
     /// The class's number; its table is blocks_c<class>.
     pub class: i32,
@@ -348,6 +350,7 @@ pub struct ClassStatus {
     /// Table partitions whose records have all expired and that queries still see: a hold, a limit or a failure keeps them.
     #[serde(default)]
     pub overdue: i64,
+    /// When the next of its partitions with records is dropped for good, unless something holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
 }
@@ -359,12 +362,14 @@ pub struct PlanStatus {
     pub hash: String,
     /// The first steps, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub steps: Vec<StepStatus>,
     /// How many more steps there are, to do and held.
     #[serde(default)]
     pub more: i64,
     /// What would be done but waits, and for what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub held: Vec<HeldStatus>,
 }
 
@@ -375,7 +380,9 @@ pub struct StepStatus {
     pub action: String,
     /// The table, and what it becomes.
     pub what: String,
+    /// Why: since when its records have expired, or for what it is needed.
     pub why: String,
+    /// Bytes of the table partition in PostgreSQL, indexes included.
     #[serde(default)]
     pub bytes: i64,
     /// Records in the table partition; absent where they are not counted.
@@ -386,6 +393,7 @@ pub struct StepStatus {
 /// Something that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldStatus {
+    /// What would be done, and to which table partitions or level.
     pub what: String,
     /// For what it waits, and what to do about it.
     pub waits: String,

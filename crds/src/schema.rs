@@ -70,6 +70,16 @@ pub fn level_duration(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A TCP port. (OpenAPI knows no format for unsigned numbers: the API server warns of one.)
+pub fn port(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 65_535})
+}
+
+/// A number of table partitions.
+pub fn partitions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 100_000})
+}
+
 /// A list of globs over names.
 pub fn globs(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

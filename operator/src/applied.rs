@@ -10,6 +10,7 @@ use cordwood_core::levels::{LevelRule, LevelRules};
 use cordwood_core::levels_compile::LeftOut;
 use cordwood_crds::LogLevelConfigStatus;
 use cordwood_crds::levels::{LevelObject, Reach};
+use cordwood_service::audit;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -20,11 +21,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::{self, Agent, Workloads};
 use crate::conditions::{Conditions, Progress, Said};
+use crate::due::REFRESH;
+use crate::ended::{delete, ended};
 use crate::leader::Standing;
 use crate::levels::{Compiled, Levels, Published};
-use crate::publish::{REFRESH, is_away, time_of_ms};
-use crate::watched::explain_call;
+use crate::publish::{is_away, time_of_ms, upon};
+use crate::tenants::AUDIT;
+use crate::watched::{explain_call, is_same_spec};
 
+/// As metrics name them.
+const KINDS: [&str; 2] = ["LogLevelConfig", "ClusterLogLevelConfig"];
 /// Agents that a message names.
 const AGENTS_NAMED_MAX: usize = 5;
 /// Nodes of agents that are behind, on which workloads are looked for.
@@ -33,6 +39,14 @@ const NODES_BEHIND_MAX: usize = 10;
 const ASK_SOON: Duration = Duration::from_millis(300);
 /// ...for so long.
 const ASK_SOON_ROUNDS: u32 = 40;
+
+/// What was written of one config.
+struct Last {
+    status: LogLevelConfigStatus,
+    at: Instant,
+    /// The resource version that it made.
+    version: Option<String>,
+}
 
 /// What the loop knows between two rounds.
 #[derive(Default)]
@@ -43,7 +57,7 @@ struct Known {
     workloads: BTreeMap<String, Workloads>,
     counted: Option<Instant>,
     /// What was written and when, by UID.
-    written: BTreeMap<String, (LogLevelConfigStatus, Instant)>,
+    written: BTreeMap<String, Last>,
     ask_rounds: u32,
 }
 
@@ -66,10 +80,16 @@ impl Levels {
                     known.ask_rounds -= 1;
                     pause = ASK_SOON.min(interval);
                 }
+                if let Some(goes_at_ms) = self.delete_ended(&current, &known).await {
+                    let left_ms = (goes_at_ms - Timestamp::now().as_millisecond()).max(0) + 5;
+                    pause = pause.min(Duration::from_millis(left_ms.unsigned_abs()));
+                }
             } else {
                 known = Known::default();
+                KINDS.iter().for_each(|kind| self.publisher.conditions.show(kind, []));
                 if *self.standing.borrow() == Standing::Follower {
                     self.health.set("level status", Ok(()));
+                    self.health.set("ended level configs", Ok(()));
                 }
             }
             tokio::select! {
@@ -152,6 +172,7 @@ impl Levels {
     async fn statuses(&self, current: &Published, known: &mut Known, newer: &impl Fn() -> bool) {
         let now_ms = Timestamp::now().as_millisecond();
         let mut trouble = Ok(());
+        let (mut told, mut whole): (Vec<(&'static str, Condition)>, bool) = (Vec::new(), true);
         for one in &current.compiled {
             if newer() {
                 return;
@@ -161,24 +182,30 @@ impl Levels {
             let Some(watched) = self.configs.current(&one.config) else { continue };
             // What we wrote last is newer than what the watch has brought back so far; after a while it is the other way.
             let before = match known.written.get(&uid) {
-                Some((status, at)) if at.elapsed() < REFRESH => status.clone(),
+                Some(last) if last.at.elapsed() < REFRESH => last.status.clone(),
                 _ => watched.status.unwrap_or_default(),
             };
             let matched = known.workloads.get(&one.config.id()).copied();
             let exempt = self.exempt.borrow().len();
             let seen = Seen { agents: &known.agents, workloads: matched, exempt };
             let status = status(one, &before, current, &seen, now_ms);
+            told.extend(status.conditions.iter().map(|condition| (one.config.kind(), condition.clone())));
             if status == before {
                 continue;
             }
-            match self.publisher.level_config(&one.config, &status).await {
-                Ok(()) => {
+            let last = known.written.get(&uid).and_then(|last| last.version.as_deref());
+            let meta = upon(&watched.metadata, last);
+            match self.publisher.level_config(one.config.reach, &meta, &status).await {
+                Ok(Some(version)) => {
                     self.tell(&one.config, &before, &status).await;
-                    known.written.insert(uid, (status, Instant::now()));
+                    known.written.insert(uid, Last { status, at: Instant::now(), version: Some(version) });
                 }
+                // Gone, or changed since it was read: the next round sees what it is now.
+                Ok(None) => drop(known.written.remove(&uid)),
                 Err(error) => {
                     trouble = Err(explain_call("patch", status_of(&one.config), &error));
                     if is_away(&error) {
+                        whole = false;
                         break;
                     }
                 }
@@ -186,7 +213,54 @@ impl Levels {
         }
         let uids: BTreeSet<&str> = current.compiled.iter().map(|one| one.config.uid()).collect();
         known.written.retain(|uid, _| uids.contains(uid.as_str()));
+        // Else the API server did not answer, and not all were looked at.
+        let kinds: &[&'static str] = if whole { &KINDS } else { &[] };
+        for kind in kinds {
+            let of_it = told.iter().filter(|(of, _)| of == kind).map(|(_, condition)| condition);
+            self.publisher.conditions.show(kind, of_it);
+        }
         self.health.set("level status", trouble);
+    }
+
+    /// Deletes what has ended `spec.ttlAfterExpiry` ago; when the next one goes.
+    async fn delete_ended(&self, current: &Published, known: &Known) -> Option<i64> {
+        let now_ms = Timestamp::now().as_millisecond();
+        let mut next: Option<i64> = None;
+        let mut trouble = Ok(());
+        for one in &current.compiled {
+            let Some(over) = one.rule.as_ref().ok().and_then(|rule| ended(&one.config, rule.expires_at_ms))
+            else {
+                continue;
+            };
+            if over.goes_at_ms > now_ms {
+                next = Some(next.map_or(over.goes_at_ms, |next| next.min(over.goes_at_ms)));
+                continue;
+            }
+            let Some(watched) = self.configs.current(&one.config) else { continue };
+            // Edited, and not compiled anew yet; or still among the rules that agents have.
+            let in_force = current.rules.get(&one.config.id()).is_some();
+            if in_force || !is_same_spec(&watched.metadata, &one.config.metadata) {
+                continue;
+            }
+            let last = known.written.get(one.config.uid()).and_then(|last| last.version.as_deref());
+            let meta = upon(&watched.metadata, last);
+            match delete(&self.client, one.config.reach, &meta).await {
+                Ok(true) => {
+                    audit(AUDIT, &over, "level-config-deleted", &over);
+                    let note = over.to_string();
+                    self.publisher.level_event(&one.config, EventType::Normal, "TtlAfterExpiry", &note).await;
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    trouble = Err(explain_call("delete", resource_of(&one.config), &error));
+                    if is_away(&error) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.health.set("ended level configs", trouble);
+        next
     }
 
     /// An event for each condition that changed and matters.
@@ -196,13 +270,21 @@ impl Levels {
                 .conditions
                 .iter()
                 .any(|known| known.type_ == condition.type_ && known.reason == condition.reason);
-            let warn = condition.status == "False" && matches!(condition.type_.as_str(), "Valid" | "Pushed");
+            let warn =
+                condition.status == "False" && matches!(condition.type_.as_str(), "Accepted" | "Pushed");
             if same || !(condition.type_ == "Active" || warn) {
                 continue;
             }
             let type_ = if warn { EventType::Warning } else { EventType::Normal };
             self.publisher.level_event(config, type_, &condition.reason, &condition.message).await;
         }
+    }
+}
+
+fn resource_of(config: &LevelObject) -> &'static str {
+    match config.reach {
+        Reach::Namespace => "loglevelconfigs.cordwood.dev",
+        Reach::Cluster => "clusterloglevelconfigs.cordwood.dev",
     }
 }
 
@@ -277,7 +359,7 @@ fn status(
     let (applied, total) = (applied(agents, rules), agents.len());
     let mut told = vec![
         conditions.of("Active", active(one, rule, left_out, seen.exempt)),
-        conditions.of("Valid", valid(one, left_out)),
+        conditions.of("Accepted", accepted(one, left_out)),
         conditions.of(
             "Applied",
             match rule {
@@ -298,7 +380,7 @@ fn status(
         "Conflict",
         match published.rivals.get(&id) {
             Some(rivals) => (true, "SameRecords", rivals.to_string()),
-            None => (false, "None", "no other level config can match the same lines".to_owned()),
+            None => (false, "NoConflict", "no other level config can match the same lines".to_owned()),
         },
     ));
     told.extend(progress(one, rule, left_out, &told, &conditions));
@@ -342,8 +424,8 @@ fn progress(
     let message = |kind: &str| said(kind).map_or("", |condition| condition.message.as_str());
     let applied = said("Applied").is_some_and(|condition| condition.status == "True");
     match (&one.rule, left_out, rule) {
-        (Err(_), ..) => conditions.progress(Progress::Stalled, "Invalid", message("Valid")),
-        (Ok(_), Some(why), _) => conditions.progress(Progress::Stalled, reason(why), message("Valid")),
+        (Err(_), ..) => conditions.progress(Progress::Stalled, "Invalid", message("Accepted")),
+        (Ok(_), Some(why), _) => conditions.progress(Progress::Stalled, reason(why), message("Accepted")),
         (Ok(_), None, None) => conditions.progress(Progress::Ready, "Expired", message("Active")),
         (Ok(_), None, Some(_)) if applied => {
             conditions.progress(Progress::Ready, "AllAgents", message("Applied"))
@@ -398,7 +480,7 @@ fn reason(why: &LeftOut) -> &'static str {
     }
 }
 
-fn valid(one: &Compiled, left_out: Option<&LeftOut>) -> Said {
+fn accepted(one: &Compiled, left_out: Option<&LeftOut>) -> Said {
     match (&one.rule, left_out) {
         (Err(problems), _) => {
             let text = cordwood_crds::describe(problems);

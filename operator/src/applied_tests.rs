@@ -146,7 +146,7 @@ fn a_push_is_said_not_to_be_done() {
     let tell = |one| status(one, &LogLevelConfigStatus::default(), &none, &seen(&[], None), 0);
     assert_eq!(said(&tell(&plain), "Pushed"), None);
     assert_eq!(said(&tell(&push), "Pushed"), is("False", "NotSupported"));
-    assert_eq!(said(&tell(&push), "Valid"), is("True", "Accepted"));
+    assert_eq!(said(&tell(&push), "Accepted"), is("True", "Accepted"));
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn what_has_no_room_and_what_meets_another_says_so() {
     let why = LeftOut::OwnBudget { namespace: Some("shop".to_owned()) };
     full.left_out.insert("shop/quiet".to_owned(), why);
     let status = tell(&full);
-    assert_eq!(said(&status, "Valid"), is("False", "TooMany"));
+    assert_eq!(said(&status, "Accepted"), is("False", "TooMany"));
     assert_eq!(said(&status, "Active"), is("False", "TooMany"));
     assert_eq!(progress(&status), ("Stalled".to_owned(), "TooMany".to_owned()));
-    assert_eq!(said(&status, "Conflict"), is("False", "None"));
+    assert_eq!(said(&status, "Conflict"), is("False", "NoConflict"));
     assert_eq!(said(&status, "DebugScopes"), is("False", "NotSupported"));
 
     let mine = one.rule.clone().unwrap();
@@ -179,7 +179,7 @@ fn what_was_for_the_whole_cluster_says_that_it_is_no_more() {
     one.in_release = true;
     let rules = published(LevelRules::of(1, [one.rule.clone().unwrap()]));
     let status = status(&one, &LogLevelConfigStatus::default(), &rules, &seen(&[], None), NOW_MS);
-    assert_eq!(said(&status, "Valid"), is("True", "OwnNamespaceOnly"));
+    assert_eq!(said(&status, "Accepted"), is("True", "OwnNamespaceOnly"));
     let active = &status.conditions[0].message;
     assert!(
         active.starts_with("lines of tasks below WARN and of no known level are dropped until "),

@@ -12,8 +12,11 @@
 pub mod agents;
 pub mod applied;
 pub mod class_metrics;
+pub mod condition_metrics;
 pub mod conditions;
 pub mod config;
+pub mod due;
+pub mod ended;
 pub mod hold_metrics;
 pub mod leader;
 pub mod level_configs;
@@ -23,6 +26,7 @@ pub mod overview;
 pub mod publish;
 pub mod report;
 pub mod retention;
+pub mod status_write;
 pub mod telemetry;
 pub mod tenants;
 pub mod watched;
@@ -72,7 +76,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let watching = client(&config, WATCH_SILENCE_MAX).await?;
     let client = client(&config, ANSWER_MAX).await?;
     let (namespace, identity) = (config.namespace(), config.identity());
-    let publisher = Arc::new(Publisher::new(client.clone(), &identity, health.clone()));
+    let conditions = telemetry.conditions.clone();
+    let publisher = Arc::new(Publisher::new(client.clone(), &identity, health.clone(), conditions));
     let policies: Watched<LogRetentionPolicy> = Watched::start(
         watching.clone(),
         "policies",

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::leader::Standing;
-use crate::publish::{Publisher, Seen};
+use crate::publish::{POLICY, Publisher, Seen};
 use crate::retention::{PassError, Passes, Report, by_name, remembered};
 use crate::telemetry::Telemetry;
 use crate::watched::{Watched, is_same_spec};
@@ -233,6 +233,7 @@ impl Retention {
                 }
             } else if !leads {
                 passes.stop();
+                self.publisher.conditions.show(POLICY, []);
                 if standing_now == Standing::Follower {
                     OF_THE_LEADER.iter().for_each(|condition| self.health.set(condition, Ok(())));
                 }

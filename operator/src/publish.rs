@@ -1,29 +1,30 @@
-//! Writes statuses and events. A status is written when it changes; if only sizes changed, it is refreshed at an interval.
+//! Writes statuses and events. A status is written when it changes; when sizes alone changed, as [`crate::due`] says.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cordwood_core::retention::{Approval, Planned, Step};
 use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::retention::{LogRetentionPolicy, LogRetentionPolicyStatus};
-use cordwood_crds::{ClusterLogLevelConfig, Kind, LogLevelConfig, LogLevelConfigStatus, Problem};
+use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, LogLevelConfigStatus, Problem};
 use cordwood_service::Health;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, PartialObjectMeta, Patch, PatchParams};
+use kube::api::ListParams;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use serde_json::json;
 use tokio::sync::Mutex;
 
+use crate::condition_metrics::ConditionMetrics;
 use crate::conditions;
+use crate::due::{REFRESH, is_due};
 use crate::report::{self, policy_status};
 use crate::retention::Report;
+use crate::status_write::{newest, put};
 use crate::watched::{explain_call, is_same_spec};
 
-/// How often a status is written whose sizes alone changed; and how long what was written counts for more than what the
-/// watch has brought back.
-pub const REFRESH: Duration = Duration::from_secs(30);
+/// The kind, for metrics.
+pub const POLICY: &str = "LogRetentionPolicy";
 
 /// A resource, what is wrong with it, as it was read for a pass.
 pub type Seen = (LogRetentionPolicy, Vec<Problem>);
@@ -32,22 +33,44 @@ pub struct Publisher {
     client: Client,
     recorder: Recorder,
     health: Health,
+    pub conditions: ConditionMetrics,
     written: Mutex<Written>,
 }
 
 #[derive(Default)]
 struct Written {
     /// By UID: an object made anew under the same name has no status yet.
-    policies: BTreeMap<String, (LogRetentionPolicyStatus, Instant)>,
+    policies: BTreeMap<String, Last>,
     held: BTreeMap<String, String>,
 }
 
+/// What was written of one policy.
+#[derive(Clone)]
+struct Last {
+    status: LogRetentionPolicyStatus,
+    at: Instant,
+    /// The resource version that it made.
+    version: Option<String>,
+}
+
+impl Last {
+    fn now(status: LogRetentionPolicyStatus, after: &ObjectMeta) -> Last {
+        Last { status, at: Instant::now(), version: after.resource_version.clone() }
+    }
+}
+
+/// The metadata to write upon: with the newest resource version that is known.
+pub fn upon(watched: &ObjectMeta, written: Option<&str>) -> ObjectMeta {
+    let version = newest(watched.resource_version.as_deref(), written).map(str::to_owned);
+    ObjectMeta { resource_version: version, ..watched.clone() }
+}
+
 impl Publisher {
-    pub fn new(client: Client, identity: &str, health: Health) -> Publisher {
+    pub fn new(client: Client, identity: &str, health: Health, conditions: ConditionMetrics) -> Publisher {
         let reporter =
             Reporter { controller: "cordwood-operator".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Publisher { client, recorder, health, written: Mutex::default() }
+        Publisher { client, recorder, health, conditions, written: Mutex::default() }
     }
 
     /// Brings the statuses up to date. Returns the names of the policies whose status shows this report's plan, and whose
@@ -57,33 +80,41 @@ impl Publisher {
         let mut shown = HashSet::new();
         let mut trouble = Ok(());
         let rivals = report::rivals(&report.policies);
+        let mut told = Vec::new();
         for (resource, problems) in seen {
-            let (name, uid) = (resource.name_any(), resource.uid().unwrap_or_default());
+            let uid = resource.uid().unwrap_or_default();
             // What we wrote last is newer than what the watch has brought back so far. After a while it is the other way
             // round: somebody may have erased it.
             let mut resource = resource.clone();
-            let last = written.policies.get(&uid).filter(|(_, at)| at.elapsed() < REFRESH).cloned();
-            if let Some((status, _)) = &last {
-                resource.status = Some(status.clone());
+            let last = written.policies.get(&uid);
+            if let Some(last) = last.filter(|last| last.at.elapsed() < REFRESH) {
+                resource.status = Some(last.status.clone());
             }
             let status = policy_status(&resource, problems, report, &rivals, now_us);
-            let same = resource.status.as_ref().is_some_and(|before| lasting(before) == lasting(&status));
-            let fresh = last.is_some();
-            if same && (fresh || resource.status.as_ref() == Some(&status)) {
+            let since = last.map(|last| last.at.elapsed());
+            let due = resource.status.as_ref().is_none_or(|before| is_due(before, &status, since));
+            told.push((resource, status, due));
+        }
+        self.conditions.show(POLICY, told.iter().flat_map(|(_, status, _)| &status.conditions));
+        for (resource, status, due) in told {
+            let (name, uid) = (resource.name_any(), resource.uid().unwrap_or_default());
+            if !due {
                 shown.insert(name);
                 continue;
             }
-            let api: Api<PartialObjectMeta<LogRetentionPolicy>> = Api::all(self.client.clone());
-            match patch_status(&api, &name, &status).await {
+            let last = written.policies.get(&uid).and_then(|last| last.version.as_deref());
+            let meta = upon(resource.meta(), last);
+            match put::<LogRetentionPolicy>(&self.client, &meta, &status).await {
                 Ok(after) => {
-                    self.tell_held(&resource, &status, &mut written.held).await;
-                    written.policies.insert(uid, (status, Instant::now()));
+                    self.tell_held(&resource, report, &mut written.held).await;
+                    written.policies.insert(uid, Last::now(status, &after));
                     // Else the watch is behind: the plan was made for a spec that is no more.
-                    if is_same_spec(after.meta(), resource.meta()) {
+                    if is_same_spec(&after, resource.meta()) {
                         shown.insert(name);
                     }
                 }
-                Err(kube::Error::Api(answer)) if answer.code == 404 => {
+                // Gone, or changed since it was read: the next pass sees what it is now.
+                Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {
                     written.policies.remove(&uid);
                 }
                 Err(error) => {
@@ -131,15 +162,22 @@ impl Publisher {
     /// Says on every policy that PostgreSQL cannot be asked, and changes nothing else that the status says.
     pub async fn unavailable(&self, seen: &[Seen], why: (&'static str, &str), now_us: i64) {
         let mut written = self.written.lock().await;
+        let mut told = Vec::new();
         for (resource, _) in seen {
+            let last = written.policies.get(&resource.uid().unwrap_or_default());
+            let before = last.map(|last| last.status.clone()).or_else(|| resource.status.clone());
+            let before = before.unwrap_or_default();
+            let status = report::unavailable(resource, &before, why, now_us);
+            told.push((resource, status.is_some(), status.unwrap_or(before)));
+        }
+        self.conditions.show(POLICY, told.iter().flat_map(|(_, _, status)| &status.conditions));
+        for (resource, _, status) in told.into_iter().filter(|(_, is_new, _)| *is_new) {
             let uid = resource.uid().unwrap_or_default();
-            let last = written.policies.get(&uid).map(|(status, _)| status.clone());
-            let before = last.or_else(|| resource.status.clone()).unwrap_or_default();
-            let Some(status) = report::unavailable(resource, &before, why, now_us) else { continue };
-            let api: Api<PartialObjectMeta<LogRetentionPolicy>> = Api::all(self.client.clone());
-            match patch_status(&api, &resource.name_any(), &status).await {
-                Ok(_) => {
-                    written.policies.insert(uid, (status, Instant::now()));
+            let last = written.policies.get(&uid).and_then(|last| last.version.as_deref());
+            let meta = upon(resource.meta(), last);
+            match put::<LogRetentionPolicy>(&self.client, &meta, &status).await {
+                Ok(after) => {
+                    written.policies.insert(uid, Last::now(status, &after));
                 }
                 Err(error) => {
                     tracing::debug!(%error, policy = resource.name_any(), "say that PostgreSQL is away");
@@ -151,16 +189,17 @@ impl Publisher {
         }
     }
 
+    /// An event when something begins to wait, or waits for something else; not when the numbers of it move.
     async fn tell_held(
         &self,
         resource: &LogRetentionPolicy,
-        status: &LogRetentionPolicyStatus,
+        report: &Report,
         held: &mut BTreeMap<String, String>,
     ) {
-        let waits = status.waits.clone().unwrap_or_default();
-        let before = held.insert(resource.uid().unwrap_or_default(), waits.clone()).unwrap_or_default();
-        if !waits.is_empty() && waits != before {
-            self.event(resource, EventType::Warning, "RetentionHeld", "Plan", &waits).await;
+        let note = report::held_note(&resource.name_any(), report).unwrap_or_default();
+        let before = held.insert(resource.uid().unwrap_or_default(), note.clone()).unwrap_or_default();
+        if !note.is_empty() && note != before {
+            self.event(resource, EventType::Warning, "RetentionHeld", "Plan", &note).await;
         }
     }
 
@@ -251,27 +290,22 @@ impl Publisher {
         }
     }
 
-    /// Writes the status of a level config.
+    /// Writes the status of a level config that has this metadata. Returns the resource version that it made; `None` when the object is
+    /// gone, or is another by now.
     pub async fn level_config(
         &self,
-        config: &LevelObject,
+        reach: Reach,
+        meta: &ObjectMeta,
         status: &LogLevelConfigStatus,
-    ) -> Result<(), kube::Error> {
-        let client = self.client.clone();
-        let outcome = match config.reach {
-            Reach::Namespace => {
-                let namespace = config.namespace().unwrap_or("default");
-                let api: Api<PartialObjectMeta<LogLevelConfig>> = Api::namespaced(client, namespace);
-                patch_status(&api, config.name(), status).await.map(drop)
-            }
-            Reach::Cluster => {
-                let api: Api<PartialObjectMeta<ClusterLogLevelConfig>> = Api::all(client);
-                patch_status(&api, config.name(), status).await.map(drop)
-            }
+    ) -> Result<Option<String>, kube::Error> {
+        let outcome = match reach {
+            Reach::Namespace => put::<LogLevelConfig>(&self.client, meta, status).await,
+            Reach::Cluster => put::<ClusterLogLevelConfig>(&self.client, meta, status).await,
         };
         match outcome {
-            Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
-            other => other,
+            Ok(after) => Ok(after.resource_version),
+            Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -284,43 +318,6 @@ fn newly_approved(planned: &Planned) -> Option<&Approval> {
 /// No answer at all: waiting for the next one would take as long.
 pub fn is_away(error: &kube::Error) -> bool {
     !matches!(error, kube::Error::Api(_) | kube::Error::SerdeError(_))
-}
-
-/// Puts the status in the place of the one before, whole: a merge would keep what the new one leaves out. Returns what the
-/// object is now, without its spec: that may be one that cannot be read.
-async fn patch_status<K: Kind>(
-    api: &Api<PartialObjectMeta<K>>,
-    name: &str,
-    status: &impl serde::Serialize,
-) -> Result<PartialObjectMeta<K>, kube::Error> {
-    // To add what is there already is to replace it.
-    let whole = json!([{"op": "add", "path": "/status", "value": status}]);
-    let whole = serde_json::from_value(whole).map_err(kube::Error::SerdeError)?;
-    api.patch_status(name, &PatchParams::default(), &Patch::Json::<()>(whole)).await
-}
-
-/// A status without what changes all the time.
-fn lasting(status: &LogRetentionPolicyStatus) -> LogRetentionPolicyStatus {
-    let mut status = status.clone();
-    (status.bytes, status.size, status.records) = (None, None, None);
-    (status.oldest_record, status.newest_record) = (None, None);
-    for class in &mut status.classes {
-        (class.bytes, class.records) = (0, None);
-        (class.oldest_record, class.newest_record) = (None, None);
-        // It moves with time alone.
-        class.oldest_due = None;
-    }
-    if let Some(plan) = &mut status.plan {
-        plan.steps.iter_mut().for_each(|step| (step.bytes, step.records) = (0, None));
-        plan.held.iter_mut().for_each(|held| (held.bytes, held.records) = (0, None));
-    }
-    if let Some(approval) = &mut status.approval {
-        (approval.bytes, approval.records) = (0, None);
-    }
-    if let Some(hold) = &mut status.hold {
-        (hold.bytes, hold.records) = (0, None);
-    }
-    status
 }
 
 /// A time for a status.

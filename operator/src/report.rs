@@ -40,7 +40,7 @@ pub fn policy_status(
     let conditions = Conditions { before: &before.conditions, generation, now_us };
     let (progress, reason, message) = progress(&name, problems, &classes, report);
     let [ready, reconciling, stalled] = conditions.progress(progress, reason, &message);
-    let held = plan.held.iter().find(|held| !matches!(held.waits, Waits::NextRun) && !in_grace(held));
+    let held = plan.held.iter().find(|held| is_told(held));
     let tables = catalogue.tables();
     let crowded = catalogue.lock_slots.map(tables_max).filter(|limit| is_near(tables, *limit));
     let conflict = rivals.get(&name).map(|rivals| conflict(rivals));
@@ -67,7 +67,7 @@ pub fn policy_status(
             reconciling,
             stalled,
             conditions.of(
-                "Valid",
+                "Accepted",
                 if problems.is_empty() {
                     (true, "Accepted", "the spec can be followed".to_owned())
                 } else {
@@ -87,7 +87,7 @@ pub fn policy_status(
                     Some(message) => (true, "SamePriority", message),
                     None => {
                         let message = "no other policy of this priority can match the same records";
-                        (false, "None", message.to_owned())
+                        (false, "NoConflict", message.to_owned())
                     }
                 },
             ),
@@ -150,6 +150,26 @@ fn hold_status(name: &str, report: &Report, now_us: i64) -> Option<HoldStatus> {
             expired: i64::from(kept.expired),
         }
     })
+}
+
+/// What an event says of what waits: without the level, numbers and times, which move from pass to pass. The status has them.
+pub fn held_note(name: &str, report: &Report) -> Option<String> {
+    let plan = report.plan.part(name);
+    let held = plan.held.iter().find(|held| is_told(held))?;
+    Some(match &held.waits {
+        Waits::Until(_) => {
+            "a shorter retention or grace period is announced: status.effectiveFrom says from when it is in force"
+                .to_owned()
+        }
+        Waits::Horizon(_) => "expiry waits for the horizon: PostgreSQL's clock jumped, or no pass was made for long; status.plan.held says until when"
+            .to_owned(),
+        waits => format!("{} waits {waits}", if matches!(waits, Waits::TooManyPartitions { .. }) { "creating partitions" } else { "retention" }),
+    })
+}
+
+/// What waits for no more than a grace period or the next run is not told.
+fn is_told(held: &Held) -> bool {
+    !matches!(held.waits, Waits::NextRun) && !in_grace(held)
 }
 
 /// Tables of its classes that somebody changed.

@@ -269,3 +269,56 @@ fn a_database_that_is_away_is_said_once_and_changes_nothing_else() {
         unavailable(&resource(), &LogRetentionPolicyStatus::default(), (AWAY, "away"), NOW_US).unwrap();
     assert_eq!(fresh.conditions.len(), 3);
 }
+
+/// The numbers and times of what waits move from pass to pass: an event for each would be one without an end.
+#[test]
+fn an_event_says_what_waits_without_what_moves() {
+    let note = |waits: Waits, what: &str, records: i64| {
+        let mut report = report(false);
+        report.plan.held.push(Held {
+            policy: "shop".to_owned(),
+            class: Some(ClassId(1)),
+            what: what.to_owned(),
+            waits,
+            partitions: u32::try_from(records).unwrap(),
+            bytes: records,
+            records: Some(records),
+        });
+        held_note("shop", &report)
+    };
+    let needs = |records: i64| {
+        Waits::Approval(NeedsApproval {
+            policy: "shop".to_owned(),
+            plan: "p".to_owned(),
+            limit_partitions: 1,
+            limit_bytes: 1,
+            partitions: u32::try_from(records).unwrap(),
+            bytes: records,
+            records: Some(records),
+            other: None,
+        })
+    };
+    let (debug, info) = ("debug: retention 1h -> 1m", "info: retention 1h -> 1m");
+    for (one, other) in [
+        (note(Waits::Until(NOW_US), debug, 3), note(Waits::Until(NOW_US + 1_234_567), info, 4)),
+        (note(needs(3), debug, 3), note(needs(4), info, 4)),
+        (note(Waits::Horizon(NOW_US), debug, 3), note(Waits::Horizon(NOW_US + 1), info, 4)),
+        (note(Waits::Suspended, debug, 3), note(Waits::Suspended, info, 4)),
+    ] {
+        assert_eq!(one, other);
+        assert!(one.is_some());
+    }
+    assert!(note(needs(3), debug, 3).unwrap().contains("cordwood.dev/approve-plan"));
+    assert_ne!(note(Waits::Suspended, debug, 3), note(Waits::LegalHold, debug, 3));
+    // What goes in the next run, or when its grace period ends, is nothing to warn of.
+    assert_eq!(note(Waits::NextRun, debug, 3), None);
+    assert_eq!(note(Waits::Until(NOW_US), "drop blocks_c1_x", 3), None);
+    assert_eq!(held_note("shop", &report(false)), None);
+}
+
+/// A message that names all was as long as there are policies.
+#[test]
+fn a_conflict_names_no_more_than_five() {
+    let rivals: Vec<String> = (0..500).map(|number| format!("p{number}")).collect();
+    assert!(conflict(&rivals).starts_with("same priority as p0, p1, p2, p3, p4 and 495 more and can match"));
+}

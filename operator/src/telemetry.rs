@@ -7,6 +7,7 @@ use cordwood_core::retention::{Horizon, LeafState, Policy, State, holding};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::class_metrics::ClassMetrics;
+use crate::condition_metrics::ConditionMetrics;
 use crate::hold_metrics::HoldMetrics;
 use crate::retention::Report;
 
@@ -14,6 +15,7 @@ use crate::retention::Report;
 pub struct Telemetry {
     classes: ClassMetrics,
     holds: HoldMetrics,
+    pub conditions: ConditionMetrics,
     steps: IntCounterVec,
     failed: IntCounterVec,
     tasks_ended: IntCounter,
@@ -44,6 +46,7 @@ impl Telemetry {
         let telemetry = Telemetry {
             classes: ClassMetrics::new(registry)?,
             holds: HoldMetrics::new(registry)?,
+            conditions: ConditionMetrics::new(registry)?,
             steps: counters("cordwood_operator_steps_total", "Retention steps done.", "step")?,
             failed: counters(
                 "cordwood_operator_step_failures_total",

@@ -67,7 +67,7 @@ mod tests {
                 object(2, &[("Ready", "False"), ("Reconciling", "False"), ("Stalled", "True")]),
                 Kstatus::Failed(why()),
             ),
-            (object(2, &[("Valid", "False")]), Kstatus::Current),
+            (object(2, &[("Accepted", "False")]), Kstatus::Current),
         ] {
             assert_eq!(kstatus(&object), expected, "{object}");
         }

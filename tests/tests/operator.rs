@@ -20,6 +20,8 @@ mod level_configs;
 mod operator_world;
 #[path = "operator/released.rs"]
 mod released;
+#[path = "operator/status_writes.rs"]
+mod status_writes;
 #[path = "operator/tenants.rs"]
 mod tenants;
 
@@ -455,9 +457,10 @@ async fn one_object_of_another_version_hides_no_other() -> Result<()> {
         wait_for("what is wrong with it to be told", PATIENCE, || async {
             let object = api.get("odd").await?;
             let conditions = object.data["status"]["conditions"].as_array().context("conditions")?.clone();
-            let valid = conditions.iter().find(|condition| condition["type"] == "Valid").context("Valid")?;
-            let message = valid["message"].as_str().unwrap_or_default();
-            ensure!(valid["status"] == "False" && message.contains("spec: "), "{valid}");
+            let accepted =
+                conditions.iter().find(|condition| condition["type"] == "Accepted").context("Accepted")?;
+            let message = accepted["message"].as_str().unwrap_or_default();
+            ensure!(accepted["status"] == "False" && message.contains("spec: "), "{accepted}");
             Ok(())
         })
         .await?;

@@ -35,7 +35,8 @@ pub struct PushSpec {
 /// Spring Boot's actuator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SpringBootPush {
-    #[schemars(range(min = 1, max = 65_535))]
+    /// Number of the port on the pod's own address.
+    #[schemars(schema_with = "schema::port")]
     pub port: u16,
     /// Name of the logger.
     #[serde(default = "root_logger")]
@@ -46,14 +47,16 @@ pub struct SpringBootPush {
 /// An endpoint of which only the port is to be known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PortPush {
-    #[schemars(range(min = 1, max = 65_535))]
+    /// Number of the port on the pod's own address.
+    #[schemars(schema_with = "schema::port")]
     pub port: u16,
 }
 
 /// An endpoint with a path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PathPush {
-    #[schemars(range(min = 1, max = 65_535))]
+    /// Number of the port on the pod's own address.
+    #[schemars(schema_with = "schema::port")]
     pub port: u16,
     /// Path on the pod itself.
     #[serde(default = "zap_path")]
@@ -64,7 +67,8 @@ pub struct PathPush {
 /// Any HTTP endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpPush {
-    #[schemars(range(min = 1, max = 65_535))]
+    /// Number of the port on the pod's own address.
+    #[schemars(schema_with = "schema::port")]
     pub port: u16,
     /// Path on the pod itself.
     #[schemars(schema_with = "schema::http_path")]

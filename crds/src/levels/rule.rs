@@ -9,7 +9,7 @@ use crate::schema;
 use crate::{Problem, problem};
 
 pub(super) const BOTH_ENDS: &str = "give either duration or expiresAt, not both";
-pub(super) const DEFAULT_ENDS: &str = "a default has no end: remove duration and expiresAt";
+pub(super) const DEFAULT_ENDS: &str = "a default has no end: remove duration, expiresAt and ttlAfterExpiry";
 pub(super) const DEFAULT_SELECTS: &str =
     "a default is for everything: remove selector, containers and service";
 
@@ -71,7 +71,7 @@ impl LevelObject {
         if selects {
             problems.push(problem("spec.default", DEFAULT_SELECTS));
         }
-        if fields.duration.is_some() || fields.expires_at.is_some() {
+        if fields.duration.is_some() || fields.expires_at.is_some() || fields.ttl_after_expiry.is_some() {
             return Err(problem("spec.default", DEFAULT_ENDS));
         }
         Ok(None)
@@ -79,6 +79,11 @@ impl LevelObject {
 }
 
 impl LevelFields {
+    /// How long the resource stays after it has ended; `None`: until somebody deletes it.
+    pub fn ttl_ms(&self) -> Option<i64> {
+        duration::parse(self.ttl_after_expiry.as_deref()?).ok().map(|us| us / 1000)
+    }
+
     /// When it ends.
     fn end_ms(&self, started_at_ms: i64) -> Result<Option<i64>, Problem> {
         match (&self.duration, &self.expires_at) {
@@ -121,6 +126,10 @@ impl LevelFields {
         for name in &spec.containers {
             let is_name = schema::matches(schema::CONTAINER_NAME, name);
             check(is_name, "spec.containers", schema::CONTAINER_NAME_MESSAGE);
+        }
+        if let Some(text) = &spec.ttl_after_expiry {
+            let is_one = text == "0s" || (!text.is_empty() && schema::matches(schema::DURATION, text));
+            check(is_one, "spec.ttlAfterExpiry", schema::GRACE_MESSAGE);
         }
         let Some(push) = &spec.push else { return problems };
         let ways = [

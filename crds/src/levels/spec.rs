@@ -46,9 +46,14 @@ pub struct LevelFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::level_duration")]
     pub duration: Option<String>,
-    /// When it ends, RFC 3339.
+    /// When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// How long the resource stays after it has ended: 1h, 7d, or 0s for not at all. The operator deletes it then. Absent: it stays until somebody
+    /// deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::grace")]
+    pub ttl_after_expiry: Option<String>,
     /// Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushSpec>,
@@ -124,6 +129,7 @@ pub struct SampleSpec {
 /// A label selector, as in a Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct Selector {
     /// Labels and their values; all must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -137,7 +143,7 @@ pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
     /// Requirements on labels; all must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<Requirement>,
 }
 
@@ -158,7 +164,7 @@ pub struct Requirement {
     pub operator: OperatorSpec,
     /// For In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("items" = {"type": "string", "maxLength": 63}, "x-kubernetes-validations" = [{
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic", "items" = {"type": "string", "maxLength": 63}, "x-kubernetes-validations" = [{
         "rule": format!("self.all(value, value.matches('{}'))", schema::LABEL_VALUE),
         "message": schema::LABEL_VALUE_MESSAGE
     }]))]

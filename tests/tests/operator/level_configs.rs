@@ -68,10 +68,10 @@ async fn a_namespace_takes_no_room_from_others_and_only_the_cluster_kind_is_for_
         Ok(())
     };
     for (namespace, name, kind, wanted) in [
-        ("greedy", "large-00", "Valid", "True Accepted"),
-        ("greedy", "large-01", "Valid", "False TooMany"),
+        ("greedy", "large-00", "Accepted", "True Accepted"),
+        ("greedy", "large-01", "Accepted", "False TooMany"),
         ("greedy", "large-11", "Active", "False TooMany"),
-        (RELEASE, "quiet", "Valid", "True OwnNamespaceOnly"),
+        (RELEASE, "quiet", "Accepted", "True OwnNamespaceOnly"),
         ("shop", "quiet", "Active", "True InForce"),
         ("shop", "quiet", "Conflict", "True SameRecords"),
     ] {
@@ -83,8 +83,8 @@ async fn a_namespace_takes_no_room_from_others_and_only_the_cluster_kind_is_for_
     for (name, kind, wanted) in [
         ("emergency", "Conflict", "True SameRecords"),
         ("application-default", "Active", "True InForce"),
-        ("application-default", "Conflict", "False None"),
-        ("another-task-default", "Valid", "False SecondDefault"),
+        ("application-default", "Conflict", "False NoConflict"),
+        ("another-task-default", "Accepted", "False SecondDefault"),
     ] {
         wait_for(&format!("{kind} of {name}"), PATIENCE, || async {
             told(cluster.get(name).await?.status, kind, wanted)

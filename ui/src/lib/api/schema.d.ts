@@ -102,23 +102,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/admin/retention/{name}/approval": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Approves the plan of a policy that waits for it: what it takes away goes, and nothing else. */
-        post: operations["approve_plan"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/callback": {
         parameters: {
             query?: never;
@@ -596,11 +579,6 @@ export interface components {
             bytes: number;
             partitions: number;
         };
-        /** @description Which plan is approved. */
-        Approve: {
-            /** @description `status.approval.plan` of the policy. */
-            plan: string;
-        };
         Bin: {
             /** @description By level. */
             counts: components["schemas"]["LevelCounts"];
@@ -658,7 +636,7 @@ export interface components {
             };
             spec: components["schemas"]["ClusterLogLevelConfigSpec"];
         };
-        /** @description Drops lines below a level at the source, in the whole cluster, for a while or by default. Audit records always pass.; give either duration or expiresAt, not both; give duration (such as 30m) or expiresAt, or default: true for one that stays; a default has no end: remove duration and expiresAt; a default is for everything: remove selector, containers and service */
+        /** @description Drops lines below a level at the source, in the whole cluster, for a while or by default. Audit records always pass.; give either duration or expiresAt, not both; give duration (such as 30m) or expiresAt, or default: true for one that stays; a default has no end: remove duration, expiresAt and ttlAfterExpiry; a default is for everything: remove selector, containers and service */
         ClusterLogLevelConfigSpec: {
             /** @description Containers by name; empty: all containers of the pods. */
             containers?: string[];
@@ -676,7 +654,7 @@ export interface components {
             duration?: string;
             /**
              * Format: date-time
-             * @description When it ends, RFC 3339.
+             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
              */
             expiresAt?: string;
             /**
@@ -688,12 +666,18 @@ export interface components {
             push?: {
                 /** @description The Cordwood logger. */
                 cordwood?: {
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Envoy's admin interface: POST /logging. */
                 envoy?: {
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Any other HTTP endpoint. */
@@ -711,7 +695,10 @@ export interface components {
                     method: "PUT" | "POST";
                     /** @description Path on the pod itself.; must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..' */
                     path: string;
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Spring Boot's actuator: POST /actuator/loggers/<logger>. */
@@ -721,7 +708,10 @@ export interface components {
                      * @default ROOT
                      */
                     logger: string;
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Zap's AtomicLevel as an HTTP handler: PUT of {"level": ...}. */
@@ -731,7 +721,10 @@ export interface components {
                      * @default /log/level
                      */
                     path: string;
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
             };
@@ -774,6 +767,11 @@ export interface components {
             /** @description Only this service (the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name). */
             service?: string;
             /**
+             * @description How long the resource stays after it has ended: 1h, 7d, or 0s for not at all. The operator deletes it then. Absent: it stays until somebody
+             *     deletes it.; must be 0s or a duration such as 24h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y
+             */
+            ttlAfterExpiry?: string;
+            /**
              * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
              *     as below it.
              * @default keep
@@ -785,13 +783,19 @@ export interface components {
         ClusterLogLevelConfigStatus: {
             /** @description Agents that have these rules, and all: 3/3. Only while it is in force. */
             agents?: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Agents that have these rules. Only while it is in force.
+             */
             agentsApplied?: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Agents that run, whether or not they have these rules. Only while it is in force.
+             */
             agentsTotal?: number;
             /**
              * @description Ready: all agents have it, or it has ended. Reconciling: agents lag. Stalled: not in force before somebody does what the message
-             *     says. Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
+             *     says. Active: in force now. Accepted: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
              *     same lines. Pushed, DebugScopes: applications have it.
              */
             conditions?: {
@@ -834,7 +838,7 @@ export interface components {
              * @description From when the duration is counted.
              */
             startedAt?: string;
-            /** @description The duration that started_at belongs to: a changed one is counted anew. */
+            /** @description The value of spec.duration when startedAt was set. When spec.duration changes, counting starts again. */
             startedDuration?: string;
             /**
              * Format: int64
@@ -1098,7 +1102,7 @@ export interface components {
             duration?: string;
             /**
              * Format: date-time
-             * @description When it ends, RFC 3339.
+             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
              */
             expiresAt?: string;
             /**
@@ -1110,12 +1114,18 @@ export interface components {
             push?: {
                 /** @description The Cordwood logger. */
                 cordwood?: {
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Envoy's admin interface: POST /logging. */
                 envoy?: {
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Any other HTTP endpoint. */
@@ -1133,7 +1143,10 @@ export interface components {
                     method: "PUT" | "POST";
                     /** @description Path on the pod itself.; must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..' */
                     path: string;
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Spring Boot's actuator: POST /actuator/loggers/<logger>. */
@@ -1143,7 +1156,10 @@ export interface components {
                      * @default ROOT
                      */
                     logger: string;
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
                 /** @description Zap's AtomicLevel as an HTTP handler: PUT of {"level": ...}. */
@@ -1153,7 +1169,10 @@ export interface components {
                      * @default /log/level
                      */
                     path: string;
-                    /** Format: uint16 */
+                    /**
+                     * Format: int32
+                     * @description Number of the port on the pod's own address.
+                     */
                     port: number;
                 };
             };
@@ -1196,6 +1215,11 @@ export interface components {
             /** @description Only this service (the annotation cordwood.dev/service, the label app.kubernetes.io/name or the workload's name). */
             service?: string;
             /**
+             * @description How long the resource stays after it has ended: 1h, 7d, or 0s for not at all. The operator deletes it then. Absent: it stays until somebody
+             *     deletes it.; must be 0s or a duration such as 24h or 1h30m: whole numbers above zero with the units y, w, d, h, m, s, largest first, at most 99y
+             */
+            ttlAfterExpiry?: string;
+            /**
              * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
              *     as below it.
              * @default keep
@@ -1207,13 +1231,19 @@ export interface components {
         LogLevelConfigStatus: {
             /** @description Agents that have these rules, and all: 3/3. Only while it is in force. */
             agents?: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Agents that have these rules. Only while it is in force.
+             */
             agentsApplied?: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Agents that run, whether or not they have these rules. Only while it is in force.
+             */
             agentsTotal?: number;
             /**
              * @description Ready: all agents have it, or it has ended. Reconciling: agents lag. Stalled: not in force before somebody does what the message
-             *     says. Active: in force now. Valid: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
+             *     says. Active: in force now. Accepted: the spec can be followed and has room. Applied: all agents have it. Conflict: another can match the
              *     same lines. Pushed, DebugScopes: applications have it.
              */
             conditions?: {
@@ -1256,7 +1286,7 @@ export interface components {
              * @description From when the duration is counted.
              */
             startedAt?: string;
-            /** @description The duration that started_at belongs to: a changed one is counted anew. */
+            /** @description The value of spec.duration when startedAt was set. When spec.duration changes, counting starts again. */
             startedDuration?: string;
             /**
              * Format: int64
@@ -1322,8 +1352,8 @@ export interface components {
          */
         LogRetentionPolicySpec: {
             /**
-             * @description What a shortened retention or grace period may take away without approval, and how many partitions one run detaches
-             *     at the most.
+             * @description How much a shortened retention or grace period may take away. What would take away more waits for approval
+             *     (status.approval). The number of partitions also bounds what one run detaches.
              * @default {
              *       "bytes": "50Gi",
              *       "partitions": 10
@@ -1331,13 +1361,13 @@ export interface components {
              */
             dropLimit: {
                 /**
-                 * @description Bytes in PostgreSQL, as a quantity.; must be a number of bytes such as 50Gi, 500Mi or 1000000, not negative
+                 * @description Bytes in PostgreSQL that a shortening may take away without approval, as a quantity such as 50Gi.; must be a number of bytes such as 50Gi, 500Mi or 1000000, not negative
                  * @default 50Gi
                  */
                 bytes: number | string;
                 /**
-                 * Format: uint32
-                 * @description Table partitions that hold records.
+                 * Format: int32
+                 * @description Table partitions with records that a shortening may take away without approval; also how many one run detaches at the most.
                  * @default 10
                  */
                 partitions: number;
@@ -1348,8 +1378,8 @@ export interface components {
              */
             gracePeriod: string;
             /**
-             * @description As suspend, and it outlives the policy: when the policy is deleted its records stay until a policy of the same
-             *     name says otherwise. A policy that names tenants or namespaces also holds the table partitions of other policies that have
+             * @description Stops all detaching and dropping for this policy's records, even after the policy is deleted. To end it, set legalHold: false, or create a
+             *     policy with the same name and legalHold: false. A policy that names tenants or namespaces also holds the table partitions of other policies that have
              *     records of these; services and categories do not narrow that. The chart's admission policy lets it be ended only by whom RBAC grants the verb release-hold.
              * @default false
              */
@@ -1477,6 +1507,7 @@ export interface components {
                  * @default 0
                  */
                 detached: number;
+                /** @description Level of its records: error, warn, info or debug. */
                 level: string;
                 /**
                  * Format: date-time
@@ -1485,7 +1516,7 @@ export interface components {
                 newestRecord?: string;
                 /**
                  * Format: date-time
-                 * @description Time is a wrapper around time.Time which supports correct marshaling to YAML and JSON.  Wrappers are provided for many of the factory methods that the time package offers.
+                 * @description When the next of its partitions with records is dropped for good, unless something holds it.
                  */
                 nextDrop?: string;
                 /**
@@ -1519,7 +1550,7 @@ export interface components {
             }[];
             /**
              * @description Ready: what the spec says is in force. Reconciling: it will be, by itself. Stalled: not before somebody does what the message says.
-             *     Valid: the spec can be followed. Held: something waits, see plan.held. Conflict: another policy with the same priority can match the
+             *     Accepted: the spec can be followed. Held: something waits, see plan.held. Conflict: another policy with the same priority can match the
              *     same records. ChosenByPods: its match names services alone, which pods name themselves.
              */
             conditions?: {
@@ -1621,6 +1652,7 @@ export interface components {
                     records?: number;
                     /** @description For what it waits, and what to do about it. */
                     waits: string;
+                    /** @description What would be done, and to which table partitions or level. */
                     what: string;
                 }[];
                 /**
@@ -1635,6 +1667,7 @@ export interface components {
                     action: string;
                     /**
                      * Format: int64
+                     * @description Bytes of the table partition in PostgreSQL, indexes included.
                      * @default 0
                      */
                     bytes: number;
@@ -1645,6 +1678,7 @@ export interface components {
                     records?: number;
                     /** @description The table, and what it becomes. */
                     what: string;
+                    /** @description Why: since when its records have expired, or for what it is needed. */
                     why: string;
                 }[];
             };
@@ -1653,7 +1687,7 @@ export interface components {
              * @description Sealed records that queries see, of all classes; absent until all of them are counted.
              */
             records?: number;
-            /** @description The same for people. */
+            /** @description Bytes of all partitions, human readable, for example 8.6 MiB. To sort by size use .status.bytes. */
             size?: string;
             /**
              * @description Active: records go when they have expired. DryRun, Suspended, LegalHold: none goes, because of spec.mode, spec.suspend or
@@ -2643,52 +2677,6 @@ export interface operations {
                 content?: never;
             };
             /** @description What is wrong and what to do */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Why there is no answer */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    approve_plan: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The policy's name */
-                name: string;
-            };
-            cookie?: never;
-        };
-        /** @description The plan that `status.approval.plan` names */
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Approve"];
-            };
-        };
-        responses: {
-            /** @description The policy; the operator reads the approval at its next pass */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["LogRetentionPolicy"];
-                };
-            };
-            /** @description What is wrong and what to do; 409 where nothing waits, or another plan does */
             "4XX": {
                 headers: {
                     [name: string]: unknown;

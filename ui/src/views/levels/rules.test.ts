@@ -19,7 +19,7 @@ describe("a rule", () => {
     const later = { service: "mail", expiresAt: "2026-11-21T06:30:00Z" };
     expect(ruleOf(config("a", later), NOW)).toMatchObject({ state: "active", target: "mail", permanent: false, applied: 2, agents: 3, endsUs: NOW + 1800e6 });
     expect(ruleOf(config("a", later, []), NOW).state).toBe("waiting");
-    const refused = ruleOf(config("a", later, [condition("Valid", "False", "TooMany", "there are too many")]), NOW);
+    const refused = ruleOf(config("a", later, [condition("Accepted", "False", "TooMany", "there are too many")]), NOW);
     expect(refused).toMatchObject({ state: "refused", notes: ["there are too many"] });
     expect(ruleOf(config("a", { ...later, expiresAt: "2026-11-21T05:59:00Z" }), NOW).state).toBe("ended");
   });
@@ -27,7 +27,7 @@ describe("a rule", () => {
   it("says what is in its way, and nothing of what merely is not so", () => {
     const conditions = [condition("Active", "True"), condition("Conflict", "True", "SameRecords", "b matches too"), condition("Applied", "False", "AgentsBehind", "2/3"), condition("DebugScopes", "False", "NotSupported", "not done yet")];
     expect(ruleOf(config("a", { expiresAt: "2026-11-21T06:30:00Z" }, conditions), NOW).notes).toEqual(["b matches too", "not done yet"]);
-    expect(ruleOf(config("a", { default: true }, [condition("Conflict", "False", "None", "none")]), NOW).notes).toEqual([]);
+    expect(ruleOf(config("a", { default: true }, [condition("Conflict", "False", "NoConflict", "none")]), NOW).notes).toEqual([]);
   });
 
   it("says what it is about", () => {

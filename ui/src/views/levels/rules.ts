@@ -38,7 +38,7 @@ export function ruleOf(config: Config, nowUs: number): Rule {
   const expressions = (spec.selector?.matchExpressions ?? []).map((one) => [one.key, one.operator, (one.values ?? []).join(",")].filter(Boolean).join(" "));
   const all = labels.length + expressions.length + (spec.containers?.length ?? 0) === 0;
   const active = isTrue(config, "Active");
-  const valid = isTrue(config, "Valid");
+  const valid = isTrue(config, "Accepted");
   const ended = endsUs <= nowUs || active?.reason === "Expired";
   const state = ended ? "ended" : valid?.status === "False" ? "refused" : active?.status === "True" ? "active" : "waiting";
   return {

@@ -44,7 +44,7 @@ describe("what is the matter", () => {
     expect(words(policy({ mode: "Plan", legalHold: true }, ready))).toEqual(["Tried out", "Legal hold"]);
   });
   it("names each thing", () => {
-    expect(words(policy({ legalHold: true, suspend: true }, ["Ready", "True", ""], ["Held", "True", "x"], ["Conflict", "True", "y"], ["Valid", "False", "z"], ["ChosenByPods", "True", "w"]))).toEqual(["Not followed", "Conflict", "Pods choose", "Legal hold", "Held"]);
+    expect(words(policy({ legalHold: true, suspend: true }, ["Ready", "True", ""], ["Held", "True", "x"], ["Conflict", "True", "y"], ["Accepted", "False", "z"], ["ChosenByPods", "True", "w"]))).toEqual(["Not followed", "Conflict", "Pods choose", "Legal hold", "Held"]);
   });
 });
 

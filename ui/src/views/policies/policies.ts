@@ -98,7 +98,7 @@ export interface Condition {
 export function conditionsOf({ spec, status }: Policy): Condition[] {
   const of = (type: string) => status?.conditions?.find((one) => one.type === type);
   const said: Condition[] = [];
-  const valid = of("Valid");
+  const valid = of("Accepted");
   if (valid?.status === "False") said.push({ word: "Not followed", tone: "error", message: valid.message });
   const conflict = of("Conflict");
   if (conflict?.status === "True") said.push({ word: "Conflict", tone: "warn", message: conflict.message });
