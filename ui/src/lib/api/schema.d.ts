@@ -102,6 +102,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/retention/{name}/approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approves the plan of a policy that waits for it: what it takes away goes, and nothing else. */
+        post: operations["approve_plan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/callback": {
         parameters: {
             query?: never;
@@ -578,6 +595,11 @@ export interface components {
             /** Format: int64 */
             bytes: number;
             partitions: number;
+        };
+        /** @description Which plan is approved. */
+        Approve: {
+            /** @description `status.approval.plan` of the policy. */
+            plan: string;
         };
         Bin: {
             /** @description By level. */
@@ -2677,6 +2699,52 @@ export interface operations {
                 content?: never;
             };
             /** @description What is wrong and what to do */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Why there is no answer */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The policy's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        /** @description The plan that `status.approval.plan` names */
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Approve"];
+            };
+        };
+        responses: {
+            /** @description The policy; the operator reads the approval at its next pass */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogRetentionPolicy"];
+                };
+            };
+            /** @description What is wrong and what to do; 409 where nothing waits, or another plan does */
             "4XX": {
                 headers: {
                     [name: string]: unknown;
