@@ -81,7 +81,7 @@ mod tests {
         };
         assert_eq!(
             series(),
-            [format!("{} 1", of("False", "Invalid")), format!("{} 2", of("True", "AllAgents"))]
+            [format!("{} 2", of("True", "AllAgents")), format!("{} 1", of("False", "Invalid"))]
         );
         // Mended: what nobody has any more has no series.
         metrics.show("LogLevelConfig", [&ready]);
