@@ -20,6 +20,7 @@ mod zstd_alone;
 use anyhow::Result;
 use clap::Args;
 use corpus::Corpus;
+use reading::Whose;
 
 #[derive(Args)]
 pub struct Bench {
@@ -29,11 +30,17 @@ pub struct Bench {
     /// Plain files in one folder, of which the agent has nothing to read.
     #[arg(long, default_value_t = 10_000)]
     plain_files: usize,
-    /// Only these: reading, idle (with plain), plain, storing, logs, policies, tasks, groups, export, stream (from a container's
-    /// write to who watches), streams (many of them), operator (scale: 10,000 partitions; agents: 1,000 watches; ddl: commits and queries
+    /// Only these: agent (steady, files, plain and load, each of which can be named alone), idle (agent without load), reading, storing,
+    /// logs, policies, tasks, groups, export, stream (from a container's write to who watches), streams (many of them), operator (scale: 10,000 partitions; agents: 1,000 watches; ddl: commits and queries
     /// while partitions come and go, half an hour).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// A folder with another build's programs: what `agent` and `idle` measure is measured of its agent too, in turn with this one's.
+    #[arg(long)]
+    beside: Option<std::path::PathBuf>,
+    /// How often each agent is measured.
+    #[arg(long, default_value_t = 1)]
+    times: usize,
     /// Streams of `streams`.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
@@ -71,14 +78,30 @@ pub fn run(bench: &Bench) -> Result<()> {
 }
 
 async fn measure(bench: &Bench) -> Result<()> {
-    let wanted = |name: &str| bench.only.is_empty() || bench.only.iter().any(|only| only == name);
+    let named = |name: &str| bench.only.iter().any(|only| only == name);
+    let wanted = |name: &str| bench.only.is_empty() || named(name);
     let mut figures = Vec::new();
-    if wanted("idle") {
-        figures.extend(reading::at_ten_thousand_a_second().await?);
-        figures.extend(reading::idle_files(1_000).await?);
+    let agents = Whose::both(bench.beside.as_ref());
+    for whose in repeated(&agents, bench.times) {
+        if wanted("idle") || named("agent") || named("steady") {
+            figures.extend(reading::at_ten_thousand_a_second(whose).await?);
+        }
     }
-    if wanted("idle") || wanted("plain") {
-        figures.extend(reading::idle_plain_files(bench.plain_files).await?);
+    for whose in repeated(&agents, bench.times) {
+        if wanted("idle") || named("agent") || named("files") {
+            figures.extend(reading::idle_files(1_000, whose).await?);
+        }
+    }
+    for whose in repeated(&agents, bench.times) {
+        if wanted("idle") || named("agent") || named("plain") {
+            figures.extend(reading::idle_plain_files(bench.plain_files, whose).await?);
+        }
+    }
+    // (All subjects have it too, with what follows it.)
+    for whose in repeated(&agents, bench.times) {
+        if named("agent") || named("load") {
+            figures.extend(reading::full_load(bench.lines, whose).await?);
+        }
     }
     if wanted("reading") || wanted("storing") {
         figures.extend(storing::measure("generated", &Corpus::Generated { lines: bench.lines }, true).await?);
@@ -99,7 +122,7 @@ async fn measure(bench: &Bench) -> Result<()> {
         figures.extend(stream::latency().await?);
     }
     // Only where it is asked for: it takes most of a machine.
-    if bench.only.iter().any(|only| only == "streams") {
+    if named("streams") {
         figures.extend(stream::many(bench.connections).await?);
     }
     // Only where it is asked for: it takes most of an hour.
@@ -116,6 +139,11 @@ async fn measure(bench: &Bench) -> Result<()> {
     }
     print(&figures);
     Ok(())
+}
+
+/// One after the other, so that each pair sees the same machine.
+fn repeated<'a>(agents: &[Whose<'a>], times: usize) -> Vec<Whose<'a>> {
+    (0..times).flat_map(|_| agents.iter().copied()).collect()
 }
 
 fn log_folders(bench: &Bench) -> Vec<(&'static str, Vec<std::path::PathBuf>)> {

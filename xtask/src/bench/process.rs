@@ -14,7 +14,14 @@ pub fn cpu(id: u32) -> Result<Duration> {
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     // utime and stime, in ticks of 10 ms.
     let ticks: u64 = fields.get(11..13).context("times")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
-    Ok(Duration::from_millis(ticks * 10))
+    // An idle process takes a few ticks in a whole look. The threads that live tell theirs in nanoseconds.
+    let of_thread = |folder: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(folder.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).with_context(|| format!("process {id}"))?;
+    let living: u64 = threads.flatten().filter_map(of_thread).sum();
+    Ok(Duration::from_millis(ticks * 10).max(Duration::from_nanos(living)))
 }
 
 /// (resident now, most ever), in bytes.

@@ -2,7 +2,7 @@
 
 use super::corpus::Corpus;
 use super::process::{cpu, memory, mib, thousands};
-use super::{Figure, figure, note, query, reading, rows, zstd_alone};
+use super::{Figure, figure, note, query, reading, rows};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention;
 use cordwood_core::retention::class::bucket_us;
@@ -29,36 +29,10 @@ pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Fig
     let raw = written.bytes as f64;
 
     // Files -> Kafka.
-    pipeline.start_agent()?;
-    let agent = pipeline.agent.as_ref().context("the agent")?.id();
-    let endpoint = pipeline.endpoints()[0].clone();
-    let began = Instant::now();
-    wait(&mut pipeline, "the agent", async || {
-        Ok(metric(&endpoint, "cordwood_agent_records_shipped_total").await.unwrap_or(0.0)
-            >= written.lines as f64)
-    })
-    .await?;
-    let (took, used, (_, most)) = (began.elapsed(), cpu(agent)?, memory(agent)?);
+    let of_agent =
+        reading::read_all(&mut pipeline, written.lines, written.bytes, reading::Whose::this()).await?;
     if whole {
-        let how = format!(
-            "{} lines of {:.0} bytes, acks=all, zstd; {:.1} s",
-            written.lines,
-            raw / written.lines as f64,
-            took.as_secs_f64()
-        );
-        figures.push(figure(
-            "agent, lines per CPU-second",
-            thousands(written.lines as f64 / used.as_secs_f64()),
-            how,
-        ));
-        figures.push(figure("agent, most memory under full load", mib(most), ""));
-        let alone = zstd_alone::cpu(&pipeline.pods())?;
-        let how = format!("{:.2} s of CPU for the same files at its level 1", alone.as_secs_f64());
-        figures.push(figure(
-            "agent, CPU against zstd alone",
-            format!("{:.2}x", used.as_secs_f64() / alone.as_secs_f64()),
-            how,
-        ));
+        figures.extend(of_agent);
     }
     drop(pipeline.agent.take());
 
