@@ -14,6 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use crate::config::FileInput;
 use crate::folder::{Folder, Links};
+use crate::look;
 
 /// A folder whose files are read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,8 @@ struct Seen {
 #[derive(Debug, Default)]
 struct PodFolder {
     seen: Seen,
+    /// The scan that was the last one when it was looked into.
+    changed_at: u64,
     containers: BTreeMap<String, Seen>,
 }
 
@@ -77,6 +80,8 @@ pub struct Discover {
     root_folder: Option<Folder>,
     root_seen: Seen,
     pods: BTreeMap<String, PodFolder>,
+    /// How many scans there were.
+    scans: u64,
     pub patterns: Vec<Pattern>,
     warned: bool,
 }
@@ -109,6 +114,7 @@ impl Discover {
             root_folder: None,
             root_seen: Seen::default(),
             pods: BTreeMap::new(),
+            scans: 0,
             patterns,
             warned: false,
         }
@@ -197,6 +203,7 @@ impl Discover {
     /// # Errors
     /// When the pods' folder itself cannot be opened.
     pub fn scan(&mut self, changes: &mut Changes, force: bool) -> io::Result<()> {
+        self.scans += 1;
         for index in 0..self.patterns.len() {
             let folder = match Folder::open_root(&self.patterns[index].folder) {
                 Ok(folder) => folder,
@@ -235,8 +242,10 @@ impl Discover {
             self.root_folder = Some(folder);
         }
         self.scan_root(changes, force);
-        let changed = self.pods.iter().filter(|(name, pod)| force || !self.is_as_seen(name, pod));
-        let changed: Vec<String> = changed.map(|(name, _)| name.clone()).collect();
+        let changed = self.pods.iter().zip(0..).filter(|((name, pod), number)| {
+            force || (self.is_due(*number, pod) && !self.is_as_seen(name, pod))
+        });
+        let changed: Vec<String> = changed.map(|((name, _), _)| name.clone()).collect();
         for name in changed {
             self.scan_pod(&name, changes, force);
         }
@@ -276,6 +285,14 @@ impl Discover {
         }
     }
 
+    /// Whether this scan looks at a pod's folder. One that is not watched, or of whose links nobody is told, is looked at in each.
+    fn is_due(&self, number: u64, pod: &PodFolder) -> bool {
+        let is_watched = |seen: &Seen| seen.wd.is_some_and(|wd| self.watched.contains_key(&wd));
+        let is_told =
+            self.docker.is_none() && is_watched(&pod.seen) && pod.containers.values().all(is_watched);
+        !is_told || look::is_folder_due(number, pod.changed_at, self.scans)
+    }
+
     /// Whether a look into a pod's folder can bring nothing new: it and its containers' folders are watched, and nothing in them was
     /// made, renamed or removed. (Most folders of most nodes, at every scan.)
     fn is_as_seen(&self, name: &str, pod: &PodFolder) -> bool {
@@ -313,7 +330,9 @@ impl Discover {
             }
         }
         let mtime_ns = mtime_of(&folder);
+        let scans = self.scans;
         let Some(pod) = self.pods.get_mut(name) else { return };
+        pod.changed_at = scans;
         let mut containers: Vec<String> = pod.containers.keys().cloned().collect();
         if force || pod.seen.mtime_ns != mtime_ns {
             let Ok(names) = folder.names() else {

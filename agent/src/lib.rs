@@ -33,6 +33,7 @@ mod kafka_sink;
 mod line_tenants_tests;
 mod log_file;
 mod log_id;
+mod look;
 mod lookup;
 mod loss;
 mod marks;

@@ -5,7 +5,6 @@
 mod folders;
 mod keep;
 mod logs;
-mod look;
 mod order;
 mod orphans;
 mod parked;

@@ -7,13 +7,13 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::logs::Logs;
-use super::look;
 use super::parked::Parking;
 use super::shared::Shared;
 use crate::bound::LeftOut;
 use crate::config::Config;
 use crate::discover::{Changes, Discover, FolderKey};
 use crate::folder::{Folder, Look, Looks};
+use crate::look;
 use crate::source::Source;
 use crate::sources::sources;
 
@@ -85,7 +85,7 @@ impl Folders {
         let mut grown = Vec::new();
         for log in logs.iter().filter(|log| !logs.is_active(log.number())) {
             let idle_ms = clock.mono_ms - log.meter.last_data_ms();
-            if look::is_due(log.number(), idle_ms, scans) && log.files().grew_meanwhile() {
+            if look::is_log_due(log.number(), idle_ms, scans) && log.files().grew_meanwhile() {
                 grown.push(log.number());
             }
         }
