@@ -119,12 +119,13 @@ impl<'t> Batching<'_, 't> {
 
     // ---- batches -----------------------------------------------------------------------------------------------------
 
-    /// Cuts what is full, has waited long enough, or holds an ERROR.
-    pub fn cut_due(&mut self) {
+    /// Cuts what has waited long enough, or holds an ERROR. `all_lines`: whatever holds lines.
+    pub fn cut_due(&mut self, all_lines: bool) {
         let (now_ms, limits) = (self.turn.clock.mono_ms, self.turn.settings.batch);
         self.cut_where(|batch| {
-            let wait_ms = if batch.builder.is_empty() { limits.counters_ms } else { limits.linger_ms };
-            batch.urgent || now_ms - batch.opened_at_ms >= wait_ms as i64
+            let is_empty = batch.builder.is_empty();
+            let wait_ms = if is_empty { limits.counters_ms } else { limits.linger_ms };
+            batch.urgent || (all_lines && !is_empty) || now_ms - batch.opened_at_ms >= wait_ms as i64
         });
     }
 

@@ -1,5 +1,6 @@
 //! One container log: reads its files in order through the pipeline into batches. Each of its parts owns its state: [`Files`]
-//! (which there are), [`Reading`] (what is begun and not finished), [`Owner`] (whose the lines are), [`Meter`] (how much comes).
+//! (which there are), [`Reading`] (what is begun and not finished), [`Owner`] (whose the lines are), [`Meter`] (how much comes), [`Pace`] (how
+//! often it is looked at).
 //! Promise: everything that is not acknowledged can be read again, from the checkpoint's position.
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::log_id::LogId;
 use crate::lookup::ContextSource;
 use crate::meter::Meter;
 use crate::owner::{Answer, Owner};
+use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::reading::Reading;
 use crate::ship::{Sent, Shipper};
@@ -46,6 +48,7 @@ pub struct ContainerLog {
     reading: Reading,
     pub owner: Owner,
     pub meter: Meter,
+    pub pace: Pace,
     /// The container has run again since.
     is_succeeded: bool,
     /// Nothing more is read of it until its files are closed: others wait for descriptors.
@@ -71,6 +74,7 @@ impl ContainerLog {
             reading: Reading::new(Batches::new(&source, node)),
             owner: Owner::default(),
             meter: Meter::new(mono_ms),
+            pace: Pace::default(),
             is_succeeded: false,
             yields: false,
             opened_at_ms: mono_ms,
@@ -420,8 +424,9 @@ impl ContainerLog {
         self.batching(turn).tell_losses();
     }
 
-    pub fn cut_due(&mut self, turn: &mut Turn<'_>) {
-        self.batching(turn).cut_due();
+    /// Cuts what has waited long enough, or holds an ERROR. `all_lines`: whatever holds lines.
+    pub fn cut_due(&mut self, all_lines: bool, turn: &mut Turn<'_>) {
+        self.batching(turn).cut_due(all_lines);
     }
 
     pub fn cut_all(&mut self, turn: &mut Turn<'_>) {
@@ -538,7 +543,8 @@ impl ContainerLog {
 
     /// Something of it can only be read on: then it does not yield.
     pub fn keep_what_must_be_read(&mut self) {
-        self.yields &= !self.must_read_on();
+        // (Whether a file has a name is asked of the file system: only where it matters.)
+        self.yields = self.yields && !self.must_read_on();
     }
 
     pub fn is_at_end(&self) -> bool {

@@ -1,20 +1,21 @@
 //! The sink in a cluster: an idempotent Kafka producer, which is replaced after a fatal error.
 //! Promises: no batch is dropped without an error to the reader. Kafka's state is the readiness condition `kafka`.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cordwood_core::identity::StreamKey;
 use cordwood_core::limits::{MESSAGE_BYTES_MAX, MESSAGE_BYTES_MIN};
 use cordwood_kafka::{HEADER, HEADER_VALUE, KafkaError, KafkaSettings, TopicClient, TopicInfo, reason};
 use cordwood_service::{Health, Pauses};
+use rdkafka::bindings;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Library, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::sink::{Ack, Refused, Sink};
@@ -45,6 +46,8 @@ struct State {
     message_bytes_max: AtomicUsize,
     /// It took less than that: it is looked at before anything more is sent.
     too_large: AtomicBool,
+    /// Deliveries and errors that the client told.
+    events_taken: AtomicU64,
     health: Health,
     telemetry: Telemetry,
     topic: String,
@@ -120,6 +123,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: Library, said: &str) {
+        self.0.events_taken.fetch_add(1, Ordering::Relaxed);
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         self.0.mark_unhealthy(format!("{} ({said})", reason(code, &self.0.topic)));
     }
@@ -129,6 +133,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Ack>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ack: Box<Ack>) {
+        self.0.events_taken.fetch_add(1, Ordering::Relaxed);
         match result {
             Ok(_) => {
                 self.0.mark_healthy();
@@ -150,37 +155,48 @@ impl ProducerContext for Context {
     }
 }
 
-/// A producer and the thread that takes its answers. The library's own threaded producer looks ten times a second and burns
-/// the last millisecond of each look: more than all else that an idle agent does.
+/// A producer whose answers the reader takes when it has its round. (A thread for them would be woken for each; and the client's own way
+/// of waiting for them burns the last millisecond of each wait, which is more than all else that an idle agent does.)
 struct Producer {
-    client: Arc<BaseProducer<Context>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    client: BaseProducer<Context>,
+    /// Becomes readable when there are answers. (The client writes to it while it lives.)
+    answered: Waker,
 }
-
-/// An answer ends a look at once; this is how long stopping may take.
-const POLL: Duration = Duration::from_secs(1);
 
 impl Producer {
     fn start(config: &ClientConfig, context: Context) -> anyhow::Result<Producer> {
-        let client: Arc<BaseProducer<Context>> = Arc::new(config.create_with_context(context)?);
-        let stop = Arc::<AtomicBool>::default();
-        let (polled, stopped) = (Arc::clone(&client), Arc::clone(&stop));
-        let thread = std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                polled.poll(POLL);
+        let client: BaseProducer<Context> = config.create_with_context(context)?;
+        let answered = Waker::new()?;
+        wake_at_answers(&client, &answered);
+        Ok(Producer { client, answered })
+    }
+
+    /// Answers the acks of what was delivered, or could not be.
+    fn take_answers(&self) {
+        // It is taken back before the look, so that what comes meanwhile is told anew.
+        self.answered.clear();
+        let taken = &self.client.client().context().0.events_taken;
+        loop {
+            let before = taken.load(Ordering::Relaxed);
+            self.client.poll(Duration::ZERO);
+            if taken.load(Ordering::Relaxed) == before {
+                return;
             }
-        })?;
-        Ok(Producer { client, stop, thread: Some(thread) })
+        }
     }
 }
 
-impl Drop for Producer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the Kafka producer's thread panicked");
-        }
+/// Has the client write to `answered` when something is in its queue of events where nothing was.
+#[allow(unsafe_code, reason = "the crate has no safe call for the client's queue and its descriptor")]
+fn wake_at_answers(client: &BaseProducer<Context>, answered: &Waker) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: the client is alive; the queue's reference is given back; the payload is copied; the descriptor outlives the client in
+    // `Producer`, whose fields are dropped in their order.
+    unsafe {
+        let queue = bindings::rd_kafka_queue_get_main(client.client().native_ptr());
+        let fd = answered.as_fd().as_raw_fd();
+        bindings::rd_kafka_queue_io_event_enable(queue, fd, one.as_ptr().cast(), one.len());
+        bindings::rd_kafka_queue_destroy(queue);
     }
 }
 
@@ -209,6 +225,7 @@ impl KafkaSink {
             troubled: AtomicBool::new(true),
             message_bytes_max: AtomicUsize::new(MESSAGE_BYTES_MAX),
             too_large: AtomicBool::new(false),
+            events_taken: AtomicU64::new(0),
             health,
             telemetry,
             topic: settings.topic.clone(),
@@ -227,7 +244,7 @@ impl KafkaSink {
             let made = Producer::start(&self.config, Context(Arc::clone(&self.state)));
             self.producer = Some(made.map_err(|error| format!("make the Kafka producer: {error}"))?);
         }
-        let made = self.producer.as_ref().map(|producer| &*producer.client);
+        let made = self.producer.as_ref().map(|producer| &producer.client);
         made.ok_or_else(|| "there is no Kafka producer".to_owned())
     }
 }
@@ -270,6 +287,16 @@ impl Sink for KafkaSink {
 
     fn message_bytes_max(&self) -> usize {
         self.state.message_bytes_max.load(Ordering::SeqCst)
+    }
+
+    fn take_answers(&mut self) {
+        if let Some(producer) = &self.producer {
+            producer.take_answers();
+        }
+    }
+
+    fn answers_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.producer.as_ref().map(|producer| producer.answered.as_fd())
     }
 
     fn restart(&mut self) {
@@ -357,6 +384,7 @@ mod tests {
             troubled: AtomicBool::new(true),
             message_bytes_max: AtomicUsize::new(MESSAGE_BYTES_MAX),
             too_large: AtomicBool::new(false),
+            events_taken: AtomicU64::new(0),
             health: Health::new(&[CONDITION]),
             telemetry: Telemetry::new(&registry).expect("names are new"),
             topic: "logs".to_owned(),

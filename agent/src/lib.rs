@@ -40,6 +40,7 @@ mod marks;
 mod meter;
 mod node_id;
 mod owner;
+mod pace;
 mod progress;
 mod reader;
 mod reading;

@@ -2,6 +2,7 @@
 //! Promises: the thread sleeps while there is nothing to do, and stops reading while the sink accepts nothing. Memory is bounded.
 //! Every file gets its turn.
 
+mod beat;
 mod folders;
 mod keep;
 mod logs;
@@ -14,7 +15,7 @@ mod round;
 mod settle;
 mod shared;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use cordwood_core::identity::NodeIdentity;
@@ -85,7 +86,7 @@ impl Reader {
             logs: Logs::new(node, remembered),
             folders: Folders::new(&config),
             room,
-            rounds: Rounds::new(room),
+            rounds: Rounds::new(room, &config),
             keeper: Keeper::new(checkpoint),
             report: Report::default(),
             shared: Shared::new(config, context, rules, ship, tally),
@@ -161,35 +162,40 @@ impl Reader {
     fn sleep(&self, due_ms: i64) {
         let (now_ms, ship) = (self.shared.clock().mono_ms, self.shared.ship());
         let poll_ms = self.shared.config().read.poll_interval_ms as i64;
+        let folders = self.folders.fd();
         let blocked = !self.room.has_room(&self.logs, &self.shared);
-        let timeout_ms = if blocked {
-            if ship.await_answer(true) {
-                return;
+        if blocked {
+            if !ship.await_answer(true) {
+                self.poll(&[ship.answers_fd()], 4 * poll_ms);
             }
-            4 * poll_ms
         } else if self.logs.active().is_empty() && self.logs.waiting().is_empty() {
-            if ship.await_answer(ship.unanswered() > 0) {
-                return;
+            if !ship.await_answer(ship.unanswered() > 0) {
+                self.poll(&[ship.answers_fd(), folders], due_ms - now_ms);
             }
-            due_ms - now_ms
         } else {
             ship.await_answer(false);
             // Rounds begin at even intervals, however long the last one took.
-            poll_ms.min(due_ms - now_ms) - self.shared.elapsed_ms()
-        };
-        let mut fds = vec![PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)];
-        if self.logs.active().is_empty()
-            && let Some(fd) = self.folders.fd()
-        {
-            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            let next_ms = self.rounds.next_ms(poll_ms, now_ms).min(due_ms);
+            let timeout_ms = next_ms - now_ms - self.shared.elapsed_ms();
+            // What inotify tells is taken no more often than logs are looked at.
+            let first_ms = poll_ms.min(timeout_ms);
+            if !self.poll(&[], first_ms) && first_ms < timeout_ms {
+                self.poll(&[folders], timeout_ms - first_ms);
+            }
         }
-        self.poll(&mut fds, timeout_ms.clamp(0, 60_000));
     }
 
-    fn poll(&self, fds: &mut [PollFd<'_>], timeout_ms: i64) {
+    /// Until somebody wakes the reader or one of these is readable. True: it was so.
+    fn poll(&self, fds: &[Option<BorrowedFd<'_>>], timeout_ms: i64) -> bool {
+        let timeout_ms = timeout_ms.clamp(0, 60_000);
         let timeout = Timespec { tv_sec: timeout_ms / 1_000, tv_nsec: timeout_ms % 1_000 * 1_000_000 };
-        let _ = poll(fds, Some(&timeout));
-        self.waker.clear();
+        let all = std::iter::once(self.waker.as_fd()).chain(fds.iter().copied().flatten());
+        let mut all: Vec<PollFd<'_>> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let happened = poll(&mut all, Some(&timeout)).is_ok_and(|ready| ready > 0);
+        if happened {
+            self.waker.clear();
+        }
+        happened
     }
 
     /// SIGTERM: what was read goes out, and the checkpoint says how far that was acknowledged. Where nobody writes any more,
@@ -257,7 +263,7 @@ impl Reader {
             if self.shared.ship().unanswered() > 0 {
                 self.heartbeat.beat();
                 if !self.shared.ship().await_answer(true) {
-                    self.poll(&mut [PollFd::from_borrowed_fd(self.waker.as_fd(), PollFlags::IN)], 20);
+                    self.poll(&[self.shared.ship().answers_fd()], 20);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! reaches the file that the batch came from. If everything was sent again meanwhile, late answers are ignored.
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use cordwood_core::batch::{BatchBuilder, BatchHeader};
@@ -184,6 +185,7 @@ impl Shipper {
         tally: &mut Tally,
         mut acknowledged: impl FnMut(u64, Sent),
     ) -> Result<(), String> {
+        self.sink.take_answers();
         let mut taken = std::mem::take(&mut self.taken);
         self.answers.take_into(&mut taken);
         for (ticket, answer) in taken.drain(..) {
@@ -257,6 +259,11 @@ impl Shipper {
 
     pub fn unanswered(&self) -> usize {
         self.unanswered.len()
+    }
+
+    /// For `poll`, where somebody waits for an answer.
+    pub fn answers_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.sink.answers_fd()
     }
 
     /// Whether the next answer is to wake the reader. True: one is here already, and nobody need sleep.

@@ -1,6 +1,7 @@
 //! The trait of what takes batches, and how acknowledgements come back. Kafka in a cluster, an in-process queue in standalone:
 //! the reader knows only this.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,14 @@ pub trait Sink: Send {
     /// was cut before is refused as broken then, and comes again in smaller ones.
     fn message_bytes_max(&self) -> usize {
         MESSAGE_BYTES_MAX
+    }
+
+    /// Answers the acks of what the other side has answered by now, where nobody else does it.
+    fn take_answers(&mut self) {}
+
+    /// Becomes readable when there is something for [`Sink::take_answers`]; `None`: acks are answered without it.
+    fn answers_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// After a failed acknowledgement: forgets what was handed over and starts anew. The reader then sends everything

@@ -3,11 +3,13 @@
 //! little room there is and however much somebody has to read. When unfinished records take more than half of the room, the one
 //! that began first is read first; the others do not wait for its end.
 
+use super::beat::{Beat, Due};
 use super::folders::Folders;
 use super::logs::Logs;
 use super::order::{Order, READ_ON};
 use super::room::{Room, flush};
 use super::shared::Shared;
+use crate::config::Config;
 use crate::container_log::Step;
 use crate::turn::{CHUNK_BYTES, Clock};
 
@@ -48,14 +50,25 @@ impl Outcome {
 pub(super) struct Rounds {
     room: Room,
     order: Order,
+    beat: Beat,
+    /// In the last round were logs that do not wait for the beat.
+    is_off_beat: bool,
     buffer: Vec<u8>,
     /// After a failure nothing is read until then.
     paused_until_ms: i64,
 }
 
 impl Rounds {
-    pub fn new(room: Room) -> Rounds {
-        Rounds { room, order: Order::default(), buffer: Vec::new(), paused_until_ms: 0 }
+    pub fn new(room: Room, config: &Config) -> Rounds {
+        let beat = Beat::new(config.read.poll_interval_ms as i64, config.batch.linger_ms as i64);
+        let order = Order::default();
+        Rounds { room, order, beat, is_off_beat: false, buffer: Vec::new(), paused_until_ms: 0 }
+    }
+
+    /// When the next round begins, where there is nothing to be read before.
+    pub fn next_ms(&self, poll_ms: i64, now_ms: i64) -> i64 {
+        let beat_ms = self.beat.next_ms(now_ms);
+        if self.is_off_beat { beat_ms.min(now_ms + poll_ms) } else { beat_ms }
     }
 
     /// Notes what is acknowledged. Where a batch was not taken, all that is not acknowledged is read again.
@@ -79,12 +92,14 @@ impl Rounds {
     /// Gives each active log its turn. True: there is more to read and room for it.
     pub fn read(&mut self, logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) -> bool {
         self.room.bound_unfinished(logs, shared);
+        let due = self.beat.begin_round(shared.clock().mono_ms);
+        self.is_off_beat = false;
         let (mut more, mut blocked_at, mut cut_short) = (false, None, false);
         for id in self.order.of(logs.active()) {
             let outcome = if id == READ_ON {
                 self.read_on_unfinished(logs, shared)
             } else {
-                self.turn_of(id, logs, folders, shared)
+                self.turn_of(id, due, logs, folders, shared)
             };
             more |= outcome.end == TurnEnd::More;
             if outcome.end == TurnEnd::NoRoom && blocked_at.is_none() {
@@ -112,14 +127,41 @@ impl Rounds {
     }
 
     /// One log's turn, and what is due of it.
-    fn turn_of(&mut self, id: u64, logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) -> Outcome {
+    fn turn_of(
+        &mut self,
+        id: u64,
+        due: Due,
+        logs: &mut Logs,
+        folders: &mut Folders,
+        shared: &mut Shared,
+    ) -> Outcome {
         let nothing = Outcome::nothing(TurnEnd::Waits);
         let Some(log) = logs.get_mut(id) else {
             logs.rest(id);
             return nothing;
         };
+        if log.pace.is_busy() && !due.look {
+            return nothing;
+        }
+        let outcome = self.read_in_turn(id, logs, shared);
+        if let Some(log) = logs.get_mut(id) {
+            // (Behind the reading: what was read just now goes with what waited.)
+            log.cut_due(due.cut, &mut shared.turn());
+            let (is_drained, now_ms) = (outcome.end == TurnEnd::Drained, shared.clock().mono_ms);
+            log.pace.looked(outcome.took, is_drained, now_ms, self.beat.busy_ms());
+            self.is_off_beat |= !log.pace.is_busy();
+        }
+        // Whoever found no room has not seen its files' end: such a log may not rest, however long it waits.
+        if outcome.end == TurnEnd::Drained {
+            rest_if_idle(id, logs, folders, shared.clock());
+        }
+        outcome
+    }
+
+    fn read_in_turn(&mut self, id: u64, logs: &mut Logs, shared: &mut Shared) -> Outcome {
+        let nothing = Outcome::nothing(TurnEnd::Waits);
+        let Some(log) = logs.get_mut(id) else { return nothing };
         let mut turn = shared.turn();
-        log.cut_due(&mut turn);
         let mut is_named = false;
         if log.files().has_unnamed() {
             match log.name_unnamed(&mut turn) {
@@ -142,16 +184,11 @@ impl Rounds {
         if !is_known || yields {
             return nothing;
         }
-        let outcome = if self.room.is_crowded(logs.unfinished().bytes()) {
+        if self.room.is_crowded(logs.unfinished().bytes()) {
             self.take_crowded_turn(id, logs, shared)
         } else {
             self.read_chunks(id, TURN_CHUNKS, CHUNK_BYTES, logs, shared)
-        };
-        // Whoever found no room has not seen its files' end: such a log may not rest, however long it waits.
-        if outcome.end == TurnEnd::Drained {
-            rest_if_idle(id, logs, folders, shared.clock());
         }
-        outcome
     }
 
     /// Reads a few chunks of a log that has its context.
