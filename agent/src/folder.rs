@@ -88,8 +88,10 @@ impl Folder {
     /// A regular file. (A pipe is opened without waiting for its writer, and refused.)
     pub fn open_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let fd = match rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), INSIDE) {
-            Err(Errno::LOOP) if self.links.is_some() => self.follow(name, flags)?,
+        // A file that is written to all the time would get another time of access at nearly every look.
+        let fd = match self.open_as(name, flags | OFlags::NOATIME) {
+            // (That is for the file's owner to say.)
+            Err(Errno::PERM) => self.open_as(name, flags)?,
             opened => opened?,
         };
         let file = File::from(fd);
@@ -100,12 +102,19 @@ impl Folder {
         }
     }
 
+    fn open_as(&self, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        match rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), INSIDE) {
+            Err(Errno::LOOP) if self.links.is_some() => self.follow(name, flags),
+            opened => opened,
+        }
+    }
+
     /// What a link in this folder leads to, if that lies in the folder for it.
-    fn follow(&self, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    fn follow(&self, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let links = self.links.as_ref().ok_or(Errno::LOOP)?;
         let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())?;
         let below = links.below(target.as_bytes()).ok_or(Errno::LOOP)?;
-        Ok(rustix::fs::openat2(&links.fd, below, flags, Mode::empty(), INSIDE)?)
+        rustix::fs::openat2(&links.fd, below, flags, Mode::empty(), INSIDE)
     }
 
     /// Of a link that may be followed what it leads to.
