@@ -180,6 +180,11 @@ pub const GATEWAY_STATEMENT_MS_MAX: u32 = 60_000;
 pub const AUDIT_PARTS_MAX: usize = 8;
 /// Passes of the planner that a preview of a retention runs forward.
 pub const RETENTION_PREVIEW_PASSES_MAX: usize = 1_000;
+/// Pods whose level before a push the operator remembers, and the bytes that it takes for them: one ConfigMap has room for 1 MiB.
+pub const PUSHED_PODS_MAX: usize = 2_000;
+pub const PUSHED_BYTES_MAX: usize = 800 << 10;
+/// Bytes of what an application answers to a push that are read.
+pub const PUSH_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one agent's `/status` that are read.
 pub const AGENT_STATUS_BYTES_MAX: u64 = 8 << 20;
 /// Characters of a text that an agent gives (its node, version, reasons of losses) that are shown.

@@ -185,7 +185,7 @@ fn workload(rule: &LevelRule, pod: &ObjectMeta) -> Option<(String, String)> {
 }
 
 /// The rule's label selector as the API takes it.
-fn selector(rule: &LevelRule) -> String {
+pub fn selector(rule: &LevelRule) -> String {
     let labels = rule.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
     let expressions = rule.match_expressions.iter().map(|expression| {
         let (key, values) = (&expression.key, expression.values.join(","));

@@ -26,6 +26,7 @@ use crate::ended::{delete, ended};
 use crate::leader::Standing;
 use crate::levels::{Compiled, Levels, Published};
 use crate::publish::{is_away, time_of_ms, upon};
+use crate::push::told::{self, Pushed};
 use crate::tenants::AUDIT;
 use crate::watched::{explain_call, is_same_spec};
 
@@ -65,7 +66,7 @@ impl Levels {
     /// Asks and tells: at once when rules were published, soon again while agents are behind, and now and then.
     pub async fn report_loop(self: Arc<Self>, shutdown: CancellationToken) {
         let mut known = Known::default();
-        let mut published = self.published.subscribe();
+        let (mut published, mut pushed) = (self.published.subscribe(), self.pushed.clone());
         let interval = Duration::from_millis(self.config.levels.ask_interval_ms);
         loop {
             let current = published.borrow_and_update().clone();
@@ -95,6 +96,7 @@ impl Levels {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Ok(()) = published.changed() => {}
+                () = next_of(&mut pushed) => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -187,7 +189,8 @@ impl Levels {
             };
             let matched = known.workloads.get(&one.config.id()).copied();
             let exempt = self.exempt.borrow().len();
-            let seen = Seen { agents: &known.agents, workloads: matched, exempt };
+            let pushed = self.pushed.as_ref().map(|pushed| Arc::clone(&pushed.borrow()));
+            let seen = Seen { agents: &known.agents, workloads: matched, exempt, pushed: pushed.as_deref() };
             let status = status(one, &before, current, &seen, now_ms);
             told.extend(status.conditions.iter().map(|condition| (one.config.kind(), condition.clone())));
             if status == before {
@@ -270,8 +273,11 @@ impl Levels {
                 .conditions
                 .iter()
                 .any(|known| known.type_ == condition.type_ && known.reason == condition.reason);
-            let warn =
-                condition.status == "False" && matches!(condition.type_.as_str(), "Accepted" | "Pushed");
+            let warn = condition.status == "False" && matches!(condition.type_.as_str(), "Accepted" | "Pushed");
+            // That a push is under way, or over, is no warning.
+            let warn = warn
+                && (condition.type_ != "Pushed"
+                    || matches!(condition.reason.as_str(), "Disabled" | "PodsFailed"));
             if same || !(condition.type_ == "Active" || warn) {
                 continue;
             }
@@ -337,6 +343,19 @@ struct Seen<'a> {
     workloads: Option<Workloads>,
     /// Namespaces that take their own rules alone.
     exempt: usize,
+    /// `None`: nothing may be pushed.
+    pushed: Option<&'a Pushed>,
+}
+
+/// When there is something new of pushes.
+async fn next_of(pushed: &mut Option<watch::Receiver<Arc<Pushed>>>) {
+    let changed = match pushed {
+        Some(pushed) => pushed.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The status of one resource. What is not in force has no agents, and keeps the generation that last contained it, so that
@@ -390,8 +409,8 @@ fn status(
         told.push(conditions.of("DebugScopes", (false, "NotSupported", message.to_owned())));
     }
     if one.config.fields.push.is_some() {
-        let message = "this version changes no level inside applications; lines are dropped on the node";
-        told.push(conditions.of("Pushed", (false, "NotSupported", message.to_owned())));
+        let level = rule.map(|rule| rule.level);
+        told.push(conditions.of("Pushed", told::said(seen.pushed, one.config.uid(), level)));
     }
     LogLevelConfigStatus {
         observed_generation: generation,

@@ -77,7 +77,7 @@ fn applied_when_every_agent_has_the_generation_and_silent_after_the_end() {
 
 fn seen(agents: &[Agent], workloads: Option<(i64, i64)>) -> Seen<'_> {
     let workloads = workloads.map(|(matched, failed)| Workloads { matched, failed });
-    Seen { agents, workloads, exempt: 0 }
+    Seen { agents, workloads, exempt: 0, pushed: None }
 }
 
 #[test]
@@ -139,13 +139,13 @@ fn what_is_invalid_is_never_ready() {
 }
 
 #[test]
-fn a_push_is_said_not_to_be_done() {
+fn a_push_that_is_not_allowed_says_so() {
     let plain = compiled(json!({"level": "ERROR", "duration": "5m"}));
     let push = compiled(json!({"level": "ERROR", "duration": "5m", "push": {"zap": {"port": 80}}}));
     let none = published(LevelRules::default());
     let tell = |one| status(one, &LogLevelConfigStatus::default(), &none, &seen(&[], None), 0);
     assert_eq!(said(&tell(&plain), "Pushed"), None);
-    assert_eq!(said(&tell(&push), "Pushed"), is("False", "NotSupported"));
+    assert_eq!(said(&tell(&push), "Pushed"), is("False", "Disabled"));
     assert_eq!(said(&tell(&push), "Accepted"), is("True", "Accepted"));
 }
 

@@ -63,8 +63,18 @@ pub struct Levels {
     pub agent_selector: String,
     /// Where agents answer `/status`.
     pub agent_port: u16,
-    /// Between two rounds of asking agents when nothing changes.
+    /// Between two rounds of asking agents, and of looking for pods to push to, when nothing changes.
     pub ask_interval_ms: u64,
+    pub push: Push,
+}
+
+/// Whether levels are changed inside applications.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Push {
+    pub enabled: bool,
+    /// Pods with an address of this machine's own are asked too: for a cluster without a network of pods.
+    pub allow_loopback: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,6 +123,7 @@ impl Default for Levels {
             agent_selector: "app.kubernetes.io/component=agent".to_owned(),
             agent_port: 9301,
             ask_interval_ms: 15_000,
+            push: Push::default(),
         }
     }
 }

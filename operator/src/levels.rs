@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::leader::Standing;
 use crate::level_configs::LevelConfigs;
 use crate::publish::Publisher;
+use crate::push::told::Pushed;
 use crate::telemetry::Telemetry;
 use crate::tenants::{AUDIT, Exempt};
 use crate::watched::explain_call;
@@ -51,6 +52,8 @@ pub struct Levels {
     pub published: watch::Sender<Option<Arc<Published>>>,
     /// Namespaces that take their own rules alone.
     pub exempt: watch::Receiver<Exempt>,
+    /// How far pushes are; `None` where nothing may be pushed.
+    pub pushed: Option<watch::Receiver<Arc<Pushed>>>,
     /// The ConfigMap is not what was written: the writer reads it and writes it anew.
     pub drifted: Notify,
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! LogRetentionPolicy -> watched -> loops -> core::retention::plan -> publish (status) -> store::ddl
 //! (Cluster)LogLevelConfig -> watched -> levels -> core::levels_compile -> ConfigMap -> agents -> applied -> publish (status)
+//!                                  `-> push -> pods that match -> applied
 //! namespaces' labels -> tenants -> audit records
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod levels;
 pub mod loops;
 pub mod overview;
 pub mod publish;
+pub mod push;
 pub mod report;
 pub mod retention;
 pub mod status_write;
@@ -108,19 +110,33 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let exempted = exempt.subscribe();
     let owners = tenants::Owners::new(client.clone(), &config, health.clone(), standing.clone(), exempt);
     let agents = overview::Overview::new(client.clone(), &config).router();
+    let pushed = watch::Sender::new(Arc::default());
+    let pushed_seen = config.levels.push.enabled.then(|| pushed.subscribe());
     let levels = Arc::new(levels::Levels {
-        client,
+        client: client.clone(),
         config: config.clone(),
-        namespace,
+        namespace: namespace.clone(),
         health: health.clone(),
         telemetry: telemetry.clone(),
         publisher,
         configs,
         standing: standing.clone(),
         published: watch::Sender::new(None),
-        exempt: exempted,
+        exempt: exempted.clone(),
+        pushed: pushed_seen,
         drifted: Notify::new(),
     });
+    let pushes = push::Pushes {
+        client,
+        config: config.levels.clone(),
+        namespace,
+        health: health.clone(),
+        telemetry: telemetry.clone(),
+        published: levels.published.subscribe(),
+        exempt: exempted,
+        standing: standing.clone(),
+        pushed,
+    };
     let status = status_fn(Arc::clone(&retention), health.clone(), telemetry.clone(), standing);
     let address = serve_beside(config.listen, health, registry, status, agents, shutdown.clone()).await?;
     tracing::info!(%address, "operator started");
@@ -129,6 +145,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(Arc::clone(&retention).drop_loop(shutdown.clone()));
     tasks.spawn(Arc::clone(&levels).write_loop(shutdown.clone()));
     tasks.spawn(levels.report_loop(shutdown.clone()));
+    tasks.spawn(pushes.run(shutdown.clone()));
     tasks.spawn(owners.run(watching, watches, shutdown.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {

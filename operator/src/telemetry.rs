@@ -35,6 +35,7 @@ pub struct Telemetry {
     pub rules: IntGauge,
     pub rules_left_out: IntGauge,
     pub agents: IntGaugeVec,
+    pub pushes: IntCounterVec,
 }
 
 impl Telemetry {
@@ -107,6 +108,11 @@ impl Telemetry {
                 "cordwood_operator_rules_left_out",
                 "Valid level configs that are not in force because the rules have reached their limit.",
             )?,
+            pushes: counters(
+                "cordwood_operator_pushes_total",
+                "Levels told to applications, by what became of it.",
+                "outcome",
+            )?,
             agents: gauges(
                 "cordwood_operator_agents",
                 "Agents, by whether they have the latest level rules.",
@@ -132,6 +138,7 @@ impl Telemetry {
         registry.register(Box::new(telemetry.rules.clone()))?;
         registry.register(Box::new(telemetry.rules_left_out.clone()))?;
         registry.register(Box::new(telemetry.agents.clone()))?;
+        registry.register(Box::new(telemetry.pushes.clone()))?;
         Ok(telemetry)
     }
 

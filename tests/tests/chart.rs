@@ -64,7 +64,7 @@ writer:
   config: {group: writers, commit: {records_max: 1000, bytes_max: 1048576, linger_ms: 10}, seal: {enabled: true, interval_seconds: 1.5, records_max: 100000}}
 operator:
   replicas: 2
-  config: {retention: {pass_interval_ms: 5000, notice_ms: 1000, clock_skew_ms_max: 60000, horizon_step_ms_max: 3600000, task_age_ms_max: 0}, levels: {duration_ms_max: 3600000, ask_interval_ms: 1000}, leader: {lease_duration_ms: 5000}}
+  config: {retention: {pass_interval_ms: 5000, notice_ms: 1000, clock_skew_ms_max: 60000, horizon_step_ms_max: 3600000, task_age_ms_max: 0}, levels: {duration_ms_max: 3600000, ask_interval_ms: 1000, push: {enabled: true}}, leader: {lease_duration_ms: 5000}}
 gateway:
   replicas: 3
   config:
@@ -458,6 +458,7 @@ async fn a_real_api_server_accepts_every_object_and_grants_the_least() -> Result
     must(kubectl(&server, &established, "")?);
     rights::of_the_parts(&server)?;
     rights::of_the_gateway_with_administration(&server)?;
+    rights::of_the_operator_that_pushes(&server)?;
     rights::of_people(&server, &objects)?;
     namespace_labels::are_set_only_by_those_who_may(&server).await?;
     retention_policies::let_go_only_by_those_who_may(&server).await?;

@@ -5,6 +5,8 @@
 
 #[path = "operator/agents.rs"]
 mod agents;
+#[path = "operator/applications.rs"]
+mod applications;
 #[path = "operator/approval.rs"]
 mod approval;
 #[path = "operator/faults.rs"]
@@ -18,6 +20,8 @@ mod horizon;
 #[path = "operator/level_configs.rs"]
 mod level_configs;
 mod operator_world;
+#[path = "operator/push.rs"]
+mod push;
 #[path = "operator/released.rs"]
 mod released;
 #[path = "operator/status_writes.rs"]

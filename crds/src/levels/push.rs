@@ -27,7 +27,7 @@ pub struct PushSpec {
     /// The Cordwood logger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordwood: Option<PortPush>,
-    /// Any other HTTP endpoint.
+    /// Any other HTTP endpoint; GET of its path answers the level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpPush>,
 }

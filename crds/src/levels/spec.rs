@@ -54,7 +54,7 @@ pub struct LevelFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::grace")]
     pub ttl_after_expiry: Option<String>,
-    /// Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.
+    /// Also changes the level inside the application itself, and back at the end, where the operator is allowed to: the condition Pushed says what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushSpec>,
 }

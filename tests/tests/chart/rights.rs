@@ -32,6 +32,11 @@ const PARTS: &[(&str, bool, &str)] = &[
     ("operator", false, "patch clusterloglevelconfigs.cordwood.dev"),
     ("operator", true, "patch configmaps/cordwood-level-rules -n logs"),
     ("operator", true, "patch configmaps/cordwood-tenants -n logs"),
+    // What pushing alone needs, and that is off here.
+    ("operator", false, "patch configmaps/cordwood-pushes -n logs"),
+    ("operator", true, "get pods/web-1 -n shop"),
+    ("operator", false, "patch pods -n shop"),
+    ("operator", false, "get pods --subresource=proxy -n shop"),
     ("operator", true, "watch namespaces"),
     ("operator", false, "patch namespaces"),
     ("operator", true, "create events -A"),
@@ -115,6 +120,25 @@ pub fn of_the_gateway_with_administration(server: &ApiServer) -> Result<()> {
         (false, "get configmaps -n logs"),
     ] {
         asked(server, &account("gateway"), expected, what)?;
+    }
+    Ok(())
+}
+
+/// It may keep what it has told pods then, and do nothing more to them.
+pub fn of_the_operator_that_pushes(server: &ApiServer) -> Result<()> {
+    let objects = render(&format!("{LEAST}operator: {{config: {{levels: {{push: {{enabled: true}}}}}}}}"))?;
+    let is_role = |o: &&Value| o["kind"] == "Role" && name(o) == format!("{RELEASE}-cordwood-operator");
+    let role = objects.iter().find(is_role).context("the operator's role")?;
+    must(kubectl(server, &["apply", "-f", "-"], &role.to_string())?);
+    for (expected, what) in [
+        (true, "update configmaps/cordwood-pushes -n logs"),
+        (true, "update configmaps/cordwood-level-rules -n logs"),
+        (false, "update configmaps/other -n logs"),
+        (false, "patch pods -n shop"),
+        (false, "get pods --subresource=proxy -n shop"),
+        (false, "get secrets -n logs"),
+    ] {
+        asked(server, &account("operator"), expected, what)?;
     }
     Ok(())
 }

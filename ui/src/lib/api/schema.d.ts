@@ -684,7 +684,7 @@ export interface components {
              * @enum {string}
              */
             level: "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
-            /** @description Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.; give exactly one of springBoot, zap, envoy, cordwood, http */
+            /** @description Also changes the level inside the application itself, and back at the end, where the operator is allowed to: the condition Pushed says what became of it.; give exactly one of springBoot, zap, envoy, cordwood, http */
             push?: {
                 /** @description The Cordwood logger. */
                 cordwood?: {
@@ -702,7 +702,7 @@ export interface components {
                      */
                     port: number;
                 };
-                /** @description Any other HTTP endpoint. */
+                /** @description Any other HTTP endpoint; GET of its path answers the level. */
                 http?: {
                     /**
                      * @description The request's body; ${LEVEL} and ${level} stand for the level in upper and lower case.
@@ -1132,7 +1132,7 @@ export interface components {
              * @enum {string}
              */
             level: "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
-            /** @description Also changes the level inside the application itself, and back at the end. Not done yet: the condition Pushed says so.; give exactly one of springBoot, zap, envoy, cordwood, http */
+            /** @description Also changes the level inside the application itself, and back at the end, where the operator is allowed to: the condition Pushed says what became of it.; give exactly one of springBoot, zap, envoy, cordwood, http */
             push?: {
                 /** @description The Cordwood logger. */
                 cordwood?: {
@@ -1150,7 +1150,7 @@ export interface components {
                      */
                     port: number;
                 };
-                /** @description Any other HTTP endpoint. */
+                /** @description Any other HTTP endpoint; GET of its path answers the level. */
                 http?: {
                     /**
                      * @description The request's body; ${LEVEL} and ${level} stand for the level in upper and lower case.
