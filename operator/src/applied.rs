@@ -273,7 +273,8 @@ impl Levels {
                 .conditions
                 .iter()
                 .any(|known| known.type_ == condition.type_ && known.reason == condition.reason);
-            let warn = condition.status == "False" && matches!(condition.type_.as_str(), "Accepted" | "Pushed");
+            let warn =
+                condition.status == "False" && matches!(condition.type_.as_str(), "Accepted" | "Pushed");
             // That a push is under way, or over, is no warning.
             let warn = warn
                 && (condition.type_ != "Pushed"

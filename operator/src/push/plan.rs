@@ -2,6 +2,7 @@
 //!
 //! A logger of a pod is on its way from "to push" to "pushed", or "failed" and tried again later; at the end from "to restore" to forgotten.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cordwood_core::level::Level;
@@ -76,10 +77,9 @@ pub fn assign<'a>(wants: &'a [Want], pods: &'a [SeenPod], exempt: &BTreeSet<Stri
     for pod in pods {
         for want in in_order.iter().filter(|want| pod.is_matched_by(&want.rule, exempt)) {
             let key = (pod.uid.clone(), want.target.clone());
-            if assigned.loggers.contains_key(&key) {
-                *assigned.overruled.entry(&want.uid).or_default() += 1;
-            } else {
-                assigned.loggers.insert(key, (want, pod));
+            match assigned.loggers.entry(key) {
+                Entry::Occupied(_) => *assigned.overruled.entry(&want.uid).or_default() += 1,
+                Entry::Vacant(free) => drop(free.insert((want, pod))),
             }
         }
     }
