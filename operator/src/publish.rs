@@ -196,10 +196,14 @@ impl Publisher {
         report: &Report,
         held: &mut BTreeMap<String, String>,
     ) {
-        let note = report::held_note(&resource.name_any(), report).unwrap_or_default();
-        let before = held.insert(resource.uid().unwrap_or_default(), note.clone()).unwrap_or_default();
-        if !note.is_empty() && note != before {
-            self.event(resource, EventType::Warning, "RetentionHeld", "Plan", &note).await;
+        let uid = resource.uid().unwrap_or_default();
+        let Some((why, note)) = report::held_note(&resource.name_any(), report) else {
+            held.remove(&uid);
+            return;
+        };
+        if held.insert(uid, note.clone()).as_ref() != Some(&note) {
+            // One event stands for all of one reason and action, with the note of the first.
+            self.event(resource, EventType::Warning, "RetentionHeld", why, &note).await;
         }
     }
 

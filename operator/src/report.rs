@@ -152,19 +152,24 @@ fn hold_status(name: &str, report: &Report, now_us: i64) -> Option<HoldStatus> {
     })
 }
 
-/// What an event says of what waits: without the level, numbers and times, which move from pass to pass. The status has them.
-pub fn held_note(name: &str, report: &Report) -> Option<String> {
+/// What an event says of what waits: why in one word, and a sentence without the level, numbers and times, which move from pass to pass. The
+/// status has them.
+pub fn held_note(name: &str, report: &Report) -> Option<(&'static str, String)> {
     let plan = report.plan.part(name);
-    let held = plan.held.iter().find(|held| is_told(held))?;
-    Some(match &held.waits {
+    let waits = &plan.held.iter().find(|held| is_told(held))?.waits;
+    let note = match waits {
         Waits::Until(_) => {
             "a shorter retention or grace period is announced: status.effectiveFrom says from when it is in force"
                 .to_owned()
         }
-        Waits::Horizon(_) => "expiry waits for the horizon: PostgreSQL's clock jumped, or no pass was made for long; status.plan.held says until when"
-            .to_owned(),
-        waits => format!("{} waits {waits}", if matches!(waits, Waits::TooManyPartitions { .. }) { "creating partitions" } else { "retention" }),
-    })
+        Waits::Horizon(_) => {
+            "expiry waits for the horizon: PostgreSQL's clock jumped, or no pass was made for long; status.plan.held says until when"
+                .to_owned()
+        }
+        Waits::TooManyPartitions { .. } => format!("creating partitions waits {waits}"),
+        waits => format!("retention waits {waits}"),
+    };
+    Some((why(waits), note))
 }
 
 /// What waits for no more than a grace period or the next run is not told.

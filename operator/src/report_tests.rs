@@ -308,7 +308,8 @@ fn an_event_says_what_waits_without_what_moves() {
         assert_eq!(one, other);
         assert!(one.is_some());
     }
-    assert!(note(needs(3), debug, 3).unwrap().contains("cordwood.dev/approve-plan"));
+    let (why, text) = note(needs(3), debug, 3).unwrap();
+    assert!(why == "AboveDropLimit" && text.contains("cordwood.dev/approve-plan"), "{why}: {text}");
     assert_ne!(note(Waits::Suspended, debug, 3), note(Waits::LegalHold, debug, 3));
     // What goes in the next run, or when its grace period ends, is nothing to warn of.
     assert_eq!(note(Waits::NextRun, debug, 3), None);
