@@ -176,13 +176,14 @@ async fn a_role_that_is_made_later_gets_its_rights() -> Result<()> {
     as_readme_says(&world.postgres, &["cordwood_writer", "cordwood_gateway"]).await?;
     world.more = json!({"database": {"url": url(&world.postgres, "cordwood_admin")}});
     world.start_operator().await?;
-    let process = &world.operator.as_ref().context("an operator")?.process;
+    let log = world.operator.as_ref().context("an operator")?.process.log_path().to_owned();
     for role in ["cordwood_writer", "cordwood_gateway"] {
         let words = format!("CREATE ROLE {role} NOLOGIN");
-        ensure!(
-            std::fs::read_to_string(process.log_path())?.contains(&words),
-            "the log does not say {words:?}"
-        );
+        wait_for(&format!("the log to say {words:?}"), PATIENCE, || async {
+            ensure!(std::fs::read_to_string(&log)?.contains(&words), "it does not");
+            Ok(())
+        })
+        .await?;
     }
     world.execute("create role cordwood_writer nologin; create role cordwood_gateway nologin").await?;
     wait_for("their rights", Duration::from_secs(60), || async {
