@@ -35,11 +35,11 @@ pub async fn approve(
     place: &Place,
     body: Body,
 ) -> Result<Response, Problem> {
-    let plan = plan_of(body)?;
     let administration = gateway.administration()?;
     if !gateway.may(who, Verb::Update, place).await? {
         return Err(Problem::no_resource());
     }
+    let plan = plan_of(body)?;
     let policy = administration.get(place).await?.ok_or_else(Problem::no_resource)?;
     match policy["status"]["approval"]["plan"].as_str() {
         Some(waits) if waits == plan => {}

@@ -259,6 +259,9 @@ async fn a_plan_that_waits_is_approved_by_those_who_may(
     for token in [reader, shop] {
         let refused = approve(token, PLAN).await?;
         ensure!(refused.code == 404 && refused.text().contains("problem:no-resource"), "{}", refused.text());
+        // Also where the body is wrong.
+        let refused = admin.send(token, "POST", &path, &json!({})).await?;
+        ensure!(refused.code == 404, "{}", refused.text());
     }
     let another = approve(editor, "0000000000000000").await?;
     ensure!(another.code == 409 && another.text().contains(PLAN), "{}", another.text());
