@@ -200,17 +200,6 @@ pub async fn search_to_the_end(store: &Store) -> Result<()> {
     }
 }
 
-/// The newest hundred records, as the first page of a search without a filter.
-///
-/// # Errors
-/// The search fails, or there are fewer.
-pub async fn first_page(store: &Store) -> Result<()> {
-    let (filter, scope) = (filter::parse("")?, Scope::all(AdminReason::Audit));
-    let found = search(store, &scope, &filter, TimeRange::default(), Page::first(100), 60_000).await?;
-    ensure!(found.records.len() == 100, "{} records", found.records.len());
-    Ok(())
-}
-
 /// The programs of PostgreSQL 15; for 18 they are not there, and every table is locked at once, as `pg_dump` does first.
 async fn dump(version: u32, postgres: &Postgres, client: &Client) -> Result<Duration> {
     let began = Instant::now();

@@ -11,11 +11,11 @@ use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::retention::Tuning;
 use cordwood_operator::retention::Standalone;
-use cordwood_store::{Settings, Store, migrate, origins};
+use cordwood_store::{Settings, Store, migrate};
 use tokio_postgres::Client;
 
 use crate::env::{Postgres, PostgresOptions};
-use crate::policies::{first_page, many, resident_mib, search_to_the_end, settle};
+use crate::policies::{many, resident_mib, search_to_the_end, settle};
 
 /// Partitions that one statement touches: each takes some locks.
 const PER_STATEMENT: i64 = 500;
@@ -30,10 +30,8 @@ pub struct Outcome {
     /// One pass with nothing to do, and this process's resident memory after it.
     pub pass: Duration,
     pub pass_mib: u64,
-    /// What PostgreSQL says of planning the newest hundred blocks over the parent table at once, which no search of Cordwood asks.
+    /// What PostgreSQL says of planning the newest hundred blocks of all classes.
     pub planning_ms: f64,
-    /// The newest hundred records as a search has them, by a session that has seen no partition yet, and again.
-    pub first_pages: [Duration; 2],
     /// To the end, for a word that nobody wrote.
     pub search: Duration,
 }
@@ -74,14 +72,6 @@ pub async fn measure(version: u32, policies: usize, partitions: usize, locks: u3
     let pass = began.elapsed();
     ensure!(report.done.is_empty() && report.failed.is_empty(), "{} steps were done", report.done.len());
     let pass_mib = resident_mib()?;
-    let origin = origin();
-    origins::assign(&client, &[(origin.id(), &origin)]).await?;
-    let mut first_pages = [Duration::ZERO; 2];
-    for took in &mut first_pages {
-        let began = Instant::now();
-        first_page(&store).await?;
-        *took = began.elapsed();
-    }
     let planning_ms = planning_ms(&client).await?;
     let began = Instant::now();
     search_to_the_end(&store).await?;
@@ -94,7 +84,6 @@ pub async fn measure(version: u32, policies: usize, partitions: usize, locks: u3
         pass,
         pass_mib,
         planning_ms,
-        first_pages,
         search: began.elapsed(),
     })
 }
@@ -123,12 +112,8 @@ async fn fill(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn origin() -> Origin {
-    Origin { tenant: "tenant-1".to_owned(), ..Origin::default() }
-}
-
 fn block() -> EncodedBlock {
-    let origin = origin();
+    let origin = Origin { tenant: "tenant-1".to_owned(), ..Origin::default() };
     let mut builder = BlockBuilder::new();
     let record = Record {
         time_us: jiff::Timestamp::now().as_microsecond(),
