@@ -30,16 +30,32 @@ pub struct Outcome {
     /// One pass with nothing to do, and this process's resident memory after it.
     pub pass: Duration,
     pub pass_mib: u64,
-    /// What PostgreSQL says of planning the newest hundred blocks of all classes.
-    pub planning_ms: f64,
+    /// What PostgreSQL says of planning one statement over the parent table for the newest hundred blocks of all classes: no search asks
+    /// it.
+    pub parent_planning_ms: f64,
+    /// What it says of planning the statements of the search that follows, which lists blocks newest first.
+    pub planning: Planning,
     /// To the end, for a word that nobody wrote.
     pub search: Duration,
+}
+
+/// The planning of the statements by which a search lists blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Planning {
+    pub statements: i64,
+    pub mean_ms: f64,
+    pub longest_ms: f64,
 }
 
 /// # Errors
 /// A part that does not start, or a step that fails.
 pub async fn measure(version: u32, policies: usize, partitions: usize, locks: u32) -> Result<Outcome> {
-    let settings = vec![("max_locks_per_transaction".to_owned(), locks.to_string())];
+    let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let settings = vec![
+        setting("max_locks_per_transaction", &locks.to_string()),
+        setting("shared_preload_libraries", "pg_stat_statements"),
+        setting("pg_stat_statements.track_planning", "on"),
+    ];
     let postgres =
         Postgres::start_with(PostgresOptions { settings, ..PostgresOptions::version(version) }).await?;
     let store = Store::connect(&Settings::url(postgres.database("scale").await?)).await?;
@@ -72,9 +88,11 @@ pub async fn measure(version: u32, policies: usize, partitions: usize, locks: u3
     let pass = began.elapsed();
     ensure!(report.done.is_empty() && report.failed.is_empty(), "{} steps were done", report.done.len());
     let pass_mib = resident_mib()?;
-    let planning_ms = planning_ms(&client).await?;
+    let parent_planning_ms = parent_planning_ms(&client).await?;
+    client.batch_execute("create extension pg_stat_statements; select pg_stat_statements_reset()").await?;
     let began = Instant::now();
     search_to_the_end(&store).await?;
+    let search = began.elapsed();
     Ok(Outcome {
         tables: count(
             "select count(*) from pg_class where relname like 'blocks\\_c%' and relkind in ('r', 'p')",
@@ -83,8 +101,9 @@ pub async fn measure(version: u32, policies: usize, partitions: usize, locks: u3
         created: (leaves, took),
         pass,
         pass_mib,
-        planning_ms,
-        search: began.elapsed(),
+        parent_planning_ms,
+        planning: planning(&client).await?,
+        search,
     })
 }
 
@@ -128,7 +147,15 @@ fn block() -> EncodedBlock {
     builder.finish(1)
 }
 
-async fn planning_ms(client: &Client) -> Result<f64> {
+async fn planning(client: &Client) -> Result<Planning> {
+    let sql = "select sum(plans)::bigint, sum(total_plan_time) / sum(plans), max(max_plan_time) from pg_stat_statements
+               where query like '%looked_at%' and plans > 0";
+    let row = client.query_one(sql, &[]).await?;
+    let statements = row.get::<_, Option<i64>>(0).context("no statement that lists blocks was planned")?;
+    Ok(Planning { statements, mean_ms: row.get(1), longest_ms: row.get(2) })
+}
+
+async fn parent_planning_ms(client: &Client) -> Result<f64> {
     let sql = "explain (summary) select id from blocks where time_to >= now() - interval '40 days'
                order by time_to desc limit 100";
     let rows = client.query(sql, &[]).await?;
