@@ -107,6 +107,18 @@ pub struct OutputArgs {
     pub raw_control: bool,
 }
 
+/// How fresh blocks become sealed ones.
+#[derive(Args, Clone, Debug)]
+pub struct SealArgs {
+    /// Seconds between sealing rounds (fresh blocks into the table partitions of their retention class)
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub seal_every: u64,
+
+    /// Format of the blocks that sealing writes; blocks of either format are read
+    #[arg(long, value_name = "FORMAT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub seal_format: u8,
+}
+
 /// Read files, pods or stdin into PostgreSQL, in this one process.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
@@ -154,9 +166,8 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 2, requires = "until_idle", value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub idle_after: u64,
 
-    /// Seconds between sealing rounds (fresh blocks into the table partitions of their retention class)
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
-    pub seal_every: u64,
+    #[command(flatten)]
+    pub seal: SealArgs,
 
     /// Seconds between retention passes (also after every change in --resources)
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]

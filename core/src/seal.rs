@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::block::{BlockBuilder, EncodedBlock};
+use crate::block::{BlockBuilder, EncodedBlock, Format};
 use crate::identity::RecordId;
 use crate::level::Level;
 use crate::limits::{
@@ -130,6 +130,12 @@ impl Sealer {
             origins: HashMap::default(),
             spare: Spare::default(),
         }
+    }
+
+    /// Its blocks are of this format, and not of [`Format::One`].
+    #[must_use]
+    pub fn of_format(self, format: Format) -> Sealer {
+        Sealer { builder: self.builder.of_format(format), ..self }
     }
 
     /// Takes a record; blocks that are full come out through `emit`. A tenant's records must come together; its last

@@ -21,6 +21,11 @@ pub enum StoreError {
     Migrate { message: String },
     #[error("schema version {found} in the database, {wanted} wanted: {hint}")]
     Schema { found: i64, wanted: i64, hint: &'static str },
+    #[error(
+        "the database holds blocks of format {found}, and this program reads formats 1 to {known}: go on with the version \
+         that wrote them, or restore a backup from before it"
+    )]
+    BlockFormat { found: i16, known: i16 },
     #[error("decode {thing}: {message}")]
     Decode { thing: String, message: String },
     #[error("{0}")]

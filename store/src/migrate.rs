@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use cordwood_core::block::Format;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -49,6 +50,9 @@ pub fn newest() -> i64 {
 }
 
 /// Runs what is missing. Needs a role that may create tables (`cordwood_owner` or the database's owner).
+///
+/// # Errors
+/// PostgreSQL does not do it, or holds blocks of a format that this program does not read.
 pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
     let mut client = store.writable("cordwood migrate").await?;
     fitness::check(store, &client).await?;
@@ -57,6 +61,7 @@ pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
         .await
         .map_err(StoreError::sql("lock", "the schema for migration"))?;
     let report = apply(&mut client).await?;
+    readable(&client).await?;
     let mut warnings = roles::ensure(&client).await?;
     let (found, known) = (version(&client).await?, newest());
     if found > known {
@@ -105,7 +110,7 @@ pub async fn identity(store: &Store) -> Result<String, StoreError> {
     Ok(identity.unwrap_or_default())
 }
 
-/// For parts that may not create tables: that the schema is there and new enough.
+/// For parts that may not create tables: that the schema is there and new enough, and that this program reads what is stored.
 pub async fn check(store: &Store) -> Result<(), StoreError> {
     let client = store.pooled().await?;
     fitness::check(store, &client).await?;
@@ -115,7 +120,15 @@ pub async fn check(store: &Store) -> Result<(), StoreError> {
         let hint = "start the operator (or `cordwood standalone`) of this version first: it migrates";
         return Err(StoreError::Schema { found, wanted, hint });
     }
-    Ok(())
+    readable(&client).await
+}
+
+/// That this program reads whatever was sealed here, by whichever version.
+async fn readable(client: &Client) -> Result<(), StoreError> {
+    let row = client.query_one("select block_format from ring_ctl", &[]).await;
+    let found: i16 = row.map_err(StoreError::sql("read", "the format of the blocks"))?.get(0);
+    let known = i16::from(Format::NEWEST.version());
+    if found > known { Err(StoreError::BlockFormat { found, known }) } else { Ok(()) }
 }
 
 /// 0: there is none.

@@ -200,7 +200,7 @@ impl Sealing {
             .map_err(StoreError::sql("begin", "sealing"))?;
         let sql = StoreError::sql;
         let number = transaction
-            .query_one("update ring_ctl set round = round + 1 returning round, cur", &[])
+            .query_one("update ring_ctl set round = round + 1 returning round, cur, block_format", &[])
             .await
             .map_err(sql("number", "the round"))?;
         // Within the snapshot, like everything that follows.
@@ -230,8 +230,10 @@ impl Sealing {
             ranges: [fresh.ranges, carried.ranges].concat(),
             carry: Carry::default(),
             noted: Noted::default(),
+            format: number.get::<_, i16>(2),
             done: Round::default(),
         };
+        let format_before = work.format;
         sorter.begin(catalogue, now_us);
         let mut sorted = Sorted::default();
         let select = format!(
@@ -264,6 +266,10 @@ impl Sealing {
             }
         }
         work.mark(&transaction).await?;
+        if work.format > format_before {
+            let note = transaction.execute("update ring_ctl set block_format = $1", &[&work.format]).await;
+            note.map_err(sql("note", "the format of the blocks"))?;
+        }
         work.count(&transaction, &sorted).await?;
         work.noted.namespaces(std::mem::take(&mut sorted.namespaces));
         work.noted.write(&transaction, work.round).await?;
@@ -379,6 +385,8 @@ struct Work {
     ranges: Vec<Range>,
     carry: Carry,
     noted: Noted,
+    /// The newest of any block that was ever sealed here.
+    format: i16,
     done: Round,
 }
 
@@ -399,6 +407,7 @@ impl Work {
         for (leaf_from_us, block) in sorted.sealed.drain(..) {
             buffer.sealed_block(self.round, self.index, &block);
             self.noted.block(leaf_from_us, &block);
+            self.format = self.format.max(block.payload.first().map_or(0, |version| i16::from(*version)));
             self.index += 1;
             self.done.blocks += 1;
             self.done.records += u64::from(block.count);

@@ -70,11 +70,18 @@ impl Place {
         serde_json::from_str(&expected).context("read expected.json")
     }
 
-    /// `cordwood standalone` in this place.
-    pub fn standalone(&self, program: &Path, url: &str, seal_every_s: u32) -> Result<Process> {
+    /// `cordwood standalone` in this place; `more`: arguments that an older version may not know.
+    pub fn standalone(
+        &self,
+        program: &Path,
+        url: &str,
+        seal_every_s: u32,
+        more: &[&str],
+    ) -> Result<Process> {
         self.cordwood(program, url)
             .args(["standalone", "plain/app.log", "--pods-dir", "pods", "--resources", "resources"])
             .args(["--seal-every", &seal_every_s.to_string(), "--retention-every", "2"])
+            .args(more)
             .stop_by(Signal::TERM, Duration::from_secs(30))
             .start()
     }
@@ -221,7 +228,7 @@ pub async fn make(program: &Path, archive: &Path) -> Result<()> {
     let sealed = async || number("select coalesce(sum(count), 0)::bigint from blocks").await;
     let mut writing = Writing::begin(&place)?;
 
-    let mut run = place.standalone(program, &url, 2)?;
+    let mut run = place.standalone(program, &url, 2, &[])?;
     writing.write("sealed", 300)?;
     wait_for("lines to be sealed", PATIENCE, || async {
         let (stored, sealed) = (stored().await?, sealed().await?);
@@ -231,7 +238,7 @@ pub async fn make(program: &Path, archive: &Path) -> Result<()> {
     .await?;
     run.stop();
 
-    let mut run = place.standalone(program, &url, 86_400)?;
+    let mut run = place.standalone(program, &url, 86_400, &[])?;
     writing.write("fresh", 200)?;
     wait_for("lines to be stored", PATIENCE, || async {
         ensure!(stored().await? >= writing.all);

@@ -61,7 +61,7 @@ agent:
   podAnnotations: {example.com/note: "a: b # c"}
 writer:
   replicas: 2
-  config: {group: writers, commit: {records_max: 1000, bytes_max: 1048576, linger_ms: 10}, seal: {enabled: true, interval_seconds: 1.5, records_max: 100000}}
+  config: {group: writers, commit: {records_max: 1000, bytes_max: 1048576, linger_ms: 10}, seal: {enabled: true, interval_seconds: 1.5, records_max: 100000, format: 2}}
 operator:
   replicas: 2
   config: {retention: {pass_interval_ms: 5000, notice_ms: 1000, clock_skew_ms_max: 60000, horizon_step_ms_max: 3600000, task_age_ms_max: 0}, levels: {duration_ms_max: 3600000, ask_interval_ms: 1000, push: {enabled: true}}, leader: {lease_duration_ms: 5000}}

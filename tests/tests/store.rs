@@ -20,6 +20,8 @@ mod dropped;
 mod error_days;
 #[path = "store/errors.rs"]
 mod errors;
+#[path = "store/formats.rs"]
+mod formats;
 #[path = "store/holds.rs"]
 mod holds;
 #[path = "store/horizon.rs"]
@@ -62,6 +64,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use cordwood_core::block::Format;
 use cordwood_core::filter;
 use cordwood_store::commit::{Commit, CommitError, PositionStep};
 use cordwood_store::lane::Lane;
@@ -240,11 +243,19 @@ const TRUNCATING: Kill = kill(Moment::Before("f.seq > z.upto) or exists (select 
 const TRUNCATED: Kill = kill(Moment::After("truncate ring_"), true);
 
 async fn seal_once(store: &Store) -> Result<cordwood_store::seal::Round, StoreError> {
-    seal_and(store, || {}).await
+    seal_in(store, Format::default()).await
+}
+
+async fn seal_in(store: &Store, format: Format) -> Result<cordwood_store::seal::Round, StoreError> {
+    seal_and(store, format, || {}).await
 }
 
 /// `claimed` is called when the session is there and nothing is done yet.
-async fn seal_and(store: &Store, claimed: impl FnOnce()) -> Result<cordwood_store::seal::Round, StoreError> {
+async fn seal_and(
+    store: &Store,
+    format: Format,
+    claimed: impl FnOnce(),
+) -> Result<cordwood_store::seal::Round, StoreError> {
     let mut sealing = loop {
         match Sealing::claim(store).await? {
             Some(sealing) => break sealing,
@@ -253,7 +264,7 @@ async fn seal_and(store: &Store, claimed: impl FnOnce()) -> Result<cordwood_stor
     };
     claimed();
     sealing.switch_ring().await?;
-    let round = sealing.round(&mut RecordSorter::new(support::now_us())).await?;
+    let round = sealing.round(&mut RecordSorter::new(support::now_us()).of_format(format)).await?;
     let deadline = Instant::now() + Duration::from_secs(2);
     while !sealing.is_past(round.xid).await? {
         if Instant::now() > deadline {
@@ -265,7 +276,7 @@ async fn seal_and(store: &Store, claimed: impl FnOnce()) -> Result<cordwood_stor
     Ok(round)
 }
 
-async fn sealing_under_kills(version: u32) -> Result<()> {
+async fn sealing_under_kills(version: u32, format: Format) -> Result<()> {
     let postgres = Postgres::start(version).await?;
     let store = support::store(&postgres, "sealing").await?;
     let client = postgres.client_of("sealing").await?;
@@ -291,7 +302,7 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     }
     // Nothing of the operator's is there: everything is carried over, again and again.
     for _ in 0..3 {
-        let round = seal_once(&store).await?;
+        let round = seal_in(&store, format).await?;
         ensure!(round.records == 0 && round.carried > 0, "{round:?}");
     }
     support::classes(&client).await?;
@@ -310,7 +321,7 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
             })
             .await?;
             let number: i64 = client.query_one(ROUND, &[]).await?.get(0);
-            let done = seal_and(&through, || kills_of.set(kill.at)).await;
+            let done = seal_and(&through, format, || kills_of.set(kill.at)).await;
             let killed = kills_of.killed();
             match (done, &killed) {
                 (Err(_), Some(_)) => kills += 1,
@@ -322,7 +333,7 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
             }
             let now: i64 = client.query_one(ROUND, &[]).await?.get(0);
             ensure!(now - number == i64::from(kill.sealed), "{kill:?}: {number}, then {now} rounds");
-            sealed += seal_once(&store).await?.records;
+            sealed += seal_in(&store, format).await?.records;
         }
     }
     ensure!(kills >= 2 * 7, "only {kills} kills");
@@ -336,8 +347,8 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     running.task.await??;
     check_exactly_once(&support::stored(&client).await?, &streams)?;
     // Everything in its leaf, nothing fresh left, the rings empty again, and the rollup complete.
-    seal_once(&store).await?;
-    seal_once(&store).await?;
+    seal_in(&store, format).await?;
+    seal_in(&store, format).await?;
     let row = client
         .query_one(
             "select (select count(*) from fresh f join seals z using (lane) where f.seq > z.upto), \
@@ -360,19 +371,28 @@ async fn sealing_under_kills(version: u32) -> Result<()> {
     ensure!(counted as u64 == streams[0].next + streams[3].next, "{counted} counted in ns-0");
     let checks = checks.load(Ordering::Relaxed);
     ensure!(checks > 50, "only {checks} checks");
-    tracing::info!(version, kills, sealed, written, checks, "sealing under kills");
-    println!("PostgreSQL {version}: {kills} kills, {written} records, {checks} checks, none wrong");
+    let of_format = "select count(*) filter (where get_byte(payload, 0) <> $1), count(*) from blocks";
+    let row = client.query_one(of_format, &[&i32::from(format.version())]).await?;
+    let (others, blocks): (i64, i64) = (row.get(0), row.get(1));
+    ensure!(others == 0 && blocks > 0, "{others} of {blocks} blocks are not of {format:?}");
+    tracing::info!(version, ?format, kills, sealed, written, checks, "sealing under kills");
+    println!("PostgreSQL {version}, {format:?}: {kills} kills, {written} records, {checks} checks, none wrong");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sealing_under_kills_15() -> Result<()> {
-    sealing_under_kills(15).await
+    sealing_under_kills(15, Format::One).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sealing_under_kills_18() -> Result<()> {
-    sealing_under_kills(18).await
+    sealing_under_kills(18, Format::One).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealing_in_format_2_under_kills() -> Result<()> {
+    sealing_under_kills(18, Format::Two).await
 }
 
 /// Every page of a search, joined.

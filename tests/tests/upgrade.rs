@@ -18,7 +18,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/upgrade")
 }
 
-/// Every archive that is committed, on the oldest and the newest PostgreSQL.
+/// Every archive that is committed, on the oldest and the newest PostgreSQL, and sealed on in either format of blocks.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_older_versions_left_is_taken_over() -> Result<()> {
     let mut archives: Vec<PathBuf> =
@@ -27,15 +27,15 @@ async fn what_older_versions_left_is_taken_over() -> Result<()> {
     archives.sort();
     ensure!(!archives.is_empty(), "no archive in {}", fixtures().display());
     for archive in archives {
-        for version in [15, 18] {
-            let what = format!("{} on PostgreSQL {version}", archive.display());
-            take_over(&archive, version).await.context(what)?;
+        for (version, format) in [(15, 1), (18, 2)] {
+            let what = format!("{} on PostgreSQL {version}, sealed on in format {format}", archive.display());
+            take_over(&archive, version, format).await.context(what)?;
         }
     }
     Ok(())
 }
 
-async fn take_over(archive: &Path, version: u32) -> Result<()> {
+async fn take_over(archive: &Path, version: u32, format: i32) -> Result<()> {
     let (place, program) = (Place::take()?, bin("cordwood")?);
     let postgres = Postgres::start(version).await?;
     let url = postgres.url();
@@ -44,7 +44,7 @@ async fn take_over(archive: &Path, version: u32) -> Result<()> {
     ensure!(before.fresh_blocks > 0 && before.sealed_blocks > 0, "fresh and sealed blocks: {before}");
     ensure!(before.lines_found < before.lines_written, "nothing is left to be read: {before}");
 
-    let mut run = place.standalone(&program, &url, 1)?;
+    let mut run = place.standalone(&program, &url, 1, &["--seal-format", &format.to_string()])?;
     let report = wait_for("everything to be stored", PATIENCE, || async {
         let report = reconcile(&url, expected.ledger.clone()).await?;
         ensure!(is_whole(&report, &expected), "{report}");
@@ -68,6 +68,9 @@ async fn take_over(archive: &Path, version: u32) -> Result<()> {
     sealed.check()?;
     ensure!(is_whole(&sealed, &expected), "{sealed}");
     found(&place, &program, &url, &expected)?;
+    let of_format = "select count(*) from blocks where get_byte(payload, 0) = $1";
+    let blocks: i64 = postgres.client().await?.query_one(of_format, &[&format]).await?.get(0);
+    ensure!(blocks > 0, "no block of format {format} was sealed");
     run.stop();
     Ok(())
 }

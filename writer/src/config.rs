@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cordwood_core::block::Format;
 use cordwood_kafka::KafkaSettings;
 use cordwood_service::RedisSettings;
 use cordwood_store::Settings;
@@ -45,6 +46,8 @@ pub struct SealSettings {
     pub enabled: bool,
     pub interval_seconds: f64,
     pub records_max: u64,
+    /// Of the blocks that sealing writes: 1 or 2. What is stored in the other is read all the same.
+    pub format: u8,
 }
 
 impl Default for Config {
@@ -71,13 +74,23 @@ impl Default for CommitSettings {
 
 impl Default for SealSettings {
     fn default() -> SealSettings {
-        SealSettings { enabled: true, interval_seconds: 120.0, records_max: 2_000_000 }
+        SealSettings {
+            enabled: true,
+            interval_seconds: 120.0,
+            records_max: 2_000_000,
+            format: Format::default().version(),
+        }
     }
 }
 
 impl SealSettings {
     pub fn interval(&self) -> Duration {
         Duration::try_from_secs_f64(self.interval_seconds).unwrap_or(Duration::from_secs(120))
+    }
+
+    /// Of a checked configuration.
+    pub fn block_format(&self) -> Format {
+        Format::of(self.format).unwrap_or_default()
     }
 }
 
@@ -103,6 +116,9 @@ impl Config {
         }
         if self.seal.records_max < 1000 {
             return Err("seal.records_max: must be 1000 or more".to_owned());
+        }
+        if Format::of(self.seal.format).is_err() {
+            return Err("seal.format: must be 1 or 2".to_owned());
         }
         if self.group.is_empty() {
             return Err("group: must not be empty".to_owned());

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use cordwood_core::block::Format;
 use cordwood_store::seal::{Round, Sealing};
 use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -87,7 +88,7 @@ async fn seal_while_ours(
             continue;
         }
         last_round = Instant::now();
-        let round = within(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut sealing, settings.block_format(), metrics)).await?;
         (past, more) = (Some(round.xid), round.more);
         *failures = 0;
     }
@@ -97,14 +98,14 @@ async fn seal_while_ours(
 ///
 /// # Errors
 /// When PostgreSQL does not do it; nothing has changed then.
-pub async fn seal_now(store: &Store, metrics: &Metrics) -> Result<bool, StoreError> {
+pub async fn seal_now(store: &Store, format: Format, metrics: &Metrics) -> Result<bool, StoreError> {
     let Some(mut sealing) = within(store, ANSWER_MAX, Sealing::claim(store)).await? else {
         return Ok(false);
     };
     // A first round in any case: records that waited for their table partition are no unsealed ones any more.
     let mut before = u64::MAX;
     loop {
-        let round = within(store, ROUND_MAX, seal_once(&mut sealing, metrics)).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut sealing, format, metrics)).await?;
         let left = within(store, ANSWER_MAX, sealing.unsealed()).await?;
         let is_stuck = left >= before && round.records + round.expired == 0;
         if is_stuck || (!round.more && (left == 0 || left >= before)) {
@@ -116,10 +117,14 @@ pub async fn seal_now(store: &Store, metrics: &Metrics) -> Result<bool, StoreErr
 }
 
 /// One round.
-pub async fn seal_once(sealing: &mut Sealing, metrics: &Metrics) -> Result<Round, StoreError> {
+pub async fn seal_once(
+    sealing: &mut Sealing,
+    format: Format,
+    metrics: &Metrics,
+) -> Result<Round, StoreError> {
     sealing.switch_ring().await?;
     let started = Instant::now();
-    let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond());
+    let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond()).of_format(format);
     let round = sealing.round(&mut sorter).await?;
     metrics.seal_seconds.observe(started.elapsed().as_secs_f64());
     metrics.sealed_records.inc_by(round.records);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use cordwood_core::block::{Block, BlockBuilder};
+use cordwood_core::block::{Block, BlockBuilder, Format};
 use cordwood_core::level::LevelGroup;
 use cordwood_core::limits::SEAL_WANTED_LEAVES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
@@ -96,6 +96,13 @@ impl RecordSorter {
             wanted: BTreeSet::new(),
             postponed: false,
         }
+    }
+
+    /// Sealed blocks are of this format, and not of [`Format::One`]; carried ones are always of that.
+    #[must_use]
+    pub fn of_format(mut self, format: Format) -> RecordSorter {
+        self.sealer = self.sealer.of_format(format);
+        self
     }
 
     /// At most so many table partitions get records, whatever the server bears.

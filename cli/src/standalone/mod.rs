@@ -119,9 +119,9 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let ended = parts.stop(end).await;
     if end == End::Idle {
         // The records say which table partitions there must be: what had none is sealed after the last pass.
-        Parts::seal(&run.database.store, &metrics).await;
+        Parts::seal(&run.args.seal, &run.database.store, &metrics).await;
         retention.finish().await;
-        Parts::seal(&run.database.store, &metrics).await;
+        Parts::seal(&run.args.seal, &run.database.store, &metrics).await;
     } else {
         retention.stop().await;
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sink::QueueSink;
 use super::status::Moment;
-use crate::args::StandaloneArgs;
+use crate::args::{SealArgs, StandaloneArgs};
 
 /// Batches on their way to PostgreSQL.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
@@ -78,9 +78,7 @@ impl Parts {
         let writer_stop = CancellationToken::new();
         let mut writer_parts = cordwood_writer::Parts::new(store.clone(), &registry, writer_stop.clone())
             .context("register the writer's metrics")?;
-        #[allow(clippy::cast_precision_loss)]
-        let interval_seconds = args.seal_every as f64;
-        writer_parts.seal = SealSettings { interval_seconds, ..SealSettings::default() };
+        writer_parts.seal = seal_settings(&args.seal);
         writer_parts.health = health.clone();
         let metrics = writer_parts.metrics.clone();
         let status = Arc::new(Mutex::new(SourceStatus::default()));
@@ -138,8 +136,9 @@ impl Parts {
     }
 
     /// What is stored goes to its table partitions now. A trouble is told: the next start seals it.
-    pub async fn seal(store: &Store, metrics: &Metrics) {
-        match cordwood_writer::sealer::seal_now(store, metrics).await {
+    pub async fn seal(args: &SealArgs, store: &Store, metrics: &Metrics) {
+        let format = seal_settings(args).block_format();
+        match cordwood_writer::sealer::seal_now(store, format, metrics).await {
             Ok(true) => {}
             Ok(false) => tracing::debug!("another process seals"),
             Err(error) => tracing::warn!(%error, "not sealed before the end; the next start does it"),
@@ -188,6 +187,12 @@ impl Parts {
         self.writer_stop.cancel();
         agent.and(writer.context("the writer").and_then(|result| result))
     }
+}
+
+fn seal_settings(args: &SealArgs) -> SealSettings {
+    #[allow(clippy::cast_precision_loss)]
+    let interval_seconds = args.seal_every as f64;
+    SealSettings { interval_seconds, format: args.seal_format, ..SealSettings::default() }
 }
 
 fn agent_config(

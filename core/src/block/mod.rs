@@ -36,6 +36,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// The newest that this program reads.
+    pub const NEWEST: Format = Format::Two;
+
     /// A block's first byte.
     pub fn version(self) -> u8 {
         match self {
@@ -44,7 +47,11 @@ impl Format {
         }
     }
 
-    fn of(version: u8) -> Result<Format, BlockError> {
+    /// By a block's first byte.
+    ///
+    /// # Errors
+    /// There is none of that number, or this program does not know it.
+    pub fn of(version: u8) -> Result<Format, BlockError> {
         match version {
             0 => Err(BlockError::Invalid("version")),
             1 => Ok(Format::One),

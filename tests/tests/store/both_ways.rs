@@ -29,19 +29,19 @@ use super::{ALL, Running, seal_once, start_writer};
 const BOTH: [Direction; 2] = [Direction::NewestFirst, Direction::OldestFirst];
 
 /// Lines of one stream at any times.
-struct Scattered {
+pub(super) struct Scattered {
     stream: u32,
     end: u64,
     builder: BatchBuilder,
 }
 
 impl Scattered {
-    fn new(stream: u32) -> Scattered {
+    pub fn new(stream: u32) -> Scattered {
         Scattered { stream, end: 0, builder: BatchBuilder::new() }
     }
 
     /// (time, level, flags, text) each.
-    fn message(&mut self, lines: &[(i64, Level, Flags, String)]) -> Vec<u8> {
+    pub fn message(&mut self, lines: &[(i64, Level, Flags, String)]) -> Vec<u8> {
         let prev = self.end;
         for (time_us, level, flags, text) in lines {
             self.end += text.len() as u64 + 1;
@@ -61,8 +61,12 @@ impl Scattered {
             rejected: 0,
             loss: None,
         };
+        self.builder.finish(&header, &self.origin(), support::now_us() * 1000)
+    }
+
+    pub fn origin(&self) -> Origin {
         let tenant = format!("tenant-{}", self.stream % 2);
-        let origin = Origin {
+        Origin {
             tenant_id: tenant.clone(),
             tenant,
             namespace: format!("ns-{}", self.stream % 3),
@@ -70,12 +74,11 @@ impl Scattered {
             pod_uid: format!("uid-{}", self.stream),
             container: "app".into(),
             ..Origin::default()
-        };
-        self.builder.finish(&header, &origin, support::now_us() * 1000)
+        }
     }
 }
 
-async fn put(running: &Running, message: Vec<u8>) -> Result<()> {
+pub(super) async fn put(running: &Running, message: Vec<u8>) -> Result<()> {
     running.sender.send(message).ok().context("the queue is full")?.await?;
     Ok(())
 }

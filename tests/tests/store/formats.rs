@@ -1,0 +1,300 @@
+//! A store with blocks of both formats on real PostgreSQL: whatever seals meanwhile, a search finds what a reading of every line
+//! finds; the newest format that was sealed is noted; a program that does not read it is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use cordwood_core::block::Format;
+use cordwood_core::filter::{self, Filter};
+use cordwood_core::identity::RecordId;
+use cordwood_core::level::Level;
+use cordwood_core::origin::Origin;
+use cordwood_core::record::{Flags, Record};
+use cordwood_store::seal::Sealing;
+use cordwood_store::search::{Cursor, Direction, Page, TimeRange, count, search};
+use cordwood_store::{Store, StoreError, migrate};
+use cordwood_tests::env::Postgres;
+use cordwood_writer::RecordSorter;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio_postgres::Client;
+
+use super::both_ways::{Scattered, put};
+use super::support::{self, HOUR_US};
+use super::{ALL, Running, seal_in, start_writer};
+
+/// Few at a time, so that one generation is sealed in several rounds.
+const ROUND_RECORDS_MAX: i64 = 400;
+
+/// A line as it was written.
+struct Line {
+    time_us: i64,
+    level: Level,
+    body: String,
+    origin: Arc<Origin>,
+}
+
+const WORDS: [&str; 6] = ["wombat", "quokka", "payment", "timeout", "Reset", "naïve"];
+
+/// Lines as different loggers write them, some with what hides their letters.
+fn body(random: &mut StdRng, n: u64) -> String {
+    let (id, ms, user) = (random.random::<u64>(), random.random_range(0..3000), random.random_range(0..50));
+    let word = WORDS[random.random_range(0..WORDS.len())];
+    let status = [200, 404, 503][random.random_range(0..3)];
+    match random.random_range(0..9) {
+        0..3 => format!(
+            r#"{{"ts":"2026-11-18T23:06:{:02}.{:03}Z","msg":"order {n} placed by u{user} in {ms} ms","trace":"{id:016x}","status":{status},"path":"/v1/orders/{n}"}}"#,
+            n % 60,
+            ms % 1000
+        ),
+        3 => format!(r#"{{"msg":"{word} was seen","user":"u{user}","ratio":{}.5,"tags":["{word}",{ms}]}}"#, n % 9),
+        4 => format!("2026-11-18 23:06:{:02} INFO worker-{user} took {ms}ms for {word}", n % 60),
+        5 => format!("GET /v1/stock/{n}x{ms} {status} \u{1b}[31m{word}\u{1b}[0mish"),
+        6 => format!(r#"{{"msg":"a w\u006fmbat at {ms}","in":{{"status":{status}}}}}"#),
+        // "wombat", as journald writes bytes.
+        7 => format!(r#"{{"MESSAGE":[119,111,109,98,97,116],"n":{n}}}"#),
+        _ => word.to_owned(),
+    }
+}
+
+/// A question of one to three parts.
+fn question(random: &mut StdRng) -> String {
+    let part = |random: &mut StdRng| match random.random_range(0..12) {
+        0 => WORDS[random.random_range(0..WORDS.len())].to_owned(),
+        1 => format!("u{}", random.random_range(0..60)),
+        2 => random.random_range(0..3000).to_string(),
+        3 => "nosuchword".to_owned(),
+        4 => format!("\"placed by u{}\"", random.random_range(0..50)),
+        5 => ["wom*", "*mbat", "w*t", "ord* plac*", "x1*"][random.random_range(0..5)].to_owned(),
+        6 => format!("data.status={}", [200, 404, 503][random.random_range(0..3)]),
+        7 => format!("data.user=u{}", random.random_range(0..50)),
+        8 => format!("level>={}", ["debug", "warn", "error"][random.random_range(0..3)]),
+        9 => "message CONTAINS omba".to_owned(),
+        10 => format!("worker-{}", random.random_range(0..50)),
+        _ => format!("tenant=tenant-{}", random.random_range(0..3)),
+    };
+    let one = |random: &mut StdRng| {
+        let text = part(random);
+        if random.random_bool(0.15) { format!("NOT {text}") } else { text }
+    };
+    let parts: Vec<String> = (0..random.random_range(1..4)).map(|_| one(random)).collect();
+    parts.join(if random.random_bool(0.3) { " OR " } else { " " })
+}
+
+fn is_meant(filter: &Filter, line: &Line) -> bool {
+    let record = Record {
+        time_us: line.time_us,
+        original_time_us: None,
+        level: line.level,
+        flags: Flags::default(),
+        origin: line.origin.id(),
+        id: RecordId { topic_partition: 0, kafka_offset: 0, index: 0 },
+        body: line.body.as_bytes(),
+    };
+    filter.matches(&record, &line.origin)
+}
+
+/// All pages of a question in one direction, and the counts beside it, against a reading of all lines.
+async fn ask(store: &Store, text: &str, lines: &[Line], random: &mut StdRng) -> Result<()> {
+    // A word without letters.
+    let Ok(filter) = filter::parse(text) else { return Ok(()) };
+    let base = lines[random.random_range(0..lines.len())].time_us;
+    let range = match random.random_range(0..3) {
+        0 => TimeRange { from_us: Some(base - HOUR_US / 3), to_us: Some(base + 1) },
+        _ => TimeRange::default(),
+    };
+    let in_range = |line: &&Line| {
+        range.from_us.is_none_or(|from| line.time_us >= from) && range.to_us.is_none_or(|to| line.time_us < to)
+    };
+    let meant = lines.iter().filter(in_range).filter(|line| is_meant(&filter, line));
+    let mut expected: Vec<(i64, &str)> = meant.map(|line| (line.time_us, line.body.as_str())).collect();
+    expected.sort_unstable();
+    let direction = [Direction::NewestFirst, Direction::OldestFirst][random.random_range(0..2)];
+    let (mut shown, mut last): (Vec<(i64, String)>, Option<Cursor>) = (Vec::new(), None);
+    let mut page = Page { limit: 0, after: None, direction };
+    loop {
+        page.limit = random.random_range(1..300);
+        let found = search(store, &ALL, &filter, range, page, 20_000).await?;
+        for record in found.records {
+            let at = record.cursor();
+            let is_next = last.is_none_or(|last| match direction {
+                Direction::NewestFirst => at < last,
+                Direction::OldestFirst => at > last,
+            });
+            ensure!(is_next, "{text:?} {direction:?}: {at} after {last:?}");
+            last = Some(at);
+            shown.push((record.time_us, String::from_utf8(record.body)?));
+        }
+        match found.cursor {
+            Some(cursor) => page.after = Some(cursor),
+            None => break,
+        }
+    }
+    shown.sort_unstable();
+    let shown: Vec<(i64, &str)> = shown.iter().map(|(time_us, body)| (*time_us, body.as_str())).collect();
+    let odd = || {
+        let missing = expected.iter().find(|line| !shown.contains(line));
+        (missing, shown.iter().find(|line| !expected.contains(line)))
+    };
+    ensure!(shown == expected, "{text:?} {direction:?} {range:?}: {} of {}, {:?}", shown.len(), expected.len(), odd());
+    let counted = count(store, &ALL, &filter, range, HOUR_US, 20_000).await?;
+    ensure!(counted.records() == expected.len() as u64, "{text:?} {range:?}: {counted:?}, {}", expected.len());
+    Ok(())
+}
+
+/// Rounds of sealing until it is told to stop, each that sealed something in another format than the one before.
+async fn seal_by_turns(store: Store, first: Format, stop: Arc<AtomicBool>) -> Result<()> {
+    let mut sealing = loop {
+        match Sealing::claim(&store).await? {
+            Some(sealing) => break sealing,
+            None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        }
+    };
+    sealing.set_round_records_max(ROUND_RECORDS_MAX);
+    let mut format = first;
+    loop {
+        sealing.switch_ring().await?;
+        let mut sorter = RecordSorter::new(support::now_us()).of_format(format);
+        let round = sealing.round(&mut sorter).await?;
+        if round.records > 0 {
+            format = other(format);
+        }
+        if sealing.is_past(round.xid).await? {
+            sealing.truncate().await?;
+        }
+        if stop.load(Ordering::Relaxed) && !round.more {
+            return Ok(());
+        }
+    }
+}
+
+fn other(format: Format) -> Format {
+    match format {
+        Format::One => Format::Two,
+        Format::Two => Format::One,
+    }
+}
+
+/// Writes lines of four streams, and remembers them.
+async fn write(
+    running: &Running,
+    streams: &mut [Scattered],
+    random: &mut StdRng,
+    lines: &mut Vec<Line>,
+) -> Result<()> {
+    let base = support::now_us() - 2 * HOUR_US;
+    for stream in streams {
+        let origin = Arc::new(stream.origin());
+        let mut message = Vec::new();
+        for n in 0..random.random_range(100..300) {
+            let time_us = base + random.random_range(0..7_000) * 1_000_000;
+            let level = [Level::Debug, Level::Info, Level::Info, Level::Warn, Level::Error][random.random_range(0..5)];
+            let body = body(random, n);
+            message.push((time_us, level, Flags::default(), body.clone()));
+            lines.push(Line { time_us, level, body, origin: Arc::clone(&origin) });
+        }
+        put(running, stream.message(&message)).await?;
+    }
+    Ok(())
+}
+
+/// How many sealed blocks there are of each format.
+async fn sealed(client: &Client) -> Result<[i64; 2]> {
+    let sql = "select count(*) filter (where get_byte(payload, 0) = 1), count(*) filter (where get_byte(payload, 0) = 2) from blocks";
+    let row = client.query_one(sql, &[]).await?;
+    Ok([row.get(0), row.get(1)])
+}
+
+async fn noted(client: &Client) -> Result<i16> {
+    Ok(client.query_one("select block_format from ring_ctl", &[]).await?.get(0))
+}
+
+async fn mixed(version: u32) -> Result<()> {
+    let postgres = Postgres::start(version).await?;
+    let store = support::store(&postgres, "formats").await?;
+    let client = postgres.client_of("formats").await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 3, 2).await?;
+    let mut random = StdRng::seed_from_u64(u64::from(version));
+    let running = start_writer(&store)?;
+    let mut streams: Vec<Scattered> = (0..4).map(Scattered::new).collect();
+    let mut lines = Vec::new();
+    let mut first = Format::Two;
+    for generation in 0..4 {
+        write(&running, &mut streams, &mut random, &mut lines).await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let sealing = tokio::spawn(seal_by_turns(store.clone(), first, stop.clone()));
+        for _ in 0..40 {
+            let text = question(&mut random);
+            ask(&store, &text, &lines, &mut random).await.with_context(|| format!("generation {generation}"))?;
+        }
+        stop.store(true, Ordering::Relaxed);
+        sealing.await??;
+        first = other(first);
+    }
+    let blocks = sealed(&client).await?;
+    ensure!(blocks.iter().all(|blocks| *blocks > 0), "{blocks:?} sealed blocks of the formats");
+    ensure!(noted(&client).await? == 2, "the newest format is noted");
+    // Some sealed, some fresh, and nobody seals.
+    write(&running, &mut streams, &mut random, &mut lines).await?;
+    for _ in 0..40 {
+        let text = question(&mut random);
+        ask(&store, &text, &lines, &mut random).await?;
+    }
+    running.stop.cancel();
+    running.task.await?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mixed_store_is_searched_15() -> Result<()> {
+    mixed(15).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mixed_store_is_searched_18() -> Result<()> {
+    mixed(18).await
+}
+
+/// What the version before left is taken over; the first block of format 2 is noted with it, and who does not read a format is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_format_is_noted_and_asked_for() -> Result<()> {
+    let postgres = Postgres::start(15).await?;
+    let store = support::store_of_version(&postgres, "before", 18).await?;
+    let client = postgres.client_of("before").await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 3, 2).await?;
+    let running = start_writer(&store)?;
+    let mut random = StdRng::seed_from_u64(3);
+    let mut streams: Vec<Scattered> = (0..4).map(Scattered::new).collect();
+    let mut lines = Vec::new();
+    write(&running, &mut streams, &mut random, &mut lines).await?;
+    let migrated = migrate::run(&store).await?;
+    ensure!(migrated.applied.iter().any(|name| name.contains("block_format")), "{migrated:?}");
+    ensure!(noted(&client).await? == 1, "what was there is of format 1");
+    for (format, expected) in [(Format::One, 1), (Format::Two, 2), (Format::One, 2)] {
+        ask(&store, "", &lines, &mut random).await?;
+        ensure!(seal_in(&store, format).await?.records > 0, "nothing was sealed");
+        ensure!(noted(&client).await? == expected, "after a round in {format:?}");
+        write(&running, &mut streams, &mut random, &mut lines).await?;
+    }
+    for _ in 0..20 {
+        let text = question(&mut random);
+        ask(&store, &text, &lines, &mut random).await?;
+    }
+    let blocks = sealed(&client).await?;
+    ensure!(blocks.iter().all(|blocks| *blocks > 0), "{blocks:?} sealed blocks of the formats");
+    running.stop.cancel();
+    running.task.await??;
+
+    migrate::check(&store).await?;
+    client.batch_execute("update ring_ctl set block_format = 3").await?;
+    for refused in [migrate::check(&store).await, migrate::run(&store).await.map(|_| ())] {
+        let Err(error) = refused else { anyhow::bail!("a format that nobody here reads was taken") };
+        ensure!(matches!(error, StoreError::BlockFormat { found: 3, known: 2 }), "{error:?}");
+        let said = error.to_string();
+        ensure!(said.contains("blocks of format 3") && said.contains("reads formats 1 to 2"), "{said}");
+        ensure!(!error.is_transient(), "trying again would not help");
+    }
+    Ok(())
+}
