@@ -12,7 +12,7 @@ use crate::record::{Flags, Record};
 use super::columns::{Reader, read_column, unzigzag};
 use super::format2::{BODIES_BYTES_MAX, Shaped};
 use super::pack::{STORED, ZSTD, unpack_zstd};
-use super::{BlockError, Format, PREFIX_BYTES, checked};
+use super::{BlockError, Format, PREFIX_BYTES, Sought, checked};
 
 /// Unpacked bytes of the columns for each record at the most, and besides.
 const COLUMN_BYTES_PER_RECORD_MAX: usize = 100;
@@ -297,6 +297,27 @@ impl<'p> Block<'p> {
                 Ok((unpacked.get().map_or(&[], Vec::as_slice), ends))
             }
             Bodies::Shaped(shaped) => shaped.bodies(&self.times),
+        }
+    }
+
+    /// For each record, whether its body holds what is sought, or the begin of it; of a block whose bodies are columns, none of which is
+    /// put together for it. `None`: only the [bodies](Block::bodies) tell.
+    ///
+    /// # Errors
+    /// Damage within the bodies.
+    pub fn may_hold(&self, sought: Sought<'_>) -> Result<Option<Vec<bool>>, BlockError> {
+        match &self.bodies {
+            Bodies::Rows { .. } => Ok(None),
+            Bodies::Shaped(shaped) => shaped.may_hold(sought, &self.times).map(Some),
+        }
+    }
+
+    /// How many bodies were put together of columns.
+    #[cfg(test)]
+    pub(crate) fn built(&self) -> usize {
+        match &self.bodies {
+            Bodies::Rows { .. } => 0,
+            Bodies::Shaped(shaped) => shaped.built(),
         }
     }
 

@@ -19,11 +19,13 @@ mod encode;
 mod format2;
 mod pack;
 pub mod postings;
+mod sought;
 #[cfg(test)]
 mod tests;
 
 pub use decode::Block;
 pub use encode::{BlockBuilder, EncodedBlock};
+pub use sought::Sought;
 
 /// How a block writes its bodies; both are read by one [`Block`]. Which words its filter knows is [`crate::tokens::TokenVersion`]'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,19 @@
 //! A block's bodies at once: which records can match at all, before any is read. A pass over the block's bytes costs a
-//! fraction of a look at every record.
+//! fraction of a look at every record. Where bodies are columns, the columns are asked, and no body is put together but those in which
+//! letters may hide.
 
-use crate::block::{Block, BlockError};
+use crate::block::{Block, BlockError, Format, Sought};
 use crate::tokens;
 
 use super::find::{Needle, bytes_as_numbers};
 use super::{Expr, Test};
+
+/// What letters may hide behind, by how it begins: terminal colours, `\u` escapes, arrays of numbers. Each may go on in another piece.
+const HIDING: [(u8, fn(&[u8]) -> bool); 3] = [
+    (tokens::ESC, |_| true),
+    (b'\\', |rest| rest.first().is_none_or(|&next| next == b'u')),
+    (b'[', |rest| rest.trim_ascii_start().first().is_none_or(u8::is_ascii_digit)),
+];
 
 /// More alternatives than this in one clause cost more than they spare.
 const ALTERNATIVES_MAX: usize = 8;
@@ -31,8 +39,56 @@ impl<'f> Screen<'f> {
     /// # Errors
     /// Damage within the bodies.
     pub fn of_block(&self, block: &Block<'_>) -> Result<Option<Vec<u32>>, BlockError> {
+        if self.clauses.is_empty() {
+            return Ok(None);
+        }
+        if block.format() == Format::Two {
+            return self.of_columns(block).map(Some);
+        }
         let (bodies, ends) = block.bodies()?;
         Ok(self.may_match(bodies, ends))
+    }
+
+    fn of_columns(&self, block: &Block<'_>) -> Result<Vec<u32>, BlockError> {
+        let mut through = vec![true; block.len()];
+        for clause in &self.clauses {
+            let mut any = vec![false; block.len()];
+            for needle in clause {
+                let find = |bytes: &[u8]| needle.find_in(bytes);
+                let sought = Sought::Letters { lower: needle.letters(), find: &find };
+                let holding = block.may_hold(sought)?.unwrap_or_default();
+                any.iter_mut().zip(holding).for_each(|(any, holds)| *any |= holds);
+            }
+            through.iter_mut().zip(any).for_each(|(through, any)| *through &= any);
+            if !through.contains(&true) {
+                break;
+            }
+        }
+        let mut doubtful = vec![false; block.len()];
+        for (byte, may_begin) in HIDING {
+            let holding = block.may_hold(Sought::Begin { byte, may_begin: &may_begin })?.unwrap_or_default();
+            doubtful.iter_mut().zip(holding).for_each(|(doubtful, holds)| *doubtful |= holds);
+        }
+        for (record, through) in through.iter_mut().enumerate().filter(|(_, through)| !**through) {
+            *through = doubtful[record] && self.lets_through(block.record(record)?.body);
+        }
+        let records = through.iter().enumerate().filter(|(_, through)| **through);
+        Ok(records.map(|(record, _)| record as u32).collect())
+    }
+
+    /// Whether the evaluator has to see this body.
+    fn lets_through(&self, body: &[u8]) -> bool {
+        let has = |seen: &[u8]| {
+            self.clauses.iter().all(|clause| clause.iter().any(|needle| needle.find_in(seen).is_some()))
+        };
+        has(body)
+            || memchr::memmem::find(body, b"\\u").is_some()
+            || bytes_as_numbers(body, self.shortest()).is_some()
+            || (memchr::memchr(tokens::ESC, body).is_some() && has(&tokens::without_colours(body)))
+    }
+
+    fn shortest(&self) -> usize {
+        self.clauses.iter().flatten().map(|needle| needle.len()).min().unwrap_or(0)
     }
 
     /// The records whose bodies can match, ascending; `None`: all may. `bodies` lie one after the other; `ends` says where
@@ -59,8 +115,7 @@ impl<'f> Screen<'f> {
         }));
         // Letters may hide behind `\u` escapes, or be written as numbers: such a body is for the evaluator.
         each_record(bodies, ends, |rest| memchr::memmem::find(rest, b"\\u"), &mut found);
-        let shortest =
-            first.iter().chain(others.iter().flatten()).map(|needle| needle.len()).min().unwrap_or(0);
+        let shortest = self.shortest();
         each_record(bodies, ends, |rest| bytes_as_numbers(rest, shortest), &mut found);
         found.sort_unstable();
         found.dedup();

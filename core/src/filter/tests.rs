@@ -1,3 +1,4 @@
+mod columns;
 mod laws;
 mod page;
 mod typed;

@@ -221,7 +221,7 @@ impl Looks for Counter {
 
     fn block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
         let Counter { filter, wanted, deleted, origins, bin_us, counts } = self;
-        screened(block, &filter.screen(), |record| {
+        screened(block, &filter.screen(), Direction::OldestFirst, |record| {
             if !wanted.has_level_and_time(block.levels()[record], block.times_us()[record]) {
                 return Ok(());
             }

@@ -220,6 +220,7 @@ impl Looks for Hits {
             return Ok(());
         }
         let filter = self.filter.clone();
-        screened(block, &filter.screen(), |record| self.look_at(block, record))
+        // The best of the page come first, so that a full page needs few of the others.
+        screened(block, &filter.screen(), self.wanted.direction, |record| self.look_at(block, record))
     }
 }

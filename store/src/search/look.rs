@@ -8,6 +8,7 @@ use cordwood_core::origin::{Origin, OriginId};
 use tokio_postgres::Transaction;
 
 use super::fetch::Payload;
+use super::page::Direction;
 use crate::error::StoreError;
 use crate::origins;
 
@@ -69,15 +70,23 @@ fn once(looks: &mut impl Looks, payloads: &[Payload]) -> Vec<OriginId> {
     missing
 }
 
-/// Those records that a screen lets through.
+/// Those records that a screen lets through, in the order of the block or against it: sealed blocks are in the order of time.
 pub(super) fn screened(
     block: &Block<'_>,
     screen: &Screen<'_>,
+    direction: Direction,
     mut each: impl FnMut(usize) -> Result<(), BlockError>,
 ) -> Result<(), BlockError> {
-    match screen.of_block(block)? {
-        Some(records) => records.iter().try_for_each(|&record| each(record as usize)),
-        None => (0..block.len()).try_for_each(each),
+    let records = screen.of_block(block)?;
+    match (records, direction) {
+        (Some(records), Direction::OldestFirst) => {
+            records.iter().try_for_each(|&record| each(record as usize))
+        }
+        (Some(records), Direction::NewestFirst) => {
+            records.iter().rev().try_for_each(|&record| each(record as usize))
+        }
+        (None, Direction::OldestFirst) => (0..block.len()).try_for_each(each),
+        (None, Direction::NewestFirst) => (0..block.len()).rev().try_for_each(each),
     }
 }
 

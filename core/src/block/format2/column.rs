@@ -1,5 +1,7 @@
 //! Columns that were read: any of their values as the text that it was.
 
+use std::ops::Range;
+
 use super::super::BlockError;
 use super::values::{SCALE_MAX, TimeForm, put_decimal, put_digits, put_hex};
 
@@ -62,7 +64,12 @@ pub(super) struct Integers {
 /// Texts that were cut.
 #[derive(Debug)]
 pub(super) struct Split {
-    pub shapes: Vec<Shape>,
+    /// The constant texts of all shapes, shape after shape: each shape has one more than it has slots.
+    pub literals: Texts,
+    /// Where the literals of each shape begin, and where those of the last end.
+    pub firsts: Vec<u32>,
+    /// The column of each slot of all shapes.
+    pub slot_columns: Vec<u32>,
     /// Which shape each text has.
     pub ids: Vec<u32>,
     /// Where the values of each text begin in `cells`.
@@ -70,14 +77,6 @@ pub(super) struct Split {
     /// Of each slot of each text, the place in its column.
     pub cells: Vec<u32>,
     pub columns: Vec<Column>,
-}
-
-#[derive(Debug)]
-pub(super) struct Shape {
-    /// One more than slots.
-    pub literals: Vec<Vec<u8>>,
-    /// The column of each slot.
-    pub columns: Vec<u32>,
 }
 
 const MISSING: BlockError = BlockError::Invalid("column");
@@ -137,15 +136,33 @@ impl Column {
 }
 
 impl Split {
-    fn put(&self, place: usize, out: &mut Vec<u8>, max: usize) -> Result<(), BlockError> {
-        let shape = self.ids.get(place).and_then(|&id| self.shapes.get(id as usize)).ok_or(MISSING)?;
+    pub fn shapes(&self) -> usize {
+        self.firsts.len().saturating_sub(1)
+    }
+
+    /// Panics, as [`Split::slots_of`] does, when there is no such shape.
+    pub fn literals_of(&self, shape: usize) -> Range<usize> {
+        self.firsts[shape] as usize..self.firsts[shape + 1] as usize
+    }
+
+    /// Of a shape, in `slot_columns`: each shape before it has one slot less than literals.
+    pub fn slots_of(&self, shape: usize) -> Range<usize> {
+        let literals = self.literals_of(shape);
+        literals.start - shape..literals.end - shape - 1
+    }
+
+    /// As [`Column::put`].
+    pub fn put(&self, place: usize, out: &mut Vec<u8>, max: usize) -> Result<(), BlockError> {
+        let shape = self.ids.get(place).map(|&id| id as usize).filter(|&id| id < self.shapes());
+        let shape = shape.ok_or(MISSING)?;
+        let columns = self.slot_columns.get(self.slots_of(shape)).ok_or(MISSING)?;
         let start = *self.starts.get(place).ok_or(MISSING)? as usize;
-        let cells = self.cells.get(start..start + shape.columns.len()).ok_or(MISSING)?;
-        let (first, literals) = shape.literals.split_first().ok_or(MISSING)?;
-        put(out, first, max)?;
-        for ((&column, &cell), literal) in shape.columns.iter().zip(cells).zip(literals) {
+        let cells = self.cells.get(start..start + columns.len()).ok_or(MISSING)?;
+        let mut literals = self.literals_of(shape).map(|literal| self.literals.get(literal).ok_or(MISSING));
+        put(out, literals.next().ok_or(MISSING)??, max)?;
+        for ((&column, &cell), literal) in columns.iter().zip(cells).zip(literals) {
             self.columns.get(column as usize).ok_or(MISSING)?.put(cell as usize, out, max)?;
-            put(out, literal, max)?;
+            put(out, literal?, max)?;
         }
         Ok(())
     }

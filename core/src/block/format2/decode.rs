@@ -2,9 +2,10 @@
 
 use std::sync::OnceLock;
 
-use super::super::BlockError;
 use super::super::columns::{Reader, unzigzag};
-use super::column::{Column, Exceptions, Integers, Shape, Split, Texts};
+use super::super::{BlockError, Sought};
+use super::column::{Column, Exceptions, Integers, Split, Texts};
+use super::look::look;
 use super::streams::{Packed, Streams};
 use super::values::{FRACTION_DIGITS_MAX, SCALE_MAX, TimeForm};
 use super::{
@@ -55,6 +56,18 @@ impl<'p> Shaped<'p> {
             return Err(BlockError::Invalid("end"));
         }
         Ok(self.columns.get_or_init(|| column))
+    }
+
+    /// For each record, whether its body holds what is sought, or its begin; no body is put together.
+    pub fn may_hold(&self, sought: Sought<'_>, times_us: &[i64]) -> Result<Vec<bool>, BlockError> {
+        Ok(look(self.columns(times_us)?, sought)?.marks(times_us.len()))
+    }
+
+    /// How many bodies were put together.
+    #[cfg(test)]
+    pub fn built(&self) -> usize {
+        let alone = self.alone.get().map_or(0, |alone| alone.iter().filter(|body| body.get().is_some()).count());
+        self.whole.get().map_or(alone, |(_, ends)| ends.len())
     }
 
     /// All bodies one after the other, and where each ends.
@@ -263,62 +276,70 @@ impl Decoder<'_> {
         const INVALID: BlockError = BlockError::Invalid("shapes");
         let shapes_count = description.bounded("shapes", count)?;
         let columns_count = description.bounded("shapes", self.cells_left)?;
-        let mut shapes = self.shapes(shapes_count)?;
-        let slots = shapes.iter().map(|shape| shape.literals.len() - 1).sum();
-        let mut of_slots = self.ints(slots, "shapes")?.into_iter();
-        for shape in &mut shapes {
-            for _ in 1..shape.literals.len() {
-                let column =
-                    of_slots.next().filter(|&column| column < columns_count as u64).ok_or(INVALID)?;
-                shape.columns.push(column as u32);
-            }
-        }
+        let (literals, firsts) = self.shapes(shapes_count)?;
+        let slots = literals.ends.len() - shapes_count;
+        let slot_columns = self.ints(slots, "shapes")?.into_iter();
+        let slot_columns: Vec<u32> = slot_columns
+            .map(|column| if column < columns_count as u64 { Ok(column as u32) } else { Err(INVALID) })
+            .collect::<Result<_, _>>()?;
         let ids = self.ints(count, "shapes")?;
-        let (mut starts, mut cells) = (Vec::with_capacity(count), Vec::new());
-        let mut owners: Vec<Vec<u32>> = vec![Vec::new(); columns_count.min(slots)];
-        if columns_count > slots {
+        if columns_count > slots || ids.iter().any(|&id| id >= shapes_count as u64) {
             return Err(INVALID);
         }
-        for (place, &id) in ids.iter().enumerate() {
-            let shape = usize::try_from(id).ok().and_then(|id| shapes.get(id)).ok_or(INVALID)?;
-            self.cells_left = self.cells_left.checked_sub(shape.columns.len()).ok_or(INVALID)?;
-            starts.push(cells.len() as u32);
-            for &column in &shape.columns {
+        let mut split = Split {
+            literals,
+            firsts,
+            slot_columns,
+            ids: Vec::with_capacity(count),
+            starts: Vec::with_capacity(count),
+            cells: Vec::new(),
+            columns: Vec::with_capacity(columns_count),
+        };
+        let mut owners: Vec<Vec<u32>> = vec![Vec::new(); columns_count];
+        for (place, id) in ids.into_iter().enumerate() {
+            let slots = split.slots_of(id as usize);
+            self.cells_left = self.cells_left.checked_sub(slots.len()).ok_or(INVALID)?;
+            split.ids.push(id as u32);
+            split.starts.push(split.cells.len() as u32);
+            for &column in &split.slot_columns[slots] {
                 let owners = &mut owners[column as usize];
-                cells.push(owners.len() as u32);
+                split.cells.push(owners.len() as u32);
                 owners.push(place as u32);
             }
         }
-        let ids = ids.into_iter().map(|id| id as u32).collect();
-        let mut columns = Vec::with_capacity(owners.len());
         for owners in owners {
             let of: Option<Vec<u32>> = records.map(|records| {
                 owners.iter().map(|&owner| records.get(owner as usize).copied().unwrap_or(0)).collect()
             });
-            columns.push(self.column(description, of.as_deref(), owners.len(), depth + 1)?);
+            split.columns.push(self.column(description, of.as_deref(), owners.len(), depth + 1)?);
         }
-        Ok(Split { shapes, ids, starts, cells, columns })
+        Ok(split)
     }
 
-    /// The constant texts; which columns stand between them is not known yet.
-    fn shapes(&mut self, count: usize) -> Result<Vec<Shape>, BlockError> {
+    /// The constant texts, and where those of each shape begin; which columns stand between them is not known yet.
+    fn shapes(&mut self, count: usize) -> Result<(Texts, Vec<u32>), BlockError> {
         const INVALID: BlockError = BlockError::Invalid("shapes");
-        let bytes = self.streams.next()?;
-        let (mut shapes, mut literals_left) = (Vec::new(), count.saturating_add(self.cells_left));
-        let mut rest: &[u8] = &bytes;
-        for _ in 0..count {
-            let end = memchr::memchr(SHAPE_END, rest).ok_or(INVALID)?;
-            let literals: Vec<Vec<u8>> =
-                rest[..end].split(|&byte| byte == SLOT).map(<[u8]>::to_vec).collect();
-            // Each shape is that of a text at least.
-            literals_left = literals_left.checked_sub(literals.len()).ok_or(INVALID)?;
-            if literals.len() > SLOTS_MAX + 1 {
+        let bytes = self.streams.next()?.into_owned();
+        // Each shape is that of a text at least.
+        let literals_max = count.saturating_add(self.cells_left);
+        let (mut ends, mut firsts) = (Vec::new(), vec![0u32]);
+        for at in memchr::memchr2_iter(SLOT, SHAPE_END, &bytes) {
+            ends.push(at as u32 + 1);
+            if bytes[at] == SHAPE_END {
+                let literals = ends.len() - firsts.last().map_or(0, |&first| first as usize);
+                if literals > SLOTS_MAX + 1 {
+                    return Err(INVALID);
+                }
+                firsts.push(ends.len() as u32);
+            }
+            if ends.len() > literals_max {
                 return Err(INVALID);
             }
-            shapes.push(Shape { columns: Vec::with_capacity(literals.len() - 1), literals });
-            rest = &rest[end + 1..];
         }
-        if rest.is_empty() { Ok(shapes) } else { Err(INVALID) }
+        let is_whole = firsts.len() == count + 1
+            && firsts.last().is_some_and(|&last| last as usize == ends.len())
+            && ends.last().map_or(0, |&end| end as usize) == bytes.len();
+        if is_whole { Ok((Texts { bytes, ends, beyond: 1 }, firsts)) } else { Err(INVALID) }
     }
 }
 

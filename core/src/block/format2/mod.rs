@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod ints;
 mod kinds;
+mod look;
 mod node;
 mod split;
 mod streams;

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::block::{Block, BlockBuilder, Format, PREFIX_BYTES, checksum};
+use crate::block::{Block, BlockBuilder, Format, PREFIX_BYTES, Sought, checksum};
 use crate::identity::RecordId;
 use crate::level::Level;
 use crate::limits::RECORD_BYTES_MAX;
@@ -129,12 +129,63 @@ fn bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
     prop_oneof![2 => torn, 1 => prop::collection::vec(any_line(), 0..50)]
 }
 
+/// So many that columns pay: of one logger, some of them torn, and other lines among them.
+fn many_bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let keys = prop::collection::vec("[a-d]{1,2}", 1..5);
+    let json = keys.prop_flat_map(|keys| prop::collection::vec(json_line(keys), 60..90));
+    let text = prop::collection::vec(
+        (0..400u32, "[a-c]{1,2}", 0..99u8).prop_map(|(n, word, m)| {
+            format!("{word}{n}x GET /v1/{word}/{m} 2026-11-{:02} u{n} {word}-{m}_{n}\u{1b}[0m", m % 28 + 1).into_bytes()
+        }),
+        60..90,
+    );
+    let others = prop::collection::vec((any::<prop::sample::Index>(), any_line()), 0..8);
+    (prop_oneof![json, text], others).prop_map(|(mut lines, others)| {
+        for (place, other) in others {
+            let place = place.index(lines.len());
+            lines[place] = other;
+        }
+        lines
+    })
+}
+
 proptest! {
     #[test]
     fn whatever_goes_in_comes_out(bodies in bodies()) {
         let two = assert_back(&bodies);
         let one = encode(&bodies, Format::One, 5).len();
         prop_assert!(two <= one + one / 16 + 48, "format 2 takes {two}, format 1 {one}");
+    }
+
+    /// What columns say of letters is what the bodies say, and none is put together for it.
+    #[test]
+    fn columns_know_which_bodies_hold_letters(
+        bodies in many_bodies(),
+        parts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..12usize), 12),
+        other in "[a-z0-9]{1,4}",
+    ) {
+        let payload = encode(&bodies, Format::Two, 3);
+        let block = Block::open(&payload).expect("it opens");
+        let mut all = vec![other.into_bytes()];
+        for (body, at, len) in parts {
+            let body = body.get(&bodies);
+            let at = at.index(body.len().max(1));
+            let letters = body[at.min(body.len())..].iter().take_while(|byte| byte.is_ascii_alphanumeric());
+            all.push(letters.take(len).map(u8::to_ascii_lowercase).collect());
+        }
+        for lower in all.into_iter().filter(|lower| !lower.is_empty()) {
+            let find = |bytes: &[u8]| bytes.windows(lower.len()).position(|part| part.eq_ignore_ascii_case(&lower));
+            let expected: Vec<bool> = bodies.iter().map(|body| find(body).is_some()).collect();
+            let held = block.may_hold(Sought::Letters { lower: &lower, find: &find });
+            prop_assert_eq!(held, Ok(Some(expected)), "{}", String::from_utf8_lossy(&lower));
+        }
+        for byte in *b"\x1b\\[{x" {
+            let expected: Vec<bool> = bodies.iter().map(|body| body.contains(&byte)).collect();
+            let held = block.may_hold(Sought::Begin { byte, may_begin: &|_| true }).expect("whole").expect("columns");
+            let lost = held.iter().zip(&expected).any(|(held, is_there)| *is_there && !held);
+            prop_assert!(!lost, "{byte}: {:?}, not {:?}", held, expected);
+        }
+        prop_assert_eq!(block.built(), 0);
     }
 
     /// Damage with a right checksum: an error or some bodies, never a panic, nor memory without bound.
@@ -176,6 +227,9 @@ fn forged(rest: &[u8]) -> Vec<u8> {
 
 fn read_all(payload: &[u8]) {
     if let Ok(block) = Block::open(payload) {
+        let find = |bytes: &[u8]| memchr::memmem::find(bytes, b"a1");
+        let _ = block.may_hold(Sought::Letters { lower: b"a1", find: &find });
+        let _ = block.may_hold(Sought::Begin { byte: b'[', may_begin: &|_| true });
         for record in 0..block.len() {
             let _ = block.record(record);
         }

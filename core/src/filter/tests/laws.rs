@@ -74,7 +74,7 @@ fn object(members: Vec<(String, String)>) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-fn body() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => json().prop_map(String::into_bytes),
         1 => (prop::sample::select(vec!["\u{feff}", "web-1 | ", "[a] ", "@cee: ", "\u{1b}[31mab\u{1b}[0m "]), json())
@@ -118,7 +118,7 @@ fn stars() -> impl Strategy<Value = (&'static str, &'static str)> {
     prop::sample::select(vec![("*", ""), ("", "*"), ("*", "*"), ("a*", "")])
 }
 
-fn expression() -> impl Strategy<Value = String> {
+pub(super) fn expression() -> impl Strategy<Value = String> {
     let op = || prop::sample::select(vec![":", "=", "!=", "<", ">="]);
     let leaf = prop_oneof![
         3 => prop::collection::vec(word(), 1..3).prop_map(|words| quoted(&words.join(" "))),
