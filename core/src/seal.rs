@@ -9,8 +9,9 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::block::{BlockBuilder, EncodedBlock, Format};
+use crate::block::{BlockBuilder, Choices, EncodedBlock, Format};
 use crate::identity::RecordId;
 use crate::level::Level;
 use crate::limits::{
@@ -138,6 +139,17 @@ impl Sealer {
         Sealer { builder: self.builder.of_format(format), ..self }
     }
 
+    /// It goes on with what was best for the blocks of another.
+    #[must_use]
+    pub fn with_choices(self, choices: Choices) -> Sealer {
+        Sealer { builder: self.builder.with_choices(choices), ..self }
+    }
+
+    /// What was best for its blocks, for the next.
+    pub fn take_choices(&mut self) -> Choices {
+        self.builder.take_choices()
+    }
+
     /// Takes a record; blocks that are full come out through `emit`. A tenant's records must come together; its last
     /// blocks come out when the next tenant's first record is pushed, or by [`Sealer::finish`]. `origin` must be the one
     /// that `record.origin` names, `record.time_us` must lie within `leaf`.
@@ -191,6 +203,9 @@ impl Sealer {
     fn pack(&mut self, leaf: Leaf, emit: &mut impl FnMut(SealedBlock)) {
         let Some(mut waiting) = self.waiting.remove(&leaf) else { return };
         waiting.records.sort_unstable_by_key(|record| (record.time_us, record.id));
+        // Levels of a tenant differ in what they say.
+        let source = xxh3_64_with_seed(self.tenant.as_bytes(), u64::from(leaf.class.cast_unsigned()));
+        self.builder.set_source(source);
         let in_one_slice = |a: &Slim, b: &Slim| leaf.slice(a.time_us) == leaf.slice(b.time_us);
         for slice in waiting.records.chunk_by(in_one_slice) {
             let blocks = slice.len().div_ceil(SEALED_BLOCK_RECORDS).max(1);

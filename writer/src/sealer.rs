@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use cordwood_core::block::Format;
+use cordwood_core::block::{Choices, Format};
 use cordwood_store::seal::{Round, Sealing};
 use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,7 @@ async fn seal_while_ours(
     let mut last_round = Instant::now();
     // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
     let mut past: Option<u32> = None;
+    let mut packing = Packing::new(settings.block_format());
     loop {
         if !more {
             tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
@@ -88,7 +89,7 @@ async fn seal_while_ours(
             continue;
         }
         last_round = Instant::now();
-        let round = within(store, ROUND_MAX, seal_once(&mut sealing, settings.block_format(), metrics)).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut sealing, &mut packing, metrics)).await?;
         (past, more) = (Some(round.xid), round.more);
         *failures = 0;
     }
@@ -102,10 +103,11 @@ pub async fn seal_now(store: &Store, format: Format, metrics: &Metrics) -> Resul
     let Some(mut sealing) = within(store, ANSWER_MAX, Sealing::claim(store)).await? else {
         return Ok(false);
     };
+    let mut packing = Packing::new(format);
     // A first round in any case: records that waited for their table partition are no unsealed ones any more.
     let mut before = u64::MAX;
     loop {
-        let round = within(store, ROUND_MAX, seal_once(&mut sealing, format, metrics)).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut sealing, &mut packing, metrics)).await?;
         let left = within(store, ANSWER_MAX, sealing.unsealed()).await?;
         let is_stuck = left >= before && round.records + round.expired == 0;
         if is_stuck || (!round.more && (left == 0 || left >= before)) {
@@ -116,16 +118,32 @@ pub async fn seal_now(store: &Store, format: Format, metrics: &Metrics) -> Resul
     Ok(true)
 }
 
-/// One round.
-pub async fn seal_once(
-    sealing: &mut Sealing,
+/// How blocks are written, round after round.
+struct Packing {
     format: Format,
+    /// What was best for the blocks of the rounds before; a round that fails takes it along.
+    choices: Choices,
+}
+
+impl Packing {
+    fn new(format: Format) -> Packing {
+        Packing { format, choices: Choices::default() }
+    }
+}
+
+/// One round.
+async fn seal_once(
+    sealing: &mut Sealing,
+    packing: &mut Packing,
     metrics: &Metrics,
 ) -> Result<Round, StoreError> {
     sealing.switch_ring().await?;
     let started = Instant::now();
-    let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond()).of_format(format);
+    let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond())
+        .of_format(packing.format)
+        .with_choices(std::mem::take(&mut packing.choices));
     let round = sealing.round(&mut sorter).await?;
+    packing.choices = sorter.take_choices();
     metrics.seal_seconds.observe(started.elapsed().as_secs_f64());
     metrics.sealed_records.inc_by(round.records);
     metrics.sealed_blocks.inc_by(round.blocks);

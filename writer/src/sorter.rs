@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use cordwood_core::block::{Block, BlockBuilder, Format};
+use cordwood_core::block::{Block, BlockBuilder, Choices, Format};
 use cordwood_core::level::LevelGroup;
 use cordwood_core::limits::SEAL_WANTED_LEAVES_MAX;
 use cordwood_core::origin::{Origin, OriginId};
@@ -103,6 +103,18 @@ impl RecordSorter {
     pub fn of_format(mut self, format: Format) -> RecordSorter {
         self.sealer = self.sealer.of_format(format);
         self
+    }
+
+    /// It goes on with what was best for the blocks of the round before.
+    #[must_use]
+    pub fn with_choices(mut self, choices: Choices) -> RecordSorter {
+        self.sealer = self.sealer.with_choices(choices);
+        self
+    }
+
+    /// What was best for the blocks of this round.
+    pub fn take_choices(&mut self) -> Choices {
+        self.sealer.take_choices()
     }
 
     /// At most so many table partitions get records, whatever the server bears.

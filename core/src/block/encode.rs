@@ -14,7 +14,7 @@ use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
 use super::columns::{put_column, put_varint, unzigzag, zigzag};
 use super::pack::pack_rows;
 use super::postings::PostingsBuilder;
-use super::{Format, checksum, format2};
+use super::{Choices, Format, checksum, format2};
 
 /// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub struct BlockBuilder {
     hasher: TokenHasher,
     columns: Vec<u8>,
     packed: Vec<u8>,
+    source: u64,
+    choices: Choices,
 }
 
 #[derive(Clone, Copy)]
@@ -105,6 +107,8 @@ impl BlockBuilder {
             hasher: TokenHasher::new(),
             columns: Vec::new(),
             packed: Vec::new(),
+            source: 0,
+            choices: Choices::default(),
         }
     }
 
@@ -117,6 +121,22 @@ impl BlockBuilder {
     #[must_use]
     pub fn of_format(self, format: Format) -> BlockBuilder {
         BlockBuilder { format, ..self }
+    }
+
+    /// The next blocks are of this source: blocks of one source are alike, so that what was best for the columns of one is best for the
+    /// next ([`Format::Two`]).
+    pub fn set_source(&mut self, source: u64) {
+        self.source = source;
+    }
+
+    /// What was best so far, for another builder; this one begins anew.
+    pub fn take_choices(&mut self) -> Choices {
+        std::mem::take(&mut self.choices)
+    }
+
+    #[must_use]
+    pub fn with_choices(self, choices: Choices) -> BlockBuilder {
+        BlockBuilder { choices, ..self }
     }
 
     /// Takes the record, unless the block is full ([`SEALED_BLOCK_RECORDS`], [`BLOCK_TOKENS_TARGET`], [`BLOCK_BYTES_MAX`]):
@@ -222,7 +242,14 @@ impl BlockBuilder {
             }
             Format::Two => {
                 put_sections(level, &[&self.columns], &mut self.packed, &mut payload);
-                format2::write(&mut payload, level, &self.bodies, &self.lengths, &self.times_us());
+                let (times_us, source) = (self.times_us(), self.source);
+                let bodies = format2::Bodies {
+                    bytes: &self.bodies,
+                    lengths: &self.lengths,
+                    times_us: &times_us,
+                    source,
+                };
+                format2::write(&mut payload, level, bodies, &mut self.choices);
             }
         }
         let sum = checksum(&payload[super::PREFIX_BYTES..]);

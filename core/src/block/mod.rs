@@ -25,6 +25,7 @@ mod tests;
 
 pub use decode::Block;
 pub use encode::{BlockBuilder, EncodedBlock};
+pub use format2::Choices;
 pub use sought::Sought;
 
 /// How a block writes its bodies; both are read by one [`Block`]. Which words its filter knows is [`crate::tokens::TokenVersion`]'s.

@@ -1,10 +1,13 @@
-//! Bodies into columns: the cheapest way of each column, by an estimate where that tells enough, else by trial.
+//! Bodies into columns: the cheapest way of each column, as it was found for the source's blocks before, else by an estimate where that
+//! tells enough, else by trial.
 
 use std::collections::HashMap;
 
-use xxhash_rust::xxh3::Xxh3Builder;
+use foldhash::fast::RandomState;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::super::columns::put_varint;
+use super::choices::{Choice, Choices, Way, below};
 use super::kinds::typed;
 use super::node::{Column, Node, texts};
 use super::split::{Cuts, Slot, WHOLE};
@@ -13,6 +16,8 @@ use super::{CELLS_MAX, DEPTH_MAX, RECENT_MAX, SHAPE_END, STREAM_BYTES_MAX, STREA
 
 /// Fewer values are not worth a look.
 const VALUES_MIN: usize = 6;
+/// What was best for fewer values says little of others.
+const REMEMBERED_MIN: usize = 16;
 /// A list of so few different values is the best way to write a column.
 const FEW: usize = 24;
 /// Bodies of so few bytes are written both ways.
@@ -21,17 +26,27 @@ const SMALL_BYTES: usize = 16 << 10;
 const SURE_MIN: usize = 64;
 /// A shape of a text that so many lines have gets columns of its own.
 const OWN_COLUMNS_MIN: usize = 8;
+/// Below a root: whether its bodies are cut as JSON.
+const AS_JSON: u64 = 1 << 32;
 
-/// Appends the bodies, which lie one after the other.
-pub(in super::super) fn write(
-    out: &mut Vec<u8>,
-    level: i32,
-    bodies: &[u8],
-    lengths: &[u64],
-    times_us: &[i64],
-) {
-    let mut rest = bodies;
-    let values: Vec<&[u8]> = lengths
+/// What is written.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Bodies<'b> {
+    /// One after the other.
+    pub bytes: &'b [u8],
+    pub lengths: &'b [u64],
+    /// Of the records.
+    pub times_us: &'b [i64],
+    /// Blocks of one source are alike.
+    pub source: u64,
+}
+
+/// Appends the bodies.
+pub(in super::super) fn write(out: &mut Vec<u8>, level: i32, bodies: Bodies<'_>, choices: &mut Choices) {
+    let raw_bytes = bodies.bytes.len();
+    let mut rest = bodies.bytes;
+    let values: Vec<&[u8]> = bodies
+        .lengths
         .iter()
         .map(|&len| {
             let (body, tail) = rest.split_at(len as usize);
@@ -40,66 +55,74 @@ pub(in super::super) fn write(
         })
         .collect();
     let records: Vec<u32> = (0..values.len() as u32).collect();
-    let mut encoder = Encoder { level, cells_left: CELLS_MAX };
-    let column = Column { values: &values, records: Some(&records), times_us };
-    let mut node = encoder.bodies(&column);
+    let root = choices.begin(bodies.source);
+    let mut encoder = Encoder { level, cells_left: CELLS_MAX, choices: &mut *choices };
+    let column = Column { values: &values, records: Some(&records), times_us: bodies.times_us };
+    let mut node = encoder.bodies(&column, root);
     let bytes: usize = node.streams.iter().map(Stream::unpacked_bytes).sum();
     if bytes > STREAM_BYTES_MAX || node.streams.len() > STREAMS_MAX {
         node = texts(&values);
     }
     let start = out.len();
-    streams::write(out, level, &node.description, node.streams, bodies.len());
-    if bodies.len() <= SMALL_BYTES {
+    streams::write(out, level, &node.description, node.streams, raw_bytes);
+    if raw_bytes <= SMALL_BYTES {
         // What describes columns may be more than they save, and no estimate is as good as that.
         let (plain, mut other) = (texts(&values), Vec::new());
-        streams::write(&mut other, level, &plain.description, plain.streams, bodies.len());
+        streams::write(&mut other, level, &plain.description, plain.streams, raw_bytes);
         if other.len() < out.len() - start {
             out.truncate(start);
             out.extend_from_slice(&other);
         }
+    } else {
+        choices.end(bodies.source, raw_bytes, out.len() - start);
     }
 }
 
-struct Encoder {
+struct Encoder<'c> {
     level: i32,
     cells_left: usize,
+    choices: &'c mut Choices,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Json,
-    /// At words with digits.
-    Numbers,
-    /// At all words.
-    Words,
-    /// At digits, also within words.
-    Digits,
-}
-
-impl Encoder {
-    fn bodies(&mut self, column: &Column<'_, '_>) -> Node {
+impl Encoder<'_> {
+    fn bodies(&mut self, column: &Column<'_, '_>, key: u64) -> Node {
         let values = column.values;
         let looks_like_json = |value: &&&[u8]| value.first() == Some(&b'{') && value.last() == Some(&b'}');
         let json = values.iter().filter(looks_like_json).count();
         if values.len() < VALUES_MIN || json * 2 < values.len() {
-            return self.column(column, 0);
+            return self.column(column, key, 0);
+        }
+        let as_json = below(key, AS_JSON);
+        let before = self.choices.of(as_json);
+        if before.is_some_and(|choice| choice != Choice::Split(Way::Json)) {
+            return self.column(column, key, 0);
         }
         let cells_before = self.cells_left;
-        let Some(mut split) = self.split(column, Way::Json, 0) else { return self.column(column, 0) };
+        let Some(mut split) = self.split(column, Way::Json, key, 0) else {
+            return self.column(column, key, 0);
+        };
+        if before.is_some() {
+            return split.node;
+        }
         let raw_bytes: usize = values.iter().map(|value| value.len()).sum();
         let is_doubtful = values.len() < SURE_MIN || split.shapes * 8 > values.len();
+        let mut choice = Choice::Split(Way::Json);
         if is_doubtful || split.node.measure(self.level) * 3 > raw_bytes {
             let cells_left = std::mem::replace(&mut self.cells_left, cells_before);
-            let mut plain = self.column(column, 0);
+            let mut plain = self.column(column, key, 0);
             if plain.measure(self.level) < split.node.measure(self.level) {
-                return plain;
+                (split.node, choice) = (plain, Choice::Texts);
+            } else {
+                self.cells_left = cells_left;
             }
-            self.cells_left = cells_left;
+        }
+        if values.len() >= REMEMBERED_MIN {
+            self.choices.remember(as_json, choice);
         }
         split.node
     }
 
-    fn column(&mut self, column: &Column<'_, '_>, depth: usize) -> Node {
+    fn column(&mut self, column: &Column<'_, '_>, key: u64, depth: usize) -> Node {
         let values = column.values;
         if let Some(constant) = constant(values) {
             return constant;
@@ -107,36 +130,70 @@ impl Encoder {
         if values.len() < VALUES_MIN {
             return texts(values);
         }
-        let typed = typed(column);
-        let list = list(column);
-        match (typed, list) {
-            (Some((typed, bits)), Some((list, list_bits, _))) => {
-                if bits < list_bits {
-                    typed
-                } else {
-                    list
-                }
-            }
-            (Some((typed, _)), None) => typed,
-            (None, Some((list, _, distinct))) if distinct <= FEW => list,
-            (None, list) => self.by_trial(column, list.map(|(list, ..)| list), depth),
+        if let Some(choice) = self.choices.of(key)
+            && let Some(node) = self.as_before(column, choice, key, depth)
+        {
+            return node;
+        }
+        #[cfg(test)]
+        {
+            self.choices.trials += 1;
+        }
+        let (node, choice) = self.best(column, key, depth);
+        if values.len() >= REMEMBERED_MIN {
+            self.choices.remember(key, choice);
+        }
+        node
+    }
+
+    /// `None`: these values are not so.
+    fn as_before(
+        &mut self,
+        column: &Column<'_, '_>,
+        choice: Choice,
+        key: u64,
+        depth: usize,
+    ) -> Option<Node> {
+        match choice {
+            Choice::Texts => Some(texts(column.values)),
+            Choice::List { is_recent } => list(column, Some(is_recent)).map(|list| list.node),
+            Choice::Typed(tag) => typed(column, Some(tag)).map(|(node, _)| node),
+            Choice::Split(way) => self.split(column, way, key, depth).map(|split| split.node),
         }
     }
 
-    fn by_trial(&mut self, column: &Column<'_, '_>, list: Option<Node>, depth: usize) -> Node {
-        let mut best = texts(column.values);
-        let mut least = best.measure(self.level);
+    fn best(&mut self, column: &Column<'_, '_>, key: u64, depth: usize) -> (Node, Choice) {
+        match (typed(column, None), list(column, None)) {
+            (Some((node, bits)), list) if list.as_ref().is_none_or(|list| bits < list.bits) => {
+                let choice = Choice::Typed(node.description.first().copied().unwrap_or_default());
+                (node, choice)
+            }
+            (Some(_), Some(list)) => list.chosen(),
+            (None, Some(list)) if list.distinct <= FEW => list.chosen(),
+            (_, list) => self.by_trial(column, list, key, depth),
+        }
+    }
+
+    fn by_trial(
+        &mut self,
+        column: &Column<'_, '_>,
+        list: Option<List>,
+        key: u64,
+        depth: usize,
+    ) -> (Node, Choice) {
+        let mut best = (texts(column.values), Choice::Texts);
         let level = self.level;
-        let mut is_better = |mut node: Node| {
+        let mut least = best.0.measure(level);
+        let mut is_better = |(mut node, choice): (Node, Choice)| {
             let bytes = node.measure(level);
             let is_better = bytes < least;
             if is_better {
-                (best, least) = (node, bytes);
+                (best, least) = ((node, choice), bytes);
             }
             is_better
         };
         if let Some(list) = list {
-            is_better(list);
+            is_better(list.chosen());
         }
         let cells_before = self.cells_left;
         let mut cells_left = cells_before;
@@ -147,7 +204,8 @@ impl Encoder {
                 if has_blanks { &[Way::Numbers, Way::Words] } else { &[Way::Numbers, Way::Digits] };
             for &way in ways {
                 self.cells_left = cells_before;
-                if self.split(column, way, depth).is_some_and(|split| is_better(split.node)) {
+                let split = self.split(column, way, key, depth);
+                if split.is_some_and(|split| is_better((split.node, Choice::Split(way)))) {
                     cells_left = self.cells_left;
                 }
             }
@@ -157,7 +215,7 @@ impl Encoder {
     }
 
     /// `None`: it cannot be cut, or there is nothing to gain.
-    fn split(&mut self, column: &Column<'_, '_>, way: Way, depth: usize) -> Option<Split> {
+    fn split(&mut self, column: &Column<'_, '_>, way: Way, key: u64, depth: usize) -> Option<Split> {
         let values = column.values;
         let mut cuts = Cuts::default();
         let (mut shape_bytes, mut shape_ends) = (Vec::new(), Vec::with_capacity(values.len()));
@@ -182,15 +240,17 @@ impl Encoder {
         }
         let shape_of =
             |place: usize| &shape_bytes[place.checked_sub(1).map_or(0, |p| shape_ends[p])..shape_ends[place]];
-        let mut counts: HashMap<&[u8], usize, Xxh3Builder> = HashMap::default();
-        for place in 0..values.len() {
-            *counts.entry(shape_of(place)).or_default() += 1;
-        }
-        if way != Way::Json && counts.len() == 1 && counts.keys().all(|shape| shape.len() == 1) {
-            return None;
+        let mut counts: HashMap<&[u8], usize, RandomState> = HashMap::default();
+        if way != Way::Json {
+            for place in 0..values.len() {
+                *counts.entry(shape_of(place)).or_default() += 1;
+            }
+            if counts.len() == 1 && counts.keys().all(|shape| shape.len() == 1) {
+                return None;
+            }
         }
         self.cells_left -= slots.len();
-        let mut shapes = Shapes::default();
+        let mut shapes = Shapes { root: below(key, way as u64), ..Shapes::default() };
         let mut columns: Vec<(Vec<&[u8]>, Vec<u32>)> = Vec::new();
         let mut ids = Vec::with_capacity(values.len());
         let mut from = 0;
@@ -200,10 +260,8 @@ impl Encoder {
             let is_own = way != Way::Json && counts.get(shape).is_some_and(|&count| count >= OWN_COLUMNS_MIN);
             let id = shapes.id(shape, slots, is_own);
             ids.push(id as u64);
+            columns.resize_with(shapes.keys.len(), Default::default);
             for (slot, &column_id) in slots.iter().zip(&shapes.columns[id]) {
-                if columns.len() <= column_id {
-                    columns.resize_with(column_id + 1, Default::default);
-                }
                 let (values, records) = &mut columns[column_id];
                 values.push(&value[slot.range.clone()]);
                 records.push(column.records.map_or(0, |records| records[place]));
@@ -218,10 +276,10 @@ impl Encoder {
         node.put_ints(&of_slots);
         node.put_ints(&ids);
         let count = shapes.columns.len();
-        for (values, records) in &columns {
+        for ((values, records), &key) in columns.iter().zip(&shapes.keys) {
             let records = column.records.map(|_| records.as_slice());
             let below = Column { values, records, times_us: column.times_us };
-            node.take(self.column(&below, depth + 1));
+            node.take(self.column(&below, key, depth + 1));
         }
         Some(Split { node, shapes: count })
     }
@@ -238,40 +296,58 @@ struct Shapes {
     bytes: Vec<u8>,
     columns: Vec<Vec<usize>>,
     /// By shape, and by the kinds of its slots where they share their columns with others.
-    ids: HashMap<Vec<u8>, usize, Xxh3Builder>,
+    ids: HashMap<Vec<u8>, usize, RandomState>,
     /// Of kinds.
-    shared: HashMap<u64, usize>,
-    columns_count: usize,
-    key: Vec<u8>,
+    shared: HashMap<u64, usize, RandomState>,
+    /// By which the choice of each column is remembered.
+    keys: Vec<u64>,
+    root: u64,
+    name: Vec<u8>,
+    /// The one before: most lines have the shape of theirs.
+    last: Option<usize>,
+    last_name: Vec<u8>,
 }
 
 impl Shapes {
     fn id(&mut self, shape: &[u8], slots: &[Slot], is_own: bool) -> usize {
-        self.key.clear();
-        self.key.extend_from_slice(shape);
+        self.name.clear();
+        self.name.extend_from_slice(shape);
         if !is_own {
-            self.key.push(SHAPE_END);
-            slots.iter().for_each(|slot| self.key.extend_from_slice(&slot.kind.to_le_bytes()));
+            self.name.push(SHAPE_END);
+            slots.iter().for_each(|slot| self.name.extend_from_slice(&slot.kind.to_le_bytes()));
         }
-        if let Some(&id) = self.ids.get(&self.key) {
-            return id;
+        if let Some(last) = self.last
+            && self.name == self.last_name
+        {
+            return last;
         }
+        let known = self.ids.get(&self.name).copied();
+        let id = known.unwrap_or_else(|| self.add(shape, slots, is_own));
+        std::mem::swap(&mut self.name, &mut self.last_name);
+        self.last = Some(id);
+        id
+    }
+
+    fn add(&mut self, shape: &[u8], slots: &[Slot], is_own: bool) -> usize {
         let id = self.columns.len();
-        self.ids.insert(self.key.clone(), id);
+        self.ids.insert(self.name.clone(), id);
         self.bytes.extend_from_slice(shape);
         self.bytes.push(SHAPE_END);
-        let mut new = || {
-            self.columns_count += 1;
-            self.columns_count - 1
+        let Shapes { shared, keys, root, .. } = self;
+        let of_shape = if is_own { xxh3_64_with_seed(shape, *root) } else { *root };
+        let mut new = |key| {
+            keys.push(key);
+            keys.len() - 1
         };
-        let columns = slots.iter().map(|slot| {
+        let columns = slots.iter().enumerate().map(|(place, slot)| {
             if is_own && slot.kind != WHOLE {
-                new()
+                new(below(of_shape, place as u64))
             } else {
-                *self.shared.entry(slot.kind).or_insert_with(&mut new)
+                *shared.entry(slot.kind).or_insert_with(|| new(below(*root, slot.kind)))
             }
         });
-        self.columns.push(columns.collect());
+        let columns = columns.collect();
+        self.columns.push(columns);
         id
     }
 }
@@ -286,10 +362,25 @@ fn constant(values: &[&[u8]]) -> Option<Node> {
     })
 }
 
-/// Each different value once, and which each is; about how many bits it takes, and how many are different. `None`: most are different.
-fn list(column: &Column<'_, '_>) -> Option<(Node, u64, usize)> {
+/// Each different value once, and which each is.
+struct List {
+    node: Node,
+    /// About as many as it takes.
+    bits: u64,
+    distinct: usize,
+    is_recent: bool,
+}
+
+impl List {
+    fn chosen(self) -> (Node, Choice) {
+        (self.node, Choice::List { is_recent: self.is_recent })
+    }
+}
+
+/// `None`: most values are different. `is_recent`: whether places are written by recency, where it is known what is best.
+fn list(column: &Column<'_, '_>, is_recent: Option<bool>) -> Option<List> {
     let values = column.values;
-    let mut places: HashMap<&[u8], u64, Xxh3Builder> = HashMap::default();
+    let mut places: HashMap<&[u8], u64, RandomState> = HashMap::default();
     let (mut table, mut indexes) = (Vec::new(), Vec::with_capacity(values.len()));
     for (seen, &value) in values.iter().enumerate() {
         let next = places.len() as u64;
@@ -302,24 +393,28 @@ fn list(column: &Column<'_, '_>) -> Option<(Node, u64, usize)> {
         }
         indexes.push(index);
     }
+    let may_be_recent = table.len() <= RECENT_MAX;
+    let plain = (is_recent != Some(true) || !may_be_recent).then(|| ints::encode(&indexes));
+    let recent = (is_recent != Some(false) && may_be_recent).then(|| ints::encode(&ranks(&indexes)));
+    let (indexes, is_recent) = match (plain, recent) {
+        (Some(plain), Some(recent)) if recent.bits < plain.bits => (recent, true),
+        (Some(plain), _) => (plain, false),
+        (None, recent) => (recent?, true),
+    };
     let mut node = Node::default();
     node.description.push(tag::DICTIONARY);
     put_varint(&mut node.description, table.len() as u64);
-    let plain = ints::encode(&indexes);
-    let recent = if table.len() <= RECENT_MAX { Some(ints::encode(&ranks(&indexes))) } else { None };
-    let recent = recent.filter(|recent| recent.bits < plain.bits);
-    node.description.push(u8::from(recent.is_some()));
-    let indexes = recent.unwrap_or(plain);
+    node.description.push(u8::from(is_recent));
     let of_list = Column { values: &table, records: None, times_us: &[] };
     let table_bits = table.iter().map(|value| value.len() as u64 * 5 + 8).sum::<u64>();
-    let typed = if table.len() >= VALUES_MIN { typed(&of_list) } else { None };
+    let typed = if table.len() >= VALUES_MIN { typed(&of_list, None) } else { None };
     let (below, below_bits) = match typed {
         Some((typed, bits)) if bits < table_bits => (typed, bits),
         _ => (texts(&table), table_bits),
     };
     node.streams.push(Stream::new(indexes.bytes));
     node.take(below);
-    Some((node, indexes.bits + below_bits, table.len()))
+    Some(List { node, bits: indexes.bits + below_bits, distinct: table.len(), is_recent })
 }
 
 /// How many others were named since each was named last; one that is new comes after all that are known.

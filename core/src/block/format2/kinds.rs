@@ -22,15 +22,15 @@ enum Kind<'v> {
     Decimals,
 }
 
-/// The cheapest kind that most values are of, and about how many bits it takes.
-pub(super) fn typed(column: &Column<'_, '_>) -> Option<(Node, u64)> {
+/// The cheapest kind that most values are of, and about how many bits it takes. `only`: no other kind than the one of this first byte.
+pub(super) fn typed(column: &Column<'_, '_>, only: Option<u8>) -> Option<(Node, u64)> {
     let values = column.values;
     let mut kinds = Vec::new();
     for place in [0, values.len() / 3, values.len() / 2, values.len() - 1] {
         guess(values[place], &mut kinds);
     }
     let mut best: Option<(Node, u64)> = None;
-    for kind in kinds {
+    for kind in kinds.into_iter().filter(|kind| only.is_none_or(|only| only == kind.tag())) {
         if let Some((node, bits)) = kind.write(column)
             && best.as_ref().is_none_or(|&(_, least)| bits < least)
         {
@@ -118,6 +118,15 @@ fn numbers<'v, N: Copy + Default>(
 }
 
 impl Kind<'_> {
+    fn tag(&self) -> u8 {
+        match self {
+            Kind::Integers { .. } => tag::INTEGERS,
+            Kind::Hex { .. } => tag::HEX,
+            Kind::Times { .. } => tag::TIMES,
+            Kind::Decimals => tag::DECIMALS,
+        }
+    }
+
     fn write(&self, column: &Column<'_, '_>) -> Option<(Node, u64)> {
         let mut node = Node::default();
         let values = column.values;
@@ -126,7 +135,7 @@ impl Kind<'_> {
                 let parse =
                     |_, value: &[u8]| parse_digits(value.strip_prefix(prefix)?.strip_suffix(suffix)?, digits);
                 let (numbers, exceptions) = numbers(values, parse)?;
-                node.description.push(tag::INTEGERS);
+                node.description.push(self.tag());
                 node.put_text(prefix);
                 node.put_text(suffix);
                 put_varint(&mut node.description, digits as u64);
@@ -146,7 +155,7 @@ impl Kind<'_> {
                     is_hex.then_some(())
                 };
                 let (_, exceptions) = numbers(values, parse)?;
-                node.description.push(tag::HEX);
+                node.description.push(self.tag());
                 node.description.push(u8::from(upper) | u8::from(dashed) << 1);
                 put_varint(&mut node.description, bytes_each as u64);
                 let bits = exceptions.write(&mut node) + ints::entropy_bits(bytes.iter().copied());
@@ -157,7 +166,7 @@ impl Kind<'_> {
                 let parse = |_, value: &[u8]| form.parse(value.strip_suffix(zone)?);
                 let (numbers, exceptions) = numbers(values, parse)?;
                 node.description.extend_from_slice(&[
-                    tag::TIMES,
+                    self.tag(),
                     form.between,
                     form.point,
                     form.digits as u8,
@@ -177,7 +186,7 @@ impl Kind<'_> {
             }
             Kind::Decimals => {
                 let (numbers, exceptions) = numbers(values, |_, value| parse_decimal(value))?;
-                node.description.push(tag::DECIMALS);
+                node.description.push(self.tag());
                 let mut bits = exceptions.write(&mut node);
                 let scales: Vec<u64> = numbers.iter().map(|&(_, scale)| scale as u64).collect();
                 let mantissas: Vec<u64> = numbers.iter().map(|&(mantissa, _)| zigzag(mantissa)).collect();

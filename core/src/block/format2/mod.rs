@@ -7,6 +7,7 @@
 //! A tree of columns is written twice: its description and small streams into the *head*, each large stream by itself. Nothing
 //! here panics on hostile bytes, nor takes memory beyond the limits.
 
+mod choices;
 mod column;
 mod decode;
 mod encode;
@@ -20,8 +21,9 @@ mod streams;
 mod tests;
 mod values;
 
+pub use choices::Choices;
 pub(super) use decode::Shaped;
-pub(super) use encode::write;
+pub(super) use encode::{Bodies, write};
 
 use crate::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX};
 

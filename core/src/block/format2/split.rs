@@ -70,25 +70,25 @@ impl Cuts {
         if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return false;
         }
-        let (mut at, mut path, mut wants_key) = (0, ROOT, false);
+        let (mut at, mut literal, mut path, mut wants_key) = (0, 0, ROOT, false);
         while let Some(&byte) = text.get(at) {
-            let end = match byte {
+            match byte {
                 b'{' | b'[' => {
                     self.stack.push(Level { path, is_array: byte == b'[' });
                     wants_key = byte == b'{';
-                    at + 1
+                    at += 1;
                 }
                 b'}' | b']' => {
                     let Some(level) = self.stack.pop() else { return false };
                     path = level.path;
                     wants_key = false;
-                    at + 1
+                    at += 1;
                 }
                 b',' => {
                     let Some(level) = self.stack.last() else { return false };
                     wants_key = !level.is_array;
                     path = level.path;
-                    at + 1
+                    at += 1;
                 }
                 b'"' => {
                     let Some(close) = string_end(text, at + 1) else { return false };
@@ -96,33 +96,28 @@ impl Cuts {
                         let parent = self.stack.last().map_or(ROOT, |level| level.path);
                         path = xxh3_64_with_seed(&text[at + 1..close], parent);
                         wants_key = false;
-                        close + 1
                     } else {
-                        if !self.literal(b"\"") {
+                        if !self.literal(&text[literal..=at]) {
                             return false;
                         }
                         self.slot(at + 1..close, path.wrapping_mul(2) | 1 << 63);
-                        at = close;
-                        at + 1
+                        literal = close;
                     }
+                    at = close + 1;
                 }
-                b':' | b' ' | b'\t' | b'\r' | b'\n' => at + 1,
+                b':' | b' ' | b'\t' | b'\r' | b'\n' => at += 1,
                 _ => {
                     let len = text[at..].iter().take_while(|&&byte| !is_mark(byte)).count();
-                    if len == 0 || wants_key {
+                    if len == 0 || wants_key || !self.literal(&text[literal..at]) {
                         return false;
                     }
                     self.slot(at..at + len, path.wrapping_mul(2) | 1 << 63 | 1);
                     at += len;
-                    continue;
+                    literal = at;
                 }
-            };
-            if !self.literal(&text[at..end]) {
-                return false;
             }
-            at = end;
         }
-        self.stack.is_empty()
+        self.literal(&text[literal..]) && self.stack.is_empty()
     }
 
     /// Cuts at words that have a digit, and at times. `words`: at all words. `false`: it cannot be cut.

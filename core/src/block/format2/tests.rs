@@ -11,8 +11,11 @@ use crate::record::{Flags, Record};
 const GOLDEN: &[u8] = include_bytes!("golden.payload");
 
 fn encode(bodies: &[Vec<u8>], format: Format, level: i32) -> Vec<u8> {
+    encode_in(&mut BlockBuilder::new().of_format(format), bodies, level)
+}
+
+fn encode_in(builder: &mut BlockBuilder, bodies: &[Vec<u8>], level: i32) -> Vec<u8> {
     let origin = Origin { service: "checkout".to_owned(), ..Origin::default() };
-    let mut builder = BlockBuilder::new().of_format(format);
     for (n, body) in bodies.iter().enumerate() {
         let record = Record {
             time_us: 1_795_000_000_000_000 + n as i64 * 1_300,
@@ -31,7 +34,12 @@ fn encode(bodies: &[Vec<u8>], format: Format, level: i32) -> Vec<u8> {
 /// Each body by itself, then all at once.
 fn assert_back(bodies: &[Vec<u8>]) -> usize {
     let payload = encode(bodies, Format::Two, 5);
-    let block = Block::open(&payload).expect("it opens");
+    assert_holds(&payload, bodies);
+    payload.len()
+}
+
+fn assert_holds(payload: &[u8], bodies: &[Vec<u8>]) {
+    let block = Block::open(payload).expect("it opens");
     assert_eq!((block.format(), block.len()), (Format::Two, bodies.len()));
     for (n, body) in bodies.iter().enumerate().rev() {
         let record = block.record(n).expect("it is put together");
@@ -40,14 +48,13 @@ fn assert_back(bodies: &[Vec<u8>]) -> usize {
         assert_eq!(record.time_us, 1_795_000_000_000_000 + n as i64 * 1_300);
         assert_eq!(record.original_time_us, (n % 7 == 3).then_some(5));
     }
-    let block = Block::open(&payload).expect("it opens").into_owned();
+    let block = Block::open(payload).expect("it opens").into_owned();
     let (all, ends) = block.bodies().expect("they are put together");
     assert_eq!(all, bodies.concat());
     assert_eq!(ends.len(), bodies.len());
     for (n, body) in bodies.iter().enumerate() {
         assert_eq!(block.record(n).expect("it is there").body, body);
     }
-    payload.len()
 }
 
 fn back(lines: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> usize {
@@ -155,6 +162,15 @@ proptest! {
         let two = assert_back(&bodies);
         let one = encode(&bodies, Format::One, 5).len();
         prop_assert!(two <= one + one / 16 + 48, "format 2 takes {two}, format 1 {one}");
+    }
+
+    /// What was best for other blocks is a hint: whatever comes then comes back.
+    #[test]
+    fn a_choice_for_others_does_no_harm(blocks in prop::collection::vec(prop_oneof![many_bodies(), bodies()], 2..4)) {
+        let mut builder = BlockBuilder::new().of_format(Format::Two);
+        for bodies in &blocks {
+            assert_holds(&encode_in(&mut builder, bodies, 3), bodies);
+        }
     }
 
     /// What columns say of letters is what the bodies say, and none is put together for it.
@@ -319,6 +335,38 @@ fn odd_lines_come_back() {
     let mut huge = vec![b'x'; RECORD_BYTES_MAX];
     huge[5] = b'\n';
     back([huge]);
+}
+
+/// One source's lines, block after block: the first pays for the trial, and the others are hardly larger for it.
+#[test]
+fn what_was_best_is_remembered() {
+    let json = |n: u64| {
+        let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!(
+            "{{\"ts\":\"2026-11-18T23:06:{:02}.{:03}Z\",\"msg\":\"order {n} placed by u{} in {}ms\",\"trace\":\"{id:016x}\",\"path\":\"/v1/{}\"}}",
+            n % 60, n % 997, id >> 50, id >> 54, ["orders", "stock", "users"][(id >> 33) as usize % 3],
+        )
+    };
+    let text = |n: u64| {
+        let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let what = ["opened", "closed by peer", "timed out"][(id >> 40) as usize % 3];
+        format!("2026-11-18 23:06:{:02} INFO [worker-{}] connection {} {what} after {} ms", n % 60, id >> 61, id >> 48, id >> 53)
+    };
+    for line in [&json as &dyn Fn(u64) -> String, &text] {
+        let mut builder = BlockBuilder::new().of_format(Format::Two);
+        let (mut trials, mut with, mut without) = (Vec::new(), 0, 0);
+        for block in 0..8 {
+            let lines: Vec<Vec<u8>> = (block * 400..block * 400 + 400).map(|n| line(n).into_bytes()).collect();
+            with += encode_in(&mut builder, &lines, 5).len();
+            without += encode(&lines, Format::Two, 5).len();
+            let choices = builder.take_choices();
+            trials.push(choices.trials);
+            builder = builder.with_choices(choices);
+        }
+        assert!(trials[0] > 5, "the first block tries its columns: {trials:?}");
+        assert!(trials[7] < trials[0] * 2, "seven blocks try less than the first did: {trials:?}");
+        assert!(with * 50 < without * 51, "{with} bytes with remembered choices, {without} without");
+    }
 }
 
 #[test]
