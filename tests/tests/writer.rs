@@ -7,6 +7,8 @@
 mod dies;
 #[path = "writer/holes.rs"]
 mod holes;
+#[path = "writer/killed_sealing.rs"]
+mod killed_sealing;
 #[path = "writer/memory.rs"]
 mod memory;
 #[path = "writer/raised.rs"]

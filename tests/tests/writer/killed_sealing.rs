@@ -1,0 +1,51 @@
+//! A writer that is killed in the middle of a round of sealing in format 2: nothing of the round is seen, the next writer seals the same
+//! records, each is there once.
+
+use anyhow::{Result, ensure};
+use cordwood_tests::pipeline::{Pipeline, PipelineOptions, TOPIC};
+use rdkafka::producer::FutureProducer;
+use serde_json::json;
+
+use super::support::{self, Lines, check_exactly_once};
+use super::{count, send, wait_until};
+
+/// What a round waits for while somebody else holds it: with its blocks written, and before it ends.
+const HELD: [&str; 3] = ["rollup", "sealed_leaves", "contents_of"];
+
+const MIGRATED: &str = "select count(*) from pg_attribute where attrelid = to_regclass('ring_ctl') and attname = 'block_format'";
+const WAITS: &str = "select count(*) from pg_stat_activity where application_name = 'cordwood sealer' and wait_event_type = 'Lock'";
+const SEALED: &str = "select coalesce(sum(count), 0)::bigint from blocks";
+const OTHERS: &str = "select count(*) from blocks where get_byte(payload, 0) <> 2";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_killed_while_it_seals_in_format_2_loses_nothing() -> Result<()> {
+    let writer = json!({"member": "writer-0", "seal": {"format": 2, "interval_seconds": 0.2}});
+    let mut pipeline = Pipeline::prepare(PipelineOptions { writer, ..PipelineOptions::default() }).await?;
+    pipeline.start_writer()?;
+    let producer: FutureProducer =
+        pipeline.kafka.client_config().set("enable.idempotence", "true").create()?;
+    let client = pipeline.postgres.client().await?;
+    wait_until("the schema", async || Ok(count(&client, MIGRATED).await? == 1)).await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 2, 2).await?;
+    let mut lines = Lines::new(1);
+    for table in HELD {
+        let holder = pipeline.postgres.client().await?;
+        holder.batch_execute(&format!("begin; lock table {table} in share mode")).await?;
+        let before = count(&client, SEALED).await?;
+        for _ in 0..4 {
+            let message = lines.message(300);
+            wait_until("the topic", async || Ok(send(&producer, TOPIC, "1", &message, true).await.is_ok())).await?;
+        }
+        wait_until("a round in the middle", async || Ok(count(&client, WAITS).await? > 0)).await?;
+        pipeline.kill_writer()?;
+        ensure!(count(&client, SEALED).await? == before, "{table}: a part of a round is seen");
+        holder.batch_execute("rollback").await?;
+        let written = lines.next as i64;
+        wait_until("all to be sealed", async || Ok(count(&client, SEALED).await? >= written)).await?;
+        ensure!(count(&client, SEALED).await? == written, "{table}: some are sealed twice");
+    }
+    ensure!(count(&client, OTHERS).await? == 0, "blocks of another format");
+    check_exactly_once(&support::stored(&client).await?, &[lines])?;
+    Ok(())
+}
