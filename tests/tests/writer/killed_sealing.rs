@@ -7,7 +7,7 @@ use rdkafka::producer::FutureProducer;
 use serde_json::json;
 
 use super::support::{self, Lines, check_exactly_once};
-use super::{count, send, wait_until};
+use super::{RECORDS, count, send, wait_until};
 
 /// What a round waits for while somebody else holds it: with its blocks written, and before it ends.
 const HELD: [&str; 3] = ["rollup", "sealed_leaves", "contents_of"];
@@ -15,6 +15,8 @@ const HELD: [&str; 3] = ["rollup", "sealed_leaves", "contents_of"];
 const MIGRATED: &str = "select count(*) from pg_attribute where attrelid = to_regclass('ring_ctl') and attname = 'block_format'";
 const WAITS: &str = "select count(*) from pg_stat_activity where application_name = 'cordwood sealer' and wait_event_type = 'Lock'";
 const SEALED: &str = "select coalesce(sum(count), 0)::bigint from blocks";
+/// Bytes, those of a round that has not ended included.
+const BYTES: &str = "select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint from pg_partition_tree('blocks') where isleaf";
 const OTHERS: &str = "select count(*) from blocks where get_byte(payload, 0) <> 2";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,13 +33,26 @@ async fn a_writer_killed_while_it_seals_in_format_2_loses_nothing() -> Result<()
     let mut lines = Lines::new(1);
     for table in HELD {
         let holder = pipeline.postgres.client().await?;
-        holder.batch_execute(&format!("begin; lock table {table} in share mode")).await?;
-        let before = count(&client, SEALED).await?;
-        for _ in 0..4 {
-            let message = lines.message(300);
-            wait_until("the topic", async || Ok(send(&producer, TOPIC, "1", &message, true).await.is_ok())).await?;
+        let mut before = count(&client, SEALED).await?;
+        let mut bytes = count(&client, BYTES).await?;
+        loop {
+            holder.batch_execute(&format!("begin; lock table {table} in share mode")).await?;
+            wait_until("a round that waits", async || Ok(count(&client, WAITS).await? > 0)).await?;
+            let seen = (count(&client, SEALED).await?, count(&client, BYTES).await?);
+            if seen.0 == before && seen.1 > bytes {
+                break;
+            }
+            // It has nothing to seal: the next one has.
+            (before, bytes) = seen;
+            for _ in 0..4 {
+                let message = lines.message(300);
+                wait_until("the topic", async || Ok(send(&producer, TOPIC, "1", &message, true).await.is_ok()))
+                    .await?;
+            }
+            let written = lines.next as i64;
+            wait_until("all to be stored", async || Ok(count(&client, RECORDS).await? >= written)).await?;
+            holder.batch_execute("rollback").await?;
         }
-        wait_until("a round in the middle", async || Ok(count(&client, WAITS).await? > 0)).await?;
         pipeline.kill_writer()?;
         ensure!(count(&client, SEALED).await? == before, "{table}: a part of a round is seen");
         holder.batch_execute("rollback").await?;
