@@ -333,17 +333,21 @@ impl<'p> Block<'p> {
 
     /// A record as it was pushed. Panics when there are not as many. The only error is damage within the bodies.
     pub fn record(&self, record: usize) -> Result<Record<'_>, BlockError> {
-        let body = self.body(record)?;
+        Ok(Record { body: self.body(record)?, ..self.head(record) })
+    }
+
+    /// The same with an empty body: nothing is unpacked for it.
+    pub fn head(&self, record: usize) -> Record<'static> {
         let original = self.original_times.binary_search_by_key(&(record as u32), |&(place, _)| place);
-        Ok(Record {
+        Record {
             time_us: self.times[record],
             original_time_us: original.ok().map(|found| self.original_times[found].1),
             level: self.levels[record],
             flags: self.flags[record],
             origin: self.origins[self.origin_place(record)],
             id: self.id(record),
-            body,
-        })
+            body: &[],
+        }
     }
 }
 

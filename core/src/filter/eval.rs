@@ -34,6 +34,25 @@ fn decide(expr: &Expr, subject: &Subject<'_>) -> bool {
     }
 }
 
+/// Whether a body can decide it.
+pub(super) fn reads_bodies(expr: &Expr) -> bool {
+    match expr {
+        Expr::And(parts) | Expr::Or(parts) => parts.iter().any(reads_bodies),
+        Expr::Not(part) => reads_bodies(part),
+        Expr::Test(test) => !matches!(
+            test,
+            Test::Level(_)
+                | Test::Time { .. }
+                | Test::Id(_)
+                | Test::Audit(_)
+                | Test::Unleveled(_)
+                | Test::SamePlace(_)
+                | Test::Stderr(_)
+                | Test::Field { field: Field::Origin(_), needle: None, .. }
+        ),
+    }
+}
+
 fn decide_test(test: &Test, subject: &Subject<'_>) -> bool {
     let record = subject.record;
     match test {

@@ -108,6 +108,11 @@ impl Filter {
         eval::matches(&self.expr, record, origin)
     }
 
+    /// `false`: whether a record matches does not depend on its body.
+    pub fn reads_bodies(&self) -> bool {
+        eval::reads_bodies(&self.expr)
+    }
+
     /// What any matching record's block must satisfy.
     pub fn plan(&self) -> FilterPlan {
         plan::plan(&self.expr)

@@ -221,11 +221,13 @@ impl Looks for Counter {
 
     fn block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
         let Counter { filter, wanted, deleted, origins, bin_us, counts } = self;
+        // Which task a record is of, its body says.
+        let reads_bodies = filter.reads_bodies() || !deleted.is_empty();
         screened(block, &filter.screen(), Direction::OldestFirst, |record| {
             if !wanted.has_level_and_time(block.levels()[record], block.times_us()[record]) {
                 return Ok(());
             }
-            let record = block.record(record)?;
+            let record = if reads_bodies { block.record(record)? } else { block.head(record) };
             let Some(origin) = origins.get(&record.origin) else { return Ok(()) };
             let is_seen = wanted.scope.sees(record.flags, origin, record.time_us)
                 && filter.matches(&record, origin)

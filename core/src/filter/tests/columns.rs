@@ -37,7 +37,8 @@ fn among(body: &[u8], n: usize) -> Vec<u8> {
 fn question() -> impl Strategy<Value = String> {
     let of_columns = prop::sample::select(vec![
         "u7", "13", "worker", "took", "7ms", "a3", "2026", "30", "u1*", "*x", "data.n=21", "data.user=u14", "b2 42",
-        "data.in.id EXISTS", "0000000000001eef", "1eef", "nosuchword", "NOT took", "u7 OR u14", "21T06", "5Z",
+        "data.in.id EXISTS", "0000000000001eef", "1eef", "nosuchword", "NOT took", "u7 OR u14", "21T06", "5Z", "level>=info",
+        "tenant:a NOT level=error", "category:audit OR stream:stderr",
     ]);
     prop_oneof![2 => expression(), 1 => of_columns.prop_map(str::to_owned)]
 }
@@ -65,9 +66,13 @@ proptest! {
                     is_through, alone.map(|found| !found.is_empty()), "{}: {:?}", question, String::from_utf8_lossy(body)
                 );
                 let record = Record { body, ..record(&origin, Level::Info, "") };
+                let is_match = filter.matches(&record, &origin);
                 prop_assert!(
-                    is_through != Some(false) || !filter.matches(&record, &origin),
-                    "{} hides {:?}", question, String::from_utf8_lossy(body)
+                    is_through != Some(false) || !is_match, "{} hides {:?}", question, String::from_utf8_lossy(body)
+                );
+                prop_assert!(
+                    filter.reads_bodies() || filter.matches(&Record { body: b"", ..record }, &origin) == is_match,
+                    "{} depends on {:?}", question, String::from_utf8_lossy(body)
                 );
             }
             prop_assert!(through.is_none_or(|through| through.is_sorted_by(|a, b| a < b)));
