@@ -71,13 +71,7 @@ impl Place {
     }
 
     /// `cordwood standalone` in this place; `more`: arguments that an older version may not know.
-    pub fn standalone(
-        &self,
-        program: &Path,
-        url: &str,
-        seal_every_s: u32,
-        more: &[&str],
-    ) -> Result<Process> {
+    pub fn standalone(&self, program: &Path, url: &str, seal_every_s: u32, more: &[&str]) -> Result<Process> {
         self.cordwood(program, url)
             .args(["standalone", "plain/app.log", "--pods-dir", "pods", "--resources", "resources"])
             .args(["--seal-every", &seal_every_s.to_string(), "--retention-every", "2"])

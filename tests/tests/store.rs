@@ -376,7 +376,9 @@ async fn sealing_under_kills(version: u32, format: Format) -> Result<()> {
     let (others, blocks): (i64, i64) = (row.get(0), row.get(1));
     ensure!(others == 0 && blocks > 0, "{others} of {blocks} blocks are not of {format:?}");
     tracing::info!(version, ?format, kills, sealed, written, checks, "sealing under kills");
-    println!("PostgreSQL {version}, {format:?}: {kills} kills, {written} records, {checks} checks, none wrong");
+    println!(
+        "PostgreSQL {version}, {format:?}: {kills} kills, {written} records, {checks} checks, none wrong"
+    );
     Ok(())
 }
 

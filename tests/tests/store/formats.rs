@@ -48,7 +48,10 @@ fn body(random: &mut StdRng, n: u64) -> String {
             n % 60,
             ms % 1000
         ),
-        3 => format!(r#"{{"msg":"{word} was seen","user":"u{user}","ratio":{}.5,"tags":["{word}",{ms}]}}"#, n % 9),
+        3 => format!(
+            r#"{{"msg":"{word} was seen","user":"u{user}","ratio":{}.5,"tags":["{word}",{ms}]}}"#,
+            n % 9
+        ),
         4 => format!("2026-11-18 23:06:{:02} INFO worker-{user} took {ms}ms for {word}", n % 60),
         5 => format!("GET /v1/stock/{n}x{ms} {status} \u{1b}[31m{word}\u{1b}[0mish"),
         6 => format!(r#"{{"msg":"a w\u006fmbat at {ms}","in":{{"status":{status}}}}}"#),
@@ -105,7 +108,8 @@ async fn ask(store: &Store, text: &str, lines: &[Line], random: &mut StdRng) -> 
         _ => TimeRange::default(),
     };
     let in_range = |line: &&Line| {
-        range.from_us.is_none_or(|from| line.time_us >= from) && range.to_us.is_none_or(|to| line.time_us < to)
+        range.from_us.is_none_or(|from| line.time_us >= from)
+            && range.to_us.is_none_or(|to| line.time_us < to)
     };
     let meant = lines.iter().filter(in_range).filter(|line| is_meant(&filter, line));
     let mut expected: Vec<(i64, &str)> = meant.map(|line| (line.time_us, line.body.as_str())).collect();
@@ -137,9 +141,19 @@ async fn ask(store: &Store, text: &str, lines: &[Line], random: &mut StdRng) -> 
         let missing = expected.iter().find(|line| !shown.contains(line));
         (missing, shown.iter().find(|line| !expected.contains(line)))
     };
-    ensure!(shown == expected, "{text:?} {direction:?} {range:?}: {} of {}, {:?}", shown.len(), expected.len(), odd());
+    ensure!(
+        shown == expected,
+        "{text:?} {direction:?} {range:?}: {} of {}, {:?}",
+        shown.len(),
+        expected.len(),
+        odd()
+    );
     let counted = count(store, &ALL, &filter, range, HOUR_US, 20_000).await?;
-    ensure!(counted.records() == expected.len() as u64, "{text:?} {range:?}: {counted:?}, {}", expected.len());
+    ensure!(
+        counted.records() == expected.len() as u64,
+        "{text:?} {range:?}: {counted:?}, {}",
+        expected.len()
+    );
     Ok(())
 }
 
@@ -189,7 +203,8 @@ async fn write(
         let mut message = Vec::new();
         for n in 0..random.random_range(100..300) {
             let time_us = base + random.random_range(0..7_000) * 1_000_000;
-            let level = [Level::Debug, Level::Info, Level::Info, Level::Warn, Level::Error][random.random_range(0..5)];
+            let level = [Level::Debug, Level::Info, Level::Info, Level::Warn, Level::Error]
+                [random.random_range(0..5)];
             let body = body(random, n);
             message.push((time_us, level, Flags::default(), body.clone()));
             lines.push(Line { time_us, level, body, origin: Arc::clone(&origin) });
@@ -227,7 +242,9 @@ async fn mixed(version: u32) -> Result<()> {
         let sealing = tokio::spawn(seal_by_turns(store.clone(), first, stop.clone()));
         for _ in 0..40 {
             let text = question(&mut random);
-            ask(&store, &text, &lines, &mut random).await.with_context(|| format!("generation {generation}"))?;
+            ask(&store, &text, &lines, &mut random)
+                .await
+                .with_context(|| format!("generation {generation}"))?;
         }
         stop.store(true, Ordering::Relaxed);
         sealing.await??;

@@ -12,7 +12,8 @@ use super::{RECORDS, count, send, wait_until};
 /// What a round waits for while somebody else holds it: with its blocks written, and before it ends.
 const HELD: [&str; 3] = ["rollup", "sealed_leaves", "contents_of"];
 
-const MIGRATED: &str = "select count(*) from pg_attribute where attrelid = to_regclass('ring_ctl') and attname = 'block_format'";
+const MIGRATED: &str =
+    "select count(*) from pg_attribute where attrelid = to_regclass('ring_ctl') and attname = 'block_format'";
 const WAITS: &str = "select count(*) from pg_stat_activity where application_name = 'cordwood sealer' and wait_event_type = 'Lock'";
 const SEALED: &str = "select coalesce(sum(count), 0)::bigint from blocks";
 /// Bytes, those of a round that has not ended included.
@@ -46,8 +47,10 @@ async fn a_writer_killed_while_it_seals_in_format_2_loses_nothing() -> Result<()
             (before, bytes) = seen;
             for _ in 0..4 {
                 let message = lines.message(300);
-                wait_until("the topic", async || Ok(send(&producer, TOPIC, "1", &message, true).await.is_ok()))
-                    .await?;
+                wait_until("the topic", async || {
+                    Ok(send(&producer, TOPIC, "1", &message, true).await.is_ok())
+                })
+                .await?;
             }
             let written = lines.next as i64;
             wait_until("all to be stored", async || Ok(count(&client, RECORDS).await? >= written)).await?;

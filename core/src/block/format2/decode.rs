@@ -66,7 +66,8 @@ impl<'p> Shaped<'p> {
     /// How many bodies were put together.
     #[cfg(test)]
     pub fn built(&self) -> usize {
-        let alone = self.alone.get().map_or(0, |alone| alone.iter().filter(|body| body.get().is_some()).count());
+        let alone =
+            self.alone.get().map_or(0, |alone| alone.iter().filter(|body| body.get().is_some()).count());
         self.whole.get().map_or(alone, |(_, ends)| ends.len())
     }
 

@@ -147,13 +147,7 @@ impl Encoder<'_> {
     }
 
     /// `None`: these values are not so.
-    fn as_before(
-        &mut self,
-        column: &Column<'_, '_>,
-        choice: Choice,
-        key: u64,
-        depth: usize,
-    ) -> Option<Node> {
+    fn as_before(&mut self, column: &Column<'_, '_>, choice: Choice, key: u64, depth: usize) -> Option<Node> {
         match choice {
             Choice::Texts => Some(texts(column.values)),
             Choice::List { is_recent } => list(column, Some(is_recent)).map(|list| list.node),

@@ -169,9 +169,8 @@ fn in_split(split: &Split, sought: Sought<'_>) -> Result<Places, BlockError> {
     if is_nowhere && literals.is_none() && across.is_none() {
         return Ok(Places::None);
     }
-    let in_shape = |id: usize| {
-        literals.as_ref().is_some_and(|literals| literals[split.literals_of(id)].contains(&true))
-    };
+    let in_shape =
+        |id: usize| literals.as_ref().is_some_and(|literals| literals[split.literals_of(id)].contains(&true));
     let in_shapes: Vec<bool> = (0..split.shapes()).map(in_shape).collect();
     let (mut text, mut marks) = (Vec::new(), Vec::with_capacity(split.ids.len()));
     for (place, &id) in split.ids.iter().enumerate() {

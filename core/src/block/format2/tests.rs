@@ -142,7 +142,8 @@ fn many_bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let json = keys.prop_flat_map(|keys| prop::collection::vec(json_line(keys), 60..90));
     let text = prop::collection::vec(
         (0..400u32, "[a-c]{1,2}", 0..99u8).prop_map(|(n, word, m)| {
-            format!("{word}{n}x GET /v1/{word}/{m} 2026-11-{:02} u{n} {word}-{m}_{n}\u{1b}[0m", m % 28 + 1).into_bytes()
+            format!("{word}{n}x GET /v1/{word}/{m} 2026-11-{:02} u{n} {word}-{m}_{n}\u{1b}[0m", m % 28 + 1)
+                .into_bytes()
         }),
         60..90,
     );
@@ -344,19 +345,30 @@ fn what_was_best_is_remembered() {
         let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         format!(
             "{{\"ts\":\"2026-11-18T23:06:{:02}.{:03}Z\",\"msg\":\"order {n} placed by u{} in {}ms\",\"trace\":\"{id:016x}\",\"path\":\"/v1/{}\"}}",
-            n % 60, n % 997, id >> 50, id >> 54, ["orders", "stock", "users"][(id >> 33) as usize % 3],
+            n % 60,
+            n % 997,
+            id >> 50,
+            id >> 54,
+            ["orders", "stock", "users"][(id >> 33) as usize % 3],
         )
     };
     let text = |n: u64| {
         let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let what = ["opened", "closed by peer", "timed out"][(id >> 40) as usize % 3];
-        format!("2026-11-18 23:06:{:02} INFO [worker-{}] connection {} {what} after {} ms", n % 60, id >> 61, id >> 48, id >> 53)
+        format!(
+            "2026-11-18 23:06:{:02} INFO [worker-{}] connection {} {what} after {} ms",
+            n % 60,
+            id >> 61,
+            id >> 48,
+            id >> 53
+        )
     };
     for line in [&json as &dyn Fn(u64) -> String, &text] {
         let mut builder = BlockBuilder::new().of_format(Format::Two);
         let (mut trials, mut with, mut without) = (Vec::new(), 0, 0);
         for block in 0..8 {
-            let lines: Vec<Vec<u8>> = (block * 400..block * 400 + 400).map(|n| line(n).into_bytes()).collect();
+            let lines: Vec<Vec<u8>> =
+                (block * 400..block * 400 + 400).map(|n| line(n).into_bytes()).collect();
             with += encode_in(&mut builder, &lines, 5).len();
             without += encode(&lines, Format::Two, 5).len();
             let choices = builder.take_choices();

@@ -36,9 +36,30 @@ fn among(body: &[u8], n: usize) -> Vec<u8> {
 /// Beside those that know the words of the bodies, some of the columns.
 fn question() -> impl Strategy<Value = String> {
     let of_columns = prop::sample::select(vec![
-        "u7", "13", "worker", "took", "7ms", "a3", "2026", "30", "u1*", "*x", "data.n=21", "data.user=u14", "b2 42",
-        "data.in.id EXISTS", "0000000000001eef", "1eef", "nosuchword", "NOT took", "u7 OR u14", "21T06", "5Z", "level>=info",
-        "tenant:a NOT level=error", "category:audit OR stream:stderr",
+        "u7",
+        "13",
+        "worker",
+        "took",
+        "7ms",
+        "a3",
+        "2026",
+        "30",
+        "u1*",
+        "*x",
+        "data.n=21",
+        "data.user=u14",
+        "b2 42",
+        "data.in.id EXISTS",
+        "0000000000001eef",
+        "1eef",
+        "nosuchword",
+        "NOT took",
+        "u7 OR u14",
+        "21T06",
+        "5Z",
+        "level>=info",
+        "tenant:a NOT level=error",
+        "category:audit OR stream:stderr",
     ]);
     prop_oneof![2 => expression(), 1 => of_columns.prop_map(str::to_owned)]
 }
@@ -84,7 +105,12 @@ proptest! {
 fn what_is_held_back_is_not_put_together() {
     let origin = origin();
     let lines = |n: usize| match n % 3 {
-        0 => format!(r#"{{"msg":"order {n} placed by u{}","trace":"{:032x}","ms":{}}}"#, n * 7, n * n * 7919, n % 90),
+        0 => format!(
+            r#"{{"msg":"order {n} placed by u{}","trace":"{:032x}","ms":{}}}"#,
+            n * 7,
+            n * n * 7919,
+            n % 90
+        ),
         1 => format!("INFO worker-{n} took {}ms for a \\n quoted \\\"thing\\\" [x] [\"y\"]", n % 300),
         _ => format!(r#"{{"msg":"payment of {n}.50 refused","tags":["a","b{}"],"ok":false}}"#, n % 4),
     };
