@@ -226,12 +226,12 @@ fn check(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_comes_once_while_records_are_written_and_sealed_15() -> Result<()> {
-    questions(15).await
+    questions(15, "1").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_comes_once_while_records_are_written_and_sealed_18() -> Result<()> {
-    questions(18).await
+    questions(18, "2").await
 }
 
 async fn sealed(client: &tokio_postgres::Client) -> Result<i64> {
@@ -239,7 +239,8 @@ async fn sealed(client: &tokio_postgres::Client) -> Result<i64> {
     Ok(row.get(0))
 }
 
-async fn questions(version: u32) -> Result<()> {
+/// `format`: of the blocks that sealing writes; fresh ones are of format 1.
+async fn questions(version: u32, format: &str) -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("CORDWOOD_SEED").unwrap_or_else(rand::random);
     let cases = number("CORDWOOD_CASES").map_or(CASES, |cases| cases as usize);
@@ -253,7 +254,7 @@ async fn questions(version: u32) -> Result<()> {
     let postgres = Postgres::start(version).await?;
     let url = postgres.database(DATABASE).await?;
     // A round of sealing notes which table partitions are missing; the next pass of retention makes them.
-    let often = ["--seal-every", "1", "--retention-every", "1"];
+    let often = ["--seal-every", "1", "--retention-every", "1", "--seal-format", format];
     let arguments = [&["--listen", "127.0.0.1:0", "--database-url", &url][..], &often].concat();
     let running = folder.start(&[&["standalone", log.as_str()], &arguments[..]].concat())?;
     let address = wait_for("the address", Duration::from_secs(120), || async {

@@ -11,9 +11,10 @@ use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};
+use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::seal::Sealing;
 use cordwood_store::search::{Cursor, Direction, Page, TimeRange, count, search};
-use cordwood_store::{Store, StoreError, migrate};
+use cordwood_store::{Store, StoreError, into_table, migrate};
 use cordwood_tests::env::Postgres;
 use cordwood_writer::RecordSorter;
 use rand::rngs::StdRng;
@@ -259,6 +260,16 @@ async fn mixed(version: u32) -> Result<()> {
         let text = question(&mut random);
         ask(&store, &text, &lines, &mut random).await?;
     }
+    let everything = filter::parse("")?;
+    let rows = into_table::write(
+        &store,
+        &Scope::all(AdminReason::Authorized),
+        &everything,
+        TimeRange::default(),
+        "mine",
+    )
+    .await?;
+    ensure!(rows == lines.len() as u64, "{rows} rows of {} lines", lines.len());
     running.stop.cancel();
     running.task.await?
 }
