@@ -72,11 +72,30 @@ pub(super) struct Split {
     pub slot_columns: Vec<u32>,
     /// Which shape each text has.
     pub ids: Vec<u32>,
-    /// Where the values of each text begin in `cells`.
-    pub starts: Vec<u32>,
-    /// Of each slot of each text, the place in its column.
-    pub cells: Vec<u32>,
+    pub cells: Cells,
     pub columns: Vec<Column>,
+}
+
+/// Where the values of each text stand in their columns.
+#[derive(Debug)]
+pub(super) enum Cells {
+    /// Each text has one value in each column: its place there is the text's.
+    Same,
+    /// Of each slot of each text, the place in its column; and where those of each text begin.
+    Listed { starts: Vec<u32>, cells: Vec<u32> },
+}
+
+impl Cells {
+    /// Of a slot of a text.
+    pub fn get(&self, place: usize, slot: usize) -> Option<usize> {
+        match self {
+            Cells::Same => Some(place),
+            Cells::Listed { starts, cells } => {
+                let start = *starts.get(place)? as usize;
+                cells.get(start + slot).map(|&cell| cell as usize)
+            }
+        }
+    }
 }
 
 const MISSING: BlockError = BlockError::Invalid("column");
@@ -156,12 +175,11 @@ impl Split {
         let shape = self.ids.get(place).map(|&id| id as usize).filter(|&id| id < self.shapes());
         let shape = shape.ok_or(MISSING)?;
         let columns = self.slot_columns.get(self.slots_of(shape)).ok_or(MISSING)?;
-        let start = *self.starts.get(place).ok_or(MISSING)? as usize;
-        let cells = self.cells.get(start..start + columns.len()).ok_or(MISSING)?;
         let mut literals = self.literals_of(shape).map(|literal| self.literals.get(literal).ok_or(MISSING));
         put(out, literals.next().ok_or(MISSING)??, max)?;
-        for ((&column, &cell), literal) in columns.iter().zip(cells).zip(literals) {
-            self.columns.get(column as usize).ok_or(MISSING)?.put(cell as usize, out, max)?;
+        for ((slot, &column), literal) in columns.iter().enumerate().zip(literals) {
+            let cell = self.cells.get(place, slot).ok_or(MISSING)?;
+            self.columns.get(column as usize).ok_or(MISSING)?.put(cell, out, max)?;
             put(out, literal?, max)?;
         }
         Ok(())

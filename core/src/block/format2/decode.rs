@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::super::columns::{Reader, unzigzag};
 use super::super::{BlockError, Sought};
-use super::column::{Column, Exceptions, Integers, Split, Texts};
+use super::column::{Cells, Column, Exceptions, Integers, Split, Texts};
 use super::look::look;
 use super::streams::{Packed, Streams};
 use super::values::{FRACTION_DIGITS_MAX, SCALE_MAX, TimeForm};
@@ -287,27 +287,38 @@ impl Decoder<'_> {
         if columns_count > slots || ids.iter().any(|&id| id >= shapes_count as u64) {
             return Err(INVALID);
         }
-        let mut split = Split {
-            literals,
-            firsts,
-            slot_columns,
-            ids: Vec::with_capacity(count),
-            starts: Vec::with_capacity(count),
-            cells: Vec::new(),
-            columns: Vec::with_capacity(columns_count),
-        };
-        let mut owners: Vec<Vec<u32>> = vec![Vec::new(); columns_count];
-        for (place, id) in ids.into_iter().enumerate() {
-            let slots = split.slots_of(id as usize);
-            self.cells_left = self.cells_left.checked_sub(slots.len()).ok_or(INVALID)?;
-            split.ids.push(id as u32);
-            split.starts.push(split.cells.len() as u32);
-            for &column in &split.slot_columns[slots] {
+        // Of each shape, how many texts have it.
+        let mut counts = vec![0usize; shapes_count];
+        ids.iter().for_each(|&id| counts[id as usize] += 1);
+        let ids = ids.into_iter().map(|id| id as u32).collect();
+        let columns = Vec::with_capacity(columns_count);
+        let mut split = Split { literals, firsts, slot_columns, ids, cells: Cells::Same, columns };
+        let mut counts_of_columns = vec![0usize; columns_count];
+        for (shape, &count) in counts.iter().enumerate() {
+            let slots = split.slots_of(shape);
+            let cells = count.checked_mul(slots.len()).and_then(|cells| self.cells_left.checked_sub(cells));
+            self.cells_left = cells.ok_or(INVALID)?;
+            split.slot_columns[slots].iter().for_each(|&column| counts_of_columns[column as usize] += count);
+        }
+        let in_order = |(slot, &column): (usize, &u32)| slot == column as usize;
+        if shapes_count == 1 && slots == columns_count && split.slot_columns.iter().enumerate().all(in_order)
+        {
+            for _ in 0..columns_count {
+                split.columns.push(self.column(description, records, count, depth + 1)?);
+            }
+            return Ok(split);
+        }
+        let (mut starts, mut cells) = (Vec::with_capacity(count), Vec::new());
+        let mut owners: Vec<Vec<u32>> = counts_of_columns.into_iter().map(Vec::with_capacity).collect();
+        for (place, &id) in split.ids.iter().enumerate() {
+            starts.push(cells.len() as u32);
+            for &column in &split.slot_columns[split.slots_of(id as usize)] {
                 let owners = &mut owners[column as usize];
-                split.cells.push(owners.len() as u32);
+                cells.push(owners.len() as u32);
                 owners.push(place as u32);
             }
         }
+        split.cells = Cells::Listed { starts, cells };
         for owners in owners {
             let of: Option<Vec<u32>> = records.map(|records| {
                 owners.iter().map(|&owner| records.get(owner as usize).copied().unwrap_or(0)).collect()

@@ -175,10 +175,12 @@ fn in_split(split: &Split, sought: Sought<'_>) -> Result<Places, BlockError> {
     let (mut text, mut marks) = (Vec::new(), Vec::with_capacity(split.ids.len()));
     for (place, &id) in split.ids.iter().enumerate() {
         let id = id as usize;
-        let of_slots = &split.slot_columns[split.slots_of(id)];
-        let cells = &split.cells[split.starts[place] as usize..];
-        let in_cell = |(&column, &cell): (&u32, &u32)| columns[column as usize].has(cell as usize);
-        let mut has = in_shapes[id] || of_slots.iter().zip(cells).any(in_cell);
+        let of_slots = split.slot_columns[split.slots_of(id)].iter().map(|&column| &columns[column as usize]);
+        let in_cell = |(slot, places): (usize, &Places)| match places {
+            Places::None => false,
+            places => split.cells.get(place, slot).is_some_and(|cell| places.has(cell)),
+        };
+        let mut has = in_shapes[id] || of_slots.enumerate().any(in_cell);
         if !has && across.as_ref().is_some_and(|shapes| shapes[id]) {
             text.clear();
             split.put(place, &mut text, BODIES_BYTES_MAX)?;
