@@ -68,7 +68,8 @@ async fn a_preview_tells_what_the_passes_then_do() -> Result<()> {
     let mut rounds = 0;
     while !passes.pass(&in_force()?).await?.catalogue.leaves.iter().any(|leaf| !leaf.empty) {
         ensure!(
-            cordwood_writer::sealer::seal_now(&world.store, Format::default(), &metrics).await? && rounds < 20,
+            cordwood_writer::sealer::seal_now(&world.store, Format::default(), &metrics).await?
+                && rounds < 20,
             "nothing is sealed"
         );
         rounds += 1;
