@@ -9,11 +9,14 @@ use super::find::{Needle, bytes_as_numbers};
 use super::{Expr, Test};
 
 /// What letters may hide behind, by how it begins: terminal colours, `\u` escapes, arrays of numbers. Each may go on in another piece.
-const HIDING: [(u8, fn(&[u8]) -> bool); 3] = [
+const HIDING: [(u8, Hides); 3] = [
     (tokens::ESC, |_| true),
     (b'\\', |rest| rest.first().is_none_or(|&next| next == b'u')),
     (b'[', |rest| rest.trim_ascii_start().first().is_none_or(u8::is_ascii_digit)),
 ];
+
+/// Whether what follows the byte makes it one.
+type Hides = fn(&[u8]) -> bool;
 
 /// More alternatives than this in one clause cost more than they spare.
 const ALTERNATIVES_MAX: usize = 8;
