@@ -47,6 +47,9 @@ pub struct Bench {
     /// At most so many bytes of this machine's own logs.
     #[arg(long, default_value_t = 200_000_000)]
     log_bytes_max: u64,
+    /// Formats of the sealed blocks, one after the other: storing and logs are measured with each [default: that of the writer]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=2))]
+    seal_format: Vec<u8>,
     /// Folders with logs that nobody here generated, instead of /var/log and cargo's build logs.
     #[arg(long)]
     logs: Vec<std::path::PathBuf>,
@@ -104,7 +107,8 @@ async fn measure(bench: &Bench) -> Result<()> {
         }
     }
     if wanted("reading") || wanted("storing") {
-        figures.extend(storing::measure("generated", &Corpus::Generated { lines: bench.lines }, true).await?);
+        let corpus = Corpus::Generated { lines: bench.lines };
+        figures.extend(in_each_format(&bench.seal_format, "generated", &corpus, true).await?);
     }
     if wanted("policies") {
         figures.extend(policies::measure().await?);
@@ -134,7 +138,7 @@ async fn measure(bench: &Bench) -> Result<()> {
                 note(&format!("{name}: only {} lines found, left out", corpus.lines()));
                 continue;
             }
-            figures.extend(storing::measure(name, &corpus, false).await?);
+            figures.extend(in_each_format(&bench.seal_format, name, &corpus, false).await?);
         }
     }
     print(&figures);
@@ -144,6 +148,22 @@ async fn measure(bench: &Bench) -> Result<()> {
 /// One after the other, so that each pair sees the same machine.
 fn repeated<'a>(agents: &[Whose<'a>], times: usize) -> Vec<Whose<'a>> {
     (0..times).flat_map(|_| agents.iter().copied()).collect()
+}
+
+/// None named: in the writer's own.
+async fn in_each_format(formats: &[u8], name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Figure>> {
+    if formats.is_empty() {
+        return storing::measure(name, corpus, None, whole).await;
+    }
+    let mut figures = Vec::new();
+    for &format in formats {
+        note(&format!("{name}: sealed in format {format}"));
+        let of_format = storing::measure(name, corpus, Some(format), whole).await?;
+        figures.extend(
+            of_format.into_iter().map(|f| Figure { what: format!("{} [format {format}]", f.what), ..f }),
+        );
+    }
+    Ok(figures)
 }
 
 fn log_folders(bench: &Bench) -> Vec<(&'static str, Vec<std::path::PathBuf>)> {

@@ -12,11 +12,11 @@ use cordwood_tests::http::metric;
 use cordwood_tests::pipeline::Pipeline;
 use std::time::{Duration, Instant};
 
-/// `whole`: also rates, memory and queries, not the sizes alone.
+/// `format`: of the sealed blocks, where not the writer's default. `whole`: also rates, memory and queries, not the sizes alone.
 ///
 /// # Errors
 /// A part that does not start or stops by itself.
-pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Figure>> {
+pub async fn measure(name: &str, corpus: &Corpus, format: Option<u8>, whole: bool) -> Result<Vec<Figure>> {
     let mut pipeline = Pipeline::prepare(reading::options()).await?;
     let mut client = pipeline.postgres.client().await?;
     // As one would run it: what is committed is on the disk.
@@ -84,7 +84,9 @@ pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Fig
     let empty = relation_bytes(&client, "blocks%").await?;
     let file = pipeline.pods().parent().context("the pipeline's folder")?.join("writer.yaml");
     let config = std::fs::read_to_string(&file)?;
-    let sealing = config.replace("enabled: false", "enabled: true\n  interval_seconds: 0.5");
+    let format = format.map(|format| format!("\n  format: {format}")).unwrap_or_default();
+    let sealing =
+        config.replace("enabled: false", &format!("enabled: true\n  interval_seconds: 0.5{format}"));
     ensure!(config != sealing, "the writer's configuration does not switch sealing off");
     std::fs::write(&file, sealing)?;
     pipeline.start_writer()?;
@@ -115,7 +117,7 @@ pub async fn measure(name: &str, corpus: &Corpus, whole: bool) -> Result<Vec<Fig
     figures.push(figure(
         format!("{name}: bytes stored per raw byte, sealed"),
         format!("{:.3}", sealed as f64 / raw),
-        "indexes included",
+        shares(&client, raw).await?,
     ));
     drop(pipeline.writer.take());
     if whole {
@@ -170,6 +172,22 @@ async fn wait(pipeline: &mut Pipeline, who: &str, mut done: impl AsyncFnMut() ->
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
+}
+
+/// What of the sealed blocks is payload, bloom filter and postings, per raw byte.
+async fn shares(client: &tokio_postgres::Client, raw: f64) -> Result<String> {
+    let sum = |column: &str| format!("coalesce(sum(octet_length({column})), 0)::bigint");
+    let sql =
+        format!("select {}, {}, {}, count(*) from blocks", sum("payload"), sum("bloom"), sum("postings"));
+    let row = client.query_one(&sql, &[]).await?;
+    let share = |column: usize| row.get::<_, i64>(column) as f64 / raw;
+    Ok(format!(
+        "indexes included; payload {:.4}, bloom filters {:.4}, postings {:.4}; {} blocks",
+        share(0),
+        share(1),
+        share(2),
+        row.get::<_, i64>(3)
+    ))
 }
 
 /// Tables, their TOAST and their indexes.
