@@ -114,9 +114,9 @@ pub struct SealArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub seal_every: u64,
 
-    /// Format of the blocks that sealing writes; blocks of either format are read
-    #[arg(long, value_name = "FORMAT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub seal_format: u8,
+    /// Format of the blocks that sealing writes; blocks of either format are read [default: the newest that the database has; a new one: 2]
+    #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub seal_format: Option<u8>,
 }
 
 /// Read files, pods or stdin into PostgreSQL, in this one process.

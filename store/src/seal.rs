@@ -11,6 +11,7 @@ mod carry;
 mod errors;
 
 use bytes::Bytes;
+use cordwood_core::block::Format;
 use cordwood_core::limits::{SEAL_ROUND_BYTES_MAX, SEAL_ROUND_RECORDS_MAX};
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::retention::catalogue::Catalogue;
@@ -129,6 +130,18 @@ impl Sealing {
     /// Another bound of a round than [`SEAL_ROUND_RECORDS_MAX`].
     pub fn set_round_records_max(&mut self, records: i64) {
         self.limit.records = records;
+    }
+
+    /// The newest format of blocks that this database has, or the newest there was when it was made.
+    ///
+    /// # Errors
+    /// PostgreSQL's, or this program does not know the format.
+    pub async fn newest_format(&self) -> Result<Format, StoreError> {
+        let row = self.client.query_one("select block_format from ring_ctl", &[]).await;
+        let found: i16 = row.map_err(StoreError::sql("read", "the format of the blocks"))?.get(0);
+        let known = i16::from(Format::NEWEST.version());
+        let format = u8::try_from(found).ok().and_then(|version| Format::of(version).ok());
+        format.ok_or(StoreError::BlockFormat { found, known })
     }
 
     /// Whether a table partition that records wait for was created since the last round (or a moment before it).

@@ -46,8 +46,8 @@ pub struct SealSettings {
     pub enabled: bool,
     pub interval_seconds: f64,
     pub records_max: u64,
-    /// Of the blocks that sealing writes: 1 or 2. What is stored in the other is read all the same.
-    pub format: u8,
+    /// Of the blocks that sealing writes: 1 or 2. What is stored in the other is read all the same. Absent: the newest that the database has.
+    pub format: Option<u8>,
 }
 
 impl Default for Config {
@@ -74,12 +74,7 @@ impl Default for CommitSettings {
 
 impl Default for SealSettings {
     fn default() -> SealSettings {
-        SealSettings {
-            enabled: true,
-            interval_seconds: 120.0,
-            records_max: 2_000_000,
-            format: Format::default().version(),
-        }
+        SealSettings { enabled: true, interval_seconds: 120.0, records_max: 2_000_000, format: None }
     }
 }
 
@@ -88,9 +83,9 @@ impl SealSettings {
         Duration::try_from_secs_f64(self.interval_seconds).unwrap_or(Duration::from_secs(120))
     }
 
-    /// Of a checked configuration.
-    pub fn block_format(&self) -> Format {
-        Format::of(self.format).unwrap_or_default()
+    /// Of a checked configuration. `None`: as the database says.
+    pub fn block_format(&self) -> Option<Format> {
+        self.format.and_then(|format| Format::of(format).ok())
     }
 }
 
@@ -117,7 +112,7 @@ impl Config {
         if self.seal.records_max < 1000 {
             return Err("seal.records_max: must be 1000 or more".to_owned());
         }
-        if Format::of(self.seal.format).is_err() {
+        if self.seal.format.is_some_and(|format| Format::of(format).is_err()) {
             return Err("seal.format: must be 1 or 2".to_owned());
         }
         if self.group.is_empty() {

@@ -67,7 +67,7 @@ async fn seal_while_ours(
     let mut last_round = Instant::now();
     // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
     let mut past: Option<u32> = None;
-    let mut packing = Packing::new(settings.block_format());
+    let mut packing = Packing::of(settings.block_format(), store, &sealing).await?;
     loop {
         if !more {
             tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
@@ -99,11 +99,11 @@ async fn seal_while_ours(
 ///
 /// # Errors
 /// When PostgreSQL does not do it; nothing has changed then.
-pub async fn seal_now(store: &Store, format: Format, metrics: &Metrics) -> Result<bool, StoreError> {
+pub async fn seal_now(store: &Store, format: Option<Format>, metrics: &Metrics) -> Result<bool, StoreError> {
     let Some(mut sealing) = within(store, ANSWER_MAX, Sealing::claim(store)).await? else {
         return Ok(false);
     };
-    let mut packing = Packing::new(format);
+    let mut packing = Packing::of(format, store, &sealing).await?;
     // A first round in any case: records that waited for their table partition are no unsealed ones any more.
     let mut before = u64::MAX;
     loop {
@@ -126,8 +126,13 @@ struct Packing {
 }
 
 impl Packing {
-    fn new(format: Format) -> Packing {
-        Packing { format, choices: Choices::default() }
+    /// `None`: in the newest format that the database has.
+    async fn of(format: Option<Format>, store: &Store, sealing: &Sealing) -> Result<Packing, StoreError> {
+        let format = match format {
+            Some(format) => format,
+            None => within(store, ANSWER_MAX, sealing.newest_format()).await?,
+        };
+        Ok(Packing { format, choices: Choices::default() })
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cordwood_core::block::Format;
 use cordwood_core::level::Level;
 use cordwood_core::retention::{Policy, Step, Tuning};
 use cordwood_gateway::{Access, Administration, Audit, Limits};
@@ -68,8 +67,7 @@ async fn a_preview_tells_what_the_passes_then_do() -> Result<()> {
     let mut rounds = 0;
     while !passes.pass(&in_force()?).await?.catalogue.leaves.iter().any(|leaf| !leaf.empty) {
         ensure!(
-            cordwood_writer::sealer::seal_now(&world.store, Format::default(), &metrics).await?
-                && rounds < 20,
+            cordwood_writer::sealer::seal_now(&world.store, None, &metrics).await? && rounds < 20,
             "nothing is sealed"
         );
         rounds += 1;

@@ -16,10 +16,13 @@ use cordwood_store::seal::Sealing;
 use cordwood_store::search::{Cursor, Direction, Page, TimeRange, count, search};
 use cordwood_store::{Store, StoreError, into_table, migrate};
 use cordwood_tests::env::Postgres;
-use cordwood_writer::RecordSorter;
+use cordwood_writer::sealer::seal_now;
+use cordwood_writer::{Metrics, Parts, RecordSorter};
+use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 
 use super::both_ways::{Scattered, put};
 use super::support::{self, HOUR_US};
@@ -282,6 +285,59 @@ async fn a_mixed_store_is_searched_15() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mixed_store_is_searched_18() -> Result<()> {
     mixed(18).await
+}
+
+/// As a writer that ends does it. The server notices a moment later that the session before has ended.
+async fn seal_as_told(store: &Store, format: Option<Format>, metrics: &Metrics) -> Result<()> {
+    while !seal_now(store, format, metrics).await? {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// A writer that is told nothing of formats, on a new database and on one that an older version has used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_says_the_format_where_nobody_does() -> Result<()> {
+    let postgres = Postgres::start(18).await?;
+    let mut random = StdRng::seed_from_u64(5);
+    for is_new in [true, false] {
+        let name = if is_new { "new" } else { "used" };
+        let store = match is_new {
+            true => support::store(&postgres, name).await?,
+            false => support::store_of_version(&postgres, name, 18).await?,
+        };
+        let client = postgres.client_of(name).await?;
+        support::classes(&client).await?;
+        support::leaves(&client, 3, 2).await?;
+        let running = start_writer(&store)?;
+        let mut streams: Vec<Scattered> = (0..4).map(Scattered::new).collect();
+        let mut lines = Vec::new();
+        write(&running, &mut streams, &mut random, &mut lines).await?;
+        migrate::run(&store).await?;
+        let metrics = Parts::new(store.clone(), &Registry::new(), CancellationToken::new())?.metrics;
+        seal_as_told(&store, None, &metrics).await?;
+        let blocks = sealed(&client).await?;
+        match is_new {
+            true => ensure!(blocks[0] == 0 && blocks[1] > 0, "a new database: {blocks:?}"),
+            false => ensure!(blocks[0] > 0 && blocks[1] == 0, "a used database: {blocks:?}"),
+        }
+        // Once the other one was said, it stays without being said, and can still be chosen away from.
+        for (said, format) in [(Some(Format::Two), 2), (None, 2), (Some(Format::One), 1), (None, 2)] {
+            write(&running, &mut streams, &mut random, &mut lines).await?;
+            let before = sealed(&client).await?;
+            seal_as_told(&store, said, &metrics).await?;
+            let after = sealed(&client).await?;
+            let (grown, other) = (format - 1, 2 - format);
+            ensure!(
+                after[grown] > before[grown] && after[other] == before[other],
+                "{name}: {before:?}, with {said:?} {after:?}"
+            );
+        }
+        ask(&store, "", &lines, &mut random).await?;
+        running.stop.cancel();
+        running.task.await??;
+    }
+    Ok(())
 }
 
 /// What the version before left is taken over; the first block of format 2 is noted with it, and who does not read a format is told so.
