@@ -9,7 +9,7 @@ use crate::output::{ColorChoice, Format};
 use crate::times::{self, When};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 something failed, or `audit` found a loss; 2 the command line, a filter or the configuration is wrong.";
+Exit codes: 0 done; 1 something failed, `audit` found a loss or `store verify` a fault; 2 the command line, a filter or the configuration is wrong.";
 
 /// Logs from files, pods and pipes into PostgreSQL, with retention and levels from resource files; and back out again.
 #[derive(Debug, Parser)]
@@ -32,6 +32,7 @@ pub enum Command {
     Audit(AuditArgs),
     Plan(PlanArgs),
     Retention(RetentionArgs),
+    Store(StoreArgs),
     Crds(CrdsArgs),
     Completions(CompletionsArgs),
     /// Holds the PostgreSQL of a data folder; started by the other commands
@@ -395,6 +396,42 @@ pub enum ReportFormat {
     Table,
     Json,
     Csv,
+}
+
+/// The store as a whole.
+#[derive(Args, Clone, Debug)]
+#[command(subcommand_value_name = "COMMAND")]
+pub struct StoreArgs {
+    #[command(subcommand)]
+    pub command: StoreCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreCommand {
+    Verify(VerifyArgs),
+}
+
+/// Read every block, and hold it against its row, its bloom filter and postings, and all that was counted.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit code 1 when a fault is left, so that a script can ask. Writers, sealing and retention go on meanwhile.
+
+Examples:
+  cordwood store verify
+  cordwood store verify --repair
+  cordwood store verify -o json | jq 'select(.fault)'"
+)]
+pub struct VerifyArgs {
+    /// Make filters and postings anew, from their blocks, where they hide records; needs the login that made the schema
+    #[arg(long)]
+    pub repair: bool,
+
+    /// How to print: table, or json (one object per table, then the first faults, then the totals)
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub output: TableOrJson,
+
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// Print the custom resource definitions, for `kubectl apply -f -`.

@@ -1,5 +1,5 @@
 //! `cordwood`: everything in one process on a laptop (`standalone`), and what a person asks of the store (`query`, `tail`,
-//! `audit`, `plan`, `retention`, `crds`). Wires the other rooms together; decides nothing that they decide.
+//! `audit`, `plan`, `retention`, `store`, `crds`). Wires the other rooms together; decides nothing that they decide.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
@@ -18,6 +18,7 @@ mod retention;
 mod standalone;
 mod tail;
 mod times;
+mod verify;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use cordwood_service::Failure;
 
-use args::{Cli, Command, RetentionCommand};
+use args::{Cli, Command, RetentionCommand, StoreCommand};
 
 const NAME: &str = "cordwood";
 
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         Command::Plan(args) => on_runtime(plan::run(args, color)),
         Command::Retention(args) => match args.command {
             RetentionCommand::Report(args) => on_runtime(retention::report(args, color)),
+        },
+        Command::Store(args) => match args.command {
+            StoreCommand::Verify(args) => on_runtime(verify::run(args, color)),
         },
     };
     match result {

@@ -44,6 +44,7 @@ pub mod tasks;
 mod tls;
 pub mod tombstones;
 mod values;
+pub mod verify;
 pub mod wake;
 pub mod watermarks;
 

@@ -92,6 +92,9 @@ pub fn copy_error_ring(ring: i16) -> String {
     )
 }
 
+/// Of a row of a ring. The marks are an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
+pub(crate) const IS_FRESH: &str = "seq > ((select array_agg(upto order by lane) from seals))[lane + 1]";
+
 pub const COPY_BLOCKS: &str = "copy blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, \
                                payload, postings) from stdin binary";
 

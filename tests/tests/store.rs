@@ -58,6 +58,8 @@ mod task_counts;
 mod tasks;
 #[path = "store/time_zone.rs"]
 mod time_zone;
+#[path = "store/verify.rs"]
+mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

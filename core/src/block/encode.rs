@@ -9,11 +9,10 @@ use crate::identity::RecordId;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TOKENS_TARGET, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
-use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
 
 use super::columns::{put_column, put_varint, unzigzag, zigzag};
+use super::index::{Index, IndexBuilder};
 use super::pack::pack_rows;
-use super::postings::PostingsBuilder;
 use super::{Choices, Format, checksum, format2};
 
 /// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
@@ -57,11 +56,7 @@ pub struct BlockBuilder {
     time_from_us: i64,
     time_to_us: i64,
     level_mask: u8,
-    bloom: BloomBuilder,
-    postings: Option<PostingsBuilder>,
-    /// The places of each origin's names among the distinct tokens.
-    names: Vec<Vec<Option<usize>>>,
-    hasher: TokenHasher,
+    index: IndexBuilder,
     columns: Vec<u8>,
     packed: Vec<u8>,
     source: u64,
@@ -101,10 +96,7 @@ impl BlockBuilder {
             time_from_us: i64::MAX,
             time_to_us: i64::MIN,
             level_mask: 0,
-            bloom: BloomBuilder::new(),
-            postings: None,
-            names: Vec::new(),
-            hasher: TokenHasher::new(),
+            index: IndexBuilder::default(),
             columns: Vec::new(),
             packed: Vec::new(),
             source: 0,
@@ -114,7 +106,7 @@ impl BlockBuilder {
 
     /// For blocks that last, and are searched often.
     pub fn with_postings() -> BlockBuilder {
-        BlockBuilder { postings: Some(PostingsBuilder::default()), ..BlockBuilder::new() }
+        BlockBuilder { index: IndexBuilder::with_postings(), ..BlockBuilder::new() }
     }
 
     /// Its blocks are of this format, and not of [`Format::One`].
@@ -148,7 +140,7 @@ impl BlockBuilder {
         let body = &record.body[..record.body.len().min(RECORD_BYTES_MAX)];
         let flags = if cut { record.flags | Flags::TRUNCATED } else { record.flags };
         let full = self.len() >= SEALED_BLOCK_RECORDS
-            || self.bloom.distinct().len() >= BLOCK_TOKENS_TARGET
+            || self.index.distinct().len() >= BLOCK_TOKENS_TARGET
             || self.bodies.len() + body.len() > BLOCK_BYTES_MAX;
         if full && !self.is_empty() {
             return false;
@@ -167,19 +159,7 @@ impl BlockBuilder {
         let origin_place = self.push_id(record.origin, record.id, origin);
         self.lengths.push(body.len() as u64);
         self.bodies.extend_from_slice(body);
-        let bloom = &mut self.bloom;
-        match &mut self.postings {
-            None => self.hasher.record(body, flags, &mut |token| {
-                bloom.insert(token.hash);
-            }),
-            Some(postings) => {
-                self.hasher.record(body, flags, &mut |token| {
-                    postings.add(bloom.insert(token.hash), token.kind, place);
-                });
-                self.names[origin_place].iter().for_each(|&name| postings.add(name, TokenKind::Name, place));
-                postings.add_level(record.level, place);
-            }
-        }
+        self.index.record(place, origin_place, body, flags, record.level);
         true
     }
 
@@ -203,12 +183,7 @@ impl BlockBuilder {
             let origin_place =
                 self.origins.iter().position(|&known| known == origin_id).unwrap_or_else(|| {
                     self.origins.push(origin_id);
-                    let mut names = Vec::new();
-                    self.hasher.origin(origin, &mut |token| {
-                        let place = self.bloom.insert(token.hash);
-                        names.extend((token.kind == TokenKind::Name).then_some(place));
-                    });
-                    self.names.push(names);
+                    self.index.origin(origin);
                     self.origins.len() - 1
                 });
             self.batches.push(Batch {
@@ -254,17 +229,15 @@ impl BlockBuilder {
         }
         let sum = checksum(&payload[super::PREFIX_BYTES..]);
         payload[1..super::PREFIX_BYTES].copy_from_slice(&sum.to_le_bytes());
-        let distinct = self.bloom.distinct();
-        let postings =
-            self.postings.as_mut().map_or_else(Vec::new, |postings| postings.finish(distinct, count));
+        let Index { bloom, postings } = self.index.finish(count);
         let block = EncodedBlock {
             count: count as u32,
             time_from_us: if count == 0 { 0 } else { self.time_from_us },
             time_to_us: if count == 0 { 0 } else { self.time_to_us },
             level_mask: self.level_mask,
             raw_bytes: self.bodies.len() as u64,
+            bloom,
             postings,
-            bloom: self.bloom.finish(),
             payload,
         };
         self.clear();
@@ -317,7 +290,6 @@ impl BlockBuilder {
         self.levels.clear();
         self.flags.clear();
         self.origins.clear();
-        self.names.clear();
         self.batches.clear();
         self.batch_places.clear();
         self.record_batches.clear();

@@ -13,10 +13,12 @@
 //!
 //! Beside it lie what tells whether to open it at all: its bloom filter ([`crate::tokens`]) and its [`postings`].
 
+pub mod check;
 mod columns;
 mod decode;
 mod encode;
 mod format2;
+mod index;
 mod pack;
 pub mod postings;
 mod sought;
@@ -26,6 +28,7 @@ mod tests;
 pub use decode::Block;
 pub use encode::{BlockBuilder, EncodedBlock};
 pub use format2::Choices;
+pub use index::Index;
 pub use sought::Sought;
 
 /// How a block writes its bodies; both are read by one [`Block`]. Which words its filter knows is [`crate::tokens::TokenVersion`]'s.

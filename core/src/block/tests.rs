@@ -1,3 +1,4 @@
+mod checked;
 mod written;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::page::Direction;
 use super::wanted::{Wanted, timestamp};
 use crate::error::StoreError;
+use crate::ring::IS_FRESH;
 
 /// For the transaction of a search. Blocks come in the order of the indexes, so that a list ends with its limit.
 pub(super) const SETTINGS: &str =
@@ -94,9 +95,6 @@ fn not_older_than_fresh(ring: i16) -> String {
                            limit {FRESH_MAX}) few)"
     )
 }
-
-/// The marks as an array that is made once: a look-up per row was a hundred times slower. Lanes are dense from 0.
-const IS_FRESH: &str = "seq > ((select array_agg(upto order by lane) from seals))[lane + 1]";
 
 fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
     let (order, beyond) = match wanted.direction {

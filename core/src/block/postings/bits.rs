@@ -145,7 +145,7 @@ pub(super) fn rice(bytes: &[u8], low: u32, below: u32) -> impl Iterator<Item = u
 
 /// Some of a block's records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RecordSet {
+pub(in crate::block) struct RecordSet {
     words: Vec<u64>,
     records: usize,
 }
@@ -166,6 +166,10 @@ impl RecordSet {
 
     pub fn insert(&mut self, record: u32) {
         self.words[record as usize / 64] |= 1 << (record % 64);
+    }
+
+    pub fn contains(&self, record: u32) -> bool {
+        self.words.get(record as usize / 64).is_some_and(|word| word >> (record % 64) & 1 == 1)
     }
 
     pub fn complement(&mut self) {
@@ -189,6 +193,6 @@ impl RecordSet {
 
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.records as u32).filter(|&r| self.words[r as usize / 64] >> (r % 64) & 1 == 1)
+        (0..self.records as u32).filter(|&record| self.contains(record))
     }
 }

@@ -24,6 +24,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(super) use bits::RecordSet;
 pub(super) use build::PostingsBuilder;
 pub use read::Postings;
 

@@ -63,6 +63,11 @@ impl<'p> Postings<'p> {
         Ok(Some(Postings { version, records, lists, bucket_bits, few, counts, few_records }))
     }
 
+    /// Of how many records they tell.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
     /// Which words they know: a filter's clauses are to be those of this version.
     pub fn token_version(&self) -> TokenVersion {
         self.version
@@ -84,7 +89,7 @@ impl<'p> Postings<'p> {
     }
 
     /// The records that may hold a token, and perhaps a few more; `false`: any may.
-    pub(super) fn records_of(&self, token: &Token, found: &mut RecordSet) -> bool {
+    pub(in crate::block) fn records_of(&self, token: &Token, found: &mut RecordSet) -> bool {
         found.clear(self.records);
         if token.kind == TokenKind::Pair {
             return false;

@@ -11,7 +11,7 @@ const PAYLOAD: &[u8] = include_bytes!("v1.payload");
 const BLOOM: &[u8] = include_bytes!("v1.bloom");
 const POSTINGS: &[u8] = include_bytes!("v1.postings");
 
-fn origins() -> [Origin; 2] {
+pub(super) fn origins() -> [Origin; 2] {
     [("checkout-7f9c", "checkout"), ("billing-1", "billing")].map(|(pod, service)| Origin {
         tenant: "shop-eu".into(),
         namespace: "shop".into(),

@@ -1,0 +1,231 @@
+//! Reads every block of the store, fresh and sealed, and holds it against everything else that is said of it: the columns of its row, its
+//! bloom filter and postings, what sealing and the writers noted, and the counts per minute. Can rebuild filters and postings.
+//!
+//! Memory is bounded: a few blocks at a time. No snapshot is kept for longer than some pages of a table take, but that of the fresh
+//! blocks, which are few: sealing and retention go on meanwhile.
+
+mod counts;
+mod reading;
+
+use std::collections::HashSet;
+
+use cordwood_core::retention::class::{ClassId, leaf_table};
+use jiff::Timestamp;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, IsolationLevel};
+
+use crate::connect::Store;
+use crate::contents::COUNTED;
+use crate::error::StoreError;
+use crate::ring::{IS_FRESH, RINGS};
+
+pub use counts::Counts;
+use reading::{Kind, Reader, Seen};
+
+/// Pages of a table that are read in one transaction: of rows alone, what lies out of line comes beside.
+const PAGES: i64 = 16;
+
+/// A table partition of sealed blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    pub class: i32,
+    pub from_us: i64,
+    pub to_us: i64,
+    pub table: String,
+    pub is_detached: bool,
+}
+
+/// What was found in a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableReport {
+    pub table: String,
+    pub blocks: u64,
+    /// Of them those of format 2.
+    pub blocks_of_format_2: u64,
+    pub records: u64,
+    /// Of the bodies, unpacked.
+    pub raw_bytes: u64,
+    /// Of the payloads.
+    pub packed_bytes: u64,
+    pub faults: u64,
+    /// Of these.
+    pub repaired: u64,
+}
+
+/// Something wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub table: String,
+    /// `None`: of the table as a whole.
+    pub block: Option<i64>,
+    pub what: String,
+    pub repaired: bool,
+}
+
+/// A session that reads.
+#[derive(Debug)]
+pub struct Verifier {
+    client: Client,
+    reader: Reader,
+    repair: bool,
+}
+
+impl Verifier {
+    /// `repair`: filters and postings that hide records are made anew; needs a login that may change the tables, their owner.
+    ///
+    /// # Errors
+    /// PostgreSQL cannot be reached.
+    pub async fn open(store: &Store, repair: bool) -> Result<Verifier, StoreError> {
+        let client = store.client("cordwood verify").await?;
+        Ok(Verifier { client, reader: Reader::default(), repair })
+    }
+
+    /// The table partitions that there are now, those in their grace period too.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn leaves(&self) -> Result<Vec<Leaf>, StoreError> {
+        let sql =
+            "select class, time_from, time_to, detached is not null from leaves order by class, time_from";
+        let rows =
+            self.client.query(sql, &[]).await.map_err(StoreError::sql("read", "the table partitions"))?;
+        let leaves = rows.iter().map(|row| {
+            let us = |column| row.get::<_, Timestamp>(column).as_microsecond();
+            let (class, from_us) = (row.get(0), us(1));
+            let table = leaf_table(ClassId(class), from_us);
+            Leaf { class, from_us, to_us: us(2), table, is_detached: row.get(3) }
+        });
+        Ok(leaves.collect())
+    }
+
+    /// Reads all of a table partition. `None`: it is gone.
+    ///
+    /// # Errors
+    /// PostgreSQL's, but for what it cannot read of the table itself: that is a fault.
+    pub async fn leaf(
+        &mut self,
+        leaf: &Leaf,
+        told: &mut impl FnMut(Fault),
+    ) -> Result<Option<TableReport>, StoreError> {
+        match self.read_leaf(leaf, told).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+            other => other,
+        }
+    }
+
+    async fn read_leaf(
+        &mut self,
+        leaf: &Leaf,
+        told: &mut impl FnMut(Fault),
+    ) -> Result<Option<TableReport>, StoreError> {
+        let table = &leaf.table;
+        let sql = |operation| StoreError::sql(operation, table);
+        let there = self.client.query_one("select to_regclass($1) is not null", &[table]).await;
+        if !there.map_err(sql("look for"))?.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let mut report = TableReport { table: table.clone(), ..TableReport::default() };
+        let noted = format!(
+            "select t.blocks, t.records, s.blocks, s.records, coalesce({COUNTED}, false), \
+               pg_relation_size(to_regclass($3)) / current_setting('block_size')::bigint \
+             from (select count(*) as blocks, coalesce(sum(count), 0)::bigint as records from {table}) t \
+             left join sealed_leaves s on s.class = $1 and s.time_from = $2"
+        );
+        let from = Timestamp::from_microsecond(leaf.from_us).unwrap_or_default();
+        let row = self.client.query_one(&noted, &[&leaf.class, &from, table]).await;
+        let row = row.map_err(sql("count the blocks of"))?;
+        let (blocks, records): (i64, i64) = (row.get(0), row.get(1));
+        if row.get(4) {
+            let noted: (i64, i64) = (row.get(2), row.get(3));
+            if noted != (blocks, records) {
+                report.faults += 1;
+                told(Fault {
+                    table: table.clone(),
+                    block: None,
+                    what: format!(
+                        "sealing noted {} records in {} blocks, the rows say {records} in {blocks}",
+                        noted.1, noted.0
+                    ),
+                    repaired: false,
+                });
+            }
+        }
+        let pages: i64 = row.get(5);
+        let kind = Kind::Sealed { bounds_us: (leaf.from_us, leaf.to_us) };
+        let mut repaired = HashSet::new();
+        for first in (0..pages).step_by(PAGES as usize) {
+            let place = format!("ctid >= '({first},0)'::tid and ctid < '({},0)'::tid", first + PAGES);
+            let transaction = self.client.transaction().await.map_err(sql("begin to read"))?;
+            let mut seen = Seen { report: &mut report, repaired: &mut repaired, repair: self.repair };
+            let read = self.reader.rows(&transaction, (table, &place), kind, &mut seen, told).await;
+            match read {
+                Ok(()) => transaction.commit().await.map_err(sql("end reading"))?,
+                Err(error) if is_damage(&error) => {
+                    report.faults += 1;
+                    told(Fault {
+                        table: table.clone(),
+                        block: None,
+                        what: format!("rows of pages {first} to {}: {error}", first + PAGES - 1),
+                        repaired: false,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(report))
+    }
+
+    /// Reads all that is not sealed yet, in one snapshot, and holds it against the transactions' own counts.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn fresh(&mut self, told: &mut impl FnMut(Fault)) -> Result<Vec<TableReport>, StoreError> {
+        let sql = |operation| StoreError::sql(operation, "the fresh blocks");
+        let begin = self.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start();
+        let transaction = begin.await.map_err(sql("begin to read"))?;
+        let mut reports = Vec::new();
+        for ring in 0..RINGS {
+            let table = format!("ring_{ring}");
+            let mut report = TableReport { table: table.clone(), ..TableReport::default() };
+            let mut repaired = HashSet::new();
+            let mut seen = Seen { report: &mut report, repaired: &mut repaired, repair: self.repair };
+            self.reader.rows(&transaction, (&table, IS_FRESH), Kind::Fresh, &mut seen, told).await?;
+            reports.push(report);
+        }
+        let noted = "select coalesce(sum(b.blocks), 0)::bigint, coalesce(sum(b.records), 0)::bigint \
+                     from batches b join seals z using (lane) where b.seq > z.upto";
+        let row = transaction.query_one(noted, &[]).await.map_err(sql("count"))?;
+        let noted: (i64, i64) = (row.get(0), row.get(1));
+        let found = reports.iter().fold((0, 0), |(blocks, records), report| {
+            (blocks + report.blocks as i64, records + report.records as i64)
+        });
+        // A block that cannot be read has told of its records already.
+        if noted.0 != found.0 || (noted.1 != found.1 && reports.iter().all(|report| report.faults == 0)) {
+            reports[0].faults += 1;
+            told(Fault {
+                table: "batches".to_owned(),
+                block: None,
+                what: format!(
+                    "the writers noted {} records in {} fresh blocks, there are {} in {}",
+                    noted.1, noted.0, found.1, found.0
+                ),
+                repaired: false,
+            });
+        }
+        transaction.commit().await.map_err(sql("end reading"))?;
+        Ok(reports)
+    }
+
+    /// Holds what is stored against the counts per minute. After all tables were read.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        counts::read(&self.client, self.reader.adjusted).await
+    }
+}
+
+/// PostgreSQL's own files are damaged, not Cordwood's blocks within.
+fn is_damage(error: &StoreError) -> bool {
+    error.code().is_some_and(|code| [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code))
+}
