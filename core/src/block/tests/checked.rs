@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::block::check::{Checked, Checker, Fault, Stored};
 use crate::block::index::Index;
+use crate::origin::UNASSIGNED;
 use crate::tokens::build;
 
 const V1: [&[u8]; 3] =
@@ -17,7 +18,7 @@ fn records() -> Vec<Owned> {
 
 fn check<'a>(block: &'a EncodedBlock, change: impl FnOnce(&mut Stored<'a>)) -> Checked {
     let mut stored = Stored {
-        tenant: "",
+        tenant: UNASSIGNED,
         count: block.count.into(),
         time_from_us: block.time_from_us,
         time_to_us: block.time_to_us,
