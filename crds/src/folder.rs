@@ -117,6 +117,8 @@ mod tests {
         for (kind, spec, said) in [
             ("LogRetentionPolicy", "{priority: 2000000}", "spec.priority: must be at most 1000000"),
             ("LogRetentionPolicy", "{dropLimit: {partitions: 0}}", "partitions: must be at least 1"),
+            ("LogRetentionPolicy", "{detachPerPass: 0}", "spec.detachPerPass: must be"),
+            ("LogRetentionPolicy", "{detachPerPass: 5000000000}", "from 1 to 100000"),
             ("LogRetentionPolicy", "{retention: {info: 60000ms}}", "units y, w, d, h, m, s"),
             ("LogRetentionPolicy", "{gracePeriod: 60000ms}", "0s or a duration"),
             ("LogRetentionPolicy", "{match: {tenants: [a, a]}}", "twice"),
@@ -157,6 +159,7 @@ mod tests {
             assert!(message.contains(said), "{spec}: {message:?}");
         }
         assert_eq!(refused("LogRetentionPolicy", "{gracePeriod: 0s}"), None);
+        assert_eq!(refused("LogRetentionPolicy", "{detachPerPass: 100000}"), None);
         assert_eq!(refused("LogLevelConfig", "{level: INFO, duration: 7d}"), None);
         assert_eq!(refused("ClusterLogLevelConfig", "{level: INFO, default: true, scope: task}"), None);
     }

@@ -87,9 +87,14 @@ pub struct LogRetentionPolicySpec {
     #[schemars(schema_with = "schema::grace")]
     pub grace_period: String,
     /// How much a shortened retention or grace period may take away. What would take away more waits for approval
-    /// (status.approval). The number of partitions also bounds what one run detaches.
+    /// (status.approval).
     #[serde(default)]
     pub drop_limit: DropLimitSpec,
+    /// How many table partitions of this policy one pass of the operator detaches at the most; what has expired beyond that waits for the next
+    /// pass. If it is left out, one pass detaches as many as dropLimit.partitions. It needs no approval, and bounds no shortening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::detach_per_pass")]
+    pub detach_per_pass: Option<i64>,
     /// Nothing is detached or dropped and no retention is shortened while this is true. Partitions are still made. The chart's admission policy
     /// lets it be ended only by whom RBAC grants the verb resume.
     #[serde(default)]
@@ -164,10 +169,10 @@ pub struct RetentionSpec {
     pub debug: String,
 }
 
-/// Limits on what goes.
+/// Limits on what a shortening takes away.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DropLimitSpec {
-    /// Table partitions with records that a shortening may take away without approval; also how many one run detaches at the most.
+    /// Table partitions with records that a shortening may take away without approval.
     #[serde(default = "partitions_default")]
     #[schemars(schema_with = "schema::partitions")]
     pub partitions: u32,
@@ -416,6 +421,7 @@ impl Kind for LogRetentionPolicy {
             retention: RetentionSpec::default(),
             grace_period: grace_default(),
             drop_limit: DropLimitSpec::default(),
+            detach_per_pass: None,
             suspend: true,
             legal_hold: false,
             mode: Mode::Apply,
@@ -483,6 +489,9 @@ impl LogRetentionPolicy {
             problems.push(problem("spec.dropLimit.bytes", message));
             0
         });
+        if spec.detach_per_pass.is_some_and(|count| !schema::DETACH_PER_PASS.contains(&count)) {
+            problems.push(problem("spec.detachPerPass", schema::DETACH_PER_PASS_MESSAGE));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -508,6 +517,7 @@ impl LogRetentionPolicy {
             retention_us,
             grace_us,
             drop_limit: DropLimit { partitions: spec.drop_limit.partitions.max(1), bytes },
+            detach_per_pass: spec.detach_per_pass.and_then(|count| u32::try_from(count).ok()),
             suspend: spec.suspend,
             legal_hold: spec.legal_hold,
             dry_run: spec.mode == Mode::Plan,

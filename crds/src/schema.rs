@@ -26,6 +26,9 @@ pub(crate) const LABEL_VALUE_MESSAGE: &str =
     "values must be label values: at most 63 letters, digits, '-', '_' and '.'";
 pub(crate) const HTTP_PATH_MESSAGE: &str = "must be a path on the pod itself that begins with '/', such as /log/level: no scheme, host, query or '..'";
 
+pub(crate) const DETACH_PER_PASS: std::ops::RangeInclusive<i64> = 1..=100_000;
+pub(crate) const DETACH_PER_PASS_MESSAGE: &str = "must be a number of table partitions from 1 to 100000: leave it out for as many as dropLimit.partitions, or set suspend: true to detach none";
+
 /// Whether a text is what one of the patterns here says: the very text of the rule that the API server has.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
@@ -78,6 +81,18 @@ pub fn port(_: &mut SchemaGenerator) -> Schema {
 /// A number of table partitions.
 pub fn partitions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 100_000})
+}
+
+/// How many table partitions one pass detaches: where a rule says so, the answer says what to do.
+pub fn detach_per_pass(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "integer",
+        "format": "int64",
+        "x-kubernetes-validations": [{
+            "rule": format!("self >= {} && self <= {}", DETACH_PER_PASS.start(), DETACH_PER_PASS.end()),
+            "message": DETACH_PER_PASS_MESSAGE,
+        }],
+    })
 }
 
 /// A list of globs over names.

@@ -172,9 +172,9 @@ pub fn held_note(name: &str, report: &Report) -> Option<(&'static str, String)> 
     Some((why(waits), note))
 }
 
-/// What waits for no more than a grace period or the next run is not told.
+/// What waits for no more than a grace period or the next pass is not told.
 fn is_told(held: &Held) -> bool {
-    !matches!(held.waits, Waits::NextRun) && !in_grace(held)
+    !matches!(held.waits, Waits::NextPass) && !in_grace(held)
 }
 
 /// Tables of its classes that somebody changed.
@@ -229,7 +229,7 @@ fn why(waits: &Waits) -> &'static str {
         Waits::DryRun => "DryRun",
         Waits::LegalHold => "LegalHold",
         Waits::HoldOf(_) => "LegalHoldOfAnother",
-        Waits::NextRun => "NextRun",
+        Waits::NextPass => "NextPass",
         Waits::Horizon(_) => "ClockJumped",
         Waits::TooManyPartitions { .. } => "TooManyPartitions",
     }

@@ -311,8 +311,8 @@ fn an_event_says_what_waits_without_what_moves() {
     let (why, text) = note(needs(3), debug, 3).unwrap();
     assert!(why == "AboveDropLimit" && text.contains("cordwood.dev/approve-plan"), "{why}: {text}");
     assert_ne!(note(Waits::Suspended, debug, 3), note(Waits::LegalHold, debug, 3));
-    // What goes in the next run, or when its grace period ends, is nothing to warn of.
-    assert_eq!(note(Waits::NextRun, debug, 3), None);
+    // What goes in the next pass, or when its grace period ends, is nothing to warn of.
+    assert_eq!(note(Waits::NextPass, debug, 3), None);
     assert_eq!(note(Waits::Until(NOW_US), "drop blocks_c1_x", 3), None);
     assert_eq!(held_note("shop", &report(false)), None);
 }

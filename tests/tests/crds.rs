@@ -181,6 +181,13 @@ async fn defaults(client: &Client) -> Result<()> {
     let built_in = cordwood_core::retention::Policy::builtin();
     let read = policy.to_policy().map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     assert_eq!((read.retention_us, read.grace_us), (built_in.retention_us, built_in.grace_us));
+    // Left out it stays so: what dropLimit says is what one pass detaches, also when that is changed later.
+    assert_eq!(
+        (&value["detachPerPass"], read.detach_max()),
+        (&serde_json::Value::Null, built_in.detach_max())
+    );
+    let gentle = api.get("gentle").await?.to_policy().map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    assert_eq!((gentle.drop_limit.partitions, gentle.detach_max()), (1_000, 2));
     api.delete("default", &DeleteParams::default()).await?;
     let configs: Api<LogLevelConfig> = Api::namespaced(client.clone(), "default");
     let fields = serde_json::to_value(configs.get("quiet-checkout").await?.spec)?;
@@ -206,6 +213,9 @@ fn explained(server: &ApiServer) -> Result<()> {
     };
     let text = kubectl(&["explain", "logretentionpolicy.spec.gracePeriod"])?;
     assert!(text.contains("How long a partition that was detached can still come back"), "{text}");
+    let text = kubectl(&["explain", "lrp.spec.detachPerPass"])?;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("one pass of the operator detaches at the most"), "{text}");
     let text = kubectl(&["get", "lrp"])?;
     assert!(text.contains("PRIORITY") && text.contains("STATUS") && text.contains("shops"), "{text}");
     let text = kubectl(&["get", "llc"])?;

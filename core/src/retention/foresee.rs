@@ -230,7 +230,7 @@ impl Forward {
 fn due_us(world: &Catalogue, plan: &Plan, at_us: i64) -> Option<i64> {
     let held = plan.held.iter().filter_map(|held| match held.waits {
         Waits::Until(time_us) => Some(time_us),
-        Waits::NextRun => Some(at_us + PASS_INTERVAL_US),
+        Waits::NextPass => Some(at_us + PASS_INTERVAL_US),
         _ => None,
     });
     let announced = world.classes.iter().filter_map(|class| Some(class.wanted?.effective_from_us));

@@ -59,6 +59,7 @@ pub fn last_good(name: &str, catalogue: &Catalogue) -> Option<Policy> {
         retention_us: route.retention_us,
         grace_us: class.grace_us,
         drop_limit: DropLimit::default(),
+        detach_per_pass: None,
         suspend: true,
         legal_hold: class.legal_hold,
         dry_run: false,

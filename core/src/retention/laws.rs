@@ -1,5 +1,5 @@
 //! Months of simulated operation with random edits, crashes and clock steps: the laws of retention as properties.
-//! No record is gone before its retention; what waits for a leaf has one after the next pass, unless the server bears no more tables;
+//! No record is gone before its retention; no pass detaches more of a policy than one may; what waits for a leaf has one after the next pass, unless the server bears no more tables;
 //! no leaf is made but those, and those of now and ahead;
 //! a class without records has no tables; a plan that is applied
 //! again and again ends in an empty plan; the lint never objects to the planner. What a legal hold matches stays, whatever class keeps it.
@@ -68,6 +68,7 @@ impl World {
                 retention_us: World::retention(b),
                 grace_us: i64::from(b % 200) * MINUTE,
                 drop_limit: DropLimit { partitions: 1 + b % 20, bytes: i64::from(b % 50) << 20 },
+                detach_per_pass: (b % 3 == 1).then_some(b % 5),
                 suspend: false,
                 legal_hold: false,
                 dry_run: b % 7 == 3,
@@ -166,6 +167,7 @@ impl World {
         prop_assert!(!grave, "{:?}\n{}", findings, plan);
         self.watch()?;
         self.check_shortened(&plan)?;
+        self.check_detached(&plan)?;
         for planned in plan.steps.iter().take(steps_max) {
             self.check_going(&planned.step)?;
             self.catalogue.apply(&planned.step, self.now_us);
@@ -216,6 +218,17 @@ impl World {
                 expired,
                 plan
             );
+        }
+        Ok(())
+    }
+
+    /// No pass detaches more of a policy than it says, or else than a shortening may take away.
+    fn check_detached(&self, plan: &Plan) -> Result<(), TestCaseError> {
+        for policy in &self.policies {
+            let of_it = plan.steps.iter().filter(|planned| planned.policy == policy.name);
+            let detached = of_it.filter(|planned| matches!(planned.step, Step::Detach(_))).count();
+            let most = policy.detach_per_pass.unwrap_or(policy.drop_limit.partitions).max(1);
+            prop_assert!(detached <= most as usize, "{} at once, {} may\n{}", detached, most, plan);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
 //! by what the policy says, whichever is longer; or empty ones for which no record waits; (2) a leaf that holds records is dropped only when it was detached and its grace
 //! period, the longer of the two likewise, is over; (3) nothing goes under a policy that is suspended or tried out, or a legal hold, nor what a hold of any policy matches; (4) no more goes at once than the policy's
-//! limit; (5) after the plan every unexpired record that waits for a leaf of a class that records are routed to has one, and
+//! limit of one pass; (5) after the plan every unexpired record that waits for a leaf of a class that records are routed to has one, and
 //! a class that got records lately has leaves from now until well after now, unless the plan says that the server bears no more;
 //! (6) leaves of a class do not overlap; (7) no more tables are created than the server bears;
 //! (8) age is told by the clock only as far as it can be believed: since the last pass by no more than a step, nor than its pace.
@@ -141,9 +141,12 @@ impl Lint<'_> {
                 .iter()
                 .filter(|planned| planned.policy == policy.name && matches!(planned.step, Step::Detach(_)))
                 .count();
-            if detached > policy.drop_limit.partitions.max(1) as usize {
-                let limit = policy.drop_limit.partitions;
-                self.fatal(&policy.name, format!("{detached} partitions go at once, dropLimit is {limit}"));
+            let (setting, limit) = match policy.detach_per_pass {
+                Some(limit) => ("detachPerPass", limit),
+                None => ("dropLimit.partitions", policy.drop_limit.partitions),
+            };
+            if detached > limit.max(1) as usize {
+                self.fatal(&policy.name, format!("{detached} partitions go at once, {setting} is {limit}"));
             }
         }
     }

@@ -73,7 +73,21 @@ const OBJECTIONS: &[LintRow] = &[
         same,
         60,
         || [120, 105, 90, 75].map(|minutes| Step::Detach(key(minutes))).to_vec(),
-        "4 partitions go at once",
+        "4 partitions go at once, dropLimit.partitions is 3",
+    ),
+    (
+        "two at once where a pass detaches one",
+        |policy, _| policy.detach_per_pass = Some(1),
+        60,
+        || [120, 105].map(|minutes| Step::Detach(key(minutes))).to_vec(),
+        "2 partitions go at once, detachPerPass is 1",
+    ),
+    (
+        "four at once where a pass detaches four",
+        |policy, _| policy.detach_per_pass = Some(4),
+        60,
+        || [120, 105, 90, 75].map(|minutes| Step::Detach(key(minutes))).to_vec(),
+        "",
     ),
     ("a drop of what is attached", same, 15, drop_first, "before it was detached"),
     (

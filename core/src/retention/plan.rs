@@ -103,7 +103,7 @@ fn plan_for(policies: &[Policy], catalogue: &Catalogue, now_us: i64, tuning: &Tu
     }
     planner.routes(&policies, &classes);
     planner.parts.sort(now_us);
-    planner.parts.limit_runs(&policies, &mut planner.held);
+    planner.parts.limit_detaches(&policies, &mut planner.held);
     planner.parts.limit_tables(catalogue, &mut planner.held);
     let mut steps = planner.parts.in_order();
     for planned in &mut steps {
@@ -182,12 +182,12 @@ impl Parts {
         self.near.retain(|planned| fits(planned, limit + limit / 4));
     }
 
-    /// One run detaches at most `dropLimit.partitions` of a policy (at least one); the rest waits for the next run. What is
-    /// dropped was counted when it was detached, or when a shorter grace period was let in.
-    fn limit_runs(&mut self, policies: &[Policy], held: &mut Vec<Held>) {
+    /// One pass detaches at most [`Policy::detach_max`] of a policy, of one that is gone as many as of the built-in one; the rest waits for
+    /// the next pass. What is dropped was counted when it was detached, or when a shorter grace period was let in.
+    fn limit_detaches(&mut self, policies: &[Policy], held: &mut Vec<Held>) {
         let limit = |name: &str| {
             let policy = policies.iter().find(|policy| policy.name == name);
-            policy.map_or(super::DropLimit::default(), |policy| policy.drop_limit).partitions.max(1)
+            policy.map_or_else(|| Policy::builtin().detach_max(), Policy::detach_max)
         };
         let mut taken: Vec<(String, u32)> = Vec::new();
         let mut kept = Vec::new();
@@ -204,7 +204,7 @@ impl Parts {
                     policy: planned.policy,
                     class: planned.step.class(),
                     what: planned.step.to_string(),
-                    waits: Waits::NextRun,
+                    waits: Waits::NextPass,
                     partitions: u32::from(planned.bytes > 0),
                     bytes: planned.bytes,
                     records: planned.records,

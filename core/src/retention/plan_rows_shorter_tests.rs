@@ -22,6 +22,24 @@ pub const SHORTER: &[Row] = &[
         "put 2h/1h soon 1h15m/1h at 12:01; wait until x1 (3)",
     ),
     ("one more than the limit", |policy, _| keep(policy, HOUR), 0, "wait approval x1 (4)"),
+    (
+        "as much as the limit, of which a pass detaches one",
+        |policy, _| {
+            keep(policy, 75 * MINUTE);
+            policy.detach_per_pass = Some(1);
+        },
+        0,
+        "put 2h/1h soon 1h15m/1h at 12:01; wait until x1 (3)",
+    ),
+    (
+        "one more than the limit, and a pass detaches many",
+        |policy, _| {
+            keep(policy, HOUR);
+            policy.detach_per_pass = Some(100);
+        },
+        0,
+        "wait approval x1 (4)",
+    ),
     ("a typo", |policy, _| keep(policy, 2 * MINUTE), 0, "wait approval x1 (7)"),
     (
         "a higher limit",

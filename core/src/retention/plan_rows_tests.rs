@@ -126,7 +126,7 @@ const REASONS: [Reason; 8] = [
     ("suspended", |waits| matches!(waits, Waits::Suspended)),
     ("hold", |waits| matches!(waits, Waits::LegalHold)),
     ("dry-run", |waits| matches!(waits, Waits::DryRun)),
-    ("next-run", |waits| matches!(waits, Waits::NextRun)),
+    ("next-pass", |waits| matches!(waits, Waits::NextPass)),
     ("horizon", |waits| matches!(waits, Waits::Horizon(_))),
 ];
 
@@ -136,25 +136,55 @@ const TIME_PASSES: &[Row] = &[
     ("a leaf expires with the youngest record that it can hold", same, 15, "create 13:15; detach 10:00"),
     ("two have expired", same, 30, "create 13:15,13:30; detach 10:00,10:15"),
     ("no record came for half an hour: none is made ahead", same, 45, "detach 10:00,10:15,10:30"),
-    ("the limit of one run", same, 60, "detach 10:00,10:15,10:30; wait next-run x1 (1)"),
+    ("one pass detaches as many as the limit", same, 60, "detach 10:00,10:15,10:30; wait next-pass x1 (1)"),
     (
         "no record came for an hour: what is empty goes too",
         same,
         90,
-        "detach 10:00,10:15,10:30; wait next-run x7 (3)",
+        "detach 10:00,10:15,10:30; wait next-pass x7 (3)",
+    ),
+    (
+        "one pass detaches fewer than the limit",
+        |policy, _| policy.detach_per_pass = Some(1),
+        60,
+        "detach 10:00; wait next-pass x3 (3)",
+    ),
+    (
+        "one pass detaches more than the limit",
+        |policy, _| policy.detach_per_pass = Some(4),
+        60,
+        "detach 10:00,10:15,10:30,10:45",
+    ),
+    (
+        "one pass detaches more than there is",
+        |policy, _| policy.detach_per_pass = Some(100_000),
+        90,
+        "detach 10:00,10:15,10:30,10:45,11:00,11:15,12:15,12:30,12:45,13:00",
+    ),
+    (
+        "a pass that is to detach none detaches one",
+        |policy, _| policy.detach_per_pass = Some(0),
+        30,
+        "create 13:15,13:30; detach 10:00; wait next-pass x1 (1)",
+    ),
+    (
+        "a limit of one, and a pass's own number",
+        |policy, _| (policy.drop_limit.partitions, policy.detach_per_pass) = (1, Some(2)),
+        60,
+        "detach 10:00,10:15; wait next-pass x2 (2)",
     ),
     ("the clock went back", same, -60, ""),
     (
         "a limit of one",
         |policy, _| policy.drop_limit.partitions = 1,
         30,
-        "create 13:15,13:30; detach 10:00; wait next-run x1 (1)",
+        "create 13:15,13:30; detach 10:00; wait next-pass x1 (1)",
     ),
     (
         "a limit of none is one",
         |policy, _| policy.drop_limit.partitions = 0,
         30,
-        "create 13:15,13:30; detach 10:00; wait next-run x1 (1)",
+        "create 13:15,13:30; detach 10:00; wait next-pass x1 (1)",
     ),
     (
         "what expires by itself is held by no limit of bytes",

@@ -22,6 +22,7 @@ fn policy(name: &str, retention: i64) -> Policy {
         retention_us: PerLevel::of(|_| retention),
         grace_us: HOUR,
         drop_limit: DropLimit { partitions: 3, bytes: 1 << 30 },
+        detach_per_pass: None,
         suspend: false,
         legal_hold: false,
         dry_run: false,

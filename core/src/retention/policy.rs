@@ -28,6 +28,8 @@ pub struct Policy {
     /// How long a detached partition can still be attached again.
     pub grace_us: i64,
     pub drop_limit: DropLimit,
+    /// Table partitions that one pass detaches at the most; `None`: [`Policy::detach_max`] says how many.
+    pub detach_per_pass: Option<u32>,
     /// Partitions are made, none is detached or dropped, no retention is shortened.
     pub suspend: bool,
     /// As `suspend`, and it outlives the policy: its classes stay held when the policy is deleted.
@@ -52,12 +54,19 @@ impl Policy {
             retention_us: PerLevel { debug: DAY_US, info: 7 * DAY_US, warn: 14 * DAY_US, error: 30 * DAY_US },
             grace_us: DAY_US,
             drop_limit: DropLimit::default(),
+            detach_per_pass: None,
             suspend: false,
             legal_hold: false,
             dry_run: false,
             approval: None,
             written_by: WrittenBy::default(),
         }
+    }
+
+    /// How many table partitions one pass detaches at the most: never none, so that what has expired goes in the end. A policy that does not
+    /// say detaches as many as a shortening may take away.
+    pub fn detach_max(&self) -> u32 {
+        self.detach_per_pass.unwrap_or(self.drop_limit.partitions).max(1)
     }
 
     /// The strongest of what keeps its records.
@@ -169,7 +178,7 @@ impl<T> PerLevel<T> {
     }
 }
 
-/// What one change of a policy may take away without approval; and how many partitions one run detaches at the most.
+/// What one change of a policy may take away without approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropLimit {
     /// Partitions that hold records.

@@ -23,6 +23,7 @@ fn policy(retention_us: i64) -> Policy {
         retention_us: PerLevel::of(|_| retention_us),
         grace_us: HOUR,
         drop_limit: DropLimit { partitions: 10, bytes: 50 << 30 },
+        detach_per_pass: None,
         suspend: false,
         legal_hold: false,
         dry_run: false,

@@ -205,7 +205,7 @@ pub enum Waits {
     TooManyPartitions {
         limit: usize,
     },
-    /// For this moment (a notice, a grace period, the next run).
+    /// For this moment (a notice, a grace period).
     Until(i64),
     /// It would take away more than `dropLimit` allows: for the approval of this very plan.
     Approval(NeedsApproval),
@@ -216,8 +216,8 @@ pub enum Waits {
     HoldOf(String),
     /// Until its mode is `Apply`.
     DryRun,
-    /// The limit of one run is reached.
-    NextRun,
+    /// One pass detaches no more of its policy.
+    NextPass,
     /// The clock says that it is time, the horizon does not yet: until it has caught up, about then.
     Horizon(i64),
 }
@@ -244,7 +244,7 @@ impl fmt::Display for Waits {
             Waits::DryRun => f.write_str("while its mode is Plan"),
             Waits::LegalHold => f.write_str("while the legal hold lasts"),
             Waits::HoldOf(policy) => write!(f, "while the legal hold of policy {policy} lasts"),
-            Waits::NextRun => f.write_str("for the next run"),
+            Waits::NextPass => f.write_str("for the next pass; detachPerPass says how many one detaches"),
             Waits::Horizon(time_us) => write!(
                 f,
                 "for the horizon: PostgreSQL's clock jumped, or no pass was made for long, and expiry follows it step by step until about {}; \

@@ -1374,8 +1374,14 @@ export interface components {
          */
         LogRetentionPolicySpec: {
             /**
+             * Format: int64
+             * @description How many table partitions of this policy one pass of the operator detaches at the most; what has expired beyond that waits for the next
+             *     pass. If it is left out, one pass detaches as many as dropLimit.partitions. It needs no approval, and bounds no shortening.; must be a number of table partitions from 1 to 100000: leave it out for as many as dropLimit.partitions, or set suspend: true to detach none
+             */
+            detachPerPass?: number;
+            /**
              * @description How much a shortened retention or grace period may take away. What would take away more waits for approval
-             *     (status.approval). The number of partitions also bounds what one run detaches.
+             *     (status.approval).
              * @default {
              *       "bytes": "50Gi",
              *       "partitions": 10
@@ -1389,7 +1395,7 @@ export interface components {
                 bytes: number | string;
                 /**
                  * Format: int32
-                 * @description Table partitions with records that a shortening may take away without approval; also how many one run detaches at the most.
+                 * @description Table partitions with records that a shortening may take away without approval.
                  * @default 10
                  */
                 partitions: number;

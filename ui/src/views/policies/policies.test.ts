@@ -18,6 +18,13 @@ it("makes of a policy's form the policy that it was", () => {
   expect(body.spec).toEqual(SPEC);
 });
 
+it("keeps what one pass detaches, and says nothing of it where the policy does not", () => {
+  expect(bodyOf(formOf("mail", { ...SPEC, detachPerPass: 2 })).spec).toEqual({ ...SPEC, detachPerPass: 2 });
+  expect(bodyOf(formOf("mail", SPEC)).spec).not.toHaveProperty("detachPerPass");
+  expect(bodyOf({ ...formOf("mail", { ...SPEC, detachPerPass: 2 }), detachPerPass: " " }).spec).not.toHaveProperty("detachPerPass");
+  expect(bodyOf({ ...formOf("mail", SPEC), detachPerPass: "few" }).spec.detachPerPass).toBe("few");
+});
+
 it("starts a new one with what a policy that says nothing has", () => {
   expect(bodyOf(formOf("new")).spec).toEqual({ ...SPEC, match: {}, priority: 0, retention: { error: "30d", warn: "14d", info: "7d", debug: "1d" } });
 });

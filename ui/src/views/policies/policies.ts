@@ -31,6 +31,8 @@ export interface Form {
   gracePeriod: string;
   dropBytes: string;
   dropPartitions: string;
+  /** Empty: as many as `dropPartitions`. */
+  detachPerPass: string;
   suspend: boolean;
   legalHold: boolean;
   /** Kept as it is: a policy that is tried out stays so. */
@@ -56,6 +58,7 @@ export function formOf(name: string, spec: Partial<Spec> = {}): Form {
     gracePeriod: spec.gracePeriod ?? PLAIN.gracePeriod,
     dropBytes: String(dropLimit?.bytes ?? PLAIN.bytes),
     dropPartitions: String(dropLimit?.partitions ?? PLAIN.partitions),
+    detachPerPass: String(spec.detachPerPass ?? ""),
     suspend: spec.suspend ?? false,
     legalHold: spec.legalHold ?? false,
     mode: spec.mode ?? "Apply",
@@ -81,6 +84,7 @@ export function bodyOf(form: Form, resourceVersion?: string): Schemas["LogRetent
     retention: { error: form.error.trim(), warn: form.warn.trim(), info: form.info.trim(), debug: form.debug.trim() },
     gracePeriod: form.gracePeriod.trim(),
     dropLimit: { bytes: form.dropBytes.trim(), partitions: number(form.dropPartitions) },
+    ...(form.detachPerPass.trim() && { detachPerPass: number(form.detachPerPass) }),
     suspend: form.suspend,
     legalHold: form.legalHold,
     mode: form.mode,
