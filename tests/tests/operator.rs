@@ -11,6 +11,8 @@ mod applications;
 mod approval;
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/gitops.rs"]
+mod gitops;
 #[path = "operator/health.rs"]
 mod health;
 #[path = "operator/holds.rs"]

@@ -1,5 +1,5 @@
 //! What people and tools see of the three kinds: `kubectl wait`, the health check of Flux and Argo CD (kstatus), and `get` and `describe` in a
-//! terminal of 200 columns and 24 rows.
+//! terminal of 200 columns and 24 rows; by the text of the docs, what Argo CD and Flux see.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::agents::{pod, runs_at, token};
+use super::gitops;
 use super::operator_world::{World, kubectl, policy, retention};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,18 +45,16 @@ async fn agent(client: Client, port: &Port) -> Result<()> {
     Ok(())
 }
 
-fn seen(world: &World, what: &str) -> Result<Kstatus> {
-    let text = kubectl(world, &["get", what, "-o", "json"])?;
-    Ok(kstatus(&serde_json::from_str::<Value>(&text)?))
-}
-
+/// It becomes `wanted`, and Argo CD and Flux see the same in that very object by what the docs give them.
 async fn is(world: &World, what: &str, wanted: Kstatus) -> Result<()> {
-    wait_for(&format!("{what} to be {wanted:?}"), PATIENCE, || async {
-        let now = seen(world, what)?;
+    let object = wait_for(&format!("{what} to be {wanted:?}"), PATIENCE, || async {
+        let object: Value = serde_json::from_str(&kubectl(world, &["get", what, "-o", "json"])?)?;
+        let now = kstatus(&object);
         ensure!(now == wanted, "{now:?}");
-        Ok(())
+        Ok(object)
     })
     .await?;
+    gitops::agree(&object, &wanted).with_context(|| what.to_owned())?;
     println!("{what}: {wanted:?}");
     Ok(())
 }
