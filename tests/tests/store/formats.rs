@@ -1,6 +1,7 @@
 //! A store with blocks of both formats on real PostgreSQL: whatever seals meanwhile, a search finds what a reading of every line
-//! finds; the newest format that was sealed is noted; a program that does not read it is refused.
+//! finds; the newest format that was sealed is noted; a program that does not read it is refused. `CORDWOOD_CASES` asks more questions.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,6 +31,13 @@ use super::{ALL, Running, seal_in, start_writer};
 
 /// Few at a time, so that one generation is sealed in several rounds.
 const ROUND_RECORDS_MAX: i64 = 400;
+
+/// Questions of a test.
+const CASES: usize = 200;
+/// The first four while sealing goes on.
+const GENERATIONS: usize = 5;
+/// After so many questions of a generation there is more to seal.
+const CASES_PER_WRITE: usize = 50;
 
 /// A line as it was written.
 struct Line {
@@ -194,10 +202,11 @@ fn other(format: Format) -> Format {
     }
 }
 
-/// Writes lines of four streams, and remembers them.
+/// Writes so many lines of each stream, and remembers them.
 async fn write(
     running: &Running,
     streams: &mut [Scattered],
+    each: Range<u64>,
     random: &mut StdRng,
     lines: &mut Vec<Line>,
 ) -> Result<()> {
@@ -205,7 +214,7 @@ async fn write(
     for stream in streams {
         let origin = Arc::new(stream.origin());
         let mut message = Vec::new();
-        for n in 0..random.random_range(100..300) {
+        for n in 0..random.random_range(each.clone()) {
             let time_us = base + random.random_range(0..7_000) * 1_000_000;
             let level = [Level::Debug, Level::Info, Level::Info, Level::Warn, Level::Error]
                 [random.random_range(0..5)];
@@ -240,11 +249,15 @@ async fn mixed(version: u32) -> Result<()> {
     let mut streams: Vec<Scattered> = (0..4).map(Scattered::new).collect();
     let mut lines = Vec::new();
     let mut first = Format::Two;
-    for generation in 0..4 {
-        write(&running, &mut streams, &mut random, &mut lines).await?;
+    let cases = std::env::var("CORDWOOD_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    for generation in 1..GENERATIONS {
+        write(&running, &mut streams, 100..300, &mut random, &mut lines).await?;
         let stop = Arc::new(AtomicBool::new(false));
         let sealing = tokio::spawn(seal_by_turns(store.clone(), first, stop.clone()));
-        for _ in 0..40 {
+        for case in 1..=cases / GENERATIONS {
+            if case % CASES_PER_WRITE == 0 {
+                write(&running, &mut streams, 5..15, &mut random, &mut lines).await?;
+            }
             let text = question(&mut random);
             ask(&store, &text, &lines, &mut random)
                 .await
@@ -258,8 +271,8 @@ async fn mixed(version: u32) -> Result<()> {
     ensure!(blocks.iter().all(|blocks| *blocks > 0), "{blocks:?} sealed blocks of the formats");
     ensure!(noted(&client).await? == 2, "the newest format is noted");
     // Some sealed, some fresh, and nobody seals.
-    write(&running, &mut streams, &mut random, &mut lines).await?;
-    for _ in 0..40 {
+    write(&running, &mut streams, 100..300, &mut random, &mut lines).await?;
+    for _ in 0..cases / GENERATIONS {
         let text = question(&mut random);
         ask(&store, &text, &lines, &mut random).await?;
     }
@@ -312,7 +325,7 @@ async fn the_database_says_the_format_where_nobody_does() -> Result<()> {
         let running = start_writer(&store)?;
         let mut streams: Vec<Scattered> = (0..4).map(Scattered::new).collect();
         let mut lines = Vec::new();
-        write(&running, &mut streams, &mut random, &mut lines).await?;
+        write(&running, &mut streams, 100..300, &mut random, &mut lines).await?;
         migrate::run(&store).await?;
         let metrics = Parts::new(store.clone(), &Registry::new(), CancellationToken::new())?.metrics;
         seal_as_told(&store, None, &metrics).await?;
@@ -323,7 +336,7 @@ async fn the_database_says_the_format_where_nobody_does() -> Result<()> {
         }
         // Once the other one was said, it stays without being said, and can still be chosen away from.
         for (said, format) in [(Some(Format::Two), 2), (None, 2), (Some(Format::One), 1), (None, 2)] {
-            write(&running, &mut streams, &mut random, &mut lines).await?;
+            write(&running, &mut streams, 100..300, &mut random, &mut lines).await?;
             let before = sealed(&client).await?;
             seal_as_told(&store, said, &metrics).await?;
             let after = sealed(&client).await?;
@@ -352,7 +365,7 @@ async fn the_newest_format_is_noted_and_asked_for() -> Result<()> {
     let mut random = StdRng::seed_from_u64(3);
     let mut streams: Vec<Scattered> = (0..4).map(Scattered::new).collect();
     let mut lines = Vec::new();
-    write(&running, &mut streams, &mut random, &mut lines).await?;
+    write(&running, &mut streams, 100..300, &mut random, &mut lines).await?;
     let migrated = migrate::run(&store).await?;
     ensure!(migrated.applied.iter().any(|name| name.contains("block_format")), "{migrated:?}");
     ensure!(noted(&client).await? == 1, "what was there is of format 1");
@@ -360,7 +373,7 @@ async fn the_newest_format_is_noted_and_asked_for() -> Result<()> {
         ask(&store, "", &lines, &mut random).await?;
         ensure!(seal_in(&store, format).await?.records > 0, "nothing was sealed");
         ensure!(noted(&client).await? == expected, "after a round in {format:?}");
-        write(&running, &mut streams, &mut random, &mut lines).await?;
+        write(&running, &mut streams, 100..300, &mut random, &mut lines).await?;
     }
     for _ in 0..20 {
         let text = question(&mut random);
