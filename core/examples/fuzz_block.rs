@@ -19,7 +19,7 @@ use cordwood_core::block::{Block, BlockBuilder, EncodedBlock, Format, Sought};
 use cordwood_core::filter;
 use cordwood_core::identity::RecordId;
 use cordwood_core::level::Level;
-use cordwood_core::origin::Origin;
+use cordwood_core::origin::{Origin, UNASSIGNED};
 use cordwood_core::record::{Flags, Record};
 
 use random::Random;
@@ -177,7 +177,7 @@ impl Case<'_> {
         self.sum.records += block.len() as u64;
         self.sum.bytes += all.len() as u64;
         let stored = Stored {
-            tenant: "",
+            tenant: UNASSIGNED,
             count: encoded.count.into(),
             time_from_us: encoded.time_from_us,
             time_to_us: encoded.time_to_us,
