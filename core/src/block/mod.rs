@@ -14,7 +14,7 @@
 //! Beside it lie what tells whether to open it at all: its bloom filter ([`crate::tokens`]) and its [`postings`].
 
 pub mod check;
-mod columns;
+pub(crate) mod columns;
 mod decode;
 mod encode;
 mod format2;
@@ -68,14 +68,14 @@ impl Format {
 }
 
 /// Version and checksum.
-const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
-fn checksum(rest: &[u8]) -> u32 {
+pub(crate) fn checksum(rest: &[u8]) -> u32 {
     xxhash_rust::xxh3::xxh3_64(rest) as u32
 }
 
 /// What follows a version and a checksum, once that is right.
-fn checked(bytes: &[u8]) -> Result<columns::Reader<'_>, BlockError> {
+pub(crate) fn checked(bytes: &[u8]) -> Result<columns::Reader<'_>, BlockError> {
     let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>().ok_or(BlockError::Short("checksum"))?;
     let [_, a, b, c, d] = *prefix;
     let (expected, found) = (u32::from_le_bytes([a, b, c, d]), checksum(rest));

@@ -1,0 +1,201 @@
+//! Builds the index of a segment, block after block, in bounded memory: what was gathered is sorted and coded whenever it is enough, and
+//! merged in the end, in the order of the hashes, which is the order of the pages.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::gather::Gather;
+use super::head::Head;
+use super::list::{GRANULE_LOG, Resolution};
+use super::page::PageWriter;
+use super::spill::{Entry, Linked, Merged, Occurrence, Plain, Source, Spill};
+use super::{
+    BLOCKS_MAX, GRANULE_RECORDS, GRANULES_MAX, HASH_BITS_MAX, HASH_BITS_MIN, HASH_BITS_SPARE, PAGE_BITS_MAX,
+    PAGE_BYTES_TARGET,
+};
+use crate::tokens::Token;
+
+/// Bytes of what is gathered before it is sorted and coded.
+const GATHERED_BYTES_MAX: usize = 32 << 20;
+/// A pair whose word is in fewer granules than this many eighths more is left out.
+const TWIN_EIGHTHS: u64 = 7;
+
+/// Gathers the tokens of a segment's records.
+#[derive(Debug)]
+pub struct SegmentBuilder {
+    resolution: Resolution,
+    gathered_max: usize,
+    gather: Gather,
+    /// Of plain tokens, and of pairs.
+    spills: Vec<(Spill, Spill)>,
+    /// Granules before the next spill.
+    granules_coded: u32,
+    /// Of each block.
+    granules: Vec<u32>,
+    granules_before: u32,
+    /// Records of the block so far.
+    records: u32,
+}
+
+impl SegmentBuilder {
+    pub fn new(resolution: Resolution) -> SegmentBuilder {
+        SegmentBuilder {
+            resolution,
+            gathered_max: GATHERED_BYTES_MAX,
+            gather: Gather::new(),
+            spills: Vec::new(),
+            granules_coded: 0,
+            granules: Vec::new(),
+            granules_before: 0,
+            records: 0,
+        }
+    }
+
+    /// So many bytes are gathered before they are sorted and coded.
+    #[must_use]
+    pub fn with_gathered_max(self, bytes: usize) -> SegmentBuilder {
+        SegmentBuilder { gathered_max: bytes, ..self }
+    }
+
+    /// The record that comes next has the token.
+    #[inline]
+    pub fn add(&mut self, token: Token) {
+        let granule = self.granules_before + self.records / GRANULE_RECORDS;
+        self.gather.add(token, granule, self.records % GRANULE_RECORDS);
+    }
+
+    /// The record has all of its tokens.
+    pub fn end_record(&mut self) {
+        self.records += 1;
+        if self.records.is_multiple_of(GRANULE_RECORDS) {
+            self.gather.end_granule();
+        }
+    }
+
+    /// What comes next is of another block; this one has at least a record. False: the segment takes no other one.
+    pub fn end_block(&mut self) -> bool {
+        debug_assert!(self.records > 0);
+        self.gather.end_granule();
+        let granules = self.records.div_ceil(GRANULE_RECORDS).max(1);
+        self.granules.push(granules);
+        self.granules_before += granules;
+        self.records = 0;
+        if self.gather.bytes() > self.gathered_max {
+            self.code();
+        }
+        // A block has far fewer granules than this.
+        self.granules.len() < BLOCKS_MAX && self.granules_before < GRANULES_MAX - (1 << 16)
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.granules.len()
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.gather.bytes()
+            + self.spills.iter().map(|(plain, pairs)| plain.bytes() + pairs.bytes()).sum::<usize>()
+    }
+
+    /// Codes what is gathered, which then takes less room.
+    pub fn code(&mut self) {
+        self.gather.sort();
+        let (log, granules) = (self.resolution.log, self.granules_coded..self.granules_before);
+        self.spills.push((
+            Spill::of(&self.gather.plain, log, granules.clone(), false),
+            Spill::of(&self.gather.pairs, log, granules, true),
+        ));
+        self.granules_coded = self.granules_before;
+        self.gather.clear();
+    }
+
+    /// Gives the pages out, by their numbers, and returns the head. Every block must have ended.
+    pub fn finish(mut self, mut emit: impl FnMut(u32, Vec<u8>)) -> Head {
+        debug_assert_eq!(self.records, 0);
+        self.gather.sort();
+        let (resolution, in_all) = (self.resolution, self.granules_before);
+        let mut entry = Entry::default();
+
+        // In how many granules words are: 1, unless it is here.
+        let mut counts: HashMap<u64, u32, RandomState> = HashMap::default();
+        let (mut tokens, mut bits) = (0u64, 0u64);
+        let mut plain = self.plain(GRANULE_LOG);
+        while plain.next(&mut entry) {
+            let granules = entry.cells.len();
+            tokens += 1;
+            bits += list_bits(granules, in_all);
+            if granules > 1 {
+                counts.insert(entry.hash, granules as u32);
+            }
+        }
+        let hash_bits = (tokens.max(1).ilog2() + 1 + HASH_BITS_SPARE).clamp(HASH_BITS_MIN, HASH_BITS_MAX);
+        bits += tokens * u64::from(HASH_BITS_SPARE + 3);
+        let is_twin = |entry: &Entry, granules: usize| {
+            let of_word = counts.get(&entry.word).map_or(1, |&count| u64::from(count));
+            entry.word != Linked::NONE && granules as u64 * 8 >= of_word * TWIN_EIGHTHS
+        };
+        let mut twins = Vec::new();
+        let (mut pairs, mut kept) = (self.pairs(GRANULE_LOG), 0u64);
+        while pairs.next(&mut entry) {
+            let granules = entry.cells.len();
+            twins.push(is_twin(&entry, granules));
+            if !is_twin(&entry, granules) {
+                kept += 1;
+                bits += list_bits(granules, in_all);
+            }
+        }
+        bits += kept * u64::from(HASH_BITS_MAX + 2 - kept.max(1).ilog2());
+        let page_bits = (bits / 8).div_ceil(PAGE_BYTES_TARGET).max(1).next_power_of_two().ilog2();
+        let page_bits = page_bits.min(PAGE_BITS_MAX);
+
+        let (mut plain, mut pairs) = (self.plain(resolution.log), self.pairs(resolution.log));
+        let mut twins = twins.into_iter();
+        let mut page = PageWriter::new(resolution, in_all);
+        let mut next = Entry::default();
+        for number in 0..1u32 << page_bits {
+            let is_here = |hash: u64| hash >> (HASH_BITS_MAX - page_bits) == u64::from(number);
+            page.begin(hash_bits - page_bits, HASH_BITS_MAX - page_bits);
+            while plain.peek().is_some_and(is_here) && plain.next(&mut entry) {
+                let cut = HASH_BITS_MAX - hash_bits;
+                // Tokens that only the bits beyond tell apart are one.
+                while plain.peek().is_some_and(|hash| hash >> cut == entry.hash >> cut) {
+                    plain.next(&mut next);
+                    entry.cells.extend_from_slice(&next.cells);
+                    entry.cells.sort_unstable();
+                    entry.cells.dedup();
+                }
+                page.plain(entry.hash >> cut, &entry.cells);
+            }
+            while pairs.peek().is_some_and(is_here) && pairs.next(&mut entry) {
+                if twins.next() == Some(false) {
+                    page.pair(entry.hash, &entry.cells);
+                }
+            }
+            emit(number, page.finish());
+        }
+        Head::new(hash_bits, page_bits, &self.granules)
+    }
+
+    fn plain(&self, log: u32) -> Merged<'_, Plain> {
+        merged(self.spills.iter().map(|(plain, _)| plain), &self.gather.plain, log)
+    }
+
+    fn pairs(&self, log: u32) -> Merged<'_, Linked> {
+        merged(self.spills.iter().map(|(_, pairs)| pairs), &self.gather.pairs, log)
+    }
+}
+
+fn merged<'a, T: Occurrence>(
+    spills: impl Iterator<Item = &'a Spill>,
+    last: &'a [T],
+    log: u32,
+) -> Merged<'a, T> {
+    Merged::new(spills.map(|spill| spill.read(log)).chain(std::iter::once(Source::Sorted(last, log))))
+}
+
+/// About so many bits take the count of a token and its granules, of so many.
+fn list_bits(granules: usize, in_all: u32) -> u64 {
+    let gap = u64::from(in_all) / granules as u64;
+    2 * u64::from(granules.ilog2()) + 1 + granules as u64 * (u64::from(gap.max(1).ilog2()) + 1)
+}
