@@ -73,9 +73,8 @@ impl SegmentBuilder {
         }
     }
 
-    /// What comes next is of another block; this one has at least a record. False: the segment takes no other one.
-    pub fn end_block(&mut self) -> bool {
-        debug_assert!(self.records > 0);
+    /// What comes next is of another block.
+    pub fn end_block(&mut self) {
         self.gather.end_granule();
         let granules = self.records.div_ceil(GRANULE_RECORDS).max(1);
         self.granules.push(granules);
@@ -84,8 +83,12 @@ impl SegmentBuilder {
         if self.gather.bytes() > self.gathered_max {
             self.code();
         }
-        // A block has far fewer granules than this.
-        self.granules.len() < BLOCKS_MAX && self.granules_before < GRANULES_MAX - (1 << 16)
+    }
+
+    /// Whether so many more blocks, of a record each or of so many records together, are not too many for a segment.
+    pub fn has_room_for(&self, blocks: usize) -> bool {
+        self.granules.len() + blocks <= BLOCKS_MAX
+            && self.granules_before as usize + blocks <= GRANULES_MAX as usize
     }
 
     pub fn blocks(&self) -> usize {
@@ -98,7 +101,17 @@ impl SegmentBuilder {
             + self.spills.iter().map(|(plain, pairs)| plain.bytes() + pairs.bytes()).sum::<usize>()
     }
 
-    /// Codes what is gathered, which then takes less room.
+    /// Of these, those that are gathered and not coded.
+    pub fn gathered_bytes(&self) -> usize {
+        self.gather.bytes()
+    }
+
+    /// Lets go of what it only needs while records come; between two blocks.
+    pub fn rest(&mut self) {
+        self.gather.rest();
+    }
+
+    /// Codes what is gathered, which then takes less room. Between two blocks.
     pub fn code(&mut self) {
         self.gather.sort();
         let (log, granules) = (self.resolution.log, self.granules_coded..self.granules_before);

@@ -30,8 +30,7 @@ struct Slot {
 
 impl Gather {
     pub fn new() -> Gather {
-        let table = vec![Slot::default(); TABLE_MIN];
-        Gather { table, turn: 1, used: 0, plain: Vec::new(), pairs: Vec::new() }
+        Gather { table: Vec::new(), turn: 1, used: 0, plain: Vec::new(), pairs: Vec::new() }
     }
 
     /// The record of the granule has the token.
@@ -59,6 +58,9 @@ impl Gather {
     /// Where the token was put; `None`: it is new, and will be at `next`.
     #[inline]
     fn place(&mut self, key: u64, next: usize) -> Option<usize> {
+        if self.table.is_empty() {
+            self.table.resize(TABLE_MIN, Slot::default());
+        }
         let mask = self.table.len() - 1;
         let mut slot = (key >> 1) as usize & mask;
         let key = key << TURN_BITS | self.turn;
@@ -107,9 +109,16 @@ impl Gather {
         self.pairs.sort_unstable_by_key(|one| one.at);
     }
 
+    /// Its memory goes, too.
     pub fn clear(&mut self) {
-        self.plain.clear();
-        self.pairs.clear();
+        self.plain = Vec::new();
+        self.pairs = Vec::new();
+    }
+
+    /// Between two granules: what is only needed while records come.
+    pub fn rest(&mut self) {
+        debug_assert_eq!(self.used, 0);
+        (self.table, self.turn) = (Vec::new(), 1);
     }
 
     pub fn bytes(&self) -> usize {

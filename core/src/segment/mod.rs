@@ -13,8 +13,10 @@
 
 mod build;
 mod codes;
+mod cover;
 mod gather;
 mod head;
+mod ids;
 mod list;
 mod meet;
 mod merge;
@@ -24,7 +26,9 @@ mod spill;
 mod tests;
 
 pub use build::SegmentBuilder;
+pub use cover::covers;
 pub use head::Head;
+pub use ids::{read_ids, write_ids};
 pub use list::Resolution;
 pub use meet::{Meeting, Records, meet};
 pub use merge::{Part, merge};

@@ -38,7 +38,7 @@ impl Built {
                 record.iter().for_each(|&token| builder.add(token));
                 builder.end_record();
             }
-            assert!(builder.end_block());
+            builder.end_block();
         }
         let mut pages = Vec::new();
         let head = builder.finish(|number, page| {
@@ -155,6 +155,24 @@ proptest! {
         for absent in 0..50 {
             prop_assert_eq!(built.found(&[vec![word(1_000_000 + absent)]]), Some(BTreeSet::new()));
         }
+    }
+
+    /// An index covers that of the same blocks, however it came about, and not that of others.
+    #[test]
+    fn an_index_covers_what_comes_of_its_blocks(blocks in any_blocks(), at in any::<prop::sample::Index>(), fine in 0..2usize) {
+        let built = |blocks: &Blocks| Built::of(blocks, SegmentBuilder::new(RESOLUTIONS[fine]));
+        let whole = built(&blocks);
+        prop_assert_eq!(covers(&whole.part(), &whole.part()), Ok(true));
+        let at = at.index(blocks.len());
+        let halves: Vec<Built> =
+            [&blocks[..at], &blocks[at..]].iter().filter(|half| !half.is_empty()).map(|half| built(&half.to_vec())).collect();
+        let merged = Built::merged(&halves, RESOLUTIONS[fine]);
+        prop_assert_eq!(covers(&merged.part(), &whole.part()), Ok(true));
+        // A word more in one record.
+        let mut more = blocks.clone();
+        more[at][0].push(word(2_000_000));
+        prop_assert_eq!(covers(&whole.part(), &built(&more).part()), Ok(false));
+        prop_assert_eq!(covers(&merged.part(), &built(&more).part()), Ok(false));
     }
 
     /// Clauses together: never less than the records that satisfy them.
@@ -392,4 +410,21 @@ fn a_segment_without_anything_is_one() {
     assert_eq!(built.found(&[vec![word(1)]]), Some(BTreeSet::new()));
     let merged = Built::merged(&[built.clone(), built.clone()], Resolution::GRANULES);
     assert_eq!(merged.head.blocks(), 0);
+}
+
+#[test]
+fn ids_come_back_and_damage_is_told() {
+    let round = |n: u64| 0x7fff << 48 | n << 20;
+    for ids in [vec![], vec![0], vec![round(7)], vec![round(7) + 3, round(7) + 4, round(9), u64::MAX]] {
+        let bytes = write_ids(&ids);
+        assert_eq!(read_ids(&bytes), Ok(Some(ids.clone())));
+        for at in 1..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(read_ids(&damaged).is_err(), "{ids:?} at {at}");
+            assert!(read_ids(&bytes[..at]).is_err(), "{ids:?} cut at {at}");
+        }
+        assert_eq!(read_ids(&[&[super::VERSION + 1], &bytes[1..]].concat()), Ok(None));
+    }
+    assert!(read_ids(&[]).is_err());
 }

@@ -1,7 +1,9 @@
-//! A writer that is killed in the middle of a round of sealing in format 2: nothing of the round is seen, the next writer seals the same
-//! records, each is there once.
+//! A writer that is killed in the middle of a round of sealing: nothing of the round is seen, the next writer seals the same records, each
+//! is there once, and no half of an index.
 
 use anyhow::{Result, ensure};
+use cordwood_store::verify::Verifier;
+use cordwood_store::{Settings, Store};
 use cordwood_tests::pipeline::{Pipeline, PipelineOptions, TOPIC};
 use rdkafka::producer::FutureProducer;
 use serde_json::json;
@@ -18,11 +20,19 @@ const WAITS: &str = "select count(*) from pg_stat_activity where application_nam
 const SEALED: &str = "select coalesce(sum(count), 0)::bigint from blocks";
 /// Bytes, those of a round that has not ended included.
 const BYTES: &str = "select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint from pg_partition_tree('blocks') where isleaf";
-const OTHERS: &str = "select count(*) from blocks where get_byte(payload, 0) <> 2";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_killed_while_it_seals_in_format_2_loses_nothing() -> Result<()> {
-    let writer = json!({"member": "writer-0", "seal": {"format": 2, "interval_seconds": 0.2}});
+    killed(2).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_killed_while_it_seals_in_format_3_loses_nothing() -> Result<()> {
+    killed(3).await
+}
+
+async fn killed(format: u8) -> Result<()> {
+    let writer = json!({"member": "writer-0", "seal": {"format": format, "interval_seconds": 0.2}});
     let mut pipeline = Pipeline::prepare(PipelineOptions { writer, ..PipelineOptions::default() }).await?;
     pipeline.start_writer()?;
     let producer: FutureProducer =
@@ -63,7 +73,14 @@ async fn a_writer_killed_while_it_seals_in_format_2_loses_nothing() -> Result<()
         wait_until("all to be sealed", async || Ok(count(&client, SEALED).await? >= written)).await?;
         ensure!(count(&client, SEALED).await? == written, "{table}: some are sealed twice");
     }
-    ensure!(count(&client, OTHERS).await? == 0, "blocks of another format");
+    let others = format!("select count(*) from blocks where get_byte(payload, 0) <> {format}");
+    ensure!(count(&client, &others).await? == 0, "blocks of another format");
+    let store = Store::connect(&Settings::url(pipeline.postgres.url())).await?;
+    let (mut verifier, mut faults) = (Verifier::open(&store, false).await?, Vec::new());
+    for leaf in verifier.leaves().await? {
+        verifier.leaf(&leaf, &mut |fault| faults.push(fault)).await?;
+    }
+    ensure!(faults.is_empty(), "{faults:?}");
     check_exactly_once(&support::stored(&client).await?, &[lines])?;
     Ok(())
 }
