@@ -87,15 +87,17 @@ fn measure(name: &str, mut lines: Vec<Vec<u8>>) {
         one.blooms.len(),
     );
     one.race(&lines);
-    let to = |log, densest| Resolution { log, rarest: 20_000, densest };
+    let to = |log, densest, fullest| Resolution { log, rarest: 20_000, densest, fullest };
     let all = [
         ("granules of 64", Resolution::GRANULES),
-        ("as chosen: middle by 16", Resolution::CHOSEN),
-        ("and denser ones", to(4, 2)),
-        ("middle words by 8", to(3, 4)),
-        ("middle words by 4", to(2, 4)),
-        ("middle words exactly", to(0, 4)),
-        ("all but the rarest so", to(0, 1)),
+        ("middle words by 16", to(4, 4, 1)),
+        ("and denser ones", to(4, 2, 1)),
+        ("middle words by 4", to(2, 4, 1)),
+        ("middle words exactly", to(0, 4, 1)),
+        ("all but the rarest so", to(0, 1, 1)),
+        ("and none of most records", Resolution::CHOSEN),
+        ("and none of a quarter", to(0, 1, 4)),
+        ("all but the rarest by 2", to(1, 1, 1)),
     ];
     for (name, resolution) in all {
         let index = Index::of(&lines, &origin, resolution);

@@ -100,8 +100,9 @@ impl SegmentTokens {
         flags: Flags,
         level: Level,
     ) {
-        self.names[origin_place].iter().for_each(|&name| segment.add(name));
-        segment.add(level_token(level));
+        segment.add_group(level as usize, || [level_token(level)]);
+        let names = &self.names[origin_place];
+        segment.add_group(Level::ALL.len() + origin_place, || names.iter().copied());
         self.hasher.record(body, flags, &mut |token| segment.add(token));
         segment.end_record();
     }

@@ -7,9 +7,9 @@ use foldhash::fast::RandomState;
 
 use super::gather::Gather;
 use super::head::Head;
-use super::list::{GRANULE_LOG, Resolution};
+use super::list::Resolution;
 use super::page::PageWriter;
-use super::spill::{Entry, Linked, Merged, Occurrence, Plain, Source, Spill};
+use super::spill::{Entry, Linked, Merged, Occurrence, Plain, Source, Spill, count};
 use super::{
     BLOCKS_MAX, GRANULE_RECORDS, GRANULES_MAX, HASH_BITS_MAX, HASH_BITS_MIN, HASH_BITS_SPARE, PAGE_BITS_MAX,
     PAGE_BYTES_TARGET,
@@ -17,7 +17,7 @@ use super::{
 use crate::tokens::Token;
 
 /// Bytes of what is gathered before it is sorted and coded.
-const GATHERED_BYTES_MAX: usize = 32 << 20;
+const GATHERED_BYTES_MAX: usize = 16 << 20;
 /// A pair whose word is in fewer granules than this many eighths more is left out.
 const TWIN_EIGHTHS: u64 = 7;
 
@@ -63,6 +63,16 @@ impl SegmentBuilder {
     pub fn add(&mut self, token: Token) {
         let granule = self.granules_before + self.records / GRANULE_RECORDS;
         self.gather.add(token, granule, self.records % GRANULE_RECORDS);
+    }
+
+    /// The record that comes next has the tokens of a group: always the same ones of this number in a block, and no pairs.
+    #[inline]
+    pub fn add_group<T>(&mut self, group: usize, tokens: impl FnOnce() -> T)
+    where
+        T: IntoIterator<Item = Token>,
+    {
+        let granule = self.granules_before + self.records / GRANULE_RECORDS;
+        self.gather.add_group(group, granule, self.records % GRANULE_RECORDS, tokens);
     }
 
     /// The record has all of its tokens.
@@ -114,10 +124,10 @@ impl SegmentBuilder {
     /// Codes what is gathered, which then takes less room. Between two blocks.
     pub fn code(&mut self) {
         self.gather.sort();
-        let (log, granules) = (self.resolution.log, self.granules_coded..self.granules_before);
+        let granules = self.granules_coded..self.granules_before;
         self.spills.push((
-            Spill::of(&self.gather.plain, log, granules.clone(), false),
-            Spill::of(&self.gather.pairs, log, granules, true),
+            Spill::of(&self.gather.plain, granules.clone(), false),
+            Spill::of(&self.gather.pairs, granules, true),
         ));
         self.granules_coded = self.granules_before;
         self.gather.clear();
@@ -133,37 +143,24 @@ impl SegmentBuilder {
         // In how many granules words are: 1, unless it is here.
         let mut counts: HashMap<u64, u32, RandomState> = HashMap::default();
         let (mut tokens, mut bits) = (0u64, 0u64);
-        let mut plain = self.plain(GRANULE_LOG);
-        while plain.next(&mut entry) {
-            let granules = entry.cells.len();
+        count(sources(self.spills.iter().map(|(plain, _)| plain), &self.gather.plain), |hash, granules| {
             tokens += 1;
             bits += list_bits(granules, in_all);
             if granules > 1 {
-                counts.insert(entry.hash, granules as u32);
+                counts.insert(hash, granules);
             }
-        }
+        });
         let hash_bits = (tokens.max(1).ilog2() + 1 + HASH_BITS_SPARE).clamp(HASH_BITS_MIN, HASH_BITS_MAX);
         bits += tokens * u64::from(HASH_BITS_SPARE + 3);
-        let is_twin = |entry: &Entry, granules: usize| {
+        let is_twin = |entry: &Entry| {
             let of_word = counts.get(&entry.word).map_or(1, |&count| u64::from(count));
-            entry.word != Linked::NONE && granules as u64 * 8 >= of_word * TWIN_EIGHTHS
+            entry.word != Linked::NONE && entry.granules.len() as u64 * 8 >= of_word * TWIN_EIGHTHS
         };
-        let mut twins = Vec::new();
-        let (mut pairs, mut kept) = (self.pairs(GRANULE_LOG), 0u64);
-        while pairs.next(&mut entry) {
-            let granules = entry.cells.len();
-            twins.push(is_twin(&entry, granules));
-            if !is_twin(&entry, granules) {
-                kept += 1;
-                bits += list_bits(granules, in_all);
-            }
-        }
-        bits += kept * u64::from(HASH_BITS_MAX + 2 - kept.max(1).ilog2());
+        // Most pairs are left out, so words alone say how many pages there are, and pairs are read once.
         let page_bits = (bits / 8).div_ceil(PAGE_BYTES_TARGET).max(1).next_power_of_two().ilog2();
         let page_bits = page_bits.min(PAGE_BITS_MAX);
 
-        let (mut plain, mut pairs) = (self.plain(resolution.log), self.pairs(resolution.log));
-        let mut twins = twins.into_iter();
+        let (mut plain, mut pairs) = (self.plain(), self.pairs());
         let mut page = PageWriter::new(resolution, in_all);
         let mut next = Entry::default();
         for number in 0..1u32 << page_bits {
@@ -174,15 +171,13 @@ impl SegmentBuilder {
                 // Tokens that only the bits beyond tell apart are one.
                 while plain.peek().is_some_and(|hash| hash >> cut == entry.hash >> cut) {
                     plain.next(&mut next);
-                    entry.cells.extend_from_slice(&next.cells);
-                    entry.cells.sort_unstable();
-                    entry.cells.dedup();
+                    entry.join(&next);
                 }
-                page.plain(entry.hash >> cut, &entry.cells);
+                page.plain(entry.hash >> cut, &entry);
             }
             while pairs.peek().is_some_and(is_here) && pairs.next(&mut entry) {
-                if twins.next() == Some(false) {
-                    page.pair(entry.hash, &entry.cells);
+                if !is_twin(&entry) {
+                    page.pair(entry.hash, &entry);
                 }
             }
             emit(number, page.finish());
@@ -190,25 +185,24 @@ impl SegmentBuilder {
         Head::new(hash_bits, page_bits, &self.granules)
     }
 
-    fn plain(&self, log: u32) -> Merged<'_, Plain> {
-        merged(self.spills.iter().map(|(plain, _)| plain), &self.gather.plain, log)
+    fn plain(&self) -> Merged<'_, Plain> {
+        Merged::new(sources(self.spills.iter().map(|(plain, _)| plain), &self.gather.plain))
     }
 
-    fn pairs(&self, log: u32) -> Merged<'_, Linked> {
-        merged(self.spills.iter().map(|(_, pairs)| pairs), &self.gather.pairs, log)
+    fn pairs(&self) -> Merged<'_, Linked> {
+        Merged::new(sources(self.spills.iter().map(|(_, pairs)| pairs), &self.gather.pairs))
     }
 }
 
-fn merged<'a, T: Occurrence>(
+fn sources<'a, T: Occurrence>(
     spills: impl Iterator<Item = &'a Spill>,
     last: &'a [T],
-    log: u32,
-) -> Merged<'a, T> {
-    Merged::new(spills.map(|spill| spill.read(log)).chain(std::iter::once(Source::Sorted(last, log))))
+) -> impl Iterator<Item = Source<'a, T>> {
+    spills.map(Spill::read).chain(std::iter::once(Source::Sorted(last)))
 }
 
 /// About so many bits take the count of a token and its granules, of so many.
-fn list_bits(granules: usize, in_all: u32) -> u64 {
-    let gap = u64::from(in_all) / granules as u64;
-    2 * u64::from(granules.ilog2()) + 1 + granules as u64 * (u64::from(gap.max(1).ilog2()) + 1)
+fn list_bits(granules: u32, in_all: u32) -> u64 {
+    let gap = u64::from(in_all / granules);
+    2 * u64::from(granules.ilog2()) + 1 + u64::from(granules) * (u64::from(gap.max(1).ilog2()) + 1)
 }

@@ -68,11 +68,35 @@ pub(super) fn skip_ascending(bits: &mut BitReader<'_>, count: u32, from: u32, to
     skip_ascending(bits, count - before - 1, number + 1, to)
 }
 
+/// Appends numbers that [`put_ascending`] wrote.
+pub(super) fn read_ascending(
+    bits: &mut BitReader<'_>,
+    count: u32,
+    from: u32,
+    to: u32,
+    numbers: &mut Vec<u32>,
+) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    let room = to.checked_sub(from)?.checked_sub(count)? + 1;
+    if room == 1 {
+        numbers.extend(from..to);
+        return Some(());
+    }
+    let before = count / 2;
+    let number = from + before + below(bits, room)?;
+    read_ascending(bits, before, from, number, numbers)?;
+    numbers.push(number);
+    read_ascending(bits, count - before - 1, number + 1, to, numbers)
+}
+
 /// Numbers that [`put_ascending`] wrote, one by one.
 #[derive(Clone, Debug)]
 pub(super) struct Ascending<'a> {
     bits: BitReader<'a>,
-    /// What is still to come, the last first.
+    /// What comes next, if it is known, and what is still to come then, the last first.
+    top: Option<Open>,
     open: Vec<Open>,
     /// Bits were missing: there may be more numbers than came.
     pub is_cut: bool,
@@ -91,14 +115,17 @@ impl<'a> Ascending<'a> {
     pub fn new(bits: BitReader<'a>, count: u32, from: u32, to: u32) -> Option<Ascending<'a>> {
         (from <= to && to <= BOUND_MAX && count <= to - from).then(|| Ascending {
             bits,
-            open: vec![Open { from, to, count }],
+            // A single number needs no room.
+            top: Some(Open { from, to, count }),
+            open: Vec::new(),
             is_cut: false,
         })
     }
 
     /// The reader behind the numbers, once all have come.
+    #[cfg(test)]
     pub fn into_bits(self) -> Option<BitReader<'a>> {
-        (!self.is_cut && self.open.is_empty()).then_some(self.bits)
+        (!self.is_cut && self.top.is_none() && self.open.is_empty()).then_some(self.bits)
     }
 }
 
@@ -107,7 +134,7 @@ impl Iterator for Ascending<'_> {
 
     fn next(&mut self) -> Option<u32> {
         loop {
-            let Open { from, to, count } = self.open.pop()?;
+            let Open { from, to, count } = self.top.take().or_else(|| self.open.pop())?;
             if count == 0 {
                 continue;
             }
@@ -159,6 +186,13 @@ mod tests {
                 put_ascending(&mut bits, numbers, 0, *to);
             }
             bits.finish(false);
+            let mut again = BitReader::new(&bytes, 0);
+            for (numbers, to) in &sets {
+                let count = gamma(&mut again).expect("it is there") - 1;
+                let mut found = Vec::new();
+                prop_assert_eq!(read_ascending(&mut again, count, 0, *to, &mut found), Some(()));
+                prop_assert_eq!(&found, numbers);
+            }
             let mut bits = BitReader::new(&bytes, 0);
             for (numbers, to) in &sets {
                 let count = gamma(&mut bits).expect("it is there") - 1;

@@ -67,6 +67,13 @@ impl Meeting<'_, '_> {
         self.clauses.is_empty()
     }
 
+    /// Nothing more of the block is to come: its records are all looked at, or none.
+    pub fn pass(&mut self, block: u32) {
+        if let Some(&behind) = self.head.firsts.get(block as usize + 1) {
+            self.next = self.next.max(behind * GRANULE_RECORDS);
+        }
+    }
+
     /// The next records that hold a token of each clause, numbered by granules.
     fn next_range(&mut self) -> Result<Option<(u32, u32)>, BlockError> {
         let end = self.head.granules() * GRANULE_RECORDS;

@@ -182,7 +182,8 @@ fn next(
     let mut granules = found.cells.clone();
     granules.iter_mut().for_each(|cell| *cell >>= fine);
     granules.dedup();
-    if is_fine && resolution.of(granules.len(), in_all) < GRANULE_LOG {
+    let records = (found.cells.len() as u64) << resolution.log;
+    if is_fine && resolution.of(granules.len(), records, in_all) < GRANULE_LOG {
         found.log = resolution.log;
     } else {
         found.cells = granules;

@@ -51,7 +51,7 @@ const HASH_BITS_MIN: u32 = 32;
 /// Bits beyond those that tell the tokens of a segment apart: a word that is not there is taken for one that is in one of 4,096 look-ups.
 const HASH_BITS_SPARE: u32 = 12;
 const PAGE_BITS_MAX: u32 = 24;
-/// Bytes of a page, on average at the most.
+/// Bytes of a page, on average at the most, without pairs and records told one by one.
 const PAGE_BYTES_TARGET: u64 = 3_072;
 
 /// Every record of a tenant has it.

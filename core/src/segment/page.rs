@@ -12,8 +12,10 @@ use crate::tokens::{Token, TokenKind};
 
 use super::codes::{Ascending, gamma, put_ascending, put_gamma, skip_ascending};
 use super::head::Head;
-use super::list::{Cells, GRANULE_LOG, LONG_MIN, Resolution, long, put_long, skip_long};
-use super::spill::{gap, put_gap, rice_low};
+use super::list::{
+    Cells, GRANULE_LOG, LONG_MIN, Resolution, long, put_cells, put_long, put_records, skip_long,
+};
+use super::spill::{Entry, gap, put_gap, rice_low};
 use super::{HASH_BITS_MAX, VERSION, is_indexed};
 
 /// Writes one page after the other.
@@ -36,7 +38,7 @@ struct Tokens {
     granules: Vec<u32>,
     lists: Vec<u8>,
     /// Reused.
-    coarse: Vec<u32>,
+    cells: Vec<u32>,
 }
 
 impl PageWriter {
@@ -50,13 +52,13 @@ impl PageWriter {
         self.pairs.clear(pair_bits);
     }
 
-    /// Hashes come in ascending order; cells are of the resolution.
-    pub fn plain(&mut self, hash: u64, cells: &[u32]) {
-        self.plain.add(hash, cells, self.resolution, self.granules_in_all);
+    /// A token with the places of the entry. Hashes come in ascending order.
+    pub fn plain(&mut self, hash: u64, entry: &Entry) {
+        self.plain.add(hash, entry, self.resolution, self.granules_in_all);
     }
 
-    pub fn pair(&mut self, hash: u64, cells: &[u32]) {
-        self.pairs.add(hash, cells, self.resolution, self.granules_in_all);
+    pub fn pair(&mut self, hash: u64, entry: &Entry) {
+        self.pairs.add(hash, entry, self.resolution, self.granules_in_all);
     }
 
     /// A token whose cells are as a page told them.
@@ -84,17 +86,28 @@ impl Tokens {
         self.lists.clear();
     }
 
-    fn add(&mut self, hash: u64, cells: &[u32], resolution: Resolution, granules_in_all: u32) {
-        let mut coarse = std::mem::take(&mut self.coarse);
-        coarse.clear();
-        coarse.extend(cells.iter().map(|cell| cell >> (GRANULE_LOG - resolution.log)));
-        coarse.dedup();
-        if resolution.of(coarse.len(), granules_in_all) == resolution.log {
-            self.add_as(hash, resolution.log, cells, granules_in_all);
-        } else {
-            self.add_as(hash, GRANULE_LOG, &coarse, granules_in_all);
+    fn add(&mut self, hash: u64, entry: &Entry, resolution: Resolution, granules_in_all: u32) {
+        let log = match entry.granules.len() {
+            0..LONG_MIN => GRANULE_LOG,
+            many => resolution.of(many, entry.count(), granules_in_all),
+        };
+        match log {
+            GRANULE_LOG => self.add_as(hash, log, &entry.granules, granules_in_all),
+            0 => {
+                self.hashes.push(hash & ((1 << self.bits) - 1));
+                let count = put_records(&mut self.lists, &entry.granules, &entry.records, granules_in_all);
+                self.counts.push(count);
+            }
+            _ => {
+                let mut cells = std::mem::take(&mut self.cells);
+                cells.clear();
+                for (&granule, &records) in entry.granules.iter().zip(&entry.records) {
+                    put_cells(granule, records, log, &mut cells);
+                }
+                self.add_as(hash, log, &cells, granules_in_all);
+                self.cells = cells;
+            }
         }
-        self.coarse = coarse;
     }
 
     fn add_as(&mut self, hash: u64, log: u32, cells: &[u32], granules_in_all: u32) {

@@ -3,7 +3,7 @@
 
 use crate::bits::{BitReader, BitWriter};
 
-use super::codes::{Ascending, gamma, put_ascending, put_gamma};
+use super::codes::{gamma, put_ascending, put_gamma, read_ascending};
 use super::list::GRANULE_LOG;
 use super::{GRANULE_BITS, GRANULE_RECORDS, HASH_BITS_MAX};
 
@@ -63,13 +63,47 @@ impl Occurrence for Linked {
     }
 }
 
-/// A token and its cells, ascending, each once.
+/// A token and where it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     /// [`HASH_BITS_MAX`] bits.
     pub hash: u64,
     pub word: u64,
-    pub cells: Vec<u32>,
+    /// Ascending, each once.
+    pub granules: Vec<u32>,
+    /// Of each granule, a bit for each record.
+    pub records: Vec<u64>,
+}
+
+impl Entry {
+    fn clear(&mut self) {
+        self.granules.clear();
+        self.records.clear();
+    }
+
+    /// Records that hold it.
+    pub fn count(&self) -> u64 {
+        self.records.iter().map(|records| u64::from(records.count_ones())).sum()
+    }
+
+    /// It is wherever `other` is, too.
+    pub fn join(&mut self, other: &Entry) {
+        let of = |entry: &Entry| -> Vec<(u32, u64)> {
+            entry.granules.iter().copied().zip(entry.records.iter().copied()).collect()
+        };
+        let mut all = [of(self), of(other)].concat();
+        all.sort_unstable_by_key(|(granule, _)| *granule);
+        self.clear();
+        for (granule, records) in all {
+            match (self.granules.last(), self.records.last_mut()) {
+                (Some(&last), Some(known)) if last == granule => *known |= records,
+                _ => {
+                    self.granules.push(granule);
+                    self.records.push(records);
+                }
+            }
+        }
+    }
 }
 
 /// Sorted occurrences in few bytes.
@@ -77,36 +111,31 @@ pub(super) struct Entry {
 pub(super) struct Spill {
     tokens: u64,
     low: u32,
-    /// Records of its cells, as a power of two.
-    log: u32,
-    cells_from: u32,
-    cells_to: u32,
+    granules_from: u32,
+    granules_to: u32,
     are_linked: bool,
-    bytes: Vec<u8>,
+    /// Hashes and in how many granules each is.
+    hashes: Vec<u8>,
+    /// In which, and in which records of them; the words of pairs.
+    places: Vec<u8>,
 }
 
 impl Spill {
-    /// Of occurrences in these granules, told by cells of `1 << log` records.
-    pub fn of<T: Occurrence>(
-        sorted: &[T],
-        log: u32,
-        granules: std::ops::Range<u32>,
-        are_linked: bool,
-    ) -> Spill {
-        let fine = GRANULE_LOG - log;
-        let (cells_from, cells_to) = (granules.start << fine, granules.end << fine);
+    /// Of occurrences in these granules.
+    pub fn of<T: Occurrence>(sorted: &[T], granules: std::ops::Range<u32>, are_linked: bool) -> Spill {
         let tokens = sorted.chunk_by(|a, b| a.at() >> GRANULE_BITS == b.at() >> GRANULE_BITS).count() as u64;
         let mut entry = Entry::default();
         let low = rice_low(HASH_BITS_MAX, tokens);
-        let mut bytes = Vec::new();
-        let mut bits = BitWriter::new(&mut bytes);
-        let mut source = Source::Sorted(sorted, log);
+        let (mut hashes, mut places) = (Vec::new(), Vec::new());
+        let (mut hash_bits, mut bits) = (BitWriter::new(&mut hashes), BitWriter::new(&mut places));
+        let mut source = Source::Sorted(sorted);
         let mut next = 0;
         while source.next(&mut entry) {
-            put_gap(&mut bits, entry.hash - next, low);
+            put_gap(&mut hash_bits, entry.hash - next, low);
             next = entry.hash + 1;
-            put_gamma(&mut bits, entry.cells.len() as u32);
-            put_ascending(&mut bits, &entry.cells, cells_from, cells_to);
+            put_gamma(&mut hash_bits, entry.granules.len() as u32);
+            put_ascending(&mut bits, &entry.granules, granules.start, granules.end);
+            entry.records.iter().for_each(|&records| put_records(&mut bits, records));
             if are_linked {
                 bits.put(u32::from(entry.word != Linked::NONE), 1);
                 if entry.word != Linked::NONE {
@@ -114,19 +143,38 @@ impl Spill {
                 }
             }
         }
+        hash_bits.finish(false);
         bits.finish(false);
-        bytes.shrink_to_fit();
-        Spill { tokens, low, log, cells_from, cells_to, are_linked, bytes }
+        hashes.shrink_to_fit();
+        places.shrink_to_fit();
+        let (granules_from, granules_to) = (granules.start, granules.end);
+        Spill { tokens, low, granules_from, granules_to, are_linked, hashes, places }
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.hashes.len() + self.places.len()
     }
 
-    /// Told by cells of `1 << log` records, which are no smaller than its own.
-    pub fn read<T>(&self, log: u32) -> Source<'_, T> {
-        let bits = BitReader::new(&self.bytes, 0);
-        Source::Spill(SpillReader { spill: self, coarser: log - self.log, bits, left: self.tokens, next: 0 })
+    pub fn read<T>(&self) -> Source<'_, T> {
+        let (hashes, places) = (BitReader::new(&self.hashes, 0), BitReader::new(&self.places, 0));
+        Source::Spill(SpillReader { spill: self, hashes, places, left: self.tokens, next: 0 })
+    }
+}
+
+/// A single record by its number, several by a bit for each.
+fn put_records(bits: &mut BitWriter<'_>, records: u64) {
+    let is_one = records.is_power_of_two();
+    bits.put(u32::from(is_one), 1);
+    match is_one {
+        true => bits.put(records.trailing_zeros(), GRANULE_LOG),
+        false => bits.put_wide(records, GRANULE_RECORDS),
+    }
+}
+
+fn records(bits: &mut BitReader<'_>) -> Option<u64> {
+    match bits.take(1)? {
+        1 => Some(1 << bits.take(GRANULE_LOG)?),
+        _ => bits.take_wide(GRANULE_RECORDS),
     }
 }
 
@@ -151,15 +199,14 @@ pub(super) fn gap(bits: &mut BitReader<'_>, low: u32) -> Option<u64> {
 
 /// Where entries come from, in the order of their hashes.
 pub(super) enum Source<'a, T> {
-    /// Told by cells of so many records, as a power of two.
-    Sorted(&'a [T], u32),
+    Sorted(&'a [T]),
     Spill(SpillReader<'a>),
 }
 
 pub(super) struct SpillReader<'a> {
     spill: &'a Spill,
-    coarser: u32,
-    bits: BitReader<'a>,
+    hashes: BitReader<'a>,
+    places: BitReader<'a>,
     left: u64,
     next: u64,
 }
@@ -167,19 +214,19 @@ pub(super) struct SpillReader<'a> {
 impl<T: Occurrence> Source<'_, T> {
     /// Puts the next one into `entry`; false: there is none.
     pub fn next(&mut self, entry: &mut Entry) -> bool {
-        entry.cells.clear();
+        entry.clear();
         match self {
-            Source::Sorted(rest, log) => {
+            Source::Sorted(rest) => {
                 let Some(first) = rest.first() else { return false };
                 (entry.hash, entry.word) = (first.at() >> GRANULE_BITS, first.word());
                 let mut taken = 0;
                 for one in rest.iter().take_while(|one| one.at() >> GRANULE_BITS == entry.hash) {
                     taken += 1;
-                    let granule = (one.at() & ((1 << GRANULE_BITS) - 1)) as u32;
                     if one.word() != entry.word {
                         entry.word = Linked::NONE;
                     }
-                    put_cells(granule, one.records(), *log, &mut entry.cells);
+                    entry.granules.push((one.at() & ((1 << GRANULE_BITS) - 1)) as u32);
+                    entry.records.push(one.records());
                 }
                 *rest = &rest[taken..];
                 true
@@ -187,40 +234,63 @@ impl<T: Occurrence> Source<'_, T> {
             Source::Spill(reader) => reader.next(entry).is_some(),
         }
     }
+
+    /// The next one and in how many granules it is, for who asks for nothing else.
+    fn next_count(&mut self) -> Option<(u64, u32)> {
+        match self {
+            Source::Sorted(rest) => {
+                let hash = rest.first()?.at() >> GRANULE_BITS;
+                let count = rest.iter().take_while(|one| one.at() >> GRANULE_BITS == hash).count();
+                *rest = &rest[count..];
+                Some((hash, count as u32))
+            }
+            Source::Spill(reader) => reader.next_count(),
+        }
+    }
 }
 
-/// The cells of `1 << log` records in which these of a granule lie.
-fn put_cells(granule: u32, mut records: u64, log: u32, cells: &mut Vec<u32>) {
-    if log == GRANULE_LOG {
-        cells.push(granule);
-        return;
-    }
-    let whole = (1u64 << (1u32 << log)) - 1;
-    while records != 0 {
-        let cell = records.trailing_zeros() >> log;
-        cells.push((granule << (GRANULE_LOG - log)) + cell);
-        records &= !(whole << (cell << log));
+/// Calls `each` with each token of some sources and in how many granules it is.
+pub(super) fn count<'a, T: Occurrence + 'a>(
+    sources: impl Iterator<Item = Source<'a, T>>,
+    mut each: impl FnMut(u64, u32),
+) {
+    let mut sources: Vec<_> = sources
+        .map(|mut source| {
+            let head = source.next_count();
+            (source, head)
+        })
+        .collect();
+    while let Some(hash) = sources.iter().filter_map(|(_, head)| head.map(|(hash, _)| hash)).min() {
+        let mut in_all = 0;
+        for (source, head) in &mut sources {
+            if let Some((_, count)) = head.filter(|(other, _)| *other == hash) {
+                in_all += count;
+                *head = source.next_count();
+            }
+        }
+        each(hash, in_all);
     }
 }
-
-const _: () = assert!(GRANULE_RECORDS == u64::BITS);
 
 impl SpillReader<'_> {
     /// `None` at the end: what is written here is whole.
-    fn next(&mut self, entry: &mut Entry) -> Option<()> {
+    fn next_count(&mut self) -> Option<(u64, u32)> {
         self.left = self.left.checked_sub(1)?;
-        entry.hash = self.next + gap(&mut self.bits, self.spill.low)?;
-        self.next = entry.hash + 1;
-        let count = gamma(&mut self.bits)?;
-        let mut cells = Ascending::new(self.bits.clone(), count, self.spill.cells_from, self.spill.cells_to)?;
-        let coarser = self.coarser;
-        cells.by_ref().for_each(|cell| entry.cells.push(cell >> coarser));
-        if coarser > 0 {
-            entry.cells.dedup();
+        let hash = self.next + gap(&mut self.hashes, self.spill.low)?;
+        self.next = hash + 1;
+        Some((hash, gamma(&mut self.hashes)?))
+    }
+
+    fn next(&mut self, entry: &mut Entry) -> Option<()> {
+        let (hash, count) = self.next_count()?;
+        entry.hash = hash;
+        let (from, to) = (self.spill.granules_from, self.spill.granules_to);
+        read_ascending(&mut self.places, count, from, to, &mut entry.granules)?;
+        for _ in 0..count {
+            entry.records.push(records(&mut self.places)?);
         }
-        self.bits = cells.into_bits()?;
-        entry.word = if self.spill.are_linked && self.bits.take(1)? == 1 {
-            self.bits.take_wide(HASH_BITS_MAX)?
+        entry.word = if self.spill.are_linked && self.places.take(1)? == 1 {
+            self.places.take_wide(HASH_BITS_MAX)?
         } else {
             Linked::NONE
         };
@@ -228,9 +298,11 @@ impl SpillReader<'_> {
     }
 }
 
-/// Several sources as one. Cells of a later one lie behind those of the ones before.
+/// Several sources as one. Granules of a later one lie behind those of the ones before.
 pub(super) struct Merged<'a, T> {
     sources: Vec<(Source<'a, T>, Entry, bool)>,
+    /// The least of what has come of each.
+    next: Option<u64>,
 }
 
 impl<'a, T: Occurrence> Merged<'a, T> {
@@ -240,32 +312,40 @@ impl<'a, T: Occurrence> Merged<'a, T> {
             let is_there = source.next(&mut entry);
             (source, entry, is_there)
         });
-        Merged { sources: sources.collect() }
+        let sources: Vec<_> = sources.collect();
+        let next = sources.iter().filter(|(_, _, is_there)| *is_there).map(|(_, entry, _)| entry.hash).min();
+        Merged { sources, next }
     }
 
     /// The hash of the next one.
     pub fn peek(&self) -> Option<u64> {
-        self.sources.iter().filter(|(_, _, is_there)| *is_there).map(|(_, entry, _)| entry.hash).min()
+        self.next
     }
 
     pub fn next(&mut self, entry: &mut Entry) -> bool {
-        let Some(hash) = self.peek() else { return false };
-        entry.cells.clear();
+        let Some(hash) = self.next else { return false };
+        entry.clear();
         (entry.hash, entry.word) = (hash, Linked::NONE);
-        let mut is_first = true;
+        let (mut is_first, mut next) = (true, u64::MAX);
+        let mut is_any = false;
         for (source, head, is_there) in &mut self.sources {
-            if !*is_there || head.hash != hash {
-                continue;
+            if *is_there && head.hash == hash {
+                entry.word = if is_first || entry.word == head.word { head.word } else { Linked::NONE };
+                if is_first {
+                    std::mem::swap(&mut entry.granules, &mut head.granules);
+                    std::mem::swap(&mut entry.records, &mut head.records);
+                } else {
+                    entry.granules.extend_from_slice(&head.granules);
+                    entry.records.extend_from_slice(&head.records);
+                }
+                is_first = false;
+                *is_there = source.next(head);
             }
-            entry.word = if is_first || entry.word == head.word { head.word } else { Linked::NONE };
-            if is_first {
-                std::mem::swap(&mut entry.cells, &mut head.cells);
-            } else {
-                entry.cells.extend_from_slice(&head.cells);
+            if *is_there {
+                (is_any, next) = (true, next.min(head.hash));
             }
-            is_first = false;
-            *is_there = source.next(head);
         }
+        self.next = is_any.then_some(next);
         true
     }
 }

@@ -230,7 +230,7 @@ async fn pages_of(
     Ok(rows.iter().map(|row| (place(row), row.get(3))).collect())
 }
 
-/// The blocks of a table partition that may hold what is wanted; `None`: so many that it is not worth asking.
+/// The blocks of a table partition that may hold what is wanted; `None`: so many that it is not worth asking. It ends as soon as they are.
 fn met(
     clauses: &Clauses,
     segments: &[Segment],
@@ -238,34 +238,38 @@ fn met(
     pages: &HashMap<Place, Vec<u8>>,
 ) -> Option<Vec<i64>> {
     let mut found = Vec::new();
-    let mut blocks = 0;
+    let most = segments.iter().map(|segment| segment.ids.len()).sum::<usize>() / DENSEST;
     for segment in segments {
-        blocks += segment.ids.len();
         let before = found.len();
-        if let Err(error) = met_in(clauses, segment, place, pages, &mut found) {
+        if let Err(error) = met_in(clauses, segment, (place, pages), most, &mut found) {
             tracing::error!(segment = segment.id, %error, "a page of its index does not open, so its blocks are read");
             found.truncate(before);
             found.extend(segment.ids.iter().map(|id| id.cast_signed()));
         }
+        if found.len() > most {
+            return None;
+        }
     }
-    (found.len() * DENSEST <= blocks).then_some(found)
+    Some(found)
 }
 
+/// Those of a segment, up to one more than `most` in all.
 fn met_in(
     clauses: &Clauses,
     segment: &Segment,
-    place: usize,
-    pages: &HashMap<Place, Vec<u8>>,
+    (place, pages): (usize, &HashMap<Place, Vec<u8>>),
+    most: usize,
     found: &mut Vec<i64>,
 ) -> Result<(), BlockError> {
     let page = |no: u32| pages.get(&(place, segment.id, no as i32)).map(Vec::as_slice);
-    let mut last = None;
-    for records in meet(&segment.head, clauses, page)? {
+    let mut meeting = meet(&segment.head, clauses, page)?;
+    while let Some(records) = meeting.next() {
         let block = records?.block;
-        if last != Some(block) {
-            last = Some(block);
-            found.extend(segment.ids.get(block as usize).map(|id| id.cast_signed()));
+        found.extend(segment.ids.get(block as usize).map(|id| id.cast_signed()));
+        if found.len() > most {
+            break;
         }
+        meeting.pass(block);
     }
     Ok(())
 }

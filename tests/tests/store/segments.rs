@@ -236,6 +236,33 @@ async fn few_blocks_are_opened_and_damage_hides_nothing() -> Result<()> {
     running.task.await?
 }
 
+/// Words that many records have, two of them never one record: each block has both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn common_words_that_never_meet_open_no_block() -> Result<()> {
+    let postgres = Postgres::start(18).await?;
+    let store = support::store(&postgres, "apart").await?;
+    let client = postgres.client_of("apart").await?;
+    support::classes(&client).await?;
+    support::leaves(&client, 2, 2).await?;
+    let running = start_writer(&store)?;
+    let mut lines = Lines::new(1);
+    for _ in 0..6 {
+        put(&running, &mut lines, 1_000).await?;
+    }
+    ensure!(seal_in(&store, Format::Three).await?.records == 6_000);
+    for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+        // Where a full hour has just begun, few records lie in a table partition of their own, and of few only granules are told.
+        let (blocks, records) = opened(&store, "word3 word4 level=info", direction).await?;
+        ensure!(blocks <= 1 && records == 0, "{blocks} blocks, {records} records");
+        let (blocks, records) = opened(&store, "word3 line level=info", direction).await?;
+        let expected = (0..6_000).filter(|seq| seq % 7 == 3 && seq % 50 > 3).count();
+        ensure!(blocks >= 6 && records == expected, "{blocks} blocks, {records} records");
+    }
+    verify::whole(&store).await?;
+    running.stop.cancel();
+    running.task.await?
+}
+
 /// A row of format 1 or 2 that lost its filter is read, and the search goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_without_a_filter_is_read() -> Result<()> {
