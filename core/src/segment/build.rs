@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::gather::Gather;
 use super::head::Head;
-use super::list::Resolution;
+use super::list::{LONG_MIN, Resolution};
 use super::page::PageWriter;
 use super::spill::{Entry, Linked, Merged, Occurrence, Plain, Source, Spill, count};
 use super::{
@@ -20,6 +20,9 @@ use crate::tokens::Token;
 const GATHERED_BYTES_MAX: usize = 16 << 20;
 /// A pair whose word is in fewer granules than this many eighths more is left out.
 const TWIN_EIGHTHS: u64 = 7;
+
+/// Of a list, in its token's page.
+const LIST_BITS: u64 = 8 * 16;
 
 /// Gathers the tokens of a segment's records.
 #[derive(Debug)]
@@ -182,7 +185,10 @@ impl SegmentBuilder {
             }
             emit(number, page.finish());
         }
-        Head::new(hash_bits, page_bits, &self.granules)
+        let lists = page.lists();
+        let head = Head::new(hash_bits, page_bits, lists.len() as u32, &self.granules);
+        (head.token_pages()..).zip(lists).for_each(|(number, list)| emit(number, list));
+        head
     }
 
     fn plain(&self) -> Merged<'_, Plain> {
@@ -201,8 +207,11 @@ fn sources<'a, T: Occurrence>(
     spills.map(Spill::read).chain(std::iter::once(Source::Sorted(last)))
 }
 
-/// About so many bits take the count of a token and its granules, of so many.
+/// About so many bits take the count of a token and its granules, of so many, or where its list is.
 fn list_bits(granules: u32, in_all: u32) -> u64 {
+    if granules as usize >= LONG_MIN {
+        return LIST_BITS;
+    }
     let gap = u64::from(in_all / granules);
     2 * u64::from(granules.ilog2()) + 1 + u64::from(granules) * (u64::from(gap.max(1).ilog2()) + 1)
 }

@@ -19,14 +19,15 @@ pub fn covers(index: &Part<'_>, other: &Part<'_>) -> Result<bool, BlockError> {
         return Ok(false);
     }
     let mut opened: Option<(u32, Page<'_>)> = None;
-    for (no, bytes) in (0u64..).zip(other.pages) {
+    for (no, bytes) in (0u64..).zip(other.token_pages()) {
         let page = open(bytes, other.head)?;
         for is_pair in [false, true] {
             let hash_bits = if is_pair { HASH_BITS_MAX } else { other.head.hash_bits };
             let bits = hash_bits - other.head.page_bits;
             let kind = if is_pair { TokenKind::Pair } else { TokenKind::Word };
             let mut tokens = Vec::new();
-            page.for_each(is_pair, |rest, cells| tokens.push((no << bits | rest, cells)))?;
+            let lists = |number| other.list(number);
+            page.for_each(is_pair, lists, |rest, cells| tokens.push((no << bits | rest, cells)))?;
             for (leading, mut cells) in tokens {
                 let hash = leading << (64 - hash_bits);
                 let no = index.head.page_of(hash);
@@ -34,11 +35,12 @@ pub fn covers(index: &Part<'_>, other: &Part<'_>) -> Result<bool, BlockError> {
                     opened = Some((no, open(&index.pages[no as usize], index.head)?));
                 }
                 let Some((_, page)) = &opened else { return Ok(false) };
-                let is_there = match page.find(Token { hash, kind, word: None })? {
-                    Told::Anything => true,
-                    Told::Nothing => false,
-                    Told::In(mut found) => holds(&mut found, &mut cells)?,
-                };
+                let is_there =
+                    match page.find(Token { hash, kind, word: None }, |number| index.list(number))? {
+                        Told::Anything => true,
+                        Told::Nothing => false,
+                        Told::In(mut found) => holds(&mut found, &mut cells)?,
+                    };
                 if !is_there {
                     return Ok(false);
                 }

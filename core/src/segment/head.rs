@@ -4,7 +4,8 @@ use crate::block::columns::{put_column, put_varint, read_column};
 use crate::block::{BlockError, PREFIX_BYTES, checked, checksum};
 
 use super::{
-    BLOCKS_MAX, GRANULE_RECORDS, GRANULES_MAX, HASH_BITS_MAX, HASH_BITS_MIN, PAGE_BITS_MAX, VERSION,
+    BLOCKS_MAX, GRANULE_RECORDS, GRANULES_MAX, HASH_BITS_MAX, HASH_BITS_MIN, LISTS_MAX, PAGE_BITS_MAX,
+    VERSION,
 };
 
 /// The head of a segment's index.
@@ -14,13 +15,15 @@ pub struct Head {
     pub(super) hash_bits: u32,
     /// Leading bits that say in which page it is.
     pub(super) page_bits: u32,
+    /// Pages of lists, behind those of the tokens.
+    pub(super) lists: u32,
     /// The first granule of each block, and behind the last.
     pub(super) firsts: Vec<u32>,
 }
 
 impl Head {
     /// `granules`: of each block, at least 1.
-    pub(super) fn new(hash_bits: u32, page_bits: u32, granules: &[u32]) -> Head {
+    pub(super) fn new(hash_bits: u32, page_bits: u32, lists: u32, granules: &[u32]) -> Head {
         let mut firsts = Vec::with_capacity(granules.len() + 1);
         let mut next = 0;
         firsts.push(0);
@@ -28,7 +31,7 @@ impl Head {
             next += of_block;
             firsts.push(next);
         }
-        Head { hash_bits, page_bits, firsts }
+        Head { hash_bits, page_bits, lists, firsts }
     }
 
     /// Checks version and checksum. A newer version: `None`, anything may be in the segment.
@@ -47,6 +50,7 @@ impl Head {
         if !(HASH_BITS_MIN..=HASH_BITS_MAX).contains(&hash_bits) || page_bits > PAGE_BITS_MAX {
             return Err(BlockError::Invalid("bits of a segment's head"));
         }
+        let lists = reader.bounded("pages of lists", LISTS_MAX)? as u32;
         let blocks = reader.bounded("blocks of a segment", BLOCKS_MAX)?;
         let mut firsts = Vec::with_capacity(blocks + 1);
         let mut next = 0;
@@ -64,11 +68,12 @@ impl Head {
         if !reader.is_empty() {
             return Err(BlockError::Invalid("end of a segment's head"));
         }
-        Ok(Some(Head { hash_bits, page_bits, firsts }))
+        Ok(Some(Head { hash_bits, page_bits, lists, firsts }))
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION, 0, 0, 0, 0, self.hash_bits as u8, self.page_bits as u8];
+        put_varint(&mut out, u64::from(self.lists));
         put_varint(&mut out, self.blocks() as u64);
         if self.blocks() > 0 {
             let granules: Vec<u64> =
@@ -89,7 +94,12 @@ impl Head {
         self.firsts.last().copied().unwrap_or(0)
     }
 
+    /// All pages: those of tokens, then those of lists.
     pub fn pages(&self) -> u32 {
+        self.token_pages() + self.lists
+    }
+
+    pub(super) fn token_pages(&self) -> u32 {
         1 << self.page_bits
     }
 

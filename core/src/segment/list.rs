@@ -4,7 +4,8 @@
 //! ```text
 //! list = kind u8 | bytes | so many bytes        kind: records of a cell as a power of two (0 to 6) | coding * 16
 //! ```
-//! Coding 0: the cells, 1: the cells without the token (both ascending, interpolative codes), 2: a bit for each cell.
+//! Coding 0: the cells, 1: the cells without the token (both ascending, interpolative codes), 2: a bit for each cell; 3: the list is
+//! [elsewhere](super::shared).
 
 use crate::bits::{BitReader, BitWriter};
 use crate::block::BlockError;
@@ -12,10 +13,13 @@ use crate::block::columns::{Reader, put_varint};
 
 use super::GRANULE_RECORDS;
 use super::codes::{Ascending, put_ascending};
+use super::shared::{ELSEWHERE, Place, read_place};
 
 /// In fewer granules than this, a token's are written together with its count.
 pub(super) const LONG_MIN: usize = 16;
 pub(super) const GRANULE_LOG: u32 = GRANULE_RECORDS.ilog2();
+/// Of a list's kind: records of a cell.
+pub(super) const LOG_MASK: u8 = 15;
 const WITH: u8 = 0;
 const WITHOUT: u8 = 1;
 const BITMAP: u8 = 2;
@@ -122,18 +126,40 @@ pub(super) fn put_cells(granule: u32, mut records: u64, log: u32, cells: &mut Ve
 
 const _: () = assert!(GRANULE_RECORDS == u64::BITS);
 
-pub(super) fn skip_long(reader: &mut Reader<'_>) -> Result<(), BlockError> {
-    reader.byte("a list")?;
+/// A list in a token's page, or where it is.
+#[derive(Clone, Debug)]
+pub(super) enum List<'p> {
+    Here(Cells<'p>),
+    At(Place),
+}
+
+pub(super) fn skip_list(reader: &mut Reader<'_>) -> Result<(), BlockError> {
+    if reader.byte("a list")? >> 4 == ELSEWHERE {
+        return read_place(reader).map(|_| ());
+    }
     let bytes = reader.bounded("a list", usize::MAX)?;
     reader.take(bytes, "a list").map(|_| ())
 }
 
 /// Of a token in so many cells.
-pub(super) fn long<'p>(reader: &mut Reader<'p>, count: u32, granules: u32) -> Result<Cells<'p>, BlockError> {
+pub(super) fn list<'p>(reader: &mut Reader<'p>, count: u32, granules: u32) -> Result<List<'p>, BlockError> {
     let kind = reader.byte("a list")?;
+    match kind >> 4 {
+        ELSEWHERE => read_place(reader).map(List::At),
+        _ => long(kind, reader, count, granules).map(List::Here),
+    }
+}
+
+/// The same, of one that follows its kind.
+pub(super) fn long<'p>(
+    kind: u8,
+    reader: &mut Reader<'p>,
+    count: u32,
+    granules: u32,
+) -> Result<Cells<'p>, BlockError> {
     let bytes = reader.bounded("a list", usize::MAX)?;
     let bytes = reader.take(bytes, "a list")?;
-    let log = u32::from(kind & 15);
+    let log = u32::from(kind & LOG_MASK);
     if log > GRANULE_LOG {
         return Err(BlockError::Invalid("cells of a list"));
     }

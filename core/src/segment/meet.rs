@@ -29,8 +29,39 @@ pub struct Meeting<'a, 'p> {
     is_over: bool,
 }
 
-/// Of clauses of which each asks for one of its tokens. `page` gives the bytes of those of [`Head::page_of`] for each token; where it
-/// gives none, any record may have it.
+/// The pages of lists that [`meet`] needs besides those of [`Head::page_of`] for each token, which `page` gives. None where no record can have
+/// a token of each clause.
+///
+/// # Errors
+/// A page is damaged.
+pub fn lists_of<'p>(
+    head: &Head,
+    clauses: &[Vec<Token>],
+    mut page: impl FnMut(u32) -> Option<&'p [u8]>,
+) -> Result<Vec<u32>, BlockError> {
+    let mut lists = Vec::new();
+    for clause in clauses {
+        let mut is_nowhere = true;
+        for &token in clause {
+            let page = match page(head.page_of(token.hash)) {
+                Some(bytes) => Page::open(bytes, head)?,
+                None => None,
+            };
+            let (list, is_absent) = page.map_or(Ok((None, false)), |page| page.list_of(token))?;
+            lists.extend(list.and_then(|list| head.token_pages().checked_add(list)));
+            is_nowhere &= is_absent;
+        }
+        if is_nowhere {
+            return Ok(Vec::new());
+        }
+    }
+    lists.sort_unstable();
+    lists.dedup();
+    Ok(lists)
+}
+
+/// Of clauses of which each asks for one of its tokens. `page` gives the bytes of those of [`Head::page_of`] for each token, and of
+/// [`lists_of`] them; where it gives none, any record may have it.
 ///
 /// # Errors
 /// A page is damaged.
@@ -44,11 +75,12 @@ pub fn meet<'a, 'p>(
         let mut found = Vec::new();
         let mut says_something = true;
         for &token in clause {
-            let page = match page(head.page_of(token.hash)) {
+            let opened = match page(head.page_of(token.hash)) {
                 Some(bytes) => Page::open(bytes, head)?,
                 None => None,
             };
-            match page.map_or(Ok(Told::Anything), |page| page.find(token))? {
+            let lists = |number| page(head.token_pages().checked_add(number)?);
+            match opened.map_or(Ok(Told::Anything), |opened| opened.find(token, lists))? {
                 Told::Anything => says_something = false,
                 Told::Nothing => {}
                 Told::In(cells) => found.push(Found { cells, head: (0, 0) }),

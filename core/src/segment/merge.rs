@@ -17,6 +17,19 @@ pub struct Part<'a> {
     pub pages: &'a [Vec<u8>],
 }
 
+impl<'a> Part<'a> {
+    /// Those of tokens; fewer where some are missing.
+    pub(super) fn token_pages(&self) -> &'a [Vec<u8>] {
+        self.pages.get(..self.head.token_pages() as usize).unwrap_or(self.pages)
+    }
+
+    /// A page of lists.
+    pub(super) fn list(&self, number: u32) -> Option<&'a [u8]> {
+        let number = self.head.token_pages().checked_add(number)?;
+        self.pages.get(number as usize).map(Vec::as_slice)
+    }
+}
+
 /// Gives the pages out, by their numbers, and returns the head. A word is where building all at once would have had it. So is a pair that
 /// all parts have; any other one may then be anywhere, because a part without it may have left it out.
 ///
@@ -39,7 +52,7 @@ pub fn merge(
     }
     let (mut tokens, mut bytes) = (0u64, 0u64);
     for part in parts {
-        for page in part.pages {
+        for page in part.token_pages() {
             tokens += open(page, part.head)?.tokens();
             bytes += page.len() as u64;
         }
@@ -47,11 +60,11 @@ pub fn merge(
     let hash_bits = (tokens.max(1).ilog2() + 1 + HASH_BITS_SPARE).clamp(HASH_BITS_MIN, HASH_BITS_MAX);
     let hash_bits = parts.iter().map(|part| part.head.hash_bits).fold(hash_bits, u32::min);
     let page_bits = bytes.div_ceil(PAGE_BYTES_TARGET).max(1).next_power_of_two().ilog2().min(PAGE_BITS_MAX);
-    let head = Head::new(hash_bits, page_bits, &blocks);
+    let granules = granules as u32;
 
     let mut plain = cursors(parts, false)?;
     let mut pairs = cursors(parts, true)?;
-    let mut writer = PageWriter::new(resolution, head.granules());
+    let mut writer = PageWriter::new(resolution, granules);
     let mut found = Found::default();
     for number in 0..1u32 << page_bits {
         writer.begin(hash_bits - page_bits, HASH_BITS_MAX - page_bits);
@@ -65,6 +78,9 @@ pub fn merge(
         }
         emit(number, writer.finish());
     }
+    let lists = writer.lists();
+    let head = Head::new(hash_bits, page_bits, lists.len() as u32, &blocks);
+    (head.token_pages()..).zip(lists).for_each(|(number, list)| emit(number, list));
     Ok(head)
 }
 
@@ -108,13 +124,17 @@ impl Cursor<'_> {
     fn step(&mut self) -> Result<(), BlockError> {
         loop {
             self.next = self.entries.next();
-            let Some(page) = self.part.pages.get(self.page).filter(|_| self.next.is_none()) else {
+            let Some(page) = self.part.token_pages().get(self.page).filter(|_| self.next.is_none()) else {
                 return Ok(());
             };
             let mut entries = Vec::new();
             let number = (self.page as u64) << (self.hash_bits - self.part.head.page_bits);
-            open(page, self.part.head)?
-                .for_each(self.is_pair, |hash, cells| entries.push((number | hash, cells)))?;
+            let part = self.part;
+            open(page, part.head)?.for_each(
+                self.is_pair,
+                |number| part.list(number),
+                |hash, cells| entries.push((number | hash, cells)),
+            )?;
             self.entries = entries.into_iter();
             self.page += 1;
         }

@@ -21,6 +21,7 @@ mod list;
 mod meet;
 mod merge;
 mod page;
+mod shared;
 mod spill;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ pub use cover::covers;
 pub use head::Head;
 pub use ids::{read_ids, write_ids};
 pub use list::Resolution;
-pub use meet::{Meeting, Records, meet};
+pub use meet::{Meeting, Records, lists_of, meet};
 pub use merge::{Part, merge};
 
 use crate::tokens::{Token, TokenKind};
@@ -47,10 +48,14 @@ pub const BLOCKS_MAX: usize = 1 << 18;
 const HASH_BITS_MAX: u32 = 40;
 /// Below them, of an occurrence: its granule.
 const GRANULE_BITS: u32 = 64 - HASH_BITS_MAX;
-const HASH_BITS_MIN: u32 = 32;
-/// Bits beyond those that tell the tokens of a segment apart: a word that is not there is taken for one that is in one of 4,096 look-ups.
-const HASH_BITS_SPARE: u32 = 12;
+/// Of a small segment, which may be merged into one of [`GRANULES_MAX`].
+const HASH_BITS_MIN: u32 = 30;
+/// Bits beyond those that tell the tokens of a segment apart: a word that is not there is taken for one that is
+/// in one of 256 look-ups of a segment, and then one block is read in vain.
+const HASH_BITS_SPARE: u32 = 8;
 const PAGE_BITS_MAX: u32 = 24;
+/// Pages of lists, at the most.
+const LISTS_MAX: usize = 1 << 24;
 /// Bytes of a page, on average at the most, without pairs and records told one by one.
 const PAGE_BYTES_TARGET: u64 = 3_072;
 

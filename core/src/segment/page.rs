@@ -13,8 +13,9 @@ use crate::tokens::{Token, TokenKind};
 use super::codes::{Ascending, gamma, put_ascending, put_gamma, skip_ascending};
 use super::head::Head;
 use super::list::{
-    Cells, GRANULE_LOG, LONG_MIN, Resolution, long, put_cells, put_long, put_records, skip_long,
+    Cells, GRANULE_LOG, LONG_MIN, List, Resolution, list, put_cells, put_long, put_records, skip_list,
 };
+use super::shared::{SharedLists, list_at};
 use super::spill::{Entry, gap, put_gap, rice_low};
 use super::{HASH_BITS_MAX, VERSION, is_indexed};
 
@@ -24,6 +25,7 @@ pub(super) struct PageWriter {
     granules_in_all: u32,
     plain: Tokens,
     pairs: Tokens,
+    shared: SharedLists,
 }
 
 /// Those of a page.
@@ -39,11 +41,13 @@ struct Tokens {
     lists: Vec<u8>,
     /// Reused.
     cells: Vec<u32>,
+    list: Vec<u8>,
 }
 
 impl PageWriter {
     pub fn new(resolution: Resolution, granules_in_all: u32) -> PageWriter {
-        PageWriter { resolution, granules_in_all, plain: Tokens::default(), pairs: Tokens::default() }
+        let (plain, pairs, shared) = (Tokens::default(), Tokens::default(), SharedLists::default());
+        PageWriter { resolution, granules_in_all, plain, pairs, shared }
     }
 
     /// A page whose tokens' hashes have so many bits beside its number.
@@ -54,17 +58,22 @@ impl PageWriter {
 
     /// A token with the places of the entry. Hashes come in ascending order.
     pub fn plain(&mut self, hash: u64, entry: &Entry) {
-        self.plain.add(hash, entry, self.resolution, self.granules_in_all);
+        self.plain.add(hash, entry, self.resolution, self.granules_in_all, &mut self.shared);
     }
 
     pub fn pair(&mut self, hash: u64, entry: &Entry) {
-        self.pairs.add(hash, entry, self.resolution, self.granules_in_all);
+        self.pairs.add(hash, entry, self.resolution, self.granules_in_all, &mut self.shared);
     }
 
     /// A token whose cells are as a page told them.
     pub fn copy(&mut self, is_pair: bool, hash: u64, log: u32, cells: &[u32]) {
         let tokens = if is_pair { &mut self.pairs } else { &mut self.plain };
-        tokens.add_as(hash, log, cells, self.granules_in_all);
+        tokens.add_as(hash, log, cells, self.granules_in_all, &mut self.shared);
+    }
+
+    /// The pages of lists, after all others.
+    pub fn lists(self) -> Vec<Vec<u8>> {
+        self.shared.finish()
     }
 
     pub fn finish(&mut self) -> Vec<u8> {
@@ -86,16 +95,25 @@ impl Tokens {
         self.lists.clear();
     }
 
-    fn add(&mut self, hash: u64, entry: &Entry, resolution: Resolution, granules_in_all: u32) {
+    fn add(
+        &mut self,
+        hash: u64,
+        entry: &Entry,
+        resolution: Resolution,
+        granules_in_all: u32,
+        shared: &mut SharedLists,
+    ) {
         let log = match entry.granules.len() {
             0..LONG_MIN => GRANULE_LOG,
             many => resolution.of(many, entry.count(), granules_in_all),
         };
         match log {
-            GRANULE_LOG => self.add_as(hash, log, &entry.granules, granules_in_all),
+            GRANULE_LOG => self.add_as(hash, log, &entry.granules, granules_in_all, shared),
             0 => {
                 self.hashes.push(hash & ((1 << self.bits) - 1));
-                let count = put_records(&mut self.lists, &entry.granules, &entry.records, granules_in_all);
+                self.list.clear();
+                let count = put_records(&mut self.list, &entry.granules, &entry.records, granules_in_all);
+                shared.put(&mut self.lists, &self.list);
                 self.counts.push(count);
             }
             _ => {
@@ -104,20 +122,22 @@ impl Tokens {
                 for (&granule, &records) in entry.granules.iter().zip(&entry.records) {
                     put_cells(granule, records, log, &mut cells);
                 }
-                self.add_as(hash, log, &cells, granules_in_all);
+                self.add_as(hash, log, &cells, granules_in_all, shared);
                 self.cells = cells;
             }
         }
     }
 
-    fn add_as(&mut self, hash: u64, log: u32, cells: &[u32], granules_in_all: u32) {
+    fn add_as(&mut self, hash: u64, log: u32, cells: &[u32], granules_in_all: u32, shared: &mut SharedLists) {
         self.hashes.push(hash & ((1 << self.bits) - 1));
         self.counts.push(cells.len() as u32);
         if cells.len() < LONG_MIN {
             debug_assert_eq!(log, GRANULE_LOG);
             self.granules.extend_from_slice(cells);
         } else {
-            put_long(&mut self.lists, cells, log, granules_in_all << (GRANULE_LOG - log));
+            self.list.clear();
+            put_long(&mut self.list, cells, log, granules_in_all << (GRANULE_LOG - log));
+            shared.put(&mut self.lists, &self.list);
         }
     }
 
@@ -186,6 +206,13 @@ pub(super) enum Told<'p> {
     In(Cells<'p>),
 }
 
+/// The same, before a page of lists is read: with the count of its cells.
+enum Looked<'p> {
+    Anything,
+    Nothing,
+    In(u32, List<'p>),
+}
+
 const CUT: BlockError = BlockError::Short("tokens of a page");
 
 impl<'p> Page<'p> {
@@ -208,31 +235,67 @@ impl<'p> Page<'p> {
         Ok(Some(Page { plain, pairs, granules: head.granules() }))
     }
 
+    /// `lists` gives the pages of lists, by their numbers; where it gives none, the token may be anywhere.
+    ///
+    /// # Errors
+    /// A page is damaged.
+    pub fn find(
+        &self,
+        token: Token,
+        lists: impl FnOnce(u32) -> Option<&'p [u8]>,
+    ) -> Result<Told<'p>, BlockError> {
+        match self.look_up(token)? {
+            Looked::Anything => Ok(Told::Anything),
+            Looked::Nothing => Ok(Told::Nothing),
+            Looked::In(_, List::Here(cells)) => Ok(Told::In(cells)),
+            Looked::In(count, List::At(place)) => {
+                let cells = lists(place.page).map(|page| list_at(page, place, count, self.granules));
+                Ok(cells.transpose()?.flatten().map_or(Told::Anything, Told::In))
+            }
+        }
+    }
+
+    /// In which page of lists that of the token is, if it is in one; whether the token is nowhere.
+    ///
     /// # Errors
     /// The page is damaged.
-    pub fn find(&self, token: Token) -> Result<Told<'p>, BlockError> {
+    pub fn list_of(&self, token: Token) -> Result<(Option<u32>, bool), BlockError> {
+        Ok(match self.look_up(token)? {
+            Looked::In(_, List::At(place)) => (Some(place.page), false),
+            Looked::Nothing => (None, true),
+            Looked::In(_, List::Here(_)) | Looked::Anything => (None, false),
+        })
+    }
+
+    fn look_up(&self, token: Token) -> Result<Looked<'p>, BlockError> {
         if !is_indexed(token.kind) {
-            return Ok(Told::Anything);
+            return Ok(Looked::Anything);
         }
         let is_pair = token.kind == TokenKind::Pair;
         let tokens = self.of(is_pair);
         match tokens.place_of(token.hash)? {
-            Some(place) => Ok(Told::In(tokens.cells(place, self.granules)?)),
+            Some(place) => tokens.list(place, self.granules).map(|(count, list)| Looked::In(count, list)),
             // It may be a twin.
-            None if is_pair => Ok(Told::Anything),
-            None => Ok(Told::Nothing),
+            None if is_pair => Ok(Looked::Anything),
+            None => Ok(Looked::Nothing),
         }
     }
 
-    /// Calls `each` with all tokens of a kind, in the order of their hashes: without the bits that the page's number says.
+    /// Calls `each` with all tokens of a kind, in the order of their hashes: without the bits that the page's number says. `lists` as for
+    /// [`Page::find`], but all of them.
     ///
     /// # Errors
-    /// The page is damaged.
-    pub fn for_each(&self, is_pair: bool, mut each: impl FnMut(u64, Cells<'p>)) -> Result<(), BlockError> {
+    /// A page is damaged or is not there.
+    pub fn for_each(
+        &self,
+        is_pair: bool,
+        lists: impl Fn(u32) -> Option<&'p [u8]>,
+        mut each: impl FnMut(u64, Cells<'p>),
+    ) -> Result<(), BlockError> {
         let tokens = self.of(is_pair);
         let mut remainders = tokens.remainders();
         let mut counts = BitReader::new(tokens.counts, 0);
-        let mut lists = Reader::new(tokens.lists);
+        let mut here = Reader::new(tokens.lists);
         for _ in 0..tokens.count {
             let remainder = remainders.next().ok_or(CUT)?;
             let count = gamma(&mut counts).ok_or(CUT)?;
@@ -240,7 +303,15 @@ impl<'p> Page<'p> {
                 each(remainder, short(counts.clone(), count, self.granules)?);
                 skip_ascending(&mut counts, count, 0, self.granules).ok_or(CUT)?;
             } else {
-                each(remainder, long(&mut lists, count, self.granules)?);
+                let cells = match list(&mut here, count, self.granules)? {
+                    List::Here(cells) => cells,
+                    List::At(place) => {
+                        let page = lists(place.page).ok_or(BlockError::Invalid("page of a list"))?;
+                        let cells = list_at(page, place, count, self.granules)?;
+                        cells.ok_or(BlockError::Invalid("version of a page of lists"))?
+                    }
+                };
+                each(remainder, cells);
             }
         }
         Ok(())
@@ -313,7 +384,7 @@ impl<'p> Read<'p> {
         Ok(None)
     }
 
-    fn cells(&self, place: usize, granules: u32) -> Result<Cells<'p>, BlockError> {
+    fn list(&self, place: usize, granules: u32) -> Result<(u32, List<'p>), BlockError> {
         let mut counts = BitReader::new(self.counts, 0);
         let mut lists = Reader::new(self.lists);
         for _ in 0..place {
@@ -321,14 +392,15 @@ impl<'p> Read<'p> {
             if (count as usize) < LONG_MIN {
                 skip_ascending(&mut counts, count, 0, granules).ok_or(CUT)?;
             } else {
-                skip_long(&mut lists)?;
+                skip_list(&mut lists)?;
             }
         }
         let count = gamma(&mut counts).ok_or(CUT)?;
-        if (count as usize) < LONG_MIN {
-            short(counts, count, granules)
+        let list = if (count as usize) < LONG_MIN {
+            List::Here(short(counts, count, granules)?)
         } else {
-            long(&mut lists, count, granules)
-        }
+            list(&mut lists, count, granules)?
+        };
+        Ok((count, list))
     }
 }

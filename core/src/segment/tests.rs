@@ -247,7 +247,7 @@ proptest! {
         if let Ok(Some(head)) = Head::open(&sealed(&head)) {
             prop_assert!(head.blocks() <= BLOCKS_MAX && head.granules() <= GRANULES_MAX);
         }
-        let head = Head::new(32, 0, &[granules]);
+        let head = Head::new(32, 0, 1, &[granules]);
         for page in [page.clone(), sealed(&page)] {
             read_all(&head, &page);
         }
@@ -371,12 +371,12 @@ fn the_format_is_as_it_was() {
         vec![vec![Token::word(b"timeout"), tenant_token("shop-eu")]; 70],
     ];
     let (built, _) = golden(&few, Resolution::GRANULES);
-    assert_eq!(hex(&built.head.to_bytes()), "015597f910200002010102");
-    let page = "01ef15f511041d100200e6b0f595fc958c22be820f9d10725f00b90001270601005d9659231a0100";
+    assert_eq!(hex(&built.head.to_bytes()), "01751c210c1e000002010102");
+    let page = "018f5caaba041b0f0200386c7dc55fc928f60a3e7410725f00b90001270601005d9659231a0100";
     assert_eq!(hex(&built.pages.concat()), page);
-    assert_eq!((built.head.hash_bits, built.head.page_bits), (32, 0));
+    assert_eq!((built.head.hash_bits, built.head.page_bits), (30, 0));
     let (built, all) = golden(&varied(), FINE);
-    assert_eq!((built.head.page_bits, all), (4, 0x7ac2_53c5_0d72_2d46));
+    assert_eq!((built.head.page_bits, all), (4, 0xe7d6_39fe_7286_65ba));
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -493,4 +493,38 @@ fn ids_come_back_and_damage_is_told() {
         assert_eq!(read_ids(&[&[super::VERSION + 1], &bytes[1..]].concat()), Ok(None));
     }
     assert!(read_ids(&[]).is_err());
+}
+
+/// The words of one message come together: their list is there once, and a search is told where.
+#[test]
+fn words_that_come_together_have_one_list() {
+    let texts = 12;
+    let record = |n: u64, words: u64| (0..words).map(|w| word(mix(n) % texts * 100 + w)).collect::<Vec<_>>();
+    let blocks = |words: u64| -> Blocks {
+        (0..20).map(|b| (0..1_000).map(|n| record(b * 1_000 + n, words)).collect()).collect()
+    };
+    let built = |words: u64| Built::of(&blocks(words), SegmentBuilder::new(Resolution::CHOSEN));
+    let bytes = |built: &Built| built.pages.iter().map(Vec::len).sum::<usize>();
+    let (one, five) = (built(1), built(5));
+    assert!(bytes(&five) < bytes(&one) + 4 * texts as usize * 16, "{} {}", bytes(&five), bytes(&one));
+    assert_eq!(one.head.lists, five.head.lists);
+
+    let page = |no: u32| five.pages.get(no as usize).map(Vec::as_slice);
+    let of_tokens = |no: u32| page(no).filter(|_| no < five.head.token_pages());
+    let clauses = [vec![word(3)], vec![word(104)]];
+    let lists = lists_of(&five.head, &clauses, of_tokens).expect("it opens");
+    assert!(
+        (1..=2).contains(&lists.len()) && lists.iter().all(|&no| no >= five.head.token_pages()),
+        "{lists:?}"
+    );
+    assert_eq!(five.found(&clauses), Some(BTreeSet::new()));
+    assert_eq!(five.found(&clauses[..1]), one.found(&[vec![word(0)]]));
+    // Without its list a word may be anywhere.
+    assert!(meet(&five.head, &clauses, of_tokens).expect("it opens").is_anything());
+    // What is nowhere needs none.
+    let absent = [vec![word(3)], vec![word(7_777)]];
+    assert_eq!(lists_of(&five.head, &absent, of_tokens), Ok(Vec::new()));
+    let merged = Built::merged(&[five.clone(), five.clone()], Resolution::CHOSEN);
+    let twice: Blocks = [blocks(5), blocks(5)].concat();
+    assert!(merged == Built::of(&twice, SegmentBuilder::new(Resolution::CHOSEN)));
 }

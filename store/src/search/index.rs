@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cordwood_core::block::BlockError;
 use cordwood_core::retention::class::{ClassId, leaf_table};
-use cordwood_core::segment::{Head, meet, read_ids};
+use cordwood_core::segment::{Head, lists_of, meet, read_ids};
 use cordwood_core::tokens::Token;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
@@ -107,7 +107,15 @@ async fn read(
             ),
         }
     }
-    let pages = pages_of(transaction, clauses, leaves, &segments).await?;
+    let mut pages = Pages::default();
+    pages.read(transaction, leaves, pages_of_tokens(clauses, &segments)).await?;
+    let looking = Arc::clone(clauses);
+    let looked = tokio::task::spawn_blocking(move || {
+        let lists = pages_of_lists(&looking, &segments, &pages);
+        (segments, pages, lists)
+    });
+    let (segments, mut pages, lists) = looked.await.map_err(did_not_end)?;
+    pages.read(transaction, leaves, lists).await?;
     let (clauses, count) = (Arc::clone(clauses), leaves.len());
     let looked = tokio::task::spawn_blocking(move || {
         let mut all: Vec<OfLeaf> = (0..count).map(|_| None).collect();
@@ -116,8 +124,15 @@ async fn read(
         }
         all
     });
-    looked.await.map_err(|error| StoreError::Invalid(format!("a look into an index did not end: {error}")))
+    looked.await.map_err(did_not_end)
 }
+
+fn did_not_end(error: tokio::task::JoinError) -> StoreError {
+    StoreError::Invalid(format!("a look into an index did not end: {error}"))
+}
+
+/// The segments of the table partition at a place among those that are read, which has this oid.
+type OfPlace = (usize, u32, Vec<Segment>);
 
 /// One of a table partition.
 #[derive(Debug)]
@@ -188,55 +203,81 @@ async fn heads_of(transaction: &Transaction<'_>, leaves: &[Indexed]) -> Result<V
 type Place = (usize, i64, i32);
 
 /// The pages in which tokens of the clauses are.
-async fn pages_of(
-    transaction: &Transaction<'_>,
-    clauses: &Clauses,
-    leaves: &[Indexed],
-    segments: &[(usize, u32, Vec<Segment>)],
-) -> Result<HashMap<Place, Vec<u8>>, StoreError> {
-    let (mut numbers, mut of_segments): (Vec<i32>, Vec<i64>) = (Vec::new(), Vec::new());
-    let mut branches = Vec::new();
+fn pages_of_tokens(clauses: &Clauses, segments: &[OfPlace]) -> Vec<Place> {
+    let mut wanted = Vec::new();
     for (place, _, segments) in segments {
-        let before = numbers.len();
         for segment in segments {
-            let mut pages: Vec<u32> =
-                clauses.iter().flatten().map(|token| segment.head.page_of(token.hash)).collect();
+            let tokens = clauses.iter().flatten();
+            let mut pages: Vec<u32> = tokens.map(|token| segment.head.page_of(token.hash)).collect();
             pages.sort_unstable();
             pages.dedup();
-            numbers.extend(pages.into_iter().map(|page| page as i32));
-            of_segments.resize(numbers.len(), segment.id);
+            wanted.extend(pages.into_iter().map(|no| (*place, segment.id, no as i32)));
         }
-        if numbers.len() > before {
+    }
+    wanted
+}
+
+/// The pages in which lists of these are. A page that does not open is told by [`met`].
+fn pages_of_lists(clauses: &Clauses, segments: &[OfPlace], pages: &Pages) -> Vec<Place> {
+    let mut wanted = Vec::new();
+    for (place, _, segments) in segments {
+        for segment in segments {
+            let lists = lists_of(&segment.head, clauses, |no| pages.get(*place, segment.id, no));
+            let lists = lists.unwrap_or_default();
+            wanted.extend(lists.into_iter().map(|no| (*place, segment.id, no as i32)));
+        }
+    }
+    wanted
+}
+
+/// Those that were read.
+#[derive(Debug, Default)]
+struct Pages(HashMap<Place, Vec<u8>>);
+
+impl Pages {
+    fn get(&self, place: usize, segment: i64, no: u32) -> Option<&[u8]> {
+        self.0.get(&(place, segment, no as i32)).map(Vec::as_slice)
+    }
+
+    /// Reads some more, which come in the order of their table partitions.
+    async fn read(
+        &mut self,
+        transaction: &Transaction<'_>,
+        leaves: &[Indexed],
+        wanted: Vec<Place>,
+    ) -> Result<(), StoreError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (mut branches, mut before) = (Vec::new(), 0);
+        for of_one in wanted.chunk_by(|a, b| a.0 == b.0) {
+            let place = of_one[0].0;
             // One look for each, whatever the planner thinks of it.
             branches.push(format!(
                 "select {place}, s.segment, s.no, p.bytes \
                  from unnest(($1::int[])[{from}:{to}], ($2::bigint[])[{from}:{to}]) as s (no, segment) \
                  cross join lateral (select bytes from {index} i where i.no = s.no and i.segment = s.segment offset 0) p",
                 from = before + 1,
-                to = numbers.len(),
-                index = index_table(&table(&leaves[*place])),
+                to = before + of_one.len(),
+                index = index_table(&table(&leaves[place])),
             ));
+            before += of_one.len();
         }
+        let numbers: Vec<i32> = wanted.iter().map(|(_, _, no)| *no).collect();
+        let of_segments: Vec<i64> = wanted.iter().map(|(_, segment, _)| *segment).collect();
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&numbers, Type::INT4_ARRAY), (&of_segments, Type::INT8_ARRAY)];
+        let rows = transaction.query_typed(&branches.join(" union all "), &parameters).await;
+        let rows = rows.map_err(StoreError::sql("read", "pages of segments"))?;
+        let place =
+            |row: &Row| (usize::try_from(row.get::<_, i32>(0)).unwrap_or_default(), row.get(1), row.get(2));
+        self.0.extend(rows.iter().map(|row| (place(row), row.get(3))));
+        Ok(())
     }
-    if branches.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-        [(&numbers, Type::INT4_ARRAY), (&of_segments, Type::INT8_ARRAY)];
-    let rows = transaction.query_typed(&branches.join(" union all "), &parameters).await;
-    let rows = rows.map_err(StoreError::sql("read", "pages of segments"))?;
-    let place =
-        |row: &Row| (usize::try_from(row.get::<_, i32>(0)).unwrap_or_default(), row.get(1), row.get(2));
-    Ok(rows.iter().map(|row| (place(row), row.get(3))).collect())
 }
 
 /// The blocks of a table partition that may hold what is wanted; `None`: so many that it is not worth asking. It ends as soon as they are.
-fn met(
-    clauses: &Clauses,
-    segments: &[Segment],
-    place: usize,
-    pages: &HashMap<Place, Vec<u8>>,
-) -> Option<Vec<i64>> {
+fn met(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> Option<Vec<i64>> {
     let mut found = Vec::new();
     let most = segments.iter().map(|segment| segment.ids.len()).sum::<usize>() / DENSEST;
     for segment in segments {
@@ -257,11 +298,11 @@ fn met(
 fn met_in(
     clauses: &Clauses,
     segment: &Segment,
-    (place, pages): (usize, &HashMap<Place, Vec<u8>>),
+    (place, pages): (usize, &Pages),
     most: usize,
     found: &mut Vec<i64>,
 ) -> Result<(), BlockError> {
-    let page = |no: u32| pages.get(&(place, segment.id, no as i32)).map(Vec::as_slice);
+    let page = |no: u32| pages.get(place, segment.id, no);
     let mut meeting = meet(&segment.head, clauses, page)?;
     while let Some(records) = meeting.next() {
         let block = records?.block;
