@@ -49,10 +49,10 @@ const HASH_BITS_MAX: u32 = 40;
 /// Below them, of an occurrence: its granule.
 const GRANULE_BITS: u32 = 64 - HASH_BITS_MAX;
 /// Of a small segment, which may be merged into one of [`GRANULES_MAX`].
-const HASH_BITS_MIN: u32 = 30;
+const HASH_BITS_MIN: u32 = 28;
 /// Bits beyond those that tell the tokens of a segment apart: a word that is not there is taken for one that is
-/// in one of 256 look-ups of a segment, and then one block is read in vain.
-const HASH_BITS_SPARE: u32 = 8;
+/// in one of 64 look-ups of a segment, and then one block is read in vain.
+const HASH_BITS_SPARE: u32 = 6;
 const PAGE_BITS_MAX: u32 = 24;
 /// Pages of lists, at the most.
 const LISTS_MAX: usize = 1 << 24;

@@ -371,12 +371,12 @@ fn the_format_is_as_it_was() {
         vec![vec![Token::word(b"timeout"), tenant_token("shop-eu")]; 70],
     ];
     let (built, _) = golden(&few, Resolution::GRANULES);
-    assert_eq!(hex(&built.head.to_bytes()), "01751c210c1e000002010102");
-    let page = "018f5caaba041b0f0200386c7dc55fc928f60a3e7410725f00b90001270601005d9659231a0100";
+    assert_eq!(hex(&built.head.to_bytes()), "011c36862f1c000002010102");
+    let page = "017b1b089204190e02000e5b5ff1958cc22bf8d011725f00b90001270601005d9659231a0100";
     assert_eq!(hex(&built.pages.concat()), page);
-    assert_eq!((built.head.hash_bits, built.head.page_bits), (30, 0));
+    assert_eq!((built.head.hash_bits, built.head.page_bits), (28, 0));
     let (built, all) = golden(&varied(), FINE);
-    assert_eq!((built.head.page_bits, all), (4, 0xe7d6_39fe_7286_65ba));
+    assert_eq!((built.head.page_bits, all), (4, 0xa16f_6f0d_c8ef_1570));
 }
 
 fn hex(bytes: &[u8]) -> String {
