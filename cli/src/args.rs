@@ -115,8 +115,8 @@ pub struct SealArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub seal_every: u64,
 
-    /// Format of the blocks that sealing writes; blocks of either format are read [default: the newest that the database has; a new one: 2]
-    #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(1..=2))]
+    /// Format of the blocks that sealing writes; blocks of all formats are read [default: the newest that the database has; a new one: 3]
+    #[arg(long, value_name = "FORMAT", value_parser = clap::value_parser!(u8).range(1..=3))]
     pub seal_format: Option<u8>,
 }
 
@@ -411,7 +411,7 @@ pub enum StoreCommand {
     Verify(VerifyArgs),
 }
 
-/// Read every block, and hold it against its row, its bloom filter and postings, and all that was counted.
+/// Read every block, and hold it against its row, its bloom filter and postings or index, and all that was counted.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Exit code 1 when a fault is left, so that a script can ask. Writers, sealing and retention go on meanwhile.
@@ -422,7 +422,7 @@ Examples:
   cordwood store verify -o json | jq 'select(.fault)'"
 )]
 pub struct VerifyArgs {
-    /// Make filters and postings anew, from their blocks, where they hide records; needs the login that made the schema
+    /// Make filters, postings and indexes anew, from their blocks, where they hide records; needs the login that made the schema
     #[arg(long)]
     pub repair: bool,
 

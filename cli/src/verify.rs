@@ -69,7 +69,7 @@ impl Found {
         let mut columns = Columns::new(&[
             ("TABLE", Align::Left),
             ("BLOCKS", right),
-            ("FORMAT 2", right),
+            ("COLUMNS", right),
             ("RECORDS", right),
             ("RAW", right),
             ("PACKED", right),

@@ -68,6 +68,8 @@ pub const SEAL_ROUND_BYTES_MAX: i64 = 1 << 30;
 /// Memory that the buffers of a round's emptied leaves keep for the next leaves, and the bodies' part of one such buffer.
 pub const SEAL_SPARE_BYTES_MAX: usize = 32 << 20;
 pub const SEAL_SPARE_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// Memory of what the indexes of a round have gathered; above it the largest is coded.
+pub const SEAL_INDEX_BYTES_MAX: usize = 32 << 20;
 /// Unpacked bytes of bodies that one look of who follows takes (and one transaction above it); the next look goes on.
 pub const FOLLOW_LOOK_BYTES_MAX: i64 = 32 << 20;
 /// The same of a look that many readers share: each of them may keep what it wants of it.

@@ -4,9 +4,11 @@
 //! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. So records are gathered per class and leaf,
 //! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. The bodies that wait are bounded by [`SEAL_BYTES_MAX`];
 //! buffers that were emptied keep their capacity for the next leaf, [`SEAL_SPARE_BYTES_MAX`] in all. A block never mixes tenants, classes or leaves. Nothing
-//! is decided here about which class or leaf: that is `retention`.
+//! is decided here about which class or leaf: that is `retention`. Blocks of [`Format::Three`] go into the index of their leaf's segment.
 
 use std::collections::HashMap;
+
+mod segments;
 
 use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -20,6 +22,11 @@ use crate::limits::{
 };
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
+use crate::segment::SegmentBuilder;
+
+pub use segments::SegmentIndex;
+
+use segments::Segments;
 
 /// Records of one class and leaf that are sorted together.
 pub const SEAL_RECORDS_MAX: usize = 8 * SEALED_BLOCK_RECORDS;
@@ -60,12 +67,14 @@ pub struct SealedBlock {
 /// Gathers one tenant's records after the other.
 pub struct Sealer {
     level: i32,
+    format: Format,
     tenant: String,
     waiting: HashMap<Leaf, Waiting, RandomState>,
     waiting_bytes: usize,
     builder: BlockBuilder,
     origins: HashMap<OriginId, Origin, RandomState>,
     spare: Spare,
+    segments: Segments,
 }
 
 #[derive(Default)]
@@ -124,19 +133,32 @@ impl Sealer {
     pub fn new(level: i32) -> Sealer {
         Sealer {
             level,
+            format: Format::One,
             tenant: String::new(),
             waiting: HashMap::default(),
             waiting_bytes: 0,
             builder: BlockBuilder::with_postings(),
             origins: HashMap::default(),
             spare: Spare::default(),
+            segments: Segments::default(),
         }
     }
 
-    /// Its blocks are of this format, and not of [`Format::One`].
+    /// Its blocks are of this format, and not of [`Format::One`]; of [`Format::Three`] only in leaves that [may have](Sealer::index) an
+    /// index, and of [`Format::Two`] elsewhere.
     #[must_use]
     pub fn of_format(self, format: Format) -> Sealer {
-        Sealer { builder: self.builder.of_format(format), ..self }
+        Sealer { format, ..self }
+    }
+
+    /// There is room for an index beside the blocks of these leaves.
+    pub fn index(&mut self, leaves: impl IntoIterator<Item = Leaf>) {
+        self.segments.allow(leaves);
+    }
+
+    /// The index of the blocks that went into one of the leaves; `None`: there is none left. After [`Sealer::finish`].
+    pub fn next_index(&mut self) -> Option<SegmentIndex> {
+        self.segments.next()
     }
 
     /// It goes on with what was best for the blocks of another.
@@ -206,42 +228,59 @@ impl Sealer {
         // Levels of a tenant differ in what they say.
         let source = xxh3_64_with_seed(self.tenant.as_bytes(), u64::from(leaf.class.cast_unsigned()));
         self.builder.set_source(source);
+        let mut segment = None;
+        self.builder.set_format(match self.format {
+            Format::Three if self.segments.has(&leaf) => {
+                segment = Some(self.segments.take(leaf));
+                Format::Three
+            }
+            Format::Three => Format::Two,
+            other => other,
+        });
         let in_one_slice = |a: &Slim, b: &Slim| leaf.slice(a.time_us) == leaf.slice(b.time_us);
         for slice in waiting.records.chunk_by(in_one_slice) {
             let blocks = slice.len().div_ceil(SEALED_BLOCK_RECORDS).max(1);
             let each = slice.len().div_ceil(blocks);
             for record in slice {
-                if self.builder.len() >= each || !self.add(record, &waiting.bodies) {
-                    self.cut(leaf, emit);
-                    let taken = self.add(record, &waiting.bodies);
+                if self.builder.len() >= each || !self.add(record, &waiting.bodies, segment.as_mut()) {
+                    self.cut(leaf, segment.as_mut(), emit);
+                    let taken = self.add(record, &waiting.bodies, segment.as_mut());
                     debug_assert!(taken, "an empty block takes any record");
                 }
             }
-            self.cut(leaf, emit);
+            self.cut(leaf, segment.as_mut(), emit);
+        }
+        if let Some(segment) = segment {
+            self.segments.put(leaf, segment);
         }
         self.waiting_bytes -= waiting.bodies.len();
         self.spare.keep(waiting);
     }
 
-    fn add(&mut self, record: &Slim, bodies: &[u8]) -> bool {
+    fn add(&mut self, record: &Slim, bodies: &[u8], segment: Option<&mut SegmentBuilder>) -> bool {
         let Some(origin) = self.origins.get(&record.origin) else { return true };
-        self.builder.push(
-            &Record {
-                time_us: record.time_us,
-                original_time_us: record.original_time_us,
-                level: record.level,
-                flags: record.flags,
-                origin: record.origin,
-                id: record.id,
-                body: &bodies[record.body_start..record.body_start + record.body_len],
-            },
-            origin,
-        )
+        let record = Record {
+            time_us: record.time_us,
+            original_time_us: record.original_time_us,
+            level: record.level,
+            flags: record.flags,
+            origin: record.origin,
+            id: record.id,
+            body: &bodies[record.body_start..record.body_start + record.body_len],
+        };
+        match segment {
+            None => self.builder.push(&record, origin),
+            Some(segment) => self.builder.push_into(segment, &record, origin),
+        }
     }
 
-    fn cut(&mut self, leaf: Leaf, emit: &mut impl FnMut(SealedBlock)) {
-        if !self.builder.is_empty() {
-            emit(SealedBlock { tenant: self.tenant.clone(), leaf, block: self.builder.finish(self.level) });
+    fn cut(&mut self, leaf: Leaf, segment: Option<&mut SegmentBuilder>, emit: &mut impl FnMut(SealedBlock)) {
+        if self.builder.is_empty() {
+            return;
+        }
+        emit(SealedBlock { tenant: self.tenant.clone(), leaf, block: self.builder.finish(self.level) });
+        if let Some(segment) = segment {
+            segment.end_block();
         }
     }
 }

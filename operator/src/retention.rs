@@ -207,13 +207,25 @@ impl Passes {
                 tracing::debug!(class = class.0, %error, "analyze the class's table");
             }
         }
-        if !creates {
+        if creates {
+            self.make_indexes().await?;
+        } else {
             self.count().await?;
             report.ended = self.end_tasks().await?;
         }
         if !creates && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
             self.prune().await?;
+        }
+        Ok(())
+    }
+
+    /// Beside partitions that an older version made. Being unable to is no failure of the pass.
+    async fn make_indexes(&mut self) -> Result<(), PassError> {
+        match ddl::make_indexes(self.session().await?).await {
+            Ok(0) => {}
+            Ok(tables) => tracing::info!(tables, "made tables for the indexes of table partitions"),
+            Err(error) => tracing::warn!(%error, "make tables for indexes; the next pass tries again"),
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ struct NotedLeaf {
     records: i64,
     /// End of the newest.
     newest_us: i64,
+    /// Blocks that are in an index.
+    indexed: i64,
 }
 
 /// Records of one tenant and namespace in one table partition.
@@ -60,13 +62,21 @@ pub(crate) struct Noted {
 impl Noted {
     pub fn block(&mut self, leaf_from_us: i64, block: &BlockRow) {
         let leaf = (block.class, leaf_from_us);
-        let new = NotedLeaf { blocks: 0, oldest_us: i64::MAX, width_us: 0, records: 0, newest_us: i64::MIN };
+        let new = NotedLeaf {
+            blocks: 0,
+            oldest_us: i64::MAX,
+            width_us: 0,
+            records: 0,
+            newest_us: i64::MIN,
+            indexed: 0,
+        };
         let noted = self.leaves.entry(leaf).or_insert(new);
         noted.blocks += 1;
         noted.oldest_us = noted.oldest_us.min(block.time_from_us);
         noted.width_us = noted.width_us.max(block.time_to_us.saturating_sub(block.time_from_us));
         noted.records += i64::from(block.count);
         noted.newest_us = noted.newest_us.max(block.time_to_us);
+        noted.indexed += i64::from(block.is_indexed());
         let tenant = (block.tenant.to_string(), leaf);
         if !self.tenants.contains(&tenant) {
             self.tenants.insert(tenant);
@@ -99,16 +109,18 @@ impl Noted {
         let records: Vec<i64> = self.leaves.values().map(|noted| noted.records).collect();
         let newest: Vec<Timestamp> = self.leaves.values().map(|noted| time(&noted.newest_us)).collect();
         let named: Vec<bool> = self.leaves.iter().map(|(leaf, noted)| self.is_named(leaf, noted)).collect();
+        let indexed: Vec<i64> = self.leaves.values().map(|noted| noted.indexed).collect();
         client
             .execute(
                 &format!(
                     "insert into sealed_leaves as s (class, time_from, blocks, bytes, oldest, width_us, width_blocks, \
-                       records, newest, counted_blocks, named_blocks) \
-                     select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0), oldest, \
-                       width_us, blocks, records, newest, blocks, case when named then blocks end \
+                       records, newest, counted_blocks, named_blocks, indexed_blocks) \
+                     select class, time_from, blocks, coalesce(pg_total_relation_size(to_regclass(leaf)), 0) \
+                       + coalesce(pg_total_relation_size(to_regclass(leaf || '_index')), 0), oldest, \
+                       width_us, blocks, records, newest, blocks, case when named then blocks end, indexed \
                      from unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], \
-                         $7::bigint[], $8::timestamptz[], $9::boolean[]) \
-                       as u (class, time_from, leaf, blocks, oldest, width_us, records, newest, named) \
+                         $7::bigint[], $8::timestamptz[], $9::boolean[], $10::bigint[]) \
+                       as u (class, time_from, leaf, blocks, oldest, width_us, records, newest, named, indexed) \
                      on conflict (class, time_from) do update set blocks = s.blocks + excluded.blocks, \
                        bytes = excluded.bytes, oldest = least(s.oldest, excluded.oldest), sealed = now(), \
                        width_us = greatest({WIDTH_US}, excluded.width_us), \
@@ -116,9 +128,10 @@ impl Noted {
                        records = s.records + excluded.records, newest = greatest(s.newest, excluded.newest), \
                        counted_blocks = case when {COUNTED} then s.blocks + excluded.blocks end, \
                        named_blocks = case when s.named_blocks = s.blocks and excluded.named_blocks is not null \
-                         then s.blocks + excluded.blocks end"
+                         then s.blocks + excluded.blocks end, \
+                       indexed_blocks = s.indexed_blocks + excluded.indexed_blocks"
                 ),
-                &[&classes, &from, &tables, &blocks, &oldest, &widths, &records, &newest, &named],
+                &[&classes, &from, &tables, &blocks, &oldest, &widths, &records, &newest, &named, &indexed],
             )
             .await
             .map_err(StoreError::sql("note", "what the table partitions hold"))?;
@@ -216,7 +229,8 @@ pub(crate) async fn complete(client: &Client) -> Result<(), StoreError> {
         client.execute(&tenants, &[&class, &from]).await.map_err(sql("read the tenants of"))?;
         let sizes = format!(
             "insert into sealed_leaves (class, time_from, blocks, bytes, oldest) \
-             select $1, $2, greatest(reltuples, 1)::bigint, pg_total_relation_size(oid), \
+             select $1, $2, greatest(reltuples, 1)::bigint, pg_total_relation_size(oid) \
+                 + coalesce(pg_total_relation_size(to_regclass('{table}_index')), 0), \
                (select time_from from {table} order by time_to, id limit 1) \
              from pg_class where oid = to_regclass('{table}') and exists (select from {table}) \
              on conflict (class, time_from) do update set bytes = excluded.bytes, width_blocks = null, counted_blocks = null, named_blocks = null, \

@@ -7,6 +7,7 @@
 
 mod going;
 mod holds;
+mod index;
 mod ledger;
 mod row;
 
@@ -20,6 +21,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+
+pub use self::index::make_indexes;
+pub(crate) use self::index::{HEAD, IDS, index_table};
 
 use self::ledger::Ledger;
 use self::row::Row;
@@ -236,7 +240,7 @@ async fn create_class_table(
     transaction.commit().await
 }
 
-/// The leaf is made, checked and attached in one transaction: it is there whole, or not at all.
+/// The leaf is made, checked and attached in one transaction, with the table of its indexes: it is there whole, or not at all.
 async fn create_leaf(
     client: &mut Client,
     timeout_ms: u64,
@@ -257,7 +261,8 @@ async fn create_leaf(
         class = leaf.class.0
     );
     let transaction = client.transaction().await?;
-    let batch = format!("{}; {note_leaf}", make(timeout_ms, target, &create, &target.attach()));
+    let attached = make(timeout_ms, target, &create, &target.attach());
+    let batch = format!("{attached}; {}; {}; {note_leaf}", index::create(table), index::empty(table));
     transaction.batch_execute(&batch).await?;
     target.ledger.write_raw(&transaction).await?;
     transaction.commit().await
@@ -327,7 +332,9 @@ impl<'a> Target<'a> {
         let table = &self.table;
         format!(
             "alter table {table} add column if not exists postings bytea;
-             alter table {table} alter column postings set storage external"
+             alter table {table} alter column postings set storage external;
+             {}",
+            index::create(table)
         )
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use cordwood_core::block::EncodedBlock;
+use cordwood_core::block::{EncodedBlock, Format};
 use futures::SinkExt;
 use tokio_postgres::CopyInSink;
 
@@ -54,6 +54,11 @@ impl BlockRow {
             postings: block.postings.into(),
             payload: block.payload.into(),
         }
+    }
+
+    /// Whether it is in the index of a segment, and has no filter of its own.
+    pub fn is_indexed(&self) -> bool {
+        self.payload.first() == Some(&Format::Three.version())
     }
 }
 

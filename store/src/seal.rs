@@ -9,26 +9,30 @@ use std::collections::{BTreeSet, HashMap};
 mod bounds;
 mod carry;
 mod errors;
+mod index;
+mod merge;
 
 use bytes::Bytes;
 use cordwood_core::block::Format;
 use cordwood_core::limits::{SEAL_ROUND_BYTES_MAX, SEAL_ROUND_RECORDS_MAX};
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::retention::catalogue::Catalogue;
+use cordwood_core::seal::SegmentIndex;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::catalogue;
 use crate::connect::Store;
-use crate::contents::{self, LeafNamespace, Noted};
+use crate::contents::{self, LeafKey, LeafNamespace, Noted};
 use crate::error::StoreError;
 use crate::migrate::{LOCK_ROUND, LOCK_SEALER, LOCK_SPACE};
 use crate::origins;
-use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, fill};
+use crate::ring::{BlockRow, CARRY_LANE, COPY_BLOCKS, CopyBuffer, RINGS, fill, sealed_id};
 
 pub use carry::WantedLeaf;
 
 use bounds::{Limit, Range, Taken, rows_of};
 use carry::{Carry, RoutingSnapshot, Walk};
+use index::Indexed;
 
 /// Fresh blocks fetched at a time. Most are small, but one can hold a record of 12 MiB, and these are all in memory at once.
 const PORTAL_ROWS: i32 = 16;
@@ -43,6 +47,9 @@ pub trait Sorter: Send {
     /// The round's snapshot of classes, leaves and routes; `now_us`: PostgreSQL's clock.
     fn begin(&mut self, catalogue: Catalogue, now_us: i64);
 
+    /// Beside these leaves is room for indexes: blocks of [`Format::Three`] go to no others.
+    fn index(&mut self, leaves: Vec<LeafKey>);
+
     /// A fresh block; blocks come ordered by tenant. `stored_us`: when the writer stored it, by PostgreSQL's clock; `None` for a
     /// block that was carried. `Err`: these origins must be [learned](Sorter::learn) first, then the same block comes again.
     fn block(
@@ -56,6 +63,9 @@ pub trait Sorter: Send {
 
     /// Everything still held.
     fn finish(&mut self, output: &mut Sorted);
+
+    /// After that: the index of the blocks of [`Format::Three`] of one leaf, in the order in which they came; `None`: there is none left.
+    fn next_index(&mut self) -> Option<SegmentIndex>;
 }
 
 /// What a [`Sorter`] gives back.
@@ -243,11 +253,13 @@ impl Sealing {
             ranges: [fresh.ranges, carried.ranges].concat(),
             carry: Carry::default(),
             noted: Noted::default(),
+            indexed: Indexed::default(),
             format: number.get::<_, i16>(2),
             done: Round::default(),
         };
         let format_before = work.format;
         sorter.begin(catalogue, now_us);
+        sorter.index(index::leaves(&transaction).await?);
         let mut sorted = Sorted::default();
         let select = format!(
             "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload, \
@@ -278,6 +290,7 @@ impl Sealing {
                 break;
             }
         }
+        std::mem::take(&mut work.indexed).copy(&transaction, work.round, sorter).await?;
         work.mark(&transaction).await?;
         if work.format > format_before {
             let note = transaction.execute("update ring_ctl set block_format = $1", &[&work.format]).await;
@@ -398,6 +411,7 @@ struct Work {
     ranges: Vec<Range>,
     carry: Carry,
     noted: Noted,
+    indexed: Indexed,
     /// The newest of any block that was ever sealed here.
     format: i16,
     done: Round,
@@ -420,6 +434,7 @@ impl Work {
         for (leaf_from_us, block) in sorted.sealed.drain(..) {
             buffer.sealed_block(self.round, self.index, &block);
             self.noted.block(leaf_from_us, &block);
+            self.indexed.block(leaf_from_us, sealed_id(self.round, self.index), &block);
             self.format = self.format.max(block.payload.first().map_or(0, |version| i16::from(*version)));
             self.index += 1;
             self.done.blocks += 1;

@@ -5,6 +5,7 @@ mod count;
 mod fetch;
 mod ground;
 mod hits;
+mod index;
 mod list;
 mod look;
 mod order;

@@ -1,10 +1,11 @@
 //! Reads every block of the store, fresh and sealed, and holds it against everything else that is said of it: the columns of its row, its
-//! bloom filter and postings, what sealing and the writers noted, and the counts per minute. Can rebuild filters and postings.
+//! bloom filter and postings or the index of its segment, what sealing and the writers noted, and the counts per minute. Can rebuild filters, postings and indexes.
 //!
 //! Memory is bounded: a few blocks at a time. No snapshot is kept for longer than some pages of a table take, but that of the fresh
 //! blocks, which are few: sealing and retention go on meanwhile.
 
 mod counts;
+mod index;
 mod reading;
 
 use std::collections::HashSet;
@@ -40,7 +41,7 @@ pub struct Leaf {
 pub struct TableReport {
     pub table: String,
     pub blocks: u64,
-    /// Of them those of format 2.
+    /// Of them those whose bodies are columns: of format 2 or 3.
     pub blocks_of_format_2: u64,
     pub records: u64,
     /// Of the bodies, unpacked.
@@ -71,7 +72,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// `repair`: filters and postings that hide records are made anew; needs a login that may change the tables, their owner.
+    /// `repair`: filters, postings and indexes that hide records are made anew; needs a login that may change the tables, their owner.
     ///
     /// # Errors
     /// PostgreSQL cannot be reached.
@@ -172,6 +173,7 @@ impl Verifier {
                 Err(error) => return Err(error),
             }
         }
+        index::check(&mut self.client, leaf, self.repair, &mut report, told).await?;
         Ok(Some(report))
     }
 

@@ -77,7 +77,7 @@ pub async fn measure(version: u32, policies: usize, levels: usize) -> Result<Out
         search_to_the_end(&store).await.map(|()| began.elapsed()).map_err(|error| format!("{error:#}"));
     Ok(Outcome {
         tables: count(
-            "select count(*) from pg_class where relname like 'blocks\\_c%' and relkind in ('r', 'p')",
+            "select count(*) from pg_class where relname like 'blocks\\_c%' and relname !~ '_index$' and relkind in ('r', 'p')",
         )
         .await?,
         relations: count("select count(*) from pg_class").await?,

@@ -95,7 +95,7 @@ pub async fn measure(version: u32, policies: usize, partitions: usize, locks: u3
     let search = began.elapsed();
     Ok(Outcome {
         tables: count(
-            "select count(*) from pg_class where relname like 'blocks\\_c%' and relkind in ('r', 'p')",
+            "select count(*) from pg_class where relname like 'blocks\\_c%' and relname !~ '_index$' and relkind in ('r', 'p')",
         )
         .await?,
         created: (leaves, took),

@@ -48,6 +48,8 @@ mod prune;
 mod ranges;
 #[path = "store/refusals.rs"]
 mod refusals;
+#[path = "store/segments.rs"]
+mod segments;
 #[path = "store/states.rs"]
 mod states;
 #[path = "store/support.rs"]
@@ -373,6 +375,7 @@ async fn sealing_under_kills(version: u32, format: Format) -> Result<()> {
     ensure!(counted as u64 == streams[0].next + streams[3].next, "{counted} counted in ns-0");
     let checks = checks.load(Ordering::Relaxed);
     ensure!(checks > 50, "only {checks} checks");
+    verify::whole(&store).await?;
     let of_format = "select count(*) filter (where get_byte(payload, 0) <> $1), count(*) from blocks";
     let row = client.query_one(of_format, &[&i32::from(format.version())]).await?;
     let (others, blocks): (i64, i64) = (row.get(0), row.get(1));
@@ -397,6 +400,11 @@ async fn sealing_under_kills_18() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sealing_in_format_2_under_kills() -> Result<()> {
     sealing_under_kills(18, Format::Two).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealing_in_format_3_under_kills() -> Result<()> {
+    sealing_under_kills(15, Format::Three).await
 }
 
 /// Every page of a search, joined.

@@ -27,7 +27,7 @@ async fn what_older_versions_left_is_taken_over() -> Result<()> {
     archives.sort();
     ensure!(!archives.is_empty(), "no archive in {}", fixtures().display());
     for archive in archives {
-        for (version, format) in [(15, 1), (18, 2)] {
+        for (version, format) in [(15, 1), (18, 3)] {
             let what = format!("{} on PostgreSQL {version}, sealed on in format {format}", archive.display());
             take_over(&archive, version, format).await.context(what)?;
         }
@@ -68,7 +68,8 @@ async fn take_over(archive: &Path, version: u32, format: i32) -> Result<()> {
     sealed.check()?;
     ensure!(is_whole(&sealed, &expected), "{sealed}");
     found(&place, &program, &url, &expected)?;
-    let of_format = "select count(*) from blocks where get_byte(payload, 0) = $1";
+    // What is sealed before the operator has made room for indexes is of format 2.
+    let of_format = "select count(*) from blocks where get_byte(payload, 0) between least($1, 2) and $1";
     let blocks: i64 = postgres.client().await?.query_one(of_format, &[&format]).await?.get(0);
     ensure!(blocks > 0, "no block of format {format} was sealed");
     run.stop();

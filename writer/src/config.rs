@@ -46,7 +46,7 @@ pub struct SealSettings {
     pub enabled: bool,
     pub interval_seconds: f64,
     pub records_max: u64,
-    /// Of the blocks that sealing writes: 1 or 2. What is stored in the other is read all the same. Absent: the newest that the database has.
+    /// Of the blocks that sealing writes: 1 to 3. What is stored in the others is read all the same. Absent: the newest that the database has.
     pub format: Option<u8>,
 }
 
@@ -113,7 +113,7 @@ impl Config {
             return Err("seal.records_max: must be 1000 or more".to_owned());
         }
         if self.seal.format.is_some_and(|format| Format::of(format).is_err()) {
-            return Err("seal.format: must be 1 or 2".to_owned());
+            return Err("seal.format: must be 1 to 3".to_owned());
         }
         if self.group.is_empty() {
             return Err("group: must not be empty".to_owned());

@@ -16,9 +16,9 @@ use cordwood_core::retention::class::{ClassId, Keeps, PolicyLevel, leaves_per_ro
 use cordwood_core::retention::hold::Takes;
 use cordwood_core::retention::policy::PerLevel;
 use cordwood_core::retention::routes::{RouteKey, Routes, Target};
-use cordwood_core::seal::{Leaf, SealedBlock, Sealer};
+use cordwood_core::seal::{Leaf, SealedBlock, Sealer, SegmentIndex};
 use cordwood_store::commit::BlockRow;
-use cordwood_store::contents::LeafNamespace;
+use cordwood_store::contents::{LeafKey, LeafNamespace};
 use cordwood_store::seal::{Sorted, Sorter, WantedLeaf};
 
 /// zstd's level for sealed blocks: they live for weeks, so a third of the encoder's speed for a sixth of the bytes is worth it.
@@ -98,7 +98,8 @@ impl RecordSorter {
         }
     }
 
-    /// Sealed blocks are of this format, and not of [`Format::One`]; carried ones are always of that.
+    /// Sealed blocks are of this format, and not of [`Format::One`], as far as there is [room for indexes](Sorter::index); carried ones are
+    /// always of that.
     #[must_use]
     pub fn of_format(mut self, format: Format) -> RecordSorter {
         self.sealer = self.sealer.of_format(format);
@@ -248,6 +249,14 @@ impl Sorter for RecordSorter {
         self.routes = catalogue.routes;
     }
 
+    fn index(&mut self, leaves: Vec<LeafKey>) {
+        let known = |(class, from_us): LeafKey| {
+            let to_us = *self.leaves.get(&ClassId(class))?.get(&from_us)?;
+            Some(Leaf { class, from_us, to_us })
+        };
+        self.sealer.index(leaves.into_iter().filter_map(known));
+    }
+
     fn block(
         &mut self,
         block: &BlockRow,
@@ -343,6 +352,10 @@ impl Sorter for RecordSorter {
         output.expired = std::mem::take(&mut self.expired);
         output.wanted = std::mem::take(&mut self.wanted);
         output.postponed = self.postponed;
+    }
+
+    fn next_index(&mut self) -> Option<SegmentIndex> {
+        self.sealer.next_index()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::BlockError;
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -11,16 +11,16 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Small magnitudes of either sign become small numbers.
-pub(super) fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-pub(super) fn unzigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     ((value >> 1) as i64) ^ -((value & 1) as i64)
 }
 
 /// Reads what this module wrote; every read checks what is left.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
@@ -79,7 +79,7 @@ const RUNS: u8 = 0;
 const PLAIN: u8 = 1;
 
 /// Writes `values` as (value, run length) pairs when that is about shorter, else one by one.
-pub(super) fn put_column(out: &mut Vec<u8>, values: &[u64]) {
+pub(crate) fn put_column(out: &mut Vec<u8>, values: &[u64]) {
     let runs = values.windows(2).filter(|pair| pair[0] != pair[1]).count() + 1;
     if runs * 2 <= values.len() {
         out.push(RUNS);
@@ -99,7 +99,7 @@ pub(super) fn put_column(out: &mut Vec<u8>, values: &[u64]) {
 }
 
 /// Calls `each` with the `count` values of a column, in order.
-pub(super) fn read_column(
+pub(crate) fn read_column(
     reader: &mut Reader<'_>,
     count: usize,
     what: &'static str,

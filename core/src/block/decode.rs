@@ -36,12 +36,9 @@ pub struct Block<'p> {
 #[derive(Debug)]
 enum Bodies<'p> {
     /// One after the other; where each ends in the unpacked section.
-    Rows {
-        section: Section<'p>,
-        ends: Vec<u32>,
-        unpacked: OnceLock<Vec<u8>>,
-    },
-    Shaped(Box<Shaped<'p>>),
+    Rows { section: Section<'p>, ends: Vec<u32>, unpacked: OnceLock<Vec<u8>> },
+    /// As columns.
+    Shaped { shaped: Box<Shaped<'p>>, format: Format },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +76,9 @@ impl<'p> Block<'p> {
                 section.packed = Cow::Borrowed(reader.take(bodies_packed_bytes, "bodies")?);
                 Bodies::Rows { section, ends: Vec::with_capacity(count), unpacked: OnceLock::new() }
             }
-            Format::Two => {
+            Format::Two | Format::Three => {
                 columns.packed = Cow::Borrowed(reader.take(columns_packed_bytes, "columns")?);
-                Bodies::Shaped(Box::new(Shaped::read(&mut reader)?))
+                Bodies::Shaped { shaped: Box::new(Shaped::read(&mut reader)?), format }
             }
         };
         if !reader.is_empty() {
@@ -274,7 +271,9 @@ impl<'p> Block<'p> {
                 let packed = Cow::Owned(section.packed.into_owned());
                 Bodies::Rows { section: Section { packed, ..section }, ends, unpacked }
             }
-            Bodies::Shaped(shaped) => Bodies::Shaped(Box::new(shaped.into_owned())),
+            Bodies::Shaped { shaped, format } => {
+                Bodies::Shaped { shaped: Box::new(shaped.into_owned()), format }
+            }
         };
         Block { times, levels, flags, origins, batches, record_batches, indexes, original_times, bodies }
     }
@@ -282,7 +281,7 @@ impl<'p> Block<'p> {
     pub fn format(&self) -> Format {
         match self.bodies {
             Bodies::Rows { .. } => Format::One,
-            Bodies::Shaped(_) => Format::Two,
+            Bodies::Shaped { format, .. } => format,
         }
     }
 
@@ -296,7 +295,7 @@ impl<'p> Block<'p> {
                 }
                 Ok((unpacked.get().map_or(&[], Vec::as_slice), ends))
             }
-            Bodies::Shaped(shaped) => shaped.bodies(&self.times),
+            Bodies::Shaped { shaped, .. } => shaped.bodies(&self.times),
         }
     }
 
@@ -308,7 +307,7 @@ impl<'p> Block<'p> {
     pub fn may_hold(&self, sought: Sought<'_>) -> Result<Option<Vec<bool>>, BlockError> {
         match &self.bodies {
             Bodies::Rows { .. } => Ok(None),
-            Bodies::Shaped(shaped) => shaped.may_hold(sought, &self.times).map(Some),
+            Bodies::Shaped { shaped, .. } => shaped.may_hold(sought, &self.times).map(Some),
         }
     }
 
@@ -317,13 +316,13 @@ impl<'p> Block<'p> {
     pub(crate) fn built(&self) -> usize {
         match &self.bodies {
             Bodies::Rows { .. } => 0,
-            Bodies::Shaped(shaped) => shaped.built(),
+            Bodies::Shaped { shaped, .. } => shaped.built(),
         }
     }
 
     /// Of a block whose bodies are columns, only this one is put together, unless all are.
     fn body(&self, record: usize) -> Result<&[u8], BlockError> {
-        if let Bodies::Shaped(shaped) = &self.bodies {
+        if let Bodies::Shaped { shaped, .. } = &self.bodies {
             return shaped.body(record, &self.times);
         }
         let (bodies, ends) = self.bodies()?;

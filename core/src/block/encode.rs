@@ -9,9 +9,10 @@ use crate::identity::RecordId;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TOKENS_TARGET, RECORD_BYTES_MAX, SEALED_BLOCK_RECORDS};
 use crate::origin::{Origin, OriginId};
 use crate::record::{Flags, Record};
+use crate::segment::SegmentBuilder;
 
 use super::columns::{put_column, put_varint, unzigzag, zigzag};
-use super::index::{Index, IndexBuilder};
+use super::index::{Index, IndexBuilder, SegmentTokens};
 use super::pack::pack_rows;
 use super::{Choices, Format, checksum, format2};
 
@@ -26,7 +27,7 @@ pub struct EncodedBlock {
     pub level_mask: u8,
     /// Bytes of the bodies before packing.
     pub raw_bytes: u64,
-    /// See [`crate::tokens`]; never empty.
+    /// See [`crate::tokens`]; empty in [`Format::Three`] alone.
     pub bloom: Vec<u8>,
     /// See [`super::postings`]; empty when there are none.
     pub postings: Vec<u8>,
@@ -57,6 +58,8 @@ pub struct BlockBuilder {
     time_to_us: i64,
     level_mask: u8,
     index: IndexBuilder,
+    /// In the place of `index` in [`Format::Three`].
+    tokens: SegmentTokens,
     columns: Vec<u8>,
     packed: Vec<u8>,
     source: u64,
@@ -97,6 +100,7 @@ impl BlockBuilder {
             time_to_us: i64::MIN,
             level_mask: 0,
             index: IndexBuilder::default(),
+            tokens: SegmentTokens::default(),
             columns: Vec::new(),
             packed: Vec::new(),
             source: 0,
@@ -113,6 +117,12 @@ impl BlockBuilder {
     #[must_use]
     pub fn of_format(self, format: Format) -> BlockBuilder {
         BlockBuilder { format, ..self }
+    }
+
+    /// The same of the next block; there is none begun. Who has [`Format::Three`] pushes with [`BlockBuilder::push_into`].
+    pub fn set_format(&mut self, format: Format) {
+        debug_assert!(self.is_empty());
+        self.format = format;
     }
 
     /// The next blocks are of this source: blocks of one source are alike, so that what was best for the columns of one is best for the
@@ -136,6 +146,18 @@ impl BlockBuilder {
     /// names. A body above [`RECORD_BYTES_MAX`] is cut there and flagged [`Flags::TRUNCATED`].
     #[must_use = "a full block takes nothing: finish it and push again"]
     pub fn push(&mut self, record: &Record<'_>, origin: &Origin) -> bool {
+        debug_assert_ne!(self.format, Format::Three);
+        self.take(record, origin, None)
+    }
+
+    /// The same of a block of [`Format::Three`], however many words it holds: they go to the segment.
+    #[must_use = "a full block takes nothing: finish it and push again"]
+    pub fn push_into(&mut self, segment: &mut SegmentBuilder, record: &Record<'_>, origin: &Origin) -> bool {
+        debug_assert_eq!(self.format, Format::Three);
+        self.take(record, origin, Some(segment))
+    }
+
+    fn take(&mut self, record: &Record<'_>, origin: &Origin, segment: Option<&mut SegmentBuilder>) -> bool {
         let cut = record.body.len() > RECORD_BYTES_MAX;
         let body = &record.body[..record.body.len().min(RECORD_BYTES_MAX)];
         let flags = if cut { record.flags | Flags::TRUNCATED } else { record.flags };
@@ -159,7 +181,10 @@ impl BlockBuilder {
         let origin_place = self.push_id(record.origin, record.id, origin);
         self.lengths.push(body.len() as u64);
         self.bodies.extend_from_slice(body);
-        self.index.record(place, origin_place, body, flags, record.level);
+        match segment {
+            None => self.index.record(place, origin_place, body, flags, record.level),
+            Some(segment) => self.tokens.record(segment, origin_place, body, flags, record.level),
+        }
         true
     }
 
@@ -183,7 +208,10 @@ impl BlockBuilder {
             let origin_place =
                 self.origins.iter().position(|&known| known == origin_id).unwrap_or_else(|| {
                     self.origins.push(origin_id);
-                    self.index.origin(origin);
+                    match self.format {
+                        Format::Three => self.tokens.origin(origin),
+                        Format::One | Format::Two => self.index.origin(origin),
+                    }
                     self.origins.len() - 1
                 });
             self.batches.push(Batch {
@@ -215,7 +243,7 @@ impl BlockBuilder {
             Format::One => {
                 put_sections(level, &[&self.columns, &self.bodies], &mut self.packed, &mut payload)
             }
-            Format::Two => {
+            Format::Two | Format::Three => {
                 put_sections(level, &[&self.columns], &mut self.packed, &mut payload);
                 let (times_us, source) = (self.times_us(), self.source);
                 let bodies = format2::Bodies {
@@ -229,7 +257,11 @@ impl BlockBuilder {
         }
         let sum = checksum(&payload[super::PREFIX_BYTES..]);
         payload[1..super::PREFIX_BYTES].copy_from_slice(&sum.to_le_bytes());
-        let Index { bloom, postings } = self.index.finish(count);
+        let Index { bloom, postings } = match self.format {
+            Format::Three => Index::default(),
+            Format::One | Format::Two => self.index.finish(count),
+        };
+        self.tokens.clear();
         let block = EncodedBlock {
             count: count as u32,
             time_from_us: if count == 0 { 0 } else { self.time_from_us },

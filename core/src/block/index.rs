@@ -4,14 +4,15 @@
 use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::Flags;
-use crate::tokens::{BloomBuilder, TokenHasher, TokenKind};
+use crate::segment::{SegmentBuilder, tenant_token};
+use crate::tokens::{BloomBuilder, Token, TokenHasher, TokenKind};
 
-use super::postings::PostingsBuilder;
+use super::postings::{PostingsBuilder, level_token};
 
 /// The columns of a block's row by which a search passes over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    /// See [`crate::tokens`]; never empty.
+    /// See [`crate::tokens`]; empty where a segment's index is in its place.
     pub bloom: Vec<u8>,
     /// See [`super::postings`]; empty when there are none.
     pub postings: Vec<u8>,
@@ -71,5 +72,42 @@ impl IndexBuilder {
             self.postings.as_mut().map_or_else(Vec::new, |postings| postings.finish(distinct, records));
         self.names.clear();
         Index { postings, bloom: self.bloom.finish() }
+    }
+}
+
+/// Gives the index of a segment the tokens of a block's records, and keeps none.
+#[derive(Debug, Default)]
+pub(super) struct SegmentTokens {
+    /// The names of each origin of the block.
+    names: Vec<Vec<Token>>,
+    hasher: TokenHasher,
+}
+
+impl SegmentTokens {
+    /// The next of the block's origins, in the order of their first records.
+    pub fn origin(&mut self, origin: &Origin) {
+        let mut names = vec![tenant_token(&origin.tenant)];
+        self.hasher.origin(origin, &mut |token| names.push(token));
+        self.names.push(names);
+    }
+
+    /// The next record, whose origin is the one at `origin_place`.
+    pub fn record(
+        &mut self,
+        segment: &mut SegmentBuilder,
+        origin_place: usize,
+        body: &[u8],
+        flags: Flags,
+        level: Level,
+    ) {
+        segment.add_group(level as usize, || [level_token(level)]);
+        let names = &self.names[origin_place];
+        segment.add_group(Level::ALL.len() + origin_place, || names.iter().copied());
+        self.hasher.record(body, flags, &mut |token| segment.add(token));
+        segment.end_record();
+    }
+
+    pub fn clear(&mut self) {
+        self.names.clear();
     }
 }

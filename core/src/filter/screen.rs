@@ -45,7 +45,7 @@ impl<'f> Screen<'f> {
         if self.clauses.is_empty() {
             return Ok(None);
         }
-        if block.format() == Format::Two {
+        if block.format() != Format::One {
             return self.of_columns(block).map(Some);
         }
         let (bodies, ends) = block.bodies()?;

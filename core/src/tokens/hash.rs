@@ -20,24 +20,31 @@ pub(crate) fn mix(mut x: u64) -> u64 {
 pub struct Token {
     pub hash: u64,
     pub kind: TokenKind,
+    /// Of a [`TokenKind::Pair`] of a body: the hash of the longest word of its value (the last of them), which every record with the pair
+    /// has. A filter's pairs have none.
+    pub word: Option<u64>,
 }
 
 /// What a token is to [`crate::block::postings`], whose version these rules belong to. A filter's words are of the kind that
 /// they are of in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenKind {
-    /// `key=value` of a body, whose value's words are tokens too; or of an origin, but for its service.
+    /// `key=value` of a body, whose value's words are tokens too.
     Pair,
+    /// `key=value` of an origin, but for its service.
+    Origin,
     /// A long word with a digit: few records have it, anywhere.
     Identifier,
     Word,
-    /// A record's service, level or category, which filters ask for beside words.
+    /// A word of three to nine digits and a `z`, as RFC 3339 times end: one of its own in nearly every record.
+    TimeFraction,
+    /// A record's service, tenant, level or category, which filters ask for beside words.
     Name,
 }
 
 impl Token {
     pub fn word(word: &[u8]) -> Token {
-        Token { hash: word_token(word), kind: TokenKind::of_word(word) }
+        Token { hash: word_token(word), kind: TokenKind::of_word(word), word: None }
     }
 
     /// Two characters that are neighbours in a script without spaces.
@@ -46,30 +53,44 @@ impl Token {
         let len = before.len() + after.len();
         both[..before.len()].copy_from_slice(before);
         both[before.len()..len].copy_from_slice(after);
-        Token { hash: word_token(&both[..len]), kind: TokenKind::Word }
+        Token { hash: word_token(&both[..len]), kind: TokenKind::Word, word: None }
     }
 
     pub fn pair(key: &[u8], value: &[u8]) -> Token {
-        Token { hash: pair_token(key, value), kind: TokenKind::Pair }
+        Token { hash: pair_token(key, value), kind: TokenKind::Pair, word: None }
+    }
+
+    /// Of what is no value of a body.
+    pub fn name(key: &[u8], value: &[u8]) -> Token {
+        Token { hash: pair_token(key, value), kind: TokenKind::Name, word: None }
     }
 
     /// Of a field of [`origin_pairs`].
     pub fn origin(field: &str, name: &str) -> Token {
-        let kind = if field == "service" { TokenKind::Name } else { TokenKind::Pair };
-        Token { hash: pair_token(field.as_bytes(), name.as_bytes()), kind }
+        let kind = if field == "service" { TokenKind::Name } else { TokenKind::Origin };
+        Token { kind, ..Token::name(field.as_bytes(), name.as_bytes()) }
     }
 
     /// Of a record whose flags say so.
     pub fn audit() -> Token {
-        Token { hash: pair_token(b"category", b"audit"), kind: TokenKind::Name }
+        Token::name(b"category", b"audit")
     }
 }
 
 impl TokenKind {
     #[inline]
     fn of_word(word: &[u8]) -> TokenKind {
-        let is_identifier = word.len() >= IDENTIFIER_BYTES_MIN && word.iter().any(u8::is_ascii_digit);
-        if is_identifier { TokenKind::Identifier } else { TokenKind::Word }
+        if word.len() >= IDENTIFIER_BYTES_MIN {
+            return if word.iter().any(u8::is_ascii_digit) { TokenKind::Identifier } else { TokenKind::Word };
+        }
+        match word.split_last() {
+            Some((b'z', digits))
+                if (3..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) =>
+            {
+                TokenKind::TimeFraction
+            }
+            _ => TokenKind::Word,
+        }
     }
 }
 
@@ -187,11 +208,13 @@ impl<F: FnMut(Token)> Visit for Hashing<'_, F> {
     #[inline]
     fn value(&mut self, key: Option<&[u8]>, text: &[u8]) {
         let mut last = (0, 0);
+        let mut longest = Longest::default();
         let mut before = ([0; 4], 0);
         words::for_each(text, &mut |kind, word| match kind {
             Kind::Word | Kind::Again => {
                 let token = Token::word(word);
                 last = (token.hash, word.len());
+                longest.see(token, word);
                 (self.each)(token);
             }
             Kind::First | Kind::Next => {
@@ -212,13 +235,34 @@ impl<F: FnMut(Token)> Visit for Hashing<'_, F> {
         let value =
             if last.1 == text.len() && text.is_ascii() && last.1 > 0 { last.0 } else { value_hash(text) };
         let key = self.key_hash(place, key);
-        (self.each)(Token { hash: join(key, value), kind: TokenKind::Pair });
+        (self.each)(Token { hash: join(key, value), kind: TokenKind::Pair, word: longest.word });
     }
 
     fn number(&mut self, key: Option<&[u8]>, canonical: &[u8]) {
-        words::for_each(canonical, &mut |_, word| (self.each)(Token::word(word)));
+        let mut longest = Longest::default();
+        words::for_each(canonical, &mut |_, word| {
+            let token = Token::word(word);
+            longest.see(token, word);
+            (self.each)(token);
+        });
         if let Some(key) = key.filter(|key| has_pair(key, canonical)) {
-            (self.each)(Token::pair(key, canonical));
+            (self.each)(Token { word: longest.word, ..Token::pair(key, canonical) });
+        }
+    }
+}
+
+/// The longest word of a value.
+#[derive(Default)]
+struct Longest {
+    bytes: usize,
+    word: Option<u64>,
+}
+
+impl Longest {
+    #[inline]
+    fn see(&mut self, token: Token, word: &[u8]) {
+        if word.len() >= self.bytes && token.kind != TokenKind::TimeFraction {
+            *self = Longest { bytes: word.len(), word: Some(token.hash) };
         }
     }
 }

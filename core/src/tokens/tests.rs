@@ -258,3 +258,34 @@ fn numbers_have_the_tokens_of_their_value() {
         assert!(hashes.contains(&pair_token(key.as_bytes(), value.as_bytes())), "{key}={value}");
     }
 }
+
+/// Which every record with the pair has as a token, too.
+#[test]
+fn a_pair_names_the_longest_word_of_its_value() {
+    let body =
+        br#"{"path":"/v1/users/me","user":"U360","zone":"eu-west-9","dash":"-","t":"394684Z","n":1.50}"#;
+    let (mut pairs, mut words) = (Vec::new(), HashSet::new());
+    for_each_token(body, &Origin::default(), Flags::default(), &mut |token| match token.kind {
+        TokenKind::Pair => pairs.push((token.hash, token.word)),
+        _ => assert!(token.word.is_none() && words.insert(token.hash) || words.contains(&token.hash)),
+    });
+    let cases = [
+        ("path", "/v1/users/me", Some("users")),
+        ("user", "U360", Some("u360")),
+        ("zone", "eu-west-9", Some("west")),
+        ("dash", "-", None),
+        ("t", "394684Z", None),
+        ("n", "1.50", Some("50")),
+        ("n", "1.5", Some("5")),
+    ];
+    for (key, value, word) in cases {
+        let word = word.map(|word| word_token(word.as_bytes()));
+        assert!(pairs.contains(&(pair_token(key.as_bytes(), value.as_bytes()), word)), "{key}={value}");
+        assert!(word.is_none_or(|word| words.contains(&word)), "{key}={value}");
+    }
+    assert_eq!(pairs.len(), cases.len());
+    assert_eq!(Token::word(b"394684z").kind, TokenKind::TimeFraction);
+    for word in ["39z", "1234567890z", "394684", "39468az", "z"] {
+        assert_ne!(Token::word(word.as_bytes()).kind, TokenKind::TimeFraction, "{word}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Client;
 
+use super::index::index_table;
 use super::{DdlSession, Hanging, Target, begin, begin_within, hanging, set_detached, set_lock_timeout};
 use crate::error::StoreError;
 use crate::migrate::{LOCK_ROUND, LOCK_SPACE};
@@ -92,10 +93,11 @@ pub(super) async fn drop_leaf(
          end $$;
          lock table holds in share mode;
          {fence};
-         drop table if exists {table};
+         drop table if exists {table}, {index};
          {strike}",
         class = leaf.class.0,
         fence = target.fence(),
+        index = index_table(table),
         strike = target.strike()
     );
     let transaction = begin_within(client, timeout_ms).await?;
@@ -104,14 +106,15 @@ pub(super) async fn drop_leaf(
     transaction.commit().await
 }
 
-/// Deletes the row of a leaf whose table is gone.
+/// Deletes the row of a leaf whose table is gone, and what is left of its indexes.
 pub(super) async fn forget(session: &mut DdlSession, target: &Target<'_>) -> Result<(), StoreError> {
     let transaction = begin(&mut session.client).await?;
     let fail = || StoreError::sql("delete the row of", &target.table);
     let gone =
         transaction.query_one("select to_regclass($1) is null", &[&target.table]).await.map_err(fail())?;
     if gone.get(0) {
-        transaction.batch_execute(&target.strike()).await.map_err(fail())?;
+        let drop = format!("drop table if exists {}; {}", index_table(&target.table), target.strike());
+        transaction.batch_execute(&drop).await.map_err(fail())?;
         target.ledger.write(&transaction).await?;
     }
     transaction.commit().await.map_err(fail())

@@ -6,6 +6,7 @@
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::index::Indexed;
 use super::wanted::{Wanted, timestamp};
 use crate::contents::WIDTH_US;
 use crate::error::StoreError;
@@ -21,13 +22,16 @@ pub(super) struct Span {
     pub to_us: i64,
     /// No block of it ends later after its begin.
     pub width_us: i64,
+    /// Blocks of it are in an index.
+    pub index: Option<Indexed>,
 }
 
 impl Span {
     /// `width_us`: of its widest block, if that is known.
     pub fn new(from_us: i64, to_us: i64, width_us: Option<i64>) -> Span {
         let all_us = to_us.saturating_sub(from_us);
-        Span { from_us, to_us, width_us: width_us.map_or(all_us, |width_us| width_us.clamp(0, all_us)) }
+        let width_us = width_us.map_or(all_us, |width_us| width_us.clamp(0, all_us));
+        Span { from_us, to_us, width_us, index: None }
     }
 
     fn has(&self, time_us: i64) -> bool {
@@ -46,7 +50,10 @@ pub(super) struct Chunk {
 pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Result<Vec<Chunk>, StoreError> {
     // What sealing noted tells which of them hold blocks, how wide ones, and of whom, unless an older version sealed last.
     let sql = format!(
-        "select l.class, l.time_from, l.time_to, case when not noted.incomplete then {WIDTH_US} end \
+        "select l.class, l.time_from, l.time_to, case when not noted.incomplete then {WIDTH_US} end, \
+           case when s.indexed_blocks > 0 and to_regclass( \
+             'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI') || '_index') is not null \
+           then s.indexed_blocks end \
          from leaves l join classes c on c.id = l.class \
          cross join (select n.round is distinct from r.round from ring_ctl r left join contents_of n on true) as noted (incomplete) \
          left join sealed_leaves s on s.class = l.class and s.time_from = l.time_from \
@@ -73,7 +80,11 @@ pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Re
         .map_err(StoreError::sql("read", "the table partitions"))?;
     let time =
         |row: &tokio_postgres::Row, column: usize| row.get::<_, jiff::Timestamp>(column).as_microsecond();
-    let leaf = |row: &tokio_postgres::Row| (row.get(0), Span::new(time(row, 1), time(row, 2), row.get(3)));
+    let leaf = |row: &tokio_postgres::Row| {
+        let (class, from_us): (i32, i64) = (row.get(0), time(row, 1));
+        let index = row.get::<_, Option<i64>>(4).map(|blocks| Indexed { leaf: (class, from_us), blocks });
+        (class, Span { index, ..Span::new(from_us, time(row, 2), row.get(3)) })
+    };
     Ok(cut(rows.iter().map(leaf), wanted.to_us))
 }
 
@@ -145,7 +156,20 @@ impl Chunk {
 
     /// Table partitions that a statement over these times (inclusive) looks at.
     pub fn leaves_between(&self, from_us: i64, to_us: i64) -> usize {
-        self.leaves.iter().filter(|leaf| leaf.from_us <= to_us && leaf.to_us > from_us).count()
+        self.between(from_us, to_us).count()
+    }
+
+    /// Those of them that have an index.
+    pub fn indexed_between(&self, from_us: i64, to_us: i64) -> Vec<Indexed> {
+        self.between(from_us, to_us).filter_map(|leaf| leaf.index).collect()
+    }
+
+    pub fn has_indexes(&self) -> bool {
+        self.leaves.iter().any(|leaf| leaf.index.is_some())
+    }
+
+    fn between(&self, from_us: i64, to_us: i64) -> impl Iterator<Item = &Span> {
+        self.leaves.iter().filter(move |leaf| leaf.from_us <= to_us && leaf.to_us > from_us)
     }
 }
 

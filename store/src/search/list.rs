@@ -1,10 +1,11 @@
 //! One statement that lists blocks without their payloads, in the order of time, under tenant scope, time, levels and the bloom
-//! filters. It looks at a bounded number of blocks, whatever it finds among them.
+//! filters, or what the indexes of segments told. It looks at a bounded number of blocks, whatever it finds among them.
 
 use cordwood_core::level::Level;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::index::Told;
 use super::page::Direction;
 use super::wanted::{Wanted, timestamp};
 use crate::error::StoreError;
@@ -74,7 +75,12 @@ pub(super) struct Look<'a> {
     pub beyond: Option<(i64, i64)>,
     /// So many of them.
     pub rows: usize,
+    /// What indexes told of those of some tables.
+    pub told: Option<&'a Told>,
 }
+
+/// `$9` and `$10` of a statement for which indexes told something.
+const INDEXED: &str = "(tableoid <> all($9) or id = any($10))";
 
 /// What a statement saw.
 #[derive(Debug)]
@@ -109,7 +115,8 @@ fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
     if wanted.one_tenant() {
         place.push_str(" and tenant = ($4::text[])[1]");
     }
-    let (rows, conditions) = (look.rows, wanted.conditions());
+    let indexed = if look.told.is_some() { INDEXED } else { "true" };
+    let (rows, conditions) = (look.rows, wanted.conditions(indexed));
     let heads = if wanted.heads { ", tenant, count, level_mask" } else { "" };
     // Whether a block is a hit is asked of each that the limit lets through, in the place where the limit counts: so much is read
     // and no more, also when nothing is hit.
@@ -163,7 +170,7 @@ pub(super) async fn list(
     let (time, id) = look.beyond.unwrap_or_default();
     let time = timestamp(time)?;
     let of_grants = wanted.tenants_of_grants();
-    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+    let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![
         (&from, Type::TIMESTAMPTZ),
         (&begins_to, Type::TIMESTAMPTZ),
         (&mask, Type::INT2),
@@ -173,6 +180,12 @@ pub(super) async fn list(
         (&to, Type::TIMESTAMPTZ),
         (&of_grants, Type::TEXT_ARRAY),
     ];
+    if let Some(told) = look.told {
+        parameters.extend([
+            (&told.tables as &(dyn ToSql + Sync), Type::OID_ARRAY),
+            (&told.ids as &(dyn ToSql + Sync), Type::INT8_ARRAY),
+        ]);
+    }
     let rows = transaction
         .query_typed(&sql, &parameters)
         .await

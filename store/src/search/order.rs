@@ -2,9 +2,11 @@
 //! by bounded statements; what the stream that has come least far may still bring keeps the others' blocks waiting.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ground::{Chunk, begin_below, end_above};
+use super::index::{Clauses, Indexed, Indexes, Told};
 use super::list::{Candidate, Listed, Look, list};
 use super::page::Direction;
 use super::session::{LEAVES_MAX, Session};
@@ -19,6 +21,8 @@ const QUICK: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_millis(500);
 /// Table partitions of a window: few first, because planning a statement over many costs more than running it.
 const LEAVES_FIRST: usize = 32;
+/// Where indexes are read of each, before the first block of the window is known.
+const INDEXED_LEAVES_FIRST: usize = 8;
 /// Blocks of a window upwards that are kept; more of them make it a shorter one.
 const WINDOW_BLOCKS_MAX: usize = 2_048;
 
@@ -32,7 +36,8 @@ pub(super) struct Order<'w> {
 impl<'w> Order<'w> {
     pub fn new(wanted: &'w Wanted, chunks: Vec<Chunk>) -> Order<'w> {
         let sources = std::iter::once(None).chain(chunks.into_iter().map(Some));
-        let streams = sources.map(|chunk| Stream::new(chunk, wanted)).collect();
+        let clauses: Clauses = wanted.index_clauses().into();
+        let streams = sources.map(|chunk| Stream::new(chunk, wanted, Arc::clone(&clauses))).collect();
         Order { wanted, streams, held: Vec::new() }
     }
 
@@ -95,6 +100,9 @@ struct Stream {
     beyond: Option<(i64, i64)>,
     /// Blocks that were given out and reach into later windows upwards, and where they end.
     crossing: HashMap<i64, i64>,
+    /// What indexes are asked for; empty: none is asked.
+    clauses: Clauses,
+    indexes: Indexes,
 }
 
 /// A window of time that is being listed.
@@ -125,11 +133,13 @@ fn last_end(end_us: i64, chunk: Option<&Chunk>) -> i64 {
 }
 
 impl Stream {
-    fn new(chunk: Option<Chunk>, wanted: &Wanted) -> Stream {
+    fn new(chunk: Option<Chunk>, wanted: &Wanted, clauses: Clauses) -> Stream {
+        let reads_indexes = !clauses.is_empty() && chunk.as_ref().is_some_and(Chunk::has_indexes);
+        let leaves_first = if reads_indexes { INDEXED_LEAVES_FIRST } else { LEAVES_FIRST };
         let (frontier_us, next_us, leaves_max) = match wanted.direction {
             Direction::NewestFirst => {
                 let above = |chunk: &Chunk| end_above(&chunk.leaves, wanted.to_us).saturating_sub(1);
-                (i64::MAX, chunk.as_ref().map_or(TIME_MAX_US, above), LEAVES_FIRST)
+                (i64::MAX, chunk.as_ref().map_or(TIME_MAX_US, above), leaves_first)
             }
             // Nothing is known before a window has been listed whole.
             Direction::OldestFirst => (i64::MIN, wanted.from_us, 1),
@@ -144,6 +154,8 @@ impl Stream {
             window: None,
             beyond: None,
             crossing: HashMap::new(),
+            clauses,
+            indexes: Indexes::default(),
         }
     }
 
@@ -152,8 +164,14 @@ impl Stream {
         session: &mut Session<'_>,
         wanted: &Wanted,
     ) -> Result<Vec<Candidate>, StoreError> {
-        let (look, leaves) = self.look(wanted);
-        session.make_room(leaves).await?;
+        let (leaves, indexed) = self.next_window(wanted);
+        // Beside each its index.
+        session.make_room(leaves + indexed.len()).await?;
+        let told = match &indexed[..] {
+            [] => None,
+            indexed => Some(self.indexes.told(session.transaction, &self.clauses, indexed).await?),
+        };
+        let Some(look) = self.look(told.as_ref()) else { return Ok(Vec::new()) };
         let began = Instant::now();
         let listed = list(session.transaction, wanted, look).await?;
         match began.elapsed() {
@@ -168,23 +186,34 @@ impl Stream {
         Ok(self.saw(wanted, listed))
     }
 
-    /// The next statement, and how many table partitions it is over.
-    fn look(&mut self, wanted: &Wanted) -> (Look<'_>, usize) {
+    /// Over how many table partitions the next statement is, and which of them have an index that can tell something.
+    fn next_window(&mut self, wanted: &Wanted) -> (usize, Vec<Indexed>) {
         let window = match self.window.take() {
             Some(window) => window,
             None => self.open(wanted),
         };
         let window = &*self.window.insert(window);
-        let leaves = |chunk: &Chunk| chunk.leaves_between(window.ends_from_us, window.ends_to_us);
-        let look = Look {
+        let Some(chunk) = &self.chunk else { return (0, Vec::new()) };
+        let (from_us, to_us) = (window.ends_from_us, window.ends_to_us);
+        let indexed = match self.clauses.is_empty() {
+            true => Vec::new(),
+            false => chunk.indexed_between(from_us, to_us),
+        };
+        (chunk.leaves_between(from_us, to_us), indexed)
+    }
+
+    /// The next statement, over the window that is open.
+    fn look<'a>(&'a self, told: Option<&'a Told>) -> Option<Look<'a>> {
+        let window = self.window.as_ref()?;
+        Some(Look {
             classes: self.chunk.as_ref().map(|chunk| &chunk.classes[..]),
             ends_from_us: window.ends_from_us,
             ends_to_us: window.ends_to_us,
             begins_to_us: window.begins_to_us,
             beyond: self.beyond,
             rows: self.rows,
-        };
-        (look, self.chunk.as_ref().map_or(0, leaves))
+            told,
+        })
     }
 
     /// What the statement saw. Returns the blocks that nothing of this stream comes before.

@@ -4,6 +4,7 @@ use cordwood_core::block::postings::level_token;
 use cordwood_core::filter::Filter;
 use cordwood_core::level::Level;
 use cordwood_core::retention::class::PolicyLevel;
+use cordwood_core::segment::tenant_token;
 use cordwood_core::tokens::{Token, TokenClauses, TokenVersion, may_contain, probes_of};
 
 use super::page::{Cursor, Direction, Page, TimeRange};
@@ -15,6 +16,8 @@ pub(super) const TIME_MIN_US: i64 = -62_135_596_800_000_000;
 pub(super) const TIME_MAX_US: i64 = 253_402_207_200_000_000;
 /// More namespaces than this in one clause ask too much of SQL; the records are asked all the same.
 const NAMESPACES_MAX: usize = 16;
+/// Tokens that indexes are asked for: each is in a page of its own of each segment.
+const INDEX_TOKENS_MAX: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -94,11 +97,12 @@ impl Wanted {
     pub fn may_be_in(&self, tenant: &str, level_mask: u8, bloom: &[u8]) -> bool {
         level_mask & self.level_mask != 0
             && self.tenants.as_ref().is_none_or(|tenants| tenants.iter().any(|known| known == tenant))
-            && self
-                .tokens
-                .of(TokenVersion::of_bloom(bloom))
-                .iter()
-                .all(|any| any.iter().any(|token| may_contain(bloom, &probes_of(token.hash))))
+            && (bloom.is_empty()
+                || self
+                    .tokens
+                    .of(TokenVersion::of_bloom(bloom))
+                    .iter()
+                    .all(|any| any.iter().any(|token| may_contain(bloom, &probes_of(token.hash)))))
     }
 
     pub fn has_level_and_time(&self, level: Level, time_us: i64) -> bool {
@@ -128,6 +132,26 @@ impl Wanted {
         (asked().count() < Level::ALL.len()).then(|| asked().map(level_token).collect())
     }
 
+    /// What records are asked for that an index knows, the clauses with few tokens first; nothing where it would tell no more than the
+    /// rows of blocks do.
+    pub fn index_clauses(&self) -> Vec<Vec<Token>> {
+        let mut clauses = self.tokens.current.clone();
+        if !self.grants.is_empty() {
+            clauses.push(self.grants.iter().flat_map(Part::tokens).collect());
+        }
+        if clauses.is_empty() {
+            return clauses;
+        }
+        clauses.extend(self.levels());
+        clauses.sort_by_key(Vec::len);
+        let mut tokens = 0;
+        clauses.retain(|any| {
+            tokens += any.len();
+            tokens <= INDEX_TOKENS_MAX
+        });
+        clauses
+    }
+
     /// `classes.level` of the retention classes that such records fall into.
     pub fn class_levels(&self) -> Vec<i16> {
         let asked = Level::ALL.into_iter().filter(|level| self.level_mask & level.bit() != 0);
@@ -141,13 +165,14 @@ impl Wanted {
         self.tenants.as_ref().is_some_and(|tenants| tenants.len() == 1)
     }
 
-    /// What a block that may hold records satisfies, besides its place in time; `$n` are those of a list's statement.
-    pub fn conditions(&self) -> String {
+    /// What a block that may hold records satisfies, besides its place in time; `$n` are those of a list's statement. `indexed`: what one
+    /// without a filter satisfies.
+    pub fn conditions(&self, indexed: &str) -> String {
         let mut sql = "time_from <= $2 and level_mask & $3 <> 0".to_owned();
         if self.tenants.is_some() && !self.one_tenant() {
             sql.push_str(" and tenant = any($4)");
         }
-        sql.push_str(&in_bloom(&self.tokens));
+        sql.push_str(&in_bloom(&self.tokens, self.grants.is_empty(), indexed));
         if !self.grants.is_empty() {
             let mut before = 0;
             let one = |part: &Part| {
@@ -160,7 +185,12 @@ impl Wanted {
                     ));
                     before += tenants.len();
                 }
-                all.extend(part.namespaces.as_ref().map(|names| clauses(&[of_namespaces(names)])));
+                all.extend(part.namespaces.as_ref().map(|names| {
+                    format!(
+                        "case when octet_length(bloom) = 0 then true else {} end",
+                        clauses(&[of_namespaces(names)])
+                    )
+                }));
                 format!("({})", all.join(" and "))
             };
             sql.push_str(&format!(" and ({})", self.grants.iter().map(one).collect::<Vec<_>>().join(" or ")));
@@ -202,6 +232,14 @@ impl Part {
         (!is_nothing(&tenants) && !is_nothing(&namespaces)).then_some(Part { tenants, namespaces, since_us })
     }
 
+    /// A record that it lets through has one of these.
+    fn tokens(&self) -> Vec<Token> {
+        match (&self.namespaces, &self.tenants) {
+            (Some(namespaces), _) => of_namespaces(namespaces),
+            (None, tenants) => tenants.iter().flatten().map(|tenant| tenant_token(tenant)).collect(),
+        }
+    }
+
     fn is_about_all(&self) -> bool {
         self.tenants.is_none() && self.namespaces.is_none()
     }
@@ -221,17 +259,16 @@ fn of_namespaces(names: &[String]) -> Vec<Token> {
 }
 
 /// What a block's filter must hold: other words where it was made by the first rules, which its length says
-/// ([`cordwood_core::tokens::TokenVersion::of_bloom`]).
-fn in_bloom(tokens: &TokenClauses) -> String {
-    let (current, first) = (clauses(&tokens.current), clauses(&tokens.first));
-    match (current.is_empty(), tokens.current == tokens.first) {
-        (true, true) => String::new(),
-        (false, true) => format!(" and {current}"),
-        _ => {
-            let or_true = |sql: String| if sql.is_empty() { "true".to_owned() } else { sql };
-            let (current, first) = (or_true(current), or_true(first));
-            format!(" and case when octet_length(bloom) % 2 = 1 then {current} else {first} end")
-        }
+/// ([`cordwood_core::tokens::TokenVersion::of_bloom`]). Of what has no filter, the index of its segment says as much: `indexed`.
+fn in_bloom(tokens: &TokenClauses, is_all: bool, indexed: &str) -> String {
+    let or_true = |sql: String| if sql.is_empty() { "true".to_owned() } else { sql };
+    let (current, first) = (or_true(clauses(&tokens.current)), or_true(clauses(&tokens.first)));
+    match tokens.current == tokens.first {
+        true if tokens.current.is_empty() && is_all => String::new(),
+        true => format!(" and case when octet_length(bloom) = 0 then {indexed} else {current} end"),
+        false => format!(
+            " and case when octet_length(bloom) = 0 then {indexed} when octet_length(bloom) % 2 = 1 then {current} else {first} end"
+        ),
     }
 }
 

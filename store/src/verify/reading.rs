@@ -198,7 +198,7 @@ impl Stood {
 
 fn note(report: &mut TableReport, row: &Stood, checked: &Checked) {
     report.blocks += 1;
-    report.blocks_of_format_2 += u64::from(row.payload.first() == Some(&Format::Two.version()));
+    report.blocks_of_format_2 += u64::from(row.payload.first() > Some(&Format::One.version()));
     report.records += checked.records;
     report.raw_bytes += checked.raw_bytes;
     report.packed_bytes += row.payload.len() as u64;

@@ -12,7 +12,9 @@ use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::retention::catalogue::Catalogue;
 use cordwood_core::retention::class::ClassId;
 use cordwood_core::retention::step::{LeafRef, Planned, Step};
+use cordwood_core::seal::SegmentIndex;
 use cordwood_store::Store;
+use cordwood_store::contents::LeafKey;
 use cordwood_store::ddl::{self, DdlSession, Loop};
 use cordwood_store::ring::BlockRow;
 use cordwood_store::seal::{Sealing, Sorted, Sorter};
@@ -220,6 +222,10 @@ impl Sorter for Paused {
         let _ = tokio::task::block_in_place(|| self.go_on.recv());
     }
 
+    fn index(&mut self, leaves: Vec<LeafKey>) {
+        self.sorter.index(leaves);
+    }
+
     fn block(
         &mut self,
         block: &BlockRow,
@@ -235,6 +241,10 @@ impl Sorter for Paused {
 
     fn finish(&mut self, output: &mut Sorted) {
         self.sorter.finish(output);
+    }
+
+    fn next_index(&mut self) -> Option<SegmentIndex> {
+        self.sorter.next_index()
     }
 }
 

@@ -121,6 +121,7 @@ pub async fn leaves_between(client: &Client, from_hour: i64, to_hour: i64) -> Re
                 .batch_execute(&format!(
                     "create table {table} (like blocks including all); \
                      alter table {parent} attach partition {table} for values from ('{from}') to ('{to}'); \
+                     create table {table}_index (segment bigint, no integer, bytes bytea, primary key (no, segment)); \
                      insert into leaves (class, time_from, time_to) values ({class}, '{from}', '{to}')"
                 ))
                 .await?;

@@ -32,6 +32,18 @@ async fn verify(store: &Store, repair: bool) -> Result<Verified> {
     Ok(Verified { tables, faults, counts })
 }
 
+pub async fn faults(store: &Store, repair: bool) -> Result<Vec<Fault>> {
+    Ok(verify(store, repair).await?.faults)
+}
+
+/// No fault anywhere.
+pub async fn whole(store: &Store) -> Result<()> {
+    let verified = verify(store, false).await?;
+    verified.tells(&[])?;
+    ensure!(verified.counts.fault().is_none(), "{:?}", verified.counts);
+    Ok(())
+}
+
 impl Verified {
     fn sum(&self, of: impl Fn(&TableReport) -> u64) -> u64 {
         self.tables.iter().map(of).sum()

@@ -65,7 +65,7 @@ fn writer_rows(postgres: &Postgres) -> Vec<Row> {
         ),
         (json!({"kafka": {"brokers": "127.0.0.1:1"}}), Waits, &["127.0.0.1:1"]),
         (json!({"commit": {"interval": 1}}), Ends(2), &["commit", "unknown field"]),
-        (json!({"seal": {"format": 3}}), Ends(2), &["seal.format", "1 or 2"]),
+        (json!({"seal": {"format": 4}}), Ends(2), &["seal.format", "1 to 3"]),
         (json!({"redis": {"url": "http://redis"}}), Ends(2), &["redis.url"]),
         (json!({"listen": "192.0.2.77:9600"}), Ends(1), &["192.0.2.77:9600"]),
     ]

@@ -48,7 +48,7 @@ pub struct Bench {
     #[arg(long, default_value_t = 200_000_000)]
     log_bytes_max: u64,
     /// Formats of the sealed blocks, one after the other: storing and logs are measured with each [default: that of the writer]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=2))]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=3))]
     seal_format: Vec<u8>,
     /// Folders with logs that nobody here generated, instead of /var/log and cargo's build logs.
     #[arg(long)]

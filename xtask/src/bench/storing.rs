@@ -174,18 +174,29 @@ async fn wait(pipeline: &mut Pipeline, who: &str, mut done: impl AsyncFnMut() ->
     Ok(())
 }
 
-/// What of the sealed blocks is payload, bloom filter and postings, per raw byte.
+/// What of the sealed blocks is payload, bloom filter, postings and indexes of segments, per raw byte.
 async fn shares(client: &tokio_postgres::Client, raw: f64) -> Result<String> {
     let sum = |column: &str| format!("coalesce(sum(octet_length({column})), 0)::bigint");
     let sql =
         format!("select {}, {}, {}, count(*) from blocks", sum("payload"), sum("bloom"), sum("postings"));
     let row = client.query_one(&sql, &[]).await?;
     let share = |column: usize| row.get::<_, i64>(column) as f64 / raw;
+    let (mut pages, mut rows) = (0i64, 0i64);
+    let tables =
+        "select relname::text from pg_class where relkind = 'r' and relname like 'blocks\\_c%\\_index'";
+    for table in client.query(tables, &[]).await? {
+        let table: &str = table.get(0);
+        let sum = format!("select coalesce(sum(octet_length(bytes)), 0)::bigint, count(*) from {table}");
+        let row = client.query_one(&sum, &[]).await?;
+        (pages, rows) = (pages + row.get::<_, i64>(0), rows + row.get::<_, i64>(1));
+    }
     Ok(format!(
-        "indexes included; payload {:.4}, bloom filters {:.4}, postings {:.4}; {} blocks",
+        "indexes included; payload {:.4}, bloom filters {:.4}, postings {:.4}, segments {:.4} ({:.4} as stored, {rows} rows); {} blocks",
         share(0),
         share(1),
         share(2),
+        pages as f64 / raw,
+        relation_bytes(client, "blocks\\_c%\\_index").await? as f64 / raw,
         row.get::<_, i64>(3)
     ))
 }

@@ -79,29 +79,56 @@ pub(super) const UUID_CHARS: usize = 36;
 
 /// Appends the bytes that the digits mean; `dashed`: they are a UUID's. Nothing is appended when they are not of the kind.
 pub(super) fn parse_hex(text: &[u8], upper: bool, dashed: bool, out: &mut Vec<u8>) -> Option<()> {
-    let start = out.len();
-    let mut half = None;
-    for (place, &byte) in text.iter().enumerate() {
-        if dashed && DASHES.contains(&place) {
-            if byte != b'-' {
-                out.truncate(start);
+    let mut digits = [0; UUID_CHARS - DASHES.len()];
+    let text = match dashed {
+        false => text,
+        true => {
+            if text.len() != UUID_CHARS || DASHES.iter().any(|&place| text[place] != b'-') {
                 return None;
             }
-            continue;
-        }
-        let Some(digit) = hex_digit(byte, upper) else {
-            out.truncate(start);
-            return None;
-        };
-        half = match half {
-            None => Some(digit),
-            Some(high) => {
-                out.push(high << 4 | digit);
-                None
+            let mut from = 0;
+            for (number, part) in text.split(|&byte| byte == b'-').enumerate() {
+                // A dash too many is at no digit's place.
+                let to = *[8, 12, 16, 20, 32].get(number)?;
+                digits.get_mut(from..to).filter(|room| room.len() == part.len())?.copy_from_slice(part);
+                from = to;
             }
-        };
+            &digits
+        }
+    };
+    if !text.len().is_multiple_of(2) {
+        return None;
     }
-    half.is_none().then_some(())
+    let start = out.len();
+    let table = if upper { &UPPER } else { &LOWER };
+    let mut seen = 0;
+    out.extend(text.chunks_exact(2).map(|two| {
+        let (high, low) = (table[usize::from(two[0])], table[usize::from(two[1])]);
+        seen |= high | low;
+        high << 4 | low
+    }));
+    if seen >= NO_DIGIT {
+        out.truncate(start);
+        return None;
+    }
+    Some(())
+}
+
+/// Above every digit's value; no value of digits together reaches it.
+const NO_DIGIT: u8 = 0x10;
+static LOWER: [u8; 256] = digits(b'a');
+static UPPER: [u8; 256] = digits(b'A');
+
+/// The value of each digit, the tenth of which is `ten`.
+const fn digits(ten: u8) -> [u8; 256] {
+    let mut table = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let byte = if digit < 10 { b'0' + digit } else { ten + digit - 10 };
+        table[byte as usize] = digit;
+        digit += 1;
+    }
+    table
 }
 
 pub(super) fn put_hex(out: &mut Vec<u8>, bytes: &[u8], upper: bool, dashed: bool) {
@@ -313,5 +340,38 @@ mod tests {
         let whole = TimeForm { digits: 0, ..nine };
         assert!(whole.put(&mut Vec::new(), i64::MIN).is_err());
         assert!(whole.put(&mut Vec::new(), i64::MAX).is_err());
+    }
+
+    #[test]
+    fn hex_comes_back_or_nothing_is_appended() {
+        let uuid = "01234567-89ab-cdef-0123-456789abcdef";
+        let cases = [
+            ("0123456789abcdef", true),
+            ("0123456789ABCDEF", true),
+            ("0123456789aBcdef", false),
+            ("0123456789abcdeg", false),
+            ("0123456789abcdef0", false),
+            ("", true),
+            (uuid, true),
+            (&uuid.to_uppercase(), true),
+            ("01234567-89ab-cdef-0123-456789abcde-", false),
+            ("01234567-89ab-cdef--123-456789abcdef", false),
+            ("0123456-789ab-cdef-0123-456789abcdef", false),
+            ("01234567089ab-cdef-0123-456789abcdef", false),
+            ("01234567-89ab-cdef-0123-456789abcdeG", false),
+        ];
+        for (text, is_hex) in cases {
+            let dashed = text.contains('-');
+            let found = [false, true].into_iter().filter(|&upper| {
+                let mut bytes = vec![7];
+                let parsed = parse_hex(text.as_bytes(), upper, dashed, &mut bytes).is_some();
+                let mut back = Vec::new();
+                put_hex(&mut back, &bytes[1..], upper, dashed);
+                assert_eq!((bytes[0], parsed || bytes.len() == 1), (7, true), "{text}");
+                assert!(!parsed || back == text.as_bytes(), "{text}");
+                parsed
+            });
+            assert_eq!(found.count() > 0, is_hex, "{text}");
+        }
     }
 }

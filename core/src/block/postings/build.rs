@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use crate::bits::BitWriter;
 use crate::block::PREFIX_BYTES;
 use crate::block::columns::put_varint;
 use crate::level::Level;
 use crate::limits::{BLOOM_TOKENS_MAX, SEALED_BLOCK_RECORDS};
 use crate::tokens::TokenKind;
 
-use super::bits::{BitWriter, put_rice, rice_bits};
+use super::bits::{put_rice, rice_bits};
 use super::{FEW_RECORDS_MAX, KEY_BITS, RECORDS_MIN, VERSION, WITHOUT, key, level_token, width};
 
 const LEVELS: usize = Level::ALL.len();
@@ -55,7 +56,7 @@ impl PostingsBuilder {
     #[inline]
     pub fn add(&mut self, place: Option<usize>, kind: TokenKind, record: usize) {
         match place {
-            Some(_) if kind == TokenKind::Pair => {}
+            Some(_) if matches!(kind, TokenKind::Pair | TokenKind::Origin) => {}
             Some(place) => self.add_at(place + LEVELS, kind, record as u32),
             None => self.given_up = true,
         }
@@ -137,10 +138,12 @@ impl PostingsBuilder {
                 merged.dedup();
                 &merged[..]
             };
-            let is = |kind| group.iter().any(|one| self.tokens[one.place as usize].kind == kind);
-            if found.len() > FEW_RECORDS_MAX || is(TokenKind::Name) {
+            let is = |kinds: &[TokenKind]| {
+                group.iter().any(|one| kinds.contains(&self.tokens[one.place as usize].kind))
+            };
+            if found.len() > FEW_RECORDS_MAX || is(&[TokenKind::Name]) {
                 lists.add(key, found);
-            } else if is(TokenKind::Word) {
+            } else if is(&[TokenKind::Word, TokenKind::TimeFraction]) {
                 few.extend(found.iter().map(|&record| (key, record)));
             }
         }

@@ -12,8 +12,15 @@
 //! hash, mixed once more; tokens of one key are one: their records are put together. The gaps of a list are Rice coded
 //! (`code & 15` low bits, after as many 1 as the rest says and a 0; what is cut off at the end is no gap); with the code's
 //! highest bit they are the gaps of the records *without* the token. What at most [`FEW_RECORDS_MAX`] records have lies in the
-//! bucket that the upper bits of its key say, if it is a [`TokenKind::Word`]; such identifiers are left out, and a
-//! [`TokenKind::Name`] always has a list. A [`TokenKind::Pair`] is never there: its value's words are.
+//! bucket that the upper bits of its key say, if it is a [`TokenKind::Word`] or a [`TokenKind::TimeFraction`]; such identifiers are left
+//! out, and a [`TokenKind::Name`] always has a list. A [`TokenKind::Pair`] is never there: its value's words are. Nor is a
+//! [`TokenKind::Origin`].
+//!
+//! [`TokenKind::Word`]: crate::tokens::TokenKind::Word
+//! [`TokenKind::TimeFraction`]: crate::tokens::TokenKind::TimeFraction
+//! [`TokenKind::Name`]: crate::tokens::TokenKind::Name
+//! [`TokenKind::Pair`]: crate::tokens::TokenKind::Pair
+//! [`TokenKind::Origin`]: crate::tokens::TokenKind::Origin
 //!
 //! So a word or a name that is nowhere in the postings is in no record; an identifier or a pair may be in any. Nobody is told
 //! less than the truth, sometimes more. No postings at all (no bytes): anything may be.
@@ -29,7 +36,7 @@ pub(super) use build::PostingsBuilder;
 pub use read::Postings;
 
 use crate::level::Level;
-use crate::tokens::{Token, TokenKind, pair_token};
+use crate::tokens::Token;
 
 /// The format this build writes. The token hash, [`TokenKind`] and the words ([`crate::tokens::TokenVersion`]) belong to it.
 pub const VERSION: u8 = 2;
@@ -47,7 +54,7 @@ const WITHOUT: u8 = 0x80;
 /// Every record has that of its level, though no bloom filter does.
 pub fn level_token(level: Level) -> Token {
     // No key of a body's value begins so, and if one did, there would be a few records more in the list.
-    Token { hash: pair_token(b"\0level", &[level as u8]), kind: TokenKind::Name }
+    Token::name(b"\0level", &[level as u8])
 }
 
 fn key(hash: u64) -> u32 {

@@ -1,10 +1,11 @@
 //! What postings say of some tokens.
 
+use crate::bits::BitReader;
 use crate::block::{BlockError, checked};
 use crate::limits::{BLOCK_RECORDS_MAX, BLOOM_TOKENS_MAX};
 use crate::tokens::{Token, TokenKind, TokenVersion};
 
-use super::bits::{BitReader, RecordSet, rice};
+use super::bits::{RecordSet, rice};
 use super::{FEW_RECORDS_MAX, KEY_BITS, VERSION, VERSION_FIRST, WITHOUT, key, width};
 
 /// Opened postings.
@@ -91,7 +92,7 @@ impl<'p> Postings<'p> {
     /// The records that may hold a token, and perhaps a few more; `false`: any may.
     pub(in crate::block) fn records_of(&self, token: &Token, found: &mut RecordSet) -> bool {
         found.clear(self.records);
-        if token.kind == TokenKind::Pair {
+        if matches!(token.kind, TokenKind::Pair | TokenKind::Origin) {
             return false;
         }
         let key = key(token.hash);
@@ -107,7 +108,9 @@ impl<'p> Postings<'p> {
         }
         match token.kind {
             TokenKind::Name => true,
-            TokenKind::Word => self.bucket(key >> (KEY_BITS - self.bucket_bits), found),
+            TokenKind::Word | TokenKind::TimeFraction => {
+                self.bucket(key >> (KEY_BITS - self.bucket_bits), found)
+            }
             _ => false,
         }
     }

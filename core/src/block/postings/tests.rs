@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
-use super::bits::{BitReader, BitWriter, RecordSet, put_rice, rice, rice_bits};
+use super::bits::{RecordSet, put_rice, rice, rice_bits};
 use super::*;
+use crate::bits::{BitReader, BitWriter};
 use crate::block::{BlockBuilder, PREFIX_BYTES};
 use crate::identity::RecordId;
 use crate::origin::Origin;
@@ -9,7 +10,7 @@ use crate::record::{Flags, Record};
 use crate::tokens::{BloomBuilder, Token, TokenKind, TokenVersion};
 
 fn token(n: u64, kind: TokenKind) -> Token {
-    Token { hash: crate::tokens::mix(n + 1), kind }
+    Token { hash: crate::tokens::mix(n + 1), kind, word: None }
 }
 
 /// Postings of records with these tokens and levels.

@@ -96,7 +96,8 @@ proptest! {
                 }
             }
             let stream = &mut order.streams[place];
-            let answered = answer(&blocks, &stream.look(&wanted).0, direction);
+            stream.next_window(&wanted);
+            let answered = answer(&blocks, &stream.look(None).unwrap(), direction);
             let listed = stream.saw(&wanted, answered);
             order.held.extend(listed);
             given.extend(order.ready());
@@ -139,7 +140,8 @@ fn a_page_that_begins_within_a_large_leaf_looks_at_few_blocks() {
                 begin = Some(all);
             }
             let stream = &mut order.streams[place];
-            let look = stream.look(&wanted).0;
+            stream.next_window(&wanted);
+            let look = stream.look(None).unwrap();
             let sealed = look.classes.is_some();
             let answered = answer(&blocks, &Look { begins_to_us: i64::MAX, ..look }, direction);
             all += if sealed { answered.candidates.len() } else { 0 };

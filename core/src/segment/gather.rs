@@ -1,0 +1,242 @@
+//! Gathers the distinct tokens of each granule, and which of its records hold them, until they are sorted.
+
+use super::spill::{Linked, Occurrence, Plain};
+use super::{GRANULE_BITS, is_indexed};
+use crate::tokens::{Token, TokenKind};
+
+const TURN_BITS: u32 = GRANULE_BITS - 1;
+const TURNS: u64 = (1 << TURN_BITS) - 1;
+const TABLE_MIN: usize = 1 << 10;
+/// A table that a large record made larger is not kept.
+const TABLE_KEPT: usize = 1 << 16;
+
+#[derive(Debug)]
+pub(super) struct Gather {
+    /// What the granule has already; open addressing, a power of two, at most half full. Above [`TURN_BITS`] the hash and whether it is a
+    /// pair's, below them in which turn it was put there.
+    table: Vec<Slot>,
+    turn: u64,
+    used: usize,
+    pub plain: Vec<Plain>,
+    pub pairs: Vec<Linked>,
+    /// By their numbers.
+    groups: Vec<Group>,
+}
+
+/// Tokens that records of the granule have together.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    /// In `plain`.
+    places: Vec<u32>,
+    /// 0: it has none yet.
+    records: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    key: u64,
+    /// In `plain` or `pairs`.
+    place: u32,
+}
+
+impl Gather {
+    pub fn new() -> Gather {
+        Gather {
+            table: Vec::new(),
+            turn: 1,
+            used: 0,
+            plain: Vec::new(),
+            pairs: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// The record of the granule has the token.
+    #[inline]
+    pub fn add(&mut self, token: Token, granule: u32, record: u32) {
+        if !is_indexed(token.kind) {
+            return;
+        }
+        let hash = token.hash >> GRANULE_BITS;
+        let is_pair = token.kind == TokenKind::Pair;
+        let (at, records) = (hash << GRANULE_BITS | u64::from(granule), 1 << record);
+        match self
+            .place(hash << 1 | u64::from(is_pair), if is_pair { self.pairs.len() } else { self.plain.len() })
+        {
+            Some(place) if is_pair => self.pairs[place].records |= records,
+            Some(place) => self.plain[place].records |= records,
+            None if is_pair => {
+                let word = token.word.map_or(Linked::NONE, |word| word >> GRANULE_BITS);
+                self.pairs.push(Linked { at, records, word });
+            }
+            None => self.plain.push(Plain { at, records }),
+        }
+    }
+
+    /// The record of the granule has all tokens of a group. They are asked for once in a granule, and are no pairs.
+    #[inline]
+    pub fn add_group<T>(&mut self, group: usize, granule: u32, record: u32, tokens: impl FnOnce() -> T)
+    where
+        T: IntoIterator<Item = Token>,
+    {
+        if self.groups.len() <= group {
+            self.groups.resize(group + 1, Group::default());
+        }
+        let is_new = self.groups[group].records == 0;
+        self.groups[group].records |= 1 << record;
+        if is_new {
+            let mut places = std::mem::take(&mut self.groups[group].places);
+            places.clear();
+            for token in tokens() {
+                debug_assert!(is_indexed(token.kind) && token.kind != TokenKind::Pair);
+                let hash = token.hash >> GRANULE_BITS;
+                let next = self.plain.len();
+                let place = self.place(hash << 1, next).unwrap_or_else(|| {
+                    self.plain.push(Plain { at: hash << GRANULE_BITS | u64::from(granule), records: 0 });
+                    next
+                });
+                places.push(place as u32);
+            }
+            self.groups[group].places = places;
+        }
+    }
+
+    /// Where the token was put; `None`: it is new, and will be at `next`.
+    #[inline]
+    fn place(&mut self, key: u64, next: usize) -> Option<usize> {
+        if self.table.is_empty() {
+            self.table.resize(TABLE_MIN, Slot::default());
+        }
+        let mask = self.table.len() - 1;
+        let mut slot = (key >> 1) as usize & mask;
+        let key = key << TURN_BITS | self.turn;
+        while self.table[slot].key & TURNS == self.turn {
+            if self.table[slot].key == key {
+                return Some(self.table[slot].place as usize);
+            }
+            slot = (slot + 1) & mask;
+        }
+        self.table[slot] = Slot { key, place: next as u32 };
+        self.used += 1;
+        if self.used * 2 > self.table.len() {
+            self.grow();
+        }
+        None
+    }
+
+    fn grow(&mut self) {
+        let mask = self.table.len() * 2 - 1;
+        let before = std::mem::replace(&mut self.table, vec![Slot::default(); mask + 1]);
+        for one in before.into_iter().filter(|one| one.key & TURNS == self.turn) {
+            let mut slot = (one.key >> (TURN_BITS + 1)) as usize & mask;
+            while self.table[slot].key != 0 {
+                slot = (slot + 1) & mask;
+            }
+            self.table[slot] = one;
+        }
+    }
+
+    /// What comes next is of another granule.
+    pub fn end_granule(&mut self) {
+        if self.used == 0 {
+            return;
+        }
+        for group in self.groups.iter_mut().filter(|group| group.records != 0) {
+            group.places.iter().for_each(|&place| self.plain[place as usize].records |= group.records);
+            group.records = 0;
+        }
+        self.used = 0;
+        self.turn += 1;
+        if self.table.len() > TABLE_KEPT || self.turn > TURNS {
+            self.table.clear();
+            self.table.resize(TABLE_MIN, Slot::default());
+            self.turn = 1;
+        }
+    }
+
+    pub fn sort(&mut self) {
+        sort(&mut self.plain);
+        sort(&mut self.pairs);
+    }
+
+    /// Its memory goes, too.
+    pub fn clear(&mut self) {
+        self.plain = Vec::new();
+        self.pairs = Vec::new();
+    }
+
+    /// Between two granules: what is only needed while records come.
+    pub fn rest(&mut self) {
+        debug_assert_eq!(self.used, 0);
+        (self.table, self.turn) = (Vec::new(), 1);
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.plain[..]) + size_of_val(&self.pairs[..])
+    }
+}
+
+/// Of a bucket, about.
+const BUCKET: usize = 256;
+const BUCKET_BITS_MAX: u32 = 11;
+
+/// By token and granule. Hashes are spread evenly, so their leading bits part what is to be sorted into buckets that fit into a near
+/// cache, in place.
+fn sort<T: Occurrence>(all: &mut [T]) {
+    let bits = (all.len() / BUCKET).max(1).ilog2().min(BUCKET_BITS_MAX);
+    if bits == 0 {
+        return all.sort_unstable_by_key(|one| one.at());
+    }
+    let bucket_of = |one: &T| (one.at() >> (u64::BITS - bits)) as usize;
+    let mut ends = vec![0usize; 1 << bits];
+    all.iter().for_each(|one| ends[bucket_of(one)] += 1);
+    let mut next = Vec::with_capacity(ends.len());
+    let mut before = 0;
+    for end in &mut ends {
+        next.push(before);
+        before += *end;
+        *end = before;
+    }
+    let mut begin = 0;
+    for (bucket, &end) in ends.iter().enumerate() {
+        while next[bucket] < end {
+            // What lies here goes where it belongs, and so does what it pushes out, until one belongs here.
+            let mut one = all[next[bucket]];
+            loop {
+                let of = bucket_of(&one);
+                if of == bucket {
+                    break;
+                }
+                std::mem::swap(&mut one, &mut all[next[of]]);
+                next[of] += 1;
+            }
+            all[next[bucket]] = one;
+            next[bucket] += 1;
+        }
+        all[begin..end].sort_unstable_by_key(|one| one.at());
+        begin = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tokens::mix;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn what_is_sorted_in_buckets_is_sorted(count in 0..20_000u64, distinct in 1..20_000u64, seed in any::<u64>()) {
+            let one = |n: u64| Plain { at: mix(seed ^ (mix(n) % distinct)) << GRANULE_BITS | n, records: n };
+            let mut all: Vec<Plain> = (0..count).map(one).collect();
+            let mut expected = all.clone();
+            expected.sort_by_key(|one| one.at);
+            sort(&mut all);
+            let told = |all: &[Plain]| all.iter().map(|one| (one.at, one.records)).collect::<Vec<_>>();
+            prop_assert_eq!(told(&all), told(&expected));
+        }
+    }
+}
