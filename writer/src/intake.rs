@@ -2,8 +2,8 @@
 //! watermarks that are not known yet are asked for and handed in.
 
 mod batch;
+mod dead_letter_limit;
 mod errors;
-mod letters;
 mod pending;
 mod shared;
 mod sources;

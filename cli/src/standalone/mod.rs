@@ -9,11 +9,11 @@ mod inputs;
 mod lock;
 mod parts;
 mod policies;
+mod report_once;
 pub mod retention;
 mod sink;
 mod spool;
 mod status;
-mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,11 +98,11 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let fares = Fares::default();
     fares.rules(policies.rules());
     let administration = run.args.resources.clone().map(|dir| fares.administration(dir));
-    let looks = run.looks().map_err(Failure::Run)?;
+    let audit_lines = run.audit_lines().map_err(Failure::Run)?;
     let own = Own::new();
     let agents = fares.agents();
     let gateway =
-        gateway::start(api.zip(looks), &run.database.store, &own, administration, agents, &say).await?;
+        gateway::start(api.zip(audit_lines), &run.database.store, &own, administration, agents, &say).await?;
     let rules = policies.rules();
     let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, rules, own)
         .await
@@ -173,7 +173,7 @@ impl Run {
             files.push(input(pattern, service.clone(), self.args.tenant.clone()));
         }
         if self.answers {
-            let pattern = spool::pattern(&self.spool, spool::Kind::Looks, &self.name);
+            let pattern = spool::pattern(&self.spool, spool::Kind::Audit, &self.name);
             files.push(input(pattern, GATEWAY.to_owned(), self.args.tenant.clone()));
         }
         for one in inputs {
@@ -182,10 +182,10 @@ impl Run {
         Ok(files)
     }
 
-    /// Where it is written who looks at what.
-    fn looks(&self) -> anyhow::Result<Option<spool::Spool>> {
+    /// The file for the gateway's audit records. `None`: the HTTP API does not run.
+    fn audit_lines(&self) -> anyhow::Result<Option<spool::Spool>> {
         let label = spool::Label { tenant: self.args.tenant.clone(), service: GATEWAY.to_owned() };
-        let begin = || spool::Spool::begin(&self.spool, spool::Kind::Looks, &self.name, &label);
+        let begin = || spool::Spool::begin(&self.spool, spool::Kind::Audit, &self.name, &label);
         self.answers.then(begin).transpose()
     }
 
@@ -263,7 +263,7 @@ impl Run {
                 is_of(file) && !files[place + 1..].iter().any(is_of)
             };
             let is_written =
-                (is_open(spool::Kind::Stdin) && !stdin_ended) || (is_open(spool::Kind::Looks) && !has_ended);
+                (is_open(spool::Kind::Stdin) && !stdin_ended) || (is_open(spool::Kind::Audit) && !has_ended);
             let path = file.path.display().to_string();
             let size = std::fs::metadata(&file.path).map_or(u64::MAX, |metadata| metadata.len());
             let is_stored =

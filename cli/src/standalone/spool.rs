@@ -60,15 +60,16 @@ pub fn list(data_dir: &Path) -> Result<Vec<Spooled>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Stdin,
-    /// Who looked at what.
-    Looks,
+    /// The gateway's audit records: who looked at what.
+    Audit,
 }
 
 impl Kind {
     fn prefix(self, run: &str) -> String {
         match self {
             Kind::Stdin => format!("stdin-{run}-"),
-            Kind::Looks => format!("looks-{run}-"),
+            // Spool files of an earlier version have this name.
+            Kind::Audit => format!("looks-{run}-"),
         }
     }
 }
@@ -237,7 +238,7 @@ mod tests {
         let texts: Vec<String> =
             files.iter().map(|file| std::fs::read_to_string(&file.path).unwrap()).collect();
         assert_eq!(texts, ["first\nsec\nond\n", "third\n"]);
-        assert!(files.iter().all(|file| file.is_of(Kind::Stdin, "1") && !file.is_of(Kind::Looks, "1")));
+        assert!(files.iter().all(|file| file.is_of(Kind::Stdin, "1") && !file.is_of(Kind::Audit, "1")));
         assert_eq!(files[1].label, Label { tenant: "t".into(), service: "s".into() });
         remove(&files[0].path);
         assert_eq!(list(dir.path()).unwrap(), files[1..]);

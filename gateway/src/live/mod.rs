@@ -1,5 +1,5 @@
 //! Records as they are stored, over a WebSocket or as lines. [`hub`] looks at the store for all streams; [`session`] takes from it what is
-//! for one; what a stream shows next, [`engine`] decides; how far it came, [`stairs`] says in the reader's cursor; [`socket`] and [`lines`]
+//! for one; what a stream shows next, [`engine`] decides; how far it came, [`stream_cursor`] says in the reader's cursor; [`socket`] and [`lines`]
 //! carry its frames. [`plain`] is for clients that know none of that: a task's lines, a [`monitor`].
 
 mod ask;
@@ -13,7 +13,7 @@ mod plain;
 mod redis;
 mod session;
 mod socket;
-mod stairs;
+mod stream_cursor;
 mod wire;
 
 pub use engine::Out;
