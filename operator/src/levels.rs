@@ -33,9 +33,9 @@ use crate::watched::explain_call;
 
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Somebody else wrote the ConfigMap meanwhile: it is read and written again at once, so often.
+/// How often the ConfigMap is read and written again at once because somebody else has written it meanwhile.
 const CONFLICTS_MAX: u32 = 3;
-/// Without an end in sight.
+/// The longest pause of the loop. It is shortened to the next moment at which a rule ends; a change of an object wakes the loop earlier.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// What the writing and the telling loop share.

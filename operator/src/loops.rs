@@ -30,7 +30,7 @@ use crate::telemetry::Telemetry;
 use crate::watched::{Watched, is_same_spec};
 
 /// What both loops share.
-pub struct Retention {
+pub struct RetentionLoops {
     pub config: Config,
     pub store: Store,
     pub health: Health,
@@ -70,7 +70,7 @@ impl Picture {
     }
 }
 
-impl Retention {
+impl RetentionLoops {
     fn tuning(&self) -> Tuning {
         let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         let settings = &self.config.retention;

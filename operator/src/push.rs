@@ -48,11 +48,11 @@ use wire::{Unanswered, Wire};
 const AT_ONCE: usize = 16;
 /// Pods on a page of the list.
 const PAGE: u32 = 500;
-/// After a round that could not be made.
+/// The pause after a round that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// When one round could not do all.
+/// The pause after a round that reached its limit of pods.
 const SOON: Duration = Duration::from_millis(50);
-/// Without a config that is pushed.
+/// The pause while no config is pushed. A change of the published rules wakes the loop earlier.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// What the loop needs.

@@ -21,7 +21,9 @@ use crate::scope::Scope;
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 
 use fresh::Origins;
-pub use fresh::{Feed, Fresh, Sieve};
+/// The name by which `xtask` still calls it.
+pub use fresh::Selection as Sieve;
+pub use fresh::{Feed, Fresh, Selection};
 pub use place::{Place, Step};
 
 /// Of a look at what was stored before.
@@ -246,7 +248,7 @@ impl Follow {
         if knows.is_some_and(|knows| !knows(&mut fresh.origins())) {
             return Ok(None);
         }
-        let mut records = fresh.all(&Sieve::new(scope, filter));
+        let mut records = fresh.all(&Selection::new(scope, filter));
         records.retain(|record| !self.ahead.contains(&record.cursor()));
         let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         self.origins.clear();
