@@ -7,8 +7,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fields::{Fields, Serialized};
+use crate::line_queue::{Dropped, Lines};
 use crate::output::Output;
-use crate::room::{Dropped, Lines};
 use crate::settings::say;
 
 /// Makes the line that tells of dropped ones.
