@@ -1,5 +1,5 @@
-//! How PostgreSQL is reached: TLS, dedicated sessions, a small pool for readers. An error says which role and
-//! which key of the settings to look at.
+//! Connects to PostgreSQL: TLS, dedicated sessions, a small pool for readers. An error names the role and the key of the settings to
+//! check.
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};

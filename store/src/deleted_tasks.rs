@@ -1,4 +1,4 @@
-//! A copy in memory of the tombstones of deleted tasks that were read so far.
+//! Keeps a copy in memory of the tombstones of deleted tasks that were read so far.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Which tasks are deleted. Every reader of records asks here first. All tombstones are read once, then only new ones.
+//! Tells which tasks are deleted. Every reader of records asks here first. All tombstones are read once, then only new ones.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Messages into the next transaction: decode, admit by watermark, adjust times, gather blocks and counters. No I/O; the
-//! watermarks that are not known yet are asked for and handed in.
+//! Takes messages into the next transaction: decodes them, admits records by watermark, adjusts times, fills blocks and counters. It does no
+//! I/O: it asks for the watermarks that it does not know, and the caller hands them in.
 
 mod batch;
 mod dead_letter_limit;

@@ -1,8 +1,8 @@
-//! Kafka as a source: a consumer group decides which topic partitions are ours, PostgreSQL where we begin in each.
+//! Reads from Kafka: the consumer group decides which topic partitions this writer reads, and PostgreSQL decides where it begins in each.
 //!
-//! A thread of its own polls, so that the group stays while PostgreSQL is away. It never jumps: a position that Kafka does
-//! not have any more, or a message before the position that is not the one PostgreSQL remembers (the topic was made anew),
-//! stops that topic partition, says so, and leaves the others running.
+//! A thread of its own polls, so that the writer stays in the group while PostgreSQL is unavailable. It never skips messages. If Kafka does not
+//! have the position any more, or if the message before the position is not the one that PostgreSQL remembers (the topic was created
+//! again), reading stops for that topic partition and says why; the others continue.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

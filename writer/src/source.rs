@@ -1,5 +1,5 @@
-//! Where messages come from: Kafka, or a queue in this process. The writer alone says where reading starts, from
-//! PostgreSQL's positions; a source never chooses.
+//! The trait of what messages come from: Kafka, or a queue in this process. The writer alone says where reading starts, from PostgreSQL's
+//! positions; a source never chooses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! Fresh records behind a place: read from PostgreSQL once, then searched by any number of readers. Each reader has its own selection
-//! (filter and scope); without a scope it gets no record.
+//! Reads the fresh records behind a place from PostgreSQL once, for any number of readers. Each reader has its own [`Selection`] (filter and
+//! scope); without a scope it gets no record.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

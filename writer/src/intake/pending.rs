@@ -1,4 +1,4 @@
-//! The transaction in the making: open blocks by tenant and level group, and the counters.
+//! Holds the transaction in the making: open blocks by tenant and level group, and the counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
