@@ -1,8 +1,9 @@
-//! What a stream shows next, whatever carries it: records in the order of time, as many as its reader gave credit for, and a gap that says
-//! how many where the reader is too slow. It decides alone: looks, credit and the time go in, frames come out.
+//! Decides what a stream shows next, whatever transport carries it: records in the order of time, as many as the reader gave credit for, and a gap
+//! with a count where the reader is too slow. It does no I/O: looks at the store, credit and the time go in, frames come out.
 //!
-//! While records come out of the order of their times, each waits a moment for older ones ([`super::order`]); what is later still is flagged.
-//! Without credit so many records wait, in so many bytes; what comes then is counted and told as a gap, until half of it is taken.
+//! While records come out of the order of their times, each waits a moment for older ones ([`super::order`]); a record that comes later still is
+//! flagged as late. Without credit a bounded number of records waits. When the bound is reached, later records are counted and reported as
+//! a gap, until the reader has taken half of those that wait.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,5 +1,5 @@
-//! A stream's way to the store: looks through what all streams share, or alone while it is behind; gives the engine what is for its reader;
-//! asks again whether the reader still may see it.
+//! A stream's session with the store: searches what the hub found, or reads alone while it lags; hands its reader's records to the engine; checks
+//! from time to time whether the reader may still see them.
 
 use std::sync::Arc;
 use std::time::Duration;

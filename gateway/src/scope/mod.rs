@@ -1,5 +1,5 @@
-//! What a caller may see: the one place where a scope is made, and the only way of a route to one. A route takes a [`Caller`]; without
-//! its scope the store answers nothing.
+//! Makes scopes: what a caller may see. This is the only place that makes one, and a route gets one only by taking a [`Caller`]. Without a scope
+//! the store answers nothing.
 
 mod granted;
 mod named;
