@@ -1,4 +1,4 @@
-//! The command line: what can be said, and the help that explains it.
+//! The command line: its arguments and help texts.
 
 use std::path::PathBuf;
 

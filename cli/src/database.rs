@@ -1,4 +1,4 @@
-//! Which PostgreSQL a command talks to: the one that was named, or the data folder's own, kept running as long as needed.
+//! Chooses the PostgreSQL of a command: the one that was named, or the data folder's own, which runs for as long as the command needs it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -26,7 +26,7 @@ use crate::ended::{delete, ended};
 use crate::leader::Standing;
 use crate::levels::{Compiled, Levels, Published};
 use crate::publish::{is_away, time_of_ms, upon};
-use crate::push::told::{self, Pushed};
+use crate::push::progress::{self, Pushed};
 use crate::tenants::AUDIT;
 use crate::watched::{explain_call, is_same_spec};
 
@@ -411,7 +411,7 @@ fn status(
     }
     if one.config.fields.push.is_some() {
         let level = rule.map(|rule| rule.level);
-        told.push(conditions.of("Pushed", told::said(seen.pushed, one.config.uid(), level)));
+        told.push(conditions.of("Pushed", progress::said(seen.pushed, one.config.uid(), level)));
     }
     LogLevelConfigStatus {
         observed_generation: generation,

@@ -1,4 +1,4 @@
-//! The level configs of both kinds as one list.
+//! Lists the level configs of both kinds as one.
 
 use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, Read};

@@ -1,8 +1,8 @@
 //! LogLevelConfig and ClusterLogLevelConfig -> level rules: compiled into one ConfigMap that all agents watch.
 //!
-//! This loop compiles and writes and does nothing else: a rule waits for no agent, no count and no status ([`crate::applied`]
-//! does those). Each rule carries its absolute end, counted from when the resource was made or last edited (which the
-//! status then remembers), so neither a restart here nor the operator being away makes a rule last longer.
+//! This loop only compiles and writes: a rule never waits for agents, counts or statuses ([`crate::applied`] handles those). Each rule
+//! carries its absolute end, counted from when the resource was created or last edited (the status remembers that). So a rule lasts no
+//! longer when the operator restarts or is unavailable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::leader::Standing;
 use crate::level_configs::LevelConfigs;
 use crate::publish::Publisher;
-use crate::push::told::Pushed;
+use crate::push::progress::Pushed;
 use crate::telemetry::Telemetry;
 use crate::tenants::{AUDIT, Exempt};
 use crate::watched::explain_call;

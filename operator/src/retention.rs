@@ -1,5 +1,5 @@
-//! Retention without Kubernetes: policies in, steps done, a report out. The operator's loops and the standalone program
-//! both drive it. Each loop has its own session; a step that fails does not stop the rest of the pass.
+//! Runs retention without Kubernetes: policies go in, steps are done, a report comes out. The operator's loops and standalone both drive it. Each
+//! loop has its own session. A step that fails does not stop the rest of the pass.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The data folder: what lies where, who may read it, its locks, and how the server in it is reached.
+//! The data folder: its layout, permissions and locks, and how to reach the server in it.
 //!
 //! `postgres/` the cluster; `postgres.log`; `database-url` (0600, with the password); `keeper.lock` (the keeper's pid; locked
 //! while it lives); `users.lock` (shared by everyone who needs the server); `start.lock`. The server listens on a Unix socket

@@ -1,5 +1,5 @@
-//! A PostgreSQL of one's own in a data folder: found, initialised, started, shared by all `cordwood` processes that use the
-//! folder, and stopped when the last of them is gone, however it went (a keeper process holds it, see `keeper`).
+//! Runs a PostgreSQL of its own in a data folder: finds, initialises and starts it. All `cordwood` processes on the folder share it. A keeper
+//! process (see `keeper`) stops it when the last of them is gone, however that one ended.
 
 mod binaries;
 mod folder;

@@ -1,4 +1,4 @@
-//! The HTTP API beside the other parts: on this machine alone, unless a file of tokens says who else may ask.
+//! Runs the HTTP API beside the other parts: only on a loopback address, unless there is a file of tokens.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! `cordwood standalone`: files, pods or stdin -> agent -> queue -> writer -> PostgreSQL, and retention, in this one process.
 //!
-//! Promises: what PostgreSQL has is never read twice, what it does not have is read again after any end of this process; a
+//! Promises: lines that PostgreSQL has are not stored twice, and lines that it does not have are read again, however this process ended. A
 //! mistake in the resource files changes nothing that is in force.
 
 mod administration;

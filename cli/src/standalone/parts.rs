@@ -1,4 +1,4 @@
-//! Agent and writer in this process: started, watched, stopped in the order in which nothing is lost.
+//! Starts, watches and stops agent and writer in this process. It stops them in the order in which nothing is lost.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

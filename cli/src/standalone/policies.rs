@@ -1,4 +1,4 @@
-//! The folder of resources while standalone runs: re-read when it changes, troubles told once.
+//! Follows the folder of resources while standalone runs: reads it again when it changes, and reports a problem once.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What the operator does in a cluster, by a task of its own: level rules and the way in do not wait for table partitions.
+//! Does for standalone what the operator does in a cluster. It is a task of its own, so that storing lines and level rules never wait for table
+//! partitions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

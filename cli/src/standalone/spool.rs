@@ -1,6 +1,5 @@
-//! stdin as files: what comes in is written to the data folder first and read from there like any other file, so that a crash
-//! loses nothing that was taken from the pipe. A spool file goes when PostgreSQL has all of it. What the HTTP API tells of who looked
-//! at what goes the same way.
+//! Writes stdin to files of the data folder, which are then read like any other file, so that a crash loses nothing that was taken from the pipe. A
+//! spool file is deleted when PostgreSQL has all of it. The audit records of the HTTP API take the same way.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
