@@ -1,12 +1,12 @@
-//! What the writer does after a fault: when it goes back to PostgreSQL's positions, how long it waits before that, which messages
+//! Decides what the writer does after a fault: when it goes back to PostgreSQL's positions, how long it waits before that, which messages
 //! travel alone, and which become dead letters.
 //!
-//! The writer tells what happened: [`Recovery::failed`], [`Recovery::committed`], [`Recovery::reassigned`], [`Recovery::begun`],
+//! The writer reports what happened: [`Recovery::failed`], [`Recovery::committed`], [`Recovery::reassigned`], [`Recovery::begun`],
 //! [`Recovery::not_begun`]. It asks what follows: [`Recovery::next`], [`Recovery::travels_alone`], [`Recovery::take_poison`],
 //! [`Recovery::size`], [`Recovery::trouble`].
 //!
-//! Whatever went wrong, the way back is one: forget what is not committed, read the positions, begin there. The watermarks are read
-//! again with the messages. Promise: a message that PostgreSQL refuses ends as a dead letter and stops nothing; what fails for
+//! After every fault the writer does the same: it forgets what is not committed, reads the positions, and begins there. The watermarks are
+//! read again with the messages. Promise: a message that PostgreSQL refuses becomes a dead letter and stops nothing; a message that fails for
 //! another reason is never dropped. `cases_tests.rs` has a row for each fault.
 
 mod size;

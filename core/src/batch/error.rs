@@ -1,4 +1,4 @@
-//! Why a message is not what it should be, and the parts of the wire format that say so.
+//! The errors of a message that is not valid, and of the wire format.
 
 use super::wire::{Wire, WireError};
 

@@ -1,5 +1,5 @@
-//! Which leaves a class needs: where its records wait for one, and a few ahead while it gets records. What is empty and needed for
-//! neither is of no use. A class without records has no tables.
+//! Decides which leaves a class needs: those that its records wait for, and a few ahead while it gets records. An empty leaf that is needed
+//! for neither is dropped. A class without records has no tables.
 
 use super::catalogue::{Leaf, LeafState};
 use super::class::{self, Class};

@@ -1,4 +1,4 @@
-//! A plan and its steps: everything that `store::ddl` can be told, and nothing it could choose.
+//! A plan and its steps: everything that `store::ddl` can execute. A step leaves it nothing to choose.
 
 use std::fmt;
 

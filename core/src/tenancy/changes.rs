@@ -1,4 +1,4 @@
-//! Which namespaces are another tenant's than they were. Each change is an audit record.
+//! Finds the namespaces whose tenant has changed. Each change is an audit record.
 
 use std::collections::BTreeMap;
 use std::fmt;
