@@ -190,7 +190,7 @@ impl Files {
     }
 
     /// Files that only we still hold, with bytes that were not read: (index, bytes on disk). (One that was read to its end
-    /// is let go of by itself; its process may still write to it.)
+    /// is closed by itself; its process may still write to it.)
     pub fn held_removed(&self) -> impl Iterator<Item = (usize, u64)> {
         let held = self.open.iter().enumerate().filter(|(_, file)| {
             file.stage.is_removed()

@@ -422,7 +422,7 @@ Examples:
   cordwood store verify -o json | jq 'select(.fault)'"
 )]
 pub struct VerifyArgs {
-    /// Make filters and postings anew, from their blocks, where they hide records; needs the login that made the schema
+    /// Rebuild filters and postings from their blocks, where they hide records; needs the login that made the schema
     #[arg(long)]
     pub repair: bool,
 

@@ -82,7 +82,7 @@ impl Database {
         self.embedded.as_ref().map(Embedded::psql_hint)
     }
 
-    /// Lets go of it and, when nobody else uses it, waits until an embedded server is down.
+    /// Releases it. If nobody else uses an embedded server, waits until the server is down.
     pub async fn close(self) {
         let Database { store, embedded } = self;
         drop(store);

@@ -83,7 +83,7 @@ mod tests {
             series(),
             [format!("{} 2", of("True", "AllAgents")), format!("{} 1", of("False", "Invalid"))]
         );
-        // Mended: what nobody has any more has no series.
+        // Repaired: what nobody has any more has no series.
         metrics.show("LogLevelConfig", [&ready]);
         assert_eq!(series(), [format!("{} 1", of("True", "AllAgents"))]);
         let odd: Vec<Condition> =

@@ -54,7 +54,7 @@ pub struct Levels {
     pub exempt: watch::Receiver<Exempt>,
     /// How far pushes are; `None` where nothing may be pushed.
     pub pushed: Option<watch::Receiver<Arc<Pushed>>>,
-    /// The ConfigMap is not what was written: the writer reads it and writes it anew.
+    /// The ConfigMap is not what was written: the writer reads it and writes it again.
     pub drifted: Notify,
 }
 
@@ -293,7 +293,7 @@ fn highest(compiled: &[Compiled]) -> u64 {
 
 /// From when the duration counts: as remembered here or in the status; of an object that is seen so for the first time
 /// from its last edit, which may lie in a time when the operator was away. Without a duration it is always the last edit: an
-/// end that was moved is bound to the longest time anew.
+/// end that was moved is bound to the longest time again.
 fn started_at_ms(
     config: &LevelObject,
     started: &mut BTreeMap<String, (Option<String>, i64)>,
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(begun_s_ago(&config("a", 1, "5m"), NOW_MS), 100, "as it was made");
         assert_eq!(begun_s_ago(&config("b", 2, "5m"), NOW_MS), 40, "edited while nobody looked");
         assert_eq!(begun_s_ago(&config("b", 2, "5m"), NOW_MS + 60_000), 40, "as remembered");
-        // Made anew under the same name: it began with its predecessor, and was expired at birth.
+        // Made again under the same name: it began with its predecessor, and was expired at birth.
         assert_eq!(begun_s_ago(&config("c", 1, "5m"), NOW_MS), 100);
         // The API server's clock is ahead of ours.
         assert_eq!(begun_s_ago(&config("d", 1, "5m"), NOW_MS - 200_000), 200);

@@ -240,7 +240,7 @@ impl Pushes {
             match level {
                 Ok(Some(level)) => to_tell.push((one, level)),
                 Ok(None) => {
-                    // Somebody else has changed it since, or it has started anew: it is theirs.
+                    // Somebody else has changed it since, or it has started again: it is theirs.
                     self.count("left");
                     tries.succeeded(&one.key);
                     kept.forget(&one.key);

@@ -191,7 +191,7 @@ impl Passes {
                     report.done.push(planned);
                 }
                 Err(error) => {
-                    // What follows in the class may need it: the next pass plans anew.
+                    // What follows in the class may need it: the next pass plans again.
                     failed.extend(planned.step.class());
                     tracing::warn!(step = %planned.step, %error, "retention step failed; the next pass tries again");
                     report.failed.push((planned, error.to_string()));

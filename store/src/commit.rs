@@ -216,7 +216,7 @@ pub enum CommitError {
     /// Another writer has moved this topic partition: read the positions again.
     #[error("topic partition {topic_partition} is no longer at {expected:?}: another writer moved it")]
     Fenced { topic_partition: u32, expected: Option<u64> },
-    /// Another session has used this lane's number: take a lane anew.
+    /// Another session has used this lane's number: take a lane again.
     #[error("transaction {seq} of lane {lane} was already used: this lane is another writer's")]
     Lane { lane: i16, seq: i64 },
     /// Another writer stored a part of the same file by another topic partition: read the watermarks again.

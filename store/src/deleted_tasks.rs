@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cordwood_core::task::DeletedTasks;
 
-/// Then all are read anew: those that are no longer needed are forgotten.
+/// Then all are read again: those that are no longer needed are forgotten.
 const KNOWN_MAX: Duration = Duration::from_secs(3600);
 
 /// What a store's readers share.

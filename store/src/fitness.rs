@@ -23,7 +23,7 @@ pub async fn check(store: &Store, client: &Client) -> Result<(), StoreError> {
     .await?;
     if encoding != "UTF8" {
         return Err(StoreError::Invalid(format!(
-            "database {database} has the encoding {encoding}, which cannot hold every name: make it anew with \
+            "database {database} has the encoding {encoding}, which cannot hold every name: create it again with \
              `create database ... encoding 'UTF8' template template0`"
         )));
     }

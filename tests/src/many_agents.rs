@@ -73,7 +73,7 @@ pub async fn measure(agents: usize, changes: usize) -> Result<Vec<Duration>> {
     }
     let configs: Api<LogLevelConfig> = Api::default_namespaced(client);
     let mut took = Vec::new();
-    // The first is not measured: an API server ends the watches of a kind some time after the kind was made, and the operator watches anew
+    // The first is not measured: an API server ends the watches of a kind some time after the kind was made, and the operator watches again
     // within two seconds.
     for number in 0..=changes {
         let config: LogLevelConfig = serde_json::from_value(json!({

@@ -25,7 +25,7 @@ use pending::Pending;
 use sources::Sources;
 pub use tasks::TaskCuts;
 
-/// Files remembered, and names, at the most; beyond it the caches begin anew.
+/// Files remembered, and names, at the most; beyond it the caches begin again.
 const CACHE_MAX: usize = 200_000;
 /// Transactions whose watermarks stay in the cache; more than are ever on their way at once.
 const TRANSACTIONS_KEPT: u64 = 16;

@@ -37,7 +37,7 @@ const PAUSE_AFTER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stopped topic partition is looked at again this often: a position past the end can be a leader that changed, and
-/// somebody may have mended the table `positions`.
+/// somebody may have repaired the table `positions`.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const NO_BROKER: &str = "no Kafka broker answers at kafka.brokers";
 const REMEDY: &str = "if the messages are gone for good, delete the topic partition's row of table positions: reading \
@@ -427,7 +427,7 @@ impl Reader {
             if next < low || next > high {
                 let why = format!(
                     "PostgreSQL's position {next} is outside of what Kafka has ({low} to {high}): messages expired \
-                     unread, or the topic was made anew; {REMEDY}"
+                     unread, or the topic was created again; {REMEDY}"
                 );
                 self.stopped.insert(partition, why);
                 self.stopped_at = Instant::now();
@@ -466,7 +466,7 @@ impl Reader {
         {
             if message_hash(&message.payload) != hash {
                 let why = format!(
-                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew; {REMEDY}"
+                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was created again; {REMEDY}"
                 );
                 self.stop(partition, why);
             } else if self.unverified.remove(&partition).is_some() {

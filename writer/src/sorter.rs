@@ -416,7 +416,7 @@ mod tests {
         }
     }
 
-    /// The class lets go of it, a hold of another policy does not.
+    /// The class no longer keeps it, but a hold of another policy does.
     #[test]
     fn a_record_that_a_hold_matches_never_expires() {
         let (sorter, known) = sorter(false, HOUR_US);

@@ -1,4 +1,4 @@
-//! What is generated and committed: written anew, or with `check` compared byte by byte.
+//! What is generated and committed: written again, or with `check` compared byte by byte.
 
 use anyhow::{Context, Result, bail};
 use cordwood_crds::manifests;

@@ -305,7 +305,7 @@ fn url(folder: &Path, socket_dir: &Path) -> Result<String, EmbeddedError> {
     let host = percent_encode(socket_dir);
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            // The folder may have been moved since: the password stays, the socket's place is computed anew.
+            // The folder may have been moved since: the password stays, the socket's place is computed again.
             let password = text.trim().trim_start_matches("postgresql://cordwood:");
             let password = password.split('@').next().unwrap_or_default();
             let url = format!("postgresql://cordwood:{password}@{host}/postgres?sslmode=disable");

@@ -104,7 +104,7 @@ impl Embedded {
         format!("psql \"$(cat {})\"", shell_quote(&self.folder.url_file().display().to_string()))
     }
 
-    /// Lets go; when nobody else uses the server, waits (up to 30 s) until it has shut down cleanly.
+    /// Releases the server. If nobody else uses it, waits (up to 30 s) until it has shut down cleanly.
     pub fn stop(self) {
         let Embedded { folder, _users } = self;
         drop(_users);

@@ -69,7 +69,7 @@ impl Room<'_> {
         missing
     }
 
-    /// Whether `leaf` may be let go of before it expires: it is empty, no record waits for it, and it lies neither about now nor ahead
+    /// Whether `leaf` may be dropped before it expires: it is empty, no record waits for it, and it lies neither about now nor ahead
     /// of a class that gets records.
     pub fn is_useless(&self, leaf: &Leaf) -> bool {
         let meets = |from_us: i64, to_us: i64| leaf.from_us < to_us && leaf.to_us > from_us;

@@ -38,7 +38,7 @@ pub enum Step {
     PutRoutes(Routes),
     /// From now on nothing goes that it matches.
     PutHold(Hold),
-    /// The hold of this policy ends; what its class lets go of goes.
+    /// The hold of this policy ends; what its class no longer keeps is dropped.
     LiftHold {
         policy: String,
     },

@@ -11,7 +11,7 @@ use crate::origin::UNASSIGNED;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owned {
-    /// The namespace's: one that was made anew under the same name has another.
+    /// The namespace's: one that was created again under the same name has another.
     pub uid: String,
     pub tenant: String,
     pub tenant_id: String,

@@ -285,7 +285,7 @@ impl Engine {
         self.queue.push_back(Release { part, after: self.released.clone() });
     }
 
-    /// Lets go what has waited long enough.
+    /// Releases what has waited long enough.
     fn release(&mut self, now: Now, all: bool) {
         let Some(last) = self.looks.back().cloned() else { return };
         let wait_ms = self.order.wait_ms(now.ms);

@@ -27,7 +27,7 @@ use crate::scope::Caller;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two looks while PostgreSQL is away, at the most.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// What is known of deleted tasks is asked for anew before records are shown that waited longer than since then.
+/// What is known of deleted tasks is asked for again before records are shown that waited longer than since then.
 const DELETED_KNOWN_MAX: Duration = Duration::from_millis(250);
 /// Before whoever did not say what somebody may see is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
