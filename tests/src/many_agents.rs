@@ -1,4 +1,4 @@
-//! How long a change of level rules takes from the API server to many agents: each has a watch of its own on a real API server, as the agent's
+//! Measures how long a change of level rules takes from the API server to many agents: each has a watch of its own on a real API server, as the agent's
 //! program has; the operator's program writes the rules.
 
 use std::collections::HashSet;

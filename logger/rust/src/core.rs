@@ -1,4 +1,4 @@
-//! One logger of a process: its settings, levels and output, and how a line is put together.
+//! Puts lines together: one logger of a process, with its settings, levels and output.
 
 use std::cell::Cell;
 use std::sync::{Arc, Weak};

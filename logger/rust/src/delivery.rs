@@ -1,4 +1,4 @@
-//! From the threads of the application to the output: a buffer and one thread that empties it.
+//! Delivers lines from the threads of the application to the output, by a buffer and one thread that empties it.
 //! Promises: lines leave when the buffer is full or the oldest has waited long enough (50 of them or 5 s of itself), at once after an ERROR, a flush, an exit or a panic; a call never waits longer than
 //! [`WAIT_MS_MAX`] for an output that stalls; what is dropped is counted by level and told by a record of its own; a fork of the process writes its own lines alone.
 

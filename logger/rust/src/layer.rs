@@ -1,4 +1,4 @@
-//! The layer for tracing: events are records, the fields of spans are in the records within them.
+//! The layer for tracing: makes a record of each event, with the fields of the spans around it.
 //! Promises: the fields of a span are made JSON once, however many events it has; spans from INFO on give their fields whatever the levels
 //! say, since who sees an ERROR wants to know of which request it is.
 

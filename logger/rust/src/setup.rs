@@ -1,4 +1,4 @@
-//! How a logger is made, and the one that a process has.
+//! Makes loggers, and installs the one that a process has.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};

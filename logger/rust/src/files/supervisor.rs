@@ -1,4 +1,4 @@
-//! The supervisor's events: `<folder>/plugin-supervisor.log`, each a record of its plugin with an `action`.
+//! Writes the supervisor's events to `<folder>/plugin-supervisor.log`. Each event is a record of its plugin with an `action`.
 
 use std::io;
 use std::path::Path;
