@@ -1,4 +1,4 @@
-//! The errors of a message that is not valid, and of the wire format.
+//! Why a message is not what it should be, and the parts of the wire format that say so.
 
 use super::wire::{Wire, WireError};
 

@@ -1,4 +1,6 @@
-//! Reads messages of other OTLP producers: tolerates what it can, stores faithfully, and does not believe them about the tenant.
+//! Messages that some other OTLP producer wrote: read tolerantly, stored faithfully, and not believed about the tenant.
+//! A body that is a text (or bytes) and all there is stays as it is. When a record also carries attributes, trace or event,
+//! or a body that is no text, it is written as one JSON object, so that nothing is dropped and `fields` finds it.
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
-//! Writes and reads header and origin as attributes. The names on the resource are OpenTelemetry's semantic conventions where it has one; names
-//! that are Cordwood's own say so.
+//! Header and origin as attributes, both ways. The names on the resource are OpenTelemetry's semantic conventions where it
+//! has one; what is Cordwood's own says so.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
