@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::source::pod_folder;
 
-/// Deleted pods are remembered for their last lines.
+/// How long deleted pods are remembered, for their last lines.
 const DELETED_SECONDS_MAX: u64 = 900;
 
 /// What is known of this node's pods and of all namespaces.
@@ -24,7 +24,7 @@ pub(crate) struct Index {
     /// By the name of the pod's folder: a pod that claims another's UID (by an annotation) has a folder of its own here.
     pub pods: HashMap<String, PodFacts>,
     namespaces: HashMap<String, Known>,
-    /// Pods that have files and that no watch told of, by their folders.
+    /// Pods that have files and that no watch has reported, by their folders.
     unknown: HashMap<String, Unknown>,
 }
 
@@ -42,16 +42,16 @@ pub(crate) struct PodFacts {
     owner: Owner,
 }
 
-/// Whose pod it is.
+/// In which namespace a pod lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Owner {
-    /// The API is to be asked for the namespace.
+    /// The namespace must be asked of the API server.
     Unasked,
-    /// The API named it, and is to be asked whether the pod is still there.
+    /// The API server named the namespace. It must now be asked whether the pod is still there.
     Perhaps(NamespaceFacts),
-    /// Surely.
+    /// The namespace is certain.
     Is(NamespaceFacts),
-    /// It cannot be known any more.
+    /// Nobody can know the namespace any more.
     Nobody,
 }
 
@@ -72,20 +72,20 @@ struct Unknown {
     namespace: String,
     pod: String,
     asked_at: Instant,
-    /// The API does not have it.
+    /// The API server does not have the object.
     gone: bool,
 }
 
 /// What is known of whose a pod's lines are.
 pub(crate) enum Found<'a> {
     Owner(&'a PodFacts, &'a NamespaceFacts),
-    /// The API will say it.
+    /// The API server will be asked.
     Waiting(&'static str),
-    /// It is gone, and nobody can say it any more.
+    /// The pod is gone, and nobody can tell its namespace any more.
     Nobody,
 }
 
-/// What the API is to be asked.
+/// A question to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Question {
     /// `folders`: of the pods that were seen before it is asked.
@@ -174,7 +174,7 @@ impl Index {
         self.pods.get(folder).is_some_and(|facts| facts.deleted_at.is_none())
     }
 
-    /// Seen alive.
+    /// A watch has reported the pod as it exists now.
     pub fn pod_applied(&mut self, meta: &ObjectMeta) {
         self.pod_seen(meta, None);
     }
@@ -233,7 +233,7 @@ impl Index {
         self.namespaces.insert(name, Known { facts, since });
     }
 
-    /// Its pods keep what it said last.
+    /// Notes that a namespace was deleted. Its pods keep what it said last.
     pub fn namespace_deleted(&mut self, name: &str) {
         let Some(Known { facts: last, .. }) = self.namespaces.remove(name) else { return };
         for facts in self.pods.values_mut().filter(|facts| facts.namespace == name) {
@@ -252,7 +252,7 @@ impl Index {
         self.namespaces.get(name).map(|known| &known.facts)
     }
 
-    /// What the API is to be asked now.
+    /// The next questions to the API server.
     pub fn questions(&self) -> Vec<Question> {
         let mut namespaces: BTreeMap<&String, Vec<String>> = BTreeMap::new();
         let mut questions = Vec::new();
@@ -276,7 +276,7 @@ impl Index {
         questions
     }
 
-    /// The API's answer to a question; `None`: there is no such object.
+    /// Takes the API server's answer; `None`: there is no such object.
     pub fn answer(&mut self, question: &Question, meta: Option<&ObjectMeta>) {
         match question {
             Question::Namespace { name, folders } => {

@@ -3,22 +3,22 @@
 
 use crate::folder::Stat;
 
-/// What is told of files that went while they were closed.
+/// The reason in the loss of a file that was deleted while it was closed.
 pub const GONE_WHILE_CLOSED: &str = "rotated away or deleted while no file descriptor was left for it";
-/// What is told of files that were cut while they were closed.
+/// The reason in the loss of a file that was cut short while it was closed.
 pub const CUT_WHILE_CLOSED: &str =
     "cut short, emptied or rewritten in place while no file descriptor was left for it";
 
-/// What is known of the files of such a log.
+/// What is known of the files of a closed log.
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
-    /// The live file as it was when it was closed, or seen first.
+    /// The live file as it was when it was closed, or first seen.
     live: Option<Stat>,
-    /// No first line of the live file was seen, so that no position of it is known.
+    /// The first line of the live file was never seen, so no position in it is known.
     is_unknown: bool,
-    /// It may hold what was not read.
+    /// The live file may hold unread bytes.
     has_unread: bool,
-    /// It waits for a descriptor.
+    /// The log waits for a descriptor.
     wants: bool,
 }
 
@@ -27,7 +27,7 @@ impl Closed {
         Closed { live, is_unknown, has_unread, wants: false }
     }
 
-    /// No descriptor was left for it so far.
+    /// The log has had no descriptor so far.
     pub fn never_opened() -> Closed {
         Closed::new(None, true, true)
     }
@@ -36,12 +36,12 @@ impl Closed {
         self.has_unread
     }
 
-    /// The live file, where nothing of it was read and something may have been written to it.
+    /// The live file, if nothing of it was read and something may have been written to it.
     pub fn never_read(&self) -> Option<Stat> {
         self.live.filter(|_| self.is_unknown && self.has_unread)
     }
 
-    /// True: it did not wait before.
+    /// Returns true if the log did not wait before.
     pub fn want(&mut self) -> bool {
         !std::mem::replace(&mut self.wants, true)
     }
@@ -50,7 +50,7 @@ impl Closed {
         self.wants = wants;
     }
 
-    /// What could not be opened is remembered as it was first, in case it goes before it can be.
+    /// Remembers a file that could not be opened, as it was first seen, in case it is deleted before it can be opened.
     pub fn note_live(&mut self, live: Stat) {
         self.live.get_or_insert(live);
     }
@@ -59,7 +59,7 @@ impl Closed {
         self.has_unread = true;
     }
 
-    /// Whether the live name stands for another file now, or for a longer or shorter one.
+    /// Whether the live name now stands for another file, or the file has another size.
     pub fn is_other(&self, now: Option<Stat>) -> bool {
         let same = |before: Stat, now: Stat| (before.inode(), before.size) == (now.inode(), now.size);
         self.live.is_some_and(|before| !now.is_some_and(|now| same(before, now)))

@@ -243,7 +243,7 @@ fn a_pod_that_went_before_the_answer_is_known_by_its_namespace() {
     assert_eq!(tenant(&cluster), Ok("acme".into()), "it was there before the pod and is there after it");
 }
 
-/// The pods' watch was away while a namespace was deleted and made anew by another tenant, and tells now of a pod of the first one.
+/// The pods' watch was away while a namespace was deleted and created again by another tenant, and tells now of a pod of the first one.
 #[test]
 fn a_pod_that_a_watch_makes_up_for_does_not_get_the_tenant_of_the_namespace_after() {
     let cluster = cluster();

@@ -34,15 +34,15 @@ struct Pin {
 struct Stream {
     key: Arc<StreamKey>,
     open: Option<OpenBatch>,
-    /// When the last batch was cut.
+    /// When the last batch was closed.
     cut_at_ms: Option<i64>,
-    /// Where the unfinished record lies in the files before this one: (file, from there on).
+    /// Where the unfinished record lies in the files before this one: (file, position of its first byte).
     carry: Vec<(u64, u64)>,
     /// The file before this one that the last part of it lies in, while none lies in this one.
     last_part: Option<u64>,
 }
 
-/// The open batches of one log, and what of earlier files its batches hold back.
+/// The open batches of one log, and which bytes of earlier files they hold back.
 pub struct Batches {
     streams: [Stream; 2],
     pins: Vec<Pin>,
@@ -68,12 +68,12 @@ impl Batches {
         self.streams[io as usize].open.as_ref()
     }
 
-    /// Through how many files an unfinished record goes.
+    /// How many files an unfinished record spans.
     pub fn files_carried_through(&self) -> usize {
         self.streams.iter().map(|stream| stream.carry.len()).max().unwrap_or(0)
     }
 
-    /// The unfinished record began in an earlier file than the one that is read.
+    /// Whether the unfinished record began in an earlier file than the one that is read.
     pub fn is_carried(&self, io: OutputStream) -> bool {
         !self.streams[io as usize].carry.is_empty()
     }
@@ -83,7 +83,7 @@ impl Batches {
         self.streams[io as usize].last_part
     }
 
-    /// The pipeline leaves the file `before`: what is unfinished goes on in the next.
+    /// Notes that the pipeline leaves the file `before`: an unfinished record continues in the next file.
     pub fn carry_over(&mut self, before: u64, pipeline: &Pipeline) {
         for (io, stream) in OUTPUT_STREAMS.into_iter().zip(&mut self.streams) {
             if pipeline.ends_here(io) {
@@ -116,7 +116,7 @@ impl Batches {
         self.pins.retain(|pin| pin.ticket != ticket);
     }
 
-    /// What is not acknowledged will be read again.
+    /// Forgets the batches, because what is not acknowledged is read again.
     pub fn discard(&mut self, ship: &mut Shipper) {
         for stream in &mut self.streams {
             if let Some(batch) = stream.open.take() {
@@ -127,7 +127,7 @@ impl Batches {
         self.pins.clear();
     }
 
-    /// The log's files are closed; all that was read of them is acknowledged.
+    /// Forgets files that are closed; all that was read of them is acknowledged.
     pub fn close(&mut self) {
         self.pins.clear();
         for stream in &mut self.streams {
@@ -137,7 +137,7 @@ impl Batches {
     }
 }
 
-/// Takes the pipeline's output into the batches of one file.
+/// Adds the pipeline's output to the batches of one file.
 pub struct Collector<'a, 't> {
     log: &'a LogId,
     file: &'a mut LogFile,
@@ -223,7 +223,7 @@ impl Collector<'_, '_> {
 }
 
 impl Collector<'_, '_> {
-    /// A record called itself an audit record and was not believed.
+    /// Counts a record that called itself an audit record and was not believed.
     #[cold]
     fn claimed(&mut self) {
         let AuditTrust::Within(budget) = &self.context.audit else {

@@ -136,7 +136,7 @@ pub struct Read {
     /// Everything that was read and is not yet acknowledged; reading stops above it. Records whose end was not read yet may
     /// take three quarters of it; above that the longest goes in pieces.
     pub memory_bytes_max: usize,
-    /// Files that the node has removed and that are held open because they are not read yet; above it the oldest are let go,
+    /// Files that the node has removed and that are held open because they are not read yet; above it the oldest are closed,
     /// which is a loss.
     pub held_removed_bytes_max: u64,
     /// Files that may be open at once; by default what the process may open, without a reserve. Others wait for their turn.

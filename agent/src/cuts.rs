@@ -3,12 +3,12 @@
 
 use cordwood_core::checkpoint::{Cut, CutOf};
 
-/// In order.
+/// The places (file positions), in ascending order.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts(Vec<Cut>);
 
 impl Cuts {
-    /// As the checkpoint has them.
+    /// The places that the checkpoint has.
     pub fn new(cuts: Vec<Cut>) -> Cuts {
         Cuts(cuts)
     }
@@ -17,14 +17,14 @@ impl Cuts {
         self.0.is_empty()
     }
 
-    /// A place that holds for whoever reads the file again.
+    /// Adds a place, at which every later reading of the file ends the record.
     pub fn add(&mut self, cut: Cut) {
         if let Err(place) = self.0.binary_search(&cut) {
             self.0.insert(place, cut);
         }
     }
 
-    /// What of the bytes `given` at `position` lies before the next cut, and whether that cut is where they end.
+    /// The bytes of `given` (read at `position`) that lie before the next cut, and whether they end at it.
     pub fn split<'a>(&self, given: &'a [u8], position: u64) -> (&'a [u8], bool) {
         let next = self.0.iter().map(|cut| cut.at).find(|at| *at > position);
         let len = next.and_then(|at| usize::try_from(at - position).ok());
@@ -34,17 +34,17 @@ impl Cuts {
         }
     }
 
-    /// What went unfinished at this place.
+    /// What was sent unfinished at this place.
     pub fn at(&self, position: u64) -> Vec<CutOf> {
         self.0.iter().filter(|cut| cut.at == position).map(|cut| cut.what).collect()
     }
 
-    /// Those behind a place, for the checkpoint.
+    /// The places behind a file position, for the checkpoint.
     pub fn behind(&self, position: u64) -> Vec<Cut> {
         self.0.iter().filter(|cut| cut.at > position).copied().collect()
     }
 
-    /// All up to there is acknowledged.
+    /// Removes the places up to the acknowledged position.
     pub fn acknowledged(&mut self, position: u64) {
         self.0.retain(|cut| cut.at > position);
     }

@@ -1,4 +1,4 @@
-//! Which bytes of one file are in batches, and which of these are acknowledged.
+//! Tracks which bytes of one file are in batches, and which of these are acknowledged.
 //! Promises: batches of an output tile the file; the checkpoint's position never passes a batch that is not acknowledged.
 
 use std::collections::VecDeque;
@@ -17,40 +17,40 @@ struct Outstanding {
 /// The batches of one file.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    /// End of the last batch that was cut, by output.
+    /// The end of the last batch that was closed, by output stream.
     ends: [u64; 2],
     acked_ends: [u64; 2],
     outstanding: [VecDeque<Outstanding>; 2],
 }
 
 impl Delivery {
-    /// All up to these ends is acknowledged already.
+    /// All bytes up to these ends are acknowledged already.
     pub fn behind(ends: [u64; 2]) -> Delivery {
         Delivery { ends, acked_ends: ends, ..Delivery::default() }
     }
 
-    /// Where the last batch of an output ended: `prev` of the next.
+    /// The end of the last batch of an output stream: the next batch has it as `prev`.
     pub fn end(&self, io: OutputStream) -> u64 {
         self.ends[io as usize]
     }
 
-    /// For the checkpoint.
+    /// The state for the checkpoint.
     pub fn acknowledged_ends(&self) -> [u64; 2] {
         self.acked_ends
     }
 
-    /// The output that has batches, where only one has.
+    /// The output stream that has batches, if only one has.
     pub fn usual_output(&self) -> OutputStream {
         if self.ends[0] == 0 && self.ends[1] > 0 { OutputStream::Stderr } else { OutputStream::Stdout }
     }
 
-    /// A batch was cut; its lines lie from `start` to `end`.
+    /// Notes a batch that was closed; its lines lie from `start` to `end`.
     pub fn cut(&mut self, io: OutputStream, ticket: u64, start: u64, end: u64) {
         self.ends[io as usize] = end;
         self.outstanding[io as usize].push_back(Outstanding { ticket, start, end, acknowledged: false });
     }
 
-    /// Marks a batch as safe, and moves the ends over all that are safe up to the first that is not.
+    /// Marks a batch as acknowledged, and moves the ends over all acknowledged batches up to the first that is not.
     pub fn acknowledge(&mut self, io: OutputStream, ticket: u64) {
         let batches = &mut self.outstanding[io as usize];
         if let Some(batch) = batches.iter_mut().find(|batch| batch.ticket == ticket) {
@@ -64,7 +64,7 @@ impl Delivery {
         }
     }
 
-    /// The first byte that a batch on its way holds back.
+    /// The first byte that an unacknowledged batch holds back.
     pub fn held_from(&self) -> Option<u64> {
         // (A record that began first may end last: the first batch is not always the lowest.)
         let waiting = self.outstanding.iter().flatten().filter(|batch| !batch.acknowledged);
@@ -75,7 +75,7 @@ impl Delivery {
         self.outstanding.iter().all(VecDeque::is_empty)
     }
 
-    /// No answer will come any more for what was sent.
+    /// No more answers will come for what was sent.
     pub fn forget_outstanding(&mut self) {
         self.outstanding.iter_mut().for_each(VecDeque::clear);
         self.ends = self.acked_ends;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use cordwood_core::limits::DESCRIPTORS_RESERVED_MAX;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// An open file is a descriptor: as many as the process may have.
+/// Raises the soft limit of descriptors to the hard limit: each open file takes one.
 pub fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -14,7 +14,7 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Files that may be open: what the process may have, without a reserve for sockets, folders and the checkpoint.
+/// How many files may be open: the process's limit without a reserve for sockets, folders and the checkpoint.
 fn open_files_max(configured: Option<usize>) -> usize {
     let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
     configured.unwrap_or(limit - DESCRIPTORS_RESERVED_MAX.min(limit / 2)).max(1)
@@ -24,9 +24,9 @@ fn open_files_max(configured: Option<usize>) -> usize {
 #[derive(Debug)]
 pub(crate) struct Descriptors {
     max: usize,
-    /// When no file more could be opened (monotonic).
+    /// When the last attempt to open a file found no descriptor (monotonic).
     full_at_ms: Option<i64>,
-    /// It was said that there are more files than may be open.
+    /// The agent has logged that there are more files than descriptors.
     warned: bool,
     wanting: VecDeque<u64>,
 }
@@ -42,12 +42,12 @@ impl Descriptors {
         self.max
     }
 
-    /// How many files more may be open.
+    /// How many more files may be open.
     pub fn free(&self, open: usize) -> usize {
         self.max.saturating_sub(open)
     }
 
-    /// At this moment nothing could be opened, and nothing has changed since.
+    /// Whether no file could be opened at this moment, and nothing has changed since.
     pub fn is_full(&self, now_ms: i64) -> bool {
         self.full_at_ms == Some(now_ms)
     }
@@ -56,17 +56,17 @@ impl Descriptors {
         self.full_at_ms = Some(now_ms);
     }
 
-    /// Something may have changed: it is tried again.
+    /// Notes that descriptors may be free, so that opening is tried again.
     pub fn try_again(&mut self) {
         self.full_at_ms = None;
     }
 
-    /// A log waits from now on, behind those that waited before.
+    /// Adds a log to the end of the queue.
     pub fn wait(&mut self, log: u64) {
         self.wanting.push_back(log);
     }
 
-    /// Says once that there are too few.
+    /// Logs once that there are too few descriptors.
     pub fn warn(&mut self) {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
@@ -76,7 +76,7 @@ impl Descriptors {
         }
     }
 
-    /// There were too few at some time.
+    /// Whether there were too few descriptors at some time.
     pub fn were_short(&self) -> bool {
         self.warned
     }
@@ -85,12 +85,12 @@ impl Descriptors {
         self.wanting.len()
     }
 
-    /// Only those wait on of which `waits` says so.
+    /// Keeps only the logs in the queue for which `waits` is true.
     pub fn keep_waiting(&mut self, waits: impl FnMut(&u64) -> bool) {
         self.wanting.retain(waits);
     }
 
-    /// The first that wait, at most so many: they wait no longer.
+    /// Takes the first logs of the queue, at most `count`.
     pub fn take(&mut self, count: usize) -> BTreeSet<u64> {
         self.wanting.drain(..count.min(self.wanting.len())).collect()
     }

@@ -22,21 +22,21 @@ use crate::turn::Clock;
 /// The files of one log.
 #[derive(Default)]
 pub struct Files {
-    /// Oldest first.
+    /// Open files, oldest first.
     open: VecDeque<LogFile>,
     /// What is known of its files beside those that are open.
     register: Register,
-    /// What its names stood for when all of them had been looked at.
+    /// A hash of the log's names and of what they stood for, at the last complete look.
     mark: Option<u64>,
     symlink_warned: bool,
-    /// A live file whose first line is not whole yet.
+    /// The live file, while its first line is not complete.
     unnamed: Option<(String, File)>,
     last_seq: u64,
-    /// When its folder was seen to be gone.
+    /// When the agent saw that the folder is gone.
     gone_at_ms: Option<i64>,
-    /// Its files were closed, or never opened, because others needed the descriptors; until it was looked at in whole again.
+    /// Set while the files are closed, or were never opened, because other logs needed the descriptors; until the next complete look.
     closed: Option<Closed>,
-    /// What cannot be read any more and is not told yet, by file.
+    /// Losses that are not sent yet, by file.
     losses: Vec<(u64, LossRange)>,
 }
 
@@ -55,7 +55,7 @@ impl IndexMut<usize> for Files {
 }
 
 impl Files {
-    /// As the checkpoint knows them.
+    /// The files that the checkpoint knows.
     pub fn resume(&mut self, before: LogCheckpoint) {
         self.register = Register::new(before.files, before.generations, before.since_ns);
     }
@@ -74,7 +74,7 @@ impl Files {
         self.open.back()
     }
 
-    /// The first that is not read to its end.
+    /// The first file that is not read to its end.
     pub fn first_unfinished(&self) -> Option<usize> {
         self.open.iter().position(|file| !file.stage.is_finished())
     }
@@ -83,7 +83,7 @@ impl Files {
         self.open.iter().position(|file| file.seq() == seq)
     }
 
-    /// The number that was given last to a file.
+    /// The number that a file got last.
     pub fn last_seq(&self) -> u64 {
         self.last_seq
     }
@@ -97,7 +97,7 @@ impl Files {
         self.open.iter().map(LogFile::held).collect()
     }
 
-    /// Whether it is being read, or was.
+    /// Whether a file with this id is being read, or was.
     fn has(&self, id: FileId) -> bool {
         self.is_open(id) || self.register.has_finished(id)
     }
@@ -112,7 +112,7 @@ impl Files {
         register.unused_id(of_line, plain, |id| open.iter().any(|file| file.id() == id))
     }
 
-    /// Every file but the newest has a successor: it ends soon.
+    /// Notes that every file but the newest has a successor, so that it ends soon.
     fn supersede(&mut self, clock: Clock) {
         let newest_is_elsewhere = self.unnamed.is_some();
         let count = self.open.len();
@@ -124,7 +124,7 @@ impl Files {
         }
     }
 
-    /// A file that was read to its end is read on where it grew after all.
+    /// Continues a file that was read to its end and has grown since.
     pub fn read_on_if_grown(&mut self, index: usize) -> bool {
         let file = &mut self.open[index];
         let has_grown =
@@ -135,7 +135,7 @@ impl Files {
         has_grown
     }
 
-    /// A file that is read to its end and acknowledged leaves memory.
+    /// Closes a file that is read to its end and acknowledged.
     pub fn leave(&mut self, index: usize) {
         let Some(file) = self.open.remove(index) else { return };
         if let Ok(Stat { size, mtime_ns, dev, ino, .. }) = file.tail.stat() {
@@ -146,7 +146,7 @@ impl Files {
         }
     }
 
-    /// A removed file that is held open is read on in its packed copy, where there is one. `as_read`: what the checkpoint says.
+    /// Closes a deleted file that is held open and continues in its packed copy, if there is one. `as_read`: what the checkpoint says.
     pub fn read_on_in_copy(&mut self, index: usize, as_read: FileCheckpoint) {
         self.register.read_on_in_copy(as_read);
         self.open.remove(index);
@@ -156,11 +156,11 @@ impl Files {
         self.register.knows_id(self.open[index].id())
     }
 
-    /// Everything from these positions on, one of each file, is to be read again.
+    /// Reads each file again from its position here.
     pub fn go_back(&mut self, positions: &[u64]) {
         for (file, position) in self.open.iter_mut().zip(positions.iter().copied()) {
             if !file.tail.is_there() {
-                // It cannot be read again: what was on its way is lost, or the loss is told again.
+                // The file cannot be read again: the bytes that were being sent are lost, or the loss is sent again.
                 if !file.delivery.is_all_acknowledged() {
                     let bytes = file.tail.size_met().saturating_sub(position);
                     let reason = "gone before it was acknowledged".to_owned();
@@ -177,20 +177,20 @@ impl Files {
 
     // ---- their sizes -------------------------------------------------------------------------------------------------
 
-    /// Bytes on disk that are not read yet, as far as sizes are known.
+    /// Bytes on the disk that are not read yet, as far as sizes are known.
     pub fn lag_bytes(&self) -> u64 {
         let readable = self.open.iter().filter(|file| file.tail.is_there());
         let closed = u64::from(self.is_closed_with_unread());
         readable.map(|file| file.tail.known_size().saturating_sub(file.tail.position())).sum::<u64>() + closed
     }
 
-    /// Looks at the sizes on disk.
+    /// Reads the sizes on the disk.
     pub fn look_at_sizes(&mut self) {
         self.open.iter_mut().for_each(|file| file.tail.look_at_size());
     }
 
     /// Files that only we still hold, with bytes that were not read: (index, bytes on disk). (One that was read to its end
-    /// is let go of by itself; its process may still write to it.)
+    /// is closed by itself; its process may still write to it.)
     pub fn held_removed(&self) -> impl Iterator<Item = (usize, u64)> {
         let held = self.open.iter().enumerate().filter(|(_, file)| {
             file.stage.is_removed()
@@ -201,7 +201,7 @@ impl Files {
         held.map(|(index, file)| (index, file.tail.known_size()))
     }
 
-    /// The file that is to be watched while the log rests.
+    /// The file to watch while the log is idle.
     pub fn resting_handle(&self) -> Option<&File> {
         match &self.unnamed {
             Some((_, handle)) => Some(handle),
@@ -220,7 +220,7 @@ impl Files {
         }
     }
 
-    /// The newest is named, and nothing was written to it since it was read.
+    /// The newest file has its name, and nothing was written to it since it was read.
     pub fn is_newest_as_read(&self) -> bool {
         let as_read = |file: &LogFile| file.tail.stat().is_ok_and(|stat| stat.size == file.tail.size_met());
         self.unnamed.is_none() && self.open.back().is_some_and(as_read)
@@ -228,12 +228,12 @@ impl Files {
 
     // ---- what the last look at the folder found ----------------------------------------------------------------------
 
-    /// When its folder, or all that was in it, was seen to be gone.
+    /// When the agent saw that the folder, or everything in it, is gone.
     pub fn gone_at_ms(&self) -> Option<i64> {
         self.gone_at_ms
     }
 
-    /// There is a live file whose first line is not whole yet.
+    /// Whether there is a live file whose first line is not complete.
     pub fn has_unnamed(&self) -> bool {
         self.unnamed.is_some()
     }
@@ -256,12 +256,12 @@ impl Files {
             && self.gone_at_ms.is_none()
     }
 
-    /// Nothing is left of it on the disk.
+    /// Whether nothing of the log is left on the disk.
     pub fn is_over(&self) -> bool {
         self.gone_at_ms.is_some() && self.open.is_empty() && self.unnamed.is_none()
     }
 
-    /// None of its files is about to change its place in the sequence, its name or its end.
+    /// Whether no file is about to change its place in the sequence, its name or its end.
     pub fn is_settled(&self) -> bool {
         let settled = |file: &LogFile| {
             !file.stage.is_finished()
@@ -274,7 +274,7 @@ impl Files {
 
     // ---- closed for want of descriptors ------------------------------------------------------------------------------
 
-    /// How many descriptors they take.
+    /// How many descriptors the files take.
     pub fn descriptors(&self) -> usize {
         self.open.iter().filter(|file| file.tail.handle().is_some()).count()
             + usize::from(self.unnamed.is_some())
@@ -284,7 +284,7 @@ impl Files {
         self.closed.is_some() && self.descriptors() == 0
     }
 
-    /// The closed files were read to their end and not written to since.
+    /// Whether the closed files were read to their ends and not written to since.
     pub fn was_all_read(&self) -> bool {
         self.closed.is_some_and(|closed| !closed.has_unread())
     }
@@ -301,12 +301,12 @@ impl Files {
         self.closed.as_mut()
     }
 
-    /// They wait for a descriptor. True: they did not before.
+    /// Notes that the files wait for a descriptor. Returns true if they did not before.
     pub fn want_descriptor(&mut self) -> bool {
         self.closed.get_or_insert_with(Closed::never_opened).want()
     }
 
-    /// Whether a file has lost its name, or another has the name: what only the open descriptor leads to.
+    /// Whether a file has lost its name, or another file has it, so that only the open descriptor leads to the file.
     pub fn has_nameless(&self, is_over: impl Fn(&LogFile) -> bool) -> bool {
         let must = |file: &LogFile| {
             let nameless = file.stage.is_removed() || file.tail.handle().is_some_and(is_unlinked);
@@ -317,7 +317,7 @@ impl Files {
             || self.unnamed.as_ref().is_some_and(|(_, handle)| is_unlinked(handle))
     }
 
-    /// Closes them. They are found again as those of the life before are. `checkpoint`: what it says of each, by number.
+    /// Closes the files. They are found again as after a restart of the agent. `checkpoint`: what it says of each file, by number.
     pub fn close(&mut self, has_unread: bool, checkpoint: Vec<(u64, FileCheckpoint)>) {
         let live = self.resting_handle().and_then(|handle| stat_of(handle).ok());
         let (mut here, mut over) = (Vec::new(), Vec::new());
@@ -342,7 +342,7 @@ impl Files {
 
     // ---- losses ------------------------------------------------------------------------------------------------------
 
-    /// Bytes of a file cannot be read any more.
+    /// Notes that bytes of a file cannot be read any more.
     pub fn lose(&mut self, index: usize, loss: LossRange) {
         self.losses.push((self.open[index].seq(), loss));
     }
@@ -351,12 +351,12 @@ impl Files {
         !self.losses.is_empty()
     }
 
-    /// Those that are not told yet.
+    /// The losses that are not sent yet.
     pub fn losses_of(&self, seq: u64) -> impl Iterator<Item = &LossRange> {
         self.losses.iter().filter(move |(of, _)| *of == seq).map(|(_, loss)| loss)
     }
 
-    /// They are told now: (file's number, what is lost).
+    /// Takes the losses to send them: (number of the file, what is lost).
     pub fn take_losses(&mut self) -> Vec<(u64, LossRange)> {
         std::mem::take(&mut self.losses)
     }

@@ -28,10 +28,10 @@ pub struct LogFile {
     pub tail: Tail,
     pub delivery: Delivery,
     pub stage: Stage,
-    /// Where something went unfinished, behind what is acknowledged.
+    /// Places behind the acknowledged position at which an unfinished record was sent.
     pub cuts: Cuts,
     marks: Marks,
-    /// The ends of [`LogFile::delivery`] are those of an earlier stream key.
+    /// The ends in [`LogFile::delivery`] are of an earlier stream key.
     key_before: Option<KeyBefore>,
     continues: bool,
 }
@@ -54,7 +54,7 @@ impl LogFile {
         }
     }
 
-    /// A file of which only the loss is left to tell: the checkpoint knows it, and the disk does not.
+    /// A file that the checkpoint knows and the disk no longer has: only its loss is still to be sent.
     pub fn gone(seq: u64, gone: FileCheckpoint, format: Format, now_ms: i64) -> LogFile {
         LogFile {
             seq,
@@ -72,7 +72,7 @@ impl LogFile {
         }
     }
 
-    /// Goes on as the checkpoint says, `until` where the file's part under an earlier stream key ends.
+    /// Continues a file at the position of the checkpoint. `until`: where its part under an earlier stream key ends.
     pub fn resume(&mut self, before: &FileCheckpoint, until: u64) -> io::Result<()> {
         self.delivery = Delivery::behind(before.ends);
         self.key_before = before.key_before.clone().map(|key| key.decided(before.position, until));
@@ -81,7 +81,7 @@ impl LogFile {
         self.tail.seek(before.position)
     }
 
-    /// Goes on at `at`, where it was cut and begins as another file. `milestones`: of what lies before.
+    /// Continues a file that was cut at `at`; from there on it is read as another file. `milestones`: those before `at`.
     pub fn begin_at(&mut self, at: u64, milestones: Milestones) -> io::Result<()> {
         self.tail.seek(at)?;
         self.tail.was_of_size(at);
@@ -89,7 +89,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Tells the files of a log apart in this process.
+    /// The number of this file among the files of its log, in this process.
     pub fn seq(&self) -> u64 {
         self.seq
     }
@@ -107,46 +107,46 @@ impl LogFile {
         self.format
     }
 
-    /// As rotation knows it.
+    /// This file in the form that `core::rotation` takes.
     pub fn held(&self) -> Held {
         let (position, marker) = (self.tail.position(), self.tail.last_marker());
         Held { id: self.id, inode: self.inode, position, marker }
     }
 
-    /// It begins with the rest of a record from the file before.
+    /// The file begins with the rest of a record from the file before it.
     pub fn continues(&self) -> bool {
         self.continues
     }
 
-    /// Reading enters it with a record that has begun and not ended, or without one.
+    /// Notes whether a record is unfinished when reading enters this file.
     pub fn begins_within_a_record(&mut self, continues: bool) {
         if self.tail.position() == 0 {
             self.continues = continues;
         }
     }
 
-    /// It is read to its end, and whoever wrote it was over then.
+    /// The file is read to its end, and the process that wrote it had ended by then.
     pub fn is_over(&self) -> bool {
         self.stage.over_at() == Some(self.tail.position())
     }
 
-    /// The stream's key that holds at the position, where it is not that of now.
+    /// The earlier stream key, if the position still lies in its part of the file.
     pub fn stream_key(&self, source: &Source, io: OutputStream) -> Option<StreamKey> {
         self.key_before.as_ref().map(|before| source.stream_key(before.node.as_ref(), io))
     }
 
-    /// What was begun under an earlier key is read; what follows goes under the key of now.
+    /// The part under the earlier stream key is read: what follows is sent under the present key.
     pub fn is_at_handover(&self) -> bool {
         self.key_before.as_ref().is_some_and(|before| self.tail.position() >= before.until)
     }
 
-    /// All that was begun under the earlier key is acknowledged: the writer knows nothing yet of what follows.
+    /// The part under the earlier stream key is acknowledged. The writer knows no position under the present key yet.
     pub fn hand_over(&mut self) {
         self.key_before = None;
         self.delivery = Delivery::default();
     }
 
-    /// The part of what was read that may be taken at once (it goes under one key and ends at the next cut), and what ended it.
+    /// The part of the bytes that were read that may be taken at once (one stream key, up to the next cut), and what ended the part.
     pub fn share_of<'a>(&self, given: &'a [u8]) -> (&'a [u8], ShareEnd) {
         let (given, at_cut) = self.cuts.split(given, self.tail.position());
         let share = self.key_before.as_ref().and_then(|before| before.share_of(given, self.tail.position()));
@@ -157,7 +157,7 @@ impl LogFile {
         }
     }
 
-    /// The part of these whole lines up to the end of the one that is the next milestone.
+    /// The part of these whole lines up to the end of the line that is the next milestone.
     pub fn up_to_milestone<'a>(&self, given: &'a [u8]) -> &'a [u8] {
         match self.tail.plain() {
             Some(_) => self.marks.up_to_next(given, self.tail.position()),
@@ -165,28 +165,28 @@ impl LogFile {
         }
     }
 
-    /// The lines that were just taken end where a milestone may be.
+    /// The lines that were just taken end at a place where a milestone may be.
     pub fn note_milestone(&mut self, taken: &[u8], names_its_time: bool) {
         self.marks.note(self.tail.position(), taken, names_its_time);
     }
 
-    /// Passes over a hole at the position; `given` is what was read there. Gives also how many bytes were passed over.
+    /// Skips a hole at the position; `given` are the bytes that were read there. Also returns how many bytes were skipped.
     pub fn skip_hole(&mut self, given: &[u8]) -> io::Result<(Hole, u64)> {
         let stops_within = !self.cuts.is_empty() || self.key_before.is_some();
         if stops_within { Ok((Hole::None, 0)) } else { self.tail.skip_hole(given) }
     }
 
-    /// Compares it with what the checkpoint says of it.
+    /// Compares the file with what the checkpoint says of it.
     pub fn compare_with(&self, before: &FileCheckpoint) -> io::Result<Left> {
         self.tail.compare_with(before, self.inode)
     }
 
-    /// What is left of it, where it was seen to be another than it was.
+    /// What is left of the file, if it was found to be changed.
     pub fn compare_now(&self) -> io::Result<Found> {
         self.tail.compare_now(self.marks.milestones())
     }
 
-    /// Its milestones up to a place, for whoever goes on there.
+    /// The milestones up to a place, for the file that begins there.
     pub fn milestones_up_to(&self, at: u64) -> Milestones {
         self.marks.milestones().up_to(at)
     }
@@ -197,7 +197,7 @@ impl LogFile {
         self.delivery.held_from().unwrap_or(u64::MAX).min(open).min(self.tail.position())
     }
 
-    /// Goes back to `position`, as if what is behind it had never been read.
+    /// Goes back to `position`, as if the bytes behind it had never been read.
     pub fn go_back(&mut self, position: u64) -> io::Result<()> {
         self.delivery.forget_outstanding();
         self.stage.read_on();
@@ -226,13 +226,13 @@ impl LogFile {
     }
 }
 
-/// What ended the part of what was read that may be taken at once.
+/// What ended the part that may be taken at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShareEnd {
-    /// Nothing: it is all that was read.
+    /// Nothing: the part is all that was read.
     None,
-    /// Something went unfinished here.
+    /// A cut: an unfinished record was sent up to here.
     Cut,
-    /// What follows goes under another key.
+    /// What follows is sent under another stream key.
     Key,
 }

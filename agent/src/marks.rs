@@ -3,16 +3,16 @@
 use cordwood_core::milestones::{Milestones, distance};
 use memchr::memchr;
 
-/// Lines without a time, one behind the other, of which none can be a milestone: then others are looked at further on.
+/// How many lines in a row may name no time. After that, the next milestone is looked for further on.
 const UNTIMED_LINES_MAX: u32 = 16;
 
 /// The milestones of a file, and where the next one is looked for.
 #[derive(Debug, Default)]
 pub struct Marks {
     milestones: Milestones,
-    /// No milestone is looked for before this place.
+    /// File position before which no milestone is looked for.
     none_before: u64,
-    /// Lines at the last place where one is due that name no time.
+    /// Lines without a time that were seen where the next milestone is due.
     untimed_lines: u32,
 }
 
@@ -25,12 +25,12 @@ impl Marks {
         &self.milestones
     }
 
-    /// What lies behind `position` is read again.
+    /// The bytes behind `position` are read again.
     pub fn go_back(&mut self, position: u64) {
         self.milestones = self.milestones.up_to(position);
     }
 
-    /// The part of these whole lines, which begin at `position`, up to the end of the one that is the next milestone.
+    /// The part of these whole lines up to the end of the line that is the next milestone. The lines begin at `position`.
     pub fn up_to_next<'a>(&self, given: &'a [u8], position: u64) -> &'a [u8] {
         let due = self.milestones.due().max(self.none_before);
         let from = usize::try_from(due.saturating_sub(position + 1)).unwrap_or(usize::MAX);
@@ -38,14 +38,14 @@ impl Marks {
         &given[..end.unwrap_or(given.len())]
     }
 
-    /// A line ends at `position` where a milestone may be; it is the last of `taken`.
+    /// Notes that a line ends at `position`, where a milestone may be. It is the last line of `taken`.
     pub fn note(&mut self, position: u64, taken: &[u8], names_its_time: bool) {
         if names_its_time {
             self.milestones.add(position, taken);
             self.untimed_lines = 0;
             return;
         }
-        // Some lines belong to one with a time before them; some files have none with a time.
+        // Lines without a time may belong to a line with a time before them; or the whole file names no times.
         self.untimed_lines += 1;
         if self.untimed_lines == UNTIMED_LINES_MAX {
             self.none_before = position + distance(position) / 2;

@@ -7,7 +7,7 @@ pub struct Meter {
     last_data_ms: i64,
     lagging_since_ms: Option<i64>,
     growth_bytes_per_s: f64,
-    /// When it was measured last, and how many bytes the log had then, read or not.
+    /// When the log was measured last, and how many bytes it had then, read or unread.
     measured: Option<(i64, u64)>,
 }
 
@@ -30,7 +30,7 @@ impl Meter {
         self.bytes_read += bytes as u64;
     }
 
-    /// When something came last, or may have.
+    /// When bytes came last, or may have come.
     pub fn last_data_ms(&self) -> i64 {
         self.last_data_ms
     }
@@ -47,11 +47,11 @@ impl Meter {
         self.growth_bytes_per_s
     }
 
-    /// `lag_bytes`: what is on the disk and not read.
+    /// `lag_bytes`: bytes on the disk that are not read.
     pub fn measure(&mut self, lag_bytes: u64, now_ms: i64) {
         self.lagging_since_ms = (lag_bytes > 0).then(|| self.lagging_since_ms.unwrap_or(now_ms));
         let total = self.bytes_read + lag_bytes;
-        // What was there at the first look did not come since.
+        // Bytes that were there at the first look are no growth.
         if let Some((at_ms, bytes)) = self.measured.replace((now_ms, total)) {
             let elapsed_s = (now_ms - at_ms).max(1) as f64 / 1_000.0;
             let rate = total.saturating_sub(bytes) as f64 / elapsed_s;

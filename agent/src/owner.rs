@@ -11,26 +11,26 @@ use crate::context::{Asked, Context, Lookup};
 use crate::lookup::ContextSource;
 use crate::source::Source;
 
-/// Whose one log is.
+/// The tenant and origin of one log.
 #[derive(Debug, Default)]
 pub struct Owner {
     context: Option<Arc<Context>>,
-    /// As the checkpoint has it.
+    /// What the checkpoint remembers.
     remembered: Option<Origin>,
     waiting_since_ms: Option<i64>,
-    /// What the log waits for before its first batch.
+    /// What the log waits for before its first batch, for `/status`.
     waiting_for: Option<&'static str>,
     gate: Gate,
 }
 
-/// What came of asking.
+/// The result of asking for the owner.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// As it was known.
+    /// The owner is known and has not changed.
     Same,
-    /// It is known now, or has changed: [`Owner::set`] takes it.
+    /// The owner is known now, or has changed: [`Owner::set`] takes it.
     New(Arc<Context>),
-    /// It is not known.
+    /// The owner is not known yet.
     Waits,
 }
 
@@ -55,7 +55,7 @@ impl Owner {
         &self.gate
     }
 
-    /// Whose it is, or was by the checkpoint.
+    /// The owner, or the one that the checkpoint remembers.
     pub fn origin(&self) -> Option<&Origin> {
         self.context.as_ref().map(|context| &context.origin).or(self.remembered.as_ref())
     }

@@ -10,13 +10,13 @@ use crate::collect::{Batches, OUTPUT_STREAMS};
 use crate::ship::{OpenBatch, Shipper};
 use crate::waited::Waited;
 
-/// Where reading is in one log.
+/// The unfinished state of one log: pipeline, open batches, and in which file they are.
 pub struct Reading {
     pipeline: Pipeline,
     batches: Batches,
     /// The file that the pipeline is in.
     current: Option<u64>,
-    /// Unfinished records, by output, as they were at the last look.
+    /// Unfinished records by output stream, as they were at the last look.
     waited: [Waited; 2],
     /// The last step found nothing more to read.
     at_end: bool,
@@ -32,7 +32,7 @@ impl Reading {
         &self.pipeline
     }
 
-    /// The pipeline and the batches, for whoever takes lines through the one into the others.
+    /// The pipeline and the open batches: lines go through the pipeline into the batches.
     pub fn parts(&mut self) -> (&mut Pipeline, &mut Batches) {
         (&mut self.pipeline, &mut self.batches)
     }
@@ -46,7 +46,7 @@ impl Reading {
         self.current
     }
 
-    /// The pipeline goes over to a file.
+    /// Moves the pipeline to another file.
     pub fn enter(&mut self, file_seq: u64) {
         if let Some(before) = self.current {
             self.batches.carry_over(before, &self.pipeline);
@@ -64,7 +64,7 @@ impl Reading {
         self.at_end = at_end;
     }
 
-    /// Whether some record has begun and not ended.
+    /// Whether some record is unfinished.
     pub fn has_unfinished(&self) -> bool {
         OUTPUT_STREAMS.iter().any(|io| self.pipeline.pending_start(*io).is_some())
     }
@@ -75,14 +75,14 @@ impl Reading {
         if self.pipeline.ends_here(io) { self.current } else { self.batches.last_part(io) }
     }
 
-    /// How long the unfinished record of `io` has not changed, where there is one.
+    /// How long the unfinished record of `io` has not changed, if there is one.
     pub fn waited_ms(&mut self, io: OutputStream, now_ms: i64) -> Option<i64> {
         let pending = self.pipeline.pending(io);
         let waited_ms = self.waited[io as usize].waited_ms(pending, now_ms);
         pending.map(|_| waited_ms)
     }
 
-    /// Through how many files an unfinished record goes.
+    /// How many files an unfinished record spans.
     pub fn files_carried_through(&self) -> usize {
         self.batches.files_carried_through()
     }
@@ -103,7 +103,7 @@ impl Reading {
         self.batches.acknowledged(ticket);
     }
 
-    /// The first byte of a file that something held here holds back.
+    /// The first byte of a file that an open batch or an unfinished record holds back.
     pub fn held_from(&self, file_seq: u64) -> Option<u64> {
         let begun = |io: &OutputStream| {
             let start = self.pipeline.pending_start(*io).filter(|_| self.is_in(file_seq))?;
@@ -113,14 +113,14 @@ impl Reading {
         OUTPUT_STREAMS.iter().filter_map(begun).chain(self.batches.held_from(file_seq)).min()
     }
 
-    /// Everything that is not acknowledged is to be read again.
+    /// Forgets the state, because everything that is not acknowledged is read again.
     pub fn discard(&mut self, ship: &mut Shipper) {
         self.batches.discard(ship);
         self.pipeline = Pipeline::new();
         self.current = None;
     }
 
-    /// The files are closed; all that was read of them is acknowledged.
+    /// Forgets the state of files that are closed; all that was read of them is acknowledged.
     pub fn close(&mut self) {
         self.batches.close();
         self.pipeline = Pipeline::new();

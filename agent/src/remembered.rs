@@ -6,10 +6,10 @@ use std::collections::{HashMap, VecDeque};
 use cordwood_core::checkpoint::LogCheckpoint;
 use cordwood_core::identity::FileId;
 
-/// Paths whose files are all gone, and of which it is remembered what they began with.
+/// How many paths whose files are all deleted are remembered, with the first lines of these files.
 const GONE_PATHS_MAX: usize = 1_000;
 
-/// Logs that are remembered.
+/// The remembered logs.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     unseen: HashMap<String, LogCheckpoint>,
@@ -19,13 +19,13 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
-    /// As the checkpoint has them.
+    /// The logs of the checkpoint.
     pub fn new(logs: Vec<LogCheckpoint>) -> Remembered {
         let unseen = logs.into_iter().map(|log| (log.key.clone(), log)).collect();
         Remembered { unseen, gone: VecDeque::new() }
     }
 
-    /// Keys of the logs that were not seen yet.
+    /// Keys of the logs that the agent has not found since its start.
     pub fn unseen(&self) -> impl Iterator<Item = &str> {
         self.unseen.keys().map(String::as_str)
     }
@@ -42,13 +42,13 @@ impl Remembered {
         self.unseen.remove(key)
     }
 
-    /// A log is there (again): what is known of it.
+    /// Takes what is known of a log that was found.
     pub fn take(&mut self, key: &str) -> Option<LogCheckpoint> {
         let gone = self.gone.iter().position(|gone| gone.key == key).and_then(|at| self.gone.remove(at));
         self.unseen.remove(key).or(gone)
     }
 
-    /// All files of a log are gone. `generations`: what they began with.
+    /// Remembers a log whose files are all deleted. `generations`: their first lines.
     pub fn gone(&mut self, key: String, generations: Vec<(FileId, FileId)>) {
         if !generations.is_empty() && key.starts_with("file:") {
             self.gone.push_back(LogCheckpoint {
@@ -64,7 +64,7 @@ impl Remembered {
         }
     }
 
-    /// For the checkpoint.
+    /// The remembered logs, for the checkpoint.
     pub fn all(&self) -> impl Iterator<Item = &LogCheckpoint> {
         self.unseen.values().chain(&self.gone)
     }

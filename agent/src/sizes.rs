@@ -6,51 +6,51 @@ use std::ops::Range;
 /// The sizes of a file that is read.
 #[derive(Clone, Debug, Default)]
 pub struct Sizes {
-    /// The largest end that reading has met.
-    met: u64,
-    /// The size that the system last told, for the lag alone: reading may not take it for what it has seen.
+    /// The largest file position that reading has reached.
+    read_end: u64,
+    /// The size that the kernel reported last. It counts for the lag only: reading has not seen the file up to there.
     on_disk: u64,
-    /// The largest that the system ever told.
-    told: u64,
-    /// Nothing was written from the first place to the second, when it was looked at last.
+    /// The largest size that the kernel ever reported.
+    reported_max: u64,
+    /// Empty space behind the text, `(begin, end)`: nothing was written there when it was last looked at.
     empty: Range<u64>,
 }
 
 impl Sizes {
-    /// The largest end that reading has met.
+    /// The largest file position that reading has reached.
     pub fn met(&self) -> u64 {
-        self.met
+        self.read_end
     }
 
-    /// Reading has seen the file up to there.
+    /// Notes that reading has seen the file up to `end`.
     pub fn meet(&mut self, end: u64) {
-        self.met = self.met.max(end);
+        self.read_end = self.read_end.max(end);
     }
 
-    /// The system told the size.
+    /// Notes the size that the kernel reported.
     pub fn tell(&mut self, size: u64) {
         self.on_disk = size;
-        self.told = self.told.max(size);
+        self.reported_max = self.reported_max.max(size);
     }
 
-    /// The largest size that is known of it.
+    /// The largest size that is known of the file.
     pub fn known(&self) -> u64 {
-        self.met.max(self.on_disk)
+        self.read_end.max(self.on_disk)
     }
 
-    /// The largest size that it ever had, as far as was seen, without empty room behind its text. It is read up to `position`.
+    /// The largest size that the file was seen to have, without the empty space behind its text. The file is read up to `position`.
     pub fn largest(&self, position: u64) -> u64 {
-        let largest = self.met.max(self.told);
+        let largest = self.read_end.max(self.reported_max);
         let is_empty = self.empty.start <= position && self.empty.end >= largest;
         if is_empty { position } else { largest }
     }
 
-    /// What was read from `position` on held nothing.
+    /// Notes that the bytes of `room` are empty.
     pub fn saw_empty(&mut self, room: Range<u64>) {
         self.empty = room;
     }
 
-    /// Nothing was written from `position` up to `seen`: with what was known to be empty behind it.
+    /// Notes that nothing was written from `position` up to `seen`, and joins it with the empty space that is known behind it.
     pub fn saw_empty_to_the_end(&mut self, position: u64, seen: u64) {
         let known = self.empty.start <= position && !self.empty.is_empty();
         self.empty = position..if known { self.empty.end.max(seen) } else { seen };
@@ -60,13 +60,13 @@ impl Sizes {
         !self.empty.is_empty()
     }
 
-    /// It may be shorter now than the empty room that was seen behind its text: that is given back, and nothing lay there.
+    /// The file may be shorter now than the empty space behind its text: the space was freed, and no text was lost.
     pub fn give_back_room(&mut self, position: u64, size_now: u64) {
         if self.empty.is_empty() || size_now >= self.empty.end {
             return;
         }
         if self.largest(position) == position {
-            (self.met, self.told) = (position, position);
+            (self.read_end, self.reported_max) = (position, position);
         }
         self.empty = 0..0;
     }
@@ -88,7 +88,7 @@ mod tests {
         assert!(sizes.has_empty_room(), "the room is still there");
         sizes.give_back_room(100, 100);
         assert_eq!((sizes.met(), sizes.largest(100), sizes.has_empty_room()), (100, 100, false));
-        // (Text may have come into the room, and been cut off since.)
+        // (Text may have been written into the space, and been cut off since.)
         sizes.tell(4_096);
         sizes.saw_empty(200..4_096);
         assert_eq!(sizes.largest(100), 4_096);

@@ -11,12 +11,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Nothing more is to be read of it.
+    /// Nothing more is to be read of the file.
     pub fn finished(now_ms: i64) -> Stage {
         Stage { finished_at_ms: Some(now_ms), ..Stage::default() }
     }
 
-    /// It has no name any more and lives on because we hold it open.
+    /// The file has no name any more and exists only because the agent holds it open.
     pub fn is_removed(&self) -> bool {
         self.removed
     }
@@ -25,7 +25,7 @@ impl Stage {
         self.removed = removed;
     }
 
-    /// When its successor was seen.
+    /// When the agent saw its successor.
     pub fn superseded_at_ms(&self) -> Option<i64> {
         self.superseded_at_ms
     }
@@ -34,7 +34,7 @@ impl Stage {
         self.superseded_at_ms.get_or_insert(at_ms);
     }
 
-    /// Read to its end, and nothing more is to be expected.
+    /// The file was read to its end, and nothing more is expected.
     pub fn is_finished(&self) -> bool {
         self.finished_at_ms.is_some()
     }
@@ -47,12 +47,12 @@ impl Stage {
         self.finished_at_ms = Some(now_ms);
     }
 
-    /// There is something to read after all.
+    /// There is more to read after all.
     pub fn read_on(&mut self) {
         self.finished_at_ms = None;
     }
 
-    /// Where it was read to its end when whoever wrote it was over. It is still watched.
+    /// Position of its end when the process that wrote it had ended. The file is still watched.
     pub fn over_at(&self) -> Option<u64> {
         self.over_at
     }
@@ -61,7 +61,7 @@ impl Stage {
         self.over_at = Some(position);
     }
 
-    /// It could not be read. Gives how often before, one time behind the other.
+    /// Notes that the file could not be read. Returns how many times in a row before.
     pub fn failed(&mut self) -> u32 {
         self.read_errors += 1;
         self.read_errors - 1

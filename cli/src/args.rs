@@ -1,4 +1,4 @@
-//! The command line: what can be said, and the help that explains it.
+//! The command line: its arguments and help texts.
 
 use std::path::PathBuf;
 
@@ -422,7 +422,7 @@ Examples:
   cordwood store verify -o json | jq 'select(.fault)'"
 )]
 pub struct VerifyArgs {
-    /// Make filters, postings and indexes anew, from their blocks, where they hide records; needs the login that made the schema
+    /// Rebuild filters, postings and indexes from their blocks, where they hide records; needs the login that made the schema
     #[arg(long)]
     pub repair: bool,
 

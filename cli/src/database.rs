@@ -1,4 +1,4 @@
-//! Which PostgreSQL a command talks to: the one that was named, or the data folder's own, kept running as long as needed.
+//! Chooses the PostgreSQL of a command: the one that was named, or the data folder's own, which runs for as long as the command needs it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl Database {
         self.embedded.as_ref().map(Embedded::psql_hint)
     }
 
-    /// Lets go of it and, when nobody else uses it, waits until an embedded server is down.
+    /// Releases it. If nobody else uses an embedded server, waits until the server is down.
     pub async fn close(self) {
         let Database { store, embedded } = self;
         drop(store);

@@ -1,4 +1,4 @@
-//! From the command line's words and options to one filter and one scope; a mistake is shown where it is.
+//! Makes one filter and one scope of the command line's words and options. An error shows the character where it is.
 
 use anyhow::anyhow;
 use cordwood_core::filter::{self, Filter, quoted};

@@ -1,4 +1,4 @@
-//! Why an answer may be empty: the service that was asked for stands elsewhere, or is spelled otherwise.
+//! Explains an empty answer: the service that was asked for is in another place, or is spelled otherwise.
 
 use cordwood_core::entry::Entry;
 use cordwood_core::filter::{self, Filter, quoted};

@@ -1,4 +1,4 @@
-//! The parts' own log lines, on stderr: warnings and worse unless RUST_LOG says otherwise; above the status line, if one is shown.
+//! Prints the parts' own log lines on stderr: warnings and errors unless RUST_LOG says otherwise, above the status line if one is shown.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! Policies and level configs: from a folder of the cluster's own YAML, or from the cluster.
-//! Promise: a folder with a mistake in it changes nothing. What was read whole stays in force until the next whole reading.
+//! Reads policies and level configs: from a folder of the cluster's own YAML, or from the cluster.
+//! Promise: a folder with a mistake in it changes nothing. What was read last without a mistake stays in force.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

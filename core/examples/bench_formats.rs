@@ -1,5 +1,5 @@
 //! Measures the two formats of a block side by side: bytes per raw byte, records per second of processor time in and out, and what a
-//! search for a word costs. "In" is with what was best for the blocks before, as the sealer has it; "anew" with nothing remembered.
+//! search for a word costs. "In" is with what was best for the blocks before, as the sealer has it; "again" with nothing remembered.
 //!
 //! `cargo run --release -p cordwood-core --example bench_formats -- [FILE or FOLDER...]`: on generated JSON lines of the bench's kind, on
 //! the lines of this tree's tables of real lines, and on the lines of the files given, each file by itself.

@@ -1,6 +1,5 @@
-//! An agent's status as other programs read it: the operator asks each agent's `/status`, and the gateway asks the operator. The
-//! three may be of different versions: a field that is missing or has another type counts as unknown, and an unknown field is
-//! ignored.
+//! Reads an agent's status as other programs see it: the operator asks each agent's `/status`, and the gateway asks the operator. The three may
+//! have different versions: a field that is missing or has another type counts as unknown, and an unknown field is ignored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

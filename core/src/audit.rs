@@ -1,6 +1,6 @@
-//! What a line's own word that it is an audit record is worth.
-//! Promise: a line alone gives itself no rights. Where its namespace is marked for it, level rules spare its audit records and retention
-//! takes them as such, as long as its pod stays within a budget; beyond it they are ordinary records that show the category.
+//! Decides whether a line that calls itself an audit record is believed.
+//! Promise: a line alone gives itself no rights. Only in a namespace that is marked for it do level rules spare audit records and does
+//! retention treat them as such, and only within the pod's budget. Beyond it they are ordinary records that show the category.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

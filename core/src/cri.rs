@@ -1,6 +1,6 @@
-//! The container runtime's log line: `<time> <stdout|stderr> <P|F>[:more tags] <content>`, as the kubelet writes and reads
+//! Parses the container runtime's log line: `<time> <stdout|stderr> <P|F>[:more tags] <content>`, as the kubelet writes and reads
 //! it (kubernetes `pkg/kubelet/kuberuntime/logs/logs.go`, `parseCRILog`; containerd `internal/cri/io/logger.go`).
-//! A line that is not one is an error that says what is wrong; its bytes are the caller's to keep.
+//! A line of another form is an error that says what is wrong; the caller keeps its bytes.
 
 mod time;
 

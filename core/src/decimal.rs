@@ -1,4 +1,4 @@
-//! Numbers as they are written, compared exactly, however long: 64-bit ids, amounts in wei, ratios with twenty digits.
+//! Compares numbers exactly as they are written, however long: 64-bit ids, amounts in wei, ratios with twenty digits.
 
 use std::cmp::Ordering;
 

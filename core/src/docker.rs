@@ -1,4 +1,4 @@
-//! Docker's json-file log line: `{"log":"text\n","stream":"stdout","time":"..."}`.
+//! Parses Docker's json-file log line: `{"log":"text\n","stream":"stdout","time":"..."}`.
 
 use std::borrow::Cow;
 

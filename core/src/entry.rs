@@ -1,4 +1,4 @@
-//! One record as it is shown: its fields as a JSON object, absent ones left out.
+//! Makes the entry of a record, which is how the record is shown: its fields as a JSON object, without absent ones.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Which JSON key is which field of a record, whatever logger wrote it.
-//! Promises: any bytes are read (no panic, no recursion by input, linear time); what is not known is in `data`, untouched;
+//! Decides which JSON key is which field of a record, whatever logger wrote it.
+//! Promises: any bytes are read (no panic, no recursion by input, linear time); a key that is not known is in `data`, unchanged;
 //! [`quick`] agrees with [`read`] on level, audit and task for every input.
 //!
 //! A name that comes twice: the first is the field, the later ones are data. A body that begins like an object but does not

@@ -1,7 +1,7 @@
-//! Drops what lies below the level in force for its container.
-//! Promises: audit records that are believed pass; a line whose level nobody knows passes unless the rule says otherwise; expiry is absolute
-//! and decided here, so that a rule ends even when nobody is left to remove it; the same line at the same place gets the
-//! same answer again, so that a replay gates the same lines.
+//! The gate drops records below the level that a level rule sets for their container.
+//! Promises: audit records that are believed pass. A record of unknown level passes unless the rule says otherwise. A rule ends at an absolute
+//! time that is checked here, so it ends even when the operator is unavailable. The same record at the same position gets the same answer
+//! again, so a replay drops the same records.
 
 use serde::{Deserialize, Serialize};
 

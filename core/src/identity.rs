@@ -22,7 +22,7 @@ impl OutputStream {
 }
 
 /// Who reads a node's plain files: `<node name>@<16 hex digits>`. The digits are drawn once for a state folder, so a node
-/// that was built anew under the same name is another one, and so are two nodes that were cloned from one image.
+/// that was built again under the same name is another one, and so are two nodes that were cloned from one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeIdentity(String);

@@ -1,6 +1,6 @@
-//! Joins the parts of a record (`P` .. `F`), stdout and stderr apart, in whatever order their parts interleave.
-//! Promises: a whole line that nothing precedes is passed on without a copy; what is held is bounded by
-//! [`RECORD_BYTES_MAX`] for each of the two; bytes above it are cut, flagged and counted, never silently.
+//! Joins the parts of a record (`P` .. `F`), separately for stdout and stderr, in whatever order their parts interleave.
+//! Promises: a line that is a whole record is passed on without a copy. Unfinished records hold at most [`RECORD_BYTES_MAX`] for each output
+//! stream; bytes above it are cut, flagged and counted, never silently.
 
 use std::borrow::Cow;
 

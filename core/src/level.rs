@@ -1,4 +1,4 @@
-//! The five levels and everything that maps onto them.
+//! The five levels, and everything that maps onto them.
 
 mod ansi;
 mod calendar;

@@ -1,4 +1,4 @@
-//! Level rules of one generation from all level configs: what agents are told, and when it must be thought over again.
+//! Compiles all level configs into the level rules of one generation: what the agents get, and when the rules must be compiled again.
 //!
 //! All rules travel in one object of bounded size, so rules have a budget: each namespace its own, the cluster-wide ones theirs,
 //! and all together one. Cluster-wide rules come first. Of a namespace the oldest come first. Where all together are too many, a

@@ -24,7 +24,7 @@ pub const MESSAGE_RECORDS_MAX: usize = 131_072;
 pub const MESSAGE_BATCHES_MAX: usize = 4096;
 /// Ids behind its hash that are tried for an origin whose hash another one has; then it gets one at random, and a second row.
 pub const ORIGIN_PROBES_MAX: u32 = 16;
-/// Origins that a writer remembers; above it, it asks PostgreSQL for their ids anew.
+/// Origins that a writer remembers; above it, it asks PostgreSQL for their ids again.
 pub const ORIGINS_REMEMBERED_BYTES_MAX: usize = 64 << 20;
 /// Places of one topic partition that a writer asks Kafka for once more, because no message came from there, until its position has moved
 /// over them. Each costs a reading from the position on. Holes above it are recorded unasked (`missing_messages_total`).

@@ -1,4 +1,4 @@
-//! The time that a line of a plain file names itself: at its beginning, in an access log's brackets, or in a field of its JSON.
+//! Reads the time that a line of a plain file names: at its beginning, in an access log's brackets, or in a field of its JSON.
 //! Promises: what is no whole time in a known form is none; a time without a zone is in the zone that is given, one without a
 //! year in the year that brings it nearest to the reading; nothing is allocated but for escaped JSON.
 //!

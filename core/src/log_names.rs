@@ -1,4 +1,4 @@
-//! Names of log files outside of `/var/log/pods`: which are older files of which live one. Rotation writes numbers and dates
+//! Decides by their names which log files outside of `/var/log/pods` are older files of which live file. Rotation writes numbers and dates
 //! behind the live file's name (`app.log.1`, `app.log-20251230.gz`, `app.log.2026-11-21`), or a date before its extension
 //! (`hello-20251230-154522.log`). A number before the extension is no sign: `worker-1.log` is the file of a worker.
 

@@ -5,7 +5,7 @@
 //! read again wherever it is cut; what they call unchanged was there before. Where lines that name their time are rare,
 //! milestones lie as far apart as these lines, and as much is read again.
 //!
-//! Only a line that names its time is one: a program that is started anew writes the lines without a time again, and they
+//! Only a line that names its time is one: a program that is started again writes the lines without a time again, and they
 //! are new. Each milestone is the end of a line with no record begun, so reading can begin there.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! A line's way through the agent: the table of contents. Bytes of a file go in, records and counts come out, in order.
+//! The pipeline: a line's way through the agent. Read it as a table of contents. Bytes of a file go in, records and counts come out, in order.
 //! Promises: any split of the bytes into chunks gives the same records; every byte belongs to exactly one outcome; a
 //! line that is not what the file's format says is a record of its own, flagged, and its neighbours are untouched.
 

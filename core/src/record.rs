@@ -1,5 +1,5 @@
-//! A record as it travels and as it is stored: the application's own bytes and the little that is known about them.
-//! Fields are not parsed out here; `fields` reads them from the body when they are shown or filtered.
+//! A record as it is sent and stored: the application's own bytes, and the little that is known about them. Its fields are not parsed here;
+//! `fields` reads them from the body when they are shown or filtered.
 
 use crate::identity::RecordId;
 use crate::level::Level;

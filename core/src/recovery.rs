@@ -1,12 +1,12 @@
-//! What the writer does after a fault: when it goes back to PostgreSQL's positions, how long it waits before that, which messages
+//! Decides what the writer does after a fault: when it goes back to PostgreSQL's positions, how long it waits before that, which messages
 //! travel alone, and which become dead letters.
 //!
-//! The writer tells what happened: [`Recovery::failed`], [`Recovery::committed`], [`Recovery::reassigned`], [`Recovery::begun`],
+//! The writer reports what happened: [`Recovery::failed`], [`Recovery::committed`], [`Recovery::reassigned`], [`Recovery::begun`],
 //! [`Recovery::not_begun`]. It asks what follows: [`Recovery::next`], [`Recovery::travels_alone`], [`Recovery::take_poison`],
 //! [`Recovery::size`], [`Recovery::trouble`].
 //!
-//! Whatever went wrong, the way back is one: forget what is not committed, read the positions, begin there. The watermarks are read
-//! again with the messages. Promise: a message that PostgreSQL refuses ends as a dead letter and stops nothing; what fails for
+//! After every fault the writer does the same: it forgets what is not committed, reads the positions, and begins there. The watermarks are
+//! read again with the messages. Promise: a message that PostgreSQL refuses becomes a dead letter and stops nothing; a message that fails for
 //! another reason is never dropped. `cases_tests.rs` has a row for each fault.
 
 mod size;
@@ -92,18 +92,18 @@ pub enum Next {
         /// The lane at hand is kept, if there is one; else another one is claimed.
         keeps_lane: bool,
     },
-    /// No retry can mend it.
+    /// No retry can fix it.
     GiveUp(String),
 }
 
 /// The state of recovering.
 #[derive(Debug)]
 pub struct Recovery {
-    /// Why to begin anew. The first cause stands until it is done.
+    /// Why to begin again. The first cause stands until it is done.
     due: Option<Cause>,
     /// Tries to begin that failed, since the last that went well.
     tries: u32,
-    /// No retry can mend this.
+    /// No retry can fix this.
     hopeless: Option<String>,
     /// In a row, since the last transaction that was committed.
     failures: u32,
@@ -193,7 +193,7 @@ impl Recovery {
         }
     }
 
-    /// PostgreSQL did not say where to begin. `hopeless`: no retry can mend it.
+    /// PostgreSQL did not say where to begin. `hopeless`: no retry can fix it.
     pub fn not_begun(&mut self, why: String, hopeless: bool) {
         self.tries += 1;
         self.trouble = Some(why.clone());
@@ -218,7 +218,7 @@ impl Recovery {
         Next::Begin { pause_ms, keeps_lane: due == Cause::Reassigned && self.tries == 0 }
     }
 
-    /// Why the writer is to begin anew; none: it has begun.
+    /// Why the writer is to begin again; none: it has begun.
     pub fn due(&self) -> Option<Cause> {
         self.due
     }

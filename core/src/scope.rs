@@ -1,4 +1,4 @@
-//! Whose records somebody may see: decided on each record's origin, wherever records are shown. There is no default.
+//! A scope says whose records a caller may see. It decides on each record's origin, wherever records are shown. There is no default.
 //!
 //! A scope is a union of grants: a record is seen when one of them lets it through. What is known of a scope as a whole (which tenants it
 //! names at the most) may leave records out early; it never shows one.

@@ -1,4 +1,4 @@
-//! Lines of tasks: which records are some, what of them a task's log shows, and which are hidden because their task was deleted.
+//! Decides which records are lines of tasks, what of them a task's log shows, and which are hidden because their task was deleted.
 //!
 //! A task is of one namespace and one tenant: the same id of another tenant is another task, so that nobody deletes, or keeps from
 //! being written, what is not theirs.

@@ -1,4 +1,4 @@
-//! Which tenant a namespace's lines are of: the administrator's configuration and the namespace's labels, in the order that the
+//! Decides which tenant a namespace's lines are of: the administrator's configuration and the namespace's labels, in the order that the
 //! administrator chose, within the tenants that the administrator allows.
 //! Promises: a tenant that is not allowed is nobody's (`unassigned`), never another's; annotations say nothing; an id that the
 //! configuration gives to one tenant is no other tenant's.

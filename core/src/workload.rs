@@ -1,4 +1,4 @@
-//! Which workload a pod is of, and which service: from what the API says of the pod. One answer for agent and operator.
+//! Derives a pod's workload and service from what the API server says of the pod, the same for agent and operator.
 
 use std::collections::BTreeMap;
 

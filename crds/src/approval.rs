@@ -1,4 +1,4 @@
-//! Who approved which plan of a policy: two annotations, and what the API server remembers of who wrote them.
+//! Reads who approved which plan of a policy: from two annotations, and from what the API server remembers of who wrote them.
 
 use cordwood_core::retention::{APPROVE_ANNOTATION, Approval};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};

@@ -1,5 +1,8 @@
-//! One object from JSON, without a cluster, by the rules of the API server: unknown fields, types and values beyond the limits of
-//! the schema are refused here, what the schema's rules say by `to_policy` and `to_rule`. Each problem names its field.
+//! Reads one object from JSON without a cluster, by the rules of the API server. Each problem names its field.
+//!
+//! Two steps refuse what the API server would refuse. This file checks the schema: unknown fields, types, limits. Then the conversions
+//! check what the schema's CEL rules say: [`LogRetentionPolicy::to_policy`] makes of a policy what the planner takes, and
+//! [`LevelObject::to_rule`] makes of a level config what the agents take.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Resources from YAML files, without a cluster: the same objects, with the same rules.
+//! Reads resources from YAML files, without a cluster: the same objects, with the same rules.
 
 use std::path::{Path, PathBuf};
 

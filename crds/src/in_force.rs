@@ -1,4 +1,4 @@
-//! What is in force by a folder of YAML files, for standalone: taken whole, or not at all.
+//! Takes policies and level rules from a folder of YAML files, for standalone. A folder with a mistake in it changes nothing.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

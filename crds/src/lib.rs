@@ -1,5 +1,11 @@
 //! The custom resources of Cordwood: their types, the YAML that is generated from them, and what they mean to the
 //! planner and the agents. Nothing here talks to a cluster.
+//!
+//! ```text
+//! types (retention, levels) -> manifest -> YAML for the API server
+//! object of the API server -> read               -> LogRetentionPolicy::to_policy -> core::retention (the planner)
+//! YAML file                -> folder -> document -> LevelObject::to_rule          -> core::levels (the agents)
+//! ```
 
 // Each printer column names its type: the lint takes the arguments of one attribute for several attributes.
 #![allow(clippy::duplicated_attributes)]

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions as YAML: what is committed under `crds/yaml` and in the chart, byte for byte.
+//! Generates the CustomResourceDefinitions as YAML: the files that are committed under `crds/yaml` and in the chart, byte for byte.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, ValidationRule,

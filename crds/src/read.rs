@@ -1,5 +1,5 @@
-//! One object as the API server hands it out. It may have been stored by another version of the definition, with fields of
-//! another type: that is wrong with this object, and nothing that hides the others.
+//! Reads one object that the API server returned. Another version of the definition may have stored it with fields of another type:
+//! then this one object is invalid, and the others are still read.
 
 use std::fmt::Debug;
 

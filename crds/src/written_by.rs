@@ -1,4 +1,5 @@
-//! Who wrote what keeps a policy's records: what the API server remembers of who wrote the fields, and an annotation.
+//! Reads who wrote the fields that keep a policy's records (`legalHold`, `suspend`, `mode`): from what the API server remembers of who
+//! wrote each field, and from an annotation.
 
 use cordwood_core::retention::WrittenBy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};

@@ -1,4 +1,4 @@
-//! What answers hold, and their schemas for the OpenAPI document.
+//! The types of answers, and their schemas for the OpenAPI document.
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
-//! Who looked at what, and who changed what: an audit record of each question that a known caller asked, as one line of JSON on stdout. From
-//! there it goes the way of every line: the agent reads it, and it is a record of the gateway's own service.
+//! Audit: an audit record for every question of a known caller, which says who looked at what or who changed what. It is one line of JSON on
+//! stdout. The agent reads that line like any other, so it becomes a record of the gateway's own service.
 //!
-//! A route does nothing for it: the server writes the record when the answer begins. A route that knows how many records it shows says so
-//! ([`Look::shown`]), one whose question stands not in its address says what it is ([`Look::about`]), and what lasts longer than its answer's
-//! begin (an export, a stream) has two records, one when it starts and one when it ends ([`Look::lasts`]): what a stream shows is
-//! no question, so that a stream of audit records does not feed on itself. A caller who leaves before the answer begins has asked too
-//! ([`Look::left`]): what they wanted changed may be done.
+//! The server writes the record when the answer begins; routes need not do anything. A route may add how many records it shows
+//! ([`Look::shown`]), or what the question is if it is not in the address ([`Look::about`]). An export or a stream lasts longer, so it has two
+//! records, one at its start and one at its end ([`Look::lasts`]). A record that a stream shows causes no audit record; otherwise a stream
+//! of audit records would feed itself. A caller who leaves before the answer begins gets a record too ([`Look::left`]), because the change
+//! that they asked for may have been made.
 
 mod line;
 

@@ -1,4 +1,4 @@
-//! `--check-config`: what the configuration file tells by itself, and the files that it names as far as they are here. Nobody is asked: the API
+//! `--check-config`: checks the configuration file, and the files that it names if they exist here. It connects to nothing, because the API
 //! server, PostgreSQL and the identity provider are reached from where the gateway runs, not from where its file is checked.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The gateway: what is stored is seen over HTTP, by those who may and by nobody else.
+//! The gateway shows over HTTP what is stored, to callers who may see it and to nobody else.
 //!
 //! A request's way: `routes` (a path and its forms) -> `scope` (whose records the caller may see) -> `slots` (how much is under way) ->
 //! `question` (parameters to one filter, a range, a place) -> the store, which answers nothing without a scope. No route has a way

@@ -107,7 +107,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     tracing::info!(address = %running.address, "answering");
     let look = async {
         loop {
-            // Who waits for a newer schema is told so by the condition, and may mend it while we run.
+            // Who waits for a newer schema is told so by the condition, and may fix it while we run.
             let answer = migrate::check(&store).await;
             health.set(POSTGRES, answer.map_err(|error| error.to_string()));
             tokio::time::sleep(LOOK_EVERY).await;

@@ -1,4 +1,4 @@
-//! The gateway's metrics.
+//! Counts and exports the gateway's metrics.
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,

@@ -1,7 +1,7 @@
-//! Listings whose pages have numbers, for clients that ask by number. Where each page begins is remembered from the moment its page
-//! 0 was given: what is stored later moves no page, and a page reads nothing of those before it.
+//! Gives pages by number, for clients that ask so. The gateway remembers where each page begins from the moment at which it gave page 0. So
+//! records that are stored later move no page, and a page reads nothing of those before it.
 //!
-//! A gateway that has not given the pages before (a restart, another replica) reads them once.
+//! A gateway that has not given the earlier pages (after a restart, or on another replica) reads them once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,4 @@
-//! Every refusal in one shape, `application/problem+json`: what is wrong and what to do. What is forbidden and what is not there
-//! read the same.
+//! Makes every refusal one form, `application/problem+json`: what is wrong and what to do. A forbidden thing and a missing thing read the same.
 
 mod access;
 mod agents;

@@ -1,5 +1,5 @@
-//! Where searches read: a replica of the database, where there is one that keeps up, else the database itself. Streams, tasks and single records
-//! are always read from the database: what somebody was just shown is there.
+//! Chooses where searches read: on a replica of the database if there is one that keeps up, else on the primary. Streams, tasks and single records
+//! are always read on the primary, because the caller has just seen them there.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The name of one request, for whoever follows it through logs: the caller's own where it is sane, else one that is made here. It stands
-//! in the answer's head, in a refusal, in the gateway's log lines and in the record of who looked.
+//! The id of one request: the caller's own where it is well-formed, else a new one. It is in the answer's headers, in a refusal, in the gateway's
+//! log lines and in the audit record.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;

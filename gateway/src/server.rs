@@ -1,11 +1,11 @@
-//! Listens, counts what is asked, and ends: streams are told, open answers have a moment to finish.
+//! The HTTP server: listens, counts requests, and shuts down. A shutdown ends all streams and gives open answers a moment to finish.
 
+mod caller_share;
+mod connection_table;
 mod connections;
 mod encoding;
-mod held;
-mod patient;
 mod refusal;
-mod seats;
+mod write_deadline;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub use self::caller_share::CallerShare;
+pub use self::connection_table::Connection;
 use self::connections::Connections;
 use self::encoding::{Coding, packed};
-pub use self::held::Holds;
-pub use self::seats::Seat;
 
 use crate::access::Access;
 use crate::audit::Look;
@@ -149,8 +149,8 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let look = Look::new(&gateway.audit, lost, id.clone(), method, route.clone(), uri);
     request.extensions_mut().insert(look.clone());
-    let holds = Holds::default();
-    request.extensions_mut().insert(holds.clone());
+    let share = CallerShare::default();
+    request.extensions_mut().insert(share.clone());
     let began = Instant::now();
     gateway.metrics.running.inc();
     let asked = Asked(Arc::clone(&gateway), look.clone());
@@ -158,7 +158,7 @@ async fn counted(State(gateway): State<Arc<Gateway>>, mut request: Request, next
     let span = tracing::error_span!("request", id = id.as_str());
     let response = id.clone().scope(next.run(request)).instrument(span).await;
     look.answered(response.status());
-    let mut response = holds.until_read(packed(coding, response));
+    let mut response = share.until_read(packed(coding, response));
     drop(asked);
     gateway.metrics.requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     gateway.metrics.seconds.with_label_values(&[route.as_str()]).observe(began.elapsed().as_secs_f64());

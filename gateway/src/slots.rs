@@ -1,6 +1,6 @@
-//! How many questions are under way at once, in all and of one identity: above it callers are told to come back. Some slots are kept
-//! for short questions, so that long ones never take all; exports and streams have their own. What costs time before anything is searched
-//! is done with a slot in hand, on a thread on which no other question waits.
+//! Limits how many questions are answered at once, in all and per identity. Callers above the limit are told to come back. Some slots are only for
+//! short questions, so that long ones never take all; exports and streams have their own. Expensive work before a search is done with a slot
+//! in hand, on a thread that no other question waits for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,4 +1,4 @@
-//! How often each value of some fields was seen, within bounds: values are anybody's text, as long and as many as they like.
+//! Counts the values of some fields, within bounds: a value is any text, of any length, and there may be any number of them.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! How every part speaks to Kafka: one shape of settings, one way to make a client, one way to find or make the topic.
-//! Nothing here produces or consumes; that is the agent's and the writer's business.
+//! What agent and writer share of Kafka: the settings, how a client is made from them, and how the topic is found or created. The agent
+//! produces and the writer consumes; nothing here does either.
 
 mod refusal;
 mod settings;

@@ -10,10 +10,10 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::settings::reason;
 
-/// A broker tells a refusal at once, or a second later: it keeps those waiting who guess passwords.
+/// How long to wait for the reason. Brokers delay authentication failures by about a second, to slow down password guessing.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the library tells of its connections.
+/// The first refusal that the library reports of its connections.
 #[derive(Clone, Default)]
 struct Refusals(Arc<Mutex<Option<String>>>);
 
@@ -36,9 +36,8 @@ impl ProducerContext for Refusals {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// Connects once more and listens. The library's answer to a request only says that no broker may be used; the reason it tells
-/// by events, and of the kinds of clients that there are a producer passes them on. `None`: nobody refuses us, nobody is there.
-/// Blocks for some seconds.
+/// Connects once more and waits for a refusal. The library's answer to a request only says that no broker can be used. It reports the reason
+/// by events, which only a producer passes on. `None`: no broker refuses this client, so none can be reached. Blocks for up to [`PATIENCE`].
 pub fn find(config: &ClientConfig) -> Option<String> {
     let refusals = Refusals::default();
     let client: BaseProducer<Refusals> = config.create_with_context(refusals.clone()).ok()?;

@@ -127,7 +127,7 @@ impl KafkaSettings {
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "2000")
             .set("socket.keepalive.enable", "true")
-            // Brokers that come and go must be seen anew soon, not after the default five minutes.
+            // Brokers that come and go must be seen again soon, not after the default five minutes.
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("log.connection.close", "false");
         let protocol = match (&self.tls, &self.sasl) {

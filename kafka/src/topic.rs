@@ -1,4 +1,4 @@
-//! The topic: found as it is, or made once. An existing topic is never altered.
+//! Finds the topic, or creates it once. An existing topic is never altered.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Asks each agent for its `/status`, and the API server which workloads a rule matches. Reads only.
+//! Asks each agent for its `/status`, and asks the API server which workloads a rule matches. It only reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -26,7 +26,7 @@ use crate::ended::{delete, ended};
 use crate::leader::Standing;
 use crate::levels::{Compiled, Levels, Published};
 use crate::publish::{is_away, time_of_ms, upon};
-use crate::push::told::{self, Pushed};
+use crate::push::progress::{self, Pushed};
 use crate::tenants::AUDIT;
 use crate::watched::{explain_call, is_same_spec};
 
@@ -180,7 +180,7 @@ impl Levels {
                 return;
             }
             let uid = one.config.uid().to_owned();
-            // Gone, or made anew: that is another round's.
+            // Gone, or created again: that is another round's.
             let Some(watched) = self.configs.current(&one.config) else { continue };
             // What we wrote last is newer than what the watch has brought back so far; after a while it is the other way.
             let before = match known.written.get(&uid) {
@@ -240,7 +240,7 @@ impl Levels {
                 continue;
             }
             let Some(watched) = self.configs.current(&one.config) else { continue };
-            // Edited, and not compiled anew yet; or still among the rules that agents have.
+            // Edited, and not compiled again yet; or still among the rules that agents have.
             let in_force = current.rules.get(&one.config.id()).is_some();
             if in_force || !is_same_spec(&watched.metadata, &one.config.metadata) {
                 continue;
@@ -411,7 +411,7 @@ fn status(
     }
     if one.config.fields.push.is_some() {
         let level = rule.map(|rule| rule.level);
-        told.push(conditions.of("Pushed", told::said(seen.pushed, one.config.uid(), level)));
+        told.push(conditions.of("Pushed", progress::said(seen.pushed, one.config.uid(), level)));
     }
     LogLevelConfigStatus {
         observed_generation: generation,

@@ -1,5 +1,5 @@
-//! What each retention class keeps, as metrics. Their labels are bounded: the classes of the first policies have series of their own, all
-//! others share those of the policy `(others)`.
+//! Exports what each retention class keeps, as metrics. The labels are bounded: the classes of the first policies have series of their own, and
+//! all others share the series of the policy `(others)`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! How many objects of each kind have which condition, as one metric: an alert needs no series of each object. The labels are bounded: what is
-//! more than so many combinations of a kind shares the condition `(others)`.
+//! Exports how many objects of each kind have which condition, as one metric, so that an alert needs no series per object. The labels are bounded:
+//! above a number of combinations per kind, the rest share the condition `(others)`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +83,7 @@ mod tests {
             series(),
             [format!("{} 2", of("True", "AllAgents")), format!("{} 1", of("False", "Invalid"))]
         );
-        // Mended: what nobody has any more has no series.
+        // Repaired: what nobody has any more has no series.
         metrics.show("LogLevelConfig", [&ready]);
         assert_eq!(series(), [format!("{} 1", of("True", "AllAgents"))]);
         let odd: Vec<Condition> =

@@ -1,5 +1,5 @@
-//! Conditions of a status. `Ready`, `Reconciling` and `Stalled` follow the rules of kstatus, by which `kubectl wait`, Flux and Argo CD go: an object is as its spec
-//! says, or it will be without anybody's help, or somebody has to do something.
+//! Makes the conditions of a status. `Ready`, `Reconciling` and `Stalled` follow the rules of kstatus, which `kubectl wait`, Flux and Argo CD use:
+//! an object is as its spec says, or will become so by itself, or somebody has to act.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -1,5 +1,5 @@
-//! When the status of a policy is written: at once when what it says changes; seldom when sizes alone move. Many policies would else be a
-//! steady load on the API server and its store.
+//! Decides when the status of a policy is written: at once when its statements change, seldom when only sizes change. Otherwise many policies
+//! would be a steady load on the API server and etcd.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Deletes level configs that have ended `spec.ttlAfterExpiry` ago: never one that is in force, is a default, or cannot be followed; and never
-//! one that somebody has changed since it was looked at.
+//! Deletes level configs whose `spec.ttlAfterExpiry` is over. It never deletes one that is in force, is a default, or is invalid, nor one that
+//! somebody has changed since it was read.
 
 use std::fmt;
 

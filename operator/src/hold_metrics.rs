@@ -1,5 +1,5 @@
-//! What each legal hold keeps, as metrics. Their labels are bounded: the first holds by name have series of their own, all others share those
-//! of the policy `(others)`.
+//! Exports what each legal hold keeps, as metrics. The labels are bounded: the first holds by name have series of their own, and all others share
+//! the series of the policy `(others)`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

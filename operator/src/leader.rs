@@ -18,17 +18,18 @@ use cordwood_service::Health;
 use crate::config;
 use crate::watched::explain_call;
 
-/// What the lease says about us.
+/// Whether this replica leads, by the lease. Every replica watches and computes; only a leader writes statuses, rules and drops. While
+/// it is `Unknown`, table partitions are still created, because the advisory locks of PostgreSQL keep two replicas from doing so at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Not known yet, or the API server has been away since before we led.
+    /// Not known yet, or the API server has been unavailable since before this replica led.
     Unknown,
     Leader,
-    /// Another replica leads; we stay warm.
+    /// Another replica leads. This one keeps its copies of the objects up to date, so that it can take over at once.
     Follower,
 }
 
-/// Keeps trying to hold the lease until `shutdown`, then gives it back; the handle is of that. `leads` is 1 while it is held.
+/// Keeps trying to hold the lease until `shutdown`, then releases it; the handle waits for the release. `leads` is 1 while it is held.
 pub fn campaign(
     candidate: Candidate,
     health: Health,
@@ -53,7 +54,7 @@ pub fn campaign(
                         changed
                     });
                 }
-                // While the API server is away a leader goes on: the advisory locks are what keeps others out.
+                // A leader goes on while the API server is unavailable: the advisory locks keep the others out.
                 Err(error) => health.set("lease", Err(explain_call("get and update", "leases", &error))),
             }
             let pause = tokio::time::sleep(candidate.duration / 4);

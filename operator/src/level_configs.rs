@@ -1,4 +1,4 @@
-//! The level configs of both kinds as one list.
+//! Lists the level configs of both kinds as one.
 
 use cordwood_crds::levels::{LevelObject, Reach};
 use cordwood_crds::{ClusterLogLevelConfig, LogLevelConfig, Read};
@@ -47,7 +47,7 @@ impl LevelConfigs {
         Some(own.chain(cluster.into_iter().map(|read| read.map(LevelObject::from))).collect())
     }
 
-    /// `object` as the API server has it now, unless it is gone or made anew.
+    /// `object` as the API server has it now, unless it is gone or created again.
     pub fn current(&self, object: &LevelObject) -> Option<LevelObject> {
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let current: LevelObject = match object.reach {

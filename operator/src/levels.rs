@@ -1,8 +1,8 @@
 //! LogLevelConfig and ClusterLogLevelConfig -> level rules: compiled into one ConfigMap that all agents watch.
 //!
-//! This loop compiles and writes and does nothing else: a rule waits for no agent, no count and no status ([`crate::applied`]
-//! does those). Each rule carries its absolute end, counted from when the resource was made or last edited (which the
-//! status then remembers), so neither a restart here nor the operator being away makes a rule last longer.
+//! This loop only compiles and writes: a rule never waits for agents, counts or statuses ([`crate::applied`] handles those). Each rule
+//! carries its absolute end, counted from when the resource was created or last edited (the status remembers that). So a rule lasts no
+//! longer when the operator restarts or is unavailable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,16 +26,16 @@ use crate::config::Config;
 use crate::leader::Standing;
 use crate::level_configs::LevelConfigs;
 use crate::publish::Publisher;
-use crate::push::told::Pushed;
+use crate::push::progress::Pushed;
 use crate::telemetry::Telemetry;
 use crate::tenants::{AUDIT, Exempt};
 use crate::watched::explain_call;
 
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// Somebody else wrote the ConfigMap meanwhile: it is read and written again at once, so often.
+/// How often the ConfigMap is read and written again at once because somebody else has written it meanwhile.
 const CONFLICTS_MAX: u32 = 3;
-/// Without an end in sight.
+/// The longest pause of the loop. It is shortened to the next moment at which a rule ends; a change of an object wakes the loop earlier.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// What the writing and the telling loop share.
@@ -54,7 +54,7 @@ pub struct Levels {
     pub exempt: watch::Receiver<Exempt>,
     /// How far pushes are; `None` where nothing may be pushed.
     pub pushed: Option<watch::Receiver<Arc<Pushed>>>,
-    /// The ConfigMap is not what was written: the writer reads it and writes it anew.
+    /// The ConfigMap is not what was written: the writer reads it and writes it again.
     pub drifted: Notify,
 }
 
@@ -293,7 +293,7 @@ fn highest(compiled: &[Compiled]) -> u64 {
 
 /// From when the duration counts: as remembered here or in the status; of an object that is seen so for the first time
 /// from its last edit, which may lie in a time when the operator was away. Without a duration it is always the last edit: an
-/// end that was moved is bound to the longest time anew.
+/// end that was moved is bound to the longest time again.
 fn started_at_ms(
     config: &LevelObject,
     started: &mut BTreeMap<String, (Option<String>, i64)>,
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(begun_s_ago(&config("a", 1, "5m"), NOW_MS), 100, "as it was made");
         assert_eq!(begun_s_ago(&config("b", 2, "5m"), NOW_MS), 40, "edited while nobody looked");
         assert_eq!(begun_s_ago(&config("b", 2, "5m"), NOW_MS + 60_000), 40, "as remembered");
-        // Made anew under the same name: it began with its predecessor, and was expired at birth.
+        // Made again under the same name: it began with its predecessor, and was expired at birth.
         assert_eq!(begun_s_ago(&config("c", 1, "5m"), NOW_MS), 100);
         // The API server's clock is ahead of ours.
         assert_eq!(begun_s_ago(&config("d", 1, "5m"), NOW_MS - 200_000), 200);

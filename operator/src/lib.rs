@@ -93,7 +93,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let candidate = leader::Candidate::new(client.clone(), &namespace, &config.leader, identity);
     let (standing, campaign) =
         leader::campaign(candidate, health.clone(), telemetry.leader.clone(), campaign_end.clone());
-    let retention = Arc::new(loops::Retention {
+    let retention = Arc::new(loops::RetentionLoops {
         config: config.clone(),
         store,
         health: health.clone(),
@@ -182,7 +182,7 @@ async fn client(config: &Config, answer_max: Duration) -> anyhow::Result<Client>
 }
 
 fn status_fn(
-    retention: Arc<loops::Retention>,
+    retention: Arc<loops::RetentionLoops>,
     health: Health,
     telemetry: Telemetry,
     standing: watch::Receiver<Standing>,

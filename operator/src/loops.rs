@@ -30,7 +30,7 @@ use crate::telemetry::Telemetry;
 use crate::watched::{Watched, is_same_spec};
 
 /// What both loops share.
-pub struct Retention {
+pub struct RetentionLoops {
     pub config: Config,
     pub store: Store,
     pub health: Health,
@@ -70,7 +70,7 @@ impl Picture {
     }
 }
 
-impl Retention {
+impl RetentionLoops {
     fn tuning(&self) -> Tuning {
         let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
         let settings = &self.config.retention;
@@ -148,7 +148,7 @@ impl Retention {
         }
     }
 
-    /// `rights_at`: when to see anew to what roles may do, if something is missing.
+    /// `rights_at`: when to see again to what roles may do, if something is missing.
     async fn migrate(&self, rights_at: &mut Option<Instant>) -> Result<(), PassError> {
         let done = migrate::run(&self.store).await?;
         for warning in done.warnings.iter().filter(|_| rights_at.is_none()) {
@@ -276,7 +276,7 @@ impl Retention {
         }
         // A policy without a resource (the built-in one, a deleted one) has no status to show the plan in. A watch that has
         // broken off knows nothing of what was made since: the API server is asked. And a pass can last a while: what was
-        // edited, made or deleted meanwhile is planned anew, before anything more of it goes.
+        // edited, made or deleted meanwhile is planned again, before anything more of it goes.
         let taken_from = report.plan.dropping().map(|planned| planned.policy.as_str()).collect();
         let same = self.publisher.still_as_seen(&picture.seen, taken_from).await;
         let may = |planned: &Planned| {

@@ -39,7 +39,7 @@ pub struct Publisher {
 
 #[derive(Default)]
 struct Written {
-    /// By UID: an object made anew under the same name has no status yet.
+    /// By UID: an object created again under the same name has no status yet.
     policies: BTreeMap<String, Last>,
     held: BTreeMap<String, String>,
 }

@@ -1,16 +1,17 @@
-//! Changes levels inside applications: each level config with `push` that is in force, in the pods that it matches, and back at its end.
+//! Changes levels inside applications: applies each level config with `push` that is in force to the pods that it matches, and restores the
+//! earlier level at its end.
 //!
 //! ```text
 //! published rules -> pods (listed) -> plan -> read the level there -> remember it (kept) -> tell the new one -> status (applied)
 //! ```
 //!
-//! Only the leader does it, and what it tells a pod is remembered first: whoever leads next puts back the level that was there before. A
-//! pod that starts later is told at the next round.
+//! Only the leader does this. It remembers each change before it makes it, so the next leader can restore the earlier level. A pod that
+//! starts later gets its level in the next round.
 
 pub mod kept;
 pub mod plan;
 pub mod pods;
-pub mod told;
+pub mod progress;
 pub mod ways;
 pub mod wire;
 
@@ -38,9 +39,9 @@ use crate::telemetry::Telemetry;
 use crate::tenants::{AUDIT, Exempt};
 use crate::watched::explain_call;
 use kept::{Entry, Kept, Loaded};
-use plan::{Assigned, Tries, Want, What, Work, assign, told, work};
+use plan::{Assigned, Tries, Want, What, Work, assign, progress_of, work};
 use pods::{SeenPod, seen};
-use told::Pushed;
+use progress::Pushed;
 use ways::Found;
 use wire::{Unanswered, Wire};
 
@@ -48,11 +49,11 @@ use wire::{Unanswered, Wire};
 const AT_ONCE: usize = 16;
 /// Pods on a page of the list.
 const PAGE: u32 = 500;
-/// After a round that could not be made.
+/// The pause after a round that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// When one round could not do all.
+/// The pause after a round that reached its limit of pods.
 const SOON: Duration = Duration::from_millis(50);
-/// Without a config that is pushed.
+/// The pause while no config is pushed. A change of the published rules wakes the loop earlier.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// What the loop needs.
@@ -178,7 +179,7 @@ impl Pushes {
     }
 
     fn say(&self, wants: &[Want], assigned: &Assigned<'_>, kept: &Kept, tries: &Tries) {
-        let next = Pushed { configs: told(wants, assigned, kept, tries), trouble: None };
+        let next = Pushed { configs: progress_of(wants, assigned, kept, tries), trouble: None };
         self.pushed.send_if_modified(|pushed| {
             let changed = **pushed != next;
             *pushed = Arc::new(next);
@@ -239,7 +240,7 @@ impl Pushes {
             match level {
                 Ok(Some(level)) => to_tell.push((one, level)),
                 Ok(None) => {
-                    // Somebody else has changed it since, or it has started anew: it is theirs.
+                    // Somebody else has changed it since, or it has started again: it is theirs.
                     self.count("left");
                     tries.succeeded(&one.key);
                     kept.forget(&one.key);
@@ -253,10 +254,10 @@ impl Pushes {
             let answer = tell(wire, &one, &level).await;
             (one, level, answer)
         });
-        let told: Vec<(Work, Found, Result<(), Unanswered>)> =
+        let pushed_to: Vec<(Work, Found, Result<(), Unanswered>)> =
             futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
         let now_ms = Timestamp::now().as_millisecond();
-        for (one, level, answer) in told {
+        for (one, level, answer) in pushed_to {
             match answer {
                 Ok(()) => {
                     tries.succeeded(&one.key);

@@ -1,4 +1,4 @@
-//! What the status of a policy says: a pure function of the pass's report. Writing it is `publish`'s part.
+//! Makes the status of a policy from a pass's report, as a pure function. `publish` writes it.
 
 use std::collections::BTreeMap;
 

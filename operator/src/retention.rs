@@ -1,5 +1,5 @@
-//! Retention without Kubernetes: policies in, steps done, a report out. The operator's loops and the standalone program
-//! both drive it. Each loop has its own session; a step that fails does not stop the rest of the pass.
+//! Runs retention without Kubernetes: policies go in, steps are done, a report comes out. The operator's loops and standalone both drive it. Each
+//! loop has its own session. A step that fails does not stop the rest of the pass.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -191,7 +191,7 @@ impl Passes {
                     report.done.push(planned);
                 }
                 Err(error) => {
-                    // What follows in the class may need it: the next pass plans anew.
+                    // What follows in the class may need it: the next pass plans again.
                     failed.extend(planned.step.class());
                     tracing::warn!(step = %planned.step, %error, "retention step failed; the next pass tries again");
                     report.failed.push((planned, error.to_string()));

@@ -1,5 +1,4 @@
-//! Writes the status of one object by server-side apply, as one field manager: what the operator says is its own, and what it says no more
-//! is gone.
+//! Writes the status of one object by server-side apply, as one field manager. A field that the operator no longer writes is removed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};

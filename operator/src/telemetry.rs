@@ -1,4 +1,4 @@
-//! The operator's metrics.
+//! Counts and exports the operator's metrics.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
-//! Whose each namespace is, as the agents decide it, and each change of it as an audit record; which namespaces take no level rules but their
-//! own. What was known is kept in a ConfigMap, so that a change while no operator runs is told by the next one.
-//! Promises: a change is told before it is taken as known, so that a crash tells it twice rather than never; nothing waits for this.
+//! Decides which tenant each namespace belongs to, as the agents do, and writes an audit record for each change. Also decides which namespaces
+//! take only their own level rules. A ConfigMap keeps what was known, so that a change while no operator ran is recorded by the next one.
+//! Promises: a change is recorded before it is remembered, so that a crash records it twice rather than never; nothing waits for this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Configuration files: YAML, every unknown key refused, every error naming the file and the key.
+//! Reads configuration files: YAML. Unknown keys are refused; every error names the file and the key.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Readiness as named conditions, liveness as heartbeats. A part starts unready and says why.
+//! Holds readiness as named conditions and liveness as heartbeats. A part starts unready and says why.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! The four endpoints of every part: `/metrics /healthz /readyz /status`; a fifth where it is wanted, `/cordwood/level`.
+//! Serves the endpoints of every part: `/metrics /healthz /readyz /status`; `/cordwood/level` where the part enables it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

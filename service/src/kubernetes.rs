@@ -1,6 +1,6 @@
-//! How every part watches objects of the Kubernetes API, and what it says when the API refuses.
-//! Promises: a watch goes on by itself, with growing pauses while it fails; its condition says why it fails until it works again;
-//! a version that the API server has forgotten (410) is no failure: everything is listed again.
+//! Watches objects of the Kubernetes API for every part, and explains why the API refused a request.
+//! Promises: a watch that fails continues by itself after growing pauses; meanwhile its condition says why it fails. If the API server has
+//! forgotten the version (410), that is not a failure: all objects are listed again.
 
 use std::fmt::Debug;
 use std::pin::Pin;

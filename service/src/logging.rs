@@ -1,6 +1,6 @@
 //! The log of every program: one logger on stderr, which `RUST_LOG` and the logger's own variables set.
-//! Promises: a line leaves when it is written; what waits leaves at a panic and at the program's end; without a terminal each line is the
-//! JSON that Cordwood itself shows best.
+//! Promises: each line is written at once, also at a panic and at the program's end. Without a terminal a line is JSON in the form that
+//! Cordwood reads best.
 
 use std::io::Write;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! How a process ends, and with which code.
+//! Ends a process by a signal or an error, with the exit code that belongs to it.
 
 use std::future::Future;
 use std::process::ExitCode;

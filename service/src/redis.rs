@@ -1,4 +1,4 @@
-//! How Redis is reached: one shape, the password and the CAs in files.
+//! Connects to Redis: one form of settings; password and CAs come from files.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! What classes, table partitions and routes PostgreSQL has: the planner's input, and the sealer's routes.
-//! Reading takes no lock that a COPY or a query would notice.
+//! Reads the classes, table partitions and routes that PostgreSQL has: the input of the planner and of the sealer. Reading takes no lock that
+//! delays a COPY or a query.
 
 use cordwood_core::retention::catalogue::{Catalogue, Leaf, LeafState};
 use cordwood_core::retention::class::{ApprovedFor, Class, ClassId, PolicyLevel, Wanted, leaf_table};

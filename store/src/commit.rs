@@ -1,9 +1,9 @@
-//! The writer's transaction: fresh blocks, Kafka positions, watermarks and everything counted on the way, all or nothing.
+//! What the writer's transaction holds: fresh blocks, Kafka positions, watermarks and all counters. It is stored as a whole or not at all.
 //!
 //! Two conditions fence a zombie out: the transaction's number is claimed by an insert that depends on the last one, and
-//! every Kafka position moves only from the value that this writer knows. Whoever meets an error, of whichever kind, takes
-//! a new lane, reads the positions again and goes on from there: that also settles a commit whose outcome is unknown,
-//! because the position's row stays locked until the first attempt is decided.
+//! every Kafka position moves only from the value that this writer knows. After an error of any kind the writer takes a new lane, reads
+//! the positions again and continues there. That also settles a commit whose outcome is unknown, because the position's row stays locked
+//! until the first attempt is decided.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -216,7 +216,7 @@ pub enum CommitError {
     /// Another writer has moved this topic partition: read the positions again.
     #[error("topic partition {topic_partition} is no longer at {expected:?}: another writer moved it")]
     Fenced { topic_partition: u32, expected: Option<u64> },
-    /// Another session has used this lane's number: take a lane anew.
+    /// Another session has used this lane's number: take a lane again.
     #[error("transaction {seq} of lane {lane} was already used: this lane is another writer's")]
     Lane { lane: i16, seq: i64 },
     /// Another writer stored a part of the same file by another topic partition: read the watermarks again.

@@ -1,5 +1,5 @@
-//! How PostgreSQL is reached: TLS, dedicated sessions, a small pool for readers. An error says which role and
-//! which key of the settings to look at.
+//! Connects to PostgreSQL: TLS, dedicated sessions, a small pool for readers. An error names the role and the key of the settings to
+//! check.
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
@@ -23,7 +23,7 @@ use settings::{parse, place, read_password};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_MAX: usize = 8;
-/// The server, too, finds out soon that our node is gone, and lets go of our locks: by itself after two hours. Over a unix
+/// The server, too, finds out soon that our node is gone, and releases our locks: by itself after two hours. Over a unix
 /// socket it passes over these settings.
 const SESSION: &str = "set timezone = 'UTC'; set idle_in_transaction_session_timeout = '60s';
     set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;

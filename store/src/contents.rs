@@ -2,7 +2,7 @@
 //! so that nobody has to look into hundreds of tables to know it.
 //!
 //! Promise: while [`is_complete`] holds in a snapshot, a tenant without a row for a class has no sealed record in it in this
-//! snapshot. An older version's sealer notes nothing; the next sealer of this version then reads the partitions anew.
+//! snapshot. An older version's sealer notes nothing; the next sealer of this version then reads the partitions again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,11 +1,11 @@
-//! A copy in memory of the tombstones of deleted tasks that were read so far.
+//! Keeps a copy in memory of the tombstones of deleted tasks that were read so far.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cordwood_core::task::DeletedTasks;
 
-/// Then all are read anew: those that are no longer needed are forgotten.
+/// Then all are read again: those that are no longer needed are forgotten.
 const KNOWN_MAX: Duration = Duration::from_secs(3600);
 
 /// What a store's readers share.

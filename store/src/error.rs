@@ -1,4 +1,4 @@
-//! What can go wrong with PostgreSQL, each with the operation, the thing and the source, and what the user can do.
+//! The errors of PostgreSQL: each names the operation, the thing and the source, and what the user can do.
 
 use std::error::Error as _;
 

@@ -1,4 +1,4 @@
-//! Groups of errors in the writer's transaction: what its records add to the counts. No row is shared with another writer.
+//! Writes counts of error groups in the writer's transaction. Each row is of one lane, so that two writers never update the same row.
 
 use std::sync::Arc;
 

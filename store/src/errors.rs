@@ -1,8 +1,8 @@
-//! Groups of errors, under a scope: how often, since when, where, and a record that shows what it is. What the writers counted and
-//! the sealer has not folded yet is counted too, in one snapshot with what is.
+//! Lists groups of errors under a scope: how often, since when, where, and a sample record. One snapshot gives what the sealer has folded
+//! and what writers have counted since.
 //!
-//! Counts, texts and samples are kept by everything that decides who may see a record: nothing of another's is in an answer, and nothing
-//! of a deleted task.
+//! Counts, texts and samples are stored apart for everything that decides who may see a record (tenant, namespace, task). So an answer holds
+//! nothing that its caller may not see, and nothing of a deleted task.
 
 mod days;
 

@@ -1,8 +1,7 @@
-//! What no part can work with, found before it has done anything: a database that cannot hold every name, a proxy that pools
-//! transactions.
+//! Checks at the start what no part can work with: a database that cannot hold every name, or a proxy that pools transactions.
 //!
-//! Statements are simple queries here. Behind such a proxy a prepared statement lies in another session than the one that is asked to
-//! run it, and PostgreSQL's word for that would help nobody.
+//! Statements are simple queries here. Behind a proxy that pools transactions, a prepared statement and its execution can be in two
+//! sessions, and PostgreSQL's error about that would not tell the user what is wrong.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -24,7 +23,7 @@ pub async fn check(store: &Store, client: &Client) -> Result<(), StoreError> {
     .await?;
     if encoding != "UTF8" {
         return Err(StoreError::Invalid(format!(
-            "database {database} has the encoding {encoding}, which cannot hold every name: make it anew with \
+            "database {database} has the encoding {encoding}, which cannot hold every name: create it again with \
              `create database ... encoding 'UTF8' template template0`"
         )));
     }

@@ -1,9 +1,10 @@
-//! New records in the order in which they are stored: fresh blocks above the last seen (lane, seq). For whoever watches and
-//! has no live feed. The sealer's own lane is left out: what it carries over was seen before.
+//! Follows new records in the order in which they are stored: fresh blocks above the last (lane, seq) that was seen. For readers without a
+//! live feed. Lane 0 is left out: it holds records that sealing carried over, which were seen before.
 //!
-//! Who was cut off goes on [from a cursor](Follow::after): first the stored records beyond it, oldest first, then the new ones. Where the
-//! feed begins is fixed before the search, and a record's id says on which side of that place it was stored: each comes once.
-//! Who kept [the place](Place) that a look reached goes on [from there](Follow::go_back): with what was stored since, whatever its time.
+//! A reader that was disconnected continues [from a cursor](Follow::after): it gets the stored records behind the cursor, oldest first, then
+//! the new ones. The place where the feed begins is fixed before the search, and a record's id says on which side of that place it was
+//! stored, so each record comes once. A reader that kept [the place](Place) of a look continues [there](Follow::go_back), with everything
+//! that was stored since, whatever its time.
 
 mod fresh;
 mod place;
@@ -21,7 +22,8 @@ use crate::scope::Scope;
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 
 use fresh::Origins;
-pub use fresh::{Feed, Fresh, Sieve};
+/// The name by which `xtask` still calls it.
+pub use fresh::{Feed, Fresh, Selection};
 pub use place::{Place, Step};
 
 /// Of a look at what was stored before.
@@ -246,7 +248,7 @@ impl Follow {
         if knows.is_some_and(|knows| !knows(&mut fresh.origins())) {
             return Ok(None);
         }
-        let mut records = fresh.all(&Sieve::new(scope, filter));
+        let mut records = fresh.all(&Selection::new(scope, filter));
         records.retain(|record| !self.ahead.contains(&record.cursor()));
         let used: HashSet<OriginId> = records.iter().map(|record| record.origin).collect();
         self.origins.clear();

@@ -1,4 +1,4 @@
-//! Legal holds by match: which are in force, and which table partitions have records that they match.
+//! Reads which legal holds by match are in force, and which table partitions have records that they match.
 
 use cordwood_core::retention::class::ClassId;
 use cordwood_core::retention::{HeldLeaf, Hold};

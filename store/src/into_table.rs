@@ -1,5 +1,5 @@
-//! Matching records as plain rows of a new table, for joins and for any SQL tool: all fields of a record as columns, and the
-//! application's own bytes as `body`.
+//! Writes matching records as rows of a new table, for joins and other SQL tools: all fields of a record as columns, and the application's
+//! own bytes as `body`.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! A lane: one writer's session, its number, and the statements of its transaction, sent in one flight.
 //!
-//! Lanes are dense from 0 because readers index `array_agg(upto order by lane)` by them. A writer takes the lowest lane
-//! whose session lock is free, or makes the next one; the row in `seals` is committed before the lane's first batch.
+//! Lanes are dense from 0 because readers index `array_agg(upto order by lane)` by them. Lane 0 is the sealer's own
+//! ([`crate::ring::CARRY_LANE`]): it holds the records that sealing carried over. A writer takes the lowest lane above 0 whose session lock is
+//! free, or adds one; the row in `seals` is committed before the lane's first batch.
 
 use std::collections::{HashMap, HashSet};
 

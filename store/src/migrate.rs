@@ -100,7 +100,7 @@ fn is_locked(error: &(dyn std::error::Error + 'static)) -> bool {
     code == Some(&SqlState::LOCK_NOT_AVAILABLE) || error.source().is_some_and(is_locked)
 }
 
-/// Names this very schema: another database, or the same one made anew, has another. 16 hex digits.
+/// Names this very schema: another database, or the same one created again, has another. 16 hex digits.
 pub async fn identity(store: &Store) -> Result<String, StoreError> {
     let client = store.pooled().await?;
     let sql = "select substr(md5(applied_on), 1, 16) from refinery_schema_history order by version limit 1";

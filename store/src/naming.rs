@@ -1,5 +1,5 @@
-//! Notes of which namespaces the records are that an older version sealed: from the beginning of each block, without its bodies. Until then a
-//! legal hold by namespace keeps the whole table partition.
+//! Notes for blocks that an older version sealed which namespaces their records are of. It reads the beginning of each block, not its bodies. Until
+//! that is done, a legal hold by namespace keeps the whole table partition.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The dictionary of origins. A row never changes and never goes, so an id that was given stays right.
+//! Reads and writes the dictionary of origins. A row never changes and is never deleted, so an id stays valid for ever.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -1,8 +1,8 @@
 //! Deletes what was written beside the records (counts per minute, groups of errors, losses, dead letters) once no record of its
-//! time is left. Records themselves are never deleted: they go with their table partitions.
+//! time is left. Records themselves are never deleted: retention drops their table partitions.
 //!
-//! Watermarks go only where [`dead_streams`] says so: a file that is still on its node could be sent again, and would then be stored
-//! again. Origins, which blocks name, and the ledger stay.
+//! Watermarks are deleted only where [`dead_streams`] allows it: a file that is still on its node could be sent again, and would then be
+//! stored again. Origins (blocks name them) and the ledger are never deleted.
 
 use cordwood_core::level::Level;
 use cordwood_core::limits;

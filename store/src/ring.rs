@@ -14,7 +14,7 @@ use crate::error::StoreError;
 pub const RINGS: i16 = 4;
 /// Blocks of one transaction at the most: their ids have 12 bits for it.
 pub const BLOCKS_PER_COMMIT_MAX: usize = 4096;
-/// Lane of the sealer's carried records.
+/// The lane of the records that sealing carried over (their table partition did not exist yet). No writer takes it.
 pub const CARRY_LANE: i16 = 0;
 /// In place of a lane in the ids of sealed and of carried blocks.
 const SEALED: i64 = 0x7fff;

@@ -1,4 +1,4 @@
-//! What keeps the records of policies, as retention saw it last. A change of it is a row of the ledger, in one statement with what is remembered.
+//! Remembers what keeps the records of each policy. When that changes, one statement writes the new state and a row of the ledger.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Lines of tasks in the writer's transaction. A lock that deletions do not share decides for each transaction whether it comes before
-//! a deletion, which then takes its lines too, or after it, and sees the tombstone.
+//! Writes lines of tasks in the writer's transaction. A lock that deletions do not share decides whether a transaction comes before a deletion,
+//! which then deletes its lines too, or after it, and sees the tombstone.
 
 use std::sync::Arc;
 

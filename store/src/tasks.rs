@@ -1,8 +1,8 @@
-//! Tasks and their logs, under a scope: pages, counts, sources; announcing a task, deleting it.
+//! Lists tasks and their logs under a scope (pages, counts, sources); announces and deletes tasks.
 //!
 //! A task's id names one task in each namespace; within that each tenant has its own part, and a scope sees the parts of its tenants.
-//! A deletion first takes the task's rows away and leaves tombstones, in one short transaction; then nobody sees a line of it, and the
-//! lines go.
+//! A deletion first replaces the task's rows by tombstones, in one short transaction. From then on no reader sees a line of it. The lines are
+//! deleted after that.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, GenericClient};

@@ -1,5 +1,5 @@
-//! TLS to PostgreSQL by rustls: `require` encrypts without asking who answers (as libpq), `verify-full` checks the chain
-//! and the host's name against `ca_file` (or the system's bundle).
+//! Makes TLS connections to PostgreSQL by rustls. `require` encrypts and does not check the certificate (as in libpq). `verify-full` checks
+//! the certificate's chain and host name against `ca_file`, or against the system's bundle.
 
 use std::path::Path;
 use std::sync::Arc;

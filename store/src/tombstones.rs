@@ -1,4 +1,4 @@
-//! Which tasks are deleted. Every reader of records asks here first. All tombstones are read once, then only new ones.
+//! Tells which tasks are deleted. Every reader of records asks here first. All tombstones are read once, then only new ones.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) async fn read(
     }
     let known = store.tombstones();
     let upto = known.upto();
-    // The newest id too: in a database that was made anew, or brought back from before, it may be a lower one.
+    // The newest id too: in a database that was created again, or brought back from before, it may be a lower one.
     let sql = "select id, tenant, namespace, task_id from task_tombstones where id > $1 \
                union all select max(id), null, null, null from task_tombstones order by 1";
     let rows = client.query(sql, &[&upto]).await.map_err(StoreError::sql("read", "deleted tasks"))?;

@@ -1,4 +1,4 @@
-//! A loop of commits and one of queries, as a writer and a reader make them, while table partitions come and go beside them, or do not.
+//! Runs a loop of commits and one of queries, as writer and reader do, with or without table partitions that come and go meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

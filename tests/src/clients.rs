@@ -1,4 +1,4 @@
-//! What existing clients speak: the lines that their applications print, and the pages and frames that are read of them, to the letter.
+//! Speaks as existing clients do: the lines that their applications print, and the pages and frames that are read of them, to the letter.
 //! Whoever runs Cordwood (standalone, a node) prints these lines there and asks its gateway.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Container log files as containerd and the kubelet write them, without a node: CRI lines cut at 16 KiB, rotation by
+//! Writes container log files as containerd and the kubelet do, without a node: CRI lines cut at 16 KiB, rotation by
 //! rename while the runtime still writes, older files gzipped. And their ledger.
 
 use std::fs::{self, File};

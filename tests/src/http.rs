@@ -1,4 +1,4 @@
-//! What a part says over HTTP: `/metrics`, `/status`, `/readyz`.
+//! Asks a part over HTTP: `/metrics`, `/status`, `/readyz`.
 
 use std::collections::BTreeMap;
 

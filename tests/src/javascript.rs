@@ -1,4 +1,4 @@
-//! Foreign programs in JavaScript: their packages lie in folders of the cache, made once for each list of locked versions.
+//! Installs the packages of JavaScript programs into folders of the cache, once for each list of locked versions.
 
 use std::path::PathBuf;
 use std::process::Command;

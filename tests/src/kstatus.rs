@@ -1,4 +1,4 @@
-//! Whether an object is as its spec says, by the rules of kstatus (sigs.k8s.io/cli-utils, pkg/kstatus/status, for kinds that it does not know):
+//! Decides whether an object is as its spec says, by the rules of kstatus (sigs.k8s.io/cli-utils, pkg/kstatus/status, for kinds that it does not know):
 //! what Flux, kapp and `kubectl apply --prune` with waiting go by.
 
 use serde_json::Value;

@@ -1,7 +1,8 @@
 //! Whole-system tests: the real parts they run against (`env`), container log files without a node (`generated`), agent
-//! and writer as processes (`pipeline`), all of it on a node (`release`), what an older version left (`upgrade`), what parts say of themselves (`http`), what existing clients speak (`clients`), an agent alone on Kafka (`shipped`), and the reconciler that says whether every line
+//! and writer as processes (`pipeline`), all of it on a node (`release`), what an older version left (`upgrade`), what parts say of themselves (`http`), what existing clients speak (`clients`), an agent alone on Kafka (`shipped`), messages without an agent (`batches`), and the reconciler that says whether every line
 //! arrived exactly once (`reconcile`).
 
+pub mod batches;
 pub mod beside_ddl;
 pub mod bin;
 pub mod clients;

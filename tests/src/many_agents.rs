@@ -1,4 +1,4 @@
-//! How long a change of level rules takes from the API server to many agents: each has a watch of its own on a real API server, as the agent's
+//! Measures how long a change of level rules takes from the API server to many agents: each has a watch of its own on a real API server, as the agent's
 //! program has; the operator's program writes the rules.
 
 use std::collections::HashSet;
@@ -73,7 +73,7 @@ pub async fn measure(agents: usize, changes: usize) -> Result<Vec<Duration>> {
     }
     let configs: Api<LogLevelConfig> = Api::default_namespaced(client);
     let mut took = Vec::new();
-    // The first is not measured: an API server ends the watches of a kind some time after the kind was made, and the operator watches anew
+    // The first is not measured: an API server ends the watches of a kind some time after the kind was made, and the operator watches again
     // within two seconds.
     for number in 0..=changes {
         let config: LogLevelConfig = serde_json::from_value(json!({

@@ -1,4 +1,4 @@
-//! Foreign programs in Python: their packages lie in virtual environments of the cache, made once for each list of requirements.
+//! Installs the packages of Python programs into virtual environments of the cache, once for each list of requirements.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! An agent alone on Kafka: its program, the containers' logs that it reads, and what of them it has sent, in the topic's order.
+//! Runs an agent alone on Kafka: its program, the containers' logs that it reads, and what of them it has sent, in the topic's order.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;

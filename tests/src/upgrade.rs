@@ -1,4 +1,4 @@
-//! What an older version left behind when it was killed in the middle of its work: the store as SQL, the checkpoint, the log files
+//! Loads what an older version left behind when it was killed in the middle of its work: the store as SQL, the checkpoint, the log files
 //! with lines that nobody has read, and what must come out. Made by the programs of that version, kept as one archive.
 
 mod hand_over;

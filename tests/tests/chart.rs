@@ -326,7 +326,7 @@ fn no_secret_is_rendered_and_every_workload_is_confined() -> Result<()> {
         "{one:?}"
     );
     assert!(one[0].len() > 64, "{one:?}");
-    // Another key, and the pods that have read it start anew; where the Secret is the user's, nothing is known of it.
+    // Another key, and the pods that have read it start again; where the Secret is the user's, nothing is known of it.
     let hashes = |values: &str| -> Result<(String, Value)> {
         let objects = render(values)?;
         let is_gateway = |o: &&&Value| name(o).ends_with("-gateway");

@@ -200,7 +200,7 @@ fn write_pods(
         for log in &mut logs {
             log.flush()?;
         }
-        // In the middle every third container starts anew.
+        // In the middle every third container starts again.
         if written >= lines / 2 && logs.iter().all(|log| log.restart() == 0) {
             for (index, number) in containers.iter().enumerate().filter(|(index, _)| index % 3 == 0) {
                 let ended = std::mem::replace(&mut logs[index], create(*number, 1)?);

@@ -1,5 +1,5 @@
 //! The writer on real Kafka, PostgreSQL and Redis: restarts, cut connections, foreign and poisonous messages, a topic made
-//! anew, Redis away.
+//! again, Redis away.
 
 #![allow(clippy::print_stdout)] // What was done and seen, for the person who runs it with --nocapture.
 
@@ -157,7 +157,7 @@ async fn kafka_to_postgres_exactly_once() -> Result<()> {
     Ok(())
 }
 
-/// Poison among good messages, a foreign OTLP message, a topic that is made anew under the same name.
+/// Poison among good messages, a foreign OTLP message, a topic that is created again under the same name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strange_messages_and_a_strange_topic() -> Result<()> {
     let postgres = Postgres::start(18).await?;
@@ -203,7 +203,7 @@ async fn strange_messages_and_a_strange_topic() -> Result<()> {
         Ok(writer
             .status
             .lock()
-            .is_ok_and(|status| status.stopped.get(&0).is_some_and(|why| why.contains("made anew"))))
+            .is_ok_and(|status| status.stopped.get(&0).is_some_and(|why| why.contains("created again"))))
     })
     .await?;
     ensure!(writer.health.ready().is_err(), "ready while stopped");

@@ -1,4 +1,5 @@
-//! Where writing begins: a lane, PostgreSQL's clock, and its positions.
+//! Reads from PostgreSQL where writing begins: at the start of the program and after every fault. [`crate::run`] calls it whenever
+//! `cordwood_core::recovery` says `Begin`; recovery itself reads nothing.
 
 use std::collections::HashMap;
 
@@ -10,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::deadline::unless_ending;
 
+/// What the next transactions start from.
 pub struct Beginning {
     pub lane: Lane,
     pub clock: Clock,
+    /// By topic partition: the position behind what is stored.
     pub positions: HashMap<u32, Position>,
 }
 

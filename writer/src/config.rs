@@ -1,4 +1,4 @@
-//! The writer's configuration file.
+//! The writer's configuration file: its keys, defaults and checks.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! Holes in Kafka's offsets: messages that Kafka has, or had, and that did not arrive. librdkafka passes over a set of messages whose
-//! checksum is wrong, and goes on behind it.
+//! Notices holes in Kafka's offsets: messages that did not arrive although Kafka has them, or had them. librdkafka skips a set of messages whose
+//! checksum is wrong, and continues behind it.
 //!
-//! Decides when to ask again: once for each place, until the position has passed it, and for no more than
-//! `GAPS_ASKED_MAX` places. What is missing then is not to be had; the intake sees the jump and records it as a loss. A topic partition of which nothing can be unpacked is given up after some
-//! tries, alone.
+//! A hole is fetched again once, and for no more than `GAPS_ASKED_MAX` holes at a time. If messages are still missing then, they cannot be had:
+//! the intake sees the jump and records it as a loss. If nothing of a topic partition can be decompressed, that partition alone is given up
+//! after some tries.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,9 +1,9 @@
-//! Messages into the next transaction: decode, admit by watermark, adjust times, gather blocks and counters. No I/O; the
-//! watermarks that are not known yet are asked for and handed in.
+//! Takes messages into the next transaction: decodes them, admits records by watermark, adjusts times, fills blocks and counters. It does no
+//! I/O: it asks for the watermarks that it does not know, and the caller hands them in.
 
 mod batch;
+mod dead_letter_limit;
 mod errors;
-mod letters;
 mod pending;
 mod shared;
 mod sources;
@@ -25,7 +25,7 @@ use pending::Pending;
 use sources::Sources;
 pub use tasks::TaskCuts;
 
-/// Files remembered, and names, at the most; beyond it the caches begin anew.
+/// Files remembered, and names, at the most; beyond it the caches begin again.
 const CACHE_MAX: usize = 200_000;
 /// Transactions whose watermarks stay in the cache; more than are ever on their way at once.
 const TRANSACTIONS_KEPT: u64 = 16;

@@ -1,8 +1,8 @@
-//! Kafka as a source: a consumer group decides which topic partitions are ours, PostgreSQL where we begin in each.
+//! Reads from Kafka: the consumer group decides which topic partitions this writer reads, and PostgreSQL decides where it begins in each.
 //!
-//! A thread of its own polls, so that the group stays while PostgreSQL is away. It never jumps: a position that Kafka does
-//! not have any more, or a message before the position that is not the one PostgreSQL remembers (the topic was made anew),
-//! stops that topic partition, says so, and leaves the others running.
+//! A thread of its own polls, so that the writer stays in the group while PostgreSQL is unavailable. It never skips messages. If Kafka does not
+//! have the position any more, or if the message before the position is not the one that PostgreSQL remembers (the topic was created
+//! again), reading stops for that topic partition and says why; the others continue.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ const PAUSE_AFTER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stopped topic partition is looked at again this often: a position past the end can be a leader that changed, and
-/// somebody may have mended the table `positions`.
+/// somebody may have repaired the table `positions`.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const NO_BROKER: &str = "no Kafka broker answers at kafka.brokers";
 const REMEDY: &str = "if the messages are gone for good, delete the topic partition's row of table positions: reading \
@@ -427,7 +427,7 @@ impl Reader {
             if next < low || next > high {
                 let why = format!(
                     "PostgreSQL's position {next} is outside of what Kafka has ({low} to {high}): messages expired \
-                     unread, or the topic was made anew; {REMEDY}"
+                     unread, or the topic was created again; {REMEDY}"
                 );
                 self.stopped.insert(partition, why);
                 self.stopped_at = Instant::now();
@@ -466,7 +466,7 @@ impl Reader {
         {
             if message_hash(&message.payload) != hash {
                 let why = format!(
-                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was made anew; {REMEDY}"
+                    "the message at {offset} is not the one that PostgreSQL remembers: the topic was created again; {REMEDY}"
                 );
                 self.stop(partition, why);
             } else if self.unverified.remove(&partition).is_some() {

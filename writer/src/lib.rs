@@ -75,7 +75,7 @@ impl Parts {
 /// Writes and seals until the source ends or the shutdown. `status` is what `/status` shows of the source.
 ///
 /// # Errors
-/// Only what no retry can mend: the database belongs to another topic, or a task of this process broke.
+/// Only what no retry can fix: the database belongs to another topic, or a task of this process broke.
 pub async fn run(
     parts: Parts,
     source: impl Source,

@@ -68,7 +68,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for PostgreSQL; ends only for what waiting cannot mend (a wrong password, a missing right).
+/// Waits for PostgreSQL; ends only for what waiting cannot fix (a wrong password, a missing right).
 async fn schema(
     store: &Store,
     migrate_too: bool,
@@ -85,7 +85,7 @@ async fn schema(
         };
         match done {
             Ok(()) => return Ok(()),
-            // An older schema is the operator's to mend, and it may be doing so.
+            // An older schema is the operator's to fix, and it may be doing so.
             Err(error) if error.is_transient() || matches!(error, StoreError::Schema { .. }) => {
                 health.set("postgres", Err(error.to_string()));
             }

@@ -1,4 +1,4 @@
-//! The writer's counters, as Prometheus reads them. One event, one call.
+//! Counts and exports the writer's metrics. Each event has one function.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

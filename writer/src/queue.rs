@@ -1,6 +1,5 @@
-//! Kafka's place taken by a queue in this process (standalone). What is sent is acknowledged when PostgreSQL has it; what
-//! is not acknowledged is kept and delivered again after a failure. One topic partition, 0, whose offsets go on from
-//! PostgreSQL's position.
+//! Replaces Kafka in standalone by a queue in this process. A message is acknowledged when PostgreSQL has stored it; until then the queue keeps
+//! it and delivers it again after a failure. There is one topic partition, 0; its offsets continue from PostgreSQL's position.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

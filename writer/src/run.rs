@@ -1,6 +1,6 @@
-//! The writer's loop: messages are taken into a transaction ([`Making`]), one is on its way while the next is made
-//! ([`Committing`]), and after a fault [`Recovery`] says what follows. After any failed transaction the writer does the same: it
-//! forgets what is not committed, reads the positions from PostgreSQL, and continues there.
+//! The writer's loop. Messages are taken into one transaction ([`Making`]) while the one before it is on its way ([`Committing`]). After a fault,
+//! [`Recovery`] says what follows, and always the same follows: the writer forgets what is not committed, reads the positions from
+//! PostgreSQL ([`Beginning`]), and continues there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -24,7 +24,7 @@ const ALARM_AFTER_FAILURES: u32 = 3;
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// A round is bounded (`SEAL_ROUND_RECORDS_MAX`) and seals half a million records a second; a slow disk may need a hundred times that.
 const ROUND_MAX: Duration = Duration::from_secs(1800);
-/// A table partition is created within seconds of being noted; an operator that starts anew needs longer.
+/// A table partition is created within seconds of being noted; an operator that starts again needs longer.
 const WAITS_MAX_US: i64 = 120_000_000;
 
 /// Until `shutdown`. Every failure is rolled back by PostgreSQL and tried again.

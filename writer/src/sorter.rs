@@ -1,5 +1,5 @@
-//! Decides for each record at sealing: its class and table partition, or that it is carried over, or that it has expired.
-//! Decisions by the round's snapshot of routes and leaves; packing by `core::seal`.
+//! Decides for each record at sealing: its class and table partition, or that it is carried over, or that it has expired. It decides by the
+//! round's snapshot of routes and leaves; `core::seal` packs the records.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -429,7 +429,7 @@ mod tests {
         }
     }
 
-    /// The class lets go of it, a hold of another policy does not.
+    /// The class no longer keeps it, but a hold of another policy does.
     #[test]
     fn a_record_that_a_hold_matches_never_expires() {
         let (sorter, known) = sorter(false, HOUR_US);

@@ -1,5 +1,5 @@
-//! Where messages come from: Kafka, or a queue in this process. The writer alone says where reading starts, from
-//! PostgreSQL's positions; a source never chooses.
+//! The trait of what messages come from: Kafka, or a queue in this process. The writer alone says where reading starts, from PostgreSQL's
+//! positions; a source never chooses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -47,7 +47,7 @@ pub trait Source: Send + 'static {
     /// Waits for the next event. Dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = Event> + Send;
 
-    /// Begins anew at these positions, at the beginning for a topic partition that has none. What was read and not
+    /// Begins again at these positions, at the beginning for a topic partition that has none. What was read and not
     /// committed comes again.
     fn start(&mut self, positions: &HashMap<u32, Position>) -> impl Future<Output = ()> + Send;
 

@@ -1,4 +1,4 @@
-//! What is generated and committed: written anew, or with `check` compared byte by byte.
+//! Writes the generated files that are committed; with `check` compares them byte by byte instead.
 
 use anyhow::{Context, Result, bail};
 use cordwood_crds::manifests;

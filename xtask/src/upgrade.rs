@@ -1,4 +1,4 @@
-//! What only programs of an older version can show: what they leave behind, and how they hand over.
+//! Runs programs of an older version: to keep what they leave behind, and to let them hand over to this version.
 
 use std::path::PathBuf;
 

@@ -39,7 +39,7 @@ impl<'a, 't> Rotation<'a, 't> {
         Rotation { files, log, turn }
     }
 
-    /// Looks at the folder anew. `None`: the folder is gone. `Ok(false)`: not everything could be looked at (it was renamed
+    /// Looks at the folder again. `None`: the folder is gone. `Ok(false)`: not everything could be looked at (it was renamed
     /// or packed meanwhile, or could not be opened), and what was not found is not missing yet: look again.
     ///
     /// # Errors
@@ -184,7 +184,7 @@ impl<'a, 't> Rotation<'a, 't> {
         let waits = |handle: &File| stat_of(handle).is_ok_and(|other| other.inode() == entry.inode);
         let waited = self.files.unnamed.as_ref().is_some_and(|(_, handle)| waits(handle));
         if waited {
-            // It waits for its first line (under the name that it had then): it is looked at anew here.
+            // It waits for its first line (under the name that it had then): it is looked at again here.
             self.files.unnamed = None;
         } else if entry.live
             && let Some((name, before)) = self.files.unnamed.take()

@@ -200,7 +200,7 @@ async fn files_that_share_a_first_line_are_told_apart_after_a_restart() {
     }
 }
 
-/// A container's file is emptied in place, and then the agent starts anew: what the file holds now was taken for what it held
+/// A container's file is emptied in place, and then the agent starts again: what the file holds now was taken for what it held
 /// before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_file_that_was_emptied_goes_on_after_a_restart() {

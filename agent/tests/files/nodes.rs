@@ -25,7 +25,7 @@ async fn two_nodes_have_a_file_of_one_path_and_one_first_line() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("logs");
     let inputs = format!("pods_dir: null, files: [{{paths: ['{}/*.csv']}}]", path.display());
-    // The last two have one name: a node that was built anew.
+    // The last two have one name: a node that was built again.
     let nodes = [("a", "a"), ("b", "b"), ("c", "b")];
     let store = Store::new(1);
     let mut written = Vec::new();

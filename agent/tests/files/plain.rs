@@ -179,7 +179,7 @@ async fn a_folder_does_not_hide_the_file_beside_it() {
     scene.compare("nginx.log");
 }
 
-/// A program that writes its file anew each time it runs, with the same first line: its lines were taken for those of the
+/// A program that writes its file again each time it runs, with the same first line: its lines were taken for those of the
 /// file before, which were stored already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_path_that_was_gone_may_begin_as_before() {
@@ -202,7 +202,7 @@ async fn a_path_that_was_gone_may_begin_as_before() {
 }
 
 /// Its file was gone when the agent came back, with bytes that nobody had read; while that was being told, it was written
-/// anew, under a configuration that had changed meanwhile.
+/// again, under a configuration that had changed meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_path_that_comes_back_while_its_loss_is_told_is_read() {
     let mut scene = Scene::new();

@@ -153,7 +153,7 @@ impl Container {
         }
     }
 
-    /// The kubelet renames, then tells the runtime to open anew.
+    /// The kubelet renames, then tells the runtime to open again.
     pub fn rotate(&mut self) {
         if self.rename() {
             self.reopen();

@@ -1,4 +1,4 @@
-//! Which PostgreSQL programs to run: the newest of 15 to 18 that is installed, or the one that made the folder.
+//! Finds the PostgreSQL programs to run: the newest of 15 to 18 that is installed, or the version that created the folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

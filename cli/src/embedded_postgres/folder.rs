@@ -1,4 +1,4 @@
-//! The data folder: what lies where, who may read it, its locks, and how the server in it is reached.
+//! The data folder: its layout, permissions and locks, and how to reach the server in it.
 //!
 //! `postgres/` the cluster; `postgres.log`; `database-url` (0600, with the password); `keeper.lock` (the keeper's pid; locked
 //! while it lives); `users.lock` (shared by everyone who needs the server); `start.lock`. The server listens on a Unix socket
@@ -305,7 +305,7 @@ fn url(folder: &Path, socket_dir: &Path) -> Result<String, EmbeddedError> {
     let host = percent_encode(socket_dir);
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            // The folder may have been moved since: the password stays, the socket's place is computed anew.
+            // The folder may have been moved since: the password stays, the socket's place is computed again.
             let password = text.trim().trim_start_matches("postgresql://cordwood:");
             let password = password.split('@').next().unwrap_or_default();
             let url = format!("postgresql://cordwood:{password}@{host}/postgres?sslmode=disable");

@@ -1,4 +1,4 @@
-//! The keeper: a small process that starts the folder's PostgreSQL and stops it when nobody has needed it for a moment.
+//! The keeper: a small process that starts the folder's PostgreSQL, and stops it some seconds after its last user is gone.
 //!
 //! Users of the server hold a shared lock that the kernel releases however they end; the keeper waits to get it exclusively.
 //! So a `kill -9` of `cordwood standalone` leaves no server behind, and two users never stop it under each other.

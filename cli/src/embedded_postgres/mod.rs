@@ -1,5 +1,5 @@
-//! A PostgreSQL of one's own in a data folder: found, initialised, started, shared by all `cordwood` processes that use the
-//! folder, and stopped when the last of them is gone, however it went (a keeper process holds it, see `keeper`).
+//! Runs a PostgreSQL of its own in a data folder: finds, initialises and starts it. All `cordwood` processes on the folder share it. A keeper
+//! process (see `keeper`) stops it when the last of them is gone, however that one ended.
 
 mod binaries;
 mod folder;
@@ -104,7 +104,7 @@ impl Embedded {
         format!("psql \"$(cat {})\"", shell_quote(&self.folder.url_file().display().to_string()))
     }
 
-    /// Lets go; when nobody else uses the server, waits (up to 30 s) until it has shut down cleanly.
+    /// Releases the server. If nobody else uses it, waits (up to 30 s) until it has shut down cleanly.
     pub fn stop(self) {
         let Embedded { folder, _users } = self;
         drop(_users);

@@ -1,4 +1,4 @@
-//! Small tables of text (audit, plan): columns as wide as their widest cell, numbers to the right, the last one open-ended.
+//! Prints small tables of text (audit, plan): each column is as wide as its widest cell, numbers are aligned right, the last column is open.
 
 use std::fmt::Write as _;
 

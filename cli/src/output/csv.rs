@@ -1,4 +1,4 @@
-//! Rows of CSV (RFC 4180), for spreadsheets.
+//! Writes rows of CSV (RFC 4180), for spreadsheets.
 
 /// One row, its end included.
 pub fn row(cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {

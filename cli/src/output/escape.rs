@@ -1,5 +1,5 @@
-//! What a log line may not do to the reader's terminal: control characters, escape sequences and bidirectional overrides are
-//! shown as `\x1b`, `\u{202e}`, ...; everything else stays as it was written.
+//! Escapes what a log line must not do to a terminal: control characters, escape sequences and bidirectional overrides are shown as
+//! `\x1b`, `\u{202e}`, ...; everything else stays as it was written.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

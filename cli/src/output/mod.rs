@@ -1,4 +1,4 @@
-//! How records reach the reader: a table for eyes, JSON lines for programs, raw bodies for whoever wrote them.
+//! Prints records: a table for people, JSON lines for programs, raw bodies for the application that wrote them.
 
 pub mod columns;
 pub mod csv;

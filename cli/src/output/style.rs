@@ -1,4 +1,4 @@
-//! Colour, only where somebody sees it; never the only sign of anything.
+//! Colours output, only on a terminal. Colour is never the only sign of anything.
 
 use std::io::IsTerminal;
 

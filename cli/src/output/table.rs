@@ -1,4 +1,4 @@
-//! Records as a table: `time level tenant service message key=value ...`, cut at the terminal's edge.
+//! Prints records as a table, `time level tenant service message key=value ...`, cut at the terminal's width.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! What the HTTP API reads and changes here: the files of the folder of resources, which [`super::policies`] follows; how each of
-//! them fares; and how the agent is.
+//! Connects the HTTP API to the folder of resources, which [`super::policies`] follows, to the state of each resource, and to the status of the
+//! agent.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The HTTP API beside the other parts: on this machine alone, unless a file of tokens says who else may ask.
+//! Runs the HTTP API beside the other parts: only on a loopback address, unless there is a file of tokens.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,7 +45,7 @@ impl Wanted {
                 )));
             }
         };
-        // Who is alone on a machine has nobody to tell apart, and does not want the own looks among the own records.
+        // On a loopback address there is one caller, whose audit records would only stand among their own records.
         let audit_reads = args.audit_reads.unwrap_or(args.tokens_file.is_some());
         Ok(Some(Wanted { address, must_be: args.listen.is_some(), access, audit_reads }))
     }
@@ -61,11 +61,13 @@ pub async fn start(
     agents: AgentsSource,
     say: &impl Fn(String),
 ) -> Result<Option<Running>, Failure> {
-    let Some((Wanted { address, must_be, access, audit_reads }, looks)) = wanted else { return Ok(None) };
+    let Some((Wanted { address, must_be, access, audit_reads }, audit_lines)) = wanted else {
+        return Ok(None);
+    };
     let gateway = Gateway::new(store.clone(), access, &Limits::default(), &own.registry);
-    let looks = Mutex::new(looks);
+    let audit_lines = Mutex::new(audit_lines);
     let audit = Audit::to(audit_reads, move |line| {
-        looks.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
+        audit_lines.lock().unwrap_or_else(PoisonError::into_inner).write_all(line)
     });
     let gateway = gateway.map_err(|error| Failure::Run(error.into()))?;
     let gateway = gateway.audited(audit).administering(administration).showing_agents(Some(agents));

@@ -1,4 +1,4 @@
-//! Which files to read: paths and globs as typed, made absolute; a mistake is told before anything starts.
+//! Finds the files to read: paths and globs as typed, made absolute. A mistake is reported before anything starts.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! One standalone per data folder: two would read the same files under one checkpoint.
+//! Locks the data folder for one standalone: two would read the same files with one checkpoint.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};

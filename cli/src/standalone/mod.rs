@@ -1,6 +1,6 @@
 //! `cordwood standalone`: files, pods or stdin -> agent -> queue -> writer -> PostgreSQL, and retention, in this one process.
 //!
-//! Promises: what PostgreSQL has is never read twice, what it does not have is read again after any end of this process; a
+//! Promises: lines that PostgreSQL has are not stored twice, and lines that it does not have are read again, however this process ended. A
 //! mistake in the resource files changes nothing that is in force.
 
 mod administration;
@@ -9,11 +9,11 @@ mod inputs;
 mod lock;
 mod parts;
 mod policies;
+mod report_once;
 pub mod retention;
 mod sink;
 mod spool;
 mod status;
-mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
         if database.is_embedded() { data_dir.display().to_string() } else { database.store.at().to_owned() };
     say(format!("storing in {place}"));
 
-    let run = Run {
+    let standalone = Standalone {
         style: Style::stderr(color),
         quiet,
         spool: data_dir.clone(),
@@ -89,28 +89,30 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
         database,
         args,
     };
-    let files = run.file_inputs(&inputs).map_err(Failure::Run)?;
-    let state_dir = run.state_dir(&data_dir).await?;
+    let files = standalone.file_inputs(&inputs).map_err(Failure::Run)?;
+    let state_dir = standalone.state_dir(&data_dir).await?;
     spool::forget_removed(&data_dir, &state_dir).map_err(Failure::Run)?;
-    let before = audit::streams(&run.database.store, &Scope::all(AdminReason::Standalone))
+    let before = audit::streams(&standalone.database.store, &Scope::all(AdminReason::Standalone))
         .await
         .map_err(query::failure)?;
     let fares = Fares::default();
     fares.rules(policies.rules());
-    let administration = run.args.resources.clone().map(|dir| fares.administration(dir));
-    let looks = run.looks().map_err(Failure::Run)?;
+    let administration = standalone.args.resources.clone().map(|dir| fares.administration(dir));
+    let audit_lines = standalone.audit_lines().map_err(Failure::Run)?;
     let own = Own::new();
     let agents = fares.agents();
     let gateway =
-        gateway::start(api.zip(looks), &run.database.store, &own, administration, agents, &say).await?;
+        gateway::start(api.zip(audit_lines), &standalone.database.store, &own, administration, agents, &say)
+            .await?;
     let rules = policies.rules();
-    let parts = Parts::start(&run.args, &run.database.store, state_dir, pods_dir, files, rules, own)
-        .await
-        .map_err(Failure::Run)?;
+    let parts =
+        Parts::start(&standalone.args, &standalone.database.store, state_dir, pods_dir, files, rules, own)
+            .await
+            .map_err(Failure::Run)?;
     fares.agent(parts.telemetry(), parts.health());
-    let every = Duration::from_secs(run.args.retention_every);
-    let retention = Retention::start(&run.database.store, policies.policies(), every, fares.clone());
-    let result = run.follow(&parts, &mut policies, &retention, &fares, &shutdown).await;
+    let every = Duration::from_secs(standalone.args.retention_every);
+    let retention = Retention::start(&standalone.database.store, policies.policies(), every, fares.clone());
+    let result = standalone.follow(&parts, &mut policies, &retention, &fares, &shutdown).await;
     if let Some(gateway) = gateway {
         gateway.stop().await;
     }
@@ -119,16 +121,16 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     let ended = parts.stop(end).await;
     if end == End::Idle {
         // The records say which table partitions there must be: what had none is sealed after the last pass.
-        Parts::seal(&run.args.seal, &run.database.store, &metrics).await;
+        Parts::seal(&standalone.args.seal, &standalone.database.store, &metrics).await;
         retention.finish().await;
-        Parts::seal(&run.args.seal, &run.database.store, &metrics).await;
+        Parts::seal(&standalone.args.seal, &standalone.database.store, &metrics).await;
     } else {
         retention.stop().await;
     }
-    run.clean_spool(true).await;
-    let summary = run.summary(&before).await;
-    run.database.close().await;
-    if let (Ok(text), false) = (&summary, run.args.quiet) {
+    standalone.clean_spool(true).await;
+    let summary = standalone.summary(&before).await;
+    standalone.database.close().await;
+    if let (Ok(text), false) = (&summary, standalone.args.quiet) {
         logging::say(text);
     }
     result.and(ended).map_err(Failure::Run)?;
@@ -136,22 +138,23 @@ pub async fn run(args: StandaloneArgs, color: ColorChoice) -> Result<Outcome, Fa
     Ok(Outcome::Done)
 }
 
-struct Run {
+/// One standalone process: what its arguments chose, and its database.
+struct Standalone {
     args: StandaloneArgs,
     style: Style,
     quiet: bool,
     spool: PathBuf,
     stdin_ended: Arc<AtomicBool>,
-    /// Of this run's spool files.
+    /// The name of this process in its spool files; no other process has it.
     name: String,
     reads_stdin: bool,
-    /// There is an HTTP API.
+    /// The HTTP API runs.
     answers: bool,
     database: Database,
 }
 
-impl Run {
-    /// What the agent reads, spool files of earlier runs included.
+impl Standalone {
+    /// What the agent reads, spool files of earlier processes included.
     fn file_inputs(&self, inputs: &[inputs::Input]) -> anyhow::Result<Vec<FileInput>> {
         let service = self.args.service.clone().unwrap_or_default();
         let input = |pattern: String, service: String, tenant: String| FileInput {
@@ -166,14 +169,14 @@ impl Run {
             files.push(input(path, left.label.service, left.label.tenant));
         }
         if self.reads_stdin {
-            let run = &self.name;
+            let process = &self.name;
             let label = spool::Label { tenant: self.args.tenant.clone(), service: service.clone() };
-            spool::start(&self.spool, run, &label, Arc::clone(&self.stdin_ended))?;
-            let pattern = spool::pattern(&self.spool, spool::Kind::Stdin, run);
+            spool::start(&self.spool, process, &label, Arc::clone(&self.stdin_ended))?;
+            let pattern = spool::pattern(&self.spool, spool::Kind::Stdin, process);
             files.push(input(pattern, service.clone(), self.args.tenant.clone()));
         }
         if self.answers {
-            let pattern = spool::pattern(&self.spool, spool::Kind::Looks, &self.name);
+            let pattern = spool::pattern(&self.spool, spool::Kind::Audit, &self.name);
             files.push(input(pattern, GATEWAY.to_owned(), self.args.tenant.clone()));
         }
         for one in inputs {
@@ -182,10 +185,10 @@ impl Run {
         Ok(files)
     }
 
-    /// Where it is written who looks at what.
-    fn looks(&self) -> anyhow::Result<Option<spool::Spool>> {
+    /// The file for the gateway's audit records. `None`: the HTTP API does not run.
+    fn audit_lines(&self) -> anyhow::Result<Option<spool::Spool>> {
         let label = spool::Label { tenant: self.args.tenant.clone(), service: GATEWAY.to_owned() };
-        let begin = || spool::Spool::begin(&self.spool, spool::Kind::Looks, &self.name, &label);
+        let begin = || spool::Spool::begin(&self.spool, spool::Kind::Audit, &self.name, &label);
         self.answers.then(begin).transpose()
     }
 
@@ -263,7 +266,7 @@ impl Run {
                 is_of(file) && !files[place + 1..].iter().any(is_of)
             };
             let is_written =
-                (is_open(spool::Kind::Stdin) && !stdin_ended) || (is_open(spool::Kind::Looks) && !has_ended);
+                (is_open(spool::Kind::Stdin) && !stdin_ended) || (is_open(spool::Kind::Audit) && !has_ended);
             let path = file.path.display().to_string();
             let size = std::fs::metadata(&file.path).map_or(u64::MAX, |metadata| metadata.len());
             let is_stored =

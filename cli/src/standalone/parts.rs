@@ -1,4 +1,4 @@
-//! Agent and writer in this process: started, watched, stopped in the order in which nothing is lost.
+//! Starts, watches and stops agent and writer in this process. It stops them in the order in which nothing is lost.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ use crate::args::{SealArgs, StandaloneArgs};
 
 /// Batches on their way to PostgreSQL.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
-/// After the agent has let go, what the writer may take for its last transactions.
+/// How long the writer may take for its last transactions after the agent has stopped.
 const WRITER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why it ends.

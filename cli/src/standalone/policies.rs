@@ -1,4 +1,4 @@
-//! The folder of resources while standalone runs: re-read when it changes, troubles told once.
+//! Follows the folder of resources while standalone runs: reads it again when it changes, and reports a problem once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use cordwood_core::levels::LevelRules;
 use cordwood_core::retention::Policy;
 use cordwood_service::Failure;
 
-use super::told::Told;
+use super::report_once::ReportOnce;
 use crate::logging;
 use crate::resources::{self, Fingerprint, Loaded};
 
@@ -16,7 +16,7 @@ pub struct Policies {
     loaded: Loaded,
     seen: Fingerprint,
     generation: u64,
-    told: Told,
+    reports: ReportOnce,
 }
 
 impl Policies {
@@ -27,7 +27,7 @@ impl Policies {
     pub fn read(dir: Option<PathBuf>, now_us: i64) -> Result<Policies, Failure> {
         let seen = dir.as_ref().and_then(|dir| resources::fingerprint(dir).ok()).unwrap_or_default();
         let loaded = dir.as_ref().map(|dir| resources::strict(dir, now_us)).transpose()?.unwrap_or_default();
-        Ok(Policies { dir, loaded, seen, generation: 1, told: Told::default() })
+        Ok(Policies { dir, loaded, seen, generation: 1, reports: ReportOnce::default() })
     }
 
     /// Looks at the folder. True when something else is in force than before.
@@ -39,14 +39,14 @@ impl Policies {
             Err(error) => {
                 let trouble =
                     format!("--resources {}: {error}; what was read before stays in force", dir.display());
-                self.told.tell(trouble);
+                self.reports.report(trouble);
                 return false;
             }
         };
         self.seen = seen;
         match resources::load(dir, now_us) {
             Ok(loaded) => {
-                self.told.clear();
+                self.reports.clear();
                 if loaded == self.loaded {
                     return false;
                 }
@@ -60,7 +60,7 @@ impl Policies {
                 true
             }
             Err(problems) => {
-                self.told.tell(format!("{}; what was read before stays in force", problems.join("; ")));
+                self.reports.report(format!("{}; what was read before stays in force", problems.join("; ")));
                 false
             }
         }

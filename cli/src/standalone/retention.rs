@@ -1,4 +1,5 @@
-//! What the operator does in a cluster, by a task of its own: level rules and the way in do not wait for table partitions.
+//! Does for standalone what the operator does in a cluster. It is a task of its own, so that storing lines and level rules never wait for table
+//! partitions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::NOTICE_US;
 use super::administration::Fares;
-use super::told::Told;
+use super::report_once::ReportOnce;
 use crate::logging;
 
 pub struct Retention {
@@ -33,7 +34,7 @@ impl Retention {
         let once_more = Arc::clone(&last_pass);
         let mut passes = Passes {
             retention: Standalone::new(store, Tuning::with_notice(NOTICE_US)),
-            told: Told::default(),
+            reports: ReportOnce::default(),
             waits: Vec::new(),
             fares,
         };
@@ -86,7 +87,7 @@ fn interval(policies: &[Policy], wanted: Duration) -> Duration {
 
 struct Passes {
     retention: Standalone,
-    told: Told,
+    reports: ReportOnce,
     /// What was last told to wait for approval or room.
     waits: Vec<String>,
     fares: Fares,
@@ -106,14 +107,14 @@ impl Passes {
                     )
                     .collect();
                 if troubles.is_empty() {
-                    self.told.clear();
+                    self.reports.clear();
                 } else {
-                    self.told.tell(format!("retention: {}; it is tried again", troubles.join("; ")));
+                    self.reports.report(format!("retention: {}; it is tried again", troubles.join("; ")));
                 }
                 self.fares.passed(&report);
                 self.say_done(&report);
             }
-            Err(error) => self.told.tell(format!("retention: {error:#}; it is tried again")),
+            Err(error) => self.reports.report(format!("retention: {error:#}; it is tried again")),
         }
     }
 

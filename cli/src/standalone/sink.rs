@@ -1,4 +1,4 @@
-//! The agent's way into the writer's queue: what Kafka is in a cluster. The agent hears of a batch when PostgreSQL has it.
+//! Connects the agent to the writer's queue, in the place of Kafka. The agent gets its acknowledgement when PostgreSQL has the batch.
 
 use cordwood_agent::{Ack, Refused, Sink};
 use cordwood_core::identity::StreamKey;

@@ -1,6 +1,5 @@
-//! stdin as files: what comes in is written to the data folder first and read from there like any other file, so that a crash
-//! loses nothing that was taken from the pipe. A spool file goes when PostgreSQL has all of it. What the HTTP API tells of who looked
-//! at what goes the same way.
+//! Writes stdin to files of the data folder, which are then read like any other file, so that a crash loses nothing that was taken from the pipe. A
+//! spool file is deleted when PostgreSQL has all of it. The audit records of the HTTP API take the same way.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -31,7 +30,7 @@ pub struct Spooled {
     pub label: Label,
 }
 
-/// Spool files in the data folder, of this run and of runs before it.
+/// Spool files in the data folder, of this process and of earlier ones.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -56,34 +55,35 @@ pub fn list(data_dir: &Path) -> Result<Vec<Spooled>> {
     Ok(found)
 }
 
-/// What a run writes there.
+/// What a process writes there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Stdin,
-    /// Who looked at what.
-    Looks,
+    /// The gateway's audit records: who looked at what.
+    Audit,
 }
 
 impl Kind {
-    fn prefix(self, run: &str) -> String {
+    fn prefix(self, process: &str) -> String {
         match self {
-            Kind::Stdin => format!("stdin-{run}-"),
-            Kind::Looks => format!("looks-{run}-"),
+            Kind::Stdin => format!("stdin-{process}-"),
+            // Spool files of an earlier version have this name.
+            Kind::Audit => format!("looks-{process}-"),
         }
     }
 }
 
 impl Spooled {
-    /// Whether it is a file of this run.
-    pub fn is_of(&self, kind: Kind, run: &str) -> bool {
+    /// Whether it is a file of this process.
+    pub fn is_of(&self, kind: Kind, process: &str) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with(&kind.prefix(run)))
+        name.is_some_and(|name| name.starts_with(&kind.prefix(process)))
     }
 }
 
-/// Where this run's lines go: a pattern for the agent that matches no other run's files. `run` must never come again.
-pub fn pattern(data_dir: &Path, kind: Kind, run: &str) -> String {
-    format!("{}/{}*.log", literal(&data_dir.join(FOLDER).display().to_string()), kind.prefix(run))
+/// A pattern for the agent: the files of this process, and of no other. No two processes may have the name `process`.
+pub fn pattern(data_dir: &Path, kind: Kind, process: &str) -> String {
+    format!("{}/{}*.log", literal(&data_dir.join(FOLDER).display().to_string()), kind.prefix(process))
 }
 
 /// Removes what is stored. A label goes with its file.
@@ -115,8 +115,8 @@ pub fn forget_removed(data_dir: &Path, state_dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When the first file cannot be made.
-pub fn start(data_dir: &Path, run: &str, label: &Label, ended: Arc<AtomicBool>) -> Result<()> {
-    let mut spool = Spool::begin(data_dir, Kind::Stdin, run, label)?;
+pub fn start(data_dir: &Path, process: &str, label: &Label, ended: Arc<AtomicBool>) -> Result<()> {
+    let mut spool = Spool::begin(data_dir, Kind::Stdin, process, label)?;
     spool.next_file()?;
     std::thread::spawn(move || {
         if let Err(error) = copy(&mut io::stdin().lock(), &mut spool) {
@@ -142,10 +142,10 @@ impl Spool {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn begin(data_dir: &Path, kind: Kind, run: &str, label: &Label) -> Result<Spool> {
+    pub fn begin(data_dir: &Path, kind: Kind, process: &str, label: &Label) -> Result<Spool> {
         let folder = data_dir.join(FOLDER);
         std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
-        let (prefix, label) = (kind.prefix(run), label.clone());
+        let (prefix, label) = (kind.prefix(process), label.clone());
         Ok(Spool { folder, prefix, label, number: 0, file: None, bytes: 0 })
     }
 
@@ -237,7 +237,7 @@ mod tests {
         let texts: Vec<String> =
             files.iter().map(|file| std::fs::read_to_string(&file.path).unwrap()).collect();
         assert_eq!(texts, ["first\nsec\nond\n", "third\n"]);
-        assert!(files.iter().all(|file| file.is_of(Kind::Stdin, "1") && !file.is_of(Kind::Looks, "1")));
+        assert!(files.iter().all(|file| file.is_of(Kind::Stdin, "1") && !file.is_of(Kind::Audit, "1")));
         assert_eq!(files[1].label, Label { tenant: "t".into(), service: "s".into() });
         remove(&files[0].path);
         assert_eq!(list(dir.path()).unwrap(), files[1..]);

@@ -1,4 +1,4 @@
-//! What standalone tells while it runs (one line on a terminal) and when it ends.
+//! Prints what standalone is doing: one line on a terminal while it runs, and a summary at its end.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;

@@ -1,4 +1,4 @@
-//! JSON that is not the whole of a body: behind a byte order mark, behind a prefix (`web-1  | {..}`, `@cee: {..}`, a logger's
+//! Finds JSON that is not the whole of a body: behind a byte order mark, behind a prefix (`web-1  | {..}`, `@cee: {..}`, a logger's
 //! text with its context at the end), or the only element of an array.
 
 use super::scan::{Members, is_whole};

@@ -1,4 +1,4 @@
-//! What a name in a body can mean.
+//! The meanings that a name in a body can have.
 
 /// A field that a body can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

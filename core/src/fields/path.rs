@@ -1,4 +1,4 @@
-//! Where a value lies in a JSON body: its keys, from the outside in.
+//! The path to a value in a JSON body: its keys, from the outside in.
 
 use super::scan::{Member, Value};
 

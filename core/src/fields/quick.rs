@@ -1,5 +1,5 @@
-//! The agent's one look at a body: level, audit and whether it is of a task, nothing else. About a memory scan: keys that
-//! cannot matter are not even compared, and no value is copied.
+//! Reads only what the agent needs of a body: level, audit, and whether it is of a task. It costs about a memory scan: keys that cannot
+//! matter are not compared, and no value is copied.
 
 use super::embedded::{embedded, without_mark};
 use super::names::lookup_quick;

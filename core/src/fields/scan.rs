@@ -1,4 +1,4 @@
-//! JSON's structure without its meaning: the members of an object as slices of the input.
+//! Scans JSON's structure without its meaning: gives the members of an object as slices of the input.
 //! Promises: linear in the input, no recursion, no allocation; what is valid JSON is read as such; what is not may pass as
 //! long as its quotes and brackets close (the inside of nested values is only skipped here), else it is [`Broken`].
 

@@ -1,4 +1,4 @@
-//! A body that names its level nowhere: what its shape tells of it.
+//! Guesses the level of a body that names it nowhere, by the shape of the body:
 //!
 //! - an object in it that has a level and a message is the record (whatever wraps it);
 //! - `s` (MongoDB) and `l`, beside a message, hold a level's letter or word;

@@ -1,4 +1,4 @@
-//! Whether a text is JSON that any strict parser takes: it is parsed in full and thrown away, without an allocation.
+//! Tells whether any strict parser takes a text as JSON: parses it in full without an allocation, and keeps nothing.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Texts that a logger wrote as something else: bytes as numbers (journald, Node's `Buffer`), lines as an array, a trace as a path (Google Cloud).
+//! Decodes texts that a logger wrote as something else: bytes as numbers (journald, Node's `Buffer`), lines as an array, a trace as a path (Google Cloud).
 
 use std::borrow::Cow;
 

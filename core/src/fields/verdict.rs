@@ -1,4 +1,4 @@
-//! Level, audit and task from the members of a body: what each member says, and which of them is believed.
+//! Decides level, audit and task of a body: what each member says, and which member is believed.
 //!
 //! Level: a word in a field that is called level (or the like) at the top before a number there, before a number of another
 //! convention (`severityNumber`, `levelno`, syslog), before the same in a nested place; of equals the first that is a level. A

@@ -1,4 +1,5 @@
-//! What a filter asks for by name: for whoever explains an empty answer, and for whoever asks about rights.
+//! Tells which services and namespaces a filter names, and of which levels it matches every record: to explain an empty answer, to ask
+//! about rights, and to count whole blocks.
 
 use super::names::{Field, OriginField};
 use super::{Expr, Filter, Is, Test};

@@ -1,4 +1,4 @@
-//! What people type without quotation marks: a comparison, or text that only looks like one (addresses, times, links, paths).
+//! Decides what a piece without quotation marks is: a comparison, or text that only looks like one (addresses, times, links, paths).
 
 use super::lex::{Op, op_at};
 use super::names;

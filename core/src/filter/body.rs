@@ -1,4 +1,4 @@
-//! A body's values as text, for the tests of a filter.
+//! Gives a body's values as text to the tests of a filter.
 
 use serde_json::value::RawValue;
 

@@ -1,4 +1,4 @@
-//! Comparisons of a field with values, as tests.
+//! Turns comparisons of a field with values into tests of the syntax tree.
 
 use crate::decimal::{self, Decimal};
 use crate::identity::RecordId;

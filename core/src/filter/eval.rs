@@ -1,4 +1,4 @@
-//! Whether a record matches: cheap tests first (the parser sorted them), fields only when one is asked for.
+//! Decides whether a record matches. Cheap tests come first (the parser sorted them); the body is parsed only when a test needs a field.
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;

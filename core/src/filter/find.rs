@@ -1,4 +1,4 @@
-//! Letters to look for in a body before it is read.
+//! Searches a body for letters that every match has, before the body is parsed.
 
 use crate::tokens;
 

@@ -1,4 +1,4 @@
-//! An expression's characters: blanks, quotation marks, pieces without quotation marks, operators.
+//! Splits an expression into blanks, quoted text, pieces without quotation marks, and operators.
 
 use super::FilterError;
 use crate::limits::FILTER_CHARACTERS_MAX;

@@ -1,5 +1,5 @@
-//! What must be in a value that holds a given text, or is as a regular expression says: whole words for the index, letters for
-//! a look at the bytes.
+//! Finds what every value has that contains a given text or matches a regular expression: whole words for the index, letters for
+//! a search of the bytes.
 
 use regex_syntax::hir::{Hir, HirKind};
 

@@ -14,6 +14,20 @@
 //!   side is `AND`. What could mean another thing than it says is refused, with what to write instead: nothing is ever dropped.
 //! - Fields: those of `names`, in any case, with or without `_`; `data.<key>`, `data.<key>.<key>`, `data."any key"` for the rest.
 //!
+//! An expression on its way, with what each step makes of it (`tests::an_expression_on_its_way` compares this):
+//!
+//! ```text
+//! written           level>=warn pod=cart-0 "connection reset"
+//! parse    Expr     And [ Level(WARN, ERROR), Field(pod, Equal "cart-0"), Text(Phrase connection, reset) ]     cheap tests first
+//! plan     SQL      level_mask 0b11000, any time, any tenant; in the bloom filter: pod=cart-0, connection, reset
+//!                   -> a list of blocks. A block that is not in it has no match; a block in it may have one
+//! plan     postings one record of the block must have all three tokens; else the block is not fetched
+//! screen   bodies   the letters "connection", in any case
+//!                   -> of the bodies  {"msg":"Connection reset by peer"}  {"msg":"connection was reset"}  {"msg":"done"}
+//!                      the first two are read
+//! eval     record   level, then pod, then the phrase: the first body matches; in the second the words do not follow each other
+//! ```
+//!
 //! Laws: if a record matches, the bloom filter of its tokens satisfies [`Filter::plan`], in each version of the tokens, and
 //! [`Filter::screen`] lets its body through.
 

@@ -1,4 +1,4 @@
-//! An expression into a syntax tree.
+//! Parses an expression into a syntax tree, or says at which character it is wrong and what to write instead.
 
 use crate::fields::Path;
 use crate::limits::{FILTER_DEPTH_MAX, FILTER_PATTERNS_MAX};

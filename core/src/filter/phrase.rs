@@ -1,4 +1,4 @@
-//! Phrases: words that follow each other in a value, some of them perhaps patterns.
+//! Matches phrases: words that follow each other in one value. A word may be a pattern.
 
 use crate::limits::FILTER_STARS_MAX;
 use crate::tokens::Token;

@@ -1,4 +1,4 @@
-//! What can be asked of a block before it is opened, by SQL and of its postings: a necessary condition, drawn from the syntax tree.
+//! Derives from the syntax tree what SQL and postings can ask of a block before it is opened: a condition that every match meets.
 
 use crate::decimal;
 use crate::level::Level;

@@ -1,6 +1,5 @@
-//! A block's bodies at once: which records can match at all, before any is read. A pass over the block's bytes costs a
-//! fraction of a look at every record. Where bodies are columns, the columns are asked, and no body is put together but those in which
-//! letters may hide.
+//! Screens all bodies of a block at once: which records can match at all. One pass over the block's bytes costs a fraction of parsing
+//! every record. In format 2 the columns are searched, and only bodies in which letters may hide are rebuilt.
 
 use crate::block::{Block, BlockError, Format, Sought};
 use crate::tokens;

@@ -47,6 +47,25 @@ fn matches(expression: &str) -> bool {
         .matches(&record(&origin, Level::Warn, BODY), &origin)
 }
 
+/// The page at the head of [`super`].
+#[test]
+fn an_expression_on_its_way() {
+    let filter = parse("level>=warn pod=cart-0 \"connection reset\"").unwrap();
+    let origin = Origin { pod: "cart-0".into(), ..origin() };
+    let plan = filter.plan();
+    let tokens =
+        [vec![Token::origin("pod", "cart-0")], vec![Token::word(b"connection")], vec![Token::word(b"reset")]];
+    assert_eq!((plan.level_mask, plan.tenants), (0b1_1000, None));
+    assert_eq!((plan.time_from_us, plan.time_to_us), (i64::MIN, i64::MAX));
+    assert_eq!(plan.tokens.current, tokens);
+    let bodies =
+        [r#"{"msg":"Connection reset by peer"}"#, r#"{"msg":"connection was reset"}"#, r#"{"msg":"done"}"#];
+    let ends: Vec<u32> = (1..=bodies.len()).map(|count| bodies[..count].concat().len() as u32).collect();
+    assert_eq!(filter.screen().may_match(bodies.concat().as_bytes(), &ends), Some(vec![0, 1]));
+    let matching = bodies.map(|body| filter.matches(&record(&origin, Level::Error, body), &origin));
+    assert_eq!(matching, [true, false, false]);
+}
+
 #[test]
 fn what_matches() {
     let yes = [

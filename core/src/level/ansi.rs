@@ -1,4 +1,4 @@
-//! Terminal sequences, where a level is looked for: they are not part of a word.
+//! Skips terminal sequences while a level is looked for: they are not part of a word.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What stands in brackets at a line's beginning: `[warn]`, `[php:warn]`, `[Server thread/WARN]`, `[2026-11-27 09:45:01 INFO app]`.
+//! Reads what stands in brackets at a line's beginning: `[warn]`, `[php:warn]`, `[Server thread/WARN]`, `[2026-11-27 09:45:01 INFO app]`.
 
 use super::calendar::is_time_word;
 use super::{Level, words};

@@ -1,4 +1,4 @@
-//! The level of a line of text, by one small grammar of a line's beginning.
+//! Finds the level of a line of text, by one small grammar of a line's beginning.
 //!
 //! ```text
 //! line    = [ "<" priority ">" ] { item } text

@@ -1,4 +1,4 @@
-//! The level that a number is, by the convention of the field that it stands in.
+//! Maps a number to a level, by the convention of the field that it stands in.
 
 use super::Level;
 

@@ -1,4 +1,4 @@
-//! The level that one value is: what stands under `level` in JSON, behind `level=` in text.
+//! Maps one value to a level: what stands under `level` in JSON, or behind `level=` in text.
 
 use super::Level;
 use super::ansi::without_ansi;

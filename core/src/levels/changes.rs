@@ -1,4 +1,4 @@
-//! What became of level rules between two generations: which began, changed and ended. Each is an audit record.
+//! Compares two generations of level rules: which rules began, changed and ended. Each is an audit record.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which rules can be about the same records: the greater in precedence decides, and both say so.
+//! Finds rules that can be about the same records. The one of higher precedence decides, and the statuses of both say so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

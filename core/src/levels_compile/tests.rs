@@ -62,7 +62,7 @@ fn the_generation_rises_with_each_change_and_only_then() {
     assert_eq!((two.generation, two.len()), (2, 1));
     assert_eq!(next_expiry_ms(&two), Some(100));
     assert_eq!(compile(vec![], &two, 200).generation, 3);
-    // The same rules as an operator of the version before wrote them: written anew, in this version.
+    // The same rules as an operator of the version before wrote them: written again, in this version.
     let old = LevelRules { version: 1, ..one.clone() };
     assert_eq!(compile(vec![until("a", 50), until("b", 100)], &old, 10), LevelRules { generation: 2, ..one });
 }

@@ -1,4 +1,4 @@
-//! The field of a JSON line that is its time.
+//! Finds the field of a JSON line that is its time.
 
 use super::text::{of_number, of_whole};
 use super::{NS, Said};

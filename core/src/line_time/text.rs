@@ -1,4 +1,4 @@
-//! Times as text, in the forms that loggers, daemons and servers write.
+//! Parses times in the forms that loggers, daemons and servers write.
 
 use super::{Civil, NS, Said};
 use crate::level::Level;

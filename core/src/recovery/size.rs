@@ -1,4 +1,4 @@
-//! How large a transaction may be: half as large after each that took too long, larger again when they go well.
+//! Limits the size of a transaction: halves it after each one that took too long, and raises it again when they succeed.
 
 /// Halvings at the most: a thousandth of what the settings say.
 const HALVINGS_MAX: u32 = 10;

@@ -1,4 +1,4 @@
-//! How much something takes away or keeps: table partitions with records, their bytes, and the records where all of them are counted.
+//! Amounts of what a step drops or a hold keeps: table partitions with records, their bytes, and their records if all are counted.
 
 /// Of table partitions with records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

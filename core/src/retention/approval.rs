@@ -1,4 +1,4 @@
-//! Approvals of held plans: what waits for one, and what is remembered of it. What they let go is decided in `shortening`.
+//! Approvals of held plans: which plan waits for one, and what is remembered of it. `shortening` decides what an approval allows to be dropped.
 
 /// Somebody's word that one held plan may go its way.
 #[derive(Clone, Debug, PartialEq, Eq)]

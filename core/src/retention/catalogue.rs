@@ -1,4 +1,4 @@
-//! What PostgreSQL has: the planner's picture of it, read anew for every pass.
+//! What PostgreSQL has: the planner's picture of it, read again for every pass.
 
 use super::class::{Class, ClassId, PolicyLevel};
 use super::drift::Drift;

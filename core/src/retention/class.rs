@@ -1,4 +1,4 @@
-//! A retention class: one policy and level. Its records share tables, and so go together.
+//! A retention class: one policy and level. Its records share tables, so they are dropped together.
 
 use serde::{Deserialize, Serialize};
 

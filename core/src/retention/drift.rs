@@ -1,6 +1,6 @@
-//! What somebody else did to the table partitions: seen, said, and left alone. What can be mended without harm is no drift but a step: a
-//! leaf that is gone is created again, one that was detached by hand is attached again (and gets its indexes), one that was attached by
-//! hand is one like any other.
+//! Finds what somebody else did to the table partitions, reports it, and changes nothing. What can be repaired without harm is a step and not
+//! drift: a leaf that is missing is created again, a leaf that was detached by hand is attached again (and gets its indexes), and a leaf that
+//! was attached by hand is like any other.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Policies that are tried out (`mode: Plan`): what is in force meanwhile, and what they would do.
+//! Policies that are tried out (`mode: Plan`): what is in force meanwhile, and what they would change.
 
 use super::amount::Amount;
 use super::catalogue::Catalogue;

@@ -1,4 +1,4 @@
-//! What a change of one policy would do, and when: the planner itself, run forward on paper with the change and without it.
+//! Foresees what a change of one policy would do, and when: simulates the planner forward, with the change and without it.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! The legal holds in force over a catalogue: which leaves they keep, and how much each keeps.
+//! Applies the legal holds in force to a catalogue: which leaves they keep, and how much each keeps.
 
 use std::collections::HashMap;
 

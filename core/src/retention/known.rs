@@ -1,4 +1,4 @@
-//! What the database remembers of policies: their classes and routes. It stands in for a policy that cannot be read now.
+//! Rebuilds policies from what the database remembers of them (classes and routes), for policies that cannot be read now.
 
 use super::catalogue::Catalogue;
 use super::policy::{DEFAULT, DropLimit, PerLevel, Policy};

@@ -304,8 +304,8 @@ impl World {
         Ok(())
     }
 
-    /// What has a leaf goes there; the rest is noted as wanted; what expired meanwhile, or is of a class without routes, is let go of
-    /// (it would be routed anew).
+    /// What has a leaf goes there; the rest is noted as wanted; what expired meanwhile, or is of a class without routes, is dropped
+    /// (it would be routed again).
     fn seal(&mut self) {
         let takes = Takes::of(&self.catalogue.holds);
         let (now_us, catalogue) = (self.believed_us(), &mut self.catalogue);

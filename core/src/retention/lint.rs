@@ -1,4 +1,4 @@
-//! Doubts a plan: says what must never happen. Written apart from the planner, from the laws and not from its code.
+//! Checks a plan for what must never happen. It is written independently of the planner, from these laws and not from its code.
 //!
 //! Laws: (1) only expired leaves are detached or dropped, measured by the retention that the database has in force and
 //! by what the policy says, whichever is longer; or empty ones for which no record waits; (2) a leaf that holds records is dropped only when it was detached and its grace

@@ -1,7 +1,7 @@
 //! Retention: which policy a record falls under, which table partitions must exist, and which may go.
 //!
-//! Everything here is a pure function of (policies, catalogue, clock). [`plan()`] decides, [`lint()`] doubts it with code
-//! written apart, `store::ddl` applies one step at a time and chooses nothing. What is promised: no record goes before its
+//! Everything here is a pure function of (policies, catalogue, clock). [`plan()`] decides, [`lint()`] checks the plan with
+//! independent code, `store::ddl` applies one step at a time and chooses nothing. What is promised: no record goes before its
 //! retention (a whole partition goes, and only when its upper bound lies before now - retention), what records wait for is created
 //! in the next pass, and a plan that was applied yields an empty plan.
 //!

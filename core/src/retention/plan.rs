@@ -1,4 +1,4 @@
-//! The planner: (policies, catalogue, clock) -> steps and what is held. Chooses; does nothing.
+//! The planner: (policies, catalogue, clock) -> steps, and what is held. It decides and executes nothing.
 //!
 //! Order of the steps: classes, the leaves for which records wait, those ahead, what comes back, routes, and only then what goes.
 //! Promises: nothing unexpired is detached or dropped but what is empty; a policy's shorter retention or grace period is announced

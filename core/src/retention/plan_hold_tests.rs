@@ -117,7 +117,7 @@ fn a_hold_ends_when_it_is_lifted_and_not_when_its_policy_is_deleted() {
     assert_eq!(goes(&plan(deleted, &catalogue, LATER, &NO_NOTICE)), 0);
     settle(deleted, &mut catalogue, LATER, &NO_NOTICE);
     assert_eq!(catalogue.holds.len(), 1);
-    // Made anew without it: the pass that lifts it takes nothing yet, the next one does.
+    // Made again without it: the pass that lifts it takes nothing yet, the next one does.
     let lifted = [shop, Policy { legal_hold: false, uid: "another".to_owned(), ..case() }];
     let first = plan(&lifted, &catalogue, LATER, &NO_NOTICE);
     assert_eq!(goes(&first), 0, "{first}");

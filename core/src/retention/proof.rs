@@ -1,4 +1,4 @@
-//! What a class keeps, and what it owes: the oldest record that must still be there, and how much stays longer than it has to.
+//! States what a class keeps and what it must keep: the oldest record that must still be there, and how much stays longer than it has to.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Which leaves a class needs: where its records wait for one, and a few ahead while it gets records. What is empty and needed for
-//! neither is of no use. A class without records has no tables.
+//! Decides which leaves a class needs: those that its records wait for, and a few ahead while it gets records. An empty leaf that is needed
+//! for neither is dropped. A class without records has no tables.
 
 use super::catalogue::{Leaf, LeafState};
 use super::class::{self, Class};
@@ -69,7 +69,7 @@ impl Room<'_> {
         missing
     }
 
-    /// Whether `leaf` may be let go of before it expires: it is empty, no record waits for it, and it lies neither about now nor ahead
+    /// Whether `leaf` may be dropped before it expires: it is empty, no record waits for it, and it lies neither about now nor ahead
     /// of a class that gets records.
     pub fn is_useless(&self, leaf: &Leaf) -> bool {
         let meets = |from_us: i64, to_us: i64| leaf.from_us < to_us && leaf.to_us > from_us;

@@ -1,4 +1,4 @@
-//! Routes: which retention class a record falls into. Compiled from policies and classes, stored in PostgreSQL as JSON,
+//! Routes decide which retention class a record falls into. Compiled from policies and classes, stored in PostgreSQL as JSON,
 //! read by the sealer in its own snapshot.
 
 use std::sync::OnceLock;

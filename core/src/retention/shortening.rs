@@ -21,7 +21,7 @@ pub struct Shortening<'a> {
 
 struct Gone<'a> {
     leaf: &'a Leaf,
-    /// Since when the shorter retention or grace period lets go of it.
+    /// Since when the shorter retention or grace period no longer keeps it.
     since_us: i64,
 }
 
@@ -38,7 +38,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approved {
     pub approval: Approval,
-    /// It covers what the shorter retention had let go of by then.
+    /// It covers what the shorter retention no longer kept by then.
     pub at_us: i64,
 }
 

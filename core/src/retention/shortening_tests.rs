@@ -1,4 +1,4 @@
-//! A shortening above the limit: what names it, what an approval of it lets go, and what makes the approval void.
+//! A shortening above the limit: what names it, what an approval of it allows to be dropped, and what makes the approval void.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What a step does to the catalogue, on paper: for the lint, for `plan` on the command line, and for simulations.
+//! Applies a step to a catalogue in memory: for the lint, for `plan` on the command line, and for simulations.
 
 use super::catalogue::{Catalogue, Leaf, LeafState};
 use super::step::{LeafRef, Step};

@@ -1,4 +1,5 @@
-//! What keeps a policy's records now and what kept them before, and who changed it: what the ledger is told before anything of it goes.
+//! Compares what keeps a policy's records now with what kept them before, and says who changed it. The ledger gets a row for the change before
+//! any of these records is dropped.
 
 use std::collections::BTreeMap;
 use std::fmt;

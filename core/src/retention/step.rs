@@ -1,4 +1,4 @@
-//! A plan and its steps: everything that `store::ddl` can be told, and nothing it could choose.
+//! A plan and its steps: everything that `store::ddl` can execute. A step leaves it nothing to choose.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub enum Step {
     PutRoutes(Routes),
     /// From now on nothing goes that it matches.
     PutHold(Hold),
-    /// The hold of this policy ends; what its class lets go of goes.
+    /// The hold of this policy ends; what its class no longer keeps is dropped.
     LiftHold {
         policy: String,
     },

@@ -1,4 +1,4 @@
-//! Who wrote what says whether a policy keeps its records.
+//! Who wrote the fields that decide whether a policy keeps its records (`legalHold`, `suspend`, `mode`).
 
 /// Who wrote what keeps a policy's records, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -101,7 +101,7 @@ impl Appeared<'_> {
                 let has_more = !entry.packed && size > done.size;
                 return if has_more { Stands::Grown(at) } else { Stands::Read(done.file) };
             }
-            // (A live file that only begins as one that is known was written anew.)
+            // (A live file that only begins as one that is known was written again.)
             _ => {}
         }
         if !entry.live {

@@ -37,7 +37,7 @@ enum Since {
     ClosedToTheLastByte,
     /// The same, with a checkpoint that has no markers (version 1).
     ClosedWithoutMarkers,
-    /// It read them to their ends, and let go of them.
+    /// It read them to their ends and closed them.
     Done,
     /// It ended after that.
     DoneAndClosed,

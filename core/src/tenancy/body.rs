@@ -1,4 +1,4 @@
-//! The tenant that a line itself names, for namespaces that are marked for it: services that serve many tenants.
+//! Reads the tenant that a line itself names, in namespaces that are marked for it: for services that serve many tenants.
 //! Promises: what a line names is held to the same rules as a namespace's label; a line that names two names none.
 
 use serde::Deserialize;

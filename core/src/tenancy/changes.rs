@@ -1,4 +1,4 @@
-//! Which namespaces are another tenant's than they were. Each change is an audit record.
+//! Finds the namespaces whose tenant has changed. Each change is an audit record.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::origin::UNASSIGNED;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owned {
-    /// The namespace's: one that was made anew under the same name has another.
+    /// The namespace's: one that was created again under the same name has another.
     pub uid: String,
     pub tenant: String,
     pub tenant_id: String,

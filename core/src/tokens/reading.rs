@@ -1,4 +1,4 @@
-//! The words of text that is not plain ASCII: other scripts, terminal colours, escapes that are written out.
+//! Splits text that is not plain ASCII into words: other scripts, terminal colours, escapes that are written out.
 
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};

@@ -1,4 +1,4 @@
-//! A body's text values: what a JSON object says without its keys, or a text as it is. One pass, no tree.
+//! Visits a body's text values: the values of a JSON object without its keys, or a text as it is. One pass, no tree.
 //!
 //! A body whose first character is `{` is read as JSON; strings come unescaped. If it then turns out not to be a whole
 //! JSON object (cut off, words where none belong), the body as a whole is given as one more text, so that nothing that

@@ -1,4 +1,4 @@
-//! Which rules of words a block's bloom filter and postings were made by. Blocks outlive programs.
+//! The version of the rules of words by which a block's bloom filter and postings were made. Blocks outlive programs.
 //!
 //! Version 1 (until 0.1.0) knew words as runs of letters, digits and `_`: what a colour or an escape touched was another word,
 //! a part of `payment_failed` none, a run of Chinese one. A filter's version is in its length: odd from version 2 on.

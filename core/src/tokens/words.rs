@@ -1,4 +1,4 @@
-//! Text into words, as people read it: runs of letters and digits, without regard to case.
+//! Splits text into words, as people read it: runs of letters and digits, without regard to case.
 //!
 //! - Everything else separates, `_` too; words of CamelCase stay whole.
 //! - Letters and digits are Unicode's, in NFC; a mark belongs to the letter before it. An emoji or arrow is a word of its own.

@@ -1,4 +1,4 @@
-//! `push`: how a level is changed inside the application itself.
+//! The field `push` of a level config: how the operator changes the level inside the application itself. `operator/src/push.rs` does it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

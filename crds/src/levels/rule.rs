@@ -1,4 +1,4 @@
-//! From a level config to the rule that agents take, or everything that is wrong with it.
+//! Converts a level config into the rule that agents take, or lists everything that is wrong with it.
 
 use cordwood_core::levels::{LabelExpression, LabelOperator, LevelRule};
 use cordwood_core::retention::duration;

@@ -1,4 +1,4 @@
-//! What both kinds of level config say in the same words.
+//! The fields that both kinds of level config share.
 
 use std::collections::BTreeMap;
 

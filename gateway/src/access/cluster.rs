@@ -1,4 +1,5 @@
-//! In a cluster: the API server says who holds a token, and what they may. Its answers are kept for a while; each that is asked for is counted.
+//! Identifies callers in a cluster: the API server says who holds a token and what they may do. Its answers are kept for a while; each question
+//! to it is counted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Without tokens: whoever is on this machine owns the store. A browser on it also asks for pages of others; those are not let in.
+//! Identifies callers without tokens: everybody on this machine may see the whole store. A browser sends requests of foreign pages too;
+//! those are refused.
 
 use std::net::IpAddr;
 

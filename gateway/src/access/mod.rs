@@ -1,7 +1,7 @@
-//! Who asks. An identity is made here alone, from a request's headers; what it may see, [`crate::scope`] says.
+//! Identifies the caller. Only this module makes an identity, from the headers of a request; [`crate::scope`] says what the identity may see.
 //!
-//! Three ways in exist, a gateway has one of them: on a loopback address everybody on the machine, with a file of tokens whoever holds
-//! one, in a cluster whomever the API server knows.
+//! A gateway has one of three kinds of access: on a loopback address everybody on the machine, with a file of tokens everybody who holds one
+//! of them, in a cluster everybody whom the API server knows.
 
 pub mod cluster;
 pub mod loopback;

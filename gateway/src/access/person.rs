@@ -1,4 +1,4 @@
-//! Somebody whose rights the API server knows, whoever says who it is.
+//! A person whose rights the API server knows, whichever way identified them.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Answers that are kept for a while: a yes longer than a no. Equal questions at once are asked once. While nobody answers, the last
-//! answer holds for some minutes more.
+//! A cache of answers: a yes is kept for longer than a no. Equal questions at the same time are asked once. While the API server is unavailable,
+//! the last answer stays valid for some minutes more.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! The questions to the API server: who holds a token (TokenReview), whether somebody may do something (SubjectAccessReview), and when a
-//! namespace was made.
+//! Asks the API server who holds a token (TokenReview), whether somebody may do something (SubjectAccessReview), and when a namespace was
+//! created.
 
 use std::collections::HashMap;
 use std::path::Path;

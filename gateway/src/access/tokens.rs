@@ -1,4 +1,4 @@
-//! A file of tokens: whoever holds one sees what the file says of it.
+//! Identifies callers by a file of tokens: whoever holds a token sees what the file grants it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

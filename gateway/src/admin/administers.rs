@@ -1,4 +1,4 @@
-//! What somebody may administer, so that an interface knows what to offer. Each request is held to the right itself all the same.
+//! Lists what a caller may administer, so that an interface knows what to offer. Each request checks the right again.
 
 use std::time::Duration;
 

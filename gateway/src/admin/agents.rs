@@ -1,4 +1,4 @@
-//! How the agents are: in a cluster the operator knows it, in standalone there is one agent in this process.
+//! Fetches the status of the agents: in a cluster from the operator, in standalone from the agent in this process.
 
 use std::path::PathBuf;
 use std::sync::Arc;

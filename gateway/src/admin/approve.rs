@@ -1,5 +1,5 @@
-//! The approval of a plan that waits: annotations of its policy, which the operator reads. The plan's name covers the spec's generation and what
-//! goes, so that an approval of anything else lets go of nothing.
+//! Approves a plan that waits, by annotations on its policy that the operator reads. The plan's name covers the spec's generation and what the
+//! plan drops, so an approval of one plan never applies to another.
 
 use axum::response::{IntoResponse, Response};
 use cordwood_core::retention::APPROVE_ANNOTATION;

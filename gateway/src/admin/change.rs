@@ -1,4 +1,4 @@
-//! One change of one resource: the right to it, what it was, what is foreseen or done, and what is told of it.
+//! Makes one change of one resource: checks the right, reads the old resource, previews or writes the new one, and records who did it.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,4 @@
-//! The resources of a cluster: the API server's objects, written as one field manager.
+//! Reads and writes the resources in a cluster: objects of the API server, with one field manager.
 
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,

@@ -1,5 +1,5 @@
-//! The resources of a folder that standalone follows. What is written here has a file of its own; a file that a person keeps is read
-//! and never written, so that its comments stay. A change after which the folder as a whole could not be followed is refused.
+//! Reads and writes the resources in the folder that standalone follows. A resource that is written here gets a file of its own. A file that a
+//! person keeps is never written, so its comments stay. A change after which the folder would be invalid as a whole is refused.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

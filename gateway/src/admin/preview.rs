@@ -1,4 +1,4 @@
-//! What a change of a retention would do, before it is saved: the operator's planner over the table partitions that there are.
+//! Previews what a change of a retention would do, before it is saved: runs the operator's planner over the table partitions that exist.
 
 use axum::response::Response;
 use cordwood_core::retention::foresee::{ClassChange, Durations, Foreseen, Going, LeafChange, foresee};

@@ -1,5 +1,5 @@
-//! A level in one request: which service, which level, how long. It is a level config like any other, under a name that follows from
-//! what it is about, so that the next request for the same changes it.
+//! Sets a level by one request: which service, which level, for how long. It writes an ordinary level config whose name follows from service and
+//! scope, so the next request for the same changes that config.
 
 use cordwood_core::retention::duration;
 use cordwood_crds::levels::DURATION_MS_MAX;

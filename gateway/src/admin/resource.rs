@@ -1,4 +1,4 @@
-//! A resource as it comes in a request, checked by the same rules as everywhere, and as it goes out.
+//! Reads a resource from a request, checks it by the same rules as everywhere, and writes it into the answer.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};

@@ -1,5 +1,5 @@
-//! Who may read and change resources: in a cluster whoever may do the same with `kubectl`, else whoever may see everything that a
-//! resource is about and holds a token that administers.
+//! Decides who may read and change resources. In a cluster: whoever may do the same with `kubectl`. Elsewhere: whoever may see everything that
+//! the resource is about and holds a token that may administer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

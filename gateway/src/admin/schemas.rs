@@ -1,4 +1,4 @@
-//! The resources in the OpenAPI document: their specs and statuses as the CustomResourceDefinitions have them.
+//! Adds the resources to the OpenAPI document, with the specs and statuses of the CustomResourceDefinitions.
 
 use cordwood_core::limits::NAME_BYTES_MAX;
 use cordwood_crds::manifests;

@@ -1,4 +1,4 @@
-//! A look as a line: what is told, and how much of it. Nothing that could be a token is in it: of the address only parameters that the
+//! Writes a look as one line: what it says, and how much of it. The line can hold no token: of the address it takes only parameters that the
 //! document names.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! The forms of an export: JSON lines, CSV, the application's own bytes. Each ends with a line that is no record and says whether all
-//! are there.
+//! Writes an export as JSON lines, as CSV, or as the application's own bytes. Each form ends with a line that is not a record and says whether
+//! the export is complete.
 
 use std::collections::HashMap;
 

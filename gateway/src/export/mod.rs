@@ -1,5 +1,5 @@
-//! The whole result of a question, page by page: a page is in memory and no more, the next is asked for when the caller has taken this
-//! one. Its last line says whether it is whole. A caller who leaves ends the search, also in the middle of a statement.
+//! Exports the whole result of a question page by page. One page is in memory; the next is read when the caller has taken this one. The last
+//! line says whether the export is complete. When the caller leaves, the search ends, also in the middle of a statement.
 
 mod form;
 

@@ -1,8 +1,9 @@
-//! What a stream shows next, whatever carries it: records in the order of time, as many as its reader gave credit for, and a gap that says
-//! how many where the reader is too slow. It decides alone: looks, credit and the time go in, frames come out.
+//! Decides what a stream shows next, whatever transport carries it: records in the order of time, as many as the reader gave credit for, and a gap
+//! with a count where the reader is too slow. It does no I/O: looks at the store, credit and the time go in, frames come out.
 //!
-//! While records come out of the order of their times, each waits a moment for older ones ([`super::order`]); what is later still is flagged.
-//! Without credit so many records wait, in so many bytes; what comes then is counted and told as a gap, until half of it is taken.
+//! While records come out of the order of their times, each waits a moment for older ones ([`super::order`]); a record that comes later still is
+//! flagged as late. Without credit a bounded number of records waits. When the bound is reached, later records are counted and reported as
+//! a gap, until the reader has taken half of those that wait.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +13,7 @@ use cordwood_store::search::Cursor;
 use serde_json::value::RawValue;
 
 use super::order::Order;
-use super::stairs::Stairs;
+use super::stream_cursor::StreamCursor;
 
 /// That wait without credit, and as many that wait for older ones.
 pub const WAITING_RECORDS_MAX: usize = 2_000;
@@ -88,9 +89,9 @@ pub struct Gap {
 
 #[derive(Debug)]
 pub enum Out {
-    Records { items: Vec<Item>, is_late: bool, cursor: Stairs },
-    Gap { gap: Gap, cursor: Stairs },
-    CaughtUp { cursor: Stairs },
+    Records { items: Vec<Item>, is_late: bool, cursor: StreamCursor },
+    Gap { gap: Gap, cursor: StreamCursor },
+    CaughtUp { cursor: StreamCursor },
 }
 
 /// What is shown together.
@@ -106,7 +107,7 @@ enum Part {
 struct Release {
     part: Part,
     /// What has been shown when all of it is.
-    after: Stairs,
+    after: StreamCursor,
 }
 
 #[derive(Clone, Debug)]
@@ -120,27 +121,27 @@ struct Looked {
 pub struct Engine {
     credit: u64,
     /// What has been looked at. A record comes once.
-    taken: Stairs,
+    taken: StreamCursor,
     window: BTreeMap<Cursor, (u64, Item)>,
     window_bytes: usize,
     order: Order,
     /// Whose records may wait in the window.
     looks: VecDeque<Looked>,
     numbered: u64,
-    released: Stairs,
+    released: StreamCursor,
     newest: Option<Cursor>,
     queue: VecDeque<Release>,
     /// The reader has not made room yet since the last gap.
     is_full: bool,
     is_caught_up: bool,
     /// Before the first of the queue.
-    shown: Stairs,
-    cursor: Stairs,
+    shown: StreamCursor,
+    cursor: StreamCursor,
 }
 
 impl Engine {
     /// Goes on behind what was shown.
-    pub fn new(shown: Stairs, credit: u64) -> Engine {
+    pub fn new(shown: StreamCursor, credit: u64) -> Engine {
         Engine {
             credit,
             taken: shown.clone(),
@@ -160,7 +161,7 @@ impl Engine {
     }
 
     /// What has been shown, or told as a gap.
-    pub fn cursor(&self) -> &Stairs {
+    pub fn cursor(&self) -> &StreamCursor {
         &self.cursor
     }
 
@@ -182,7 +183,7 @@ impl Engine {
     }
 
     /// What has been looked at.
-    pub fn taken(&self) -> &Stairs {
+    pub fn taken(&self) -> &StreamCursor {
         &self.taken
     }
 
@@ -270,7 +271,7 @@ impl Engine {
     }
 
     /// Nothing of what was looked at up to here is to be shown but what is in the queue.
-    fn pass(&mut self, upto: Stairs) {
+    fn pass(&mut self, upto: StreamCursor) {
         match self.queue.back_mut() {
             Some(last) => last.after = upto,
             None => {
@@ -284,7 +285,7 @@ impl Engine {
         self.queue.push_back(Release { part, after: self.released.clone() });
     }
 
-    /// Lets go what has waited long enough.
+    /// Releases what has waited long enough.
     fn release(&mut self, now: Now, all: bool) {
         let Some(last) = self.looks.back().cloned() else { return };
         let wait_ms = self.order.wait_ms(now.ms);
@@ -319,7 +320,7 @@ impl Engine {
         self.show(items, &before);
     }
 
-    fn show(&mut self, items: Vec<Item>, before: &Stairs) {
+    fn show(&mut self, items: Vec<Item>, before: &StreamCursor) {
         if items.is_empty() {
             self.pass(self.released.clone());
             return;

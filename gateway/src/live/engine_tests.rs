@@ -42,7 +42,7 @@ fn now(ms: u64) -> Now {
 
 /// One that has caught up.
 fn engine(credit: u64) -> Engine {
-    let mut engine = Engine::new(Stairs::of(upto(0), now(0).wall_us), credit);
+    let mut engine = Engine::new(StreamCursor::of(upto(0), now(0).wall_us), credit);
     engine.take(look(Vec::new(), 0), now(0));
     assert!(matches!(engine.next(), Some(Out::CaughtUp { .. })));
     engine
@@ -279,7 +279,8 @@ impl Reader {
             }
             Out::CaughtUp { cursor } => cursor,
         };
-        let cursor: Stairs = cursor.to_string().parse().map_err(|_| TestCaseError::fail("no cursor"))?;
+        let cursor: StreamCursor =
+            cursor.to_string().parse().map_err(|_| TestCaseError::fail("no cursor"))?;
         let told = stored.iter().filter(|item| cursor.has(item.at)).count() as u64;
         prop_assert!(self.shown.iter().all(|at| cursor.has(*at)), "a cursor forgets what was shown");
         prop_assert_eq!(
@@ -299,7 +300,7 @@ proptest! {
         let mut stored: Vec<Item> = Vec::new();
         let (mut ms, mut credit) = (0, 0);
         let mut reader = Reader::default();
-        let mut engine = Engine::new(Stairs::of(upto(0), now(0).wall_us), 0);
+        let mut engine = Engine::new(StreamCursor::of(upto(0), now(0).wall_us), 0);
         let end = [Act::Look(Vec::new()), Act::Wait(2_000), Act::Look(Vec::new()), Act::Credit(1_000_000), Act::Show(usize::MAX)];
         for act in acts.into_iter().chain(end) {
             match act {
@@ -325,7 +326,7 @@ proptest! {
                     }
                 }
                 Act::Cut => {
-                    let cursor: Stairs = engine.cursor().to_string().parse().unwrap();
+                    let cursor: StreamCursor = engine.cursor().to_string().parse().unwrap();
                     let first = cursor.first().cloned().unwrap_or_default();
                     engine = Engine::new(cursor, 0);
                     credit = 0;

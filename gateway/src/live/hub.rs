@@ -1,7 +1,7 @@
-//! What all streams share: one who looks at the end of the store, and keeps what the last looks brought for the streams to look through.
-//! A stream that lags behind these goes its own way until it has caught up; so does one that begins with what was stored before.
+//! The hub looks at the end of the store for all streams, and keeps what the last looks found. A stream that lags behind these looks reads the store
+//! by itself until it has caught up; so does a stream that begins in the past.
 //!
-//! Whoever looks is woken by the writers' commits, and looks from time to time in case nobody wakes it.
+//! The writers' commits wake the hub. It also looks from time to time, in case a wake-up is lost.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

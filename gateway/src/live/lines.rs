@@ -1,4 +1,4 @@
-//! A stream as lines of JSON, for `curl`. It is looked for only as fast as the reader takes what comes.
+//! Sends a stream as lines of JSON, for `curl`. It looks at the store only as fast as the reader takes the lines.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

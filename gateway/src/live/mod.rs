@@ -1,6 +1,8 @@
-//! Records as they are stored, over a WebSocket or as lines. [`hub`] looks at the store for all streams; [`session`] takes from it what is
-//! for one; what a stream shows next, [`engine`] decides; how far it came, [`stairs`] says in the reader's cursor; [`socket`] and [`lines`]
-//! carry its frames. [`plain`] is for clients that know none of that: a task's lines, a [`monitor`].
+//! Streams records as they are stored, over a WebSocket or as lines of JSON.
+//!
+//! [`hub`] looks at the store for all streams. [`session`] takes from it what one stream may show. [`engine`] decides what the stream shows
+//! next, and [`stream_cursor`] says which records it has shown. [`socket`] and [`lines`] send the frames. [`plain`] and [`monitor`] are for
+//! clients that know neither credit nor cursors.
 
 mod ask;
 mod engine;
@@ -13,7 +15,7 @@ mod plain;
 mod redis;
 mod session;
 mod socket;
-mod stairs;
+mod stream_cursor;
 mod wire;
 
 pub use engine::Out;

@@ -1,5 +1,5 @@
-//! How long a record waits for older ones to come before it: not at all while records come in the order of their times, else as long as
-//! those that came behind newer ones took, and never beyond a bound.
+//! Decides how long a record waits for older ones. While records come in the order of their times, it does not wait. Otherwise it waits as long as
+//! late records took, up to a bound.
 
 /// A record is shown when it is so old, at the latest. One that comes later behind a newer one is late.
 pub const WAIT_MS_MAX: u64 = 250;

@@ -1,5 +1,5 @@
-//! Streams for clients that know neither credit nor cursors: what is stored from now on, one frame each, as fast as the reader takes it.
-//! A reader that is slow is behind, and delays nobody; a reader that is gone is left.
+//! Streams for clients that know neither credit nor cursors: each new record is one frame. A slow reader lags behind and delays nobody; a
+//! reader that is gone is dropped.
 
 use std::convert::Infallible;
 use std::sync::Arc;

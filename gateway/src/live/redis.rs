@@ -1,5 +1,5 @@
-//! The writers' feed in Redis, as what wakes: they publish with every commit. Records come from PostgreSQL all the same, so that what Redis
-//! forgets, or never got, is missing to nobody.
+//! Wakes the hub by the writers' feed in Redis, to which they publish with every commit. The records come from PostgreSQL, so that nothing is
+//! missing that Redis has forgotten or never got.
 
 use std::time::Duration;
 

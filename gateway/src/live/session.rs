@@ -1,5 +1,5 @@
-//! A stream's way to the store: looks through what all streams share, or alone while it is behind; gives the engine what is for its reader;
-//! asks again whether the reader still may see it.
+//! A stream's session with the store: searches what the hub found, or reads alone while it lags; hands its reader's records to the engine; checks
+//! from time to time whether the reader may still see them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use cordwood_core::filter::Filter;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::task::{DeletedTasks, TaskKey};
 use cordwood_store::StoreError;
-use cordwood_store::follow::{Follow, Place, Sieve, Step};
+use cordwood_store::follow::{Follow, Place, Selection, Step};
 use cordwood_store::search::{Cursor, OwnedRecord};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::engine::{Engine, Item, Look, Now, Out};
 use super::frame::{End, Frame};
 use super::hub::{Member, Next};
-use super::stairs::Stairs;
+use super::stream_cursor::StreamCursor;
 use crate::Gateway;
 use crate::audit::{Lasting, Ongoing};
 use crate::problem::Problem;
@@ -27,7 +27,7 @@ use crate::scope::Caller;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two looks while PostgreSQL is away, at the most.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// What is known of deleted tasks is asked for anew before records are shown that waited longer than since then.
+/// What is known of deleted tasks is asked for again before records are shown that waited longer than since then.
 const DELETED_KNOWN_MAX: Duration = Duration::from_millis(250);
 /// Before whoever did not say what somebody may see is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub enum After {
     /// A record, or a place between two.
     Record(Cursor),
     /// A frame's cursor.
-    Shown(Stairs),
+    Shown(StreamCursor),
 }
 
 impl After {
@@ -72,7 +72,7 @@ enum Source {
     Shared(u64),
     Own(Box<Follow>),
     /// To be opened, behind what was taken.
-    Behind(Stairs),
+    Behind(StreamCursor),
 }
 
 /// Beside the stream: it has a turn and a session of PostgreSQL, and gives them back also while its reader takes nothing.
@@ -88,7 +88,7 @@ pub struct Session {
     gateway: Arc<Gateway>,
     caller: Caller,
     filter: Filter,
-    sieve: Sieve,
+    selection: Selection,
     form: Form,
     engine: Engine,
     /// Seen since, and nothing of it is to be shown.
@@ -109,7 +109,7 @@ fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
-fn go_back(follow: &mut Follow, shown: &Stairs) {
+fn go_back(follow: &mut Follow, shown: &StreamCursor) {
     let from = Cursor::end_of(shown.looked_us.saturating_sub(LATE_US));
     follow.go_back(shown.first().cloned().unwrap_or_default(), from);
 }
@@ -129,7 +129,7 @@ impl Session {
             let end = if error.is_transient() { End::Restart } else { End::Failed };
             (end, Some(Problem::store(&error)))
         })?;
-        let of = |upto| Stairs::of(Step { place: Place::clone(&place), upto }, now_us());
+        let of = |upto| StreamCursor::of(Step { place: Place::clone(&place), upto }, now_us());
         let (shown, source) = match after {
             After::Now => (of(None), Source::Shared(next)),
             After::Record(cursor) => (of(Some(cursor)), Source::Behind(of(Some(cursor)))),
@@ -145,7 +145,7 @@ impl Session {
         let began = Instant::now();
         let mut session = Session {
             told: caller.look.lasts(Lasting::Stream),
-            sieve: Sieve::new(&caller.scope, &filter),
+            selection: Selection::new(&caller.scope, &filter),
             rights_due: gateway.rights_due(&caller),
             deleted: (gateway.hub.deleted(), began),
             gateway,
@@ -194,7 +194,7 @@ impl Session {
         self.caller.look.about("frame", asked);
         self.told = self.caller.look.lasts(Lasting::Stream);
         self.settle();
-        self.sieve = Sieve::new(&self.caller.scope, &filter);
+        self.selection = Selection::new(&self.caller.scope, &filter);
         self.filter = filter;
         let shown = self.engine.cursor().clone();
         self.engine = Engine::new(shown.clone(), self.engine.credit_left());
@@ -297,7 +297,7 @@ impl Session {
         }
         let seen = Box::pin(self.gateway.see_later_names(&mut self.caller, again)).await;
         if let Ok(true) = seen {
-            self.sieve = Sieve::new(&self.caller.scope, &self.filter);
+            self.selection = Selection::new(&self.caller.scope, &self.filter);
         }
         seen.is_ok()
     }
@@ -327,7 +327,7 @@ impl Session {
         let (deleted, looked) = (self.gateway.hub.deleted(), Instant::now());
         let mut found = Vec::new();
         for part in 0..fresh.parts() {
-            fresh.matching(part, &self.sieve, &mut found);
+            fresh.matching(part, &self.selection, &mut found);
             if part % TURN_PARTS == TURN_PARTS - 1 {
                 tokio::task::yield_now().await;
             }
@@ -448,7 +448,7 @@ async fn look(
         Source::Own(follow) => return look_with(gateway, follow, caller, filter, form).await,
         Source::Behind(shown) => shown,
         // (Nobody looks at that alone.)
-        Source::Shared(_) => Stairs::default(),
+        Source::Shared(_) => StreamCursor::default(),
     };
     match Follow::from_now(&gateway.store).await {
         Ok(mut follow) => {

@@ -1,4 +1,4 @@
-//! What all WebSockets here share: messages with patience, and an end with a code.
+//! What all WebSockets here share: sending a message with a deadline, and closing with a code.
 
 use std::time::Duration;
 

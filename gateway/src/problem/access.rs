@@ -1,4 +1,4 @@
-//! Refusals of who asks: nobody knows the caller, the way that it asked is not open to it, or what it may see cannot be found out.
+//! Refusals about the caller: the caller is unknown, used a kind of access that is not enabled, or their scope cannot be found out now.
 
 use axum::http::StatusCode;
 use cordwood_core::limits::ACCESS_NAMES_MAX;

@@ -1,5 +1,5 @@
-//! From the parameters of a request to what is asked of the store: one filter, a time range, a place to go on from. Every parameter is
-//! known or refused; a mistake names its parameter, in a filter also its place.
+//! Reads the parameters of a request into a question to the store: one filter, a time range, a place to continue from. Unknown parameters are
+//! refused. An error names its parameter, and in a filter also the character.
 
 mod parameters;
 mod when;

@@ -1,4 +1,4 @@
-//! The parameters of a request, each taken once; what is left over is a mistake.
+//! Takes the parameters of a request one by one. A parameter that is left over is an error.
 
 use std::collections::BTreeMap;
 

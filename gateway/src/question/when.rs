@@ -1,4 +1,4 @@
-//! Points in time: RFC 3339, `now`, or so long ago (`-15m`).
+//! Reads points in time: RFC 3339, `now`, or an age (`-15m`).
 
 use cordwood_core::retention::duration;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! The paths. Each handler takes who asks, reads the question, takes a slot, asks the store, and gives the answer its form.
+//! The routes. Each handler identifies the caller, reads the question, takes a slot, asks the store, and writes the answer.
 
 mod agents;
 mod aggregates;

@@ -1,5 +1,5 @@
-//! What the cluster grants somebody, as a scope: everything, else tenants and namespaces: those that the question names, else those that have
-//! data.
+//! Makes a scope of what the cluster grants a person: everything, or certain tenants and namespaces. It asks about those that the question
+//! names, else about those that have records.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a caller may see: the one place where a scope is made, and the only way of a route to one. A route takes a [`Caller`]; without
-//! its scope the store answers nothing.
+//! Makes scopes: what a caller may see. This is the only place that makes one, and a route gets one only by taking a [`Caller`]. Without a scope
+//! the store answers nothing.
 
 mod granted;
 mod named;
@@ -21,7 +21,7 @@ use crate::access::tokens::{Names, Token};
 use crate::access::{Access, Identity};
 use crate::audit::Look;
 use crate::problem::Problem;
-use crate::server::{Holds, Seat};
+use crate::server::{CallerShare, Connection};
 use granted::Asking;
 use named::Named;
 use stored::Heard;
@@ -71,8 +71,8 @@ impl FromRequestParts<Arc<Gateway>> for Known {
         });
         let identity = identity?;
         look(parts)?.is_by(&identity);
-        let holds = parts.extensions.get::<Holds>().ok_or_else(Problem::internal)?;
-        holds.hold(gateway.share_of(identity.name())?, parts.extensions.get::<Seat>());
+        let share = parts.extensions.get::<CallerShare>().ok_or_else(Problem::internal)?;
+        share.hold(gateway.share_of(identity.name())?, parts.extensions.get::<Connection>());
         Ok(Known(identity))
     }
 }

@@ -1,4 +1,5 @@
-//! Which namespaces and tenants a question names: only these have to be asked for. A question that is wrong names none; its route refuses it.
+//! Finds which namespaces and tenants a question names, so that only their rights are asked for. A question that is wrong names none; its route
+//! refuses it.
 
 use axum::extract::Query;
 use axum::http::Uri;

@@ -1,5 +1,5 @@
-//! The names of the tenants and namespaces that have records, or a task that was announced: what rights are asked for. Names come with what
-//! live streams look at, with announcements, and from time to time by asking the store; none ever goes.
+//! Keeps the names of the tenants and namespaces that have records or an announced task, because rights are asked for by name. Names come from
+//! live streams, from announcements, and from time to time from the store. No name is ever removed.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Connections: so many at once, each with a time for a request's head, and for a reader who takes nothing.
+//! Accepts connections, up to a limit. Each connection has a deadline for a request's head, and one for a reader that takes nothing.
 
 use std::io::ErrorKind;
 use std::pin::pin;
@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::patient::Patient;
-use super::seats::{Seat, Seats};
+use super::connection_table::{Connection, ConnectionTable};
+use super::write_deadline::WriteDeadline;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -29,7 +29,7 @@ use crate::request_id::RequestId;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Connections {
-    seats: Arc<Seats>,
+    table: Arc<ConnectionTable>,
     http: http1::Builder,
     write_idle: Duration,
     metrics: Metrics,
@@ -39,11 +39,11 @@ pub struct Connections {
 impl Connections {
     pub fn new(limits: &Limits, metrics: &Metrics, stopping: CancellationToken) -> Connections {
         let mut http = http1::Builder::new();
-        // It begins anew behind each answer: a connection that asks nothing more is closed by it.
+        // This deadline begins again behind each answer: a connection that asks nothing more is closed by it.
         http.max_buf_size(HEAD_BYTES_MAX);
         http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.header_ms_max));
         Connections {
-            seats: Seats::new(limits.connections_max),
+            table: ConnectionTable::new(limits.connections_max),
             http,
             write_idle: Duration::from_millis(limits.write_idle_ms_max),
             metrics: metrics.clone(),
@@ -51,7 +51,7 @@ impl Connections {
         }
     }
 
-    /// Until the gateway stops and all have ended. Given up before, all connections end with it.
+    /// Serves until the gateway stops and all connections have ended. Dropping the future ends all connections.
     pub async fn serve(self, listener: TcpListener, router: Router) {
         let mut open = JoinSet::new();
         loop {
@@ -61,18 +61,18 @@ impl Connections {
                 () = self.stopping.cancelled() => break,
             };
             match accepted {
-                Ok((stream, from)) => match self.seats.take(from.ip()) {
-                    Some((place, is_anothers)) => {
-                        if is_anothers {
+                Ok((stream, from)) => match self.table.open(from.ip()) {
+                    Some((row, displaces)) => {
+                        if displaces {
                             self.metrics.refused("displaced");
                         }
                         // Frames are small and each is meant to be seen at once.
                         stream.set_nodelay(true).ok();
                         let stalled = self.metrics.stalled.clone();
-                        let seat = place.seat();
-                        let stream = Patient::new(stream, self.write_idle, stalled, Some(place));
+                        let asked_on = row.connection();
+                        let stream = WriteDeadline::new(stream, self.write_idle, stalled, Some(row));
                         let (http, router) = (self.http.clone(), router.clone());
-                        open.spawn(answer(http, stream, seat, router, self.stopping.clone()));
+                        open.spawn(answer(http, stream, asked_on, router, self.stopping.clone()));
                     }
                     None => {
                         self.metrics.refused("connections");
@@ -97,12 +97,12 @@ fn is_of_one(kind: ErrorKind) -> bool {
 
 async fn answer(
     http: http1::Builder,
-    stream: Patient,
-    seat: Seat,
+    stream: WriteDeadline,
+    asked_on: Connection,
     router: Router,
     stopping: CancellationToken,
 ) {
-    let (asked, router) = (seat.clone(), TowerToHyperService::new(router));
+    let (asked, router) = (asked_on.clone(), TowerToHyperService::new(router));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(asked.clone());
         router.call(request)
@@ -115,14 +115,14 @@ async fn answer(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = seat.displaced() => return,
+        () = asked_on.displaced() => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended before its time");
     }
 }
 
-/// Says why, to whoever still listens; nothing is waited for.
+/// Sends the reason without waiting for the client.
 async fn refuse(mut stream: TcpStream) {
     let answer = Problem::too_many_connections().as_last_answer(&RequestId::of(&HeaderMap::new()));
     // What has been sent is read, so that the answer is not taken back with the connection.

@@ -1,5 +1,5 @@
-//! Answers in the form that the caller can unpack: gzip or zstd, as they are made and never as a whole, so that an export of any length is
-//! packed at constant memory. What is meant to be seen at once (a stream's lines) is not packed.
+//! Compresses answers with gzip or zstd, piece by piece, so that an export of any length takes constant memory. The lines of a stream are not
+//! compressed, because each is meant to be seen at once.
 
 use std::io::{self, Write};
 

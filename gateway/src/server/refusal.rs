@@ -1,5 +1,5 @@
-//! What hyper refuses by itself, before there is a request (a head that is too large, an address that is too long, what is no HTTP), it refuses
-//! without a word. Here such an answer gets the shape of all refusals.
+//! Gives the usual form to what hyper refuses by itself before there is a request: a head that is too large, an address that is too long, bytes
+//! that are not HTTP. hyper alone would answer without a word.
 
 use axum::http::HeaderMap;
 

@@ -1,4 +1,4 @@
-//! A line as people read it in development: `15:30:45.123 INFO  shop::cart: paid orderId=17 (src/cart.rs:12)`.
+//! Writes a line for people, in development: `15:30:45.123 INFO  shop::cart: paid orderId=17 (src/cart.rs:12)`.
 //! Promises: nothing that a text holds moves the cursor or colours the terminal.
 
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
-//! What is in force on this thread: the fields of the spans that are entered, and of the contexts that are open.
-//! Promises: what is recorded in a span is in every later line within it, also within spans that were opened in it before; where nothing
-//! is recorded, a line costs no lock.
+//! Holds what is in force on a thread: the fields of the entered spans and of the open contexts.
+//! Promises: a field that is recorded in a span is in every later line within the span, also within spans that were opened in it before.
+//! Where nothing is recorded, a line takes no lock.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,18 +1,18 @@
-//! One logger of a process: its settings, levels and output, and how a line is put together.
+//! Puts lines together: one logger of a process, with its settings, levels and output.
 
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::call_sites::CallSites;
 use crate::console;
 use crate::delivery::{self, Delivery, EXIT_MS_MAX};
 use crate::fields::{Fields, write_all};
 use crate::json;
 use crate::level::Level;
 use crate::levels::Levels;
+use crate::line_queue::{Dropped, Rank};
 use crate::output::Output;
-use crate::places::Places;
-use crate::room::{Dropped, Rank};
 use crate::settings::{self, Buffer, Environment, Format};
 use crate::time;
 
@@ -52,7 +52,7 @@ pub(crate) struct Scratch {
     pub call: Fields,
     /// Where the call stands, when that is no place of the sources that it could be remembered by.
     pub origin: Fields,
-    pub places: Places,
+    pub call_sites: CallSites,
 }
 
 /// What a line is made of; of two fields with one name the earlier counts.

@@ -1,4 +1,4 @@
-//! From the threads of the application to the output: a buffer and one thread that empties it.
+//! Delivers lines from the threads of the application to the output, by a buffer and one thread that empties it.
 //! Promises: lines leave when the buffer is full or the oldest has waited long enough (50 of them or 5 s of itself), at once after an ERROR, a flush, an exit or a panic; a call never waits longer than
 //! [`WAIT_MS_MAX`] for an output that stalls; what is dropped is counted by level and told by a record of its own; a fork of the process writes its own lines alone.
 
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::fork;
 use crate::level::Level;
+use crate::line_queue::{Dropped, LineQueue, Lines, Rank};
 use crate::output::Output;
-use crate::room::{Dropped, Lines, Rank, Room};
 use crate::settings::{Buffer, say};
 use crate::sink::{Sink, TellDropped};
 
@@ -48,7 +48,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    room: Room,
+    queue: LineQueue,
     /// Of which fork of the process the thread is.
     fork: u32,
     /// When the oldest waiting line came.
@@ -85,7 +85,7 @@ impl Delivery {
     ) -> std::io::Result<Delivery> {
         fork::watch();
         let state = State {
-            room: Room::new(room_bytes),
+            queue: LineQueue::new(room_bytes),
             fork: fork::count(),
             since: None,
             given: 0,
@@ -116,7 +116,7 @@ impl Delivery {
         let mut state = self.shared.lock();
         if state.fork != fork::count() {
             state.fork = fork::count();
-            let _ = state.room.take(Lines::default());
+            let _ = state.queue.take(Lines::default());
             state.settled = state.given;
             (state.since, state.wakes_at) = (None, None);
             (state.is_urgent, state.is_stalled, state.is_idle, state.is_closing) =
@@ -131,7 +131,7 @@ impl Delivery {
     /// Takes a line in; an ERROR is waited for.
     pub fn give(&self, rank: Rank, line: &[u8]) {
         let mut state = self.lock();
-        state.room.push(rank, line);
+        state.queue.push(rank, line);
         state.given += 1;
         let mut is_too_late = false;
         if state.since.is_none() {
@@ -142,7 +142,7 @@ impl Delivery {
         }
         state.is_urgent |= rank.is_urgent();
         if state.is_idle
-            && (is_too_late || state.is_urgent || state.room.waiting().count() == self.shared.buffer.lines)
+            && (is_too_late || state.is_urgent || state.queue.waiting().count() == self.shared.buffer.lines)
         {
             self.shared.work.notify_one();
         }
@@ -171,7 +171,7 @@ impl Delivery {
     pub fn refused(&self) -> Dropped {
         let state = self.lock();
         let mut refused = state.refused;
-        refused.add_all(state.room.dropped());
+        refused.add_all(state.queue.dropped());
         refused
     }
 
@@ -241,7 +241,7 @@ fn run(shared: &Shared, output: Output) {
                 let next_chore = (shared.chore)(now);
                 state = shared.lock();
                 let due = state.since.and_then(|since| shared.due(since));
-                let is_full = state.room.waiting().count() >= shared.buffer.lines;
+                let is_full = state.queue.waiting().count() >= shared.buffer.lines;
                 if state.is_urgent || is_full || due.is_some_and(|due| due <= now) {
                     break;
                 }
@@ -268,7 +268,7 @@ fn run(shared: &Shared, output: Output) {
             is_warm = true;
             state.is_urgent = false;
             state.since = None;
-            let (taken, dropped) = state.room.take(lines);
+            let (taken, dropped) = state.queue.take(lines);
             (taken, dropped, state.given)
         };
         let unwritten = sink.write(&taken, &dropped, &shared.tell);
@@ -277,7 +277,7 @@ fn run(shared: &Shared, output: Output) {
         state.settled = until;
         state.is_stalled = false;
         state.refused.add_all(&unwritten.refused);
-        state.room.add_dropped(&unwritten.untold);
+        state.queue.add_dropped(&unwritten.untold);
         shared.done.notify_all();
     }
 }

@@ -1,4 +1,4 @@
-//! An error as a record tells of it: type, code, message, the chain of its causes, a stack.
+//! Writes an error into a record: type, code, message, the chain of its causes, a stack.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};

@@ -1,4 +1,4 @@
-//! Fields that are written once and used for many lines: each is a piece of JSON, and a set knows which names are in it.
+//! Sets of fields that are written once and used for many lines. Each field is a piece of JSON; a set knows which names are in it.
 //! Promises: no name comes twice in a set, nor in a line made of several.
 
 use std::borrow::Cow;

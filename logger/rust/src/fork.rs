@@ -1,4 +1,4 @@
-//! Whether the process is a fork of the one that it was: a fork has no thread but the one that forked.
+//! Detects that the process is a fork: a fork has no thread but the one that forked.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! JSON as bytes: texts, numbers and members, written straight into a buffer.
+//! Writes JSON (texts, numbers, members) straight into a buffer.
 //! Promises: whatever is given, what is written is valid JSON on one line; a text that is too long is cut and says by how much.
 
 use std::fmt::{self, Write as _};

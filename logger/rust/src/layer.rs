@@ -1,4 +1,4 @@
-//! The layer for tracing: events are records, the fields of spans are in the records within them.
+//! The layer for tracing: makes a record of each event, with the fields of the spans around it.
 //! Promises: the fields of a span are made JSON once, however many events it has; spans from INFO on give their fields whatever the levels
 //! say, since who sees an ERROR wants to know of which request it is.
 
@@ -12,6 +12,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::call_sites::Key;
 use crate::context::{self, Layered};
 use crate::core::{Core, Parts, Scratch, with_scratch};
 use crate::failure::Failure;
@@ -19,7 +20,6 @@ use crate::fields::{Fields, Value};
 use crate::json;
 use crate::level::Level;
 use crate::logger::Place;
-use crate::places::Key;
 
 /// Writes events. Which of them it is shown, [`Gate`] decides.
 #[derive(Debug)]
@@ -110,12 +110,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CordwoodLayer {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         with_scratch(|scratch| {
-            let Scratch { line, message, call, places, .. } = scratch;
+            let Scratch { line, message, call, call_sites, .. } = scratch;
             Visitor::record(call, Some(message), |visitor| event.record(visitor));
             let metadata = event.metadata();
             let (file, at) =
                 if self.core.is_located { (metadata.file(), metadata.line()) } else { (None, None) };
-            let origin = places.of(Key::of_event(file, at, metadata.target()), |origin| {
+            let origin = call_sites.of(Key::of_event(file, at, metadata.target()), |origin| {
                 origin.put_known("logger", |out| json::text(out, metadata.target()));
                 if let (Some(file), Some(line)) = (file, at) {
                     Place { file, line, function: None }.put(origin);

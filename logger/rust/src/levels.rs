@@ -1,4 +1,4 @@
-//! Which records are written: a level, levels of targets, the switch of scopes; permanent, or for a while.
+//! Decides which records are written: by a level, levels of targets, and the switch of scopes; permanently, or for a while.
 //! Promises: a question costs one atomic load where there are no targets; a temporary setting ends by itself.
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@
 //! [`init`] takes `tracing`, `log`, panics and the end of the process. Who wants a logger as a value has [`create_logger`]; what every field is called and when
 //! lines leave is in the README.
 
+mod call_sites;
 mod console;
 mod context;
 mod core;
@@ -21,6 +22,7 @@ mod layer;
 mod level;
 mod level_http;
 mod levels;
+mod line_queue;
 mod log_bridge;
 #[cfg(feature = "kv")]
 mod log_pairs;
@@ -29,9 +31,7 @@ mod macros;
 mod names;
 mod output;
 mod panics;
-mod places;
 mod request;
-mod room;
 mod scope;
 mod settings;
 mod setup;
@@ -46,12 +46,12 @@ pub use fields::{Fields, Serialized, Value};
 pub use level::{Level, Threshold};
 pub use level_http::{Answer, LEVEL_PATH};
 pub use levels::{Change, Levels, Setting};
+pub use line_queue::Dropped;
 pub use log_bridge::LogBridge;
 pub use logger::{Logger, Place, Record};
 #[doc(hidden)]
 pub use macros::function_of;
 pub use request::{Headers, request_fields};
-pub use room::Dropped;
 pub use scope::Scope;
 pub use settings::{BUFFER_LINES, BUFFER_MS, Format};
 pub use setup::{AlreadySet, Builder, Cordwood, create_logger, create_request_logger, flush, init, logger};

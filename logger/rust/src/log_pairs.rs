@@ -1,4 +1,4 @@
-//! The key-values of the `log` crate as fields.
+//! Converts the key-values of the `log` crate into fields.
 
 use log::kv::{Error, Key, Value as LogValue, VisitSource, VisitValue};
 

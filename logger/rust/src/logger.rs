@@ -4,13 +4,13 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::call_sites::Key;
 use crate::context;
 use crate::core::{Core, Parts, Scratch, lend_fields, with_scratch};
 use crate::failure::Failure;
 use crate::fields::{Fields, Serialized, Value};
 use crate::json;
 use crate::level::Level;
-use crate::places::Key;
 use crate::request::{Headers, request_fields};
 
 /// Writes records of one service. Cheap to clone; a change gives another logger.
@@ -214,10 +214,11 @@ impl Record<'_> {
         with_scratch(|scratch| {
             json::written(&mut scratch.message, format_args!("{message}"));
             scratch.call = self.fields;
-            let Scratch { line, message, call, origin, places } = scratch;
+            let Scratch { line, message, call, origin, call_sites } = scratch;
             let place = self.place;
             let origin = if logger.core.is_located {
-                places.of(Key::of_call(place.file, place.line, place.function), |origin| place.put(origin))
+                call_sites
+                    .of(Key::of_call(place.file, place.line, place.function), |origin| place.put(origin))
             } else {
                 origin
             };

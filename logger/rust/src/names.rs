@@ -1,4 +1,4 @@
-//! The names of fields: which are known, how each is spelled, which are texts, and which are the logger's own.
+//! The known names of fields: how each is spelled, which are texts, and which are the logger's own.
 
 /// A field's name as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

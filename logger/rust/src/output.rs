@@ -1,4 +1,4 @@
-//! Where lines go: stdout or stderr by its file descriptor, or any writer.
+//! Writes lines to stdout or stderr by its file descriptor, or to any writer.
 //! Promises: a pipe gets whole lines in writes that the kernel does not tear (a line of up to 4,096 bytes).
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! A panic is an ERROR with its place and stack, and everything that waits is written before the process may end.
+//! Logs a panic as an ERROR with its place and stack, and writes everything that waits before the process may end.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};

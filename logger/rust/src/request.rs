@@ -1,4 +1,4 @@
-//! The headers of a request that say whose it is.
+//! Reads the headers of a request that say whose it is.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,4 @@
-//! What the environment says: levels, format, buffer, and the fields that every line of the process has.
+//! Reads the settings from the environment: levels, format, buffer, and the fields that every line of the process has.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How a logger is made, and the one that a process has.
+//! Makes loggers, and installs the one that a process has.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,12 +15,12 @@ use crate::delivery::ROOM_BYTES_MAX;
 use crate::layer::{CordwoodLayer, Gate};
 use crate::level_http::serve_levels;
 use crate::levels::Levels;
+use crate::line_queue::Dropped;
 use crate::log_bridge::LogBridge;
 use crate::logger::Logger;
 use crate::output::Output;
 use crate::panics::log_panics;
 use crate::request::Headers;
-use crate::room::Dropped;
 use crate::settings::{self, Buffer, Environment, Format};
 
 /// A logger in the making, where [`init`] does not fit.

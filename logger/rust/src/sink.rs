@@ -1,4 +1,4 @@
-//! What becomes of a batch of lines: it is written, or what of it is not out is counted, to the line.
+//! Writes a batch of lines to the output, and counts to the line what could not be written.
 //! Promises: an output that is closed is asked no more; one whose disk is full is asked again with each batch, and what it did not take is told there when it takes
 //! lines again; a line that was torn is ended before the next one.
 
@@ -7,8 +7,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fields::{Fields, Serialized};
+use crate::line_queue::{Dropped, Lines};
 use crate::output::Output;
-use crate::room::{Dropped, Lines};
 use crate::settings::say;
 
 /// Makes the line that tells of dropped ones.

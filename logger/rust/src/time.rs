@@ -1,4 +1,4 @@
-//! RFC 3339 by hand: a record's time costs one look at the clock and a few digits.
+//! Formats times as RFC 3339 by hand: a record's time costs one reading of the clock and a few digits.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

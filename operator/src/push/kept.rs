@@ -1,5 +1,5 @@
-//! What must outlive the operator: which pods were told a level, and which one they had before. One ConfigMap, written before a pod is told
-//! anything, and only where nobody else has written it meanwhile.
+//! Keeps what must outlive the operator: which pods got a level, and which level they had before. It is one ConfigMap, which is written before a
+//! pod is changed, and only if nobody else has written it meanwhile.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which loggers of which pods are told what next, and what a config's status says of it. No I/O.
+//! Plans which loggers of which pods get which level next, and what a config's status says of it. No I/O.
 //!
 //! A logger of a pod is on its way from "to push" to "pushed", or "failed" and tried again later; at the end from "to restore" to forgotten.
 
@@ -11,7 +11,7 @@ use cordwood_crds::levels::PushSpec;
 
 use super::kept::{Kept, Key};
 use super::pods::SeenPod;
-use super::told::Told;
+use super::progress::Progress;
 
 /// The first wait after a failure, and the longest.
 const RETRY_MS: i64 = 1_000;
@@ -188,8 +188,13 @@ fn is_lost(kept: &Kept, key: &Key, want: &Want, pod: &SeenPod) -> bool {
 }
 
 /// By the config's UID: how far it is.
-pub fn told(wants: &[Want], assigned: &Assigned<'_>, kept: &Kept, tries: &Tries) -> BTreeMap<String, Told> {
-    let mut all: BTreeMap<String, Told> = BTreeMap::new();
+pub fn progress_of(
+    wants: &[Want],
+    assigned: &Assigned<'_>,
+    kept: &Kept,
+    tries: &Tries,
+) -> BTreeMap<String, Progress> {
+    let mut all: BTreeMap<String, Progress> = BTreeMap::new();
     for want in wants {
         let overruled = assigned.overruled.get(want.uid.as_str()).copied().unwrap_or(0);
         all.entry(want.uid.clone()).or_default().overruled = overruled;

@@ -94,7 +94,7 @@ fn the_config_that_decides_is_the_one_whose_rule_does() {
     }
     let wants = [own, wide];
     let assigned = assign(&wants, &pods, &none);
-    let said = told(&wants, &assigned, &Kept::default(), &Tries::default());
+    let said = progress_of(&wants, &assigned, &Kept::default(), &Tries::default());
     assert_eq!((said["uid-shop/own"].waiting, said["uid-shop/own"].overruled), (1, 0));
     assert_eq!((said["uid-wide"].waiting, said["uid-wide"].overruled), (0, 1));
 }
@@ -156,8 +156,8 @@ fn what_failed_is_tried_again_later_and_later() {
         .collect();
     assert_eq!(waits_ms[..4], [1_000, 2_000, 4_000, 8_000]);
     assert_eq!(waits_ms[9..], [RETRY_MS_MAX, RETRY_MS_MAX]);
-    let said = told(&wants, &assigned, &Kept::default(), &tries);
-    let mut expected = Told::default();
+    let said = progress_of(&wants, &assigned, &Kept::default(), &tries);
+    let mut expected = Progress::default();
     expected.failed("shop/a".to_owned(), "port 1: no answer");
     assert_eq!(said["uid-shop/own"], expected);
     let (later, _) = work(&assigned, &Kept::default(), &tries, true, NOW_MS + RETRY_MS_MAX);
@@ -176,7 +176,7 @@ fn a_pod_that_cannot_be_asked_is_not() {
     let pods = [pod("shop", "a", json!({"podIP": "127.0.0.1"}))];
     let assigned = assign(&wants, &pods, &none);
     assert_eq!(planned(&assigned, &Kept::default(), &Tries::default(), true), Vec::<String>::new());
-    let said = told(&wants, &assigned, &Kept::default(), &Tries::default());
+    let said = progress_of(&wants, &assigned, &Kept::default(), &Tries::default());
     assert!(format!("{said:?}").contains("none of a pod"), "{said:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Which pods a push is about, and where they answer. No I/O.
+//! Selects the pods that a push is about, and finds their addresses. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

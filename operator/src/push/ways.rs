@@ -1,6 +1,6 @@
-//! What `push` means over HTTP: how each kind of application is asked for its level, told another, and told the one before. No I/O.
+//! Defines how each kind of application is asked over HTTP for its level, gets another level, and gets the earlier one back. No I/O.
 //!
-//! A level is changed only where the one before could be read: what cannot be read could not be put back.
+//! A level is changed only if the earlier level could be read; otherwise it could not be restored.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! One request to one pod, and no other: right before it the API server is asked once more whose the address is.
+//! Sends one request to one pod, and to no other: directly before the request it asks the API server once more whose the address is.
 //!
-//! The address is the pod's own, by UID, when the connection is made and again when it is there: an address that another pod has since got
-//! never sees the request. No redirect is followed, no proxy is asked, no name is resolved, and an answer is read within bounds.
+//! The address must be the pod's own, by UID, before the connection is made and again when it is open. So a pod that has got the address
+//! since never sees the request. It follows no redirect, uses no proxy, resolves no name, and reads a bounded answer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

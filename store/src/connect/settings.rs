@@ -1,4 +1,4 @@
-//! The settings of a connection to PostgreSQL, and what they mean. A mistake names its key.
+//! The settings of a connection to PostgreSQL. The error about a wrong setting names its key.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Long ranges of hours as whole days of UTC with the hours before and behind them: `error_days` is at each time the sum of `error_counts`
-//! (a trigger keeps it so), and a day has a twenty-fourth of the rows.
+//! Splits a long range of hours into whole days of UTC and the hours before and behind them. `error_days` is at each time the sum of
+//! `error_counts` (a trigger keeps it so) and has a twenty-fourth of the rows.
 
 use super::HOUR_US;
 use crate::error::StoreError;

@@ -1,5 +1,5 @@
-//! Fresh records behind a place: read from PostgreSQL once, then searched by any number of readers. Each reader has its own sieve
-//! (filter and scope); without a scope it gets no record.
+//! Reads the fresh records behind a place from PostgreSQL once, for any number of readers. Each reader has its own [`Selection`] (filter and
+//! scope); without a scope it gets no record.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -57,20 +57,20 @@ impl Feed {
     }
 }
 
-/// What is wanted by whom, made ready for many blocks.
+/// Which records one reader gets: those that match its filter within its scope. Made once for many blocks.
 #[derive(Debug)]
-pub struct Sieve {
+pub struct Selection {
     scope: Scope,
     filter: Filter,
     /// `None`: nothing can match.
     wanted: Option<Wanted>,
 }
 
-impl Sieve {
-    pub fn new(scope: &Scope, filter: &Filter) -> Sieve {
+impl Selection {
+    pub fn new(scope: &Scope, filter: &Filter) -> Selection {
         let page = Page { limit: 1, after: None, direction: Direction::OldestFirst };
         let wanted = Wanted::new(scope, filter, TimeRange::default(), page);
-        Sieve { scope: scope.clone(), filter: filter.clone(), wanted }
+        Selection { scope: scope.clone(), filter: filter.clone(), wanted }
     }
 }
 
@@ -101,15 +101,15 @@ impl Origins {
     }
 }
 
-/// What one look brought.
+/// The records that one look at the rings found.
 #[derive(Debug, Default)]
 pub struct Fresh {
-    /// What was seen before it, and what after it.
+    /// The places before and after this look.
     pub before: Arc<Place>,
     pub after: Arc<Place>,
-    /// Blocks were gone before they were looked at.
+    /// Blocks were truncated before they were looked at.
     pub gap: bool,
-    /// There is more already.
+    /// More blocks are stored already.
     pub more: bool,
     blocks: Vec<Part>,
     origins: HashMap<OriginId, Arc<Origin>>,
@@ -142,27 +142,29 @@ impl Fresh {
         self.origins.get(&id).map(Arc::as_ref)
     }
 
-    /// The tasks that were deleted by then: their records are let through by no sieve.
+    /// The tasks that were deleted before this look: no selection has their records.
     pub fn deleted(&self) -> &Arc<DeletedTasks> {
         &self.deleted
     }
 
-    /// The records of a part that a sieve lets through.
-    pub fn matching(&self, part: usize, sieve: &Sieve, found: &mut Vec<OwnedRecord>) {
-        let (Some(part), Some(wanted)) = (self.blocks.get(part), &sieve.wanted) else { return };
+    /// Adds the records of a part that the selection has.
+    pub fn matching(&self, part: usize, selection: &Selection, found: &mut Vec<OwnedRecord>) {
+        let (Some(part), Some(wanted)) = (self.blocks.get(part), &selection.wanted) else { return };
         if !wanted.may_be_in(&part.tenant, part.level_mask, &part.bloom) {
             return;
         }
-        let screened = match sieve.filter.screen().of_block(&part.block) {
+        let screened = match selection.filter.screen().of_block(&part.block) {
             Ok(screened) => screened,
             Err(error) => return damaged(part.lane, part.seq, &error),
         };
         match screened {
             Some(records) => {
-                records.iter().for_each(|&record| self.look_at(part, record as usize, sieve, wanted, found));
+                records
+                    .iter()
+                    .for_each(|&record| self.look_at(part, record as usize, selection, wanted, found));
             }
             None => {
-                (0..part.block.len()).for_each(|record| self.look_at(part, record, sieve, wanted, found));
+                (0..part.block.len()).for_each(|record| self.look_at(part, record, selection, wanted, found));
             }
         }
     }
@@ -171,7 +173,7 @@ impl Fresh {
         &self,
         part: &Part,
         record: usize,
-        sieve: &Sieve,
+        selection: &Selection,
         wanted: &Wanted,
         found: &mut Vec<OwnedRecord>,
     ) {
@@ -183,22 +185,22 @@ impl Fresh {
             Err(error) => return damaged(part.lane, part.seq, &error),
         };
         let Some(origin) = self.origins.get(&record.origin) else { return };
-        let is_seen =
-            sieve.scope.sees(record.flags, origin, record.time_us) && sieve.filter.matches(&record, origin);
+        let is_seen = selection.scope.sees(record.flags, origin, record.time_us)
+            && selection.filter.matches(&record, origin);
         if is_seen && !self.deleted.hide(&record, origin) {
             found.push(OwnedRecord::of(&record));
         }
     }
 
-    /// All that a sieve lets through, by time and id.
-    pub(super) fn all(&self, sieve: &Sieve) -> Vec<OwnedRecord> {
+    /// All records that the selection has, by time and id.
+    pub(super) fn all(&self, selection: &Selection) -> Vec<OwnedRecord> {
         let mut found = Vec::new();
-        (0..self.parts()).for_each(|part| self.matching(part, sieve, &mut found));
+        (0..self.parts()).for_each(|part| self.matching(part, selection, &mut found));
         found.sort_by_key(OwnedRecord::cursor);
         found
     }
 
-    /// Whose records it has, also of those whom a sieve does not let through: for whoever asks for rights, shown to nobody.
+    /// The tenants and namespaces of all its records, also of those that no selection has. For asking about rights; shown to nobody.
     pub fn origins(&self) -> impl Iterator<Item = &Origin> {
         self.origins.values().map(Arc::as_ref)
     }

@@ -63,7 +63,7 @@ impl Place {
         }
     }
 
-    /// No further than another: for a place that somebody kept of a store that was made anew since.
+    /// No further than another: for a place that somebody kept of a store that was created again since.
     #[must_use]
     pub fn within(&self, other: &Place) -> Place {
         let lanes = self.lanes.iter().zip(&other.lanes).map(|(own, others)| *own.min(others));

@@ -1,5 +1,5 @@
 //! Small indexes of a table partition become one: a search reads a page of each. A round's index takes in those before it that are not much
-//! larger, so that a partition has few, each much larger than the next, and each record's part is written anew a few times at the most.
+//! larger, so that a partition has few, each much larger than the next, and each record's part is written again a few times at the most.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ pub(super) async fn with_smaller(
     let head = match merge(&parts, Resolution::CHOSEN, |_, page| merged.push(page)) {
         Ok(head) => head,
         Err(error) => {
-            tracing::error!(table, %error, "an index does not open, so it is not merged: cordwood store verify --repair makes it anew");
+            tracing::error!(table, %error, "an index does not open, so it is not merged: cordwood store verify --repair rebuilds it");
             return Ok(new);
         }
     };

@@ -103,7 +103,7 @@ async fn read(
                 table = table(indexed),
                 blocks,
                 noted = indexed.blocks,
-                "its index is not whole, so its blocks are read: cordwood store verify --repair makes it anew"
+                "its index is not whole, so its blocks are read: cordwood store verify --repair rebuilds it"
             ),
         }
     }

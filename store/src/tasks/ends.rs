@@ -1,8 +1,8 @@
-//! Tasks end by age: so long after their last line was stored, they and their lines go. That is no deletion: their records stay where the
-//! retention of records keeps them, and a line that comes later begins the task anew.
+//! Ends tasks by age: some time after its last line was stored, a task and its lines are deleted. This is not a deletion by a user: the
+//! records stay until their retention, and a line that comes later begins the task again.
 //!
-//! A task ends in a short transaction, which no writer's shares; nobody sees a line of it from then on. Its lines go after it, some at a
-//! time. Until they are gone `task_ends` keeps them apart from those of a task that began anew.
+//! A task ends in a short transaction that excludes the writers' transactions. From then on no reader sees a line of it. Its lines are
+//! deleted after that, in portions. Until all are deleted, `task_ends` tells them from the lines of a task that began again.
 
 use tokio_postgres::Client;
 

@@ -1,7 +1,7 @@
-//! What a task's log shows, under a scope: pages, how many lines there are, sources. Everything of one answer is of one snapshot.
+//! Reads a task's log under a scope: pages, the number of lines, sources. Everything in one answer is of one snapshot.
 //!
-//! How many lines there are is read in `task_counts`, which the transactions of the lines keep, wherever those know it: by level, source
-//! and whose they are. What asks for texts, metadata or times counts the lines.
+//! The number of lines comes from `task_counts`, which the transactions of the lines keep by level, source and tenant. A question about texts,
+//! metadata or times counts the lines themselves.
 
 use futures::future;
 use tokio_postgres::types::ToSql;

@@ -1,5 +1,5 @@
 //! Holds the index of a table partition against its blocks: that it speaks of all of them and of no others, and that it tells no less than
-//! what comes of their records. Can make it anew.
+//! what comes of their records. Can rebuild it.
 //!
 //! Memory is bounded by a round of sealing: an index is made again for one segment at a time.
 
@@ -21,7 +21,7 @@ use crate::origins;
 
 /// Blocks in memory.
 const BLOCKS: usize = 8;
-/// Blocks of a segment that is made anew, as far as rounds go.
+/// Blocks of a segment that is rebuilt, as far as rounds go.
 const SEGMENT_BLOCKS: usize = 2_048;
 /// Rows of an index that are written together.
 const ROWS: usize = 1_000;

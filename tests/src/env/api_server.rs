@@ -163,7 +163,7 @@ impl ApiServer {
         }
         self.write_kubeconfig("kubeconfig", ADMIN_TOKEN, &self.url())?;
         let ready = wait_for("the API server's /readyz", Duration::from_secs(90), || async {
-            // A client reads the certificate once. The server creates the file before it writes it, so each attempt reads it anew.
+            // A client reads the certificate once. The server creates the file before it writes it, so each attempt reads it again.
             let client = self.client().await?;
             let request = http::Request::get("/readyz").body(Vec::new()).context("make a request")?;
             client.request_text(request).await.context("GET /readyz")

@@ -13,7 +13,7 @@ pub const GENERATOR: &str = "localhost/cordwood-generator:test";
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The folder with the static program `cordwood-generator` and its image `image.tar`, made anew when its sources change.
+/// The folder with the static program `cordwood-generator` and its image `image.tar`, created again when its sources change.
 pub fn generator() -> Result<PathBuf> {
     let sources = ["generator/Cargo.toml", "generator/src/lib.rs", "generator/src/main.rs"];
     let mut text = Vec::new();

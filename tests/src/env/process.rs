@@ -259,7 +259,7 @@ impl Process {
         self.ended
     }
 
-    /// Stops it, if it still runs, and starts it anew with the same arguments.
+    /// Stops it, if it still runs, and starts it again with the same arguments.
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
         *self = self.program.start()?;

@@ -1,4 +1,4 @@
-//! What generators wrote, kept apart from everything that the faults touch.
+//! The ledger: what generators wrote, kept apart from everything that the faults touch.
 
 use std::collections::BTreeMap;
 use std::fs;

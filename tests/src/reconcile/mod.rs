@@ -1,7 +1,7 @@
-//! Was every line that was written stored exactly once, intact, in order, under its tenant? Compares what generators wrote
+//! Checks that every line that was written is stored exactly once, intact, in order, under its tenant. Compares what generators wrote
 //! (`Ledger`) with every record in PostgreSQL, fresh and sealed, and says what is wrong, law by law (see [`report`]).
 //!
-//! A record is told by its own words and then made anew: any changed byte shows. Lines too short for words are told by the
+//! A record is recognised by its own words and then generated again: any changed byte shows. Lines too short for words are told by the
 //! lines beside them, since positions must rise.
 
 pub mod ledger;

@@ -195,7 +195,7 @@ pub(super) async fn deletions_and_announcements(attack: &Attack) -> Result<()> {
     let keeper = async |method: &str, path: &str| {
         attack.with(&attack.keeper, method, &format!("/api/tasks/{path}"), &[]).await
     };
-    // In a namespace that was made anew: who had records in the one before it is not told.
+    // In a namespace that was created again: who had records in the one before it is not told.
     let had = keeper("PUT", "probe?namespace=den&tenant=quince-tenant").await?;
     let never = keeper("PUT", "probe?namespace=den&tenant=nobody").await?;
     refused("a tenant of before", &had, &[404])?;

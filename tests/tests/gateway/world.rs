@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use cordwood_core::batch::{BatchBuilder, BatchHeader};
-use cordwood_core::identity::{FileId, OutputStream, StreamKey};
+use cordwood_core::batch::BatchBuilder;
+use cordwood_core::identity::FileId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_gateway::{Access, Administration, Audit, Gateway, Limits, Running, Tokens};
 use cordwood_service::RedisSettings;
 use cordwood_store::{Settings, Store, migrate};
+use cordwood_tests::batches::stdout_header;
 use cordwood_tests::env::Postgres;
 use cordwood_tests::http::{Answer, ask};
 use cordwood_writer::{CommitSettings, Feed, NoFeed, Parts, SealSettings, queue};
@@ -187,20 +188,8 @@ fn message(origin: &Origin, lines: &[Line]) -> Vec<u8> {
         end += line.body.len() as u64 + 1;
         builder.push(line.time_us * 1000, line.level, line.flags, end, line.body.as_bytes());
     }
-    let header = BatchHeader {
-        stream: StreamKey::of_container(&origin.pod_uid, &origin.container, 0, OutputStream::Stdout),
-        io: OutputStream::Stdout,
-        file: FileId(origin.id().0),
-        restart: 0,
-        prev: 0,
-        end,
-        lines: lines.len() as u64,
-        bytes: end,
-        gated: 0,
-        limited: 0,
-        rejected: 0,
-        loss: None,
-    };
+    let file = FileId(origin.id().0);
+    let header = stdout_header(&origin.pod_uid, &origin.container, file, (0, end), lines.len() as u64);
     builder.finish(&header, origin, jiff::Timestamp::now().as_microsecond() * 1000)
 }
 

@@ -121,10 +121,6 @@ pub fn open_structs(path: &str, text: &str) -> Vec<String> {
 /// Arguments that a function may have, `self` included; clippy's `too_many_arguments` says the same.
 pub const ARGUMENTS_MAX: usize = 7;
 
-/// Functions with more, and why: (file and function, reason).
-pub const LONG_LISTS: &[(&str, &str)] =
-    &[("logger/rust/src/files/supervisor.rs: write", "one place that all events go through")];
-
 /// Functions of what ships, each with the number of its arguments.
 pub fn arguments(text: &str) -> Vec<(String, usize)> {
     let shipped = source::split(text).shipped();

@@ -7,6 +7,8 @@ pub const BANNED: &[(&str, &str)] = &[
     ("books", "the table that is meant (`leaves`, `ledger`)"),
     ("insane", "implausible"),
     ("mend", "fix, repair"),
+    ("seats", "connections"),
+    ("stairs", "the cursor that is meant"),
     ("waste", "obsolete blocks"),
 ];
 

@@ -47,7 +47,7 @@ async fn what_an_api_server_forgot_meanwhile_is_not_missed() -> Result<()> {
     policies.delete("gone", &DeleteParams::default()).await?;
     policies.create(&PostParams::default(), &policy("late", "1h", "1m")).await?;
     policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("2h"))).await?;
-    // What it knows of changes begins anew with its process.
+    // What it knows of changes begins again with its process.
     world.server.restart().await?;
     wait_for("the version to be forgotten", PATIENCE, || is_forgotten(&policies, &version)).await?;
     ensure!(route_of(&world, "gone").await? == 1 && route_of(&world, "late").await? == 0, "it was not away");

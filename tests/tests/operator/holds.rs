@@ -82,7 +82,7 @@ async fn a_hold_keeps_what_another_policy_lets_go_of_until_it_is_lifted() -> Res
     println!("{}", kubectl(&world, &["get", "lrp", "-o", "wide"])?);
     println!("{}", kubectl(&world, &["get", "lrp", "case", "-o", "jsonpath={.status.hold}"])?);
 
-    // An operator that starts anew, and a policy that is deleted: it holds.
+    // An operator that starts again, and a policy that is deleted: it holds.
     world.kill_operator();
     world.start_operator().await?;
     policies.delete("case", &DeleteParams::default()).await?;

@@ -81,7 +81,7 @@ impl World {
         })
     }
 
-    /// Installs the definitions anew, `changed`: of the kind, the properties of its spec.
+    /// Installs the definitions again, `changed`: of the kind, the properties of its spec.
     pub async fn define(&self, changed: impl Fn(&str, &mut Value)) -> Result<()> {
         define(&self.client, changed).await
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use cordwood_core::batch::{BatchBuilder, BatchHeader};
+use cordwood_core::batch::BatchBuilder;
 use cordwood_core::block::Block;
 use cordwood_core::filter;
-use cordwood_core::identity::{FileId, OutputStream, StreamKey};
+use cordwood_core::identity::FileId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -18,6 +18,7 @@ use cordwood_store::follow::Follow;
 use cordwood_store::scope::{AdminReason, Grant, Namespaces, Scope, Tenants};
 use cordwood_store::search::{Cursor, Direction, OfLevels, OwnedRecord, Page, TimeRange, count, search};
 use cordwood_store::{audit, into_table};
+use cordwood_tests::batches::stdout_header;
 use cordwood_tests::env::Postgres;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -47,20 +48,8 @@ impl Scattered {
             self.end += text.len() as u64 + 1;
             self.builder.push(time_us * 1000, *level, *flags, self.end, text.as_bytes());
         }
-        let header = BatchHeader {
-            stream: StreamKey::of_container(&format!("uid-{}", self.stream), "app", 0, OutputStream::Stdout),
-            io: OutputStream::Stdout,
-            file: FileId(u64::from(self.stream) + 1),
-            restart: 0,
-            prev,
-            end: self.end,
-            lines: lines.len() as u64,
-            bytes: self.end - prev,
-            gated: 0,
-            limited: 0,
-            rejected: 0,
-            loss: None,
-        };
+        let (pod, file) = (format!("uid-{}", self.stream), FileId(u64::from(self.stream) + 1));
+        let header = stdout_header(&pod, "app", file, (prev, self.end), lines.len() as u64);
         self.builder.finish(&header, &self.origin(), support::now_us() * 1000)
     }
 

@@ -1,4 +1,4 @@
-//! What somebody did to table partitions by hand is mended or said, and never fought: no step fails, and nothing of it goes.
+//! What somebody did to table partitions by hand is repaired or said, and never fought: no step fails, and nothing of it goes.
 
 use std::collections::BTreeSet;
 
@@ -116,7 +116,7 @@ async fn what_somebody_changed_is_mended_or_said() -> Result<()> {
         for key in [narrower, elsewhere] {
             ensure!(after.leaf(key).is_none(), "{} counts as a leaf", key.table());
         }
-        // Mended: made again, attached again with its index, and one that was attached by hand is one like any other.
+        // Repaired: made again, attached again with its index, and one that was attached by hand is one like any other.
         for key in [gone, lost_index, by_hand, unindexed] {
             let state = after.leaf(key).map(|leaf| leaf.state);
             ensure!(

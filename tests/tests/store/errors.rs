@@ -454,7 +454,7 @@ async fn groups_of_the_rules_before_keep_their_signature() -> Result<()> {
     ensure!(counted().await? == both(6, 2));
     seal_once(&store).await?;
     ensure!(counted().await? == both(6, 2), "folded");
-    // A sealer of before loses the version of what it folds; what is folded after it mends that.
+    // A sealer of before loses the version of what it folds; what is folded after it repairs that.
     client.batch_execute("update error_groups set version = 1").await?;
     let writer = Writer::start(&store)?;
     writer.put(&mut file, &[(Level::Error, body.to_owned())]).await?;

@@ -251,7 +251,7 @@ async fn passes_keep_what_a_hold_of_another_policy_matches() -> Result<()> {
     ensure!(records().await? == (50, 100), "{:?}", records().await?);
     ensure!(kept_tuning(&store).await? == Some(tuning));
     ensure!(states::read(&client).await?.get("case") == Some(&State::LegalHold));
-    // Deleted, it stays; made anew without it, all goes.
+    // Deleted, it stays; created again without it, all goes.
     policies.truncate(1);
     for _ in 0..5 {
         retention.pass(&policies).await?;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use cordwood_core::batch::{BatchBuilder, BatchHeader};
+use cordwood_core::batch::BatchBuilder;
 use cordwood_core::block::Block;
-use cordwood_core::identity::{FileId, OutputStream, StreamKey};
+use cordwood_core::identity::FileId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -17,6 +17,7 @@ use cordwood_core::retention::class::{Class, ClassId, PolicyLevel, class_table, 
 use cordwood_core::retention::policy::Policy;
 use cordwood_core::retention::routes::Routes;
 use cordwood_store::{Settings, Store, migrate};
+use cordwood_tests::batches::stdout_header;
 use cordwood_tests::env::Postgres;
 use tokio_postgres::Client;
 
@@ -198,20 +199,8 @@ impl Lines {
 
     fn finish(&mut self, prev: u64, lines: u64) -> Vec<u8> {
         let stream = self.stream;
-        let header = BatchHeader {
-            stream: StreamKey::of_container(&format!("uid-{stream}"), "app", 0, OutputStream::Stdout),
-            io: OutputStream::Stdout,
-            file: FileId(u64::from(stream) + 1),
-            restart: 0,
-            prev,
-            end: self.end,
-            lines,
-            bytes: self.end - prev,
-            gated: 0,
-            limited: 0,
-            rejected: 0,
-            loss: None,
-        };
+        let file = FileId(u64::from(stream) + 1);
+        let header = stdout_header(&format!("uid-{stream}"), "app", file, (prev, self.end), lines);
         self.builder.finish(&header, &self.origin(), now_us() * 1000)
     }
 }

@@ -171,7 +171,7 @@ async fn what_the_version_before_left_and_still_writes_is_counted() -> Result<()
             )
             .await?;
         check(&store, &client).await?;
-        // A gateway of that version deletes, and the id is used anew much later.
+        // A gateway of that version deletes, and the id is used again much later.
         client
             .batch_execute("set role cordwood_gateway; delete from tasks where task_id = 'a'; reset role")
             .await?;
@@ -224,7 +224,7 @@ async fn tasks_end_by_age_and_begin_anew() -> Result<()> {
     ensure!(messages(&ALL, "task-1").await? == [line(1, 7)], "the other's is another");
     ensure!(messages(&acme, "task-2").await? == [line(2, 0), line(2, 1)]);
     ensure!(messages(&acme, "new").await?.is_empty());
-    // It was no deletion: its records are found, and a line begins it anew.
+    // It was no deletion: its records are found, and a line begins it again.
     ensure!(searched(&store).await?["shop task-1"] == 3);
     writer.put(&mut shop, &[task_line(1, 2)]).await?;
     ensure!(messages(&acme, "task-1").await? == [line(1, 2)]);
@@ -232,7 +232,7 @@ async fn tasks_end_by_age_and_begin_anew() -> Result<()> {
     let ledger = "select count(*) from ledger where step = 'end tasks' and subject = '1 tasks'";
     ensure!(client.query_one(ledger, &[]).await?.get::<_, i64>(0) == 2);
 
-    // Ended, and not emptied yet: nobody sees the lines of before, also when it begins anew.
+    // Ended, and not emptied yet: nobody sees the lines of before, also when it begins again.
     client
         .batch_execute(
             "begin; delete from tasks where task_id = 'task-1' and tenant = 'acme';

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use cordwood_core::batch::{BatchBuilder, BatchHeader};
+use cordwood_core::batch::BatchBuilder;
 use cordwood_core::filter;
-use cordwood_core::identity::{FileId, OutputStream, StreamKey};
+use cordwood_core::identity::FileId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
@@ -15,6 +15,7 @@ use cordwood_store::scope::{AdminReason, Scope};
 use cordwood_store::search::{Page, TimeRange, count, search};
 use cordwood_store::tasks::{self, Announced, Lines, Named, Task};
 use cordwood_store::{Store, StoreError};
+use cordwood_tests::batches::stdout_header;
 use cordwood_tests::env::Postgres;
 use cordwood_writer::{CommitSettings, Metrics, NoFeed, Parts, QueueSender, SealSettings, queue};
 use prometheus::Registry;
@@ -60,20 +61,8 @@ impl File {
             self.end += body.len() as u64 + 1;
             builder.push((now + place as i64) * 1000, *level, Flags::default(), self.end, body.as_bytes());
         }
-        let header = BatchHeader {
-            stream: StreamKey::of_container(&self.origin.pod_uid, "app", 0, OutputStream::Stdout),
-            io: OutputStream::Stdout,
-            file: FileId(self.number + 1),
-            restart: 0,
-            prev,
-            end: self.end,
-            lines: lines.len() as u64,
-            bytes: self.end - prev,
-            gated: 0,
-            limited: 0,
-            rejected: 0,
-            loss: None,
-        };
+        let (pod, file) = (&self.origin.pod_uid, FileId(self.number + 1));
+        let header = stdout_header(pod, "app", file, (prev, self.end), lines.len() as u64);
         builder.finish(&header, &self.origin, now * 1000)
     }
 }

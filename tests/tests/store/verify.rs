@@ -1,5 +1,5 @@
 //! `cordwood store verify` on real PostgreSQL: a store that is whole has no fault; each kind of damage is told, of the block that has it;
-//! a filter or postings that hide records are made anew from their block, and what they hid is found again.
+//! a filter or postings that hide records are created again from their block, and what they hid is found again.
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::block::Format;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use cordwood_core::batch::{BatchBuilder, BatchHeader};
-use cordwood_core::identity::{FileId, OutputStream, StreamKey};
+use cordwood_core::batch::BatchBuilder;
+use cordwood_core::identity::FileId;
 use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::Flags;
 use cordwood_store::{Settings, Store};
+use cordwood_tests::batches::stdout_header;
 use cordwood_tests::env::{Fault, Kafka, Postgres, Proxy};
 use cordwood_writer::{KafkaSource, NoFeed};
 use rdkafka::producer::FutureProducer;
@@ -39,20 +40,8 @@ fn message(file: u64, round: u64) -> Vec<u8> {
         let body = format!(r#"{{"taskId":"{}","message":"{file} {seq} of {level}"}}"#, seq % TASKS);
         builder.push((now + line as i64) * 1000, level, Flags::default(), (seq + 1) * BYTES, body.as_bytes());
     }
-    let header = BatchHeader {
-        stream: StreamKey::of_container(&format!("uid-{file}"), "app", 0, OutputStream::Stdout),
-        io: OutputStream::Stdout,
-        file: FileId(file + 1),
-        restart: 0,
-        prev: round * LINES * BYTES,
-        end: (round + 1) * LINES * BYTES,
-        lines: LINES,
-        bytes: LINES * BYTES,
-        gated: 0,
-        limited: 0,
-        rejected: 0,
-        loss: None,
-    };
+    let positions = (round * LINES * BYTES, (round + 1) * LINES * BYTES);
+    let header = stdout_header(&format!("uid-{file}"), "app", FileId(file + 1), positions, LINES);
     builder.finish(&header, &origin, now * 1000)
 }
 

@@ -1,4 +1,4 @@
-//! One batch: what of it is new, its records with their times set right, its share of the counters.
+//! Takes in one batch: finds which of its records are new, adjusts their times, and adds to the counters.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Which errors the records of a transaction tell of, and how often. Two bounds: a program that writes another message with every record must
-//! not make a group of each, nor one that writes another service a row.
+//! Groups the errors that the records of a transaction tell of, and counts them. Two numbers are bounded: groups (a program may write
+//! another message with every record) and rows (a program may write another service with every record).
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};

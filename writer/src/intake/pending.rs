@@ -1,4 +1,4 @@
-//! The transaction in the making: open blocks by tenant and level group, and the counters.
+//! Holds the transaction in the making: open blocks by tenant and level group, and the counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use cordwood_store::commit::{
 };
 
 use super::Prepared;
+use super::dead_letter_limit::DeadLetterLimit;
 use super::errors::Errors;
-use super::letters::Letters;
 use super::tasks::TaskCuts;
 use crate::feed::FeedRecord;
 use crate::source::Message;
@@ -44,7 +44,7 @@ pub struct Pending {
     watermarks: HashMap<FileKey, Vec<WatermarkStep>>,
     rollup: HashMap<RollupKey, (u64, u64)>,
     dead_letters: Vec<DeadLetter>,
-    letters: Letters,
+    dead_letter_limit: DeadLetterLimit,
     pub foreign: BTreeMap<u32, (u64, u64)>,
     pub losses: Vec<LossRow>,
     pub gaps: Vec<OffsetGap>,
@@ -133,7 +133,7 @@ impl Pending {
             bytes: message.payload.len() as u64,
             messages: 1,
         };
-        self.letters.add(letter, now_us, &mut self.dead_letters);
+        self.dead_letter_limit.add(letter, now_us, &mut self.dead_letters);
         self.bytes += message.payload.len();
     }
 

@@ -1,4 +1,4 @@
-//! What all records of a batch have in common: their message, origin, tenant, namespace and service.
+//! Holds what all records of a batch have in common: message, origin, tenant, namespace and service.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Which components of a service the rollup counts apart (and, of errors, which services of a container): an application that writes a new one with every record must not grow it by
-//! a row per record, however its lines are cut into batches.
+//! Limits how many components of a service the rollup counts apart (and, of errors, how many services of a container). An application that
+//! writes a new one with every record must not add a row per record, however its lines are cut into batches.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which records are also lines of a task.
+//! Decides which records are also lines of a task.
 
 use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cordwood_core::filter::Filter;
 use cordwood_core::scope::{AdminReason, Scope};
-use cordwood_store::follow::{Feed, Sieve};
+use cordwood_store::follow::{Feed, Selection};
 use cordwood_store::wake::Wakes;
 use cordwood_store::{Settings, Store};
 use cordwood_tests::env::ports::Port;
@@ -179,7 +179,7 @@ async fn watch_store(pipeline: &Pipeline, seen: &Seen) -> Result<JoinHandle<Resu
     let (mut wakes, mut feed) = (Wakes::listen(&store).await?, Feed::from_now(&store).await?);
     let seen = Arc::clone(seen);
     Ok(tokio::spawn(async move {
-        let sieve = Sieve::new(&Scope::all(AdminReason::Audit), &Filter::all());
+        let sieve = Selection::new(&Scope::all(AdminReason::Audit), &Filter::all());
         while wakes.next().await.is_some() {
             let fresh = feed.next().await?;
             let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! Whom a token's claims name: the rules of the API server's `--oidc-...` flags, so that somebody has the same name here and there. The
-//! token's signature was checked before.
+//! Reads from a token's claims whom it names, by the rules of the API server's `--oidc-...` flags, so that a person has the same name in both.
+//! The token's signature was checked before.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the issuer is asked over HTTPS. Nobody else is asked, and a redirect is no answer.
+//! Sends requests to the issuer over HTTPS, and to nobody else. A redirect is an error.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The issuer's public keys and addresses: read when a token names a key that is not known, and again now and then; kept while the issuer is
-//! away.
+//! Keeps the issuer's public keys and addresses. They are read again from time to time, and when a token names an unknown key; while the issuer
+//! is unavailable, the last ones stay in force.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Somebody logs in with a browser: to the identity provider with a code challenge (PKCE), and back with a code, which is exchanged for the token.
-//! What has to be the same on the way back stands sealed in a cookie of this browser.
+//! Logs a person in with a browser: sends the browser to the identity provider with a code challenge (PKCE), and exchanges the code that comes
+//! back for a token. What must be the same on the way back is in a sealed cookie of this browser.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! People whom an identity provider names by a token (OpenID Connect): whose it is, is settled here; what they may, the API server says.
+//! Identifies people by a token of an identity provider (OpenID Connect). Here the token says who they are; the API server says what they may
+//! do.
 
 mod claims;
 mod http;

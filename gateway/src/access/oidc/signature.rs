@@ -1,4 +1,4 @@
-//! Signatures of tokens, checked by ring, which also carries TLS here: no second library of cryptography.
+//! Checks the signatures of tokens by ring, which is also the provider of TLS here: there is no second library of cryptography.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};

@@ -1,4 +1,4 @@
-//! The cookies of a browser. A browser takes 4 KiB of each: a session's text stands in pieces.
+//! Reads and writes a browser's cookies. A browser takes 4 KiB for each, so a session is cut into several.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use cordwood_core::limits::SESSION_PIECES_MAX;

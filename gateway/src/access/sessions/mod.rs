@@ -1,5 +1,5 @@
-//! What pages of a browser hold in place of a token, where they cannot send one in a header: a cookie of whoever logged in, and a ticket for one
-//! WebSocket. Both hold the token itself, sealed, so that there is one way in, and the key that seals them makes nobody anybody.
+//! Sessions of browsers, whose pages cannot send a token in a header: a cookie for people who logged in, and a ticket for one WebSocket. Both
+//! hold the token itself, sealed. So the token is checked the same way as in a header, and the key that seals it gives nobody an identity.
 
 pub mod cookies;
 pub mod pages;

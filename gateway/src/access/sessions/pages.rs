@@ -1,4 +1,5 @@
-//! Which page has a browser ask. A browser sends its cookies for pages of others too: those are not answered in its reader's name.
+//! Tells which page had a browser send a request. A browser sends its cookies for foreign pages too: such requests are not answered with the
+//! reader's identity.
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 

@@ -1,4 +1,4 @@
-//! What others keep for the gateway, encrypted and authenticated: they can neither read nor change it, and every replica with the key can open it.
+//! Encrypts and authenticates what others keep for the gateway: they can neither read nor change it, and every replica with the key can open it.
 
 use std::path::Path;
 

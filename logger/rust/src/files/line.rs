@@ -1,4 +1,4 @@
-//! A line of a plugin's or the supervisor's file: `timestamp level message plugin error pid`, null where there is nothing.
+//! Writes a line of a plugin's or the supervisor's file: `timestamp level message plugin error pid`, null where there is nothing.
 
 use crate::fields::{Fields, Value, write_all};
 use crate::json;

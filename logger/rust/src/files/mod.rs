@@ -1,4 +1,4 @@
-//! Files for hosts without a cluster: one of each plugin, one of the supervisor's events. The agent reads them by a glob.
+//! Writes log files on hosts without a cluster: one file for each plugin, and one for the supervisor's events. The agent reads them by a glob.
 
 mod line;
 mod plugin;

@@ -1,4 +1,4 @@
-//! The log of one plugin: what its supervisor says of it, and what it writes to stdout and stderr, line by line with its pid.
+//! Writes the log of one plugin: what its supervisor says of it, and what it prints to stdout and stderr, line by line with its pid.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;

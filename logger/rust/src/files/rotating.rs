@@ -1,4 +1,4 @@
-//! A file that is replaced when it is full: `hello.log` becomes `hello-20251230-154522.log`, and a new `hello.log` begins.
+//! Rotates a file when it is full: `hello.log` becomes `hello-20251230-154522.log`, and a new `hello.log` begins.
 //! Promises: each line is written whole by one call of the system, or is an error to its caller; rotation is a rename, so that a reader loses nothing;
 //! no older file is ever overwritten; one process writes a file at a time.
 

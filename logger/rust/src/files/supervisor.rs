@@ -1,4 +1,4 @@
-//! The supervisor's events: `<folder>/plugin-supervisor.log`, each a record of its plugin with an `action`.
+//! Writes the supervisor's events to `<folder>/plugin-supervisor.log`. Each event is a record of its plugin with an `action`.
 
 use std::io;
 use std::path::Path;
@@ -33,38 +33,33 @@ impl Supervisor {
     pub fn spawned(&self, plugin: &str, pid: Option<u32>) -> io::Result<()> {
         let message = format!("Plugin spawned: {plugin} (PID: {pid:?})");
         // (The line of a spawn has no `pid`: who reads these files knows it so.)
-        self.write(Level::Info, plugin, "spawn", &message, None, None, field("childPid", pid))
+        let more = field("childPid", pid);
+        self.write(plugin, "spawn", FileLine { more, ..FileLine::new(Level::Info, &message) })
     }
 
     /// # Errors
     pub fn killed(&self, plugin: &str, pid: Option<u32>) -> io::Result<()> {
         let message = format!("Plugin killed: {plugin} (PID: {pid:?})");
-        self.write(Level::Info, plugin, "kill", &message, None, pid, Fields::new())
+        self.write(plugin, "kill", FileLine { pid, ..FileLine::new(Level::Info, &message) })
     }
 
     /// # Errors
     pub fn enabled(&self, plugin: &str) -> io::Result<()> {
-        self.write(
-            Level::Info,
-            plugin,
-            "enable",
-            &format!("Plugin enabled: {plugin}"),
-            None,
-            None,
-            Fields::new(),
-        )
+        self.write(plugin, "enable", FileLine::new(Level::Info, &format!("Plugin enabled: {plugin}")))
     }
 
     /// # Errors
     pub fn disabled(&self, plugin: &str, reason: &str) -> io::Result<()> {
         let message = format!("Plugin disabled: {plugin} ({reason})");
-        self.write(Level::Warn, plugin, "disable", &message, None, None, field("reason", reason))
+        let more = field("reason", reason);
+        self.write(plugin, "disable", FileLine { more, ..FileLine::new(Level::Warn, &message) })
     }
 
     /// # Errors
     pub fn crashed(&self, plugin: &str, pid: Option<u32>, error: &str) -> io::Result<()> {
         let message = format!("Plugin crashed: {plugin} (PID: {pid:?})");
-        self.write(Level::Error, plugin, "crash", &message, Some(error), pid, Fields::new())
+        let error = Some(error);
+        self.write(plugin, "crash", FileLine { error, pid, ..FileLine::new(Level::Error, &message) })
     }
 
     /// A plugin is started again, after a delay.
@@ -74,7 +69,7 @@ impl Supervisor {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let message = format!("Plugin restart: {plugin} (attempt {attempt}, delay {delay_ms} ms)");
         let more = field("attempt", attempt).with("delayMs", delay_ms);
-        self.write(Level::Warn, plugin, "restart", &message, None, None, more)
+        self.write(plugin, "restart", FileLine { more, ..FileLine::new(Level::Warn, &message) })
     }
 
     /// A plugin has crashed too often: it is disabled.
@@ -84,23 +79,14 @@ impl Supervisor {
         let reason = format!("max restarts reached ({attempts})");
         let message = format!("Plugin disabled: {plugin} ({reason})");
         let more = field("reason", &reason).with("attempts", attempts);
-        self.write(Level::Error, plugin, "disable", &message, Some(&reason), None, more)
+        let error = Some(reason.as_str());
+        self.write(plugin, "disable", FileLine { error, more, ..FileLine::new(Level::Error, &message) })
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one place that all events go through")]
-    fn write(
-        &self,
-        level: Level,
-        plugin: &str,
-        action: &str,
-        message: &str,
-        error: Option<&str>,
-        pid: Option<u32>,
-        more: Fields,
-    ) -> io::Result<()> {
-        let more = Fields::new().with("action", action).over(&more);
-        let line = FileLine { level, message, plugin: Some(plugin), error, pid, more };
-        self.file.write(&line.to_bytes())
+    /// All events go through here.
+    fn write(&self, plugin: &str, action: &str, line: FileLine<'_>) -> io::Result<()> {
+        let more = Fields::new().with("action", action).over(&line.more);
+        self.file.write(&FileLine { plugin: Some(plugin), more, ..line }.to_bytes())
     }
 }
 

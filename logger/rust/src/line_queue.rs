@@ -1,5 +1,5 @@
-//! Lines that wait for the output, in bounded room; when it is full the lowest level goes first.
-//! Promises: a line is handed out once and in order, or counted as dropped; nothing else becomes of it.
+//! A queue of lines that wait for the output, bounded in bytes. When it is full, it drops lines of the lowest level first.
+//! Promises: the queue hands out every line once and in order, or drops and counts it.
 
 use crate::level::Level;
 
@@ -95,17 +95,17 @@ impl Lines {
     }
 }
 
-/// The waiting lines.
+/// The waiting lines, and how many were dropped since they were last taken.
 #[derive(Debug)]
-pub struct Room {
+pub struct LineQueue {
     waiting: Lines,
     bytes_max: usize,
     dropped: Dropped,
 }
 
-impl Room {
-    pub fn new(bytes_max: usize) -> Room {
-        Room { waiting: Lines::default(), bytes_max, dropped: Dropped::default() }
+impl LineQueue {
+    pub fn new(bytes_max: usize) -> LineQueue {
+        LineQueue { waiting: Lines::default(), bytes_max, dropped: Dropped::default() }
     }
 
     pub fn waiting(&self) -> &Lines {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn pieces_are_whole_lines() {
-        let mut room = Room::new(1_000);
+        let mut room = LineQueue::new(1_000);
         for length in [3, 4, 10, 1, 1, 8] {
             room.push(Rank::of(Level::Info), "x".repeat(length).as_bytes());
         }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_lowest_level_goes_first_and_is_counted() {
-        let mut room = Room::new(100);
+        let mut room = LineQueue::new(100);
         let line = |level: Level, n: usize| format!("{:<9}\n", format!("{level}{n}"));
         for n in 0..5 {
             for level in [Level::Debug, Level::Error] {
@@ -228,7 +228,7 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (seed >> 33) % below
         };
-        let mut room = Room::new(2_000);
+        let mut room = LineQueue::new(2_000);
         let (mut given, mut out, mut dropped) = ([0u64; 5], [0u64; 5], Dropped::default());
         let mut last = 0;
         for number in 1..20_000u64 {

@@ -1,5 +1,4 @@
-//! A connection whose reader must take something now and then: an answer of which nobody takes a byte for too long ends, and gives back
-//! what it holds.
+//! A connection that is closed when its reader takes no byte of an answer for too long, so that the answer releases what it holds.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -11,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::connection_table::ConnectionRow;
 use super::refusal;
-use super::seats::Place;
 
-pub struct Patient {
+pub struct WriteDeadline {
     stream: TcpStream,
     idle: Duration,
-    /// While nothing can be written.
+    /// The deadline that runs while nothing can be written.
     waits: Option<Pin<Box<Sleep>>>,
     given_up: IntCounter,
     /// Nothing was answered since something was read: an answer's begin is due.
@@ -26,13 +25,18 @@ pub struct Patient {
     has_line: bool,
     /// An answer in place of another, what of it is written, and how long the other is.
     instead: Option<(Vec<u8>, usize, usize)>,
-    /// It counts as open as long as this.
-    _place: Option<Place>,
+    /// The connection counts as open until this is dropped.
+    _row: Option<ConnectionRow>,
 }
 
-impl Patient {
-    pub fn new(stream: TcpStream, idle: Duration, given_up: IntCounter, place: Option<Place>) -> Patient {
-        Patient {
+impl WriteDeadline {
+    pub fn new(
+        stream: TcpStream,
+        idle: Duration,
+        given_up: IntCounter,
+        row: Option<ConnectionRow>,
+    ) -> WriteDeadline {
+        WriteDeadline {
             stream,
             idle,
             waits: None,
@@ -40,7 +44,7 @@ impl Patient {
             is_asked: false,
             has_line: false,
             instead: None,
-            _place: place,
+            _row: row,
         }
     }
 
@@ -53,7 +57,7 @@ impl Patient {
         let (other, mut done, taken) = self.instead.take()?;
         while done < other.len() {
             let written = Pin::new(&mut self.stream).poll_write(context, &other[done..]);
-            match self.within_patience(context, written, |stream| rustix::io::write(stream, &other[done..])) {
+            match self.within_deadline(context, written, |stream| rustix::io::write(stream, &other[done..])) {
                 Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(ErrorKind::WriteZero.into()))),
                 Poll::Ready(Ok(count)) => done += count,
                 Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
@@ -67,7 +71,7 @@ impl Patient {
     }
 
     /// `written`: what the stream says; `again`: writes whether or not the stream is said to have room.
-    fn within_patience(
+    fn within_deadline(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<Result<usize>>,
@@ -92,7 +96,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteDeadline {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -109,13 +113,13 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteDeadline {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         if let Some(written) = self.poll_instead(context, bytes) {
             return written;
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.within_patience(context, written, |stream| rustix::io::write(stream, bytes))
+        self.within_deadline(context, written, |stream| rustix::io::write(stream, bytes))
     }
 
     fn poll_write_vectored(
@@ -129,7 +133,7 @@ impl AsyncWrite for Patient {
             return written;
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.within_patience(context, written, |stream| rustix::io::writev(stream, parts))
+        self.within_deadline(context, written, |stream| rustix::io::writev(stream, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -154,26 +158,26 @@ mod tests {
 
     const BYTES: usize = 64 << 20;
 
-    async fn pair(idle: Duration) -> (Patient, TcpStream, IntCounter) {
+    async fn pair(idle: Duration) -> (WriteDeadline, TcpStream, IntCounter) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let reader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let given_up = IntCounter::new("given_up", "x").unwrap();
-        let patient = Patient::new(listener.accept().await.unwrap().0, idle, given_up.clone(), None);
-        (patient, reader, given_up)
+        let stream = WriteDeadline::new(listener.accept().await.unwrap().0, idle, given_up.clone(), None);
+        (stream, reader, given_up)
     }
 
     #[tokio::test]
     async fn who_takes_nothing_is_given_up() {
-        let (mut patient, _reader, given_up) = pair(Duration::from_millis(100)).await;
-        let error = patient.write_all(&vec![7; BYTES]).await.unwrap_err();
+        let (mut stream, _reader, given_up) = pair(Duration::from_millis(100)).await;
+        let error = stream.write_all(&vec![7; BYTES]).await.unwrap_err();
         assert_eq!((error.kind(), given_up.get()), (ErrorKind::TimedOut, 1));
     }
 
     /// Much less than what makes the kernel tell of room.
     #[tokio::test]
     async fn who_takes_little_is_served() {
-        let (mut patient, mut reader, given_up) = pair(Duration::from_secs(2)).await;
-        let writes = tokio::spawn(async move { patient.write_all(&vec![7; BYTES]).await });
+        let (mut stream, mut reader, given_up) = pair(Duration::from_secs(2)).await;
+        let writes = tokio::spawn(async move { stream.write_all(&vec![7; BYTES]).await });
         let mut piece = vec![0; 16 << 10];
         for _ in 0..50 {
             reader.read_exact(&mut piece).await.unwrap();

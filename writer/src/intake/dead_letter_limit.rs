@@ -9,19 +9,21 @@ use cordwood_store::commit::DeadLetter;
 
 use super::shared::MINUTE_US;
 
+/// What was kept in the current minute.
 #[derive(Debug, Default)]
-pub struct Letters {
+pub struct DeadLetterLimit {
+    /// The minute of PostgreSQL's clock, counted from the Unix epoch.
     minute: i64,
     rows: usize,
     bytes: usize,
 }
 
-impl Letters {
-    /// Adds the message to the rows of its transaction.
+impl DeadLetterLimit {
+    /// Adds the dead letter to the rows of its transaction: whole, with only its beginning, or counted in another row.
     pub fn add(&mut self, letter: DeadLetter, now_us: i64, rows: &mut Vec<DeadLetter>) {
         let minute = now_us.div_euclid(MINUTE_US);
         if self.minute != minute {
-            *self = Letters { minute, ..Letters::default() };
+            *self = DeadLetterLimit { minute, ..DeadLetterLimit::default() };
         }
         let partition = letter.topic_partition;
         if self.rows >= DEAD_LETTERS_PER_MINUTE_MAX
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_them_is_counted_and_not_kept() {
-        let mut letters = Letters::default();
+        let mut limit = DeadLetterLimit::default();
         let mut rows = Vec::new();
         let payload = Bytes::from(vec![b'{'; 1 << 20]);
         let letter = |kafka_offset| DeadLetter {
@@ -60,7 +62,7 @@ mod tests {
             messages: 1,
         };
         for offset in 0..5_000 {
-            letters.add(letter(offset), 1_000, &mut rows);
+            limit.add(letter(offset), 1_000, &mut rows);
         }
         assert_eq!(rows.len(), DEAD_LETTERS_PER_MINUTE_MAX);
         assert_eq!(rows.iter().map(|row| row.messages).sum::<u64>(), 5_000, "each is counted");
@@ -69,12 +71,12 @@ mod tests {
             kept <= DEAD_LETTER_BYTES_PER_MINUTE_MAX + DEAD_LETTERS_PER_MINUTE_MAX * DEAD_LETTER_HEAD_BYTES
         );
         assert_eq!((rows[0].payload.len(), rows[99].payload.len()), (1 << 20, DEAD_LETTER_HEAD_BYTES));
-        letters.add(letter(5_000), 60_000_000, &mut rows);
+        limit.add(letter(5_000), 60_000_000, &mut rows);
         assert_eq!(rows.last().map(|row| row.payload.len()), Some(1 << 20), "the next minute");
         // A transaction of its own has a row in any case.
         let mut rows = Vec::new();
         for offset in 0..200 {
-            letters.add(letter(offset), 60_000_000, &mut rows);
+            limit.add(letter(offset), 60_000_000, &mut rows);
         }
         assert!(!rows.is_empty());
     }

@@ -1,4 +1,4 @@
-//! What the condition `Pushed` of a level config says.
+//! Makes the condition `Pushed` of a level config.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const NAMED_MAX: usize = 3;
 
 /// How far the push of one config is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Told {
+pub struct Progress {
     /// Pods that have the level.
     pub pushed: usize,
     /// Pods that are asked next.
@@ -26,7 +26,7 @@ pub struct Told {
     named: Vec<String>,
 }
 
-impl Told {
+impl Progress {
     /// A pod does not have the level.
     pub fn failed(&mut self, pod: String, why: &str) {
         self.failures += 1;
@@ -53,7 +53,7 @@ impl Told {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pushed {
     /// By the config's UID.
-    pub configs: BTreeMap<String, Told>,
+    pub configs: BTreeMap<String, Progress>,
     /// Why nothing is pushed now.
     pub trouble: Option<String>,
 }
@@ -65,31 +65,36 @@ pub fn said(pushed: Option<&Pushed>, uid: &str, level: Option<Level>) -> Said {
                        operator.config.levels.push.enabled allows it; agents drop the lines on the node all the same";
         return (false, "Disabled", message.to_owned());
     };
-    let told = pushed.configs.get(uid).cloned().unwrap_or_default();
+    let progress = pushed.configs.get(uid).cloned().unwrap_or_default();
     let trouble =
         pushed.trouble.as_ref().map(|why| format!("; nothing is changed now: {why}")).unwrap_or_default();
     let Some(level) = level else {
-        let message = match told.to_restore {
-            0 if told.is_lost => {
+        let message = match progress.to_restore {
+            0 if progress.is_lost => {
                 "it is not in force; which levels pods had before it is lost, and they have what they have"
                     .to_owned()
             }
             0 => "it is not in force; no pod has its level".to_owned(),
             left => {
-                format!("it is not in force; {left} pods do not have the level before yet{}", told.names())
+                format!(
+                    "it is not in force; {left} pods do not have the level before yet{}",
+                    progress.names()
+                )
             }
         };
         return (false, "NotInForce", format!("{message}{trouble}"));
     };
-    let all = told.pushed + told.waiting + told.failures;
-    let overruled = match told.overruled {
+    let all = progress.pushed + progress.waiting + progress.failures;
+    let overruled = match progress.overruled {
         0 => String::new(),
         many => format!("; in {many} another level config decides"),
     };
-    let message = format!("{} of {all} pods have {level}{}{overruled}{trouble}", told.pushed, told.names());
-    match (told.failures, told.waiting, pushed.configs.contains_key(uid) && pushed.trouble.is_none()) {
+    let message =
+        format!("{} of {all} pods have {level}{}{overruled}{trouble}", progress.pushed, progress.names());
+    match (progress.failures, progress.waiting, pushed.configs.contains_key(uid) && pushed.trouble.is_none())
+    {
         (0, 0, true) => (true, "AllPods", message),
-        (0, ..) if told.pushed > 0 => (false, "PodsPending", message),
+        (0, ..) if progress.pushed > 0 => (false, "PodsPending", message),
         (0, ..) => (false, "Pushing", message),
         _ => (false, "PodsFailed", message),
     }
@@ -101,15 +106,15 @@ mod tests {
 
     #[test]
     fn it_says_how_many_and_names_three() {
-        let none = Told::default();
-        let all = Told { pushed: 2, overruled: 1, ..none.clone() };
-        let part = Told { pushed: 2, waiting: 1, ..none.clone() };
+        let none = Progress::default();
+        let all = Progress { pushed: 2, overruled: 1, ..none.clone() };
+        let part = Progress { pushed: 2, waiting: 1, ..none.clone() };
         let mut failed = part.clone();
         (0..5).for_each(|number| failed.failed(format!("shop/p{number}"), "no answer"));
-        let mut left = Told { to_restore: 2, ..none.clone() };
+        let mut left = Progress { to_restore: 2, ..none.clone() };
         left.not_restored("shop/a".to_owned(), "no answer");
         let names = "shop/p0 (no answer), shop/p1 (no answer), shop/p2 (no answer)";
-        for (told, level, is_true, reason, message) in [
+        for (progress, level, is_true, reason, message) in [
             (Some(&none), Some(Level::Error), true, "AllPods", "0 of 0 pods have ERROR".to_owned()),
             (
                 Some(&all),
@@ -136,7 +141,7 @@ mod tests {
             ),
             (Some(&none), None, false, "NotInForce", "it is not in force; no pod has its level".to_owned()),
         ] {
-            let configs = told.map(|told| ("u".to_owned(), told.clone())).into_iter().collect();
+            let configs = progress.map(|progress| ("u".to_owned(), progress.clone())).into_iter().collect();
             let pushed = Pushed { configs, trouble: None };
             assert_eq!(said(Some(&pushed), "u", level), (is_true, reason, message));
         }

@@ -2,18 +2,19 @@
 
 use crate::logging;
 
+/// Remembers the problem that was reported last.
 #[derive(Default)]
-pub struct Told(Option<String>);
+pub struct ReportOnce(Option<String>);
 
-impl Told {
-    pub fn tell(&mut self, trouble: String) {
+impl ReportOnce {
+    pub fn report(&mut self, trouble: String) {
         if self.0.as_ref() != Some(&trouble) {
             logging::say(&trouble);
             self.0 = Some(trouble);
         }
     }
 
-    /// It is over: should it come back, it is told again.
+    /// The problem is over. If it comes back, it is reported again.
     pub fn clear(&mut self) {
         self.0 = None;
     }

@@ -1,4 +1,5 @@
-//! What a caller holds from the begin of a question to the end of its answer: one caller's questions take not all connections.
+//! What one question holds from its beginning until its answer is read: a slot of its caller's share, and its connection. It keeps one caller
+//! from taking all connections.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,24 +11,25 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::seats::{Question, Seat};
+use super::connection_table::{Connection, Question};
 use crate::slots::Share;
 
-/// Filled where it becomes known who asks.
+/// Empty until the caller is known.
 #[derive(Clone, Debug, Default)]
-pub struct Holds(Arc<Mutex<Option<Under>>>);
+pub struct CallerShare(Arc<Mutex<Option<Under>>>);
 
-/// A share of the caller, and the place of the connection.
+/// A slot of the caller's share, and the question on its connection.
 type Under = (Share, Option<Question>);
 
-impl Holds {
-    /// `seat`: that of the connection on which is asked.
-    pub fn hold(&self, share: Share, seat: Option<&Seat>) {
-        let held = (share, seat.map(Seat::question));
+impl CallerShare {
+    /// `connection`: on which the question is asked.
+    pub fn hold(&self, share: Share, connection: Option<&Connection>) {
+        let held = (share, connection.map(Connection::question));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
     }
 
-    /// Until the answer is read, or its reader has left. A WebSocket keeps its connection's place.
+    /// Passes the share to the answer, which holds it until it is read or its reader has left. A WebSocket holds its question until its
+    /// connection is closed.
     pub fn until_read(&self, response: Response) -> Response {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match held {

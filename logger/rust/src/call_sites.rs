@@ -1,11 +1,11 @@
-//! What every record of a place says of it (its logger, file, line, function), as JSON that is made once for each thread.
+//! A cache of what every record of a call site says of it (its logger, file, line, function), as JSON that is made once for each thread.
 
 use crate::fields::Fields;
 
-/// Places that a thread remembers; of two that want the same row the later one takes it.
+/// How many call sites a thread remembers. A call site replaces an earlier one that has the same row.
 const ROWS: usize = 64;
 
-/// A place is told from another by where its texts lie: they are there as long as the program runs.
+/// A call site, known by the addresses of its texts, which live as long as the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     file: (*const u8, usize),
@@ -35,12 +35,12 @@ impl Key {
     }
 }
 
-/// The places that a thread has written from.
+/// The call sites from which a thread has written.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Vec<Option<(Key, Fields)>>);
+pub(crate) struct CallSites(Vec<Option<(Key, Fields)>>);
 
-impl Places {
-    /// What is known of the place; `make` says it where it is not known yet.
+impl CallSites {
+    /// The fields of a call site. `make` writes them if the thread does not remember it.
     pub fn of(&mut self, key: Key, make: impl FnOnce(&mut Fields)) -> &Fields {
         if self.0.is_empty() {
             self.0.resize_with(ROWS, || None);
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn every_place_says_what_is_its_own() {
-        let mut places = Places::default();
+        let mut places = CallSites::default();
         for round in 0..2 {
             for line in 0..200 {
                 for function in [None, Some("pay"), Some("refund")] {

@@ -1,11 +1,14 @@
-//! What a stream has shown, as a text that its reader keeps: given as `after`, the stream goes on with all the rest, and with nothing of this.
+//! The cursor of a stream: which records the stream has shown, as a text that its reader keeps. A reader that gives it as `after` gets all
+//! other records, and none of these.
 //!
-//! A time and an id alone would not do: what is stored late has an older time than what was shown before. So a cursor says up to which
-//! place in the order of storing all was shown. While records wait to be put into order, or for credit, part of what was stored later was
-//! shown too: up to a time and id. These are the steps of a staircase; a record that is on any of them was shown.
+//! A time and an id alone are not enough, because a record that is stored late has an older time than records that were shown before it.
+//! So the cursor says up to which place in the order of storing all records were shown. While records wait to be put into order, or wait
+//! for credit, a part of the records behind that place was shown too: those up to a time and id. Such a pair of place and record is a step.
+//! A record was shown if it lies on any step.
 //!
-//! `v1~<time>~<lanes>~<step>~<step>...`: when the first step was looked at, in microseconds; the last transaction of each lane there; each step `<id or *>_<partition>-<next offset>...`,
-//! of those that follow only the partitions that differ from the first.
+//! The text is `v1~<time>~<lanes>~<step>~<step>...`: when the feed was at the first step, in microseconds; the last transaction of each lane
+//! there; the steps. A step is `<id or *>_<partition>-<next offset>...`; the second and later steps name only the partitions that differ
+//! from the first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,21 +17,21 @@ use cordwood_store::follow::{Place, Step};
 use cordwood_store::search::Cursor;
 
 const VERSION: &str = "v1";
-/// More lanes, partitions or steps no store has.
+/// No store has more lanes, partitions or steps.
 const PARTS_MAX: usize = 10_000;
 const STEPS_MAX: usize = 8;
 
-/// From the one with the smallest place on.
+/// Steps, from the one with the smallest place on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stairs {
-    /// When the first was looked at.
+pub struct StreamCursor {
+    /// When the first step was looked at.
     pub looked_us: i64,
     steps: Vec<Step>,
 }
 
-impl Stairs {
-    pub fn of(step: Step, looked_us: i64) -> Stairs {
-        Stairs { looked_us, steps: vec![step] }
+impl StreamCursor {
+    pub fn of(step: Step, looked_us: i64) -> StreamCursor {
+        StreamCursor { looked_us, steps: vec![step] }
     }
 
     pub fn has(&self, record: Cursor) -> bool {
@@ -39,13 +42,13 @@ impl Stairs {
         self.steps.first()
     }
 
-    /// The newest id that it names.
+    /// The newest record that a step names.
     pub fn newest(&self) -> Option<Cursor> {
         self.steps.iter().filter_map(|step| step.upto).max()
     }
 
     pub fn add(&mut self, mut step: Step) {
-        // What two hold up to the same record, one holds.
+        // Two steps up to the same record are one step.
         if let Some(same) = self.steps.iter().position(|known| known.upto == step.upto) {
             step.place.join(&self.steps.swap_remove(same).place);
         }
@@ -57,9 +60,9 @@ impl Stairs {
         }
     }
 
-    /// With another's, of these only the records up to one.
+    /// This cursor with the steps of another one, of which only the records up to `upto` count.
     #[must_use]
-    pub fn with(&self, others: &Stairs, upto: Option<Cursor>) -> Stairs {
+    pub fn with(&self, others: &StreamCursor, upto: Option<Cursor>) -> StreamCursor {
         let mut all = self.clone();
         for step in &others.steps {
             let upto = match (step.upto, upto) {
@@ -71,15 +74,15 @@ impl Stairs {
         all
     }
 
-    /// No further than what is stored.
+    /// Moves every step back to what is stored.
     #[must_use]
-    pub fn within(&self, stored: &Place) -> Stairs {
+    pub fn within(&self, stored: &Place) -> StreamCursor {
         let step = |step: &Step| Step { place: step.place.within(stored), upto: step.upto };
-        Stairs { looked_us: self.looked_us, steps: self.steps.iter().map(step).collect() }
+        StreamCursor { looked_us: self.looked_us, steps: self.steps.iter().map(step).collect() }
     }
 }
 
-impl fmt::Display for Stairs {
+impl fmt::Display for StreamCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nowhere = Place::default();
         let base = self.steps.first().map_or(&nowhere, |step| &step.place);
@@ -104,19 +107,20 @@ impl fmt::Display for Stairs {
     }
 }
 
+/// The text is not a cursor of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoStairs;
+pub struct BadCursor;
 
-impl FromStr for Stairs {
-    type Err = NoStairs;
+impl FromStr for StreamCursor {
+    type Err = BadCursor;
 
-    fn from_str(text: &str) -> Result<Stairs, NoStairs> {
+    fn from_str(text: &str) -> Result<StreamCursor, BadCursor> {
         let mut parts = text.split('~');
         if parts.next() != Some(VERSION) {
-            return Err(NoStairs);
+            return Err(BadCursor);
         }
-        let looked_us = parts.next().ok_or(NoStairs)?.parse().map_err(|_| NoStairs)?;
-        let lanes = parts.next().ok_or(NoStairs)?;
+        let looked_us = parts.next().ok_or(BadCursor)?.parse().map_err(|_| BadCursor)?;
+        let lanes = parts.next().ok_or(BadCursor)?;
         let lanes: Vec<i64> = match lanes {
             "" => Vec::new(),
             lanes => lanes
@@ -124,31 +128,31 @@ impl FromStr for Stairs {
                 .take(PARTS_MAX + 1)
                 .map(str::parse)
                 .collect::<Result<_, _>>()
-                .map_err(|_| NoStairs)?,
+                .map_err(|_| BadCursor)?,
         };
         let mut steps: Vec<Step> = Vec::new();
         for part in parts {
             let mut words = part.split('_');
             let upto = match words.next() {
                 Some("*") => None,
-                Some(id) => Some(id.parse().map_err(|_| NoStairs)?),
-                None => return Err(NoStairs),
+                Some(id) => Some(id.parse().map_err(|_| BadCursor)?),
+                None => return Err(BadCursor),
             };
             let mut place = steps.first().map_or_else(Place::default, |step| step.place.clone());
             place.lanes.clone_from(&lanes);
             for word in words {
-                let (partition, next) = word.split_once('-').ok_or(NoStairs)?;
+                let (partition, next) = word.split_once('-').ok_or(BadCursor)?;
                 let (partition, next) =
-                    (partition.parse().map_err(|_| NoStairs)?, next.parse().map_err(|_| NoStairs)?);
+                    (partition.parse().map_err(|_| BadCursor)?, next.parse().map_err(|_| BadCursor)?);
                 place.offsets.insert(partition, next);
             }
             steps.push(Step { place, upto });
             if steps.len() > STEPS_MAX || steps.iter().any(|step| step.place.offsets.len() > PARTS_MAX) {
-                return Err(NoStairs);
+                return Err(BadCursor);
             }
         }
         let is_known = !steps.is_empty() && lanes.len() <= PARTS_MAX && lanes.iter().all(|seq| *seq >= 0);
-        is_known.then_some(Stairs { looked_us, steps }).ok_or(NoStairs)
+        is_known.then_some(StreamCursor { looked_us, steps }).ok_or(BadCursor)
     }
 }
 
@@ -168,12 +172,12 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
-        let mut stairs = Stairs::of(Step { place: place(&[(0, 5), (3, 9)]), upto: None }, 17);
-        stairs.add(Step { place: place(&[(0, 6), (3, 9), (4, 1)]), upto: Some(record(70, 0, 5)) });
-        let text = stairs.to_string();
+        let mut cursor = StreamCursor::of(Step { place: place(&[(0, 5), (3, 9)]), upto: None }, 17);
+        cursor.add(Step { place: place(&[(0, 6), (3, 9), (4, 1)]), upto: Some(record(70, 0, 5)) });
+        let text = cursor.to_string();
         assert_eq!(text, "v1~17~0.7.3~*_0-5_3-9~70.0-5-0_0-6_4-1");
-        assert_eq!(text.parse(), Ok(stairs));
-        let nothing = Stairs::of(Step::default(), 0);
+        assert_eq!(text.parse(), Ok(cursor));
+        let nothing = StreamCursor::of(Step::default(), 0);
         assert_eq!(nothing.to_string().parse(), Ok(nothing));
         for text in [
             "",
@@ -192,24 +196,24 @@ mod tests {
             "v1~9~0~*~*~*~*~*~*~*~*~*",
             "1.0-0-0",
         ] {
-            assert_eq!(text.parse::<Stairs>(), Err(NoStairs), "{text}");
+            assert_eq!(text.parse::<StreamCursor>(), Err(BadCursor), "{text}");
         }
     }
 
     #[test]
     fn a_step_that_another_covers_is_not_kept() {
-        let mut stairs = Stairs::of(Step { place: place(&[(0, 5)]), upto: None }, 0);
-        stairs.add(Step { place: place(&[(0, 5)]), upto: Some(record(9, 0, 0)) });
-        assert_eq!(stairs.steps.len(), 1);
-        stairs.add(Step { place: place(&[(0, 8)]), upto: Some(record(9, 0, 6)) });
-        assert_eq!(stairs.steps.len(), 2);
-        assert!(stairs.has(record(99, 0, 4)) && stairs.has(record(9, 0, 6)));
+        let mut cursor = StreamCursor::of(Step { place: place(&[(0, 5)]), upto: None }, 0);
+        cursor.add(Step { place: place(&[(0, 5)]), upto: Some(record(9, 0, 0)) });
+        assert_eq!(cursor.steps.len(), 1);
+        cursor.add(Step { place: place(&[(0, 8)]), upto: Some(record(9, 0, 6)) });
+        assert_eq!(cursor.steps.len(), 2);
+        assert!(cursor.has(record(99, 0, 4)) && cursor.has(record(9, 0, 6)));
         assert!(
-            !stairs.has(record(10, 0, 6)) && !stairs.has(record(9, 0, 8)) && !stairs.has(record(1, 1, 0))
+            !cursor.has(record(10, 0, 6)) && !cursor.has(record(9, 0, 8)) && !cursor.has(record(1, 1, 0))
         );
-        stairs.add(Step { place: place(&[(0, 8)]), upto: None });
-        assert_eq!(stairs.steps.len(), 1);
-        assert!(stairs.has(record(10, 0, 6)));
-        assert!(!stairs.within(&place(&[(0, 6)])).has(record(10, 0, 6)), "of a store that was made anew");
+        cursor.add(Step { place: place(&[(0, 8)]), upto: None });
+        assert_eq!(cursor.steps.len(), 1);
+        assert!(cursor.has(record(10, 0, 6)));
+        assert!(!cursor.within(&place(&[(0, 6)])).has(record(10, 0, 6)), "of a store that was made anew");
     }
 }
