@@ -22,7 +22,6 @@ use crate::scope::Scope;
 use crate::search::{Cursor, Direction, Found, OwnedRecord, Page, TimeRange, search};
 
 use fresh::Origins;
-/// The name by which `xtask` still calls it.
 pub use fresh::{Feed, Fresh, Selection};
 pub use place::{Place, Step};
 

@@ -282,7 +282,9 @@ impl<'a> Reader<'a> {
             return next;
         }
         if self.in_header {
-            self.in_header = Self::is_header_word(&text[start..end]);
+            // `Nov<n>` was one word with its number (`Nov0`), which is none.
+            let is_whole = classes & !WIDE != 0 || !text[end..].starts_with(b"<n>");
+            self.in_header = is_whole && Self::is_header_word(&text[start..end]);
         }
         if self.in_value {
             return self.value(start, end, classes);
