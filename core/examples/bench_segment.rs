@@ -20,7 +20,7 @@ use cordwood_core::limits::SEALED_BLOCK_RECORDS;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};
 use cordwood_core::segment::{Head, Resolution, SegmentBuilder, meet, tenant_token};
-use cordwood_core::tokens::{Token, TokenHasher, may_contain, probes_of};
+use cordwood_core::tokens::{RepeatedValues, Token, TokenHasher, may_contain, probes_of};
 
 use random::Random;
 
@@ -223,7 +223,7 @@ struct Index {
 impl Index {
     fn of(lines: &[Vec<u8>], origin: &Origin, resolution: Resolution) -> Index {
         let mut builder = SegmentBuilder::new(resolution);
-        let mut hasher = TokenHasher::new();
+        let (mut hasher, mut repeated) = (TokenHasher::new(), RepeatedValues::default());
         let tenant = tenant_token(&origin.tenant);
         let mut names = Vec::new();
         hasher.origin(origin, &mut |token| names.push(token));
@@ -231,10 +231,11 @@ impl Index {
             names.iter().for_each(|&token| builder.add(token));
             builder.add(tenant);
             builder.add(level_token(level(n)));
-            hasher.record(line, Flags::default(), &mut |token| builder.add(token));
+            hasher.record_repeated(line, Flags::default(), &mut repeated, &mut builder);
             builder.end_record();
             if (n + 1).is_multiple_of(SEALED_BLOCK_RECORDS) || n + 1 == lines.len() {
                 builder.end_block();
+                repeated.clear();
             }
         }
         let mut pages = Vec::new();

@@ -5,7 +5,7 @@ use crate::level::Level;
 use crate::origin::Origin;
 use crate::record::Flags;
 use crate::segment::{SegmentBuilder, tenant_token};
-use crate::tokens::{BloomBuilder, Token, TokenHasher, TokenKind};
+use crate::tokens::{BloomBuilder, RepeatedValues, TakeTokens, Token, TokenHasher, TokenKind};
 
 use super::postings::{PostingsBuilder, level_token};
 
@@ -75,12 +75,27 @@ impl IndexBuilder {
     }
 }
 
+/// Groups of tokens by their numbers: a level's, a repeated value's, an origin's names'.
+const VALUES_FROM: usize = Level::ALL.len();
+const NAMES_FROM: usize = VALUES_FROM + RepeatedValues::GROUPS_MAX;
+
+impl TakeTokens for SegmentBuilder {
+    fn token(&mut self, token: Token) {
+        self.add(token);
+    }
+
+    fn group(&mut self, group: usize, tokens: &[Token]) {
+        self.add_group(VALUES_FROM + group, tokens);
+    }
+}
+
 /// Gives the index of a segment the tokens of a block's records, and keeps none.
 #[derive(Debug, Default)]
 pub(super) struct SegmentTokens {
     /// The names of each origin of the block.
     names: Vec<Vec<Token>>,
     hasher: TokenHasher,
+    repeated: RepeatedValues,
 }
 
 impl SegmentTokens {
@@ -100,14 +115,14 @@ impl SegmentTokens {
         flags: Flags,
         level: Level,
     ) {
-        segment.add_group(level as usize, || [level_token(level)]);
-        let names = &self.names[origin_place];
-        segment.add_group(Level::ALL.len() + origin_place, || names.iter().copied());
-        self.hasher.record(body, flags, &mut |token| segment.add(token));
+        segment.add_group(level as usize, &[level_token(level)]);
+        segment.add_group(NAMES_FROM + origin_place, &self.names[origin_place]);
+        self.hasher.record_repeated(body, flags, &mut self.repeated, segment);
         segment.end_record();
     }
 
     pub fn clear(&mut self) {
         self.names.clear();
+        self.repeated.clear();
     }
 }

@@ -68,12 +68,9 @@ impl SegmentBuilder {
         self.gather.add(token, granule, self.records % GRANULE_RECORDS);
     }
 
-    /// The record that comes next has the tokens of a group: always the same ones of this number in a block, and no pairs.
+    /// The record that comes next has the tokens of a group: always the same ones of this number in a block.
     #[inline]
-    pub fn add_group<T>(&mut self, group: usize, tokens: impl FnOnce() -> T)
-    where
-        T: IntoIterator<Item = Token>,
-    {
+    pub fn add_group(&mut self, group: usize, tokens: &[Token]) {
         let granule = self.granules_before + self.records / GRANULE_RECORDS;
         self.gather.add_group(group, granule, self.records % GRANULE_RECORDS, tokens);
     }

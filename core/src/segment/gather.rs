@@ -21,13 +21,16 @@ pub(super) struct Gather {
     pub pairs: Vec<Linked>,
     /// By their numbers.
     groups: Vec<Group>,
+    /// Those that the granule has.
+    grouped: Vec<u32>,
 }
 
 /// Tokens that records of the granule have together.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// In `plain`.
+    /// In `plain` and `pairs`.
     places: Vec<u32>,
+    pairs: Vec<u32>,
     /// 0: it has none yet.
     records: u64,
 }
@@ -48,6 +51,7 @@ impl Gather {
             plain: Vec::new(),
             pairs: Vec::new(),
             groups: Vec::new(),
+            grouped: Vec::new(),
         }
     }
 
@@ -57,48 +61,56 @@ impl Gather {
         if !is_indexed(token.kind) {
             return;
         }
-        let hash = token.hash >> GRANULE_BITS;
-        let is_pair = token.kind == TokenKind::Pair;
-        let (at, records) = (hash << GRANULE_BITS | u64::from(granule), 1 << record);
-        match self
-            .place(hash << 1 | u64::from(is_pair), if is_pair { self.pairs.len() } else { self.plain.len() })
-        {
-            Some(place) if is_pair => self.pairs[place].records |= records,
-            Some(place) => self.plain[place].records |= records,
-            None if is_pair => {
-                let word = token.word.map_or(Linked::NONE, |word| word >> GRANULE_BITS);
-                self.pairs.push(Linked { at, records, word });
-            }
-            None => self.plain.push(Plain { at, records }),
+        let place = self.place_of(token, granule);
+        match token.kind {
+            TokenKind::Pair => self.pairs[place].records |= 1 << record,
+            _ => self.plain[place].records |= 1 << record,
         }
     }
 
-    /// The record of the granule has all tokens of a group. They are asked for once in a granule, and are no pairs.
+    /// Where the token is, in `pairs` or `plain`; it is put there if it is not.
     #[inline]
-    pub fn add_group<T>(&mut self, group: usize, granule: u32, record: u32, tokens: impl FnOnce() -> T)
-    where
-        T: IntoIterator<Item = Token>,
-    {
-        if self.groups.len() <= group {
-            self.groups.resize(group + 1, Group::default());
+    fn place_of(&mut self, token: Token, granule: u32) -> usize {
+        let hash = token.hash >> GRANULE_BITS;
+        let is_pair = token.kind == TokenKind::Pair;
+        let next = if is_pair { self.pairs.len() } else { self.plain.len() };
+        if let Some(place) = self.place(hash << 1 | u64::from(is_pair), next) {
+            return place;
         }
-        let is_new = self.groups[group].records == 0;
-        self.groups[group].records |= 1 << record;
-        if is_new {
-            let mut places = std::mem::take(&mut self.groups[group].places);
-            places.clear();
-            for token in tokens() {
-                debug_assert!(is_indexed(token.kind) && token.kind != TokenKind::Pair);
-                let hash = token.hash >> GRANULE_BITS;
-                let next = self.plain.len();
-                let place = self.place(hash << 1, next).unwrap_or_else(|| {
-                    self.plain.push(Plain { at: hash << GRANULE_BITS | u64::from(granule), records: 0 });
-                    next
-                });
-                places.push(place as u32);
-            }
-            self.groups[group].places = places;
+        let (at, records) = (hash << GRANULE_BITS | u64::from(granule), 0);
+        if is_pair {
+            let word = token.word.map_or(Linked::NONE, |word| word >> GRANULE_BITS);
+            self.pairs.push(Linked { at, records, word });
+        } else {
+            self.plain.push(Plain { at, records });
         }
+        next
+    }
+
+    /// The record of the granule has all tokens of a group. They are looked at once in a granule.
+    #[inline]
+    pub fn add_group(&mut self, group: usize, granule: u32, record: u32, tokens: &[Token]) {
+        match self.groups.get_mut(group) {
+            Some(known) if known.records != 0 => known.records |= 1 << record,
+            _ => self.begin_group(group, granule, record, tokens),
+        }
+    }
+
+    fn begin_group(&mut self, number: usize, granule: u32, record: u32, tokens: &[Token]) {
+        if self.groups.len() <= number {
+            self.groups.resize(number + 1, Group::default());
+        }
+        let mut group = std::mem::take(&mut self.groups[number]);
+        group.records = 1 << record;
+        group.places.clear();
+        group.pairs.clear();
+        for &token in tokens.iter().filter(|token| is_indexed(token.kind)) {
+            let place = self.place_of(token, granule) as u32;
+            let places = if token.kind == TokenKind::Pair { &mut group.pairs } else { &mut group.places };
+            places.push(place);
+        }
+        self.groups[number] = group;
+        self.grouped.push(number as u32);
     }
 
     /// Where the token was put; `None`: it is new, and will be at `next`.
@@ -138,12 +150,14 @@ impl Gather {
 
     /// What comes next is of another granule.
     pub fn end_granule(&mut self) {
+        for number in self.grouped.drain(..) {
+            let group = &mut self.groups[number as usize];
+            group.places.iter().for_each(|&place| self.plain[place as usize].records |= group.records);
+            group.pairs.iter().for_each(|&place| self.pairs[place as usize].records |= group.records);
+            group.records = 0;
+        }
         if self.used == 0 {
             return;
-        }
-        for group in self.groups.iter_mut().filter(|group| group.records != 0) {
-            group.places.iter().for_each(|&place| self.plain[place as usize].records |= group.records);
-            group.records = 0;
         }
         self.used = 0;
         self.turn += 1;

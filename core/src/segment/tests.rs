@@ -386,7 +386,11 @@ fn hex(bytes: &[u8]) -> String {
 /// What records have together is where it would be if each of them had it alone.
 #[test]
 fn groups_are_as_their_tokens_alone() {
-    let names = |group: u64| (0..3).map(move |n| Token { kind: TokenKind::Name, ..word(group / 2 + n) });
+    let names = |group: u64| -> Vec<Token> {
+        let name = |n: u64| Token { kind: TokenKind::Name, ..word(group / 2 + n) };
+        let fraction = Token::word(b"394684z");
+        (0..3).map(name).chain([pair(group % 2, 900 + group), word(900 + group), fraction]).collect()
+    };
     let group_of = |block: u64, n: u64| (n / (20 + block)) % 5;
     let build = |grouped: bool| {
         let mut builder = SegmentBuilder::new(Resolution::CHOSEN);
@@ -395,8 +399,8 @@ fn groups_are_as_their_tokens_alone() {
                 let group = group_of(block, n);
                 builder.add(word(n % 3));
                 match grouped {
-                    true => builder.add_group(group as usize, || names(group)),
-                    false => names(group).for_each(|name| builder.add(name)),
+                    true => builder.add_group(group as usize, &names(group)),
+                    false => names(group).into_iter().for_each(|name| builder.add(name)),
                 }
                 builder.end_record();
             }

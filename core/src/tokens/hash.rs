@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::origin::Origin;
 use crate::record::Flags;
 
+use super::repeated::{Known, RepeatedValues, TEXT_BYTES_MAX, TakeTokens};
 use super::values::{self, Visit};
 use super::words::{self, Kind};
 
@@ -195,6 +196,65 @@ impl TokenHasher {
         }
         values::visit(body, &mut Hashing { keys: &mut self.keys, key_next: 0, each });
     }
+
+    /// The same tokens, those of values that came before as groups.
+    pub fn record_repeated(
+        &mut self,
+        body: &[u8],
+        flags: Flags,
+        repeated: &mut RepeatedValues,
+        take: &mut impl TakeTokens,
+    ) {
+        if flags.has(Flags::AUDIT) {
+            take.token(Token::audit());
+        }
+        values::visit(body, &mut Repeating { keys: &mut self.keys, key_next: 0, repeated, take });
+    }
+}
+
+/// Asks for each value whether it came before.
+struct Repeating<'a, T> {
+    keys: &'a mut Vec<(Vec<u8>, u64)>,
+    key_next: usize,
+    repeated: &'a mut RepeatedValues,
+    take: &'a mut T,
+}
+
+impl<T: TakeTokens> Visit for Repeating<'_, T> {
+    #[inline]
+    fn value(&mut self, key: Option<&[u8]>, text: &[u8]) {
+        let key_next = self.key_next;
+        self.key_next += usize::from(key.is_some());
+        let take = &mut *self.take;
+        if text.len() > TEXT_BYTES_MAX {
+            let each = &mut |token| take.token(token);
+            return Hashing { keys: self.keys, key_next, each }.value(key, text);
+        }
+        let hash_of = |key: &[u8]| (key_hash_at(self.keys, key_next, key), key.len());
+        let known_key = key.map(hash_of);
+        match self.repeated.look(known_key, text) {
+            Known::Group(group, tokens) => take.group(group, tokens),
+            Known::Nothing => {
+                let each = &mut |token| take.token(token);
+                Hashing { keys: self.keys, key_next, each }.value(key, text);
+            }
+            Known::Again(hash) => {
+                let keys = &mut *self.keys;
+                let tokens = |tokens: &mut Vec<Token>| {
+                    let each = &mut |token| tokens.push(token);
+                    Hashing { keys, key_next, each }.value(key, text);
+                };
+                let (group, tokens) = self.repeated.remember(hash, known_key, text, tokens);
+                take.group(group, tokens);
+            }
+        }
+    }
+
+    fn number(&mut self, key: Option<&[u8]>, canonical: &[u8]) {
+        let take = &mut *self.take;
+        let each = &mut |token| take.token(token);
+        Hashing { keys: self.keys, key_next: self.key_next, each }.number(key, canonical);
+    }
 }
 
 struct Hashing<'a, F> {
@@ -234,7 +294,7 @@ impl<F: FnMut(Token)> Visit for Hashing<'_, F> {
         // A value that is one word has its hash already.
         let value =
             if last.1 == text.len() && text.is_ascii() && last.1 > 0 { last.0 } else { value_hash(text) };
-        let key = self.key_hash(place, key);
+        let key = key_hash_at(self.keys, place, key);
         (self.each)(Token { hash: join(key, value), kind: TokenKind::Pair, word: longest.word });
     }
 
@@ -267,24 +327,23 @@ impl Longest {
     }
 }
 
-impl<F> Hashing<'_, F> {
-    #[inline]
-    fn key_hash(&mut self, place: usize, key: &[u8]) -> u64 {
-        match self.keys.get_mut(place) {
-            Some((known, hash)) if known == key && !key.is_empty() => *hash,
-            Some((known, hash)) => {
-                known.clear();
-                known.extend_from_slice(key);
-                *hash = key_hash(key);
-                *hash
-            }
-            None if place < KEYS_KEPT_MAX => {
-                // Keys without a token leave gaps.
-                self.keys.resize_with(place, Default::default);
-                self.keys.push((key.to_vec(), key_hash(key)));
-                self.keys[place].1
-            }
-            None => key_hash(key),
+/// The hash of the key at a place of a record.
+#[inline]
+fn key_hash_at(keys: &mut Vec<(Vec<u8>, u64)>, place: usize, key: &[u8]) -> u64 {
+    match keys.get_mut(place) {
+        Some((known, hash)) if known == key && !key.is_empty() => *hash,
+        Some((known, hash)) => {
+            known.clear();
+            known.extend_from_slice(key);
+            *hash = key_hash(key);
+            *hash
         }
+        None if place < KEYS_KEPT_MAX => {
+            // Keys without a token leave gaps.
+            keys.resize_with(place, Default::default);
+            keys.push((key.to_vec(), key_hash(key)));
+            keys[place].1
+        }
+        None => key_hash(key),
     }
 }

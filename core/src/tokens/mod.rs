@@ -10,6 +10,7 @@ mod bloom;
 pub(crate) mod first;
 pub mod hash;
 mod reading;
+mod repeated;
 #[cfg(test)]
 mod tests;
 pub mod values;
@@ -20,4 +21,5 @@ pub use bloom::{BloomBuilder, PROBES, Probes, build, may_contain, probes, probes
 pub(crate) use hash::mix;
 pub use hash::{Token, TokenHasher, TokenKind, for_each_token, pair_token, word_token};
 pub(crate) use reading::{ESC, without_colours};
+pub use repeated::{RepeatedValues, TakeTokens};
 pub use version::{TokenClauses, TokenVersion};

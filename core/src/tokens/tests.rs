@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use unicode_normalization::char::canonical_combining_class;
@@ -288,4 +288,95 @@ fn a_pair_names_the_longest_word_of_its_value() {
     for word in ["39z", "1234567890z", "394684", "39468az", "z"] {
         assert_ne!(Token::word(word.as_bytes()).kind, TokenKind::TimeFraction, "{word}");
     }
+}
+
+/// Takes tokens one by one and in groups; a group has always the same.
+#[derive(Default)]
+struct Taken {
+    tokens: Vec<Token>,
+    groups: HashMap<usize, Vec<Token>>,
+}
+
+impl TakeTokens for Taken {
+    fn token(&mut self, token: Token) {
+        self.tokens.push(token);
+    }
+
+    fn group(&mut self, group: usize, tokens: &[Token]) {
+        let known = self.groups.entry(group).or_insert_with(|| tokens.to_vec());
+        assert_eq!(known, tokens, "group {group}");
+        self.tokens.extend_from_slice(tokens);
+    }
+}
+
+fn any_body() -> impl Strategy<Value = String> {
+    let key = prop_oneof![
+        3 => prop::sample::select(vec!["level", "a-b", "ab", "AB", "", "k\\n"]).prop_map(str::to_owned),
+        1 => "[a-z]{1,70}",
+    ];
+    let value = prop_oneof![
+        prop_oneof![
+            Just("\"info\""),
+            Just("\"Order placed: 12\""),
+            Just("1.0"),
+            Just("1"),
+            Just("10e-1"),
+            Just("true")
+        ]
+        .prop_map(str::to_owned),
+        prop_oneof![
+            Just("[\"info\",[1]]"),
+            Just("{\"ab\":\"info\"}"),
+            Just("\"日本語 log\""),
+            Just("\"\""),
+            Just("\"a\\u0062\"")
+        ]
+        .prop_map(str::to_owned),
+        (0..20u32).prop_map(|n| format!("\"user u{n} at 09:16:00.{n:03}z\"")),
+        "[a-z ]{60,68}".prop_map(|text| format!("\"{text}\"")),
+    ];
+    let pairs = prop::collection::vec((key, value), 0..6);
+    let object = pairs.prop_map(|pairs| {
+        let pairs: Vec<String> = pairs.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        format!("{{{}}}", pairs.join(","))
+    });
+    prop_oneof![4 => object.clone(), 1 => object.prop_map(|object| format!("INFO sent {object}")), 1 => "[ a-z{\":]{0,30}"]
+}
+
+proptest! {
+    #[test]
+    fn values_that_come_again_have_the_same_tokens(bodies in prop::collection::vec(any_body(), 1..60), audit in any::<bool>()) {
+        let flags = if audit { Flags::AUDIT } else { Flags::default() };
+        let (mut hasher, mut repeating) = (TokenHasher::new(), TokenHasher::new());
+        let mut repeated = RepeatedValues::default();
+        let mut taken = Taken::default();
+        for (place, body) in bodies.iter().chain(&bodies).enumerate() {
+            if place == bodies.len() / 2 {
+                repeated.clear();
+                taken.groups.clear();
+            }
+            let mut expected = Vec::new();
+            hasher.record(body.as_bytes(), flags, &mut |token| expected.push(token));
+            taken.tokens.clear();
+            repeating.record_repeated(body.as_bytes(), flags, &mut repeated, &mut taken);
+            prop_assert_eq!(&taken.tokens, &expected, "{}", body);
+        }
+    }
+}
+
+#[test]
+fn what_came_twice_is_a_group() {
+    let (mut hasher, mut repeated, mut taken) =
+        (TokenHasher::new(), RepeatedValues::default(), Taken::default());
+    let body = |n: u32| format!(r#"{{"level":"info","path":"/v1/orders","ms":{n}}}"#);
+    let mut record = |n: u32, repeated: &mut RepeatedValues, taken: &mut Taken| {
+        hasher.record_repeated(body(n).as_bytes(), Flags::default(), repeated, taken);
+        taken.groups.len()
+    };
+    let groups: Vec<usize> = (0..4).map(|n| record(n, &mut repeated, &mut taken)).collect();
+    assert_eq!(groups, [0, 2, 2, 2], "of level and path; no duration comes again");
+    assert_eq!(taken.groups[&0], [Token::word(b"info"), taken.groups[&0][1]]);
+    repeated.clear();
+    taken.groups.clear();
+    assert_eq!(record(9, &mut repeated, &mut taken), 0);
 }
