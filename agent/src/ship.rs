@@ -13,6 +13,7 @@ use cordwood_core::pipeline::Span;
 
 use crate::sink::{Answers, Refused, Sink};
 use crate::telemetry::Tally;
+use crate::turn::Clock;
 use crate::wake::Waker;
 
 /// Builders kept for the next batch; more streams than this are seldom open at once for long.
@@ -105,16 +106,19 @@ impl Shipper {
         }
     }
 
-    pub fn open(&mut self, file_seq: u64, now_ms: i64) -> OpenBatch {
+    pub fn open(&mut self, file_seq: u64, clock: Clock) -> OpenBatch {
+        let mut builder = self.spare.pop().unwrap_or_default();
+        // (Under load a batch is full in the round in which it began.)
+        builder.expect_observed(clock.wall_ns);
         OpenBatch {
-            builder: self.spare.pop().unwrap_or_default(),
+            builder,
             file_seq,
             first_start: u64::MAX,
             end: 0,
             lines: 0,
             bytes: 0,
             gated: 0,
-            opened_at_ms: now_ms,
+            opened_at_ms: clock.mono_ms,
             urgent: false,
             carried_from: Vec::new(),
             tenant: None,
