@@ -185,8 +185,7 @@ impl Collector<'_, '_> {
             self.cut(span.io);
         }
         let stream = &mut self.batches.streams[span.io as usize];
-        let batch =
-            stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq(), self.turn.clock.mono_ms));
+        let batch = stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq(), self.turn.clock));
         batch.account(span);
         if span.carried {
             batch.carried_from = std::mem::take(&mut stream.carry);

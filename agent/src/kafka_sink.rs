@@ -299,6 +299,12 @@ impl Sink for KafkaSink {
         self.producer.as_ref().map(|producer| producer.answered.as_fd())
     }
 
+    /// The client sends a topic partition's messages in one request if it has all of them, and no second request while more than a
+    /// few messages are on their way: until these are answered it looks again and again, without a pause, whether it may.
+    fn takes_flights(&self) -> bool {
+        true
+    }
+
     fn restart(&mut self) {
         if let Some(producer) = self.producer.take() {
             // Dropping waits for what is on the wire; nobody else should.

@@ -17,6 +17,7 @@ pub mod checkpoint;
 mod closed;
 pub mod cluster;
 mod collect;
+mod compression;
 pub mod config;
 mod container_log;
 pub mod context;

@@ -173,14 +173,18 @@ impl Reader {
                 self.poll(&[ship.answers_fd(), folders], due_ms - now_ms);
             }
         } else {
-            ship.await_answer(false);
+            let waits = ship.waits_for_flight();
+            if ship.await_answer(waits) {
+                return;
+            }
+            let answers = ship.answers_fd().filter(|_| waits);
             // Rounds begin at even intervals, however long the last one took.
             let next_ms = self.rounds.next_ms(poll_ms, now_ms).min(due_ms);
             let timeout_ms = next_ms - now_ms - self.shared.elapsed_ms();
             // What inotify tells is taken no more often than logs are looked at.
             let first_ms = poll_ms.min(timeout_ms);
-            if !self.poll(&[], first_ms) && first_ms < timeout_ms {
-                self.poll(&[folders], timeout_ms - first_ms);
+            if !self.poll(&[answers], first_ms) && first_ms < timeout_ms {
+                self.poll(&[answers, folders], timeout_ms - first_ms);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Batches from the reader to the sink: closed, queued, handed over, acknowledged.
 //! Promises: batches of a stream are handed over in the order they were cut; bytes in memory are counted and bounded. An answer
-//! reaches the file that the batch came from. If everything was sent again meanwhile, late answers are ignored.
+//! reaches the file that the batch came from. If everything was sent again meanwhile, late answers are ignored. Where the sink likes it,
+//! batches go in flights, and none waits longer for its flight than a moment.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -13,11 +14,16 @@ use cordwood_core::pipeline::Span;
 
 use crate::sink::{Answers, Refused, Sink};
 use crate::telemetry::Tally;
+use crate::turn::Clock;
 use crate::wake::Waker;
 
 /// Builders kept for the next batch; more streams than this are seldom open at once for long.
 const SPARE_BUILDERS_MAX: usize = 16;
 const SPARE_BYTES_MAX: usize = 2 << 20;
+/// So many bytes go at once, whatever is on its way: then requests are large anyway.
+const FLIGHT_BYTES: usize = 1 << 20;
+/// The longest that batches wait for the answers to those before.
+const FLIGHT_MS_MAX: i64 = 500;
 
 /// A batch that still grows.
 pub struct OpenBatch {
@@ -75,6 +81,13 @@ pub struct Shipper {
     answers: Arc<Answers>,
     /// Cut, not yet taken by the sink.
     outbox: VecDeque<Ready>,
+    outbox_bytes: usize,
+    /// When something was handed over last.
+    flight_at_ms: i64,
+    /// The sink took nothing at the last try.
+    is_refused: bool,
+    /// What is cut waits for more, or for the answers to what was handed over.
+    waits_for_flight: bool,
     unanswered: HashMap<u64, Sent>,
     next_ticket: u64,
     /// Bytes of messages that are cut and not acknowledged.
@@ -94,6 +107,10 @@ impl Shipper {
             sink,
             answers: Answers::new(waker),
             outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            flight_at_ms: 0,
+            is_refused: false,
+            waits_for_flight: false,
             unanswered: HashMap::new(),
             next_ticket: 0,
             cut_bytes: 0,
@@ -105,16 +122,19 @@ impl Shipper {
         }
     }
 
-    pub fn open(&mut self, file_seq: u64, now_ms: i64) -> OpenBatch {
+    pub fn open(&mut self, file_seq: u64, clock: Clock) -> OpenBatch {
+        let mut builder = self.spare.pop().unwrap_or_default();
+        // (Under load a batch is full in the round in which it began.)
+        builder.expect_observed(clock.wall_ns);
         OpenBatch {
-            builder: self.spare.pop().unwrap_or_default(),
+            builder,
             file_seq,
             first_start: u64::MAX,
             end: 0,
             lines: 0,
             bytes: 0,
             gated: 0,
-            opened_at_ms: now_ms,
+            opened_at_ms: clock.mono_ms,
             urgent: false,
             carried_from: Vec::new(),
             tenant: None,
@@ -138,6 +158,7 @@ impl Shipper {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.cut_bytes += payload.len();
+        self.outbox_bytes += payload.len();
         let sent = Sent { log, file_seq: batch.file_seq, io: header.io, bytes: payload.len(), records };
         self.unanswered.insert(ticket, sent);
         self.outbox.push_back(Ready { key: Arc::clone(key), payload, ticket });
@@ -156,20 +177,40 @@ impl Shipper {
         }
     }
 
-    /// Hands over what is cut, as far as the sink takes it.
-    pub fn send(&mut self, tally: &mut Tally) {
-        while self.broken.is_none() && !self.wait_for_checkpoint {
+    /// Within a round: hands over what is cut, as far as the sink takes it, but for the few batches that go with the others of this round.
+    pub fn send_much(&mut self, tally: &mut Tally, now_ms: i64) {
+        self.send_if(self.goes_at_once(), tally, now_ms);
+    }
+
+    /// After a round: hands over what is cut, as far as the sink takes it.
+    pub fn send(&mut self, tally: &mut Tally, now_ms: i64) {
+        let is_answered = self.unanswered.len() == self.outbox.len();
+        let may_go = is_answered || now_ms - self.flight_at_ms >= FLIGHT_MS_MAX;
+        self.send_if(may_go || self.goes_at_once(), tally, now_ms);
+    }
+
+    fn goes_at_once(&self) -> bool {
+        self.is_refused || self.outbox_bytes >= FLIGHT_BYTES || !self.sink.takes_flights()
+    }
+
+    fn send_if(&mut self, may_go: bool, tally: &mut Tally, now_ms: i64) {
+        self.waits_for_flight = !may_go && !self.outbox.is_empty();
+        while may_go && self.broken.is_none() && !self.wait_for_checkpoint {
             let Some(ready) = self.outbox.pop_front() else { return };
-            let bytes = ready.payload.len() as u64;
+            let bytes = ready.payload.len();
             let ack = self.answers.ack(ready.ticket);
             match self.sink.send(&ready.key, ready.payload, ack) {
                 Ok(()) => {
+                    self.is_refused = false;
+                    self.outbox_bytes -= bytes;
+                    self.flight_at_ms = now_ms;
                     tally.messages += 1;
-                    tally.message_bytes += bytes;
+                    tally.message_bytes += bytes as u64;
                 }
                 Err(Refused::Full { payload, ack }) => {
                     ack.withdraw();
                     self.outbox.push_front(Ready { payload, ..ready });
+                    self.is_refused = true;
                     tally.full += 1;
                     return;
                 }
@@ -212,6 +253,9 @@ impl Shipper {
     /// Forgets all batches that are cut; the sink forgets them too.
     pub fn start_anew(&mut self) {
         self.outbox.clear();
+        self.outbox_bytes = 0;
+        self.is_refused = false;
+        self.waits_for_flight = false;
         self.unanswered.clear();
         self.cut_bytes = 0;
         self.broken = None;
@@ -252,9 +296,14 @@ impl Shipper {
         self.cut_bytes + self.open_bytes
     }
 
-    /// Whether batches wait for room in the sink.
+    /// Whether batches wait because the sink takes nothing now.
     pub fn is_stalled(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() && !self.waits_for_flight
+    }
+
+    /// Whether what is cut waits for answers to what was handed over.
+    pub fn waits_for_flight(&self) -> bool {
+        self.waits_for_flight
     }
 
     pub fn unanswered(&self) -> usize {
@@ -269,5 +318,90 @@ impl Shipper {
     /// Whether the next answer is to wake the reader. True: one is here already, and nobody need sleep.
     pub fn await_answer(&self, awaited: bool) -> bool {
         self.answers.await_next(awaited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use cordwood_core::identity::FileId;
+    use cordwood_core::level::Level;
+    use cordwood_core::record::Flags;
+
+    use super::*;
+    use crate::sink::Ack;
+
+    /// Holds what it was handed until it is answered.
+    struct Flights(Arc<Mutex<Vec<Ack>>>);
+
+    impl Sink for Flights {
+        fn send(&mut self, _: &StreamKey, _: Vec<u8>, ack: Ack) -> Result<(), Refused> {
+            self.0.lock().unwrap().push(ack);
+            Ok(())
+        }
+
+        fn takes_flights(&self) -> bool {
+            true
+        }
+
+        fn restart(&mut self) {}
+    }
+
+    fn cut(ship: &mut Shipper, body_bytes: usize) {
+        let mut batch = ship.open(1, Clock { mono_ms: 0, wall_ns: 0 });
+        batch.builder.push(1, Level::Info, Flags::default(), 9, &vec![b'x'; body_bytes]);
+        ship.add_open_bytes(batch.builder.bytes());
+        let key = Arc::new(StreamKey::of_container("uid", "app", 0, OutputStream::Stdout));
+        let header = BatchHeader {
+            stream: (*key).clone(),
+            io: OutputStream::Stdout,
+            file: FileId(7),
+            restart: 0,
+            prev: 0,
+            end: 9,
+            lines: 1,
+            bytes: 9,
+            gated: 0,
+            limited: 0,
+            rejected: 0,
+            loss: None,
+        };
+        ship.cut(1, batch, &key, &header, &Origin::default(), 0);
+    }
+
+    #[test]
+    fn what_is_cut_in_a_round_goes_at_once_and_the_next_when_that_is_answered() {
+        let handed = Arc::new(Mutex::new(Vec::new()));
+        let mut ship = Shipper::new(Box::new(Flights(Arc::clone(&handed))), Waker::new().unwrap());
+        let mut tally = Tally::default();
+        let count = || handed.lock().unwrap().len();
+        let answer = |ship: &mut Shipper| {
+            handed.lock().unwrap().drain(..).for_each(Ack::acknowledge);
+            ship.answers(&mut Tally::default(), |_, _| {}).unwrap();
+        };
+        for _ in 0..3 {
+            cut(&mut ship, 100);
+            ship.send_much(&mut tally, 1_000);
+        }
+        assert_eq!((count(), ship.is_stalled()), (0, false), "the round is not over");
+        ship.send(&mut tally, 1_000);
+        assert_eq!((count(), ship.waits_for_flight()), (3, false));
+        // The first is on its way.
+        cut(&mut ship, 100);
+        ship.send(&mut tally, 1_000 + FLIGHT_MS_MAX - 1);
+        assert_eq!((count(), ship.waits_for_flight(), ship.is_stalled()), (3, true, false));
+        answer(&mut ship);
+        ship.send(&mut tally, 1_100);
+        assert_eq!((count(), ship.waits_for_flight()), (1, false));
+        // Whoever waited for long goes without the answer, and so does much.
+        cut(&mut ship, 100);
+        ship.send(&mut tally, 1_100 + FLIGHT_MS_MAX);
+        assert_eq!(count(), 2);
+        cut(&mut ship, FLIGHT_BYTES);
+        ship.send_much(&mut tally, 1_100 + FLIGHT_MS_MAX);
+        assert_eq!((count(), ship.is_stalled()), (3, false));
+        answer(&mut ship);
+        assert_eq!((ship.held_bytes(), ship.outbox_bytes, tally.messages), (0, 0, 6));
     }
 }

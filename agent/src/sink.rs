@@ -33,6 +33,11 @@ pub trait Sink: Send {
         None
     }
 
+    /// Whether batches had better go in flights: all that were cut in a round at once, and the next when those are answered.
+    fn takes_flights(&self) -> bool {
+        false
+    }
+
     /// After a failed acknowledgement: forgets what was handed over and starts anew. The reader then sends everything
     /// again that was not acknowledged.
     fn restart(&mut self);

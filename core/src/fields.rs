@@ -12,6 +12,7 @@ mod path;
 mod quick;
 mod read;
 mod scan;
+mod screen;
 mod shape;
 mod strict;
 mod table;

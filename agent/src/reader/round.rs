@@ -205,7 +205,7 @@ impl Rounds {
             return outcome;
         }
         // What was cut before, of this log or the last, is no reason to find no room.
-        shared.send();
+        shared.send_much();
         let paused = shared.clock().mono_ms < self.paused_until_ms;
         for _ in 0..chunks {
             if paused || !self.room.has_room(logs, shared) {
@@ -226,7 +226,7 @@ impl Rounds {
                 Ok(Step::Idle | Step::Ended) => return outcome,
                 Err(_) => return Outcome { end: TurnEnd::Failed, ..outcome },
             }
-            shared.send();
+            shared.send_much();
         }
         Outcome { end: TurnEnd::More, ..outcome }
     }

@@ -69,9 +69,14 @@ impl Shared {
         &self.ship
     }
 
-    /// Hands over what is cut, as far as the sink takes it.
+    /// Within a round: hands over what is cut, where it is much.
+    pub fn send_much(&mut self) {
+        self.ship.send_much(&mut self.tally, self.clock.mono_ms);
+    }
+
+    /// After a round: hands over what is cut, as far as the sink takes it.
     pub fn send(&mut self) {
-        self.ship.send(&mut self.tally);
+        self.ship.send(&mut self.tally, self.clock.mono_ms);
     }
 
     /// Calls `acknowledged` for each batch that is safe now. `Err`: one was not taken, and all that is not acknowledged has to be read

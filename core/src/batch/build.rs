@@ -1,9 +1,9 @@
 //! Encodes records into a message: each record is encoded when it is pushed; finishing puts the header in front.
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint, key_len};
 
 use super::header::{put_resource, put_scope};
-use super::wire::{delimited_len, field, put_bytes, put_delimited, put_varint};
+use super::wire::{delimited_len, field, put_bytes, put_delimited};
 use super::{BatchHeader, wire};
 use crate::identity::StreamKey;
 use crate::level::Level;
@@ -12,6 +12,8 @@ use crate::record::Flags;
 
 /// Key and value of a `fixed64` field with a number below 16.
 const FIXED64_LEN: usize = 9;
+/// Bytes of a record in a message before its body, at the most: three lengths, two times, a severity, and their keys.
+const HEAD_BYTES_MAX: usize = 3 * (1 + 10) + 2 * FIXED64_LEN + 2;
 /// What a record's place and flags take in the scope's attributes, at the most.
 const PLACE_BYTES_MAX: usize = 10 + 3;
 /// What a record adds to a message beside its body, at the most.
@@ -28,8 +30,9 @@ pub fn envelope_bytes_max(stream: &StreamKey, origin: &Origin) -> usize {
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     /// `ScopeLogs.log_records`, as they go onto the wire but for the observed time, which stands first in each and is
-    /// patched when the batch is finished.
+    /// patched when the batch is finished with another than was expected.
     records: Vec<u8>,
+    observed_ns: i64,
     /// End positions; deltas are made when the batch's `prev` is known.
     positions: Vec<u64>,
     flags: Vec<u16>,
@@ -49,24 +52,18 @@ impl BatchBuilder {
         self.flags.push(flags);
         self.positions.push(end_position);
 
-        let body_field =
-            if std::str::from_utf8(body).is_ok() { field::VALUE_STRING } else { field::VALUE_BYTES };
-        let value_len = delimited_len(body_field, body.len());
-        let severity = level.otel_severity() as u64;
-        let len = 2 * FIXED64_LEN
-            + key_len(field::RECORD_SEVERITY)
-            + 1
-            + delimited_len(field::RECORD_BODY, value_len);
-        let out = &mut self.records;
-        out.reserve(len + 6);
-        put_delimited(out, field::SCOPE_LOGS_RECORDS, len);
-        encode_key(field::RECORD_OBSERVED, WireType::SixtyFourBit, out);
-        out.extend_from_slice(&0u64.to_le_bytes());
-        encode_key(field::RECORD_TIME, WireType::SixtyFourBit, out);
-        out.extend_from_slice(&(time_ns as u64).to_le_bytes());
-        put_varint(out, field::RECORD_SEVERITY, severity);
-        put_delimited(out, field::RECORD_BODY, value_len);
-        put_bytes(out, body_field, body);
+        let is_text = body.is_ascii() || std::str::from_utf8(body).is_ok();
+        let head = RecordHead::new(self.observed_ns, time_ns, level, is_text, body.len());
+        self.records.reserve(HEAD_BYTES_MAX + body.len());
+        self.records.extend_from_slice(head.bytes());
+        self.records.extend_from_slice(body);
+    }
+
+    /// What [`BatchBuilder::finish`] will be told, as far as it is known: then it need not go over the records again.
+    pub fn expect_observed(&mut self, observed_ns: i64) {
+        if self.is_empty() {
+            self.observed_ns = observed_ns;
+        }
     }
 
     /// Records.
@@ -90,7 +87,9 @@ impl BatchBuilder {
 
     /// The message; the builder is empty afterwards. `observed_ns`: when the agent read the lines.
     pub fn finish(&mut self, header: &BatchHeader, origin: &Origin, observed_ns: i64) -> Vec<u8> {
-        self.patch_observed(observed_ns);
+        if observed_ns != self.observed_ns {
+            self.patch_observed(observed_ns);
+        }
         let positions = self.position_deltas(header.prev);
         let flags = self.any_flags.then(|| {
             let mut out = Vec::with_capacity(self.flags.len());
@@ -145,7 +144,68 @@ impl BatchBuilder {
     }
 }
 
-/// A length that [`put_delimited`] wrote, and how many bytes it takes.
+/// All of a record in a message but its body: its bytes are put together here, so that they become part of the message in one piece.
+struct RecordHead {
+    bytes: [u8; HEAD_BYTES_MAX],
+    len: usize,
+}
+
+impl RecordHead {
+    #[inline(always)]
+    fn new(observed_ns: i64, time_ns: i64, level: Level, is_text: bool, body_len: usize) -> RecordHead {
+        let body_field = if is_text { field::VALUE_STRING } else { field::VALUE_BYTES };
+        let value_len = delimited_len(body_field, body_len);
+        let severity_len = const { key_len(field::RECORD_SEVERITY) + 1 };
+        let len = 2 * FIXED64_LEN + severity_len + delimited_len(field::RECORD_BODY, value_len);
+        let mut head = RecordHead { bytes: [0; HEAD_BYTES_MAX], len: 0 };
+        head.key(field::SCOPE_LOGS_RECORDS, WireType::LengthDelimited);
+        head.varint(len);
+        head.fixed64(field::RECORD_OBSERVED, observed_ns);
+        head.fixed64(field::RECORD_TIME, time_ns);
+        head.key(field::RECORD_SEVERITY, WireType::Varint);
+        // (OpenTelemetry's numbers are below 25.)
+        head.byte(level.otel_severity() as u8);
+        head.key(field::RECORD_BODY, WireType::LengthDelimited);
+        head.varint(value_len);
+        head.key(body_field, WireType::LengthDelimited);
+        head.varint(body_len);
+        head
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    /// Of a field with a number below 16.
+    #[inline(always)]
+    fn key(&mut self, number: u32, wire_type: WireType) {
+        self.byte((number << 3) as u8 | wire_type as u8);
+    }
+
+    #[inline(always)]
+    fn fixed64(&mut self, number: u32, value: i64) {
+        self.key(number, WireType::SixtyFourBit);
+        self.bytes[self.len..self.len + 8].copy_from_slice(&value.to_le_bytes());
+        self.len += 8;
+    }
+
+    #[inline(always)]
+    fn varint(&mut self, mut value: usize) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+}
+
+/// The length of a record, and how many bytes it takes.
 fn read_len(bytes: &[u8]) -> (usize, usize) {
     let mut len = 0usize;
     for (index, byte) in bytes.iter().enumerate() {

@@ -38,6 +38,30 @@ fn a_batch_comes_back() {
     assert_eq!(batches[0].records[0].flags, Flags::STDERR | Flags::AUDIT);
 }
 
+/// When it was read is known when a batch is opened, or only when it is cut.
+#[test]
+fn the_time_of_reading_is_the_last_that_was_told() {
+    let message = |expected: Option<i64>| {
+        let mut builder = BatchBuilder::new();
+        for _ in 0..2 {
+            if let Some(observed_ns) = expected {
+                builder.expect_observed(observed_ns);
+            }
+            for (at, body) in [(20, &b"hello"[..]), (50, &[b'x'; 300]), (99, &[0xff; 20_000])] {
+                builder.push(1, Level::Warn, Flags::default(), at, body);
+                builder.expect_observed(7);
+            }
+            let message = builder.finish(&header(), &Origin::default(), 5);
+            assert_eq!(memchr::memmem::find_iter(&message, &[0x59, 5, 0, 0, 0, 0, 0, 0, 0, 0x09]).count(), 3);
+            assert!(builder.is_empty());
+        }
+        builder.push(1, Level::Warn, Flags::default(), 20, b"again");
+        builder.finish(&header(), &Origin::default(), 6)
+    };
+    assert_eq!(message(None), message(Some(5)));
+    assert_eq!(message(None), message(Some(4)));
+}
+
 #[test]
 fn an_empty_batch_carries_its_counters() {
     let message = Bytes::from(BatchBuilder::new().finish(&header(), &Origin::default(), 5));

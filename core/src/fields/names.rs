@@ -29,6 +29,10 @@ pub fn lookup(key: Text<'_>) -> Option<Key> {
 /// The same as [`lookup`] for what level and audit depend on; most other keys are passed over after a look at three letters.
 #[inline]
 pub fn lookup_quick(key: Text<'_>) -> Option<Key> {
+    // (So most loggers call it.)
+    if key.raw == b"level" {
+        return Some(Key::Level(LevelKey::Word));
+    }
     if key.raw.len() < 3 && key.raw.first() != Some(&b'@') {
         return None;
     }

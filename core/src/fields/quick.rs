@@ -1,9 +1,10 @@
 //! Reads only what the agent needs of a body: level, audit, and whether it is of a task. It costs about a memory scan: keys that cannot
-//! matter are not compared, and no value is copied.
+//! matter are not compared, no value is copied, and members behind the level are read only where they may matter.
 
 use super::embedded::{embedded, without_mark};
 use super::names::lookup_quick;
 use super::scan::Members;
+use super::screen::may_say_more;
 use super::shape::level_of_shape;
 use super::verdict::Verdict;
 use crate::level::{Level, head_of, is_header, level_of_text};
@@ -48,14 +49,24 @@ pub fn quick(body: &[u8]) -> Quick {
 
 /// A body that begins like an object.
 fn of_body(body: &[u8], members: Members<'_>) -> Quick {
-    let (verdict, level, whole) = of_object(members);
+    let (verdict, level, whole) = of_object(members, Wanted::Quick);
     // An object that breaks off is text; what its members said until then holds.
     let level = level.or_else(|| if whole { None } else { level_of_text(body) });
     Quick::new(level, verdict.audit, whole && verdict.task)
 }
 
-/// What the members of an object say, and whether it was one to its end.
-fn of_object(mut members: Members<'_>) -> (Verdict, Option<Level>, bool) {
+/// What is wanted of the members of an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// What a [`Quick`] has. When the level is named, the rest of most objects is only screened.
+    Quick,
+    /// Also whether it has a message.
+    All,
+}
+
+/// What the members of an object say, and whether it was one to its end (false where nothing depends on it).
+fn of_object(mut members: Members<'_>, wanted: Wanted) -> (Verdict, Option<Level>, bool) {
+    let mut may_end = wanted == Wanted::Quick;
     let from_start = members.clone();
     let mut verdict = Verdict::new();
     let whole = loop {
@@ -63,6 +74,12 @@ fn of_object(mut members: Members<'_>) -> (Verdict, Option<Level>, bool) {
             Ok(Some(member)) => {
                 if let Some(key) = lookup_quick(member.key) {
                     verdict.see_top(key, &member.value);
+                    if may_end && verdict.is_named_first() {
+                        if !verdict.task && !may_say_more(members.rest()) {
+                            return (verdict, verdict.level(), false);
+                        }
+                        may_end = false;
+                    }
                 }
             }
             Ok(None) => break true,
@@ -89,7 +106,7 @@ fn of_text(body: &[u8]) -> Quick {
     let Some(members) = Members::open(found.json) else {
         return Quick::new(level_of_text(text), is_audit, false);
     };
-    let (verdict, level, _) = of_object(members);
+    let (verdict, level, _) = of_object(members, Wanted::All);
     Quick::of_object(level, &verdict, Some(found.prefix))
 }
 

@@ -82,6 +82,11 @@ impl<'a> Members<'a> {
         Ok(Some(Member { key, value }))
     }
 
+    /// What follows the last member that was given.
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     fn close(&self, at: usize) -> Result<Option<Member<'a>>, Broken> {
         if skip_blanks(self.bytes, at) == self.bytes.len() { Ok(None) } else { Err(Broken) }
     }

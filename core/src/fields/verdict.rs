@@ -49,6 +49,12 @@ impl Verdict {
         self.outer().max(self.inner)
     }
 
+    /// A word at the top named the level: only a record inside of the record can say another.
+    #[inline]
+    pub fn is_named_first(&self) -> bool {
+        self.rank == 0
+    }
+
     /// A record inside of the record is worse than what wraps it says.
     pub fn inner_is_worse(&self) -> bool {
         self.inner > self.outer()
