@@ -32,7 +32,7 @@ fn may_say_more_avx2(rest: &[u8]) -> bool {
 fn screen(rest: &[u8]) -> bool {
     let mut at = 0;
     while let Some(bytes) = rest.get(at..).and_then(|rest| rest.first_chunk::<{ LANES + 2 }>()) {
-        if any(bytes) {
+        if any_begins(bytes) {
             return true;
         }
         at += LANES;
@@ -41,12 +41,12 @@ fn screen(rest: &[u8]) -> bool {
     let left = &rest[at..];
     let mut bytes = [0; LANES + 4];
     bytes[..left.len()].copy_from_slice(left);
-    bytes.first_chunk().is_some_and(any) || (left.len() > LANES && bytes.last_chunk().is_some_and(any))
+    bytes.first_chunk().is_some_and(any_begins) || (left.len() > LANES && bytes.last_chunk().is_some_and(any_begins))
 }
 
 /// (No branch within: that is what lets a compiler take all bytes at once.)
 #[inline(always)]
-fn any(bytes: &[u8; LANES + 2]) -> bool {
+fn any_begins(bytes: &[u8; LANES + 2]) -> bool {
     let mut found = 0;
     for at in 0..LANES {
         found |= u8::from(begins_here(bytes[at], bytes[at + 1], bytes[at + 2]));
