@@ -41,7 +41,8 @@ fn screen(rest: &[u8]) -> bool {
     let left = &rest[at..];
     let mut bytes = [0; LANES + 4];
     bytes[..left.len()].copy_from_slice(left);
-    bytes.first_chunk().is_some_and(any_begins) || (left.len() > LANES && bytes.last_chunk().is_some_and(any_begins))
+    bytes.first_chunk().is_some_and(any_begins)
+        || (left.len() > LANES && bytes.last_chunk().is_some_and(any_begins))
 }
 
 /// (No branch within: that is what lets a compiler take all bytes at once.)
