@@ -11,8 +11,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 
 use zstd::zstd_safe::zstd_sys::{
-    ZSTD_CCtx, ZSTD_CCtx_reset, ZSTD_CCtx_setParameter, ZSTD_ResetDirective, ZSTD_cParameter, ZSTD_createCCtx, ZSTD_freeCCtx,
-    ZSTD_isError,
+    ZSTD_CCtx, ZSTD_CCtx_reset, ZSTD_CCtx_setParameter, ZSTD_ResetDirective, ZSTD_cParameter,
+    ZSTD_createCCtx, ZSTD_freeCCtx, ZSTD_isError,
 };
 
 /// 1 MiB, as much as the client packs together: the context's buffer does not come round within a request, behind which zstd would go
@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn each_request_is_a_frame_of_its_own_and_the_context_is_used_again() {
-        let line = |n: usize| format!("{{\"level\":\"info\",\"msg\":\"order {n} placed\",\"id\":\"{:x}\"}}", n * 0x9e37_79b9);
+        let line = |n: usize| {
+            format!("{{\"level\":\"info\",\"msg\":\"order {n} placed\",\"id\":\"{:x}\"}}", n * 0x9e37_79b9)
+        };
         let lines: String = (0..40_000).map(line).collect();
         let mut contexts = Vec::new();
         for level in [1, 3, 1] {

@@ -61,7 +61,8 @@ fn begins_here(first: u8, second: u8, third: u8) -> bool {
     let is_first = (lower(first) == b'u') | (lower(first) == b's');
     let is_second = |byte: u8| (lower(byte) == b'd') | (lower(byte) == b'k');
     let is_between = |byte: u8| (byte == b'_') | (byte == b'-') | (byte == b'.');
-    let is_name = is_first & (is_second(second) | (is_between(second) & (is_second(third) | is_between(third))));
+    let is_name =
+        is_first & (is_second(second) | (is_between(second) & (is_second(third) | is_between(third))));
     is_name | (first == b'{') | (first == b'\\')
 }
 
@@ -71,7 +72,7 @@ mod tests {
 
     use super::super::key::{Field, Key, Place};
     use super::super::names::NAMES;
-    use super::*;
+    use super::{may_say_more, screen};
 
     /// The rule, letter by letter.
     fn by_the_rule(rest: &[u8]) -> bool {
@@ -80,7 +81,10 @@ mod tests {
             let second = rest.get(at + 1).filter(|_| matches!(rest[at], b'u' | b'U' | b's' | b'S'));
             let third = second.filter(is_between).and_then(|_| rest.get(at + 2));
             let is_second = |byte: Option<&u8>| matches!(byte, Some(b'd' | b'D' | b'k' | b'K'));
-            matches!(rest[at], b'{' | b'\\') || is_second(second) || is_second(third) || third.filter(is_between).is_some()
+            matches!(rest[at], b'{' | b'\\')
+                || is_second(second)
+                || is_second(third)
+                || third.filter(is_between).is_some()
         })
     }
 
@@ -91,7 +95,8 @@ mod tests {
             Key::Place(place, _) => place == Place::Id(Field::TaskId),
             _ => false,
         };
-        let names: Vec<&str> = NAMES.iter().filter(|entry| matters(entry.key)).map(|entry| entry.name).collect();
+        let names: Vec<&str> =
+            NAMES.iter().filter(|entry| matters(entry.key)).map(|entry| entry.name).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         for name in names {
             for parts in ["", "_", "-", ".", "__", "_-.", "---"] {
@@ -105,7 +110,9 @@ mod tests {
         for rest in [",\"msg\":\"[AUDIT] x\"}", ",\"logger\":\"audit.x\"}", ",\"a\":{}}", ",\"\\u0061\":1}"] {
             assert!(may_say_more(rest.as_bytes()), "{rest}");
         }
-        assert!(!may_say_more(b",\"msg\":\"paid by user u-17 in eu-west-1\",\"status\":200,\"trace_id\":\"9c1d5be07a3f4c52\"}"));
+        assert!(!may_say_more(
+            b",\"msg\":\"paid by user u-17 in eu-west-1\",\"status\":200,\"trace_id\":\"9c1d5be07a3f4c52\"}"
+        ));
         assert!(!may_say_more(b""));
     }
 
