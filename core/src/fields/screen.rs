@@ -73,7 +73,7 @@ mod tests {
 
     use super::super::key::{Field, Key, Place};
     use super::super::names::NAMES;
-    use super::*;
+    use super::{may_say_more, screen};
 
     /// The rule, letter by letter.
     fn by_the_rule(rest: &[u8]) -> bool {
