@@ -42,6 +42,7 @@ impl Drop for Spare {
 }
 
 /// `ZSTD_createCStream`: a context, or NULL where there is no memory for it.
+// SAFETY: no other function of the program has this name.
 #[unsafe(no_mangle)]
 extern "C" fn __wrap_ZSTD_createCStream() -> *mut c_void {
     let spare = SPARE.try_with(|spare| spare.0.take()).ok().flatten();
@@ -53,6 +54,7 @@ extern "C" fn __wrap_ZSTD_createCStream() -> *mut c_void {
 ///
 /// # Safety
 /// `context` is one that [`__wrap_ZSTD_createCStream`] gave.
+// SAFETY: no other function of the program has this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_ZSTD_initCStream(context: *mut c_void, level: c_int) -> usize {
     let context: *mut ZSTD_CCtx = context.cast();
@@ -79,6 +81,7 @@ unsafe extern "C" fn __wrap_ZSTD_initCStream(context: *mut c_void, level: c_int)
 ///
 /// # Safety
 /// `context` is NULL or one that [`__wrap_ZSTD_createCStream`] gave, which nobody uses any more.
+// SAFETY: no other function of the program has this name.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_ZSTD_freeCStream(context: *mut c_void) -> usize {
     let Some(context) = NonNull::new(context.cast()) else { return 0 };

@@ -16,6 +16,7 @@ use cordwood_core::pipeline::Pipeline;
 use cordwood_core::rotation::ending::{AtEnd, End};
 
 use crate::batching::Batching;
+use crate::clock::Clock;
 use crate::closed::Closed;
 use crate::collect::Batches;
 use crate::context::Context;
@@ -34,7 +35,7 @@ use crate::reading::Reading;
 use crate::ship::{Sent, Shipper};
 use crate::source::Source;
 use crate::tail::Chunk;
-use crate::turn::{CHUNK_BYTES, Clock, Turn};
+use crate::turn::{CHUNK_BYTES, Turn};
 
 /// Failed attempts in a row to read a file before the rest of it is given up.
 const READ_ERRORS_MAX: u32 = 100;

@@ -14,10 +14,10 @@ use cordwood_core::identity::FileId;
 use cordwood_core::rotation::sequence::superseded_at_ms;
 use cordwood_core::rotation::{Held, Register};
 
+use crate::clock::Clock;
 use crate::closed::Closed;
 use crate::folder::{Stat, is_unlinked, stat_of};
 use crate::log_file::LogFile;
-use crate::turn::Clock;
 
 /// The files of one log.
 #[derive(Default)]

@@ -14,6 +14,7 @@ mod begun;
 mod binding;
 mod bound;
 pub mod checkpoint;
+mod clock;
 mod closed;
 pub mod cluster;
 mod collect;

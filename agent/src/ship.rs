@@ -12,9 +12,9 @@ use cordwood_core::identity::{OutputStream, StreamKey};
 use cordwood_core::origin::Origin;
 use cordwood_core::pipeline::Span;
 
+use crate::clock::Clock;
 use crate::sink::{Answers, Refused, Sink};
 use crate::telemetry::Tally;
-use crate::turn::Clock;
 use crate::wake::Waker;
 
 /// Builders kept for the next batch; more streams than this are seldom open at once for long.

@@ -3,19 +3,13 @@
 
 use cordwood_core::rotation::ending::Graces;
 
+use crate::clock::Clock;
 use crate::config::{Batch, Config};
 use crate::ship::Shipper;
 use crate::telemetry::Tally;
 
 /// Bytes that are read at once; a longer line is read in a larger piece.
 pub const CHUNK_BYTES: usize = 256 << 10;
-
-/// The moment, as the reader saw it last. Intervals are measured on the monotonic one.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    pub mono_ms: i64,
-    pub wall_ns: i64,
-}
 
 pub struct Turn<'a> {
     pub clock: Clock,

@@ -9,11 +9,11 @@ use cordwood_core::identity::NodeIdentity;
 use cordwood_core::pipeline::Pipeline;
 
 use crate::begun::Unfinished;
+use crate::clock::Clock;
 use crate::container_log::ContainerLog;
 use crate::discover::FolderKey;
 use crate::remembered::Remembered;
 use crate::source::Source;
-use crate::turn::Clock;
 
 pub(super) struct Logs {
     /// In whose name plain files are read.

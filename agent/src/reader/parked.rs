@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 
 use super::logs::Logs;
+use crate::clock::Clock;
 use crate::container_log::ContainerLog;
 use crate::descriptors::Descriptors;
 use crate::discover::Discover;
-use crate::turn::Clock;
 
 /// How long a log that has more to read keeps its files while others wait for descriptors.
 const SHARE_MS: i64 = 500;

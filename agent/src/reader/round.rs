@@ -9,9 +9,10 @@ use super::logs::Logs;
 use super::order::{Order, READ_ON};
 use super::room::{Room, flush};
 use super::shared::Shared;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::container_log::Step;
-use crate::turn::{CHUNK_BYTES, Clock};
+use crate::turn::CHUNK_BYTES;
 
 /// Chunks that a file may be read in one turn.
 const TURN_CHUNKS: usize = 4;

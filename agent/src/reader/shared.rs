@@ -8,13 +8,14 @@ use cordwood_core::levels::LevelRules;
 use tokio::sync::watch;
 
 use super::logs::Logs;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::container_log::ContainerLog;
 use crate::lookup::ContextSource;
 use crate::owner::Answer;
 use crate::ship::{Sent, Shipper};
 use crate::telemetry::{Tally, Telemetry};
-use crate::turn::{Clock, Turn};
+use crate::turn::Turn;
 
 pub(super) struct Shared {
     started: Instant,

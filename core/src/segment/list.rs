@@ -13,7 +13,6 @@ use crate::block::columns::{Reader, put_varint};
 
 use super::GRANULE_RECORDS;
 use super::codes::{Ascending, put_ascending};
-use super::shared::{ELSEWHERE, Place, read_place};
 
 /// In fewer granules than this, a token's are written together with its count.
 pub(super) const LONG_MIN: usize = 16;
@@ -23,6 +22,8 @@ pub(super) const LOG_MASK: u8 = 15;
 const WITH: u8 = 0;
 const WITHOUT: u8 = 1;
 const BITMAP: u8 = 2;
+/// The coding that stands for a list elsewhere.
+pub(super) const ELSEWHERE: u8 = 3;
 
 /// How exactly an index says where a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,23 @@ pub(super) fn put_cells(granule: u32, mut records: u64, log: u32, cells: &mut Ve
 }
 
 const _: () = assert!(GRANULE_RECORDS == u64::BITS);
+
+/// Where a list is that lies on a page of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub page: u32,
+    /// Bytes behind the checksum.
+    pub offset: u32,
+}
+
+/// What follows a kind of [`ELSEWHERE`].
+fn read_place(reader: &mut Reader<'_>) -> Result<Place, BlockError> {
+    let mut number = || {
+        let number = reader.varint("place of a list")?;
+        u32::try_from(number).map_err(|_| BlockError::Invalid("place of a list"))
+    };
+    Ok(Place { page: number()?, offset: number()? })
+}
 
 /// A list in a token's page, or where it is.
 #[derive(Clone, Debug)]

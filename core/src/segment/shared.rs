@@ -11,14 +11,12 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::block::columns::{Reader, put_varint};
+use crate::block::columns::put_varint;
 use crate::block::{BlockError, PREFIX_BYTES, checked, checksum};
 
 use super::VERSION;
-use super::list::{Cells, LOG_MASK, long};
+use super::list::{Cells, ELSEWHERE, LOG_MASK, Place, long};
 
-/// The coding that stands for a list elsewhere.
-pub(super) const ELSEWHERE: u8 = 3;
 /// A shorter list is in its token's page.
 const BYTES_MIN: usize = 64;
 /// Of a page, unless one list is longer: three rows of them fill a page of PostgreSQL's.
@@ -30,14 +28,6 @@ pub(super) struct SharedLists {
     pages: Vec<Vec<u8>>,
     /// By the hash of their bytes.
     places: HashMap<u64, Vec<Place>, RandomState>,
-}
-
-/// Where a list is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub page: u32,
-    /// Bytes behind the checksum.
-    offset: u32,
 }
 
 impl SharedLists {
@@ -80,15 +70,6 @@ impl SharedLists {
         }
         self.pages
     }
-}
-
-/// What [`SharedLists::put`] wrote behind a kind of [`ELSEWHERE`].
-pub(super) fn read_place(reader: &mut Reader<'_>) -> Result<Place, BlockError> {
-    let mut number = || {
-        let number = reader.varint("place of a list")?;
-        u32::try_from(number).map_err(|_| BlockError::Invalid("place of a list"))
-    };
-    Ok(Place { page: number()?, offset: number()? })
 }
 
 /// The list at a place of a page, of a token in so many cells. A newer version: `None`, it may say anything.
