@@ -53,7 +53,7 @@ pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Re
         "select l.class, l.time_from, l.time_to, case when not noted.incomplete then {WIDTH_US} end, \
            case when s.indexed_blocks > 0 and to_regclass( \
              'blocks_c' || l.class || '_' || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI') || '_index') is not null \
-           then s.indexed_blocks end \
+           then s.indexed_blocks end, coalesce(not noted.incomplete and s.indexed_blocks = s.blocks, false) \
          from leaves l join classes c on c.id = l.class \
          cross join (select n.round is distinct from r.round from ring_ctl r left join contents_of n on true) as noted (incomplete) \
          left join sealed_leaves s on s.class = l.class and s.time_from = l.time_from \
@@ -82,7 +82,8 @@ pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Re
         |row: &tokio_postgres::Row, column: usize| row.get::<_, jiff::Timestamp>(column).as_microsecond();
     let leaf = |row: &tokio_postgres::Row| {
         let (class, from_us): (i32, i64) = (row.get(0), time(row, 1));
-        let index = row.get::<_, Option<i64>>(4).map(|blocks| Indexed { leaf: (class, from_us), blocks });
+        let indexed = |blocks| Indexed { leaf: (class, from_us), blocks, is_whole: row.get(5) };
+        let index = row.get::<_, Option<i64>>(4).map(indexed);
         (class, Span { index, ..Span::new(from_us, time(row, 2), row.get(3)) })
     };
     Ok(cut(rows.iter().map(leaf), wanted.to_us))

@@ -27,6 +27,8 @@ pub(super) struct Indexed {
     pub leaf: LeafKey,
     /// In it.
     pub blocks: i64,
+    /// The table partition has no others.
+    pub is_whole: bool,
 }
 
 /// All of: any of: a token of each record.
@@ -39,6 +41,13 @@ pub(super) struct Told {
     pub tables: Vec<u32>,
     /// The blocks of these, without a filter of their own, that may hold what is wanted.
     pub ids: Vec<i64>,
+}
+
+impl Told {
+    /// Whether none of these holds what is wanted.
+    pub fn is_nowhere(&self, leaves: &[Indexed]) -> bool {
+        self.ids.is_empty() && self.tables.len() == leaves.len() && leaves.iter().all(|leaf| leaf.is_whole)
+    }
 }
 
 /// What was read so far, of the table partitions of a window.

@@ -139,6 +139,12 @@ async fn the_version_before_is_taken_over() -> Result<()> {
     ensure!(all_pages(&store, &ALL, "", 100, 20_000).await?.len() == 900);
     ensure!(all_pages(&store, &ALL, "word3", 100, 20_000).await?.len() == lines_with(3, 900));
     ensure!(all_pages(&store, &ALL, "nosuchword", 100, 20_000).await?.is_empty());
+    // An index that knows nothing of it is not all that there is of its table partition.
+    for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+        for seq in [5, 299, 305, 899] {
+            ensure!(opened(&store, &format!("data.seq={seq}"), direction).await?.1 == 1, "{seq}");
+        }
+    }
     verify::whole(&store).await?;
     running.stop.cancel();
     running.task.await?
