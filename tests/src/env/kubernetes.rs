@@ -50,7 +50,8 @@ pub fn helm() -> Result<PathBuf> {
     Ok(folder.join("helm"))
 }
 
-fn go() -> Command {
+/// Builds alike on every machine: without C, without a workspace of the user's.
+pub(super) fn go() -> Command {
     let mut command = Command::new("go");
     command.env("CGO_ENABLED", "0").env("GOWORK", "off");
     command

@@ -17,6 +17,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod standby;
+pub mod victoria_logs;
 pub mod wait;
 pub mod wire;
 
@@ -31,4 +32,5 @@ pub use process::{Process, Program, User};
 pub use proxy::{Fault, Proxy};
 pub use redis::Redis;
 pub use standby::Standby;
+pub use victoria_logs::VictoriaLogs;
 pub use wait::wait_for;

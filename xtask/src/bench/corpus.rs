@@ -105,18 +105,20 @@ impl Corpus {
         }
     }
 
-    /// Writes all of it below `pods`, one file per pod. Times end at `now_us` and begin a minute before.
-    ///
-    /// # Errors
-    /// A file that cannot be written.
-    pub fn write(&self, pods: &Path, now_us: i64) -> Result<Written> {
-        let count = self.lines();
-        let number = match self {
+    pub fn pods(&self) -> usize {
+        match self {
             Corpus::Generated { .. } => PODS,
             Corpus::Found { lines } => (lines.len() / FOUND_LINES_PER_POD).clamp(1, PODS),
-        };
-        let mut files = (0..number).map(|pod| Pod::create(pods, pod)).collect::<Result<Vec<_>>>()?;
-        let (mut written, mut body, mut random) = (Written::default(), Vec::new(), Random::new(7));
+        }
+    }
+
+    /// Each line with its pod and time. Times end at `now_us` and begin a minute before.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn each(&self, now_us: i64, mut each: impl FnMut(usize, i64, &[u8]) -> Result<()>) -> Result<()> {
+        let (count, number) = (self.lines(), self.pods());
+        let (mut body, mut random) = (Vec::new(), Random::new(7));
         for n in 0..count {
             body.clear();
             let pod = match self {
@@ -132,16 +134,36 @@ impl Corpus {
                     n as usize * number / lines.len()
                 }
             };
-            let time_us = now_us - 60_000_000 + (n * 60_000_000 / count) as i64;
-            files[pod].write(time_us, &body)?;
+            each(pod, now_us - 60_000_000 + (n * 60_000_000 / count) as i64, &body)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all of it below `pods`, one file per pod. Times end at `now_us` and begin a minute before.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, pods: &Path, now_us: i64) -> Result<Written> {
+        let mut files = (0..self.pods()).map(|pod| Pod::create(pods, pod)).collect::<Result<Vec<_>>>()?;
+        let mut written = Written::default();
+        self.each(now_us, |pod, time_us, body| {
+            files[pod].write(time_us, body)?;
             written.lines += 1;
             written.bytes += body.len() as u64 + 1;
-        }
+            Ok(())
+        })?;
         for file in files {
             file.file.into_inner().context("flush a log file")?;
         }
         Ok(written)
     }
+}
+
+/// Namespace, which is the tenant, and name of a pod.
+pub fn names(pod: usize) -> (String, String) {
+    // Zipf: the tenant of rank r has a share of 1/r.
+    let tenant = (TENANTS as f64).powf(pod as f64 / PODS as f64) as usize % TENANTS;
+    (format!("tenant-{tenant}"), format!("{}-{pod}", SERVICES[pod % SERVICES.len()]))
 }
 
 /// A pod's one log file.
@@ -153,13 +175,20 @@ impl Pod {
     /// # Errors
     /// A folder or file that cannot be made.
     pub fn create(pods: &Path, pod: usize) -> Result<Pod> {
-        // Zipf: the tenant of rank r has a share of 1/r.
-        let tenant = (TENANTS as f64).powf(pod as f64 / PODS as f64) as usize % TENANTS;
-        let service = SERVICES[pod % SERVICES.len()];
+        let (namespace, name) = names(pod);
+        Pod::named(pods, &namespace, &name, 0)
+    }
+
+    /// That of a container's start with this number. A pod's name ends in `-<number>`, and begins with its container's.
+    ///
+    /// # Errors
+    /// A folder or file that cannot be made.
+    pub fn named(pods: &Path, namespace: &str, name: &str, run: u64) -> Result<Pod> {
+        let (container, number) = name.rsplit_once('-').context("a pod's name with a number")?;
         let folder =
-            pods.join(format!("tenant-{tenant}_{service}-{pod}_00000000-0000-4000-8000-{pod:012}/{service}"));
+            pods.join(format!("{namespace}_{name}_00000000-0000-4000-8000-{number:0>12}/{container}"));
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let path = folder.join("0.log");
+        let path = folder.join(format!("{run}.log"));
         Ok(Pod {
             file: BufWriter::with_capacity(
                 1 << 16,

@@ -3,6 +3,7 @@
 
 mod corpus;
 mod export;
+mod floors;
 mod groups;
 mod operator;
 mod policies;
@@ -12,6 +13,7 @@ mod query;
 mod random;
 mod reading;
 mod rows;
+mod services;
 mod storing;
 mod stream;
 mod tasks;
@@ -32,7 +34,8 @@ pub struct Bench {
     plain_files: usize,
     /// Only these: agent (steady, files, plain and load, each of which can be named alone), idle (agent without load), reading, storing,
     /// logs, policies, tasks, groups, export, stream (from a container's write to who watches), streams (many of them), operator (scale: 10,000 partitions; agents: 1,000 watches; ddl: commits and queries
-    /// while partitions come and go, half an hour).
+    /// while partitions come and go, half an hour), floors (what is stored beside the floors of size, CPU and searches, and beside VictoriaLogs;
+    /// with them profile: where the time of a first page goes, which can be named alone).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// A folder with another build's programs: what `agent` and `idle` measure is measured of its agent too, in turn with this one's.
@@ -141,8 +144,23 @@ async fn measure(bench: &Bench) -> Result<()> {
             figures.extend(in_each_format(&bench.seal_format, name, &corpus, false).await?);
         }
     }
-    print(&figures);
-    Ok(())
+    if !figures.is_empty() {
+        print(&figures);
+    }
+    // Only where it is asked for: VictoriaLogs has to be built.
+    let parts = match (named("floors"), named("profile")) {
+        (true, _) => vec![floors::Part::Searches, floors::Part::Profile],
+        (false, true) => vec![floors::Part::Profile],
+        (false, false) => return Ok(()),
+    };
+    floors::measure(&floors::Asked {
+        lines: bench.lines,
+        formats: &bench.seal_format,
+        logs: log_folders(bench).into_iter().flat_map(|(_, folders)| folders).collect(),
+        log_bytes_max: bench.log_bytes_max,
+        parts,
+    })
+    .await
 }
 
 /// One after the other, so that each pair sees the same machine.

@@ -8,10 +8,7 @@ use std::time::Duration;
 /// # Errors
 /// When the process is gone.
 pub fn cpu(id: u32) -> Result<Duration> {
-    let stat =
-        std::fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id}"))?;
-    let after_name = stat.rsplit_once(')').context("a stat line")?.1;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let fields = stat(id)?;
     // utime and stime, in ticks of 10 ms.
     let ticks: u64 = fields.get(11..13).context("times")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
     // An idle process takes a few ticks in a whole look. The threads that live tell theirs in nanoseconds.
@@ -22,6 +19,40 @@ pub fn cpu(id: u32) -> Result<Duration> {
     let threads = std::fs::read_dir(format!("/proc/{id}/task")).with_context(|| format!("process {id}"))?;
     let living: u64 = threads.flatten().filter_map(of_thread).sum();
     Ok(Duration::from_millis(ticks * 10).max(Duration::from_nanos(living)))
+}
+
+/// CPU time of a process, of those of its children that ended, and of those that live: all of PostgreSQL by its first process. One that
+/// ends in the moment of the look is counted as one that ended, or not at all.
+///
+/// # Errors
+/// When the process is gone.
+pub fn family_cpu(id: u32) -> Result<Duration> {
+    let mut all = ended_children_cpu(id)? + cpu(id)?;
+    for entry in std::fs::read_dir("/proc").context("the list of processes")?.flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if parent(child) == Some(id) {
+            all += cpu(child).unwrap_or_default();
+        }
+    }
+    Ok(all)
+}
+
+/// Fields of a process's `stat` behind its name, the first of them its state.
+fn stat(id: u32) -> Result<Vec<String>> {
+    let stat =
+        std::fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id}"))?;
+    let after_name = stat.rsplit_once(')').context("a stat line")?.1;
+    Ok(after_name.split_whitespace().map(str::to_owned).collect())
+}
+
+fn parent(id: u32) -> Option<u32> {
+    stat(id).ok()?.get(1)?.parse().ok()
+}
+
+fn ended_children_cpu(id: u32) -> Result<Duration> {
+    let stat = stat(id)?;
+    let ticks: u64 = stat.get(13..15).context("times")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// (resident now, most ever), in bytes.

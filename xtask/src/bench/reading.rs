@@ -188,15 +188,8 @@ pub async fn read_all(
     bytes: u64,
     whose: Whose<'_>,
 ) -> Result<Vec<Figure>> {
-    pipeline.start_agent()?;
-    let agent = pipeline.agent.as_ref().context("the agent")?.id();
-    let endpoint = pipeline.endpoints()[0].clone();
     let (began, name) = (Instant::now(), whose.agent());
-    while metric(&endpoint, "cordwood_agent_records_shipped_total").await.unwrap_or_default() < lines as f64 {
-        pipeline.check()?;
-        anyhow::ensure!(began.elapsed() < Duration::from_secs(900), "the agent is not done after 15 minutes");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let agent = ship(pipeline, lines).await?;
     let (took, used, (_, most)) = (began.elapsed(), cpu(agent)?, memory(agent)?);
     let how = format!(
         "{lines} lines of {:.0} bytes, acks=all, zstd; {:.1} s",
@@ -214,4 +207,20 @@ pub async fn read_all(
             format!("{:.2} s of CPU for the same files at its level 1", alone.as_secs_f64()),
         ),
     ])
+}
+
+/// Starts the agent and waits until so many lines are acknowledged; its process id.
+///
+/// # Errors
+/// It does not start, stops by itself, or takes too long.
+pub async fn ship(pipeline: &mut Pipeline, lines: u64) -> Result<u32> {
+    pipeline.start_agent()?;
+    let agent = pipeline.agent.as_ref().context("the agent")?.id();
+    let (endpoint, began) = (pipeline.endpoints()[0].clone(), Instant::now());
+    while metric(&endpoint, "cordwood_agent_records_shipped_total").await.unwrap_or_default() < lines as f64 {
+        pipeline.check()?;
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(900), "the agent is not done after 15 minutes");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(agent)
 }
