@@ -185,8 +185,9 @@ impl Collector<'_, '_> {
             self.cut(span.io);
         }
         let stream = &mut self.batches.streams[span.io as usize];
-        let batch =
-            stream.open.get_or_insert_with(|| self.turn.ship.open(self.file.seq(), self.turn.clock));
+        let clock = self.turn.clock;
+        let opened = || self.turn.ship.open(self.file.seq(), clock.mono_ms, clock.wall_ns);
+        let batch = stream.open.get_or_insert_with(opened);
         batch.account(span);
         if span.carried {
             batch.carried_from = std::mem::take(&mut stream.carry);

@@ -27,7 +27,7 @@ pub fn tell(account: Account<'_>, loss: LossRange, turn: &mut Turn<'_>) {
     .to_string();
     let prev = file.delivery.end(account.io);
     let end = (loss.from + loss.bytes.max(1)).max(prev + 1);
-    let mut batch = turn.ship.open(file.seq(), turn.clock);
+    let mut batch = turn.ship.open(file.seq(), turn.clock.mono_ms, turn.clock.wall_ns);
     batch.stand_for(prev, end);
     batch.builder.push(turn.clock.wall_ns, Level::Error, Flags::LOSS, end, body.as_bytes());
     turn.ship.add_open_bytes(batch.builder.bytes());

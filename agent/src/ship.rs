@@ -14,7 +14,6 @@ use cordwood_core::pipeline::Span;
 
 use crate::sink::{Answers, Refused, Sink};
 use crate::telemetry::Tally;
-use crate::turn::Clock;
 use crate::wake::Waker;
 
 /// Builders kept for the next batch; more streams than this are seldom open at once for long.
@@ -122,10 +121,11 @@ impl Shipper {
         }
     }
 
-    pub fn open(&mut self, file_seq: u64, clock: Clock) -> OpenBatch {
+    /// `now_ms`: on the monotonic clock. `read_ns`: when its lines are read, nanoseconds since the Unix epoch, UTC.
+    pub fn open(&mut self, file_seq: u64, now_ms: i64, read_ns: i64) -> OpenBatch {
         let mut builder = self.spare.pop().unwrap_or_default();
         // (Under load a batch is full in the round in which it began.)
-        builder.expect_observed(clock.wall_ns);
+        builder.expect_observed(read_ns);
         OpenBatch {
             builder,
             file_seq,
@@ -134,7 +134,7 @@ impl Shipper {
             lines: 0,
             bytes: 0,
             gated: 0,
-            opened_at_ms: clock.mono_ms,
+            opened_at_ms: now_ms,
             urgent: false,
             carried_from: Vec::new(),
             tenant: None,
@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn cut(ship: &mut Shipper, body_bytes: usize) {
-        let mut batch = ship.open(1, Clock { mono_ms: 0, wall_ns: 0 });
+        let mut batch = ship.open(1, 0, 0);
         batch.builder.push(1, Level::Info, Flags::default(), 9, &vec![b'x'; body_bytes]);
         ship.add_open_bytes(batch.builder.bytes());
         let key = Arc::new(StreamKey::of_container("uid", "app", 0, OutputStream::Stdout));
