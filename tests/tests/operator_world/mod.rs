@@ -341,15 +341,25 @@ impl World {
         let list = classes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let sql = format!(
             "select count(*), min(extract(epoch from now() - time_to))::float8 from blocks
-             where class in ({list}) and time_to > now() - interval '{minutes} minutes'"
+             where class in ({list}) and time_to > now() - interval '{minutes} minutes' group by class"
         );
-        let row = self.sql().await?.query_one(&sql, &[]).await?;
-        let (seen, youngest): (i64, f64) =
-            (row.get(0), row.get::<_, Option<f64>>(1).context("nothing is left")?);
-        // Block n of a class was stored with an age of n minutes; the youngest tells how long ago that was.
-        let per_class =
-            (0..=55).filter(|age| f64::from(*age) * 60.0 + youngest < f64::from(minutes) * 60.0).count();
-        let expected = i64::try_from(per_class * classes.len())?.min(stored);
+        let rows = self.sql().await?.query(&sql, &[]).await?;
+        ensure!(
+            rows.len() == classes.len(),
+            "of {} of {} classes nothing is left",
+            rows.len(),
+            classes.len()
+        );
+        let (mut seen, mut expected) = (0, 0);
+        for row in rows {
+            let (count, youngest): (i64, f64) = (row.get(0), row.get(1));
+            // Block n of a class was stored with an age of n minutes; its youngest tells how long ago that was. Each class was filled by
+            // itself, some seconds after the one before.
+            let young =
+                (0..=55).filter(|age| f64::from(*age) * 60.0 + youngest < f64::from(minutes) * 60.0).count();
+            (seen, expected) = (seen + count, expected + i64::try_from(young)?);
+        }
+        let expected = expected.min(stored);
         ensure!(seen >= expected, "{seen} young blocks are seen, {expected} were stored");
         Ok(())
     }
