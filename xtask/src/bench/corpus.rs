@@ -16,7 +16,8 @@ const SERVICES: [&str; 20] = [
 const PODS: usize = 200;
 /// Of logs that were found: spread over many tenants, few lines would measure nothing but half-filled pages.
 const FOUND_LINES_PER_POD: usize = 10_000;
-const PATHS: [&str; 8] = [
+/// That requests are made for.
+pub const PATHS: [&str; 8] = [
     "/v1/orders",
     "/v1/users/me",
     "/v2/cart/items",

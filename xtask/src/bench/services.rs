@@ -2,6 +2,7 @@
 //! that grows with the number of lines. Words that searches ask for are planted, and the lines that each search must find are counted. The
 //! same number of lines is the same text in every run.
 
+use super::corpus::PATHS;
 use super::random::Random;
 use std::io::Write as _;
 
@@ -18,16 +19,6 @@ const BURST: u64 = 4;
 /// What is looked for in a time long gone: one line in so many, all one after the other, a fifth from the beginning.
 const PAST: u64 = 500;
 const SERVICES: [&str; 5] = ["payment", "checkout", "cart", "search", "auth"];
-const PATHS: [&str; 8] = [
-    "/v1/orders",
-    "/v1/users/me",
-    "/v2/cart/items",
-    "/healthz",
-    "/v1/search",
-    "/v1/payments/charge",
-    "/static/app.js",
-    "/v1/stock",
-];
 const STATUS: [u64; 7] = [200, 200, 200, 201, 204, 404, 500];
 /// `%` is a word of the vocabulary, `#` a number.
 const TEMPLATES: [&str; 20] = [
