@@ -1,9 +1,9 @@
 //! The index of a segment: which records of some sealed blocks may hold a token, so that a search opens few others. It lies in pages; a
-//! search reads those of its words, [`Head::page_of`] each, and [`meet`]s what they say.
+//! search reads those of its words, [`Head::page_of`] each, then their long lists, [`lists_of`] them, and [`meet`]s what they say.
 //!
 //! A *segment* is the blocks that were sealed together into one table partition, or several of these merged. A *granule* is 64 records
 //! of one block, the last one of a block perhaps fewer. Granules are numbered through all blocks of a segment. For each token an index has
-//! the granules that hold it, by the leading bits of the token's hash: tokens whose bits are the same are one. So it never tells less
+//! the records or granules that hold it ([`Resolution`]), by the leading bits of the token's hash: tokens whose bits are the same are one. So it never tells less
 //! than the truth, and sometimes more. `docs/segment-index.md` defines the bytes.
 //!
 //! Not in it are words that say little for their size, and nobody is told less for it:
@@ -48,7 +48,7 @@ pub const BLOCKS_MAX: usize = 1 << 18;
 const HASH_BITS_MAX: u32 = 40;
 /// Below them, of an occurrence: its granule.
 const GRANULE_BITS: u32 = 64 - HASH_BITS_MAX;
-/// Of a small segment, which may be merged into one of [`GRANULES_MAX`].
+/// Also of a small segment: it may be merged with others into a large one, which can have no more bits than its parts.
 const HASH_BITS_MIN: u32 = 28;
 /// Bits beyond those that tell the tokens of a segment apart: a word that is not there is taken for one that is
 /// in one of 64 look-ups of a segment, and then one block is read in vain.

@@ -1,4 +1,4 @@
-//! A page: the tokens whose hashes begin with its number, and the granules of each.
+//! A page: the tokens whose hashes begin with its number, and the granules or records of each, or where [their list](super::shared) lies.
 //!
 //! ```text
 //! page = version u8 | checksum u32 | tokens | tokens          the second ones are pairs
