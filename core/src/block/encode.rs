@@ -13,7 +13,7 @@ use crate::segment::SegmentBuilder;
 
 use super::columns::{put_column, put_varint, unzigzag, zigzag};
 use super::index::{Index, IndexBuilder, SegmentTokens};
-use super::pack::pack_rows;
+use super::pack::{ZSTD, pack_parts, pack_rows};
 use super::{Choices, Format, checksum, format2};
 
 /// A finished block: the columns of its row in PostgreSQL (those that depend on its records alone).
@@ -61,6 +61,8 @@ pub struct BlockBuilder {
     /// In the place of `index` in [`Format::Three`].
     tokens: SegmentTokens,
     columns: Vec<u8>,
+    /// Where each of them ends.
+    column_ends: Vec<usize>,
     packed: Vec<u8>,
     source: u64,
     choices: Choices,
@@ -102,6 +104,7 @@ impl BlockBuilder {
             index: IndexBuilder::default(),
             tokens: SegmentTokens::default(),
             columns: Vec::new(),
+            column_ends: Vec::new(),
             packed: Vec::new(),
             source: 0,
             choices: Choices::default(),
@@ -244,7 +247,7 @@ impl BlockBuilder {
                 put_sections(level, &[&self.columns, &self.bodies], &mut self.packed, &mut payload)
             }
             Format::Two | Format::Three => {
-                put_sections(level, &[&self.columns], &mut self.packed, &mut payload);
+                self.put_columns(level, &mut payload);
                 let (times_us, source) = (self.times_us(), self.source);
                 let bodies = format2::Bodies {
                     bytes: &self.bodies,
@@ -276,6 +279,22 @@ impl BlockBuilder {
         block
     }
 
+    /// The columns, and before them how they are packed: as one text, or each with a table of symbols of its own, whichever is shorter.
+    fn put_columns(&mut self, level: i32, payload: &mut Vec<u8>) {
+        self.packed.clear();
+        let method = pack_rows(level, &self.columns, &mut self.packed);
+        if method == ZSTD {
+            let by_columns = pack_parts(&self.columns, &self.column_ends);
+            if let Some(by_columns) = by_columns.filter(|packed| packed.len() < self.packed.len()) {
+                self.packed = by_columns;
+            }
+        }
+        payload.push(method);
+        put_varint(payload, self.columns.len() as u64);
+        put_varint(payload, self.packed.len() as u64);
+        payload.extend_from_slice(&self.packed);
+    }
+
     fn times_us(&self) -> Vec<i64> {
         let times = self.times.iter().scan(0i64, |time_us, &delta| {
             *time_us = time_us.wrapping_add(unzigzag(delta));
@@ -290,6 +309,8 @@ impl BlockBuilder {
         for &delta in &self.times {
             put_varint(out, delta);
         }
+        self.column_ends.clear();
+        self.column_ends.push(out.len());
         put_column(out, &self.levels);
         put_column(out, &self.flags);
         put_varint(out, self.origins.len() as u64);
@@ -304,8 +325,11 @@ impl BlockBuilder {
             put_varint(out, zigzag((batch.kafka_offset as i64).wrapping_sub(last_offset)));
             last_offset = batch.kafka_offset as i64;
         }
+        self.column_ends.push(out.len());
         put_column(out, &self.record_batches);
+        self.column_ends.push(out.len());
         put_column(out, &self.indexes);
+        self.column_ends.push(out.len());
         if self.format == Format::One {
             put_column(out, &self.lengths);
         }
@@ -314,6 +338,7 @@ impl BlockBuilder {
             put_varint(out, place as u64);
             put_varint(out, zigzag(original_us));
         }
+        self.column_ends.push(out.len());
     }
 
     fn clear(&mut self) {

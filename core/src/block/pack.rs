@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 
 use super::BlockError;
 
@@ -90,6 +91,47 @@ impl Compressor {
         }
         self.zstd.compress_to_buffer(section, to)
     }
+}
+
+/// Numbers repeat by chance: zstd takes matches of them that are longer than what they stand for, so that short ones are left out.
+const PARTS_LEVEL: i32 = 1;
+const PARTS_MATCH_BYTES_MIN: u32 = 7;
+
+/// One zstd frame in which each part of the section (they end there) is a block, with a table of symbols of its own. `None`: it is
+/// not shorter.
+pub(super) fn pack_parts(section: &[u8], ends: &[usize]) -> Option<Vec<u8>> {
+    thread_local! {
+        static CONTEXT: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
+    }
+    debug_assert_eq!(ends.last(), Some(&section.len()));
+    let mut packed = Vec::with_capacity(section.len());
+    CONTEXT.with_borrow_mut(|context| {
+        if context.is_none() {
+            let mut new = CCtx::try_create()?;
+            new.set_parameter(CParameter::CompressionLevel(PARTS_LEVEL)).ok()?;
+            new.set_parameter(CParameter::MinMatch(PARTS_MATCH_BYTES_MIN)).ok()?;
+            *context = Some(new);
+        }
+        let context = context.as_mut()?;
+        context.reset(ResetDirective::SessionOnly).ok()?;
+        context.set_pledged_src_size(Some(section.len() as u64)).ok()?;
+        let mut out = OutBuffer::around(&mut packed);
+        let mut from = 0;
+        for (number, &end) in ends.iter().enumerate() {
+            let is_last = number + 1 == ends.len();
+            let directive =
+                if is_last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_flush };
+            let left =
+                context.compress_stream2(&mut out, &mut InBuffer::around(&section[from..end]), directive);
+            // Something is left: the room is as much as the section takes as it is.
+            if left != Ok(0) {
+                return None;
+            }
+            from = end;
+        }
+        Some(())
+    })?;
+    (packed.len() < section.len()).then_some(packed)
 }
 
 /// Never allocates more than `unpacked_bytes`, which a header says and a limit bounds.

@@ -14,6 +14,10 @@ pub(super) enum Way {
     Numbers,
     /// At all words.
     Words,
+    /// At words with digits, and at others that few of the values have.
+    Templates,
+    /// At what stands between blanks and few of the values have.
+    Fields,
     /// At digits, also within words.
     Digits,
 }

@@ -10,7 +10,7 @@ use super::super::columns::put_varint;
 use super::choices::{Choice, Choices, Way, below};
 use super::kinds::typed;
 use super::node::{Column, Node, texts};
-use super::split::{Cuts, Slot, WHOLE};
+use super::split::{Common, Cuts, OTHER, Slot, WHOLE, WORD};
 use super::streams::{self, Stream};
 use super::{CELLS_MAX, DEPTH_MAX, RECENT_MAX, SHAPE_END, STREAM_BYTES_MAX, STREAMS_MAX, ints, tag};
 
@@ -26,6 +26,8 @@ const SMALL_BYTES: usize = 16 << 10;
 const SURE_MIN: usize = 64;
 /// A shape of a text that so many lines have gets columns of its own.
 const OWN_COLUMNS_MIN: usize = 8;
+/// A way that takes longer has to save at least one of so many bytes.
+const SLOW_GAIN: usize = 20;
 /// Below a root: whether its bodies are cut as JSON.
 const AS_JSON: u64 = 1 << 32;
 
@@ -180,7 +182,10 @@ impl Encoder<'_> {
         let mut least = best.0.measure(level);
         let mut is_better = |(mut node, choice): (Node, Choice)| {
             let bytes = node.measure(level);
-            let is_better = bytes < least;
+            // Words that are sought out cost time: that is worth more than a little.
+            let costs_time = matches!(choice, Choice::Split(Way::Templates | Way::Fields));
+            let gain_min = if costs_time { least / SLOW_GAIN } else { 0 };
+            let is_better = bytes + gain_min < least;
             if is_better {
                 (best, least) = ((node, choice), bytes);
             }
@@ -194,8 +199,11 @@ impl Encoder<'_> {
         if depth + 1 < DEPTH_MAX {
             let has_blanks =
                 column.values.iter().filter(|value| value.contains(&b' ')).count() > column.values.len() / 2;
-            let ways: &[Way] =
-                if has_blanks { &[Way::Numbers, Way::Words] } else { &[Way::Numbers, Way::Digits] };
+            let ways: &[Way] = if has_blanks {
+                &[Way::Numbers, Way::Words, Way::Templates, Way::Fields]
+            } else {
+                &[Way::Numbers, Way::Digits]
+            };
             for &way in ways {
                 self.cells_left = cells_before;
                 let split = self.split(column, way, key, depth);
@@ -214,12 +222,19 @@ impl Encoder<'_> {
         let mut cuts = Cuts::default();
         let (mut shape_bytes, mut shape_ends) = (Vec::new(), Vec::with_capacity(values.len()));
         let (mut slots, mut slot_ends): (Vec<Slot>, _) = (Vec::new(), Vec::with_capacity(values.len()));
+        let common = match way {
+            Way::Templates => Common::words(values),
+            Way::Fields => Common::fields(values),
+            Way::Json | Way::Numbers | Way::Words | Way::Digits => Common::default(),
+        };
         for &value in values {
             let is_cut = match way {
                 Way::Json => cuts.json(value),
                 Way::Numbers => cuts.text(value, false),
                 Way::Words => cuts.text(value, true),
                 Way::Digits => cuts.digits(value),
+                Way::Templates => cuts.template(value, &common),
+                Way::Fields => cuts.fields(value, &common),
             };
             if !is_cut {
                 cuts.whole(value);
@@ -244,7 +259,8 @@ impl Encoder<'_> {
             }
         }
         self.cells_left -= slots.len();
-        let mut shapes = Shapes { root: below(key, way as u64), ..Shapes::default() };
+        let shares_words = matches!(way, Way::Templates | Way::Fields);
+        let mut shapes = Shapes { root: below(key, way as u64), shares_words, ..Shapes::default() };
         let mut columns: Vec<(Vec<&[u8]>, Vec<u32>)> = Vec::new();
         let mut ids = Vec::with_capacity(values.len());
         let mut from = 0;
@@ -300,6 +316,8 @@ struct Shapes {
     /// The one before: most lines have the shape of theirs.
     last: Option<usize>,
     last_name: Vec<u8>,
+    /// The words of all shapes go to one column: what is said of one thing in several ways is the same word.
+    shares_words: bool,
 }
 
 impl Shapes {
@@ -327,14 +345,16 @@ impl Shapes {
         self.ids.insert(self.name.clone(), id);
         self.bytes.extend_from_slice(shape);
         self.bytes.push(SHAPE_END);
-        let Shapes { shared, keys, root, .. } = self;
+        let Shapes { shared, keys, root, shares_words, .. } = self;
+        let is_shared =
+            |slot: &Slot| slot.kind == WHOLE || *shares_words && matches!(slot.kind, WORD | OTHER);
         let of_shape = if is_own { xxh3_64_with_seed(shape, *root) } else { *root };
         let mut new = |key| {
             keys.push(key);
             keys.len() - 1
         };
         let columns = slots.iter().enumerate().map(|(place, slot)| {
-            if is_own && slot.kind != WHOLE {
+            if is_own && !is_shared(slot) {
                 new(below(of_shape, place as u64))
             } else {
                 *shared.entry(slot.kind).or_insert_with(|| new(below(*root, slot.kind)))
@@ -406,9 +426,10 @@ fn list(column: &Column<'_, '_>, is_recent: Option<bool>) -> Option<List> {
         Some((typed, bits)) if bits < table_bits => (typed, bits),
         _ => (texts(&table), table_bits),
     };
-    node.streams.push(Stream::new(indexes.bytes));
+    let bits = indexes.bits + below_bits;
+    node.streams.push(Stream::of_integers(indexes));
     node.take(below);
-    Some(List { node, bits: indexes.bits + below_bits, distinct: table.len(), is_recent })
+    Some(List { node, bits, distinct: table.len(), is_recent })
 }
 
 /// How many others were named since each was named last; one that is new comes after all that are known.

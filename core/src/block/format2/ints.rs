@@ -17,16 +17,20 @@ const DELTA_PLANES: u8 = 3;
 pub(super) struct Encoded {
     pub bytes: Vec<u8>,
     pub bits: u64,
+    /// Where the planes end, and what stands before them.
+    pub ends: Vec<usize>,
 }
 
 pub(super) fn encode(values: &[u64]) -> Encoded {
-    let Some(&first) = values.first() else { return Encoded { bytes: vec![CONSTANT, 0], bits: 16 } };
+    let Some(&first) = values.first() else {
+        return Encoded { bytes: vec![CONSTANT, 0], bits: 16, ends: Vec::new() };
+    };
     let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
     if changes == 0 {
         let mut bytes = vec![CONSTANT];
         put_varint(&mut bytes, first);
         let bits = bytes.len() as u64 * 8;
-        return Encoded { bytes, bits };
+        return Encoded { bytes, bits, ends: Vec::new() };
     }
     let deltas: Vec<u64> =
         values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]) as i64)).collect();
@@ -35,12 +39,12 @@ pub(super) fn encode(values: &[u64]) -> Encoded {
     let mut best = if delta < plain {
         let mut bytes = vec![DELTA_PLANES];
         put_varint(&mut bytes, first);
-        put_planes(&mut bytes, &deltas);
-        Encoded { bytes, bits: delta }
+        let ends = put_planes(&mut bytes, &deltas);
+        Encoded { bytes, bits: delta, ends }
     } else {
         let mut bytes = vec![PLANES];
-        put_planes(&mut bytes, values);
-        Encoded { bytes, bits: plain }
+        let ends = put_planes(&mut bytes, values);
+        Encoded { bytes, bits: plain, ends }
     };
     if changes < values.len() / 4 {
         let mut bytes = vec![RUNS];
@@ -50,7 +54,7 @@ pub(super) fn encode(values: &[u64]) -> Encoded {
         }
         let bits = bytes.len() as u64 * 6;
         if bits < best.bits {
-            best = Encoded { bytes, bits };
+            best = Encoded { bytes, bits, ends: Vec::new() };
         }
     }
     best
@@ -62,13 +66,17 @@ fn base_and_width(values: &[u64]) -> (u64, usize) {
     (base, (u64::BITS - top.leading_zeros()).div_ceil(8) as usize)
 }
 
-fn put_planes(out: &mut Vec<u8>, values: &[u64]) {
+/// Returns where the planes end, and what stands before them.
+fn put_planes(out: &mut Vec<u8>, values: &[u64]) -> Vec<usize> {
     let (base, width) = base_and_width(values);
     put_varint(out, base);
     out.push(width as u8);
+    let mut ends = vec![out.len()];
     for plane in 0..width {
         out.extend(values.iter().map(|&value| ((value - base) >> (8 * plane)) as u8));
+        ends.push(out.len());
     }
+    ends
 }
 
 fn planes_bits(values: &[u64]) -> u64 {

@@ -90,7 +90,7 @@ impl<'v> Exceptions<'v> {
         }
         let places = ints::encode(&self.places);
         let bits = places.bits + self.values.iter().map(|value| value.len() as u64 * 5 + 16).sum::<u64>();
-        node.streams.push(Stream::new(places.bytes));
+        node.streams.push(Stream::of_integers(places));
         node.take(texts(&self.values));
         bits
     }
@@ -181,8 +181,9 @@ impl Kind<'_> {
                 let is_of_record = of_record.bits < since_1970.bits;
                 node.description.push(u8::from(is_of_record));
                 let times = if is_of_record { of_record } else { since_1970 };
-                node.streams.push(Stream::new(times.bytes));
-                Some((node, bits + times.bits))
+                let bits = bits + times.bits;
+                node.streams.push(Stream::of_integers(times));
+                Some((node, bits))
             }
             Kind::Decimals => {
                 let (numbers, exceptions) = numbers(values, |_, value| parse_decimal(value))?;

@@ -20,8 +20,9 @@ impl Node {
     /// Answers about how many bits they take.
     pub fn put_ints(&mut self, values: &[u64]) -> u64 {
         let encoded = ints::encode(values);
-        self.streams.push(Stream::new(encoded.bytes));
-        encoded.bits
+        let bits = encoded.bits;
+        self.streams.push(Stream::of_integers(encoded));
+        bits
     }
 
     pub fn take(&mut self, below: Node) {

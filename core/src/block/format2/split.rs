@@ -1,8 +1,10 @@
 //! Where a text is cut: into what stays the same from line to line (its shape) and the values between. Nothing here has to be right
 //! about JSON or about words: shape and values put together are the text again, whatever it is.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::values::TimeForm;
@@ -36,9 +38,13 @@ pub(super) const WHOLE: u64 = 0;
 const TIME: u64 = 1;
 const NUMBER: u64 = 2;
 const HEX: u64 = 3;
-const OTHER: u64 = 4;
-const WORD: u64 = 5;
+pub(super) const OTHER: u64 = 4;
+pub(super) const WORD: u64 = 5;
 const ROOT: u64 = 7;
+
+/// A word is common that at least one in so many values has, and so many of them.
+const COMMON_SHARE: usize = 32;
+const COMMON_MIN: usize = 6;
 
 impl Cuts {
     fn clear(&mut self) {
@@ -122,6 +128,42 @@ impl Cuts {
 
     /// Cuts at words that have a digit, and at times. `words`: at all words. `false`: it cannot be cut.
     pub fn text(&mut self, text: &[u8], words: bool) -> bool {
+        self.cut(text, |_| words)
+    }
+
+    /// Cuts at what stands between blanks and is not [common](Common), and at times.
+    pub fn fields(&mut self, text: &[u8], common: &Common) -> bool {
+        self.clear();
+        let (mut at, mut literal) = (0, 0);
+        while at < text.len() {
+            if text[at].is_ascii_whitespace() {
+                at += 1;
+                continue;
+            }
+            let time = if text[at].is_ascii_digit() { TimeForm::of(&text[at..]) } else { None };
+            let time = time.map(|(form, zone)| at + form.chars() + zone_chars(zone));
+            let (end, kind) = match time.filter(|&end| text.get(end).is_none_or(u8::is_ascii_whitespace)) {
+                Some(end) => (end, TIME),
+                None => field(text, at),
+            };
+            if kind == TIME || !common.has(&text[at..end]) {
+                if !self.literal(&text[literal..at]) {
+                    return false;
+                }
+                self.slot(at..end, kind);
+                literal = end;
+            }
+            at = end;
+        }
+        self.literal(&text[literal..])
+    }
+
+    /// Cuts at words that have a digit, at times, and at the other words that are not [common](Common).
+    pub fn template(&mut self, text: &[u8], common: &Common) -> bool {
+        self.cut(text, |word| !common.has(word))
+    }
+
+    fn cut(&mut self, text: &[u8], is_value: impl Fn(&[u8]) -> bool) -> bool {
         self.clear();
         let (mut at, mut literal) = (0, 0);
         while at < text.len() {
@@ -138,7 +180,7 @@ impl Cuts {
             } else {
                 word(text, at)
             };
-            if kind != WORD || words {
+            if kind != WORD || is_value(&text[at..end]) {
                 if !self.literal(&text[literal..at]) {
                     return false;
                 }
@@ -148,6 +190,58 @@ impl Cuts {
             at = end.max(at + 1);
         }
         self.literal(&text[literal..])
+    }
+}
+
+/// Words, or fields, that many values of a column have: they are of the text that programs write around the values.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    counts: HashMap<u64, u32, RandomState>,
+    count_min: u32,
+}
+
+impl Common {
+    /// Words without a digit.
+    pub fn words(values: &[&[u8]]) -> Common {
+        let mut common = Common::least(values.len());
+        for value in values {
+            let mut at = 0;
+            while at < value.len() {
+                if !is_word(value[at]) {
+                    at += 1;
+                    continue;
+                }
+                let (end, kind) = word(value, at);
+                if kind == WORD {
+                    common.add(&value[at..end]);
+                }
+                at = end.max(at + 1);
+            }
+        }
+        common
+    }
+
+    /// What stands between blanks.
+    pub fn fields(values: &[&[u8]]) -> Common {
+        let mut common = Common::least(values.len());
+        values
+            .iter()
+            .flat_map(|value| value.split(u8::is_ascii_whitespace))
+            .for_each(|field| common.add(field));
+        common
+    }
+
+    fn least(values: usize) -> Common {
+        let count_min = (values / COMMON_SHARE).max(COMMON_MIN) as u32;
+        Common { counts: HashMap::default(), count_min }
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        *self.counts.entry(xxh3_64_with_seed(text, 0)).or_default() += 1;
+    }
+
+    fn has(&self, text: &[u8]) -> bool {
+        self.counts.get(&xxh3_64_with_seed(text, 0)).is_some_and(|&count| count >= self.count_min)
     }
 }
 
@@ -206,6 +300,14 @@ fn word(text: &[u8], at: usize) -> (usize, u64) {
         OTHER
     };
     (at + trimmed, kind)
+}
+
+/// Where the field ends that begins here, and its kind.
+fn field(text: &[u8], at: usize) -> (usize, u64) {
+    let len = text[at..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+    let found = &text[at..at + len];
+    let kind = if found.iter().all(u8::is_ascii_digit) { NUMBER } else { OTHER };
+    (at + len, kind)
 }
 
 /// `Z`, `+01:00`, `-0330`; 0: none.

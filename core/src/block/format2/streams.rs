@@ -10,11 +10,14 @@ use std::borrow::Cow;
 
 use super::super::BlockError;
 use super::super::columns::{Reader, put_varint};
-use super::super::pack::{STORED, ZSTD, pack, unpack_zstd};
+use super::super::pack::{STORED, ZSTD, pack, pack_parts, unpack_zstd};
+use super::ints::Encoded;
 use super::{STREAM_BYTES_MAX, STREAMS_MAX};
 
 /// A stream that is shorter goes into the head.
-const OWN_BYTES_MIN: usize = 200;
+const OWN_BYTES_MIN: usize = 600;
+/// Planes that would not take so much less are not packed each by itself.
+const PLANES_GAIN_MIN: usize = 4;
 const IN_HEAD: u64 = 0;
 const OWN_STORED: u64 = 1;
 const OWN_ZSTD: u64 = 2;
@@ -24,11 +27,19 @@ const OWN_ZSTD: u64 = 2;
 pub(super) struct Stream {
     unpacked: Vec<u8>,
     packed: Option<Vec<u8>>,
+    /// Of integers: what the planes take by the entropy of each, in bytes, and where they end.
+    planes: Option<(usize, Vec<usize>)>,
 }
 
 impl Stream {
     pub fn new(unpacked: Vec<u8>) -> Stream {
-        Stream { unpacked, packed: None }
+        Stream { unpacked, packed: None, planes: None }
+    }
+
+    pub fn of_integers(encoded: Encoded) -> Stream {
+        let Encoded { bytes, bits, ends } = encoded;
+        let planes = (!ends.is_empty()).then_some(((bits / 8) as usize, ends));
+        Stream { unpacked: bytes, packed: None, planes }
     }
 
     pub fn unpacked_bytes(&self) -> usize {
@@ -40,10 +51,16 @@ impl Stream {
         if self.unpacked.len() < OWN_BYTES_MIN {
             return self.unpacked.len() / 2 + 2;
         }
-        let Stream { unpacked, packed } = self;
+        let Stream { unpacked, packed, planes } = self;
         let packed = packed.get_or_insert_with(|| {
             let mut packed = Vec::new();
             pack(level, unpacked, &mut packed);
+            if let Some((bytes, ends)) = planes
+                && packed.len() > *bytes + PLANES_GAIN_MIN
+            {
+                let by_planes = pack_parts(unpacked, ends).filter(|by_planes| by_planes.len() < packed.len());
+                packed = by_planes.unwrap_or(packed);
+            }
             packed
         });
         packed.len() + 4

@@ -395,3 +395,45 @@ fn json_takes_a_good_deal_less() {
     let (one, two) = (encode(&lines, Format::One, 5).len(), encode(&lines, Format::Two, 5).len());
     assert!(two * 10 < one * 7, "format 2 takes {two}, format 1 {one}");
 }
+
+/// Words that come and go within a text that stays: messages of services, and lines whose fields repeat those of the line before.
+#[test]
+fn what_changes_within_a_text_is_parted_from_what_stays() {
+    let word = |n: u64| {
+        let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let syllable =
+            |place: u64| ["ba", "du", "fi", "go", "ke", "lu", "mo", "ni"][(id >> place) as usize % 8];
+        format!("{}{}{}{}", syllable(60), syllable(50), syllable(40), syllable(30))
+    };
+    let message = |n: u64| {
+        let id = n.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let (word, number) = (word(n), id >> 51);
+        match (id >> 32) % 7 {
+            0 => format!("request queued for {word} at place {number}"),
+            1 => format!("certificate of {word} checked"),
+            2 => format!("index {word} merged, {number} segments"),
+            3 => format!("stock of {word} reserved: {number}"),
+            4 => format!("retrying {word}, attempt {number}"),
+            5 => format!("cache miss for {word}, loading from store"),
+            _ => format!("user signed in by {word}"),
+        }
+    };
+    let status = |n: u64| {
+        let package = format!("lib{}:amd64 {}.{}-{}", word(n / 4), n / 4 % 7, n / 4 % 31, n / 4 % 3);
+        let what = ["unpacked", "half-configured", "triggers-pending", "installed"][n as usize % 4];
+        format!("2026-11-18 23:{:02}:{:02} status {what} {package}", n / 600 % 60, n / 10 % 60)
+    };
+    for (line, most_eighths) in [(&message as &dyn Fn(u64) -> String, 6), (&status, 5)] {
+        let lines: Vec<Vec<u8>> = (0..1_000).map(|n| line(n).into_bytes()).collect();
+        let (one, two) = (encode(&lines, Format::One, 5).len(), back(lines.clone()));
+        assert!(two * 8 < one * most_eighths, "format 2 takes {two}, format 1 {one}");
+        let payload = encode(&lines, Format::Two, 5);
+        let block = Block::open(&payload).expect("it opens");
+        for sought in [word(37).as_str(), "status", "retrying", "nosuchword"].map(str::as_bytes) {
+            let find = |bytes: &[u8]| memchr::memmem::find(bytes, sought);
+            let expected: Vec<bool> = lines.iter().map(|line| find(line).is_some()).collect();
+            let held = block.may_hold(Sought::Letters { lower: sought, find: &find });
+            assert_eq!(held, Ok(Some(expected)), "{}", String::from_utf8_lossy(sought));
+        }
+    }
+}
