@@ -1,5 +1,5 @@
-//! Decides for each record at sealing: its class and table partition, or that it is carried over, or that it has expired. It decides by the
-//! round's snapshot of routes and leaves; `core::seal` packs the records.
+//! Decides for each record at sealing to which class and table partition it goes, or that it is carried, or that it has expired. It
+//! decides by the round's snapshot of routes and leaves, and passes the record to `core::seal`, which packs it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use cordwood_core::retention::class::{ClassId, Keeps, PolicyLevel, leaves_per_ro
 use cordwood_core::retention::hold::Takes;
 use cordwood_core::retention::policy::PerLevel;
 use cordwood_core::retention::routes::{RouteKey, Routes, Target};
-use cordwood_core::seal::{Leaf, SealedBlock, Sealer, SegmentIndex};
+use cordwood_core::seal::{Leaf, LeafPacker, SealedBlock, SegmentIndex};
 use cordwood_store::commit::BlockRow;
 use cordwood_store::contents::{LeafKey, LeafNamespace};
-use cordwood_store::seal::{Sorted, Sorter, WantedLeaf};
+use cordwood_store::seal::{Placed, Placer, WantedLeaf};
 
 /// zstd's level for sealed blocks: they live for weeks, so a third of the encoder's speed for a sixth of the bytes is worth it.
 /// Above it is little more to gain.
@@ -28,9 +28,10 @@ const SEALED_LEVEL: i32 = 5;
 const CARRIED_LEVEL: i32 = 1;
 const ORIGINS_MAX: usize = 100_000;
 
-pub struct RecordSorter {
+/// The [`Placer`] of one round.
+pub struct RecordPlacer {
     now_us: i64,
-    /// What is older than its retention by it is expired.
+    /// A record that is older than its retention by this clock has expired.
     horizon_us: i64,
     routes: Option<Routes>,
     /// Attached leaves by class: beginning -> end.
@@ -39,13 +40,13 @@ pub struct RecordSorter {
     /// What legal holds match stays, whatever its class says.
     held: Takes,
     origins: HashMap<OriginId, Known, RandomState>,
-    sealer: Sealer,
+    packer: LeafPacker,
     tenant: Arc<str>,
     carried: [BlockBuilder; 2],
     expired: HashMap<i32, (u64, u64)>,
     damaged: u64,
     why_carried: Option<String>,
-    /// Leaves that get records of this round, and how many it may be.
+    /// Leaves that get records of this round, at most `filled_max`.
     filled: HashSet<Leaf, RandomState>,
     /// Records of the tenant by leaf and namespace.
     namespaces: HashMap<Leaf, HashMap<String, u64, RandomState>, RandomState>,
@@ -54,6 +55,7 @@ pub struct RecordSorter {
     postponed: bool,
 }
 
+/// An origin, and where its records go.
 struct Known {
     origin: Origin,
     /// A legal hold matches its records.
@@ -62,21 +64,24 @@ struct Known {
     targets: [PerLevel<Option<Target>>; 2],
 }
 
+/// Where one record goes.
 enum Place {
     Leaf(Leaf),
+    /// Nowhere: it has expired, by this class.
     Expired(i32),
-    /// It needs a leaf that is not there.
+    /// Carried, because its leaf does not exist yet.
     Missing(WantedLeaf),
-    /// Its leaf has a turn in a later round.
+    /// Carried, because this round fills no more leaves.
     Later,
+    /// Carried for another reason, which is said.
     Carry(String),
 }
 
-impl RecordSorter {
+impl RecordPlacer {
     /// `now_us`: this machine's clock. What is older than its retention by it and by PostgreSQL's is expired: there is no
     /// grace period here, and a clock that runs ahead takes away nothing alone.
-    pub fn new(now_us: i64) -> RecordSorter {
-        RecordSorter {
+    pub fn new(now_us: i64) -> RecordPlacer {
+        RecordPlacer {
             now_us,
             horizon_us: now_us,
             routes: None,
@@ -84,7 +89,7 @@ impl RecordSorter {
             keeps: HashMap::default(),
             held: Takes::default(),
             origins: HashMap::default(),
-            sealer: Sealer::new(SEALED_LEVEL),
+            packer: LeafPacker::new(SEALED_LEVEL),
             tenant: "".into(),
             carried: [BlockBuilder::new(), BlockBuilder::new()],
             expired: HashMap::new(),
@@ -98,29 +103,29 @@ impl RecordSorter {
         }
     }
 
-    /// Sealed blocks are of this format, and not of [`Format::One`], as far as there is [room for indexes](Sorter::index); carried ones are
-    /// always of that.
+    /// Writes sealed blocks in `format` in place of [`Format::One`]; [`Format::Three`] only in [leaves that may have an
+    /// index](Placer::index). Carried blocks are always of [`Format::One`].
     #[must_use]
-    pub fn of_format(mut self, format: Format) -> RecordSorter {
-        self.sealer = self.sealer.of_format(format);
+    pub fn of_format(mut self, format: Format) -> RecordPlacer {
+        self.packer = self.packer.of_format(format);
         self
     }
 
-    /// It goes on with what was best for the blocks of the round before.
+    /// Takes over the choices that the round before made for columns.
     #[must_use]
-    pub fn with_choices(mut self, choices: Choices) -> RecordSorter {
-        self.sealer = self.sealer.with_choices(choices);
+    pub fn with_choices(mut self, choices: Choices) -> RecordPlacer {
+        self.packer = self.packer.with_choices(choices);
         self
     }
 
-    /// What was best for the blocks of this round.
+    /// Gives away the choices that this round made for columns.
     pub fn take_choices(&mut self) -> Choices {
-        self.sealer.take_choices()
+        self.packer.take_choices()
     }
 
-    /// At most so many table partitions get records, whatever the server bears.
+    /// Fills at most so many table partitions, even if the server has locks for more.
     #[must_use]
-    pub fn with_leaves_max(mut self, leaves: usize) -> RecordSorter {
+    pub fn with_leaves_max(mut self, leaves: usize) -> RecordPlacer {
         self.filled_max = leaves;
         self
     }
@@ -187,7 +192,7 @@ impl RecordSorter {
         }
     }
 
-    fn carry(&mut self, record: &Record<'_>, origin: &Origin, output: &mut Sorted) {
+    fn carry(&mut self, record: &Record<'_>, origin: &Origin, output: &mut Placed) {
         let group = record.level.group();
         let builder = &mut self.carried[group as usize];
         if !builder.push(record, origin) {
@@ -198,7 +203,7 @@ impl RecordSorter {
         }
     }
 
-    fn flush_carried(&mut self, output: &mut Sorted) {
+    fn flush_carried(&mut self, output: &mut Placed) {
         for group in [LevelGroup::BelowWarn, LevelGroup::WarnAndAbove] {
             let builder = &mut self.carried[group as usize];
             if !builder.is_empty() {
@@ -209,7 +214,7 @@ impl RecordSorter {
     }
 }
 
-impl RecordSorter {
+impl RecordPlacer {
     fn note_namespace(&mut self, leaf: Leaf, namespace: &str) {
         let namespaces = self.namespaces.entry(leaf).or_default();
         match namespaces.get_mut(namespace) {
@@ -220,7 +225,7 @@ impl RecordSorter {
         }
     }
 
-    fn flush_namespaces(&mut self, output: &mut Sorted) {
+    fn flush_namespaces(&mut self, output: &mut Placed) {
         for (leaf, namespaces) in std::mem::take(&mut self.namespaces) {
             let leaf = (leaf.class, leaf.from_us);
             output.namespaces.extend(namespaces.into_iter().map(|(namespace, records)| LeafNamespace {
@@ -233,7 +238,7 @@ impl RecordSorter {
     }
 }
 
-impl Sorter for RecordSorter {
+impl Placer for RecordPlacer {
     fn begin(&mut self, catalogue: Catalogue, now_us: i64) {
         self.now_us = self.now_us.min(now_us);
         // Clocks that jump together take nothing away, either.
@@ -254,14 +259,14 @@ impl Sorter for RecordSorter {
             let to_us = *self.leaves.get(&ClassId(class))?.get(&from_us)?;
             Some(Leaf { class, from_us, to_us })
         };
-        self.sealer.index(leaves.into_iter().filter_map(known));
+        self.packer.index(leaves.into_iter().filter_map(known));
     }
 
     fn block(
         &mut self,
         block: &BlockRow,
         stored_us: Option<i64>,
-        output: &mut Sorted,
+        output: &mut Placed,
     ) -> Result<(), Vec<OriginId>> {
         if self.tenant != block.tenant {
             self.flush_carried(output);
@@ -300,7 +305,7 @@ impl Sorter for RecordSorter {
                     self.filled.insert(leaf);
                     self.note_namespace(leaf, &known.origin.namespace);
                     let mut emit = |block| output.sealed.push(sealed(block));
-                    self.sealer.push(&tenant, leaf, &record, &known.origin, &mut emit);
+                    self.packer.push(&tenant, leaf, &record, &known.origin, &mut emit);
                 }
                 Place::Expired(class) => {
                     let counters = self.expired.entry(class).or_default();
@@ -345,17 +350,17 @@ impl Sorter for RecordSorter {
         }
     }
 
-    fn finish(&mut self, output: &mut Sorted) {
+    fn finish(&mut self, output: &mut Placed) {
         self.flush_carried(output);
         self.flush_namespaces(output);
-        self.sealer.finish(&mut |block| output.sealed.push(sealed(block)));
+        self.packer.finish(&mut |block| output.sealed.push(sealed(block)));
         output.expired = std::mem::take(&mut self.expired);
         output.wanted = std::mem::take(&mut self.wanted);
         output.postponed = self.postponed;
     }
 
     fn next_index(&mut self) -> Option<SegmentIndex> {
-        self.sealer.next_index()
+        self.packer.next_index()
     }
 }
 
@@ -380,8 +385,8 @@ mod tests {
     const HOUR_US: i64 = 3_600_000_000;
     const NOW_US: i64 = 1_795_000_000_000_000;
 
-    /// A sorter that knows one class of 7 days, and one origin whose records go there by routes of `routed_us`.
-    fn sorter(legal_hold: bool, routed_us: i64) -> (RecordSorter, Known) {
+    /// A placer that knows one class of 7 days, and one origin whose records go there by routes of `routed_us`.
+    fn placer(legal_hold: bool, routed_us: i64) -> (RecordPlacer, Known) {
         let class = Class {
             id: ClassId(5),
             policy: "p".to_owned(),
@@ -394,11 +399,11 @@ mod tests {
             approved: None,
             has_table: true,
         };
-        let mut sorter = RecordSorter::new(NOW_US);
-        sorter.begin(Catalogue { classes: vec![class], ..Catalogue::default() }, NOW_US);
+        let mut placer = RecordPlacer::new(NOW_US);
+        placer.begin(Catalogue { classes: vec![class], ..Catalogue::default() }, NOW_US);
         let target = Some(Target { class: ClassId(5), retention_us: routed_us });
         let targets = [PerLevel::of(|_| target), PerLevel::of(|_| target)];
-        (sorter, Known { origin: Origin::default(), is_held: false, targets })
+        (placer, Known { origin: Origin::default(), is_held: false, targets })
     }
 
     fn record(time_us: i64) -> Record<'static> {
@@ -419,9 +424,9 @@ mod tests {
         for (routed_us, age_us) in
             [HOUR_US, 7 * 24 * HOUR_US].into_iter().flat_map(|us| ages_us.map(|age| (us, age)))
         {
-            let (sorter, known) = sorter(true, routed_us);
+            let (placer, known) = placer(true, routed_us);
             let time_us = NOW_US - age_us;
-            let Place::Missing((5, from_us, to_us)) = sorter.place(&known, &record(time_us)) else {
+            let Place::Missing((5, from_us, to_us)) = placer.place(&known, &record(time_us)) else {
                 panic!("{age_us}: a record under a hold never expires, and there is no leaf");
             };
             assert_eq!((to_us - from_us) / HOUR_US, 12, "of a record {age_us} us old");
@@ -432,18 +437,18 @@ mod tests {
     /// The class no longer keeps it, but a hold of another policy does.
     #[test]
     fn a_record_that_a_hold_matches_never_expires() {
-        let (sorter, known) = sorter(false, HOUR_US);
+        let (placer, known) = placer(false, HOUR_US);
         let known = Known { is_held: true, ..known };
         let old = record(NOW_US - 90 * 24 * HOUR_US);
-        assert!(matches!(sorter.place(&known, &old), Place::Missing((5, ..))));
+        assert!(matches!(placer.place(&known, &old), Place::Missing((5, ..))));
     }
 
     /// A line that begins with `[AUDIT]` was kept for as long as audit records are, whoever wrote it.
     #[test]
     fn a_record_is_kept_as_an_audit_record_where_its_agent_believed_it() {
-        let (mut sorter, mut known) = sorter(false, HOUR_US);
+        let (mut placer, mut known) = placer(false, HOUR_US);
         for (class, days) in [(ClassId(5), 7), (ClassId(6), 7 * 365)] {
-            sorter.keeps.insert(class, Keeps { retention_us: days * 24 * HOUR_US, held: false });
+            placer.keeps.insert(class, Keeps { retention_us: days * 24 * HOUR_US, held: false });
         }
         known.targets = [5, 6]
             .map(|class| PerLevel::of(|_| Some(Target { class: ClassId(class), retention_us: HOUR_US })));
@@ -456,20 +461,20 @@ mod tests {
             (Flags::AUDIT_CLAIMED, 5),
         ] {
             let young = Record { flags, ..record(NOW_US - HOUR_US) };
-            let place = sorter.place(&known, &young);
+            let place = placer.place(&known, &young);
             assert!(matches!(place, Place::Missing((class, ..)) if class == expected), "{flags:?}");
             // How old it may be is by the same class.
             let old = NOW_US - 30 * 24 * HOUR_US;
             let mut late = Record { flags, ..record(old) };
-            sorter.settle_time(&known, &mut late, Some(NOW_US));
+            placer.settle_time(&known, &mut late, Some(NOW_US));
             assert_eq!(late.time_us == old, expected == 6, "{flags:?}");
         }
     }
 
     #[test]
     fn without_a_hold_the_longer_of_what_class_and_route_say_counts() {
-        let (sorter, known) = sorter(false, HOUR_US);
-        let place = |age_us| sorter.place(&known, &record(NOW_US - age_us));
+        let (placer, known) = placer(false, HOUR_US);
+        let place = |age_us| placer.place(&known, &record(NOW_US - age_us));
         assert!(
             matches!(place(6 * 24 * HOUR_US), Place::Missing((5, from_us, to_us)) if to_us - from_us == 12 * HOUR_US)
         );
