@@ -305,7 +305,7 @@ impl Sink for KafkaSink {
         true
     }
 
-    fn restart(&mut self) {
+    fn reset(&mut self) {
         if let Some(producer) = self.producer.take() {
             // Dropping waits for what is on the wire; nobody else should.
             let dropping =

@@ -37,7 +37,7 @@ pub struct BatchHeader {
     pub io: OutputStream,
     pub file: FileId,
     /// The container's restart count.
-    pub restart: u32,
+    pub restart_count: u32,
     /// File positions: the batch accounts for the bytes of this stream in `(prev, end]`.
     pub prev: u64,
     pub end: u64,

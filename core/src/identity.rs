@@ -40,7 +40,7 @@ impl NodeIdentity {
     }
 }
 
-/// One container's stdout or stderr, for one run of that container: `<pod uid>/<container>/<restart>/<stdout|stderr>`.
+/// One container's stdout or stderr, for one run of that container: `<pod uid>/<container>/<restart count>/<stdout|stderr>`.
 /// A file outside `/var/log/pods` is `file:<node identity><path>/stdout` (it has one output): every node may have a file of
 /// that path, also one that begins with the same line. Also the Kafka message key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,8 +48,8 @@ impl NodeIdentity {
 pub struct StreamKey(pub String);
 
 impl StreamKey {
-    pub fn of_container(pod_uid: &str, container: &str, restart: u32, io: OutputStream) -> StreamKey {
-        StreamKey(format!("{pod_uid}/{container}/{restart}/{}", io.as_str()))
+    pub fn of_container(pod_uid: &str, container: &str, restart_count: u32, io: OutputStream) -> StreamKey {
+        StreamKey(format!("{pod_uid}/{container}/{restart_count}/{}", io.as_str()))
     }
 
     /// A path that is too long for a key is cut and ends with its hash. `node`: absent in the keys of agents that wrote

@@ -165,7 +165,7 @@ impl Folders {
         };
         let live = self.add_logs(key, folder.as_ref(), &look, logs, shared);
         let ids = logs.in_folder(key);
-        let last = ids.iter().filter_map(|id| Some(logs.get(*id)?.source().restart())).max();
+        let last = ids.iter().filter_map(|id| Some(logs.get(*id)?.source().restart_count())).max();
         let looked_at =
             LookedAt { key, folder: folder.as_ref(), looks: Looks::new(&look), look: &look, live };
         let mut spare = self.parking.spare(logs);
@@ -174,7 +174,7 @@ impl Folders {
                 continue;
             }
             let Some(log) = logs.get_mut(id) else { continue };
-            let is_succeeded = last.is_some_and(|last| log.source().restart() < last);
+            let is_succeeded = last.is_some_and(|last| log.source().restart_count() < last);
             log.set_succeeded(is_succeeded);
             spare = self.refresh_log(id, &looked_at, spare, logs, shared);
         }

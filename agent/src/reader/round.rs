@@ -19,7 +19,7 @@ const TURN_CHUNKS: usize = 4;
 /// A file that got nothing for so long is left to inotify.
 const IDLE_MS: i64 = 2_000;
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
-const RESTART_PAUSE_MS: i64 = 1_000;
+const RESET_PAUSE_MS: i64 = 1_000;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,8 @@ impl Rounds {
             reason,
             "a batch was refused; the agent reads and sends again everything that is not acknowledged"
         );
-        shared.send_anew(logs);
-        let pause_ms = RESTART_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
+        shared.send_again(logs);
+        let pause_ms = RESET_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
         self.paused_until_ms = shared.clock().mono_ms + pause_ms;
     }
 

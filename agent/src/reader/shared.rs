@@ -81,19 +81,19 @@ impl Shared {
     }
 
     /// Calls `acknowledged` for each batch that is safe now. `Err`: one was not taken, and all that is not acknowledged has to be read
-    /// again ([`Shared::send_anew`]).
+    /// again ([`Shared::send_again`]).
     pub fn answers(&mut self, acknowledged: impl FnMut(u64, Sent)) -> Result<(), String> {
         self.ship.answers(&mut self.tally, acknowledged)
     }
 
-    /// Takes all logs back to what is acknowledged of them.
-    pub fn send_anew(&mut self, logs: &mut Logs) {
-        self.tally.restarts += 1;
+    /// Goes back to the acknowledged position of every log, so that everything behind it is read and sent again.
+    pub fn send_again(&mut self, logs: &mut Logs) {
+        self.tally.producer_resets += 1;
         for log in logs.iter_mut() {
             log.go_back(&mut self.ship);
             log.meter.data_came(self.clock.mono_ms);
         }
-        self.ship.start_anew();
+        self.ship.reset();
         logs.activate_all();
     }
 

@@ -80,7 +80,9 @@ fn read_resource(bytes: &[u8], provenance: Provenance, read: &mut ResourceRead) 
         let (key, value) = key_value(delimited(WHAT, number, value)?)?;
         match value {
             Some(Value::Text(text)) => read.set(key, text, provenance == Provenance::Agent),
-            Some(Value::Int(count)) if key == resource::RESTART => read.restart = u32::try_from(count).ok(),
+            Some(Value::Int(count)) if key == resource::RESTART_COUNT => {
+                read.restart_count = u32::try_from(count).ok()
+            }
             _ => {}
         }
     }

@@ -20,7 +20,7 @@ pub mod resource {
     pub const POD: &str = "k8s.pod.name";
     pub const POD_UID: &str = "k8s.pod.uid";
     pub const CONTAINER: &str = "k8s.container.name";
-    pub const RESTART: &str = "k8s.container.restart_count";
+    pub const RESTART_COUNT: &str = "k8s.container.restart_count";
     pub const NODE: &str = "k8s.node.name";
     pub const SERVICE: &str = "service.name";
     pub const WORKLOAD: &str = "cordwood.workload";
@@ -74,7 +74,7 @@ pub fn put_resource(out: &mut Vec<u8>, header: &BatchHeader, origin: &Origin) {
             put(key, Value::Text(text));
         }
     }
-    put(resource::RESTART, Value::Int(u64::from(header.restart)));
+    put(resource::RESTART_COUNT, Value::Int(u64::from(header.restart_count)));
     put(resource::IO, Value::Text(header.io.as_str()));
 }
 
@@ -114,7 +114,7 @@ pub fn put_scope(out: &mut Vec<u8>, header: &BatchHeader, positions: &[u8], flag
 pub struct ResourceRead {
     pub origin: Origin,
     shared: OnceCell<Arc<Origin>>,
-    pub restart: Option<u32>,
+    pub restart_count: Option<u32>,
     pub io: Option<OutputStream>,
 }
 
@@ -223,7 +223,7 @@ impl<'a> ScopeRead<'a> {
             stream: StreamKey(self.stream.ok_or(scope::STREAM)?.to_owned()),
             io: resource.io.ok_or(resource::IO)?,
             file: FileId(u64::from_str_radix(file, 16).map_err(|_| scope::FILE)?),
-            restart: resource.restart.ok_or(resource::RESTART)?,
+            restart_count: resource.restart_count.ok_or(resource::RESTART_COUNT)?,
             prev: self.prev.ok_or(scope::PREV)?,
             end: self.end.ok_or(scope::END)?,
             lines: self.lines.ok_or(scope::LINES)?,
