@@ -261,7 +261,7 @@ pub struct LogRetentionPolicyStatus {
     /// What the legal hold keeps; in mode Plan, what it would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldStatus>,
-    /// When the next partition with records is dropped for good.
+    /// When the next partition with records is dropped permanently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
     /// The first thing that waits, and for what.
@@ -355,7 +355,7 @@ pub struct ClassStatus {
     /// Table partitions whose records have all expired and that queries still see: a hold, a limit or a failure keeps them.
     #[serde(default)]
     pub overdue: i64,
-    /// When the next of its partitions with records is dropped for good, unless something holds it.
+    /// When the next of its partitions with records is dropped permanently, unless something holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
 }

@@ -272,7 +272,7 @@ impl Problem {
             StatusCode::CONFLICT,
             "urn:cordwood:problem:broken-folder",
             "The folder of resources has mistakes",
-            format!("nothing that is changed would be in force before they are mended: {why}"),
+            format!("a change would have no effect before these are repaired: {why}"),
         )
     }
 

@@ -374,7 +374,7 @@ fn class_status(class: &Class, report: &Report) -> ClassStatus {
     }
 }
 
-/// When the next leaf with records is dropped for good, unless something holds it.
+/// When the next leaf with records is dropped permanently, unless something holds it.
 fn next_drop_us(class: &Class, report: &Report) -> Option<i64> {
     let at = |leaf: &&Leaf| {
         let detached_us = match leaf.state {

@@ -72,11 +72,11 @@ it("leads to what was before, and away from a filter that lets nothing through",
   await until(() => messages(page), (shown) => shown.join() === "done before", "the audit record");
 });
 
-it("keeps 5,000 rows and says how many it let go", async () => {
+it("keeps 5,000 rows and says how many it dropped", async () => {
   const page = await watching("monitor-many");
   await log("monitor-many", Array.from({ length: 5200 }, () => system("monitor-many", `row ${n++}`)));
   await until(() => rows(page, "System"), (shown) => shown.includes("row 5199"), "the last row");
-  await panel(page, "System").getByText("200 older let go").waitFor();
+  await panel(page, "System").getByText("200 older dropped").waitFor();
   expect(await panel(page, "System").locator("article").count()).toBeLessThan(100);
   await panel(page, "System").getByRole("button", { name: "Clear System" }).click();
   await until(() => rows(page, "System"), (shown) => shown.length === 0);

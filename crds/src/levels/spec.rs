@@ -46,7 +46,7 @@ pub struct LevelFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::level_duration")]
     pub duration: Option<String>,
-    /// When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
+    /// When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration starts again when the resource is created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// How long the resource stays after it has ended: 1h, 7d, or 0s for not at all. The operator deletes it then. Absent: it stays until somebody

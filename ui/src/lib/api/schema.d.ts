@@ -676,7 +676,7 @@ export interface components {
             duration?: string;
             /**
              * Format: date-time
-             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
+             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration starts again when the resource is created again.
              */
             expiresAt?: string;
             /**
@@ -1124,7 +1124,7 @@ export interface components {
             duration?: string;
             /**
              * Format: date-time
-             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
+             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration starts again when the resource is created again.
              */
             expiresAt?: string;
             /**
@@ -1544,7 +1544,7 @@ export interface components {
                 newestRecord?: string;
                 /**
                  * Format: date-time
-                 * @description When the next of its partitions with records is dropped for good, unless something holds it.
+                 * @description When the next of its partitions with records is dropped permanently, unless something holds it.
                  */
                 nextDrop?: string;
                 /**
@@ -1637,7 +1637,7 @@ export interface components {
             newestRecord?: string;
             /**
              * Format: date-time
-             * @description When the next partition with records is dropped for good.
+             * @description When the next partition with records is dropped permanently.
              */
             nextDrop?: string;
             /**
@@ -1989,7 +1989,7 @@ export interface components {
             id: number;
             level: components["schemas"]["TaskLevel"];
             message: string;
-            /** @description What the line says besides; left out where it says nothing. */
+            /** @description What else the line says; left out where it says nothing more. */
             metadata?: {
                 [key: string]: unknown;
             };
