@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(key("a", 7, "/log/x").as_str(), "file:a@0000000000000007/log/x/stdout");
         assert_eq!(StreamKey::of_file(None, "/log/x", OutputStream::Stdout).as_str(), "file:/log/x/stdout");
         assert_ne!(key("a", 7, "/x"), key("b", 7, "/x"), "two nodes");
-        assert_ne!(key("a", 7, "/x"), key("a", 8, "/x"), "a node that was built anew");
+        assert_ne!(key("a", 7, "/x"), key("a", 8, "/x"), "a node that was rebuilt");
         assert_ne!(key("a/x", 7, "/y"), key("a", 7, "/x/y"));
         let long = |end: &str| key(&"n".repeat(300), 7, &format!("/{}{end}", "\u{e9}".repeat(1_000)));
         assert!(long("a").as_str().len() <= STREAM_BYTES_MAX);

@@ -72,7 +72,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// `repair`: filters, postings and indexes that hide records are made anew; needs a login that may change the tables, their owner.
+    /// `repair`: builds filters, postings and indexes that hide records again; needs the login that owns the tables.
     ///
     /// # Errors
     /// PostgreSQL cannot be reached.

@@ -27,7 +27,7 @@ pub(super) enum Kind {
 /// Where what is found goes.
 pub(super) struct Seen<'s> {
     pub report: &'s mut TableReport,
-    /// Blocks whose row was written anew: it may lie where the reading comes by once more.
+    /// Blocks whose row was written again: the new row may lie where it is read a second time.
     pub repaired: &'s mut HashSet<i64>,
     pub repair: bool,
 }
@@ -106,13 +106,13 @@ impl Reader {
             for (row, checked) in self.check(transaction, rows, kind).await? {
                 self.adjusted += checked.adjusted;
                 note(seen.report, &row, &checked);
-                let mends = seen.repair && checked.index.is_some();
-                if mends {
+                let repairs = seen.repair && checked.index.is_some();
+                if repairs {
                     repair(transaction, (table, kind), &row, &checked).await?;
                     seen.repaired.insert(row.id);
                 }
                 for fault in &checked.faults {
-                    let repaired = mends && fault.is_of_index();
+                    let repaired = repairs && fault.is_of_index();
                     seen.report.faults += 1;
                     seen.report.repaired += u64::from(repaired);
                     let (table, what) = (table.to_owned(), fault.to_string());

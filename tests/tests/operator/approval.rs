@@ -1,5 +1,5 @@
 //! A month of retention cut to an hour, as a typo does, with a hundred table partitions of records: nothing goes, what waits is told with
-//! its records and bytes; an approval lets go of exactly that, and none of it once the spec has changed.
+//! its records and bytes; an approval allows dropping exactly that, and none of it once the spec has changed.
 
 use std::time::Duration;
 

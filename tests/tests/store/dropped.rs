@@ -26,7 +26,7 @@ use tokio_postgres::Client;
 use super::support::{self, HOUR_US, Lines};
 use super::{ALL, Running, seal_once, start_writer};
 
-/// With four classes more table partitions than a search keeps locked: it reads from some that it has let go of.
+/// With four classes more table partitions than a search keeps locked: it reads from some whose locks it has released.
 const HOURS: i64 = 52;
 const DROPPED: i64 = 4;
 const PER_HOUR: u64 = 50;
