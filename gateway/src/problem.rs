@@ -426,7 +426,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "urn:cordwood:problem:store-away",
                 "PostgreSQL does not answer",
-                "the store is away for the moment: ask again",
+                "the store is unavailable for the moment: try again",
             );
             return Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem };
         }

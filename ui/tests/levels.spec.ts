@@ -56,7 +56,7 @@ it("holds every service only when that is meant", async () => {
   const page = await visit("/levels");
   const hold = page.getByRole("button", { name: "Hold everything at WARN for 30 min" });
   expect(await hold.isDisabled()).toBe(true);
-  const meant = page.getByLabel("all of them are meant");
+  const meant = page.getByLabel("the level is for everything");
   await meant.check();
   expect(await hold.isDisabled()).toBe(false);
   await meant.uncheck();

@@ -66,7 +66,7 @@ it("leads to what was before, and away from a filter that lets nothing through",
   await log("monitor-before", [audit("monitor-before", "done before")]);
   await stored("service=monitor-before", 1);
   const page = await watching("monitor-before");
-  await panel(page, "System").getByRole("button", { name: "Take the filter away" }).click();
+  await panel(page, "System").getByRole("button", { name: "Remove the filter" }).click();
   await until(() => new URL(page.url()).searchParams.has("system"), (has) => !has, "the filter to be gone");
   await panel(page, "Audit").getByRole("link", { name: "What was before, in the logs" }).click();
   await until(() => messages(page), (shown) => shown.join() === "done before", "the audit record");

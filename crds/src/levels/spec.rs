@@ -28,7 +28,7 @@ pub struct LevelFields {
     pub service: Option<String>,
     /// Lines below this level are dropped.
     pub level: LevelSpec,
-    /// Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+    /// Lines whose level is unknown (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
     /// as below it.
     #[serde(default)]
     pub unleveled: UnleveledSpec,

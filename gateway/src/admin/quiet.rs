@@ -42,7 +42,7 @@ pub struct Quiet {
     #[schema(value_type = Option<ScopeName>)]
     pub scope: Option<String>,
     pub debug_scopes: Option<bool>,
-    /// Lines of which nobody knows the level; of itself they are kept.
+    /// Lines whose level is unknown; of itself they are kept.
     #[schema(value_type = Option<UnleveledName>)]
     pub unleveled: Option<String>,
     /// What part of the lines below the level is kept.

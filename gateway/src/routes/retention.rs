@@ -142,7 +142,7 @@ pub async fn put_policy_named(
     put(&gateway, &who, object(body, &[Kind::Retention], Some(&place.name), None)?, &options).await
 }
 
-/// Takes a policy away. Its records stay for as long as they were to stay; new ones are another policy's.
+/// Deletes a policy. Its records are kept as long as before; new ones fall under another policy.
 #[utoipa::path(
     delete,
     path = "/api/admin/retention/{name}",

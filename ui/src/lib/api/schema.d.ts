@@ -95,7 +95,7 @@ export interface paths {
         /** Makes a policy of this name, or changes it. */
         put: operations["put_policy_named"];
         post?: never;
-        /** Takes a policy away. Its records stay for as long as they were to stay; new ones are another policy's. */
+        /** Deletes a policy. Its records are kept as long as before; new ones fall under another policy. */
         delete: operations["delete_policy"];
         options?: never;
         head?: never;
@@ -794,7 +794,7 @@ export interface components {
              */
             ttlAfterExpiry?: string;
             /**
-             * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+             * @description Lines whose level is unknown (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
              *     as below it.
              * @default keep
              * @enum {string}
@@ -1242,7 +1242,7 @@ export interface components {
              */
             ttlAfterExpiry?: string;
             /**
-             * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+             * @description Lines whose level is unknown (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
              *     as below it.
              * @default keep
              * @enum {string}
@@ -2064,7 +2064,7 @@ export interface components {
             time: string;
         };
         /**
-         * @description What becomes of lines of which nobody knows the level.
+         * @description What becomes of lines whose level is unknown.
          * @enum {string}
          */
         UnleveledName: "keep" | "drop";
