@@ -10,11 +10,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Json,
-    /// At words that have a digit.
+    /// At words with digits.
     Numbers,
     /// At all words.
     Words,
-    /// At digits, even within words.
+    /// At digits, also within words.
     Digits,
 }
 
