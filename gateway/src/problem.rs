@@ -240,7 +240,7 @@ impl Problem {
             "urn:cordwood:problem:another-plan",
             "Another plan waits",
             format!(
-                "it is the plan {waits} that waits for an approval: look at what it takes away, and approve that one"
+                "it is the plan {waits} that waits for an approval: look at what it would drop, and approve that one"
             ),
         )
     }

@@ -291,7 +291,7 @@ fn progress(
     {
         let records = needs.records.map_or_else(String::new, |records| format!("{records} records, "));
         let message = format!(
-            "it would take away {} partitions ({records}{}) and waits {waits}",
+            "it would drop {} partitions ({records}{}) and waits {waits}",
             needs.partitions,
             duration::bytes(needs.bytes)
         );
