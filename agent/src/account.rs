@@ -36,7 +36,7 @@ impl Account<'_> {
             stream: (*key).clone(),
             io: self.io,
             file: self.file.id(),
-            restart: self.log.source().restart(),
+            restart_count: self.log.source().restart_count(),
             prev: self.file.delivery.end(self.io),
             end,
             lines: batch.lines,

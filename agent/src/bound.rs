@@ -106,7 +106,7 @@ mod tests {
             Ok(())
         }
 
-        fn restart(&mut self) {}
+        fn reset(&mut self) {}
     }
 
     /// One life of an agent that reads one file at the most: until `last` was sent. Gives all that was sent.

@@ -97,7 +97,7 @@ fn source(namespace: &str, uid: &str) -> Source {
         pod: "web-1".into(),
         uid: uid.into(),
         container: "app".into(),
-        restart: 0,
+        restart_count: 0,
     }
 }
 
@@ -265,7 +265,7 @@ fn a_pod_that_a_watch_makes_up_for_does_not_get_the_tenant_of_the_namespace_afte
         pod: "web-2".into(),
         uid: "2".into(),
         container: "app".into(),
-        restart: 0,
+        restart_count: 0,
     };
     assert_eq!(ask(&cluster, &second, 0).map(|origin| origin.tenant), Ok("newcomer".into()));
 }

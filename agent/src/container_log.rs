@@ -50,21 +50,21 @@ pub struct ContainerLog {
     pub owner: Owner,
     pub meter: Meter,
     pub pace: Pace,
-    /// The container has run again since.
+    /// The container has started again since: another log has a higher restart count.
     is_succeeded: bool,
-    /// Nothing more is read of it until its files are closed: others wait for descriptors.
+    /// Reading stops until the files are closed, because other logs wait for descriptors.
     yields: bool,
     opened_at_ms: i64,
 }
 
-/// What one step of reading came to.
+/// How one step of reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// There may be more right now.
     More,
     /// Nothing to read now; something may come.
     Idle,
-    /// Read to its end, for good.
+    /// The file was read to its end, and nothing can be written to it any more.
     Ended,
 }
 
@@ -129,7 +129,7 @@ impl ContainerLog {
 
     // ---- its folder --------------------------------------------------------------------------------------------------
 
-    /// Looks at the folder anew; see [`Rotation::refresh`].
+    /// Looks at the folder again; see [`Rotation::refresh`].
     ///
     /// # Errors
     /// When the folder cannot be listed.
@@ -353,21 +353,21 @@ impl ContainerLog {
     fn give_up(&mut self, index: usize, error: &io::Error, turn: &mut Turn<'_>) {
         self.flush_unfinished(turn);
         let tail = &self.files[index].tail;
-        let (from, bytes) = (tail.position(), tail.size_met().saturating_sub(tail.position()));
+        let (from, bytes) = (tail.position(), tail.size_seen().saturating_sub(tail.position()));
         let reason = format!("it cannot be read: {error}");
         self.lose_rest(index, LossRange { from, bytes, exact: false, reason }, turn);
     }
 
-    /// Lets go of a removed file that is held open: its packed copy is read later on, if there is one; else what was not read is
-    /// lost.
-    fn let_go(&mut self, index: usize, turn: &mut Turn<'_>) {
+    /// Closes a deleted file that the agent still holds open. If its position is known, reading can resume in a `.gz` copy; otherwise the
+    /// unread bytes become a loss.
+    fn close_removed(&mut self, index: usize, turn: &mut Turn<'_>) {
         let position = self.progress().position(&self.files[index]);
         if self.files.is_known_by_name(index) && self.files[index].tail.position() == position {
             let as_read = self.progress().checkpoint_of(&self.files[index]);
             self.files.read_on_in_copy(index, as_read);
             return;
         }
-        // What has begun in it must not go on in the next file.
+        // A record that began in this file must not be joined with lines of the next file.
         self.flush_unfinished(turn);
         let tail = &self.files[index].tail;
         let (from, bytes) = (tail.position(), tail.known_size().saturating_sub(tail.position()));
@@ -382,16 +382,16 @@ impl ContainerLog {
         self.batching(turn).tell_losses();
     }
 
-    /// Lets go of the oldest removed file that is held open. False: there is none.
-    pub fn let_go_of_oldest(&mut self, turn: &mut Turn<'_>) -> bool {
+    /// Closes the oldest deleted file that is held open. False: there is none.
+    pub fn close_oldest_removed(&mut self, turn: &mut Turn<'_>) -> bool {
         let oldest = self.files.held_removed().next();
         if let Some((index, _)) = oldest {
-            self.let_go(index, turn);
+            self.close_removed(index, turn);
         }
         oldest.is_some()
     }
 
-    /// Nothing is written any more: what it holds is read to its end, and goes also where it has none.
+    /// Reads the log to its end when nothing is written to it any more, and sends its last line even without a newline.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -417,9 +417,9 @@ impl ContainerLog {
 
     // ---- batches -----------------------------------------------------------------------------------------------------
 
-    /// Whose it is is known (anew). Losses that waited for it go now.
+    /// Sets the owner of the log, for the first time or after a change. Loss records that waited for the owner are sent now.
     pub fn set_context(&mut self, context: Arc<Context>, rules: &LevelRules, turn: &mut Turn<'_>) {
-        // What was read so far goes under what was known then.
+        // Records that were read before the change keep the owner that was known then.
         self.cut_all(turn);
         self.owner.set(context, rules);
         self.batching(turn).tell_losses();
@@ -572,7 +572,7 @@ impl ContainerLog {
 
     /// All of its newest file, as far as it was seen, is read.
     pub fn is_newest_read(&self) -> bool {
-        self.files.newest().is_none_or(|file| file.tail.position() >= file.tail.size_met())
+        self.files.newest().is_none_or(|file| file.tail.position() >= file.tail.size_seen())
     }
 
     /// Closes its files; what is not read of them is read when they are opened again.

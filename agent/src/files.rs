@@ -140,8 +140,8 @@ impl Files {
         let Some(file) = self.open.remove(index) else { return };
         if let Ok(Stat { size, mtime_ns, dev, ino, .. }) = file.tail.stat() {
             let position = file.tail.position();
-            let met = file.tail.size_met().max(position);
-            let done = FileCheckpoint { dev, ino, size: met, ..file.checkpoint(position, true) };
+            let seen = file.tail.size_seen().max(position);
+            let done = FileCheckpoint { dev, ino, size: seen, ..file.checkpoint(position, true) };
             self.register.finish(done, size, mtime_ns);
         }
     }
@@ -162,7 +162,7 @@ impl Files {
             if !file.tail.is_there() {
                 // The file cannot be read again: the bytes that were being sent are lost, or the loss is sent again.
                 if !file.delivery.is_all_acknowledged() {
-                    let bytes = file.tail.size_met().saturating_sub(position);
+                    let bytes = file.tail.size_seen().saturating_sub(position);
                     let reason = "gone before it was acknowledged".to_owned();
                     self.losses.push((file.seq(), LossRange { from: position, bytes, exact: false, reason }));
                 }
@@ -214,7 +214,7 @@ impl Files {
         match (&self.unnamed, self.open.back()) {
             (Some((_, handle)), _) => stat_of(handle).is_ok_and(|stat| stat.size > 0),
             (None, Some(LogFile { tail, .. })) => {
-                !tail.is_packed() && tail.stat().is_ok_and(|stat| stat.size != tail.size_met())
+                !tail.is_packed() && tail.stat().is_ok_and(|stat| stat.size != tail.size_seen())
             }
             (None, None) => false,
         }
@@ -222,7 +222,7 @@ impl Files {
 
     /// The newest file has its name, and nothing was written to it since it was read.
     pub fn is_newest_as_read(&self) -> bool {
-        let as_read = |file: &LogFile| file.tail.stat().is_ok_and(|stat| stat.size == file.tail.size_met());
+        let as_read = |file: &LogFile| file.tail.stat().is_ok_and(|stat| stat.size == file.tail.size_seen());
         self.unnamed.is_none() && self.open.back().is_some_and(as_read)
     }
 

@@ -173,7 +173,7 @@ impl Producer {
 
     /// Answers the acks of what was delivered, or could not be.
     fn take_answers(&self) {
-        // It is taken back before the look, so that what comes meanwhile is told anew.
+        // The mark is cleared before the look, so that what comes meanwhile sets it again.
         self.answered.clear();
         let taken = &self.client.client().context().0.events_taken;
         loop {
@@ -305,7 +305,7 @@ impl Sink for KafkaSink {
         true
     }
 
-    fn restart(&mut self) {
+    fn reset(&mut self) {
         if let Some(producer) = self.producer.take() {
             // Dropping waits for what is on the wire; nobody else should.
             let dropping =

@@ -33,7 +33,7 @@ impl Sink for Taken {
         Ok(())
     }
 
-    fn restart(&mut self) {}
+    fn reset(&mut self) {}
 }
 
 /// All that is sent of `bodies` until the last was.

@@ -22,7 +22,7 @@ impl LogId {
         self.number
     }
 
-    /// `<pod uid>/<container>/<restart>`, or `file:<path>`.
+    /// `<pod uid>/<container>/<restart count>`, or `file:<path>`.
     pub fn key(&self) -> &str {
         &self.key
     }

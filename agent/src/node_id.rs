@@ -44,6 +44,6 @@ mod tests {
         assert_ne!(load(second.path(), "n").unwrap(), drawn, "another state folder");
         assert_ne!(load(first.path(), "m").unwrap(), drawn, "another name");
         fs::write(first.path().join(NAME), "").unwrap();
-        assert_ne!(load(first.path(), "n").unwrap(), drawn, "what cannot be read is drawn anew");
+        assert_ne!(load(first.path(), "n").unwrap(), drawn, "what cannot be read is drawn again");
     }
 }

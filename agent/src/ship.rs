@@ -220,7 +220,7 @@ impl Shipper {
     }
 
     /// Answers that came in: `acknowledged` is called for each batch that is safe now. `Err` when one failed: then
-    /// everything that was not acknowledged has to be read again ([`Shipper::start_anew`]).
+    /// everything that was not acknowledged has to be read again ([`Shipper::reset`]).
     pub fn answers(
         &mut self,
         tally: &mut Tally,
@@ -231,7 +231,7 @@ impl Shipper {
         self.answers.take_into(&mut taken);
         for (ticket, answer) in taken.drain(..) {
             match (answer, self.unanswered.get(&ticket)) {
-                // From before everything was sent anew.
+                // An answer to a batch from before the last reset.
                 (_, None) => {}
                 (Ok(()), Some(sent)) => {
                     let sent = *sent;
@@ -251,7 +251,7 @@ impl Shipper {
     }
 
     /// Forgets all batches that are cut; the sink forgets them too.
-    pub fn start_anew(&mut self) {
+    pub fn reset(&mut self) {
         self.outbox.clear();
         self.outbox_bytes = 0;
         self.is_refused = false;
@@ -259,7 +259,7 @@ impl Shipper {
         self.unanswered.clear();
         self.cut_bytes = 0;
         self.broken = None;
-        self.sink.restart();
+        self.sink.reset();
     }
 
     /// Bytes of the largest message that is taken at this moment.
@@ -345,7 +345,7 @@ mod tests {
             true
         }
 
-        fn restart(&mut self) {}
+        fn reset(&mut self) {}
     }
 
     fn cut(ship: &mut Shipper, body_bytes: usize) {
@@ -357,7 +357,7 @@ mod tests {
             stream: (*key).clone(),
             io: OutputStream::Stdout,
             file: FileId(7),
-            restart: 0,
+            restart_count: 0,
             prev: 0,
             end: 9,
             lines: 1,

@@ -38,20 +38,20 @@ pub trait Sink: Send {
         false
     }
 
-    /// After a failed acknowledgement: forgets what was handed over and starts anew. The reader then sends everything
-    /// again that was not acknowledged.
-    fn restart(&mut self);
+    /// Called after a failed acknowledgement: forgets all batches that were handed over. The reader then sends everything again
+    /// that is not acknowledged.
+    fn reset(&mut self);
 }
 
 #[derive(Debug)]
 pub enum Refused {
     /// No room, or not ready: offer it again later.
     Full { payload: Vec<u8>, ack: Ack },
-    /// Nothing can be taken any more until [`Sink::restart`].
+    /// The sink takes nothing more until [`Sink::reset`].
     Broken(String),
 }
 
-/// The duty to say what became of one batch. Dropped without a word it counts as failed.
+/// The duty to say whether one batch is safe. A batch whose `Ack` is dropped unanswered counts as failed.
 #[derive(Debug)]
 pub struct Ack {
     ticket: u64,

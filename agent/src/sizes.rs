@@ -18,17 +18,17 @@ pub struct Sizes {
 
 impl Sizes {
     /// The largest file position that reading has reached.
-    pub fn met(&self) -> u64 {
+    pub fn read_end(&self) -> u64 {
         self.read_end
     }
 
     /// Notes that reading has seen the file up to `end`.
-    pub fn meet(&mut self, end: u64) {
+    pub fn reach(&mut self, end: u64) {
         self.read_end = self.read_end.max(end);
     }
 
     /// Notes the size that the kernel reported.
-    pub fn tell(&mut self, size: u64) {
+    pub fn report(&mut self, size: u64) {
         self.on_disk = size;
         self.reported_max = self.reported_max.max(size);
     }
@@ -79,17 +79,17 @@ mod tests {
     #[test]
     fn room_that_was_made_in_advance_is_no_text_when_it_is_given_back() {
         let mut sizes = Sizes::default();
-        sizes.meet(100);
-        sizes.tell(4_096);
-        assert_eq!((sizes.met(), sizes.known(), sizes.largest(100)), (100, 4_096, 4_096));
+        sizes.reach(100);
+        sizes.report(4_096);
+        assert_eq!((sizes.read_end(), sizes.known(), sizes.largest(100)), (100, 4_096, 4_096));
         sizes.saw_empty(100..4_096);
         assert_eq!(sizes.largest(100), 100, "there is no text behind the position");
         sizes.give_back_room(100, 4_096);
         assert!(sizes.has_empty_room(), "the room is still there");
         sizes.give_back_room(100, 100);
-        assert_eq!((sizes.met(), sizes.largest(100), sizes.has_empty_room()), (100, 100, false));
+        assert_eq!((sizes.read_end(), sizes.largest(100), sizes.has_empty_room()), (100, 100, false));
         // (Text may have been written into the space, and been cut off since.)
-        sizes.tell(4_096);
+        sizes.report(4_096);
         sizes.saw_empty(200..4_096);
         assert_eq!(sizes.largest(100), 4_096);
         sizes.give_back_room(100, 150);
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn what_was_seen_empty_stays_empty_behind_a_later_look() {
         let mut sizes = Sizes::default();
-        sizes.tell(9_000);
+        sizes.report(9_000);
         sizes.saw_empty_to_the_end(100, 9_000);
         sizes.saw_empty_to_the_end(200, 5_000);
         assert_eq!(sizes.largest(200), 200);

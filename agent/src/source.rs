@@ -12,7 +12,7 @@ pub enum Source {
         pod: String,
         uid: String,
         container: String,
-        restart: u32,
+        restart_count: u32,
     },
     /// A path outside of the pods' folder; `input` is its place in the configuration.
     File {
@@ -25,8 +25,8 @@ impl Source {
     /// `node`: whose plain files these are; absent in the keys of before.
     pub fn stream_key(&self, node: Option<&NodeIdentity>, io: OutputStream) -> StreamKey {
         match self {
-            Source::Container { uid, container, restart, .. } => {
-                StreamKey::of_container(uid, container, *restart, io)
+            Source::Container { uid, container, restart_count, .. } => {
+                StreamKey::of_container(uid, container, *restart_count, io)
             }
             Source::File { path, .. } => StreamKey::of_file(node, path, io),
         }
@@ -35,7 +35,9 @@ impl Source {
     /// The log's key in the checkpoint.
     pub fn key(&self) -> String {
         match self {
-            Source::Container { uid, container, restart, .. } => format!("{uid}/{container}/{restart}"),
+            Source::Container { uid, container, restart_count, .. } => {
+                format!("{uid}/{container}/{restart_count}")
+            }
             Source::File { path, .. } => format!("file:{path}"),
         }
     }
@@ -56,7 +58,7 @@ impl Source {
             return Some(Source::File { path: path.to_owned(), input: usize::MAX });
         }
         let mut parts = key.rsplitn(3, '/');
-        let (restart, container, uid) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+        let (restart_count, container, uid) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
         let (namespace, pod) = match &log.origin {
             _ if !log.namespace.is_empty() => (&log.namespace, &log.pod),
             Some(origin) => (&origin.namespace, &origin.pod),
@@ -67,21 +69,21 @@ impl Source {
             pod: pod.clone(),
             uid: uid.to_owned(),
             container: container.to_owned(),
-            restart,
+            restart_count,
         })
     }
 
     /// The name of the file that is written to now.
     pub fn live_name(&self) -> String {
         match self {
-            Source::Container { restart, .. } => format!("{restart}.log"),
+            Source::Container { restart_count, .. } => format!("{restart_count}.log"),
             Source::File { path, .. } => path.rsplit('/').next().unwrap_or(path).to_owned(),
         }
     }
 
-    pub fn restart(&self) -> u32 {
+    pub fn restart_count(&self) -> u32 {
         match self {
-            Source::Container { restart, .. } => *restart,
+            Source::Container { restart_count, .. } => *restart_count,
             Source::File { .. } => 0,
         }
     }
@@ -140,7 +142,7 @@ mod tests {
             pod: "p".into(),
             uid: "u".into(),
             container: "c".into(),
-            restart: 3,
+            restart_count: 3,
         };
         let of = |key: &str, origin: Option<&Origin>, namespace: &str, pod: &str| {
             let (namespace, pod, origin) = (namespace.to_owned(), pod.to_owned(), origin.cloned());

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use cordwood_core::rotation::live::{live_files, restarts};
+use cordwood_core::rotation::live::{live_files, restart_counts};
 
 use crate::discover::{FolderKey, Pattern};
 use crate::folder::Folder;
@@ -48,12 +48,12 @@ fn of_pattern<'a>(
 
 fn of_containers(pod_folder: &str, container: &str, names: &[String]) -> Vec<Source> {
     let Some((namespace, pod, uid)) = parse_pod_folder(pod_folder) else { return Vec::new() };
-    let source = |restart| Source::Container {
+    let source = |restart_count| Source::Container {
         namespace: namespace.to_owned(),
         pod: pod.to_owned(),
         uid: uid.to_owned(),
         container: container.to_owned(),
-        restart,
+        restart_count,
     };
-    restarts(names.iter().map(String::as_str)).into_iter().map(source).collect()
+    restart_counts(names.iter().map(String::as_str)).into_iter().map(source).collect()
 }

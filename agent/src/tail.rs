@@ -73,7 +73,7 @@ impl Tail {
     /// A file that is read from its first byte; `size`: what it has now.
     pub fn of_file(file: File, size: u64) -> Tail {
         let mut tail = Tail::new(Bytes::File(file));
-        tail.sizes.meet(size);
+        tail.sizes.reach(size);
         tail
     }
 
@@ -84,7 +84,7 @@ impl Tail {
     /// A file of which nothing can be read any more; it had this size.
     pub fn gone(size: u64) -> Tail {
         let mut tail = Tail { position: size, ..Tail::new(Bytes::Gone) };
-        tail.sizes.meet(size);
+        tail.sizes.reach(size);
         tail
     }
 
@@ -93,14 +93,14 @@ impl Tail {
         self.position
     }
 
-    /// The largest end that reading has met.
-    pub fn size_met(&self) -> u64 {
-        self.sizes.met()
+    /// The largest file position that reading has reached, or that the file had when it was opened.
+    pub fn size_seen(&self) -> u64 {
+        self.sizes.read_end()
     }
 
-    /// It was that large in an earlier life of the agent.
+    /// Notes how large the file was when an earlier process of the agent read it.
     pub fn was_of_size(&mut self, size: u64) {
-        self.sizes.meet(size);
+        self.sizes.reach(size);
     }
 
     /// The largest size that is known of it.
@@ -118,7 +118,7 @@ impl Tail {
         if !self.is_packed()
             && let Ok(stat) = self.stat()
         {
-            self.sizes.tell(stat.size);
+            self.sizes.report(stat.size);
         }
     }
 
@@ -183,7 +183,7 @@ impl Tail {
                     self.changed = Some(Changed::Content);
                     return Ok(Chunk::Replaced);
                 }
-                self.sizes.meet(self.position + (got - known) as u64);
+                self.sizes.reach(self.position + (got - known) as u64);
                 Ok(if got == known { Chunk::End } else { Chunk::Bytes(known..got) })
             }
             Bytes::Gzip { reader, at, ahead } => {
@@ -211,7 +211,7 @@ impl Tail {
                     filled += got;
                 }
                 ahead.truncate(filled);
-                self.sizes.meet(self.position + filled as u64);
+                self.sizes.reach(self.position + filled as u64);
                 if buffer.len() < filled {
                     buffer.resize(filled, 0);
                 }
@@ -284,8 +284,8 @@ impl Tail {
     /// What is left of it, where it was seen to be another than it was.
     pub fn compare_now(&self, milestones: &Milestones) -> io::Result<Found> {
         let Bytes::File(file) = &self.bytes else {
-            let met = self.sizes.met();
-            return Ok(Found::Cut { at: 0, unread: self.position.min(met)..met });
+            let seen = self.sizes.read_end();
+            return Ok(Found::Cut { at: 0, unread: self.position.min(seen)..seen });
         };
         // (It may have changed again while what was read of it was waited for.)
         let is_same_at_position = self.changed == Some(Changed::Size) && self.holds_marker(file)?;
@@ -312,7 +312,7 @@ impl Tail {
     /// Goes on at `to`: what lies before is a hole. Gives how long it is.
     pub fn pass_over(&mut self, to: u64) -> io::Result<u64> {
         let passed = to.saturating_sub(self.position);
-        self.sizes.meet(to);
+        self.sizes.reach(to);
         self.seek(to)?;
         Ok(passed)
     }

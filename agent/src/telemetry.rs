@@ -26,7 +26,7 @@ pub struct Tally {
     pub messages: u64,
     pub message_bytes: u64,
     pub full: u64,
-    pub restarts: u64,
+    pub producer_resets: u64,
     pub files_finished: u64,
     pub files_truncated: u64,
     pub nul_bytes: u64,
@@ -89,7 +89,7 @@ const COUNTERS: &[(&str, &str, Reading)] = &[
     ("message_bytes_total", "Bytes of these messages before compression.", |t| t.message_bytes),
     ("send_stalls_total", "Times that the Kafka producer's queue was full.", |t| t.full),
     ("send_restarts_total", "Times that the Kafka producer was replaced after a fatal error.", |t| {
-        t.restarts
+        t.producer_resets
     }),
     ("files_finished_total", "Files read to their end.", |t| t.files_finished),
     ("files_truncated_total", "Files cut short, emptied or rewritten in place.", |t| t.files_truncated),

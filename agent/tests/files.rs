@@ -184,7 +184,7 @@ async fn a_pod_that_goes_is_read_to_its_end() {
     store.set_full(false);
     let all = container.written.len();
     assert!(wait_until(Duration::from_secs(10), || store.count() == all).await, "{} of {all}", store.count());
-    assert!(wait_until(Duration::from_secs(10), || agent.files() == 0).await, "its files are let go");
+    assert!(wait_until(Duration::from_secs(10), || agent.files() == 0).await, "its files are closed");
     agent.stop().await;
     store.compare(&container.written, "removed");
 }
@@ -203,7 +203,7 @@ async fn a_record_that_never_ends_is_of_the_file_where_it_began() {
     assert!(wait_until(Duration::from_secs(10), || store.count() == 1).await);
     container.remove_pod();
     assert!(wait_until(Duration::from_secs(10), || store.count() == 2).await, "{} of 2", store.count());
-    assert!(wait_until(Duration::from_secs(10), || agent.files() == 0).await, "its files are let go");
+    assert!(wait_until(Duration::from_secs(10), || agent.files() == 0).await, "its files are closed");
     agent.stop().await;
     store.compare(&[(0, nonsense), (0, "unfinished".to_owned())], "unfinished");
 }

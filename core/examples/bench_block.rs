@@ -17,7 +17,7 @@ use cordwood_core::level::Level;
 use cordwood_core::limits::SEALED_BLOCK_RECORDS;
 use cordwood_core::origin::{Origin, OriginId};
 use cordwood_core::record::{Flags, Record};
-use cordwood_core::seal::{Leaf, Sealer};
+use cordwood_core::seal::{Leaf, LeafPacker};
 use cordwood_core::tokens::{self, TokenHasher};
 
 use random::Random;
@@ -145,7 +145,7 @@ fn decode(blocks: &[EncodedBlock], records: usize) {
 fn seal(blocks: &[EncodedBlock], records: usize, origins: &[Origin], ids: &[OriginId]) {
     let leaf = Leaf { class: 1, from_us: 0, to_us: i64::MAX };
     rate("    seal (decode, sort, encode)", records, || {
-        let mut sealer = Sealer::new(5);
+        let mut packer = LeafPacker::new(5);
         let mut emit = |sealed| {
             std::hint::black_box(sealed);
         };
@@ -154,10 +154,10 @@ fn seal(blocks: &[EncodedBlock], records: usize, origins: &[Origin], ids: &[Orig
             for i in 0..block.len() {
                 let Ok(record) = block.record(i) else { continue };
                 let place = ids.iter().position(|id| *id == record.origin).unwrap_or(0);
-                sealer.push("tenant", leaf, &record, &origins[place], &mut emit);
+                packer.push("tenant", leaf, &record, &origins[place], &mut emit);
             }
         }
-        sealer.finish(&mut emit);
+        packer.finish(&mut emit);
     });
 }
 

@@ -29,7 +29,7 @@ const RUN_MIN: Duration = Duration::from_millis(1_500);
 
 fn main() {
     println!(
-        "{:34} {:>7} {:>6} {:>8} {:>8} {:>6} | thousand records per CPU-second: {:>5} {:>5} (in) {:>5} (anew) {:>5} {:>5} (out) {:>5} {:>5} (absent word)",
+        "{:34} {:>7} {:>6} {:>8} {:>8} {:>6} | thousand records per CPU-second: {:>5} {:>5} (in) {:>5} (again) {:>5} {:>5} (out) {:>5} {:>5} (absent word)",
         "corpus", "lines", "bytes", "format 1", "format 2", "ratio", 1, 2, 2, 1, 2, 1, 2
     );
     measure("generated, one tenant of the bench", &generated(GENERATED, false));
@@ -121,7 +121,7 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
         let written = rate(lines.len(), || {
             std::hint::black_box(encode(&mut builder));
         });
-        let anew = rate(lines.len(), || {
+        let again = rate(lines.len(), || {
             std::hint::black_box(encode(&mut new(format)));
         });
         let read = rate(lines.len(), || {
@@ -137,7 +137,7 @@ fn measure(name: &str, lines: &[Vec<u8>]) {
                 std::hint::black_box(filter.screen().of_block(&block).is_ok());
             }
         });
-        (of_raw(&encode(&mut builder)), written, anew, read, searched)
+        (of_raw(&encode(&mut builder)), written, again, read, searched)
     });
     println!(
         "{name:34} {:7} {:6.0} {:8.4} {:8.4} {:6.3} | {:34.0} {:5.0}      {:5.0}        {:5.0} {:5.0}       {:5.0} {:5.0}",

@@ -61,7 +61,7 @@ fn main() {
         ),
         io: OutputStream::Stdout,
         file: FileId(1),
-        restart: 0,
+        restart_count: 0,
         prev: 0,
         end: 1 << 40,
         lines: LINES as u64,

@@ -1,6 +1,12 @@
-//! A batch as one OTLP message (`ExportLogsServiceRequest`) on Kafka: lines of one stream and one file, the range of that
-//! file that they account for, and the pod that they came from.
-//! Promises: any OTLP decoder reads it; `decode(encode(x)) = x`; a message that is not one is an error that says where.
+//! Encodes and decodes batches: an agent sends each as one OTLP message (`ExportLogsServiceRequest`) on Kafka. A batch has records of one
+//! stream and one file, the range of that file that they account for, and their origin.
+//!
+//! ```text
+//! agent:   BatchBuilder::push, finish   records + BatchHeader + Origin -> message
+//! writer:  decode                       message -> DecodedBatch, one for each resource and scope
+//! ```
+//! Promises: every OTLP decoder can read the message; decoding gives back what was encoded; for bytes that are no such message, decoding
+//! returns an error that says where.
 
 mod build;
 mod decode;
@@ -27,18 +33,19 @@ pub use error::DecodeError;
 
 /// Kafka header that marks a message as an agent's; its value is [`KAFKA_HEADER_VALUE`].
 pub const KAFKA_HEADER: &str = "cordwood";
-/// The format's version. Another value is not believed.
+/// The format's version. A message with another value is treated as [`Provenance::Foreign`].
 pub const KAFKA_HEADER_VALUE: &[u8] = b"1";
 
-/// What a batch accounts for. Batches of one stream and file tile it: each `prev` is the `end` before it.
+/// What a batch accounts for. The batches of one stream and file follow each other without a gap: each `prev` is the `end` of the batch
+/// before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     pub stream: StreamKey,
     pub io: OutputStream,
     pub file: FileId,
     /// The container's restart count.
-    pub restart: u32,
-    /// File positions: the batch accounts for the bytes of this stream in `(prev, end]`.
+    pub restart_count: u32,
+    /// File positions, bytes: the batch accounts for the lines of this stream that end in `(prev, end]`.
     pub prev: u64,
     pub end: u64,
     /// Lines (after joining) in that range: shipped, gated, limited and rejected ones together.
@@ -49,24 +56,24 @@ pub struct BatchHeader {
     pub gated: u64,
     /// Lines dropped by a rate limit.
     pub limited: u64,
-    /// Lines that nothing could be made of.
+    /// Lines that could not be parsed and were not kept.
     pub rejected: u64,
-    /// Bytes in the range that could not be read any more.
+    /// Bytes in the range that could no longer be read.
     pub loss: Option<LossRange>,
 }
 
-/// Bytes that rotated away unread. Also the JSON body of the record flagged `LOSS`.
+/// Bytes of a file that were lost. Also the JSON body of the loss record (flag `LOSS`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossRange {
     /// File position of the first lost byte.
     pub from: u64,
     pub bytes: u64,
-    /// False: `bytes` is what is known to be lost at the least.
+    /// False: at least `bytes` were lost, perhaps more.
     pub exact: bool,
     pub reason: String,
 }
 
-/// Who wrote a message. What is not an agent's is not believed about tenant, stream and position.
+/// Who wrote a message. Tenant, stream and position are taken only from an agent's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provenance {
     Agent,
@@ -74,7 +81,7 @@ pub enum Provenance {
 }
 
 impl Provenance {
-    /// From the value of the message's [`KAFKA_HEADER`].
+    /// By the value of the message's [`KAFKA_HEADER`].
     pub fn of_header(value: Option<&[u8]>) -> Provenance {
         if value == Some(KAFKA_HEADER_VALUE) { Provenance::Agent } else { Provenance::Foreign }
     }
@@ -85,10 +92,10 @@ impl Provenance {
 pub struct DecodedBatch {
     /// `None` for a foreign message.
     pub header: Option<BatchHeader>,
-    /// One for all batches of a resource; its names as PostgreSQL can hold them.
+    /// Shared by all batches of a resource. Its names are cleaned, so that PostgreSQL can store them.
     pub origin: Arc<Origin>,
     pub records: Vec<DecodedRecord>,
-    /// Of them, those whose bodies were cut here.
+    /// How many of `records` had their bodies cut by the decoder.
     pub cut_records: u32,
 }
 

@@ -64,7 +64,7 @@ impl KeyBefore {
 /// One container log: the files of one run of one container, or of one path outside of `/var/log/pods`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogCheckpoint {
-    /// `<pod uid>/<container>/<restart>`, or `file:<path>`.
+    /// `<pod uid>/<container>/<restart count>`, or `file:<path>`.
     pub key: String,
     /// Whose it is, as it was last known: holds when the pod is gone or the cluster cannot be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

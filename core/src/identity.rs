@@ -40,7 +40,7 @@ impl NodeIdentity {
     }
 }
 
-/// One container's stdout or stderr, for one run of that container: `<pod uid>/<container>/<restart>/<stdout|stderr>`.
+/// One container's stdout or stderr, for one run of that container: `<pod uid>/<container>/<restart count>/<stdout|stderr>`.
 /// A file outside `/var/log/pods` is `file:<node identity><path>/stdout` (it has one output): every node may have a file of
 /// that path, also one that begins with the same line. Also the Kafka message key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,8 +48,8 @@ impl NodeIdentity {
 pub struct StreamKey(pub String);
 
 impl StreamKey {
-    pub fn of_container(pod_uid: &str, container: &str, restart: u32, io: OutputStream) -> StreamKey {
-        StreamKey(format!("{pod_uid}/{container}/{restart}/{}", io.as_str()))
+    pub fn of_container(pod_uid: &str, container: &str, restart_count: u32, io: OutputStream) -> StreamKey {
+        StreamKey(format!("{pod_uid}/{container}/{restart_count}/{}", io.as_str()))
     }
 
     /// A path that is too long for a key is cut and ends with its hash. `node`: absent in the keys of agents that wrote
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(key("a", 7, "/log/x").as_str(), "file:a@0000000000000007/log/x/stdout");
         assert_eq!(StreamKey::of_file(None, "/log/x", OutputStream::Stdout).as_str(), "file:/log/x/stdout");
         assert_ne!(key("a", 7, "/x"), key("b", 7, "/x"), "two nodes");
-        assert_ne!(key("a", 7, "/x"), key("a", 8, "/x"), "a node that was built anew");
+        assert_ne!(key("a", 7, "/x"), key("a", 8, "/x"), "a node that was rebuilt");
         assert_ne!(key("a/x", 7, "/y"), key("a", 7, "/x/y"));
         let long = |end: &str| key(&"n".repeat(300), 7, &format!("/{}{end}", "\u{e9}".repeat(1_000)));
         assert!(long("a").as_str().len() <= STREAM_BYTES_MAX);

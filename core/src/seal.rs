@@ -1,10 +1,15 @@
-//! Fresh records into sealed blocks: sorted by time within (tenant, class, leaf), cut at about 1,024 records and at [slices of the
-//! leaf](Leaf::slice_us).
+//! Packs records into sealed blocks at sealing: [`LeafPacker`] gathers the records of each leaf, sorts them by time and cuts them into
+//! blocks of about 1,024 records. No block reaches over the end of a [slice of its leaf](Leaf::slice_us).
 //!
-//! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. So records are gathered per class and leaf,
-//! sorted when [`SEAL_RECORDS_MAX`] of them are there, and packed. The bodies that wait are bounded by [`SEAL_BYTES_MAX`];
-//! buffers that were emptied keep their capacity for the next leaf, [`SEAL_SPARE_BYTES_MAX`] in all. A block never mixes tenants, classes or leaves. Nothing
-//! is decided here about which class or leaf: that is `retention`. Blocks of [`Format::Three`] go into the index of their leaf's segment.
+//! ```text
+//! writer::sealer       the task: when a round runs
+//!  store::SealSession   one round, one transaction: reads fresh blocks, writes what comes back
+//!   writer::RecordPlacer (a store::Placer)   which leaf each record goes to, by `retention`
+//!    LeafPacker           the records of a leaf -> sealed blocks, and the index of its segment
+//! ```
+//! Fresh blocks come sorted by (tenant, lane, seq), not by class or time. A leaf's records are sorted and packed when
+//! [`SEAL_RECORDS_MAX`] of them are there. Promises: a block never mixes tenants, classes or leaves; the bodies that wait take at most
+//! [`SEAL_BYTES_MAX`]; emptied buffers keep at most [`SEAL_SPARE_BYTES_MAX`] for the next leaf.
 
 use std::collections::HashMap;
 
@@ -44,8 +49,8 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// How long its slices are. A block is at most as wide: one late record among those of now would else make a block that reaches
-    /// over hours, and every search from within these hours would have to look for such blocks among all later ones.
+    /// Length of the leaf's slices, microseconds. No block is wider: otherwise one late record beside current ones would make a block
+    /// that spans hours, and every search that begins within these hours would have to look for such blocks among all later ones.
     pub fn slice_us(&self) -> i64 {
         let width_us = self.to_us.saturating_sub(self.from_us);
         (width_us / SEALED_LEAF_SLICES_MAX).max(SEALED_SLICE_US_MIN)
@@ -56,7 +61,7 @@ impl Leaf {
     }
 }
 
-/// A block and where it goes.
+/// A block, and the leaf that it goes into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedBlock {
     pub tenant: String,
@@ -64,12 +69,15 @@ pub struct SealedBlock {
     pub block: EncodedBlock,
 }
 
-/// Gathers one tenant's records after the other.
-pub struct Sealer {
+/// Gathers the records of one tenant by leaf and packs them into blocks; then it does the same for the next tenant.
+pub struct LeafPacker {
+    /// zstd's.
     level: i32,
     format: Format,
+    /// Whose records wait.
     tenant: String,
     waiting: HashMap<Leaf, Waiting, RandomState>,
+    /// Bytes of all bodies in `waiting`.
     waiting_bytes: usize,
     builder: BlockBuilder,
     origins: HashMap<OriginId, Origin, RandomState>,
@@ -77,9 +85,11 @@ pub struct Sealer {
     segments: Segments,
 }
 
+/// The records of one leaf that are not packed yet, in the order in which they came.
 #[derive(Default)]
 struct Waiting {
     records: Vec<Slim>,
+    /// Their bodies, one after the other.
     bodies: Vec<u8>,
 }
 
@@ -89,10 +99,11 @@ impl Waiting {
     }
 }
 
-/// Buffers that wait for a leaf. One large leaf, or many leaves, leave no more behind than the limits say.
+/// Empty buffers that keep their capacity for the next leaf, within [`SEAL_SPARE_BYTES_MAX`].
 #[derive(Default)]
 struct Spare {
     buffers: Vec<Waiting>,
+    /// Capacity of all buffers together.
     bytes: usize,
 }
 
@@ -128,10 +139,10 @@ struct Slim {
     body_len: usize,
 }
 
-impl Sealer {
+impl LeafPacker {
     /// `level`: zstd's.
-    pub fn new(level: i32) -> Sealer {
-        Sealer {
+    pub fn new(level: i32) -> LeafPacker {
+        LeafPacker {
             level,
             format: Format::One,
             tenant: String::new(),
@@ -144,37 +155,37 @@ impl Sealer {
         }
     }
 
-    /// Its blocks are of this format, and not of [`Format::One`]; of [`Format::Three`] only in leaves that [may have](Sealer::index) an
-    /// index, and of [`Format::Two`] elsewhere.
+    /// Writes blocks of `format` in place of [`Format::One`]. [`Format::Three`] is written only in leaves that
+    /// [may have an index](LeafPacker::index), [`Format::Two`] in the others.
     #[must_use]
-    pub fn of_format(self, format: Format) -> Sealer {
-        Sealer { format, ..self }
+    pub fn of_format(self, format: Format) -> LeafPacker {
+        LeafPacker { format, ..self }
     }
 
-    /// There is room for an index beside the blocks of these leaves.
+    /// Allows blocks of [`Format::Three`] in these leaves, because each has a table for its index.
     pub fn index(&mut self, leaves: impl IntoIterator<Item = Leaf>) {
         self.segments.allow(leaves);
     }
 
-    /// The index of the blocks that went into one of the leaves; `None`: there is none left. After [`Sealer::finish`].
+    /// The index of the blocks that went into one leaf; `None` when all were given out. Call after [`LeafPacker::finish`].
     pub fn next_index(&mut self) -> Option<SegmentIndex> {
         self.segments.next()
     }
 
-    /// It goes on with what was best for the blocks of another.
+    /// Takes over the choices that another packer made for its columns.
     #[must_use]
-    pub fn with_choices(self, choices: Choices) -> Sealer {
-        Sealer { builder: self.builder.with_choices(choices), ..self }
+    pub fn with_choices(self, choices: Choices) -> LeafPacker {
+        LeafPacker { builder: self.builder.with_choices(choices), ..self }
     }
 
-    /// What was best for its blocks, for the next.
+    /// Gives away the choices that were made for columns, for the packer of the next round.
     pub fn take_choices(&mut self) -> Choices {
         self.builder.take_choices()
     }
 
-    /// Takes a record; blocks that are full come out through `emit`. A tenant's records must come together; its last
-    /// blocks come out when the next tenant's first record is pushed, or by [`Sealer::finish`]. `origin` must be the one
-    /// that `record.origin` names, `record.time_us` must lie within `leaf`.
+    /// Takes a record and passes full blocks to `emit`. All records of a tenant must come together: its last blocks are emitted with the
+    /// next tenant's first record, or by [`LeafPacker::finish`]. `origin` must be the one that `record.origin` names, and
+    /// `record.time_us` must lie within `leaf`.
     pub fn push(
         &mut self,
         tenant: &str,
@@ -212,7 +223,7 @@ impl Sealer {
         }
     }
 
-    /// Packs everything that waits.
+    /// Packs all records that wait.
     pub fn finish(&mut self, emit: &mut impl FnMut(SealedBlock)) {
         let mut leaves: Vec<Leaf> = self.waiting.keys().copied().collect();
         leaves.sort_unstable();
@@ -225,7 +236,7 @@ impl Sealer {
     fn pack(&mut self, leaf: Leaf, emit: &mut impl FnMut(SealedBlock)) {
         let Some(mut waiting) = self.waiting.remove(&leaf) else { return };
         waiting.records.sort_unstable_by_key(|record| (record.time_us, record.id));
-        // Levels of a tenant differ in what they say.
+        // Records of different levels have different texts, so each class of a tenant is a source of its own.
         let source = xxh3_64_with_seed(self.tenant.as_bytes(), u64::from(leaf.class.cast_unsigned()));
         self.builder.set_source(source);
         let mut segment = None;
@@ -307,7 +318,7 @@ mod tests {
     }
 
     fn push(
-        sealer: &mut Sealer,
+        packer: &mut LeafPacker,
         tenant: u8,
         class: i32,
         time_us: i64,
@@ -325,7 +336,7 @@ mod tests {
             id: RecordId { topic_partition: 0, kafka_offset: n / 7, index: (n % 7) as u32 },
             body,
         };
-        sealer.push(&format!("tenant-{tenant}"), leaf(class, time_us), &record, &origin, &mut |block| {
+        packer.push(&format!("tenant-{tenant}"), leaf(class, time_us), &record, &origin, &mut |block| {
             out.push(block)
         });
     }
@@ -355,15 +366,15 @@ mod tests {
         fn nothing_is_mixed_lost_or_doubled(
             runs in prop::collection::vec((0..4u8, prop::collection::vec((1..4i32, 0..4 * HOUR_US), 0..200)), 1..6),
         ) {
-            let (mut sealer, mut out, mut n) = (Sealer::new(1), Vec::new(), 0);
+            let (mut packer, mut out, mut n) = (LeafPacker::new(1), Vec::new(), 0);
             for (tenant, records) in runs {
                 for (class, time_us) in records {
                     let body = format!("tenant-{tenant} {class} line {n}");
-                    push(&mut sealer, tenant, class, time_us, n, body.as_bytes(), &mut out);
+                    push(&mut packer, tenant, class, time_us, n, body.as_bytes(), &mut out);
                     n += 1;
                 }
             }
-            sealer.finish(&mut |block| out.push(block));
+            packer.finish(&mut |block| out.push(block));
             check(&out, n as usize);
         }
     }
@@ -376,13 +387,13 @@ mod tests {
             let leaf = Leaf { class: 1, from_us: 0, to_us: leaf_minutes * MINUTE_US };
             assert_eq!(leaf.slice_us() / MINUTE_US, slice_minutes, "{leaf_minutes} min");
         }
-        let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+        let (mut packer, mut out) = (LeafPacker::new(1), Vec::new());
         let now_us = 7 * HOUR_US + 50 * MINUTE_US + 1;
         for n in 0..100 {
             let age_us = if n == 40 { 43 * MINUTE_US } else { n as i64 };
-            push(&mut sealer, 0, 1, now_us + 1_000 - age_us, n, b"tenant-0 1 line", &mut out);
+            push(&mut packer, 0, 1, now_us + 1_000 - age_us, n, b"tenant-0 1 line", &mut out);
         }
-        sealer.finish(&mut |block| out.push(block));
+        packer.finish(&mut |block| out.push(block));
         check(&out, 100);
         let widths: Vec<i64> =
             out.iter().map(|sealed| sealed.block.time_to_us - sealed.block.time_from_us).collect();
@@ -395,7 +406,7 @@ mod tests {
         const ROUND_US: i64 = 120_000_000;
         const ROUNDS: i64 = 90;
         for days in [1, 7, 30] {
-            let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+            let (mut packer, mut out) = (LeafPacker::new(1), Vec::new());
             let (mut n, origin) = (0, origin(1));
             for round in 0..ROUNDS {
                 for record in 0..300 {
@@ -411,12 +422,12 @@ mod tests {
                         id: RecordId { topic_partition: 0, kafka_offset: n, index: 0 },
                         body: body.as_bytes(),
                     };
-                    sealer.push("t", Leaf { class: 1, from_us, to_us }, &record, &origin, &mut |block| {
+                    packer.push("t", Leaf { class: 1, from_us, to_us }, &record, &origin, &mut |block| {
                         out.push(block)
                     });
                     n += 1;
                 }
-                sealer.finish(&mut |block| out.push(block));
+                packer.finish(&mut |block| out.push(block));
             }
             let a_round = out.len() as f64 / ROUNDS as f64;
             assert!(a_round <= 1.25, "{days} days: {a_round:.2} blocks a round");
@@ -425,53 +436,53 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_blocks_are_full() {
-        let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
+        let (mut packer, mut out) = (LeafPacker::new(1), Vec::new());
         for n in 0..30_000u64 {
-            push(&mut sealer, 0, 1, n as i64 * 1_979, n, b"tenant-0 1 line", &mut out);
-            assert!(sealer.waiting.values().all(|waiting| waiting.records.len() < SEAL_RECORDS_MAX));
+            push(&mut packer, 0, 1, n as i64 * 1_979, n, b"tenant-0 1 line", &mut out);
+            assert!(packer.waiting.values().all(|waiting| waiting.records.len() < SEAL_RECORDS_MAX));
         }
-        sealer.finish(&mut |block| out.push(block));
+        packer.finish(&mut |block| out.push(block));
         check(&out, 30_000);
         assert_eq!(out.len(), 3 * 8 + 6, "three full loads of eight blocks, and 5,424 records in six");
 
         out.clear();
         let large = [b"tenant-0 1 ".as_slice(), &vec![b'x'; 1 << 20]].concat();
         for n in 0..200 {
-            push(&mut sealer, 0, 1, (n as i64 % 3) * HOUR_US, n, &large, &mut out);
-            assert!(sealer.waiting_bytes <= SEAL_BYTES_MAX + large.len());
+            push(&mut packer, 0, 1, (n as i64 % 3) * HOUR_US, n, &large, &mut out);
+            assert!(packer.waiting_bytes <= SEAL_BYTES_MAX + large.len());
         }
         assert!(!out.is_empty());
-        sealer.finish(&mut |block| out.push(block));
-        assert_eq!(sealer.waiting_bytes, 0);
+        packer.finish(&mut |block| out.push(block));
+        assert_eq!(packer.waiting_bytes, 0);
         check(&out, 200);
     }
 
     #[test]
     fn what_is_kept_for_the_next_leaf_is_bounded() {
-        let (mut sealer, mut out) = (Sealer::new(1), Vec::new());
-        let kept = |sealer: &Sealer| {
-            let bytes: usize = sealer.spare.buffers.iter().map(Waiting::capacity_bytes).sum();
-            assert_eq!(bytes, sealer.spare.bytes);
+        let (mut packer, mut out) = (LeafPacker::new(1), Vec::new());
+        let kept = |packer: &LeafPacker| {
+            let bytes: usize = packer.spare.buffers.iter().map(Waiting::capacity_bytes).sum();
+            assert_eq!(bytes, packer.spare.bytes);
             bytes
         };
         // One leaf with large bodies leaves a small buffer.
         let large = [b"tenant-0 1 ".as_slice(), &vec![b'x'; 1 << 20]].concat();
-        (0..40).for_each(|n| push(&mut sealer, 0, 1, 0, n, &large, &mut out));
-        sealer.finish(&mut |block| out.push(block));
-        let one = kept(&sealer);
+        (0..40).for_each(|n| push(&mut packer, 0, 1, 0, n, &large, &mut out));
+        packer.finish(&mut |block| out.push(block));
+        let one = kept(&packer);
         assert!((1..=SEAL_SPARE_BUFFER_BYTES_MAX + (1 << 20)).contains(&one), "{one}");
         // One that is small takes it, and gives it back.
-        push(&mut sealer, 0, 1, 0, 40, b"tenant-0 1 line", &mut out);
-        assert_eq!(kept(&sealer), 0);
-        sealer.finish(&mut |block| out.push(block));
-        assert_eq!(kept(&sealer), one);
+        push(&mut packer, 0, 1, 0, 40, b"tenant-0 1 line", &mut out);
+        assert_eq!(kept(&packer), 0);
+        packer.finish(&mut |block| out.push(block));
+        assert_eq!(kept(&packer), one);
         // Many leaves with 512 KiB each.
         let half = &large[..512 << 10];
         for n in 0..120 {
-            push(&mut sealer, 0, 1, n as i64 * HOUR_US, 41 + n, half, &mut out);
+            push(&mut packer, 0, 1, n as i64 * HOUR_US, 41 + n, half, &mut out);
         }
-        sealer.finish(&mut |block| out.push(block));
-        assert!((one..=SEAL_SPARE_BYTES_MAX).contains(&kept(&sealer)), "{}", kept(&sealer));
+        packer.finish(&mut |block| out.push(block));
+        assert!((one..=SEAL_SPARE_BYTES_MAX).contains(&kept(&packer)), "{}", kept(&packer));
         check(&out, 161);
     }
 }

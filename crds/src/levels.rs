@@ -271,7 +271,7 @@ impl LevelObject {
         }
     }
 
-    /// An object made anew under the same name has another.
+    /// An object that is created again under the same name has another uid.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }

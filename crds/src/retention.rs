@@ -86,7 +86,7 @@ pub struct LogRetentionPolicySpec {
     #[serde(default = "grace_default")]
     #[schemars(schema_with = "schema::grace")]
     pub grace_period: String,
-    /// How much a shortened retention or grace period may take away. What would take away more waits for approval
+    /// How much a shortened retention or grace period may drop. What would drop more waits for approval
     /// (status.approval).
     #[serde(default)]
     pub drop_limit: DropLimitSpec,
@@ -172,11 +172,11 @@ pub struct RetentionSpec {
 /// Limits on what a shortening takes away.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DropLimitSpec {
-    /// Table partitions with records that a shortening may take away without approval.
+    /// Table partitions with records that a shortening may drop without approval.
     #[serde(default = "partitions_default")]
     #[schemars(schema_with = "schema::partitions")]
     pub partitions: u32,
-    /// Bytes in PostgreSQL that a shortening may take away without approval, as a quantity such as 50Gi.
+    /// Bytes in PostgreSQL that a shortening may drop without approval, as a quantity such as 50Gi.
     #[serde(default = "bytes_default")]
     pub bytes: Bytes,
 }
@@ -261,7 +261,7 @@ pub struct LogRetentionPolicyStatus {
     /// What the legal hold keeps; in mode Plan, what it would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldStatus>,
-    /// When the next partition with records is dropped for good.
+    /// When the next partition with records is dropped permanently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
     /// The first thing that waits, and for what.
@@ -282,13 +282,13 @@ pub struct LogRetentionPolicyStatus {
     pub approved: Option<ApprovedStatus>,
 }
 
-/// A shorter retention or grace period that would take away more than dropLimit allows.
+/// A shorter retention or grace period that would drop more than dropLimit allows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// Names this very plan: the spec's generation and what it takes away. Approve it by the annotation cordwood.dev/approve-plan.
+    /// Names this very plan: the spec's generation and what it drops. Approve it by the annotation cordwood.dev/approve-plan.
     pub plan: String,
-    /// Partitions with records that it takes away, of all levels.
+    /// Partitions with records that it drops, of all levels.
     pub partitions: i64,
     /// Bytes of these partitions in PostgreSQL, indexes included.
     pub bytes: i64,
@@ -355,7 +355,7 @@ pub struct ClassStatus {
     /// Table partitions whose records have all expired and that queries still see: a hold, a limit or a failure keeps them.
     #[serde(default)]
     pub overdue: i64,
-    /// When the next of its partitions with records is dropped for good, unless something holds it.
+    /// When the next of its partitions with records is dropped permanently, unless something holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_drop: Option<Time>,
 }
@@ -402,7 +402,7 @@ pub struct HeldStatus {
     pub what: String,
     /// For what it waits, and what to do about it.
     pub waits: String,
-    /// Partitions with records that it takes away.
+    /// Partitions with records that it drops.
     #[serde(default)]
     pub partitions: i64,
     /// Bytes of these partitions in PostgreSQL, indexes included.

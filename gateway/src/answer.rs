@@ -252,7 +252,7 @@ pub struct TaskItem {
     level: String,
     source: String,
     message: String,
-    /// What the line says besides; left out where it says nothing.
+    /// What else the line says; left out where it says nothing more.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
     metadata: Option<Box<RawValue>>,

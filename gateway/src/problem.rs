@@ -240,7 +240,7 @@ impl Problem {
             "urn:cordwood:problem:another-plan",
             "Another plan waits",
             format!(
-                "it is the plan {waits} that waits for an approval: look at what it takes away, and approve that one"
+                "it is the plan {waits} that waits for an approval: look at what it would drop, and approve that one"
             ),
         )
     }
@@ -272,7 +272,7 @@ impl Problem {
             StatusCode::CONFLICT,
             "urn:cordwood:problem:broken-folder",
             "The folder of resources has mistakes",
-            format!("nothing that is changed would be in force before they are mended: {why}"),
+            format!("a change would have no effect before these are repaired: {why}"),
         )
     }
 
@@ -426,7 +426,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "urn:cordwood:problem:store-away",
                 "PostgreSQL does not answer",
-                "the store is away for the moment: ask again",
+                "the store is unavailable for the moment: try again",
             );
             return Problem { retry_after_seconds: Some(AWAY_RETRY_SECONDS), ..problem };
         }

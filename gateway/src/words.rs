@@ -40,7 +40,7 @@ one_of! {
     KnownByName = ["loopback", "token", "kubernetes", "oidc"];
     /// Which of two levels it is.
     ScopeName = ["application", "task"];
-    /// What becomes of lines of which nobody knows the level.
+    /// What becomes of lines whose level is unknown.
     UnleveledName = ["keep", "drop"];
     /// What may follow in an expression.
     CompletionKind = ["field", "operator", "value"];

@@ -133,7 +133,7 @@ impl Publisher {
     }
 
     /// Which of these policies may lose something now: all of them, or none while the API server, asked now, has any policy otherwise than
-    /// it was seen. What the watch says may be long ago, and a policy that nobody has seen yet may hold what these let go of.
+    /// it was seen. What the watch says may be long ago, and a policy that nobody has seen yet may hold what these no longer keep.
     pub async fn still_as_seen(&self, seen: &[Seen], names: BTreeSet<&str>) -> HashSet<String> {
         if names.is_empty() {
             return HashSet::new();

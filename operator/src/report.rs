@@ -291,7 +291,7 @@ fn progress(
     {
         let records = needs.records.map_or_else(String::new, |records| format!("{records} records, "));
         let message = format!(
-            "it would take away {} partitions ({records}{}) and waits {waits}",
+            "it would drop {} partitions ({records}{}) and waits {waits}",
             needs.partitions,
             duration::bytes(needs.bytes)
         );
@@ -374,7 +374,7 @@ fn class_status(class: &Class, report: &Report) -> ClassStatus {
     }
 }
 
-/// When the next leaf with records is dropped for good, unless something holds it.
+/// When the next leaf with records is dropped permanently, unless something holds it.
 fn next_drop_us(class: &Class, report: &Report) -> Option<i64> {
     let at = |leaf: &&Leaf| {
         let detached_us = match leaf.state {

@@ -1,9 +1,12 @@
-//! Applies one step of a retention plan, idempotently, and writes it to the ledger. Chooses nothing.
+//! Applies one step of a retention plan to PostgreSQL and writes it to the ledger. The plan decides what is done; this module only does it.
 //!
-//! Promises: no statement here waits for a lock longer than [`LOCK_TIMEOUTS_MS`] (below PostgreSQL's deadlock timeout),
-//! so neither COPY nor a query queues behind it for longer; only the session that holds the loop's advisory lock changes
-//! anything (a Kubernetes lease alone does not fence); identifiers are built from numbers alone; records are never
-//! deleted, only whole tables dropped. A step that was interrupted anywhere can be applied again.
+//! Promises:
+//! - No statement waits for a lock longer than [`LOCK_TIMEOUTS_MS`], which are below PostgreSQL's deadlock timeout. So no COPY and no query
+//!   queues behind it for longer.
+//! - Only the session that holds the loop's advisory lock changes anything. (A Kubernetes lease alone does not fence.)
+//! - Identifiers are built from numbers alone.
+//! - Records are never deleted; whole tables are dropped.
+//! - A step that was interrupted at any point can be applied again.
 
 mod going;
 mod holds;
@@ -33,14 +36,15 @@ use crate::migrate::{LOCK_DDL_CREATE, LOCK_DDL_DROP, LOCK_SPACE};
 
 /// How long each attempt waits for its locks, milliseconds. All below `deadlock_timeout` (1 s by default).
 pub const LOCK_TIMEOUTS_MS: [u64; 5] = [100, 100, 200, 400, 700];
-/// Between two attempts, so that what queued behind the last one gets through.
+/// Pause between two attempts, in which the statements run that queued behind the last attempt.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// A leaf's only dead rows are those of a round of sealing that was cut off: they are taken away soon, and later rounds use their room.
+/// Storage parameters of a leaf. Its only dead rows are those of a round of sealing that was interrupted: autovacuum removes them soon, and
+/// later rounds use their space.
 const AUTOVACUUM: &str = "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, \
     toast.autovacuum_vacuum_threshold = 0, toast.autovacuum_vacuum_scale_factor = 0";
 
-/// What expiry is judged by: PostgreSQL's clock, as far as the horizon has followed it.
+/// The SQL of the time by which records expire: PostgreSQL's clock, but not later than the horizon.
 const HORIZON: &str = "least(now(), coalesce((select at from horizon), now()))";
 
 /// Which of the operator's two loops a session serves. Each has its own connection and its own advisory lock, so that
@@ -67,7 +71,7 @@ impl Loop {
     }
 }
 
-/// A connection that may change tables, for as long as it lives.
+/// A connection that holds a loop's advisory lock and so may change tables. When the connection ends, so does the right.
 #[derive(Debug)]
 pub struct DdlSession {
     client: Client,
@@ -75,7 +79,7 @@ pub struct DdlSession {
 }
 
 impl DdlSession {
-    /// `None` when another session has this loop's advisory lock: another leader is at work.
+    /// Takes the loop's advisory lock; `None` when another session has it, because another operator leads.
     pub async fn open(store: &Store, which: Loop) -> Result<Option<DdlSession>, StoreError> {
         let client = store.writable(&format!("cordwood operator {}", which.as_str())).await?;
         let locked: bool = client
@@ -86,7 +90,7 @@ impl DdlSession {
         Ok(locked.then_some(DdlSession { client, store: store.clone() }))
     }
 
-    /// For reading the catalogue. The lock is lost with the connection; then every step fails.
+    /// The connection, for reading the catalogue. If it ends, the lock is lost and every step fails.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -94,7 +98,7 @@ impl DdlSession {
     /// PostgreSQL's time, microseconds.
     ///
     /// # Errors
-    /// Also ([`StoreError::ReadOnly`]) when the server takes no writes by now.
+    /// Also [`StoreError::ReadOnly`] when the server has become a standby or read-only.
     pub async fn clock(&self) -> Result<i64, StoreError> {
         let sql =
             "select clock_timestamp(), pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
@@ -104,7 +108,8 @@ impl DdlSession {
         Ok(row.get::<_, Timestamp>(0).as_microsecond())
     }
 
-    /// For what is done beside the steps (`purpose` is part of the error): a statement waits for a lock as long as a step's last try.
+    /// The connection for statements that belong to no step. They wait for a lock as long as a step's last attempt. `purpose` is part of
+    /// the error.
     pub(crate) async fn client_for(&mut self, purpose: &'static str) -> Result<&mut Client, StoreError> {
         let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
         set_lock_timeout(&self.client, timeout_ms).await.map_err(StoreError::sql("prepare", purpose))?;
@@ -116,7 +121,8 @@ impl DdlSession {
     }
 }
 
-/// Does one step and writes it to the ledger under `plan` (the plan's hash), also when it fails. Trying again after an error is safe.
+/// Applies one step and writes to the ledger that it was done, or that it failed, under `plan` (the plan's hash). After an error the step
+/// can be applied again.
 pub async fn apply(session: &mut DdlSession, planned: &Planned, plan: &str) -> Result<(), StoreError> {
     let ledger = Ledger::begin(planned, plan);
     let done = step(session, &planned.step, ledger).await;
@@ -222,8 +228,8 @@ async fn put_class(session: &mut DdlSession, class: &Class, ledger: Ledger<'_>) 
     transaction.commit().await.map_err(StoreError::sql("commit class", class_table(class.id)))
 }
 
-/// `CREATE TABLE (LIKE) ... PARTITION BY RANGE`, `ATTACH`: SHARE UPDATE EXCLUSIVE on the root, which COPY and queries
-/// do not notice. `PARTITION OF` would take ACCESS EXCLUSIVE.
+/// Creates the table of a class and attaches it. `CREATE TABLE (LIKE) ... PARTITION BY RANGE` and `ATTACH` take SHARE UPDATE EXCLUSIVE on
+/// the root, which does not block COPY and queries; `PARTITION OF` would take ACCESS EXCLUSIVE.
 async fn create_class_table(
     client: &mut Client,
     timeout_ms: u64,
@@ -240,7 +246,7 @@ async fn create_class_table(
     transaction.commit().await
 }
 
-/// The leaf is made, checked and attached in one transaction, with the table of its indexes: it is there whole, or not at all.
+/// Creates a leaf and the table of its indexes and attaches the leaf, all in one transaction.
 async fn create_leaf(
     client: &mut Client,
     timeout_ms: u64,
@@ -268,8 +274,8 @@ async fn create_leaf(
     transaction.commit().await
 }
 
-/// The CHECK that the table still carries spares ATTACH the scan. The row of `leaves` is locked first, as [`going::drop_leaf`] does: with
-/// the same order of locks the two cannot deadlock.
+/// Attaches a detached leaf again. The table still has its CHECK, so ATTACH scans nothing. The row of `leaves` is locked first, as in
+/// [`going::drop_leaf`]: with the same order of locks the two cannot deadlock.
 async fn reattach(
     client: &mut Client,
     timeout_ms: u64,
@@ -278,13 +284,13 @@ async fn reattach(
     let transaction = begin_within(client, timeout_ms).await?;
     set_detached(&transaction, target.leaf, target.from, false).await?;
     if !is_attached(&transaction, &target.table, &target.parent).await? {
-        transaction.batch_execute(&format!("{}; {}", target.bring_up(), target.attach())).await?;
+        transaction.batch_execute(&format!("{}; {}", target.upgrade(), target.attach())).await?;
     }
     target.ledger.write_raw(&transaction).await?;
     transaction.commit().await
 }
 
-/// Statistics of a partitioned table are not kept by autovacuum: without them the planner guesses. A few pages are read.
+/// Updates the statistics of a class's table, which autovacuum does not do for partitioned tables. It reads a few pages.
 pub async fn analyze(session: &mut DdlSession, class: ClassId) -> Result<(), StoreError> {
     let table = class_table(class);
     let fail = || StoreError::sql("analyze", &table);
@@ -292,7 +298,7 @@ pub async fn analyze(session: &mut DdlSession, class: ClassId) -> Result<(), Sto
     session.client.batch_execute(&format!("analyze {table}")).await.map_err(fail())
 }
 
-/// One table and what its statements need to know.
+/// One table, and what the statements about it need.
 struct Target<'a> {
     table: String,
     parent: String,
@@ -303,14 +309,14 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The table of a class.
+    /// The target for the table of a class.
     fn class(class: ClassId, ledger: Ledger<'a>) -> Target<'a> {
         let leaf = LeafRef { class, from_us: 0, to_us: 0 };
         let (from, to) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
         Target { table: class_table(class), parent: "blocks".to_owned(), leaf, from, to, ledger }
     }
 
-    /// A table partition.
+    /// The target for a table partition.
     fn leaf(leaf: LeafRef, ledger: Ledger<'a>) -> Result<Target<'a>, StoreError> {
         Ok(Target {
             table: leaf.table(),
@@ -327,8 +333,8 @@ impl<'a> Target<'a> {
         format!("alter table {parent} attach partition {table} for values from ('{from}') to ('{to}')")
     }
 
-    /// A migration does not reach a table that is detached at the time.
-    fn bring_up(&self) -> String {
+    /// Statements that give the table what migrations added while it was detached, because a migration changes attached tables only.
+    fn upgrade(&self) -> String {
         let table = &self.table;
         format!(
             "alter table {table} add column if not exists postings bytea;
@@ -338,8 +344,8 @@ impl<'a> Target<'a> {
         )
     }
 
-    /// Statements that delete its row of `leaves`, and what else is noted of it.
-    fn strike(&self) -> String {
+    /// Statements that delete the leaf's row of `leaves` and all other rows about it.
+    fn delete_rows(&self) -> String {
         let leaf = format!("class = {} and time_from = '{}'", self.leaf.class.0, self.from);
         format!(
             "delete from leaf_tenants where {leaf}; delete from leaf_namespaces where {leaf}; \
@@ -347,7 +353,7 @@ impl<'a> Target<'a> {
         )
     }
 
-    /// Whether all its records have expired by what its class says now, by the horizon.
+    /// A condition: all records of the table have expired, by the retention that its class has now and by [`HORIZON`].
     fn expired(&self) -> String {
         let class = self.leaf.class.0;
         format!(
@@ -357,8 +363,8 @@ impl<'a> Target<'a> {
         )
     }
 
-    /// A statement that fails when the table may not go by what its class says now, by the horizon, or when a legal hold matches
-    /// records of it. What has no page holds no record.
+    /// A statement that fails when the table may not be dropped: its class keeps records of it ([`Target::expired`]), or a legal hold matches
+    /// some. A table without pages is empty and may be dropped.
     fn fence(&self) -> String {
         let Target { table, leaf, from, to, .. } = self;
         let class = leaf.class.0;
@@ -368,29 +374,30 @@ impl<'a> Target<'a> {
                perform from classes where id = {class} and not legal_hold
                  and timestamptz '{to}' <= {HORIZON} - retention_us * interval '1 microsecond' for share;
                if not found and coalesce(pg_relation_size(to_regclass('{table}')), 0) > 0 then
-                 raise exception 'its class keeps it by now; the next pass plans anew';
+                 raise exception 'its class keeps it by now; the next pass makes a new plan';
                end if;
                select policy into holder from ({holder}) as held;
                if holder is not null and coalesce(pg_relation_size(to_regclass('{table}')), 0) > 0 then
-                 raise exception 'the legal hold of policy % matches records of it; the next pass plans anew', holder;
+                 raise exception 'the legal hold of policy % matches records of it; the next pass makes a new plan', holder;
                end if;
              end $$"
         )
     }
 }
 
-enum Hanging {
+enum Attachment {
     Attached,
-    Pending,
-    Apart,
+    /// `DETACH CONCURRENTLY` has begun and is not finalized.
+    DetachPending,
+    Detached,
 }
 
-async fn hanging(client: &Client, table: &str, parent: &str) -> Result<Hanging, tokio_postgres::Error> {
+async fn attachment(client: &Client, table: &str, parent: &str) -> Result<Attachment, tokio_postgres::Error> {
     let sql = "select inhdetachpending from pg_inherits where inhrelid = to_regclass($1) and inhparent = to_regclass($2)";
     Ok(match client.query_opt(sql, &[&table, &parent]).await?.map(|row| row.get(0)) {
-        Some(true) => Hanging::Pending,
-        Some(false) => Hanging::Attached,
-        None => Hanging::Apart,
+        Some(true) => Attachment::DetachPending,
+        Some(false) => Attachment::Attached,
+        None => Attachment::Detached,
     })
 }
 
@@ -416,9 +423,9 @@ async fn set_detached(
     transaction.execute(sql, &[&leaf.class.0, &from, &detached]).await.map(|_| ())
 }
 
-/// Statements that make a table, attach it where it is not, and grant: one round trip, because a new policy has hundreds. The
-/// roles read and fill partitions by name; default privileges cover only tables that the migration's role makes.
-/// Everything in it is built from numbers.
+/// Statements that create a table, attach it unless it is attached, and grant rights on it. They take one round trip, because a new policy
+/// has hundreds of tables. The grants are needed because roles read and fill partitions by name, and default privileges cover only tables
+/// that the migration's role creates. All identifiers are built from numbers.
 fn make(timeout_ms: u64, target: &Target<'_>, create: &str, attach: &str) -> String {
     let Target { table, parent, .. } = target;
     format!(
@@ -436,7 +443,7 @@ fn make(timeout_ms: u64, target: &Target<'_>, create: &str, attach: &str) -> Str
     )
 }
 
-/// Implies the partition constraints of leaf and class, so that ATTACH has nothing to scan.
+/// A CHECK that implies the partition constraints of leaf and class, so that ATTACH scans nothing.
 fn check_clause(leaf: LeafRef, from: Timestamp, to: Timestamp) -> String {
     let class = leaf.class.0;
     format!(
@@ -449,7 +456,7 @@ fn timestamp(time_us: i64) -> Result<Timestamp, StoreError> {
         .map_err(|error| StoreError::Invalid(format!("time {time_us} us is out of range: {error}")))
 }
 
-/// For steps that are tried once in a pass: they wait no longer than the others' last attempt.
+/// Begins a transaction of a step that is tried once in a pass. It waits for locks as long as the last attempt of other steps.
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
     let timeout_ms = LOCK_TIMEOUTS_MS[LOCK_TIMEOUTS_MS.len() - 1];
     begin_within(client, timeout_ms).await.map_err(StoreError::sql("begin", "a transaction"))
@@ -468,7 +475,7 @@ async fn set_lock_timeout(client: &Client, timeout_ms: u64) -> Result<(), tokio_
     client.batch_execute(&format!("set lock_timeout = '{timeout_ms}ms'")).await
 }
 
-/// One try of a step: it waits at most so many milliseconds for each lock.
+/// One attempt of a step. The number is the longest wait for a lock, milliseconds.
 type Attempt =
     for<'a> fn(&'a mut Client, u64, &'a Target<'a>) -> BoxFuture<'a, Result<(), tokio_postgres::Error>>;
 

@@ -1,8 +1,8 @@
-//! Sealing: one transaction that turns fresh blocks of its snapshot, the oldest up to a bound, into blocks of the table partitions,
-//! and moves the marks. The statements are here; what becomes of each record is the [`Sorter`]'s business.
+//! Runs a round of sealing in one transaction: reads fresh blocks of its snapshot, the oldest first and up to a bound, writes the blocks
+//! of the table partitions, and moves the marks. This file has the statements; a [`Placer`] decides what becomes of each record.
 //!
-//! Killed at any point, nothing has happened, or all of it. Readers see each record once at every moment, because marks
-//! and blocks change in one commit. The writer is never waited for and never waits.
+//! Promises: a round that is killed at any point has done nothing or everything. Readers see each record once at every moment, because
+//! marks and blocks change in one commit. Sealing never waits for the writer, nor the writer for sealing.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -42,46 +42,51 @@ const DETACH_WAIT_MS_MAX: u64 = 5_000;
 /// How long emptying a ring may keep others waiting for it.
 const TRUNCATE_LOCK_TIMEOUT: &str = "set local lock_timeout = '50ms'";
 
-/// Decides what becomes of the records of fresh blocks.
-pub trait Sorter: Send {
-    /// The round's snapshot of classes, leaves and routes; `now_us`: PostgreSQL's clock.
+/// Decides for each record of fresh blocks where it goes: into a leaf, back into the rings (carried), or nowhere because it has expired.
+/// Gives back the blocks to write.
+pub trait Placer: Send {
+    /// Begins a round with its snapshot of classes, leaves and routes. `now_us`: PostgreSQL's clock.
     fn begin(&mut self, catalogue: Catalogue, now_us: i64);
 
-    /// Beside these leaves is room for indexes: blocks of [`Format::Three`] go to no others.
+    /// Names the leaves that have a table for indexes. Only these may get blocks of [`Format::Three`].
     fn index(&mut self, leaves: Vec<LeafKey>);
 
-    /// A fresh block; blocks come ordered by tenant. `stored_us`: when the writer stored it, by PostgreSQL's clock; `None` for a
-    /// block that was carried. `Err`: these origins must be [learned](Sorter::learn) first, then the same block comes again.
+    /// Takes a fresh block; blocks come ordered by tenant. `stored_us`: when the writer stored it, by PostgreSQL's clock; `None` for a
+    /// carried block.
+    ///
+    /// # Errors
+    /// Origins that the placer does not know: the caller passes them to [`Placer::learn`] and then gives the same block again.
     fn block(
         &mut self,
         block: &BlockRow,
         stored_us: Option<i64>,
-        output: &mut Sorted,
+        output: &mut Placed,
     ) -> Result<(), Vec<OriginId>>;
 
     fn learn(&mut self, origins: HashMap<OriginId, Origin>);
 
-    /// Everything still held.
-    fn finish(&mut self, output: &mut Sorted);
+    /// Gives back everything that is still held.
+    fn finish(&mut self, output: &mut Placed);
 
-    /// After that: the index of the blocks of [`Format::Three`] of one leaf, in the order in which they came; `None`: there is none left.
+    /// The index of the blocks of [`Format::Three`] of one leaf, in the order in which they were given back; `None` when all indexes were
+    /// given out. Called after [`Placer::finish`].
     fn next_index(&mut self) -> Option<SegmentIndex>;
 }
 
-/// What a [`Sorter`] gives back.
+/// What a [`Placer`] gives back: blocks to write, and what to note.
 #[derive(Debug, Default)]
-pub struct Sorted {
-    /// With their retention class, beside the lower bound of their table partition, microseconds.
+pub struct Placed {
+    /// Blocks for table partitions: the lower bound of the partition in microseconds, and the block, whose `class` is its retention class.
     pub sealed: Vec<(i64, BlockRow)>,
-    /// Of which namespaces the records of these blocks are.
+    /// Records of these blocks by leaf, tenant and namespace.
     pub namespaces: Vec<LeafNamespace>,
-    /// With their level group: no leaf for them yet.
+    /// Blocks that go back into the rings, because their records have no leaf yet. Their `class` is their level group.
     pub carried: Vec<BlockRow>,
     /// The table partitions that the carried records need.
     pub wanted: BTreeSet<WantedLeaf>,
-    /// Some are carried because the round fills enough table partitions without theirs: they have a turn in the next one.
+    /// Some records are carried although their leaf exists, because the round fills as many leaves as it may. The next round takes them.
     pub postponed: bool,
-    /// Records and bytes by class whose retention had passed.
+    /// Expired records by class: how many, and bytes of their bodies.
     pub expired: HashMap<i32, (u64, u64)>,
 }
 
@@ -101,10 +106,10 @@ pub struct Round {
     pub xid: u32,
 }
 
-/// The sealer's session. There is one in a database: it holds an advisory lock.
-pub struct Sealing {
+/// The sealer's connection to PostgreSQL. It holds an advisory lock, so there is one in a database.
+pub struct SealSession {
     client: Client,
-    /// What carried records were last held against: as long as it stays the same they stay where they are.
+    /// Under which classes, routes and leaves carried records were last looked at. While these stay the same, so do the records.
     carried_under: Option<RoutingSnapshot>,
     walk: Option<Walk>,
     limit: Limit,
@@ -114,9 +119,10 @@ pub struct Sealing {
     rings_full: bool,
 }
 
-impl Sealing {
-    /// `None`: another session seals. After one of an older version it reads what every table partition holds.
-    pub async fn claim(store: &Store) -> Result<Option<Sealing>, StoreError> {
+impl SealSession {
+    /// Takes the lock; `None` when another session has it. If a sealer of an older version worked here before, this also reads what every
+    /// table partition holds.
+    pub async fn claim(store: &Store) -> Result<Option<SealSession>, StoreError> {
         let client = store.writable("cordwood sealer").await?;
         let row = client
             .query_one("select pg_try_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK_SEALER])
@@ -127,7 +133,7 @@ impl Sealing {
         }
         contents::complete(&client).await?;
         let limit = Limit { records: SEAL_ROUND_RECORDS_MAX, bytes: SEAL_ROUND_BYTES_MAX };
-        Ok(Some(Sealing {
+        Ok(Some(SealSession {
             client,
             carried_under: None,
             walk: None,
@@ -197,23 +203,24 @@ impl Sealing {
         Ok(())
     }
 
-    /// Seals what is fresh now, the oldest first, up to the bound of a round. No empty table partition is detached meanwhile: the round
-    /// might put the first records into it. A lock of the transaction would not do, because its snapshot is older than that lock.
-    pub async fn round(&mut self, sorter: &mut impl Sorter) -> Result<Round, StoreError> {
+    /// Seals what is fresh now, the oldest first, up to the bound of a round. A lock keeps others from detaching an empty table partition
+    /// meanwhile, because the round might put the first records into it. The session takes that lock, not the transaction: the
+    /// transaction's snapshot would be older than the lock.
+    pub async fn round(&mut self, placer: &mut impl Placer) -> Result<Round, StoreError> {
         let lock = format!(
             "set lock_timeout = {DETACH_WAIT_MS_MAX}; select pg_advisory_lock_shared({LOCK_SPACE}, {LOCK_ROUND}); reset lock_timeout"
         );
         self.client.batch_execute(&lock).await.map_err(StoreError::sql("begin", "a round of sealing"))?;
-        let round = self.round_alone(sorter).await;
+        let round = self.round_alone(placer).await;
         let unlock = format!("select pg_advisory_unlock_shared({LOCK_SPACE}, {LOCK_ROUND})");
         let unlocked = self.client.batch_execute(&unlock).await;
-        // With the session went the lock; an error of the round is the one to tell.
+        // If the session has failed, its lock is gone too; report the round's own error.
         let round = round?;
         unlocked.map_err(StoreError::sql("end", "a round of sealing"))?;
         Ok(round)
     }
 
-    async fn round_alone(&mut self, sorter: &mut impl Sorter) -> Result<Round, StoreError> {
+    async fn round_alone(&mut self, placer: &mut impl Placer) -> Result<Round, StoreError> {
         let transaction = self
             .client
             .build_transaction()
@@ -230,12 +237,13 @@ impl Sealing {
         let catalogue = catalogue::read(&transaction).await?;
         let now_us = catalogue::clock(&transaction).await?;
         let routing = RoutingSnapshot::of(&catalogue);
-        // What no leaf or route is new for needs no look: hours of it would be read and written again in every round.
-        let anew = self.carried_under.as_ref() != Some(&routing)
+        // Carried records are read again only after a class, a route or a leaf has changed. Otherwise each round would read and write
+        // hours of them again.
+        let look_again = self.carried_under.as_ref() != Some(&routing)
             || (self.rings_full && carry::hold_obsolete_blocks(&transaction).await?);
         let mut walk = match self.walk.take() {
             Some(walk) if walk.routing == routing => Some(walk),
-            _ if anew => {
+            _ if look_again => {
                 let until = carry::last_batch(&transaction).await?;
                 Some(Walk { routing, until, wanted: BTreeSet::new(), postponed: false })
             }
@@ -258,9 +266,9 @@ impl Sealing {
             done: Round::default(),
         };
         let format_before = work.format;
-        sorter.begin(catalogue, now_us);
-        sorter.index(index::leaves(&transaction).await?);
-        let mut sorted = Sorted::default();
+        placer.begin(catalogue, now_us);
+        placer.index(index::leaves(&transaction).await?);
+        let mut placed = Placed::default();
         let select = format!(
             "select f.class, f.tenant, f.count, f.time_from, f.time_to, f.level_mask, f.raw_bytes, f.bloom, f.payload, \
                case when f.lane <> {CARRY_LANE} then b.committed_at end \
@@ -276,42 +284,42 @@ impl Sealing {
             for row in &rows {
                 let block = fresh_block(row);
                 let stored_us = row.get::<_, Option<jiff::Timestamp>>(9).map(jiff::Timestamp::as_microsecond);
-                while let Err(wanted) = sorter.block(&block, stored_us, &mut sorted) {
-                    sorter.learn(origins::read_or_default(&transaction, &wanted, &block.tenant).await?);
+                while let Err(wanted) = placer.block(&block, stored_us, &mut placed) {
+                    placer.learn(origins::read_or_default(&transaction, &wanted, &block.tenant).await?);
                 }
             }
             if last {
-                sorter.finish(&mut sorted);
+                placer.finish(&mut placed);
             }
-            work.copy(&transaction, &mut sorted, last).await?;
+            work.copy(&transaction, &mut placed, last).await?;
             let place = (work.round, work.cur);
-            work.carry.copy(&transaction, &mut sorted, place, last).await?;
+            work.carry.copy(&transaction, &mut placed, place, last).await?;
             if last {
                 break;
             }
         }
-        std::mem::take(&mut work.indexed).copy(&transaction, work.round, sorter).await?;
+        std::mem::take(&mut work.indexed).copy(&transaction, work.round, placer).await?;
         work.mark(&transaction).await?;
         if work.format > format_before {
             let note = transaction.execute("update ring_ctl set block_format = $1", &[&work.format]).await;
             note.map_err(sql("note", "the format of the blocks"))?;
         }
-        work.count(&transaction, &sorted).await?;
-        work.noted.namespaces(std::mem::take(&mut sorted.namespaces));
+        work.count(&transaction, &placed).await?;
+        work.noted.namespaces(std::mem::take(&mut placed.namespaces));
         work.noted.write(&transaction, work.round).await?;
         let walked = match &mut walk {
             Some(walk) => {
-                walk.wanted.append(&mut sorted.wanted);
-                walk.postponed |= sorted.postponed;
+                walk.wanted.append(&mut placed.wanted);
+                walk.postponed |= placed.postponed;
                 carry::note_wanted(&transaction, &walk.wanted, !carried.more).await?;
                 !carried.more
             }
             None => {
-                carry::note_wanted(&transaction, &sorted.wanted, false).await?;
+                carry::note_wanted(&transaction, &placed.wanted, false).await?;
                 false
             }
         };
-        work.done.more = fresh.more || carried.more || sorted.postponed;
+        work.done.more = fresh.more || carried.more || placed.postponed;
         let waits = "select coalesce((extract(epoch from clock_timestamp() - min(since)) * 1000000)::bigint, 0) from wanted_leaves";
         let row = transaction.query_one(waits, &[]).await.map_err(sql("read", "wanted_leaves"))?;
         work.done.waits_us = row.get(0);
@@ -322,7 +330,7 @@ impl Sealing {
         match walk {
             Some(walk) if !walked => self.walk = Some(walk),
             Some(walk) => self.carried_under = (!walk.postponed).then_some(walk.routing),
-            None if sorted.postponed => self.carried_under = None,
+            None if placed.postponed => self.carried_under = None,
             None => {}
         }
         self.last_round = jiff::Timestamp::from_microsecond(now_us).ok();
@@ -345,7 +353,7 @@ impl Sealing {
         Ok(row.get::<_, i64>(0) == 0)
     }
 
-    /// Empties the rings that are not written to and hold nothing but what is sealed. Call after [`Sealing::is_past`].
+    /// Empties the rings that are not written to and hold nothing but what is sealed. Call after [`SealSession::is_past`].
     /// A ring that is in use is left for the next time. Returns how many were emptied.
     pub async fn truncate(&mut self) -> Result<u32, StoreError> {
         let row = self.client.query_one("select cur from ring_ctl", &[]).await;
@@ -422,16 +430,16 @@ impl Work {
     async fn copy(
         &mut self,
         transaction: &Transaction<'_>,
-        sorted: &mut Sorted,
+        placed: &mut Placed,
         last: bool,
     ) -> Result<(), StoreError> {
         let bytes: usize =
-            sorted.sealed.iter().map(|(_, b)| b.payload.len() + b.bloom.len() + b.postings.len() + 128).sum();
-        if sorted.sealed.is_empty() || (bytes < COPY_BYTES && !last) {
+            placed.sealed.iter().map(|(_, b)| b.payload.len() + b.bloom.len() + b.postings.len() + 128).sum();
+        if placed.sealed.is_empty() || (bytes < COPY_BYTES && !last) {
             return Ok(());
         }
         let mut buffer = CopyBuffer::with_capacity(bytes);
-        for (leaf_from_us, block) in sorted.sealed.drain(..) {
+        for (leaf_from_us, block) in placed.sealed.drain(..) {
             buffer.sealed_block(self.round, self.index, &block);
             self.noted.block(leaf_from_us, &block);
             self.indexed.block(leaf_from_us, sealed_id(self.round, self.index), &block);
@@ -489,10 +497,10 @@ impl Work {
         Ok(())
     }
 
-    async fn count(&mut self, transaction: &Transaction<'_>, sorted: &Sorted) -> Result<(), StoreError> {
-        let class: Vec<i32> = sorted.expired.keys().copied().collect();
-        let records: Vec<i64> = sorted.expired.values().map(|(records, _)| *records as i64).collect();
-        let bytes: Vec<i64> = sorted.expired.values().map(|(_, bytes)| *bytes as i64).collect();
+    async fn count(&mut self, transaction: &Transaction<'_>, placed: &Placed) -> Result<(), StoreError> {
+        let class: Vec<i32> = placed.expired.keys().copied().collect();
+        let records: Vec<i64> = placed.expired.values().map(|(records, _)| *records as i64).collect();
+        let bytes: Vec<i64> = placed.expired.values().map(|(_, bytes)| *bytes as i64).collect();
         self.done.expired = records.iter().sum::<i64>() as u64;
         if class.is_empty() {
             return Ok(());

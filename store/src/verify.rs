@@ -1,8 +1,9 @@
-//! Reads every block of the store, fresh and sealed, and holds it against everything else that is said of it: the columns of its row, its
-//! bloom filter and postings or the index of its segment, what sealing and the writers noted, and the counts per minute. Can rebuild filters, postings and indexes.
+//! Verifies the store: reads every block, fresh and sealed, and compares it with everything else that the database says of it: the columns
+//! of its row, its bloom filter and postings or the index of its segment, what sealing and the writers noted, and the counts per minute. On
+//! request it rebuilds filters, postings and indexes.
 //!
-//! Memory is bounded: a few blocks at a time. No snapshot is kept for longer than some pages of a table take, but that of the fresh
-//! blocks, which are few: sealing and retention go on meanwhile.
+//! Promises: a few blocks are in memory at a time. Sealing and retention can go on meanwhile: a snapshot lasts as long as some pages of a
+//! table are read, and only that of the fresh blocks, which are few, lasts longer.
 
 mod counts;
 mod index;
@@ -23,7 +24,7 @@ use crate::ring::{IS_FRESH, RINGS};
 pub use counts::Counts;
 use reading::{Kind, Reader, Seen};
 
-/// Pages of a table that are read in one transaction: of rows alone, what lies out of line comes beside.
+/// Pages of a table that are read in one transaction. The values that PostgreSQL stores out of line (TOAST) are not counted.
 const PAGES: i64 = 16;
 
 /// A table partition of sealed blocks.
@@ -36,34 +37,34 @@ pub struct Leaf {
     pub is_detached: bool,
 }
 
-/// What was found in a table.
+/// What was read of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableReport {
     pub table: String,
     pub blocks: u64,
-    /// Of them those whose bodies are columns: of format 2 or 3.
+    /// How many of the blocks are of format 2 or 3, which write bodies as columns.
     pub blocks_of_format_2: u64,
     pub records: u64,
-    /// Of the bodies, unpacked.
+    /// Bytes of all bodies, unpacked.
     pub raw_bytes: u64,
-    /// Of the payloads.
+    /// Bytes of all payloads.
     pub packed_bytes: u64,
     pub faults: u64,
-    /// Of these.
+    /// How many of the faults were repaired.
     pub repaired: u64,
 }
 
-/// Something wrong.
+/// One fault that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub table: String,
-    /// `None`: of the table as a whole.
+    /// The id of the block; `None`: the fault is of the table as a whole.
     pub block: Option<i64>,
     pub what: String,
     pub repaired: bool,
 }
 
-/// A session that reads.
+/// A connection that reads the store, and counts what it reads.
 #[derive(Debug)]
 pub struct Verifier {
     client: Client,
@@ -72,7 +73,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// `repair`: filters, postings and indexes that hide records are made anew; needs a login that may change the tables, their owner.
+    /// `repair`: builds filters, postings and indexes that hide records again; needs the login that owns the tables.
     ///
     /// # Errors
     /// PostgreSQL cannot be reached.
@@ -81,7 +82,7 @@ impl Verifier {
         Ok(Verifier { client, reader: Reader::default(), repair })
     }
 
-    /// The table partitions that there are now, those in their grace period too.
+    /// All table partitions, also the detached ones in their grace period.
     ///
     /// # Errors
     /// PostgreSQL's.
@@ -99,10 +100,10 @@ impl Verifier {
         Ok(leaves.collect())
     }
 
-    /// Reads all of a table partition. `None`: it is gone.
+    /// Verifies a table partition. `None`: it was dropped meanwhile.
     ///
     /// # Errors
-    /// PostgreSQL's, but for what it cannot read of the table itself: that is a fault.
+    /// PostgreSQL failed. If it cannot read the table itself, that is a fault and no error.
     pub async fn leaf(
         &mut self,
         leaf: &Leaf,
@@ -177,7 +178,7 @@ impl Verifier {
         Ok(Some(report))
     }
 
-    /// Reads all that is not sealed yet, in one snapshot, and holds it against the transactions' own counts.
+    /// Verifies all fresh blocks in one snapshot, and compares them with the counts of the writers' transactions.
     ///
     /// # Errors
     /// PostgreSQL's.
@@ -218,7 +219,7 @@ impl Verifier {
         Ok(reports)
     }
 
-    /// Holds what is stored against the counts per minute. After all tables were read.
+    /// Compares what is stored with the counts per minute. Call after all tables were verified.
     ///
     /// # Errors
     /// PostgreSQL's.
@@ -227,7 +228,7 @@ impl Verifier {
     }
 }
 
-/// PostgreSQL's own files are damaged, not Cordwood's blocks within.
+/// Whether the error says that PostgreSQL's own files are damaged, rather than blocks of Cordwood in them.
 fn is_damage(error: &StoreError) -> bool {
     error.code().is_some_and(|code| [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code))
 }

@@ -18,7 +18,7 @@ pub fn stdout_header(
         stream: StreamKey::of_container(pod_uid, container, 0, OutputStream::Stdout),
         io: OutputStream::Stdout,
         file,
-        restart: 0,
+        restart_count: 0,
         prev,
         end,
         lines,

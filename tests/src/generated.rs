@@ -34,7 +34,7 @@ pub struct Rotation {
 /// One run of a container: its stdout and stderr in one file after the other.
 pub struct ContainerLog {
     container: Container,
-    restart: u32,
+    restart_count: u32,
     folder: PathBuf,
     rotation: Rotation,
     file: BufWriter<File>,
@@ -54,12 +54,12 @@ struct Output {
 }
 
 impl ContainerLog {
-    /// `<root>/<namespace>_<pod>_<uid>/<container>/<restart>.log`.
+    /// `<root>/<namespace>_<pod>_<uid>/<container>/<restart count>.log`.
     pub fn create(
         root: &Path,
         run: &str,
         container: &Container,
-        restart: u32,
+        restart_count: u32,
         format: Format,
         rotation: Rotation,
     ) -> Result<ContainerLog> {
@@ -71,15 +71,15 @@ impl ContainerLog {
             io,
             stream: Stream::new(
                 run,
-                &format!("{}.{}.{restart}.{name}", container.pod, container.container),
+                &format!("{}.{}.{restart_count}.{name}", container.pod, container.container),
                 format,
             ),
             seq: 0,
         };
-        let file = open(&folder.join(format!("{restart}.log")))?;
+        let file = open(&folder.join(format!("{restart_count}.log")))?;
         Ok(ContainerLog {
             container: container.clone(),
-            restart,
+            restart_count,
             folder,
             rotation,
             file,
@@ -138,7 +138,7 @@ impl ContainerLog {
     /// As the kubelet does (pkg/kubelet/logs/container_log_manager.go): drop what is too much, gzip what was rotated
     /// before, rename the current file; the runtime opens a new one a little later.
     fn rotate(&mut self) -> Result<()> {
-        let current = self.folder.join(format!("{}.log", self.restart));
+        let current = self.folder.join(format!("{}.log", self.restart_count));
         let mut rotated = self.rotated()?;
         while rotated.len() + 2 > self.rotation.files_max {
             let oldest = rotated.remove(0);
@@ -152,7 +152,7 @@ impl ContainerLog {
         // The kubelet's names have a second's resolution; ours never meet, however fast they rotate.
         let from: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().context("a time")?;
         let at = from + jiff::SignedDuration::from_secs(self.rotations as i64);
-        let name = format!("{}.log.{}", self.restart, at.strftime("%Y%m%d-%H%M%S"));
+        let name = format!("{}.log.{}", self.restart_count, at.strftime("%Y%m%d-%H%M%S"));
         fs::rename(&current, self.folder.join(&name)).with_context(|| format!("rename to {name}"))?;
         self.until_reopen = Some(20);
         Ok(())
@@ -160,7 +160,7 @@ impl ContainerLog {
 
     fn reopen(&mut self) -> Result<()> {
         self.flush()?;
-        self.file = open(&self.folder.join(format!("{}.log", self.restart)))?;
+        self.file = open(&self.folder.join(format!("{}.log", self.restart_count)))?;
         self.bytes = 0;
         self.until_reopen = None;
         Ok(())
@@ -168,7 +168,7 @@ impl ContainerLog {
 
     /// Rotated files of this run of the container, the oldest first.
     fn rotated(&self) -> Result<Vec<PathBuf>> {
-        let prefix = format!("{}.log.", self.restart);
+        let prefix = format!("{}.log.", self.restart_count);
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder).with_context(|| format!("read {}", self.folder.display()))? {
             let path = entry.context("read the log's folder")?.path();
@@ -181,8 +181,8 @@ impl ContainerLog {
     }
 
     /// Which run of the container this is.
-    pub fn restart(&self) -> u32 {
-        self.restart
+    pub fn restart_count(&self) -> u32 {
+        self.restart_count
     }
 
     /// How often it rotated.
@@ -205,7 +205,7 @@ impl ContainerLog {
             let key = StreamKey::of_container(
                 &self.container.uid,
                 &self.container.container,
-                self.restart,
+                self.restart_count,
                 output.io,
             );
             let written = Written {

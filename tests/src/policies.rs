@@ -18,10 +18,10 @@ use cordwood_store::commit::Commit;
 use cordwood_store::lane::Lane;
 use cordwood_store::ring::BlockRow;
 use cordwood_store::scope::{AdminReason, Scope};
-use cordwood_store::seal::Sealing;
+use cordwood_store::seal::SealSession;
 use cordwood_store::search::{Page, TimeRange, search};
 use cordwood_store::{Settings, Store, migrate, origins};
-use cordwood_writer::RecordSorter;
+use cordwood_writer::RecordPlacer;
 use tokio_postgres::Client;
 
 use crate::env::Postgres;
@@ -162,12 +162,12 @@ async fn write(store: &Store, policies: usize, levels: usize) -> Result<()> {
 
 /// Rounds and passes by turns, as sealer and operator do them.
 async fn seal(store: &Store, client: &Client, retention: &mut Standalone, policies: &[Policy]) -> Result<()> {
-    let mut sealing = Sealing::claim(store).await?.context("somebody seals")?;
+    let mut sealing = SealSession::claim(store).await?.context("somebody seals")?;
     let fresh = "select count(*) from fresh f join seals z using (lane) where f.seq > z.upto";
     for _ in 0..PASSES_MAX {
         sealing.switch_ring().await?;
         let now_us = jiff::Timestamp::now().as_microsecond();
-        let done = sealing.round(&mut RecordSorter::new(now_us)).await?;
+        let done = sealing.round(&mut RecordPlacer::new(now_us)).await?;
         while !sealing.is_past(done.xid).await? {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -225,6 +225,6 @@ fn explained(server: &ApiServer) -> Result<()> {
     let text = kubectl(&["explain", "cllc.spec.default"])?;
     assert!(text.contains("wherever no other level config of its scope is"), "{text}");
     let text = kubectl(&["explain", "llc.spec.unleveled"])?;
-    assert!(text.contains("Lines of which nobody knows the level"), "{text}");
+    assert!(text.contains("Lines whose level is unknown"), "{text}");
     Ok(())
 }

@@ -210,7 +210,7 @@ async fn a_typo_waits_and_drift_is_repaired() -> Result<()> {
     approved(&world, &classes).await
 }
 
-/// The approval of the plan that the status shows lets go of what it named; that of a plan for an earlier spec does not.
+/// The approval of the plan that the status shows allows dropping what it named; that of a plan for an earlier spec does not.
 async fn approved(world: &World, classes: &[i32]) -> Result<()> {
     let policies: Api<LogRetentionPolicy> = world.api();
     let waits = async |other: &str| {

@@ -201,7 +201,7 @@ fn write_pods(
             log.flush()?;
         }
         // In the middle every third container starts again.
-        if written >= lines / 2 && logs.iter().all(|log| log.restart() == 0) {
+        if written >= lines / 2 && logs.iter().all(|log| log.restart_count() == 0) {
             for (index, number) in containers.iter().enumerate().filter(|(index, _)| index % 3 == 0) {
                 let ended = std::mem::replace(&mut logs[index], create(*number, 1)?);
                 rotations += ended.rotations();

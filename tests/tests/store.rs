@@ -73,11 +73,11 @@ use cordwood_core::filter;
 use cordwood_store::commit::{Commit, CommitError, PositionStep};
 use cordwood_store::lane::Lane;
 use cordwood_store::scope::{AdminReason, Scope};
-use cordwood_store::seal::Sealing;
+use cordwood_store::seal::SealSession;
 use cordwood_store::search::{Page, TimeRange, search};
 use cordwood_store::{Settings, Store, StoreError, migrate};
 use cordwood_tests::env::{KillAt, Moment, Postgres, wait_for};
-use cordwood_writer::{CommitSettings, NoFeed, Parts, QueueSender, RecordSorter, SealSettings, queue};
+use cordwood_writer::{CommitSettings, NoFeed, Parts, QueueSender, RecordPlacer, SealSettings, queue};
 use prometheus::Registry;
 use support::{Lines, check_exactly_once};
 use tokio_util::sync::CancellationToken;
@@ -261,14 +261,14 @@ async fn seal_and(
     claimed: impl FnOnce(),
 ) -> Result<cordwood_store::seal::Round, StoreError> {
     let mut sealing = loop {
-        match Sealing::claim(store).await? {
+        match SealSession::claim(store).await? {
             Some(sealing) => break sealing,
             None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
     claimed();
     sealing.switch_ring().await?;
-    let round = sealing.round(&mut RecordSorter::new(support::now_us()).of_format(format)).await?;
+    let round = sealing.round(&mut RecordPlacer::new(support::now_us()).of_format(format)).await?;
     let deadline = Instant::now() + Duration::from_secs(2);
     while !sealing.is_past(round.xid).await? {
         if Instant::now() > deadline {

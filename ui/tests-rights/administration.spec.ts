@@ -56,7 +56,7 @@ it("changes a retention after its preview, and not what another has changed mean
   const page = await pageOf("ada", "/policies?new=1", { expected: /409|404|ERR_/ });
   await page.getByLabel("Name", { exact: true }).fill("kept");
   await page.getByLabel("Services").fill("checkout");
-  await page.getByRole("button", { name: "Make the policy" }).click();
+  await page.getByRole("button", { name: "Create the policy" }).click();
   await page.getByText("kept is saved").or(page.getByText("kept is made")).first().waitFor();
   const kept = async () => (await listed("logretentionpolicies")).find(({ metadata }) => metadata.name === "kept")!;
   expect((await kept()).spec.retention.info).toBe("7d");

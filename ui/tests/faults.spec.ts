@@ -77,7 +77,7 @@ it("loads a view once the gateway is back", async () => {
   await until(() => page.locator(".both").first().evaluate((node) => getComputedStyle(node).display), (display) => display === "grid", "the styles");
 });
 
-it("lets go of a part of the page that could not be loaded, and opens it later", async () => {
+it("closes a part of the page that could not be loaded, and opens it later", async () => {
   const page = await visit(await lines("lost-part"), { expected: LOST });
   await hasMessage(page, "line 2");
   await page.route(/assets\/(Palette|Detail)-/, (route) => route.abort());
@@ -90,7 +90,7 @@ it("lets go of a part of the page that could not be loaded, and opens it later",
   expect(await page.getByLabel("Name of the search").inputValue()).toBe("abc");
   await page.keyboard.press("Escape");
   await page.locator("[data-id]").first().click();
-  await until(() => page.url(), (url) => !url.includes("record="), "the record to be let go");
+  await until(() => page.url(), (url) => !url.includes("record="), "the record to be closed");
   await page.unroute(/assets\/(Palette|Detail)-/);
   await page.locator("[data-id]").first().click();
   await page.getByTestId("detail").getByText("line 0").waitFor();

@@ -56,7 +56,7 @@ it("holds every service only when that is meant", async () => {
   const page = await visit("/levels");
   const hold = page.getByRole("button", { name: "Hold everything at WARN for 30 min" });
   expect(await hold.isDisabled()).toBe(true);
-  const meant = page.getByLabel("all of them are meant");
+  const meant = page.getByLabel("the level is for everything");
   await meant.check();
   expect(await hold.isDisabled()).toBe(false);
   await meant.uncheck();
@@ -69,7 +69,7 @@ it("tells the default that stays from what ends, gives more time, and ends one t
   await put({ level: "TRACE" });
   await put({ target: "levels-more", level: "ERROR", ttlSeconds: 600 });
   const page = await visit("/levels");
-  await page.getByRole("region", { name: "For good" }).getByText("Everything").waitFor();
+  await page.getByRole("region", { name: "Permanent" }).getByText("Everything").waitFor();
   const mine = page.getByRole("region", { name: "For a while" }).locator('tr[data-rule="api-levels-more-application"]');
   const before = Date.parse((await named("api-levels-more-application"))!.spec.expiresAt!);
   await mine.getByRole("button", { name: "30 more minutes" }).click();
@@ -93,8 +93,8 @@ it("tells the default that stays from what ends, gives more time, and ends one t
 it("says what is wrong at its field, and changes nothing", async () => {
   const page = await visit("/levels?service=levels-wrong", { expected: /422/ });
   const form = page.getByRole("form", { name: "Set a level" });
-  await form.getByText("For good", { exact: true }).click();
-  await form.getByRole("button", { name: /for good$/ }).click();
+  await form.getByText("Permanent", { exact: true }).click();
+  await form.getByRole("button", { name: /permanently$/ }).click();
   await form.getByRole("group", { name: "For how long" }).getByRole("alert").waitFor();
   await form.getByText("30 min", { exact: true }).click();
   await form.getByLabel("Namespace").fill("Not A Namespace");

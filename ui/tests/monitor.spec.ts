@@ -66,17 +66,17 @@ it("leads to what was before, and away from a filter that lets nothing through",
   await log("monitor-before", [audit("monitor-before", "done before")]);
   await stored("service=monitor-before", 1);
   const page = await watching("monitor-before");
-  await panel(page, "System").getByRole("button", { name: "Take the filter away" }).click();
+  await panel(page, "System").getByRole("button", { name: "Remove the filter" }).click();
   await until(() => new URL(page.url()).searchParams.has("system"), (has) => !has, "the filter to be gone");
   await panel(page, "Audit").getByRole("link", { name: "What was before, in the logs" }).click();
   await until(() => messages(page), (shown) => shown.join() === "done before", "the audit record");
 });
 
-it("keeps 5,000 rows and says how many it let go", async () => {
+it("keeps 5,000 rows and says how many it dropped", async () => {
   const page = await watching("monitor-many");
   await log("monitor-many", Array.from({ length: 5200 }, () => system("monitor-many", `row ${n++}`)));
   await until(() => rows(page, "System"), (shown) => shown.includes("row 5199"), "the last row");
-  await panel(page, "System").getByText("200 older let go").waitFor();
+  await panel(page, "System").getByText("200 older dropped").waitFor();
   expect(await panel(page, "System").locator("article").count()).toBeLessThan(100);
   await panel(page, "System").getByRole("button", { name: "Clear System" }).click();
   await until(() => rows(page, "System"), (shown) => shown.length === 0);

@@ -22,7 +22,7 @@ const save = (page: Page) => page.getByRole("button", { name: "Save", exact: tru
 it("makes a policy, and shows what it keeps", async () => {
   const page = await visit("/policies");
   await page.getByRole("link", { name: "New policy" }).click();
-  const make = page.getByRole("button", { name: "Make the policy" });
+  const make = page.getByRole("button", { name: "Create the policy" });
   expect(await make.isDisabled()).toBe(true);
   await page.getByLabel("Name", { exact: true }).fill("ui-made");
   await page.getByLabel("Services").fill("policies-a, policies-b");

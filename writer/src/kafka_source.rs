@@ -382,7 +382,7 @@ impl Reader {
             self.consumer.unassign()
         });
         if let Err(error) = released {
-            tracing::warn!(%error, "let go of the topic partitions");
+            tracing::warn!(%error, "release the topic partitions");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kafka_source -> run -> intake (which records are new, into open blocks) -> store::lane (one transaction) -> position in PostgreSQL
-//!                                         sealer -> sorter (fresh records to their classes) -> store::seal (table partitions)
+//!                                         sealer -> placer (fresh records to their classes) -> store::seal (table partitions)
 //!                                         feed -> Redis (after the commit; may fail)
 //! ```
 //!
@@ -21,11 +21,11 @@ mod intake;
 pub mod kafka_source;
 mod making;
 pub mod metrics;
+mod placer;
 pub mod queue;
 mod reporter;
 mod run;
 pub mod sealer;
-mod sorter;
 pub mod source;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +41,8 @@ pub use config::{CommitSettings, Config, SealSettings};
 pub use feed::{Feed, FeedRecord, NoFeed, RedisFeed};
 pub use kafka_source::KafkaSource;
 pub use metrics::Metrics;
+pub use placer::RecordPlacer;
 pub use queue::{QueueSender, QueueSource, queue};
-pub use sorter::RecordSorter;
 pub use source::{Event, Message, Source, SourceStatus};
 
 /// Readiness conditions that [`run`] sets; for [`Health::new`].

@@ -1,33 +1,33 @@
-//! Moves fresh blocks into the table partitions of their retention classes, at an interval. One sealer works per database; those
-//! of other writers wait for its lock. It never delays the writer: they share no lock and no transaction.
+//! The task that seals: at an interval it moves fresh blocks into the table partitions of their retention classes. One sealer works per
+//! database; those of other writers wait for its lock. It never delays the writer: they share no lock and no transaction.
 
 use std::time::{Duration, Instant};
 
 use cordwood_core::block::{Choices, Format};
-use cordwood_store::seal::{Round, Sealing};
+use cordwood_store::seal::{Round, SealSession};
 use cordwood_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SealSettings;
 use crate::deadline::within;
 use crate::metrics::Metrics;
-use crate::sorter::RecordSorter;
+use crate::placer::RecordPlacer;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(2);
 /// Another writer seals: look again after this.
 const OTHERS_TURN: Duration = Duration::from_secs(10);
-/// An alarm, not a readiness condition: with a sealer that cannot seal the way in stays open.
+/// So many failed rounds in a row are logged as an error. Readiness does not depend on it: the writer still stores records.
 const ALARM_AFTER_FAILURES: u32 = 3;
 
-/// A server (or what stands before it) that takes bytes and never answers: the session is given up, and with it the lock.
+/// After this time a server (or a proxy before it) that takes bytes and does not answer loses the session, and with it the lock.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// A round is bounded (`SEAL_ROUND_RECORDS_MAX`) and seals half a million records a second; a slow disk may need a hundred times that.
 const ROUND_MAX: Duration = Duration::from_secs(1800);
 /// A table partition is created within seconds of being noted; an operator that starts again needs longer.
 const WAITS_MAX_US: i64 = 120_000_000;
 
-/// Until `shutdown`. Every failure is rolled back by PostgreSQL and tried again.
+/// Seals until `shutdown`. PostgreSQL rolls back a round that fails; the next round does the same work.
 pub async fn run(store: Store, settings: SealSettings, metrics: Metrics, shutdown: CancellationToken) {
     let mut failures = 0;
     while !shutdown.is_cancelled() {
@@ -62,20 +62,20 @@ async fn seal_while_ours(
     failures: &mut u32,
 ) -> Result<(), StoreError> {
     // After an older version's sealer it first reads what the table partitions hold.
-    let Some(mut sealing) = within(store, ROUND_MAX, Sealing::claim(store)).await? else { return Ok(()) };
+    let Some(mut session) = within(store, ROUND_MAX, SealSession::claim(store)).await? else { return Ok(()) };
     let mut more = false;
     let mut last_round = Instant::now();
-    // Of a round before this session nothing is known: only a round of its own allows emptying a ring.
+    // The session knows nothing of earlier rounds: only after a round of its own may it empty a ring.
     let mut past: Option<u32> = None;
-    let mut packing = Packing::of(settings.block_format(), store, &sealing).await?;
+    let mut packing = Packing::of(settings.block_format(), store, &session).await?;
     loop {
         if !more {
             tokio::time::sleep(LOOK_EVERY.min(settings.interval())).await;
         }
         if let Some(xid) = past
-            && within(store, ANSWER_MAX, sealing.is_past(xid)).await?
+            && within(store, ANSWER_MAX, session.is_past(xid)).await?
         {
-            let emptied = within(store, ANSWER_MAX, sealing.truncate()).await?;
+            let emptied = within(store, ANSWER_MAX, session.truncate()).await?;
             metrics.rings_truncated.inc_by(u64::from(emptied));
             if emptied > 0 {
                 past = None;
@@ -83,32 +83,32 @@ async fn seal_while_ours(
         }
         let due = more
             || last_round.elapsed() >= settings.interval()
-            || within(store, ANSWER_MAX, sealing.unsealed()).await? >= settings.records_max
-            || within(store, ANSWER_MAX, sealing.room_was_made()).await?;
+            || within(store, ANSWER_MAX, session.unsealed()).await? >= settings.records_max
+            || within(store, ANSWER_MAX, session.room_was_made()).await?;
         if !due {
             continue;
         }
         last_round = Instant::now();
-        let round = within(store, ROUND_MAX, seal_once(&mut sealing, &mut packing, metrics)).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut session, &mut packing, metrics)).await?;
         (past, more) = (Some(round.xid), round.more);
         *failures = 0;
     }
 }
 
-/// Seals what there is, for who ends and leaves nothing behind. False: another process seals.
+/// Seals everything that is fresh, for a caller that is about to end. False: another process seals.
 ///
 /// # Errors
-/// When PostgreSQL does not do it; nothing has changed then.
+/// PostgreSQL failed; the round that failed has changed nothing.
 pub async fn seal_now(store: &Store, format: Option<Format>, metrics: &Metrics) -> Result<bool, StoreError> {
-    let Some(mut sealing) = within(store, ANSWER_MAX, Sealing::claim(store)).await? else {
+    let Some(mut session) = within(store, ANSWER_MAX, SealSession::claim(store)).await? else {
         return Ok(false);
     };
-    let mut packing = Packing::of(format, store, &sealing).await?;
-    // A first round in any case: records that waited for their table partition are no unsealed ones any more.
+    let mut packing = Packing::of(format, store, &session).await?;
+    // One round in any case: carried records are not counted as unsealed, and their table partition may exist by now.
     let mut before = u64::MAX;
     loop {
-        let round = within(store, ROUND_MAX, seal_once(&mut sealing, &mut packing, metrics)).await?;
-        let left = within(store, ANSWER_MAX, sealing.unsealed()).await?;
+        let round = within(store, ROUND_MAX, seal_once(&mut session, &mut packing, metrics)).await?;
+        let left = within(store, ANSWER_MAX, session.unsealed()).await?;
         let is_stuck = left >= before && round.records + round.expired == 0;
         if is_stuck || (!round.more && (left == 0 || left >= before)) {
             break;
@@ -121,16 +121,16 @@ pub async fn seal_now(store: &Store, format: Option<Format>, metrics: &Metrics) 
 /// How blocks are written, round after round.
 struct Packing {
     format: Format,
-    /// What was best for the blocks of the rounds before; a round that fails takes it along.
+    /// The choices for columns of the rounds before; they are lost with a round that fails.
     choices: Choices,
 }
 
 impl Packing {
     /// `None`: in the newest format that the database has.
-    async fn of(format: Option<Format>, store: &Store, sealing: &Sealing) -> Result<Packing, StoreError> {
+    async fn of(format: Option<Format>, store: &Store, session: &SealSession) -> Result<Packing, StoreError> {
         let format = match format {
             Some(format) => format,
-            None => within(store, ANSWER_MAX, sealing.newest_format()).await?,
+            None => within(store, ANSWER_MAX, session.newest_format()).await?,
         };
         Ok(Packing { format, choices: Choices::default() })
     }
@@ -138,25 +138,25 @@ impl Packing {
 
 /// One round.
 async fn seal_once(
-    sealing: &mut Sealing,
+    session: &mut SealSession,
     packing: &mut Packing,
     metrics: &Metrics,
 ) -> Result<Round, StoreError> {
-    sealing.switch_ring().await?;
+    session.switch_ring().await?;
     let started = Instant::now();
-    let mut sorter = RecordSorter::new(jiff::Timestamp::now().as_microsecond())
+    let mut placer = RecordPlacer::new(jiff::Timestamp::now().as_microsecond())
         .of_format(packing.format)
         .with_choices(std::mem::take(&mut packing.choices));
-    let round = sealing.round(&mut sorter).await?;
-    packing.choices = sorter.take_choices();
+    let round = session.round(&mut placer).await?;
+    packing.choices = placer.take_choices();
     metrics.seal_seconds.observe(started.elapsed().as_secs_f64());
     metrics.sealed_records.inc_by(round.records);
     metrics.sealed_blocks.inc_by(round.blocks);
     metrics.expired_records.inc_by(round.expired);
     metrics.carried_records.set(round.carried as i64);
     if round.carried > 0 && !round.more {
-        let why = sorter.why_carried().unwrap_or("as in the rounds before");
-        if round.waits_us > WAITS_MAX_US || !sorter.has_routes() {
+        let why = placer.why_carried().unwrap_or("as in the rounds before");
+        if round.waits_us > WAITS_MAX_US || !placer.has_routes() {
             tracing::error!(
                 records = round.carried,
                 why,
@@ -166,8 +166,8 @@ async fn seal_once(
             tracing::debug!(records = round.carried, why, "wait until their table partition is created");
         }
     }
-    if sorter.damaged() > 0 {
-        tracing::error!(blocks = sorter.damaged(), "fresh blocks are damaged; they stay in the ring tables");
+    if placer.damaged() > 0 {
+        tracing::error!(blocks = placer.damaged(), "fresh blocks are damaged; they stay in the ring tables");
     }
     tracing::debug!(?round, took_ms = started.elapsed().as_millis() as u64, "sealed");
     Ok(round)

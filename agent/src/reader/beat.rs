@@ -1,29 +1,33 @@
-//! The beat of the reader: the moments at which busy logs are looked at and batches are cut, which are the same for all logs. So a look
-//! finds more than a few lines, and Kafka gets few large requests.
-//! Promises: no line waits longer for company than the settings say; a log that is not busy does not wait for the beat.
+//! Sets the reader's beat: the moments at which it looks at busy logs and cuts batches, the same for all logs. So a look finds more than a
+//! few lines, and Kafka gets few large requests.
+//! Promises: a line that was read waits at most `batch.linger_ms` (or `read.poll_interval_ms`, if that is longer) until its batch is cut; a
+//! log that is not busy does not wait for the beat.
 
-/// A busy log waits at most so long for its look; an ERROR of it, too.
+/// The longest time between two looks at a busy log, milliseconds. Its ERROR lines wait as long.
 const LOOK_MS_MAX: i64 = 125;
 
-/// What is due in a round.
+/// What a round has to do for busy logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Busy logs are looked at.
+    /// Look at busy logs and read them.
     pub look: bool,
-    /// What was read by then goes.
+    /// Cut the batches that were read so far.
     pub cut: bool,
 }
 
-/// Moments are multiples of an interval, on the monotonic clock.
+/// Beats lie at multiples of an interval on the monotonic clock.
 pub(super) struct Beat {
+    /// Milliseconds between two beats.
     look_ms: i64,
+    /// Batches are cut at every n-th beat.
     looks_per_cut: i64,
-    /// The last beat that had its round.
+    /// The number of the last beat that a round has served.
     last: Option<i64>,
 }
 
 impl Beat {
-    /// `poll_ms`: between two looks at a log that is not busy; `linger_ms`: the longest that a line waits for company.
+    /// `poll_ms`: time between two looks at a log that is not busy. `linger_ms`: the longest time that a line waits for others to fill its
+    /// batch. Both in milliseconds.
     pub fn new(poll_ms: i64, linger_ms: i64) -> Beat {
         let linger_ms = linger_ms.max(1);
         let parts = (linger_ms + LOOK_MS_MAX - 1) / LOOK_MS_MAX;
@@ -39,12 +43,12 @@ impl Beat {
         Due { look: last.is_none_or(|last| last < beat), cut: last.is_none_or(|last| cut(last) < cut(beat)) }
     }
 
-    /// When the next one is.
+    /// The time of the next beat, milliseconds on the monotonic clock.
     pub fn next_ms(&self, now_ms: i64) -> i64 {
         (now_ms.div_euclid(self.look_ms) + 1) * self.look_ms
     }
 
-    /// A log that is read so often is busy.
+    /// A log that had something to read at two looks within this time is busy, milliseconds.
     pub fn busy_ms(&self) -> i64 {
         self.look_ms * 3 / 2
     }

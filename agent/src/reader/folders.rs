@@ -1,6 +1,6 @@
-//! The folders of logs: which logs lie in them, which files these have, and what was written to files at rest.
-//! Promises: a folder that could not be looked at in whole is looked at again; an event of inotify that was lost costs some scans
-//! and no file; no more files are open than may be.
+//! Looks at the folders of logs: finds the logs in them, the files of each log, and idle files that were written to.
+//! Promises: a folder that could not be read completely is looked at again; a lost event of inotify delays a file by some scans and loses
+//! none; no more files are open than the limit allows.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -20,10 +20,11 @@ use crate::sources::sources;
 pub(super) struct Folders {
     discover: Discover,
     parking: Parking,
-    /// Folders that could not be looked at in whole: looked at again at the next scan.
+    /// Folders that could not be read completely: the next scan looks at them again.
     again: BTreeSet<FolderKey>,
+    /// Files that are not read because their pattern names too many.
     left_out: LeftOut,
-    /// How many scans there were.
+    /// Number of scans since the start.
     scans: u64,
 }
 
@@ -38,12 +39,12 @@ impl Folders {
         }
     }
 
-    /// For `poll`.
+    /// The inotify descriptor, for `poll`.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.discover.fd()
     }
 
-    /// The pods' folder is open, so that it is known what is in it; or none is read.
+    /// Whether the pods' folder is open, or no pods are read at all. Otherwise nobody knows what is in it.
     pub fn has_root(&self) -> bool {
         self.discover.has_root()
     }
@@ -52,17 +53,17 @@ impl Folders {
         self.discover.open(key)
     }
 
-    /// Asks to be told once when the file is written to.
+    /// Asks inotify for one event when the file is written to.
     pub fn watch_file(&mut self, file: &std::fs::File, log: u64) {
         let _ = self.discover.watch_file(file, log);
     }
 
-    /// Files that are not read, because their pattern names too many.
+    /// How many files are not read because their pattern names too many.
     pub fn left_out(&self) -> usize {
         self.left_out.count()
     }
 
-    /// Files that are left out may have their turn: others have gone.
+    /// Looks again at folders with files that were left out, because other files have gone.
     pub fn try_left_out(&mut self) {
         self.again.extend(self.left_out.folders().cloned());
     }
@@ -72,14 +73,14 @@ impl Folders {
         self.parking.waiting()
     }
 
-    /// Looks at all folders. Whether everything that there is was looked at, and what kept the walk from it. `force`: also at
-    /// folders that seem to be as they were.
+    /// Looks at all folders; with `force` also at those that seem unchanged. Returns whether every folder was read completely, and the
+    /// error that ended the walk early.
     pub fn scan(&mut self, force: bool, logs: &mut Logs, shared: &mut Shared) -> (bool, io::Result<()>) {
         let mut changes = Changes { folders: std::mem::take(&mut self.again), ..Changes::default() };
         let scanned = self.discover.scan(&mut changes, force);
         let complete = scanned.is_ok() && !changes.incomplete;
         self.take_changes(&changes, logs, shared);
-        // A resting file that was written to without our being told: a lost event costs some scan intervals, not the file.
+        // Finds idle files that were written to although no event came: a lost event delays a file by some scans.
         self.scans += 1;
         let (clock, scans) = (shared.clock(), self.scans);
         let mut grown = Vec::new();
@@ -94,7 +95,7 @@ impl Folders {
         (complete && self.again.is_empty(), scanned)
     }
 
-    /// Takes what inotify tells.
+    /// Handles the events of inotify.
     pub fn take_events(&mut self, logs: &mut Logs, shared: &mut Shared) {
         let mut changes = Changes::default();
         self.discover.events(&mut changes);
@@ -121,13 +122,13 @@ impl Folders {
         }
     }
 
-    /// Opens what waits for descriptors, in the order of waiting, as far as there are some.
+    /// Opens logs that wait for descriptors, the longest waiting first, as many as the limit allows.
     pub fn open_waiting(&mut self, logs: &mut Logs, shared: &mut Shared) {
         let ids = self.parking.take_first(logs, &mut self.discover, shared.clock());
         self.open_closed(&ids, logs, shared);
     }
 
-    /// Opens the last of these, as many as may be open, and gives those.
+    /// Takes logs from the end of `closed`, as many as the limit allows, opens them and returns them.
     pub fn open_some_of(&mut self, closed: &mut Vec<u64>, logs: &mut Logs, shared: &mut Shared) -> Vec<u64> {
         let ids = self.parking.take_some_of(closed, logs, &mut self.discover, shared.clock());
         self.open_closed(&ids, logs, shared);
@@ -145,7 +146,7 @@ impl Folders {
         }
     }
 
-    /// Looks at a folder anew: which logs it has, which files they have. `only`: some of its logs alone.
+    /// Looks at a folder again: adds new logs and updates the files of each. `only`: the logs to update; `None`: all.
     pub fn refresh(
         &mut self,
         key: &FolderKey,
@@ -165,7 +166,7 @@ impl Folders {
         };
         let live = self.add_logs(key, folder.as_ref(), &look, logs, shared);
         let ids = logs.in_folder(key);
-        let last = ids.iter().filter_map(|id| Some(logs.get(*id)?.source().restart())).max();
+        let last = ids.iter().filter_map(|id| Some(logs.get(*id)?.source().restart_count())).max();
         let looked_at =
             LookedAt { key, folder: folder.as_ref(), looks: Looks::new(&look), look: &look, live };
         let mut spare = self.parking.spare(logs);
@@ -174,13 +175,13 @@ impl Folders {
                 continue;
             }
             let Some(log) = logs.get_mut(id) else { continue };
-            let is_succeeded = last.is_some_and(|last| log.source().restart() < last);
+            let is_succeeded = last.is_some_and(|last| log.source().restart_count() < last);
             log.set_succeeded(is_succeeded);
             spare = self.refresh_log(id, &looked_at, spare, logs, shared);
         }
     }
 
-    /// Adds the logs that a folder names; the keys of all that have a live file in it.
+    /// Adds the logs that a folder names. Returns the keys of all logs that have a live file in it.
     fn add_logs(
         &mut self,
         key: &FolderKey,
@@ -189,7 +190,7 @@ impl Folders {
         logs: &mut Logs,
         shared: &mut Shared,
     ) -> HashSet<String> {
-        // A live file may just be renamed, its successor not made yet: then only we know of it.
+        // A live file may be renamed while its successor is not created yet: then only the agent knows of the log.
         let sources = sources(key, &look.names(), folder, &self.discover.patterns, logs.known_keys());
         let live = sources.iter().map(Source::key).collect();
         let max = shared.config().read.files_per_pattern_max;
@@ -201,7 +202,7 @@ impl Folders {
         live
     }
 
-    /// Looks at one log's files. `spare`: how many files more may be open, before and after.
+    /// Updates the files of one log. `spare`: how many more files may be open; returns how many after this log.
     fn refresh_log(
         &mut self,
         id: u64,
@@ -212,10 +213,10 @@ impl Folders {
     ) -> usize {
         let clock = shared.clock();
         let Some(log) = logs.get_mut(id) else { return spare };
-        // (What another file stands for now is an older file of that one: it is only read to its end.)
+        // (A plain file may have become an older file of another log: then this log only reads it to its end.)
         let is_older =
             log.source().is_plain() && at.look.has(log.id().live_name()) && !at.live.contains(log.id().key());
-        // (Where it was closed with something unread it is opened once more.)
+        // (If it was closed with unread bytes, it is opened once more.)
         let is_read_on = !is_older || log.files().is_closed_with_unread();
         let mark = at.look.mark_of(log.id().live_name());
         if at.folder.is_some() && !is_older && log.is_as_marked(mark) {
@@ -253,7 +254,7 @@ impl Folders {
         spare
     }
 
-    /// A folder that is there and cannot be read: no descriptors left, no permission.
+    /// Notes a folder that exists and cannot be read, for lack of descriptors or of permission.
     fn look_again(&mut self, key: &FolderKey, error: &io::Error, shared: &mut Shared) {
         shared.count_file_error();
         tracing::warn!(folder = ?key, %error, "open log folder");
@@ -261,10 +262,10 @@ impl Folders {
     }
 }
 
-/// A folder as it was at one look.
+/// What one look at a folder has found.
 struct LookedAt<'a> {
     key: &'a FolderKey,
-    /// `None`: it is gone.
+    /// `None`: the folder is gone.
     folder: Option<&'a Folder>,
     look: &'a Look,
     looks: Looks<'a>,
@@ -272,7 +273,7 @@ struct LookedAt<'a> {
     live: HashSet<String>,
 }
 
-/// What could not be opened is remembered, in case it goes before it can be.
+/// Remembers a file that could not be opened for lack of descriptors. If it is deleted before it was opened, that is a loss.
 fn note_unopened(id: u64, folder: &Folder, logs: &mut Logs) {
     if let Some(log) = logs.get_mut(id)
         && let Ok(stat) = folder.stat(log.id().live_name())
@@ -283,7 +284,7 @@ fn note_unopened(id: u64, folder: &Folder, logs: &mut Logs) {
     }
 }
 
-/// The number of a source's log, which is added if there is none; its owner is asked for at once.
+/// The number of a source's log. Adds the log if it is new, and asks for its owner at once.
 pub(super) fn log_of(source: Source, logs: &mut Logs, shared: &mut Shared) -> u64 {
     let known = logs.number_of(&source.key());
     let id = known.unwrap_or_else(|| logs.add(source.clone(), shared.clock()));

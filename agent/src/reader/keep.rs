@@ -6,11 +6,12 @@ use super::logs::Logs;
 use super::shared::Shared;
 use crate::checkpoint::Writer;
 
-/// How long records that go unfinished wait for the disk.
+/// How long the sending of unfinished records waits for the checkpoint to be on the disk.
 const CHECKPOINT_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Keeper {
     writer: Writer,
+    /// When the next checkpoint is due, milliseconds on the monotonic clock.
     due_ms: i64,
 }
 
@@ -19,7 +20,7 @@ impl Keeper {
         Keeper { writer, due_ms: 0 }
     }
 
-    /// When the checkpoint is due (monotonic), if something has changed.
+    /// When the checkpoint is due, milliseconds on the monotonic clock; never (`i64::MAX`) while nothing has changed.
     pub fn due_ms(&self, logs: &Logs) -> i64 {
         if logs.has_changed() { self.due_ms } else { i64::MAX }
     }
@@ -34,7 +35,7 @@ impl Keeper {
         shared.count_checkpoints(written, errors);
     }
 
-    /// Where something went unfinished must be known to the next life before it is sent.
+    /// Writes the checkpoint before unfinished records are sent, so that the next process knows where they were cut.
     pub fn keep_cuts(&self, logs: &Logs, shared: &mut Shared) {
         if !shared.ship().waits_for_checkpoint() {
             return;
@@ -45,7 +46,7 @@ impl Keeper {
         shared.checkpoint_is_kept();
     }
 
-    /// The last one. `clean`: nothing was sent that is not acknowledged.
+    /// Writes the last checkpoint. `clean`: everything that was sent is acknowledged.
     pub fn finish(self, logs: &Logs, clean: bool) -> std::io::Result<()> {
         self.writer.finish(&logs.checkpoint(clean).encode())
     }

@@ -1,6 +1,6 @@
-//! All logs: those that are read, by number, key and folder, and those of the checkpoint that were not seen yet.
-//! Promises: only this file decides which logs are read in every round and which wait for their tenant. Code that changes what
-//! the checkpoint holds of a log marks it here as changed.
+//! Keeps all logs: those that are read, by number, key and folder, and those of the checkpoint that the agent has not found yet.
+//! Promise: only this file holds which logs are read in every round and which wait for their owner. Code that changes what the
+//! checkpoint says of a log calls [`Logs::set_changed`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,20 +16,21 @@ use crate::remembered::Remembered;
 use crate::source::Source;
 
 pub(super) struct Logs {
-    /// In whose name plain files are read.
+    /// The node whose plain files these are; it is part of their streams' keys.
     node: NodeIdentity,
     remembered: Remembered,
     by_number: BTreeMap<u64, ContainerLog>,
     by_key: HashMap<String, u64>,
     by_folder: HashMap<FolderKey, BTreeSet<u64>>,
-    /// Logs that are looked at in every round; the others wait for inotify.
+    /// Logs that have a turn in every round; the others wait for inotify.
     active: BTreeSet<u64>,
-    /// Logs of which nobody knows yet whose lines they hold.
+    /// Logs whose owner is not known yet.
     waiting: BTreeSet<u64>,
-    /// Records whose ends were not read yet.
+    /// Bytes of records whose ends were not read yet, by log.
     unfinished: Unfinished,
+    /// The number that a log got last.
     last_number: u64,
-    /// Since the last checkpoint.
+    /// Whether the last checkpoint is outdated.
     changed: bool,
 }
 
@@ -87,7 +88,7 @@ impl Logs {
         self.by_key.contains_key(key) || self.remembered.is_unseen(key)
     }
 
-    /// A log that is read from now on, where the checkpoint says it goes on. It waits for its owner.
+    /// Adds a log, which continues where the checkpoint says. It waits for its owner.
     pub fn add(&mut self, source: Source, clock: Clock) -> u64 {
         let key = source.key();
         self.last_number += 1;
@@ -102,7 +103,7 @@ impl Logs {
         id
     }
 
-    /// A log that is read to its end and has no files any more.
+    /// Removes a log that is read to its end and has no files any more.
     pub fn remove(&mut self, id: u64) {
         let Some(log) = self.by_number.remove(&id) else { return };
         let (key, generations) = log.into_remembered();
@@ -143,7 +144,7 @@ impl Logs {
         self.active.contains(&id)
     }
 
-    /// It is read in every round from now on.
+    /// Gives the log a turn in every round from now on.
     pub fn activate(&mut self, id: u64) {
         self.active.insert(id);
     }
@@ -152,7 +153,7 @@ impl Logs {
         self.active.extend(self.by_number.keys());
     }
 
-    /// The same, because something was written to it, or may have been.
+    /// Activates the log because something was written to it, or may have been.
     pub fn data_came(&mut self, id: u64, clock: Clock) {
         if let Some(log) = self.by_number.get_mut(&id) {
             log.meter.data_came(clock.mono_ms);
@@ -160,7 +161,7 @@ impl Logs {
         }
     }
 
-    /// It waits for inotify.
+    /// Gives the log no more turns until inotify reports a write.
     pub fn rest(&mut self, id: u64) {
         self.active.remove(&id);
     }
@@ -177,7 +178,7 @@ impl Logs {
         &self.unfinished
     }
 
-    /// Looks again at what a log holds of records without an end.
+    /// Measures again how many bytes of unfinished records a log holds.
     pub fn note_unfinished(&mut self, id: u64) {
         match self.by_number.get(&id) {
             Some(log) => self.unfinished.note(id, log.pipeline()),
@@ -185,13 +186,13 @@ impl Logs {
         }
     }
 
-    /// The same of all of which something was read, sent or flushed since the last look.
+    /// Measures all logs again that may have read, sent or flushed something since the last call.
     pub fn note_all_unfinished(&mut self) {
         let begun: Vec<u64> = self.unfinished.logs().chain(self.active.iter().copied()).collect();
         begun.into_iter().for_each(|id| self.note_unfinished(id));
     }
 
-    /// Logs of the checkpoint that were not seen yet.
+    /// Keys of the logs of the checkpoint that the agent has not found yet.
     pub fn unseen_keys(&self) -> Vec<String> {
         self.remembered.unseen().map(str::to_owned).collect()
     }
@@ -200,14 +201,14 @@ impl Logs {
         self.remembered.get(key)
     }
 
-    /// A log of the checkpoint is gone, and nothing of it is read or told any more. As the checkpoint had it.
+    /// Forgets a log of the checkpoint that is gone. Returns what the checkpoint said of it.
     pub fn forget_unseen(&mut self, key: &str) -> Option<LogCheckpoint> {
         let log = self.remembered.remove(key)?;
         self.remembered.gone(log.key.clone(), log.generations.clone());
         Some(log)
     }
 
-    /// The checkpoint would be another.
+    /// Notes that the last checkpoint is outdated.
     pub fn set_changed(&mut self) {
         self.changed = true;
     }
@@ -216,14 +217,14 @@ impl Logs {
         self.changed
     }
 
-    /// How far all of them are, for the next start. `clean`: nothing was sent that is not acknowledged.
+    /// How far all logs are read and acknowledged, for the next start. `clean`: everything that was sent is acknowledged.
     pub fn checkpoint(&self, clean: bool) -> Checkpoint {
         let mut logs: Vec<LogCheckpoint> = self.by_number.values().map(ContainerLog::checkpoint).collect();
         logs.extend(self.remembered.all().cloned());
         Checkpoint { node: Some(self.node.clone()), clean, logs }
     }
 
-    /// The same, as one that is written down.
+    /// The checkpoint for the disk. Nothing counts as changed after it.
     pub fn take_checkpoint(&mut self) -> Checkpoint {
         self.changed = false;
         self.checkpoint(false)

@@ -1,19 +1,19 @@
-//! Which logs have a turn in a round, and which is first in the next round.
-//! Promise: no log has a second turn before every log had one.
+//! Decides which logs have a turn in a round, in which order, and which one is first in the next round.
+//! Promise: no log has a second turn before every other log has had one.
 
 use std::collections::BTreeSet;
 
-/// The place in a round (before all logs) where records are read on that crowd the room.
+/// Stands in a round for one extra turn: it continues unfinished records that take much of the memory. No log has this number.
 pub(crate) const READ_ON: u64 = 0;
 
-/// Where the next round begins.
+/// Where the next round begins, by a log's number.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     begins_at: u64,
 }
 
 impl Order {
-    /// Who has a turn in this round, from where the last one ended.
+    /// The numbers of the logs that have a turn in this round, in their order, and [`READ_ON`] once.
     pub fn of(&self, active: &BTreeSet<u64>) -> Vec<u64> {
         let after = active.range(self.begins_at.max(1)..).copied();
         let before = active.range(..self.begins_at).copied();

@@ -1,6 +1,6 @@
-//! What the checkpoint knows and no folder shows: pods and files that went while the agent was away. Each is looked for by
-//! itself, so a folder that cannot be read keeps nothing of the others waiting.
-//! Promises: what was not read of them, or may not have been, becomes a loss.
+//! Finds logs of the checkpoint whose pods or files were deleted while the agent was not running. It looks for each log by itself, so a
+//! folder that cannot be read delays no other log.
+//! Promise: bytes of such a log that were not read, or may not have been, become a loss.
 
 use std::io;
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::discover::FolderKey;
 use crate::folder::Folder;
 use crate::source::{Source, pod_folder};
 
-/// Where a log of the checkpoint is now.
+/// Whether a log of the checkpoint still exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// None of its files has a name any more.
+    /// No file of the log has a name any more.
     Gone,
-    /// It is there, or nobody can say: the next scan looks again.
+    /// The log exists, or its folder cannot be read. The next scan looks again.
     Unknown,
 }
 
 impl Place {
-    /// By a look at its folder: the names in it, or why there are none.
+    /// Decides by the names in the log's folder, or by the error of listing them.
     fn of(names: io::Result<Vec<String>>, live: &str) -> Place {
         match names {
             Ok(names) if is_log_gone(live, names.iter().map(String::as_str)) => Place::Gone,
@@ -37,14 +37,14 @@ impl Place {
     }
 }
 
-/// Logs of the checkpoint that are gone: what was not read of them is a loss. `complete`: everything that there is was
-/// looked at.
+/// Takes over logs of the checkpoint that are gone, so that their unread bytes become losses. `complete`: the last scan has read every
+/// folder completely.
 pub(super) fn adopt(complete: bool, logs: &mut Logs, folders: &Folders, shared: &mut Shared) {
     for key in logs.unseen_keys() {
         let Some(resume) = logs.unseen(&key) else { continue };
         let source = Source::of_checkpoint(resume);
         let is_gone = match &source {
-            // One that no setting names any more, or that a crowded pattern leaves out, is still there.
+            // A plain file that no setting names any more, or that its pattern leaves out, still exists.
             Some(source) if source.is_plain() => place_of(source, folders) == Place::Gone,
             Some(source) => complete || place_of(source, folders) == Place::Gone,
             None => complete,
@@ -84,7 +84,7 @@ fn place_of(source: &Source, folders: &Folders) -> Place {
     }
 }
 
-/// Nothing can be told of it: all of it was read, or (in a checkpoint of version 1) nobody knows which pod it was of.
+/// Forgets a log of which no loss can be recorded: all of it was read, or a checkpoint of version 1 does not say whose it was.
 fn forget(key: &str, logs: &mut Logs, shared: &mut Shared) {
     let Some(log) = logs.forget_unseen(key) else { return };
     let lost = log.files.iter().filter(|file| !file.done).count();

@@ -1,8 +1,11 @@
-//! Fewer file descriptors than files: a log that has nothing to read is parked, its files closed, and another has its turn.
-//! Promises: what is closed is known as after a restart (inode, first line, acknowledged position, the bytes before it) and is
-//! opened again when something is written to it; whoever waits for a descriptor has one after those that waited before; a file
-//! without a name is not closed while something of it is unread; what was written to a closed file and went is a loss, and
-//! so is a file that went before it was opened.
+//! Shares file descriptors when there are fewer than files: closes the files of a log that has nothing to read (parks it), so that another
+//! log can open its own.
+//! Promises:
+//! - A closed file is found again as after a restart of the agent: by inode, first line, acknowledged position and the bytes before it. It
+//!   is opened again when something is written to it.
+//! - Logs get descriptors in the order in which they began to wait.
+//! - A file without a name is not closed while it has unread bytes.
+//! - Bytes that were written to a closed file that was then deleted are a loss; so is a file that was deleted before it was opened.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +17,7 @@ use crate::discover::Discover;
 
 /// How long a log that has more to read keeps its files while others wait for descriptors.
 const SHARE_MS: i64 = 500;
-/// The same where a record has begun: closed in the middle of it, it would be read from its beginning again.
+/// The same while a record is unfinished: if its file were closed, the record would be read from its beginning again.
 const SHARE_OF_A_RECORD_MS: i64 = 20 * SHARE_MS;
 
 pub(super) struct Parking {
@@ -35,7 +38,7 @@ impl Parking {
         self.descriptors.free(logs.iter().map(|log| log.files().descriptors()).sum())
     }
 
-    /// A descriptor for one log more; where there is none, it waits for one.
+    /// Whether the log has a descriptor or may open one. If not, it waits for one.
     pub fn has_descriptor_for(
         &mut self,
         id: u64,
@@ -61,7 +64,7 @@ impl Parking {
         self.descriptors.warn();
     }
 
-    /// A closed file was written to, or may have been.
+    /// Notes that a closed file was written to, or may have been.
     pub fn was_written_to(&mut self, id: u64, logs: &mut Logs) {
         if let Some(log) = logs.get_mut(id)
             && log.files().is_closed()
@@ -79,7 +82,7 @@ impl Parking {
         parked.into_iter().for_each(|id| self.was_written_to(id, logs));
     }
 
-    /// Looks at the names of closed files, in case an event was lost.
+    /// Compares closed files with what their names stand for now, in case an event was lost.
     pub fn scan(&mut self, logs: &mut Logs, discover: &Discover) {
         let mut written = Vec::new();
         for (key, ids) in logs.folders() {
@@ -101,7 +104,7 @@ impl Parking {
         written.into_iter().for_each(|id| self.was_written_to(id, logs));
     }
 
-    /// Takes those that waited longest, as many as may be open: they wait no longer.
+    /// Takes the logs that have waited longest off the list, as many as may be open.
     pub fn take_first(&mut self, logs: &mut Logs, discover: &mut Discover, clock: Clock) -> BTreeSet<u64> {
         self.descriptors.keep_waiting(|id| {
             let Some(log) = logs.get_mut(*id) else { return false };
@@ -128,7 +131,7 @@ impl Parking {
         ids
     }
 
-    /// Takes the last of these, as many as may be open.
+    /// Takes logs from the end of `closed`, as many as may be open.
     pub fn take_some_of(
         &mut self,
         closed: &mut Vec<u64>,
@@ -141,7 +144,7 @@ impl Parking {
         closed.drain(closed.len().saturating_sub(free)..).collect()
     }
 
-    /// How many files more may be open, after other logs were parked where that is needed for as many as `wanted`.
+    /// Parks other logs if fewer than `wanted` more files may be open. Returns how many may be open then.
     fn make_room(&mut self, wanted: usize, logs: &mut Logs, discover: &mut Discover, clock: Clock) -> usize {
         if self.descriptors.is_full(clock.mono_ms) {
             // (Nothing has changed since.)

@@ -1,4 +1,4 @@
-//! Makes what `/status` and the gauges show: once a second while something is read.
+//! Collects what `/status` and the gauges show, once a second while something is read.
 
 use cordwood_core::gate::RuleScope;
 
@@ -9,25 +9,25 @@ use crate::container_log::ContainerLog;
 use crate::source::Source;
 use crate::telemetry::{Status, StreamStatus};
 
-/// Streams named in `/status`; the worst first.
+/// The most logs that `/status` names: those that wait for their owner first, then those with the largest lag.
 const STREAMS_MAX: usize = 200;
-/// How old the picture may become while nothing is read. (Level rules end by the clock.)
+/// How old the status may become while nothing is read, milliseconds. (Level rules end by the clock.)
 const QUIET_REPORT_MS: i64 = 10_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// When the picture was made last, where nothing has happened since.
+    /// When the last status was collected, milliseconds on the monotonic clock; `None` if something has happened since.
     quiet_since_ms: Option<i64>,
 }
 
 impl Report {
-    /// It is made at the next look: something has happened.
+    /// Collects the status at the next call, because something has happened.
     pub fn is_outdated(&mut self) {
         self.quiet_since_ms = None;
     }
 
-    /// The picture, unless nothing has happened since the last one: then seldom, because a picture of many idle files
-    /// takes longer than all else that is done for them.
+    /// Collects the status. While nothing happens it does so seldom, because the status of many idle files costs more than everything else
+    /// that is done for them.
     pub fn make_if_due(&mut self, logs: &mut Logs, folders: &Folders, shared: &Shared) -> Option<Status> {
         let now_ms = shared.clock().mono_ms;
         let is_quiet = logs.active().is_empty()

@@ -1,20 +1,22 @@
-//! Bounds memory: bytes that were read and are not acknowledged, and records whose ends were not read yet.
-//! Promise: when memory runs out, the longest unfinished record is sent without its end.
+//! Bounds the reader's memory: bytes that were read and are not acknowledged, and records whose ends were not read yet.
+//! Promise: when unfinished records leave too little room, the longest one is sent without its end.
 
 use super::logs::Logs;
 use super::shared::Shared;
 use crate::config::Config;
 
-/// Bytes that a log is read in one turn while records that wait for their ends crowd the room. More than a runtime's longest
-/// line, so that a whole one is among them.
+/// The most bytes that a log is read in one turn while unfinished records take more than half of the memory. More than a runtime's
+/// longest line, so that a turn reads at least one whole line.
 const CROWDED_TURN_BYTES_MAX: usize = 32 << 10;
-/// Where unfinished records take too much room, an end that did not come for so long is not waited for. (A disk may keep whoever
-/// writes it waiting for some seconds; the others are read meanwhile.)
+/// How long the end of a record is waited for while unfinished records take too much room, milliseconds. (A slow disk may delay the
+/// program that writes the record by some seconds; other logs are read meanwhile.)
 const UNFINISHED_MS: i64 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
+    /// `read.memory_bytes_max`.
     bytes_max: usize,
+    /// `read.rotation_grace_ms`.
     grace_ms: i64,
 }
 
@@ -33,12 +35,12 @@ impl Room {
         !shared.ship().is_stalled() && !self.is_full(shared.held_bytes(logs))
     }
 
-    /// Whether so much takes more than half of the room.
+    /// Whether `bytes` are more than half of the room.
     pub fn is_crowded(self, bytes: usize) -> bool {
         bytes > self.bytes_max / 2
     }
 
-    /// Whether unfinished records leave so little room that nobody could be read a few more lines.
+    /// Whether unfinished records leave too little room for a few more lines of another log.
     pub fn is_overcrowded(self, unfinished_bytes: usize) -> bool {
         unfinished_bytes + self.crowded_turn_bytes() > self.bytes_max / 4 * 3
     }
@@ -47,13 +49,14 @@ impl Room {
         CROWDED_TURN_BYTES_MAX.min(self.bytes_max / 16)
     }
 
-    /// (What rotated away is not left for its successor, where the record may go on, before its time of grace is over.)
+    /// How long the end of a record is waited for in a crowded room, milliseconds: at least twice the rotation grace, because the record
+    /// may continue in the next file, which is only read after that grace.
     pub fn unfinished_ms(self) -> i64 {
         UNFINISHED_MS.max(self.grace_ms.saturating_mul(2))
     }
 
-    /// Records whose ends do not come may not use up the room that all others need: the longest goes unfinished. So does
-    /// one that holds as much as a record may: all that follows of it would be cut off.
+    /// Sends unfinished records so that they do not use up the room of all other logs: those that have reached a record's largest size,
+    /// because everything that follows would be cut off, and then the longest ones.
     pub fn bound_unfinished(self, logs: &mut Logs, shared: &mut Shared) {
         logs.note_all_unfinished();
         if self.is_crowded(logs.unfinished().bytes()) {
@@ -73,7 +76,7 @@ impl Room {
     }
 }
 
-/// The unfinished records of a log go as they are; what follows of them is a record of its own.
+/// Sends the unfinished records of a log as they are. What follows of them becomes a record of its own.
 pub(super) fn flush(id: u64, logs: &mut Logs, shared: &mut Shared) {
     let Some(log) = logs.get_mut(id) else { return };
     log.flush_unfinished(&mut shared.turn());

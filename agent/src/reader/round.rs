@@ -1,7 +1,7 @@
-//! One round of reading: each active log gets its turn while there is room. Also handles the sink's answers.
-//! Promises: what is read and not acknowledged stays within its bound; nobody has a second turn before everybody had one, however
-//! little room there is and however much somebody has to read. When unfinished records take more than half of the room, the one
-//! that began first is read first; the others do not wait for its end.
+//! Runs one round of reading: each active log gets a turn while there is room. Also handles the sink's answers.
+//! Promises: bytes that are read and not acknowledged stay within their bound. No log has a second turn before every other log has had
+//! one, however little room there is. When unfinished records take more than half of the room, the one that began first is continued
+//! first; the other logs do not wait for its end.
 
 use super::beat::{Beat, Due};
 use super::folders::Folders;
@@ -14,12 +14,14 @@ use crate::config::Config;
 use crate::container_log::Step;
 use crate::turn::CHUNK_BYTES;
 
-/// Chunks that a file may be read in one turn.
+/// The most chunks that a log is read in one turn.
 const TURN_CHUNKS: usize = 4;
-/// A file that got nothing for so long is left to inotify.
+/// A log that was not written to for so long waits for inotify, milliseconds.
 const IDLE_MS: i64 = 2_000;
+/// A read buffer that has grown beyond this for a long line is not kept.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
-const RESTART_PAUSE_MS: i64 = 1_000;
+/// Pause before reading again after the sink refused a batch, milliseconds.
+const RESET_PAUSE_MS: i64 = 1_000;
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +30,9 @@ enum TurnEnd {
     More,
     /// Nothing more to read now.
     Drained,
-    /// There may be more to read, and there is no room for it.
+    /// There may be more to read, but there is no room for it.
     NoRoom,
-    /// A long record of it has begun, which is read on in its order.
+    /// The log may not be read now: it is not due, or it waits for its owner or for descriptors, or its long unfinished record has the extra turn.
     Waits,
     Failed,
 }
@@ -38,7 +40,7 @@ enum TurnEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outcome {
     end: TurnEnd,
-    /// Something was read: whoever found no room after that has had its turn.
+    /// Something was read. A log that then found no more room has had its turn.
     took: bool,
 }
 
@@ -52,10 +54,10 @@ pub(super) struct Rounds {
     room: Room,
     order: Order,
     beat: Beat,
-    /// In the last round were logs that do not wait for the beat.
+    /// Whether the last round had logs that do not wait for the beat.
     is_off_beat: bool,
     buffer: Vec<u8>,
-    /// After a failure nothing is read until then.
+    /// Nothing is read until then, because the sink refused a batch; milliseconds on the monotonic clock.
     paused_until_ms: i64,
 }
 
@@ -66,13 +68,13 @@ impl Rounds {
         Rounds { room, order, beat, is_off_beat: false, buffer: Vec::new(), paused_until_ms: 0 }
     }
 
-    /// When the next round begins, where there is nothing to be read before.
+    /// When the next round begins if nothing is to be read before, milliseconds on the monotonic clock.
     pub fn next_ms(&self, poll_ms: i64, now_ms: i64) -> i64 {
         let beat_ms = self.beat.next_ms(now_ms);
         if self.is_off_beat { beat_ms.min(now_ms + poll_ms) } else { beat_ms }
     }
 
-    /// Notes what is acknowledged. Where a batch was not taken, all that is not acknowledged is read again.
+    /// Notes which batches are acknowledged. If one was refused, everything that is not acknowledged is read and sent again.
     pub fn take_answers(&mut self, logs: &mut Logs, shared: &mut Shared) {
         let answered = shared.answers(|ticket, sent| {
             logs.set_changed();
@@ -85,12 +87,12 @@ impl Rounds {
             reason,
             "a batch was refused; the agent reads and sends again everything that is not acknowledged"
         );
-        shared.send_anew(logs);
-        let pause_ms = RESTART_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
+        shared.send_again(logs);
+        let pause_ms = RESET_PAUSE_MS.min(20 * shared.config().read.poll_interval_ms as i64);
         self.paused_until_ms = shared.clock().mono_ms + pause_ms;
     }
 
-    /// Gives each active log its turn. True: there is more to read and room for it.
+    /// Gives each active log its turn. True: there is more to read, and room for it.
     pub fn read(&mut self, logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) -> bool {
         self.room.bound_unfinished(logs, shared);
         let due = self.beat.begin_round(shared.clock().mono_ms);
@@ -107,7 +109,7 @@ impl Rounds {
                 // The next round begins with the first log that found no room at all, or behind the first that found too little.
                 blocked_at = Some((id, outcome.took));
             }
-            // New rules do not wait for a round over many files: it is cut short, and goes on behind this one.
+            // New level rules do not wait for the end of a long round: it ends here, and the next one begins behind this log.
             if shared.have_rules_changed() {
                 self.order.begin_behind(id);
                 cut_short = true;
@@ -115,7 +117,7 @@ impl Rounds {
             }
         }
         if self.room.is_crowded(shared.ship().open_bytes()) {
-            // Many streams with little each: their batches may not use up the room that none of them fills.
+            // Many streams with small batches take much of the room together: cut them all.
             let mut turn = shared.turn();
             logs.iter_mut().for_each(|log| log.cut_all(&mut turn));
         }
@@ -127,7 +129,7 @@ impl Rounds {
         cut_short || (more && self.room.has_room(logs, shared))
     }
 
-    /// One log's turn, and what is due of it.
+    /// Gives one log its turn, if it is due, and cuts its batch, if that is due.
     fn turn_of(
         &mut self,
         id: u64,
@@ -146,13 +148,13 @@ impl Rounds {
         }
         let outcome = self.read_in_turn(id, logs, shared);
         if let Some(log) = logs.get_mut(id) {
-            // (Behind the reading: what was read just now goes with what waited.)
+            // (After reading, so that new records go into the same batch.)
             log.cut_due(due.cut, &mut shared.turn());
             let (is_drained, now_ms) = (outcome.end == TurnEnd::Drained, shared.clock().mono_ms);
             log.pace.looked(outcome.took, is_drained, now_ms, self.beat.busy_ms());
             self.is_off_beat |= !log.pace.is_busy();
         }
-        // Whoever found no room has not seen its files' end: such a log may not rest, however long it waits.
+        // A log that found no room has not seen the end of its files: it may not rest, however long it waits.
         if outcome.end == TurnEnd::Drained {
             rest_if_idle(id, logs, folders, shared.clock());
         }
@@ -170,7 +172,7 @@ impl Rounds {
                 Err(error) => tracing::warn!(log = log.id().key(), %error, "read log file"),
             }
         }
-        // (Whose it is may be told by the time of its first line.)
+        // (The owner may depend on the time of the first line.)
         let is_known = log.owner.is_known();
         let yields = is_known && {
             log.keep_what_must_be_read();
@@ -192,7 +194,7 @@ impl Rounds {
         }
     }
 
-    /// Reads a few chunks of a log that has its context.
+    /// Reads up to `chunks` chunks of a log whose owner is known.
     fn read_chunks(
         &mut self,
         id: u64,
@@ -205,7 +207,7 @@ impl Rounds {
         if !logs.get(id).is_some_and(|log| log.owner.is_known() && !log.yields()) {
             return outcome;
         }
-        // What was cut before, of this log or the last, is no reason to find no room.
+        // Batches that are cut and not handed over yet must not count against the room.
         shared.send_much();
         let paused = shared.clock().mono_ms < self.paused_until_ms;
         for _ in 0..chunks {
@@ -232,7 +234,8 @@ impl Rounds {
         Outcome { end: TurnEnd::More, ..outcome }
     }
 
-    /// A turn in the crowded room: a few lines, of whoever has no long record begun. (Those are read on one after the other.)
+    /// A turn while unfinished records take more than half of the room: a few lines, and only of logs without a long unfinished record.
+    /// (Those are continued one after the other by [`Rounds::read_on_unfinished`].)
     fn take_crowded_turn(&mut self, id: u64, logs: &mut Logs, shared: &mut Shared) -> Outcome {
         let turn_bytes = self.room.crowded_turn_bytes();
         if logs.unfinished().of(id) >= turn_bytes {
@@ -244,9 +247,8 @@ impl Rounds {
         self.read_chunks(id, 1, turn_bytes, logs, shared)
     }
 
-    /// Where many long records are begun at once, none would be read to its end before the room is gone: the one that began
-    /// first is read on. It has one turn for this in each round, as everybody has one. An end that does not come is not
-    /// waited for.
+    /// Continues the unfinished record that began first. If many long records were read at once, none would reach its end before the room
+    /// is full. This is one turn in each round, like that of a log. A record whose end does not come in time is sent as it is.
     fn read_on_unfinished(&mut self, logs: &mut Logs, shared: &mut Shared) -> Outcome {
         let mut outcome = Outcome::nothing(TurnEnd::Drained);
         for id in logs.unfinished().oldest_first() {
@@ -267,7 +269,7 @@ impl Rounds {
         outcome
     }
 
-    /// What has no end goes as it is, because nothing follows it.
+    /// Sends the last line of a log even without a newline, because nothing follows it.
     pub fn take_unended(&mut self, id: u64, logs: &mut Logs, shared: &mut Shared) {
         let Some(log) = logs.get_mut(id) else { return };
         if let Err(error) = log.take_unended(&mut self.buffer, &mut shared.turn()) {
@@ -276,7 +278,7 @@ impl Rounds {
         }
     }
 
-    /// A long line needed a large buffer; most need a chunk.
+    /// Frees a buffer that a long line has made large.
     pub fn free_buffer(&mut self) {
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
@@ -289,7 +291,7 @@ fn rest_if_idle(id: u64, logs: &mut Logs, folders: &mut Folders, clock: Clock) {
     if clock.mono_ms - log.meter.last_data_ms() <= IDLE_MS || !log.may_rest() {
         return;
     }
-    // The watch comes before the look: what is written in between is seen by one of them.
+    // The watch is set before the size is looked at, so that one of the two notices every write.
     if let Some(file) = log.files().resting_handle() {
         folders.watch_file(file, id);
     }

@@ -1,13 +1,14 @@
-//! What is done once a second: records whose ends do not come are flushed, files that are read and stored are closed, and logs
-//! that are over are forgotten.
-//! Promise: files that were removed are held open only within their budget; of the log that holds the most the oldest goes first.
+//! Cleans up once a second: sends records whose ends do not come, closes files that are read and acknowledged, and removes logs that have
+//! ended.
+//! Promise: deleted files that the agent holds open take at most `read.held_removed_bytes_max`. Beyond that, the log that holds the most
+//! closes its oldest one.
 
 use super::folders::Folders;
 use super::logs::Logs;
 use super::shared::Shared;
 use crate::container_log::ContainerLog;
 
-/// Read and acknowledged files are held this long, in case they still grow.
+/// How long a file that is read and acknowledged stays open in case it still grows, as a multiple of `read.rotation_grace_ms`.
 const SETTLE_GRACES: i64 = 10;
 
 pub(super) fn settle(logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) {
@@ -40,12 +41,12 @@ fn close_removed(logs: &mut Logs, folders: &mut Folders, shared: &mut Shared) {
             return;
         }
         let Some(log) = logs.iter_mut().max_by_key(|log| held(log)) else { return };
-        if !log.let_go_of_oldest(&mut shared.turn()) {
+        if !log.close_oldest_removed(&mut shared.turn()) {
             return;
         }
         let id = log.number();
         logs.set_changed();
-        // Its packed copy, if there is one, takes its place.
+        // Looks at the folder again, to continue in the packed copy if there is one.
         let folder = logs.folders().find(|(_, ids)| ids.contains(&id)).map(|(key, _)| key.clone());
         if let Some(key) = folder {
             folders.refresh(&key, None, logs, shared);

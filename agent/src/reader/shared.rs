@@ -1,5 +1,5 @@
-//! What every part of the reader works with: the moment, the settings, where batches go, what is counted, and who says whose
-//! lines they are and which level rules they have.
+//! Holds what every part of the reader uses: the clock, the settings, the shipper of batches, the counters, and the sources of owners and
+//! level rules.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -45,12 +45,12 @@ impl Shared {
         &self.config
     }
 
-    /// The moment as it was seen last.
+    /// The time at the last [`Shared::look_at_clock`].
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// Milliseconds since then.
+    /// Milliseconds since the last [`Shared::look_at_clock`].
     pub fn elapsed_ms(&self) -> i64 {
         now(self.started).mono_ms - self.clock.mono_ms
     }
@@ -61,7 +61,7 @@ impl Shared {
         self.clock
     }
 
-    /// For one step of one log.
+    /// What one step of one log may use.
     pub fn turn(&mut self) -> Turn<'_> {
         Turn::new(&self.config, &mut self.ship, &mut self.tally, self.clock)
     }
@@ -70,44 +70,46 @@ impl Shared {
         &self.ship
     }
 
-    /// Within a round: hands over what is cut, where it is much.
+    /// Hands cut batches over to the sink within a round, if there are many.
     pub fn send_much(&mut self) {
         self.ship.send_much(&mut self.tally, self.clock.mono_ms);
     }
 
-    /// After a round: hands over what is cut, as far as the sink takes it.
+    /// Hands cut batches over to the sink after a round, as many as it takes.
     pub fn send(&mut self) {
         self.ship.send(&mut self.tally, self.clock.mono_ms);
     }
 
-    /// Calls `acknowledged` for each batch that is safe now. `Err`: one was not taken, and all that is not acknowledged has to be read
-    /// again ([`Shared::send_anew`]).
+    /// Calls `acknowledged` for each batch that was acknowledged since the last call.
+    ///
+    /// # Errors
+    /// The sink refused a batch, for this reason. The caller must call [`Shared::send_again`].
     pub fn answers(&mut self, acknowledged: impl FnMut(u64, Sent)) -> Result<(), String> {
         self.ship.answers(&mut self.tally, acknowledged)
     }
 
-    /// Takes all logs back to what is acknowledged of them.
-    pub fn send_anew(&mut self, logs: &mut Logs) {
-        self.tally.restarts += 1;
+    /// Goes back to the acknowledged position of every log, so that everything behind it is read and sent again.
+    pub fn send_again(&mut self, logs: &mut Logs) {
+        self.tally.producer_resets += 1;
         for log in logs.iter_mut() {
             log.go_back(&mut self.ship);
             log.meter.data_came(self.clock.mono_ms);
         }
-        self.ship.start_anew();
+        self.ship.reset();
         logs.activate_all();
     }
 
-    /// Lets go what waited until the checkpoint was on the disk.
+    /// Releases the batches that waited until the checkpoint was on the disk.
     pub fn checkpoint_is_kept(&mut self) {
         self.ship.checkpoint_is_kept();
     }
 
-    /// A file or folder could not be opened or read.
+    /// Counts a file or folder that could not be opened or read.
     pub fn count_file_error(&mut self) {
         self.tally.file_errors += 1;
     }
 
-    /// Files of the checkpoint are gone.
+    /// Counts files of the checkpoint that are gone.
     pub fn count_vanished(&mut self, files: usize) {
         self.tally.files_vanished += files as u64;
     }
@@ -117,7 +119,7 @@ impl Shared {
         self.tally.checkpoint_errors += errors;
     }
 
-    /// The queue of events ran over.
+    /// Counts an overflow of inotify's queue.
     pub fn count_overflow(&mut self) {
         self.tally.overflows += 1;
     }
@@ -137,21 +139,21 @@ impl Shared {
         self.ship.held_bytes() + logs.unfinished().bytes()
     }
 
-    /// How many namespaces name a tenant that is not theirs to name.
+    /// How many namespaces name a tenant that they may not have.
     pub fn namespaces_refused(&self) -> usize {
         self.context.namespaces_refused()
     }
 
-    /// Whether something is known of owners that was not known at the last question.
+    /// Whether something new is known of owners since the last call.
     pub fn have_owners_changed(&mut self) -> bool {
         let generation = self.context.generation();
         std::mem::replace(&mut self.context_generation, generation) != generation
     }
 
-    /// Asks whose the lines are of logs of which that is not known, and of the others too when something has `changed`.
+    /// Asks for the owners of logs whose owner is not known; if something has `changed`, also for those of the others.
     pub fn ask_owners(&mut self, changed: bool, logs: &mut Logs) {
         let ids: Vec<u64> = if changed {
-            // (What is known of a plain file does not change.)
+            // (The owner of a plain file does not change.)
             let asks = |log: &ContainerLog| !log.owner.is_known() || !log.source().is_plain();
             logs.iter().filter(|log| asks(log)).map(ContainerLog::number).collect()
         } else {
@@ -180,7 +182,7 @@ impl Shared {
         self.rules.has_changed().unwrap_or(false)
     }
 
-    /// Gives all logs the level rules in force; their generation.
+    /// Gives all logs the level rules in force. Returns the generation of the rules.
     pub fn pass_rules_on(&mut self, logs: &mut Logs) -> u64 {
         let rules = Arc::clone(&self.rules.borrow_and_update());
         for log in logs.iter_mut() {

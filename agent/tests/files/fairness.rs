@@ -60,7 +60,7 @@ impl Sink for Tray {
         Ok(())
     }
 
-    fn restart(&mut self) {}
+    fn reset(&mut self) {}
 }
 
 /// A container's file that appears with all that is in it.

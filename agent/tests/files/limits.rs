@@ -89,7 +89,7 @@ async fn the_unread_files_of_removed_pods_are_held_within_their_budget() {
     assert!(wait_until(PATIENCE, || agent.files() == 2).await);
     let lag_bytes = agent.lag_bytes();
     second.remove_pod();
-    assert!(wait_until(PATIENCE, || agent.lag_bytes() + 100_000 < lag_bytes).await, "it is let go");
+    assert!(wait_until(PATIENCE, || agent.lag_bytes() + 100_000 < lag_bytes).await, "it is closed");
     store.set_full(false);
     assert!(wait_until(PATIENCE, || store.losses().len() == 1).await, "{:?}", store.losses());
     assert!(wait_until(PATIENCE, || store.count() >= first.written.len()).await);
@@ -144,9 +144,9 @@ async fn a_record_that_never_ends_does_not_hold_all_files_behind_it() {
     assert_eq!(store.count() - stderr.len(), 3, "the record came in three pieces");
 }
 
-/// A removed file in which nothing was unread was let go of, as a loss of nothing; what was still written to it was lost.
+/// A removed file in which nothing was unread was closed, as a loss of nothing; what was still written to it was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removed_file_that_is_read_to_its_end_is_not_let_go_of() {
+async fn a_removed_file_that_is_read_to_its_end_is_not_closed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(1);
     let mut random = StdRng::seed_from_u64(9);

@@ -191,7 +191,7 @@ async fn a_path_that_was_gone_may_begin_as_before() {
         scene.all_stored(&format!("round {round}")).await;
         assert!(wait_until(PATIENCE, || agent.logs() == 1).await);
         fs::remove_file(scene.path("app.log")).unwrap();
-        assert!(wait_until(PATIENCE, || agent.logs() == 0).await, "round {round}: it is let go");
+        assert!(wait_until(PATIENCE, || agent.logs() == 0).await, "round {round}: it is closed");
         if round % 2 == 1 {
             agent.stop().await;
             agent = scene.agent();
@@ -219,15 +219,15 @@ async fn a_path_that_comes_back_while_its_loss_is_told_is_read() {
     );
     let agent = Agent::start_with(scene.folder.path(), &scene.store, &inputs, Limits::default());
     assert!(wait_until(PATIENCE, || agent.logs() == 1).await, "the loss waits");
-    scene.put("app.log", &["anew".to_owned()]);
+    scene.put("app.log", &["again".to_owned()]);
     scene.write("app.log", 20);
     tokio::time::sleep(Duration::from_millis(300)).await;
     scene.store.set_full(false);
-    scene.all_stored("anew").await;
+    scene.all_stored("again").await;
     assert_eq!(scene.store.losses().len(), 1, "what was gone");
     agent.stop().await;
     let written: Vec<(usize, String)> = scene.written.iter().map(|line| (0, line.clone())).collect();
-    scene.store.compare(&written, "anew");
+    scene.store.compare(&written, "again");
     assert!(scene.store.tenants().contains("second"), "{:?}", scene.store.tenants());
 }
 

@@ -442,7 +442,7 @@ impl Sink for Store {
         self.0.lock().unwrap().message_bytes_max
     }
 
-    fn restart(&mut self) {
+    fn reset(&mut self) {
         self.0.lock().unwrap().broken = false;
     }
 }

@@ -33,7 +33,7 @@ impl Sink for QueueSink {
         }
     }
 
-    fn restart(&mut self) {
+    fn reset(&mut self) {
         // What was handed over is still the queue's: the watermark passes over what comes twice.
     }
 }

@@ -1,4 +1,4 @@
-//! Encodes records into a message: each record is encoded when it is pushed; finishing puts the header in front.
+//! Encodes a batch as an OTLP message: [`BatchBuilder::push`] encodes each record at once, [`BatchBuilder::finish`] puts the header in front.
 
 use prost::encoding::{WireType, encode_varint, encoded_len_varint, key_len};
 
@@ -12,28 +12,28 @@ use crate::record::Flags;
 
 /// Key and value of a `fixed64` field with a number below 16.
 const FIXED64_LEN: usize = 9;
-/// Bytes of a record in a message before its body, at the most: three lengths, two times, a severity, and their keys.
+/// The most bytes of a record in a message before its body: three lengths, two times, a severity, and their keys.
 const HEAD_BYTES_MAX: usize = 3 * (1 + 10) + 2 * FIXED64_LEN + 2;
-/// What a record's place and flags take in the scope's attributes, at the most.
+/// The most bytes that a record's position and flags take in the scope's attributes.
 const PLACE_BYTES_MAX: usize = 10 + 3;
-/// What a record adds to a message beside its body, at the most.
+/// The most bytes that a record adds to a message besides its body.
 pub const RECORD_EXTRA_BYTES_MAX: usize = 64;
 /// Names and counts of all attributes of resource and scope, and the frame that Kafka puts around a message.
 const ENVELOPE_BYTES: usize = 2048;
 
-/// What a message of this stream and origin takes beside its records, at the most: on Kafka, with its key.
+/// The most bytes that a message of this stream and origin takes on Kafka besides its records; its key is included.
 pub fn envelope_bytes_max(stream: &StreamKey, origin: &Origin) -> usize {
     ENVELOPE_BYTES + 2 * stream.as_str().len() + origin.fields().map(String::len).iter().sum::<usize>()
 }
 
-/// Collects the records of one batch; used again and again, it keeps its memory.
+/// Collects the records of one batch. A builder is used for one batch after the other and keeps its memory.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    /// `ScopeLogs.log_records`, as they go onto the wire but for the observed time, which stands first in each and is
-    /// patched when the batch is finished with another than was expected.
+    /// The encoded `ScopeLogs.log_records`. The observed time is the first field of each; [`BatchBuilder::finish`] overwrites it if it is
+    /// not the expected one.
     records: Vec<u8>,
     observed_ns: i64,
-    /// End positions; deltas are made when the batch's `prev` is known.
+    /// End positions in the file. They are written as differences once the batch's `prev` is known.
     positions: Vec<u64>,
     flags: Vec<u16>,
     any_flags: bool,
@@ -44,7 +44,8 @@ impl BatchBuilder {
         BatchBuilder::default()
     }
 
-    /// One record. `end_position` rises strictly from record to record. [`Flags::STDERR`] is the batch's, not kept here.
+    /// Adds a record. `end_position` must be larger than that of the record before. [`Flags::STDERR`] belongs to the batch and is dropped
+    /// here.
     #[inline]
     pub fn push(&mut self, time_ns: i64, level: Level, flags: Flags, end_position: u64, body: &[u8]) {
         let flags = flags.0 & !Flags::STDERR.0;
@@ -59,14 +60,14 @@ impl BatchBuilder {
         self.records.extend_from_slice(body);
     }
 
-    /// What [`BatchBuilder::finish`] will be told, as far as it is known: then it need not go over the records again.
+    /// Sets the observed time that [`BatchBuilder::finish`] will probably get. If it gets the same, it need not go over the records again.
     pub fn expect_observed(&mut self, observed_ns: i64) {
         if self.is_empty() {
             self.observed_ns = observed_ns;
         }
     }
 
-    /// Records.
+    /// Number of records.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
@@ -75,17 +76,17 @@ impl BatchBuilder {
         self.positions.is_empty()
     }
 
-    /// Bytes that its records take in a message, at the most.
+    /// The most bytes that the records take in a message.
     pub fn bytes(&self) -> usize {
         self.records.len() + self.positions.len() * PLACE_BYTES_MAX
     }
 
-    /// Bytes of memory that it keeps for its records.
+    /// Bytes of memory that the builder holds for records.
     pub fn capacity(&self) -> usize {
         self.records.capacity()
     }
 
-    /// The message; the builder is empty afterwards. `observed_ns`: when the agent read the lines.
+    /// Returns the message and empties the builder. `observed_ns`: when the agent read the lines, nanoseconds since the Unix epoch.
     pub fn finish(&mut self, header: &BatchHeader, origin: &Origin, observed_ns: i64) -> Vec<u8> {
         if observed_ns != self.observed_ns {
             self.patch_observed(observed_ns);
@@ -144,7 +145,7 @@ impl BatchBuilder {
     }
 }
 
-/// All of a record in a message but its body: its bytes are put together here, so that they become part of the message in one piece.
+/// The bytes of a record before its body, collected here so that they are appended to the message in one piece.
 struct RecordHead {
     bytes: [u8; HEAD_BYTES_MAX],
     len: usize,

@@ -12,7 +12,7 @@ use crate::level::Level;
 use crate::limits::MESSAGE_BATCHES_MAX;
 use crate::record::Flags;
 
-/// One batch for each resource and scope of `message`. Fields that OTLP does not have are passed over.
+/// Decodes `message` into one batch for each resource and scope. Fields that OTLP does not define are skipped.
 pub fn decode(message: &Bytes, provenance: Provenance) -> Result<Vec<DecodedBatch>, DecodeError> {
     const WHAT: &str = "ExportLogsServiceRequest";
     let mut read = Batches::default();
@@ -25,7 +25,7 @@ pub fn decode(message: &Bytes, provenance: Provenance) -> Result<Vec<DecodedBatc
     Ok(read.batches)
 }
 
-/// The batches of a message so far.
+/// The batches that were decoded so far, and how much more the message may hold.
 #[derive(Default)]
 struct Batches {
     batches: Vec<DecodedBatch>,
@@ -80,7 +80,9 @@ fn read_resource(bytes: &[u8], provenance: Provenance, read: &mut ResourceRead) 
         let (key, value) = key_value(delimited(WHAT, number, value)?)?;
         match value {
             Some(Value::Text(text)) => read.set(key, text, provenance == Provenance::Agent),
-            Some(Value::Int(count)) if key == resource::RESTART => read.restart = u32::try_from(count).ok(),
+            Some(Value::Int(count)) if key == resource::RESTART_COUNT => {
+                read.restart_count = u32::try_from(count).ok()
+            }
             _ => {}
         }
     }
@@ -90,7 +92,7 @@ fn read_resource(bytes: &[u8], provenance: Provenance, read: &mut ResourceRead) 
     Ok(())
 }
 
-/// A `KeyValue`; `None` for a value of a kind that no attribute of ours has.
+/// Reads a `KeyValue`. The value is `None` if it is of a kind that Cordwood's attributes do not have.
 pub(super) fn key_value(bytes: &[u8]) -> Result<(&str, Option<Value<'_>>), DecodeError> {
     const WHAT: &str = "KeyValue";
     let (mut key, mut read) = ("", None);
@@ -193,7 +195,7 @@ fn agent_record(message: &Bytes, bytes: &[u8], index: usize) -> Result<DecodedRe
     Ok(DecodedRecord { time_ns, level, flags, position: 0, body })
 }
 
-/// The string or bytes of an `AnyValue` as a slice of the message. That a string is UTF-8 is not asked again: a body is bytes.
+/// The string or bytes of an `AnyValue` as a slice of the message. A string is not checked for UTF-8, because a body may be any bytes.
 #[inline]
 fn plain_body(message: &Bytes, bytes: &[u8], index: usize) -> Result<Bytes, DecodeError> {
     let mut fields = Reader::new(bytes);
@@ -243,7 +245,7 @@ fn set_flags(
     listed_all(&listed, attribute, records.len())
 }
 
-/// An error when more is listed than there are records.
+/// Checks that an attribute does not list more values than there are records.
 fn listed_all(rest: &Reader<'_>, attribute: &'static str, records: usize) -> Result<(), DecodeError> {
     let mut rest = rest.clone();
     let mut more = 0;

@@ -1,8 +1,8 @@
-//! Why a message is not what it should be, and the parts of the wire format that say so.
+//! The errors of decoding a message, and readers of wire fields that return them.
 
 use super::wire::{Wire, WireError};
 
-/// Why a message cannot be stored as records (it then goes to the dead letters, with its bytes).
+/// Why a message cannot be decoded into records. The writer then stores its bytes as a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("decode OTLP message: {what}: {source}")]

@@ -1,6 +1,6 @@
-//! Messages that some other OTLP producer wrote: read tolerantly, stored faithfully, and not believed about the tenant.
-//! A body that is a text (or bytes) and all there is stays as it is. When a record also carries attributes, trace or event,
-//! or a body that is no text, it is written as one JSON object, so that nothing is dropped and `fields` finds it.
+//! Decodes records that another OTLP producer wrote. What they say about the tenant is not used.
+//! A record that has nothing but a body of text or bytes keeps that body unchanged. A record with attributes, a trace, an event name or a
+//! structured body becomes one JSON object, so that nothing is dropped and `fields` finds it.
 
 use bytes::Bytes;
 
@@ -41,7 +41,7 @@ pub(super) fn batch(
 /// A `LogRecord` as it lies on the wire.
 #[derive(Default)]
 struct Read<'a> {
-    /// All of it, for its attributes: there may be millions of them.
+    /// The whole encoded record. Its attributes are read from here when they are written, because there may be millions of them.
     whole: &'a [u8],
     time: u64,
     observed: u64,
@@ -92,7 +92,7 @@ impl<'a> Read<'a> {
         number.or_else(|| level_of_word(self.severity_text))
     }
 
-    /// The severity's text when it says more than the level does.
+    /// The severity's text, if it says more than the level does.
     fn odd_severity_text(&self) -> Option<&'a [u8]> {
         let told = self
             .level()
@@ -127,7 +127,7 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// Everything as one JSON object; a body that is an object itself keeps its members at the top.
+    /// Writes the whole record as one JSON object. A body that is an object keeps its members at the top level.
     fn put_object(&self, plain: Option<&[u8]>, json: &mut Json) -> Result<(), DecodeError> {
         match (plain, self.body) {
             (Some([]), _) | (None, None) => json.push_raw("{"),

@@ -1,5 +1,5 @@
-//! Header and origin as attributes, both ways. The names on the resource are OpenTelemetry's semantic conventions where it
-//! has one; what is Cordwood's own says so.
+//! Writes a batch's header and origin as OTLP attributes, and reads them back. Names on the resource follow OpenTelemetry's semantic
+//! conventions where those have one; Cordwood's own begin with `cordwood.`.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub mod resource {
     pub const POD: &str = "k8s.pod.name";
     pub const POD_UID: &str = "k8s.pod.uid";
     pub const CONTAINER: &str = "k8s.container.name";
-    pub const RESTART: &str = "k8s.container.restart_count";
+    pub const RESTART_COUNT: &str = "k8s.container.restart_count";
     pub const NODE: &str = "k8s.node.name";
     pub const SERVICE: &str = "service.name";
     pub const WORKLOAD: &str = "cordwood.workload";
@@ -51,7 +51,7 @@ pub mod scope {
     pub const LOSS_REASON: &str = "cordwood.loss.reason";
 }
 
-/// The `Resource` message's content.
+/// Writes the content of the `Resource` message.
 pub fn put_resource(out: &mut Vec<u8>, header: &BatchHeader, origin: &Origin) {
     let mut put = |key: &str, value: Value<'_>| put_attribute(out, field::RESOURCE_ATTRIBUTES, key, value);
     for (key, text) in [
@@ -74,12 +74,12 @@ pub fn put_resource(out: &mut Vec<u8>, header: &BatchHeader, origin: &Origin) {
             put(key, Value::Text(text));
         }
     }
-    put(resource::RESTART, Value::Int(u64::from(header.restart)));
+    put(resource::RESTART_COUNT, Value::Int(u64::from(header.restart_count)));
     put(resource::IO, Value::Text(header.io.as_str()));
 }
 
-/// The `InstrumentationScope` message's content. `positions` and `flags` are varints, one for each record; `flags` is
-/// left out when all are zero.
+/// Writes the content of the `InstrumentationScope` message. `positions` and `flags` are varints, one for each record; `flags` is `None`
+/// when all are zero.
 pub fn put_scope(out: &mut Vec<u8>, header: &BatchHeader, positions: &[u8], flags: Option<&[u8]>) {
     super::wire::put_bytes(out, field::SCOPE_NAME, SCOPE_NAME.as_bytes());
     super::wire::put_bytes(out, field::SCOPE_VERSION, env!("CARGO_PKG_VERSION").as_bytes());
@@ -114,17 +114,17 @@ pub fn put_scope(out: &mut Vec<u8>, header: &BatchHeader, positions: &[u8], flag
 pub struct ResourceRead {
     pub origin: Origin,
     shared: OnceCell<Arc<Origin>>,
-    pub restart: Option<u32>,
+    pub restart_count: Option<u32>,
     pub io: Option<OutputStream>,
 }
 
 impl ResourceRead {
-    /// The origin once it was read whole: one for all batches of the resource.
+    /// The cleaned origin, shared by all batches of the resource. Call once the resource is read completely.
     pub fn shared(&self) -> Arc<Origin> {
         self.shared.get_or_init(|| Arc::new(self.origin.clone().cleaned())).clone()
     }
 
-    /// One attribute with a text. `believed`: also what only an agent may say.
+    /// Takes over one attribute with a text. `believed`: the message is an agent's, so its tenant counts too.
     pub fn set(&mut self, key: &str, text: &str, believed: bool) {
         let origin = &mut self.origin;
         let to = match key {
@@ -223,7 +223,7 @@ impl<'a> ScopeRead<'a> {
             stream: StreamKey(self.stream.ok_or(scope::STREAM)?.to_owned()),
             io: resource.io.ok_or(resource::IO)?,
             file: FileId(u64::from_str_radix(file, 16).map_err(|_| scope::FILE)?),
-            restart: resource.restart.ok_or(resource::RESTART)?,
+            restart_count: resource.restart_count.ok_or(resource::RESTART_COUNT)?,
             prev: self.prev.ok_or(scope::PREV)?,
             end: self.end.ok_or(scope::END)?,
             lines: self.lines.ok_or(scope::LINES)?,

@@ -1,17 +1,18 @@
-//! OTLP values as JSON text: what a foreign record carries beside a plain text.
-//! Promises: the text never grows beyond its room (but for the brackets that close it), whatever the values are; what did not fit
-//! is said. It is valid JSON also when it was cut.
+//! Writes OTLP values as JSON text, for foreign records that have more than a plain text.
+//! Promises: the text never grows beyond its limit (but for closing brackets), whatever the values are; [`Json::finish`] says whether
+//! something is missing; the text is valid JSON even when it was cut.
 
 use super::error::{DecodeError, delimited, wire};
 use super::wire::{Reader, Wire, WireError, field};
 
-/// Nesting of values at the most; deeper ones are nobody's log.
+/// Values that are nested deeper are an error.
 const DEPTH_MAX: usize = 64;
 
-/// A JSON text in the making.
+/// Builds one JSON text.
 pub struct Json {
     out: String,
     bytes_max: usize,
+    /// Something did not fit.
     cut: bool,
 }
 
@@ -29,12 +30,12 @@ impl Json {
         self.bytes_max.saturating_sub(self.out.len())
     }
 
-    /// Brackets, and what is known to fit.
+    /// Appends brackets, or text that is known to fit.
     pub fn push_raw(&mut self, text: &str) {
         self.out.push_str(text);
     }
 
-    /// A comma if something stands before, and the key. False: there is no room for a member.
+    /// Appends a key, after a comma if a member stands before it. False: there is no room for a member.
     #[must_use]
     pub fn push_key(&mut self, key: &[u8]) -> bool {
         if self.bytes_left() < key.len() + 8 {
@@ -49,7 +50,7 @@ impl Json {
         true
     }
 
-    /// A JSON string; bytes that are not UTF-8 become U+FFFD.
+    /// Appends a JSON string; bytes that are not UTF-8 become U+FFFD.
     pub fn push_string(&mut self, text: &[u8]) {
         self.out.push('"');
         'all: for chunk in text.utf8_chunks() {
@@ -80,7 +81,7 @@ impl Json {
         }
     }
 
-    /// The `KeyValue` messages that are field `number` of `parent`, as members of an object that is open.
+    /// Appends the `KeyValue` messages that are field `number` of `parent` as members of the open object.
     pub fn push_members(&mut self, parent: &[u8], number: u32, depth: usize) -> Result<(), DecodeError> {
         const WHAT: &str = "KeyValue";
         for row in repeated(parent, number) {
@@ -101,7 +102,7 @@ impl Json {
         Ok(())
     }
 
-    /// An `AnyValue`: bytes in base64 and numbers that JSON does not have as strings, as OTLP's own JSON does it.
+    /// Appends an `AnyValue`. As in OTLP's own JSON, bytes become base64, and numbers that JSON does not have become strings.
     pub fn push_any_value(&mut self, bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
         const WHAT: &str = "AnyValue";
         if depth > DEPTH_MAX {
@@ -154,7 +155,7 @@ impl Json {
         }
     }
 
-    /// RFC 4648, section 4, padded; cut at a whole group of three.
+    /// Appends bytes as padded base64 (RFC 4648, section 4); cut only after a whole group of three bytes.
     fn push_base64(&mut self, bytes: &[u8]) {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         self.out.push('"');
@@ -174,7 +175,7 @@ impl Json {
     }
 }
 
-/// A field that is there again and again, one after the other: a list of them would be eight times as long as what it lists.
+/// Iterates over a repeated field. (A list of slices would take eight times as much memory as short values themselves.)
 fn repeated(parent: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], DecodeError>> {
     const WHAT: &str = "list of values";
     let mut fields = Reader::new(parent);

@@ -1,4 +1,4 @@
-//! What a message has room for, and what it does with it.
+//! Bounds what decoding one message may produce: a small message can stand for many times as many bytes.
 
 use bytes::Bytes;
 
@@ -7,14 +7,15 @@ use super::error::DecodeError;
 use crate::limits::{MESSAGE_JSON_BYTES_MAX, MESSAGE_RECORDS_MAX, RECORD_BYTES_MAX};
 use crate::record::Flags;
 
-/// Room for a body that is written as JSON, also when its message has used up what it had: what it is can be seen.
+/// Bytes that a JSON body may have even when its message has used up its room, so that a reader still sees what it is.
 const JSON_BYTES_MIN: usize = 256;
 
-/// What a message has room for: its bytes may stand for many times as much.
+/// How much more one message may produce.
 pub(super) struct Room {
     records: usize,
+    /// Bytes of bodies that are written as JSON.
     json_bytes: usize,
-    /// Bodies of the batch in the making that were cut.
+    /// Records of the current batch whose bodies were cut.
     cut_records: u32,
 }
 
@@ -25,12 +26,12 @@ impl Default for Room {
 }
 
 impl Room {
-    /// For the next body.
+    /// The most bytes that the next JSON body may have.
     pub fn json_bytes(&self) -> usize {
         self.json_bytes.clamp(JSON_BYTES_MIN, RECORD_BYTES_MAX)
     }
 
-    /// Those of the batch that is complete.
+    /// How many bodies of the batch that is now complete were cut; counts from 0 for the next one.
     pub fn take_cut_records(&mut self) -> u32 {
         std::mem::take(&mut self.cut_records)
     }
@@ -40,14 +41,14 @@ impl Room {
     }
 }
 
-/// A body that is a slice of the message, and whether it had to be cut.
+/// Cuts a body to the size that a record may have. Returns it, and whether it was cut.
 pub(super) fn cut_body(mut body: Bytes) -> (Bytes, bool) {
     let cut = body.len() > RECORD_BYTES_MAX;
     body.truncate(RECORD_BYTES_MAX);
     (body, cut)
 }
 
-/// One more record, if there is room for it.
+/// Adds a record if the message may have one more.
 pub(super) fn push_record(
     records: &mut Vec<DecodedRecord>,
     record: DecodedRecord,

@@ -8,7 +8,7 @@ pub(super) fn header() -> BatchHeader {
         stream: StreamKey::of_container("uid", "app", 2, OutputStream::Stderr),
         io: OutputStream::Stderr,
         file: FileId(7),
-        restart: 2,
+        restart_count: 2,
         prev: 10,
         end: 99,
         lines: 3,

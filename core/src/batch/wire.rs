@@ -1,4 +1,4 @@
-//! The protobuf wire format, as far as OTLP logs need it: field numbers, writing into one `Vec`, reading without copies.
+//! Reads and writes the protobuf wire format as far as OTLP logs need it: field numbers, writing into one `Vec`, reading without copies.
 
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
@@ -33,12 +33,12 @@ pub mod field {
     pub const VALUE_BYTES: u32 = 7;
 }
 
-/// Bytes that a length-delimited field takes.
+/// Bytes that a length-delimited field of `len` bytes takes with its key and length.
 pub fn delimited_len(number: u32, len: usize) -> usize {
     key_len(number) + encoded_len_varint(len as u64) + len
 }
 
-/// Key and length of a length-delimited field; its content is the caller's to write.
+/// Writes key and length of a length-delimited field. The caller writes the content.
 pub fn put_delimited(out: &mut Vec<u8>, number: u32, len: usize) {
     encode_key(number, WireType::LengthDelimited, out);
     encode_varint(len as u64, out);
@@ -54,7 +54,7 @@ pub fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
     encode_varint(value, out);
 }
 
-/// A `KeyValue` with a string, integer, boolean or bytes in its `AnyValue`.
+/// The value of a `KeyValue`: a string, integer, boolean or bytes in its `AnyValue`.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
     Text(&'a str),
@@ -74,7 +74,7 @@ impl Value<'_> {
     }
 }
 
-/// One attribute as field `number` of its parent.
+/// Writes one attribute as field `number` of its parent.
 pub fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str, value: Value<'_>) {
     let value_len = value.len();
     let len =
@@ -101,7 +101,7 @@ pub enum WireError {
     Key,
 }
 
-/// One field as it lies on the wire.
+/// The value of one field on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wire<'a> {
     Varint(u64),
@@ -110,7 +110,7 @@ pub enum Wire<'a> {
     Fixed32(u32),
 }
 
-/// Reads the fields of one message in their order. Groups (which OTLP never had) are an error.
+/// Reads the fields of one message in their order. A group is an error; OTLP never had groups.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],

@@ -48,7 +48,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether [`Checked::index`] mends it.
+    /// Whether [`Checked::index`] repairs it.
     pub fn is_of_index(&self) -> bool {
         matches!(self, Fault::Bloom { .. } | Fault::Postings(_) | Fault::Hidden(_))
     }

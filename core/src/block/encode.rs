@@ -134,7 +134,7 @@ impl BlockBuilder {
         self.source = source;
     }
 
-    /// What was best so far, for another builder; this one begins anew.
+    /// Gives away the choices that were made for columns, for another builder; this one begins without any.
     pub fn take_choices(&mut self) -> Choices {
         std::mem::take(&mut self.choices)
     }

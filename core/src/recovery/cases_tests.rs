@@ -163,7 +163,7 @@ const CASES: &[(&str, &str)] = &[
          begun -> go",
     ),
     (
-        "Kafka does not have the position, or the topic was created anew: the source stops the topic partition, and looks again later",
+        "Kafka does not have the position, or the topic was created again: the source stops the topic partition, and looks again later",
         "begun -> go
          reassigned -> begin assigned with its lane
          begun -> go

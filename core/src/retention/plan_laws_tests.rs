@@ -159,7 +159,7 @@ impl World {
     fn settle(&mut self) -> Result<Plan, TestCaseError> {
         let (mut passes, mut leaves) = (0, 0);
         loop {
-            // A policy may let go of one at a time: each is detached and dropped.
+            // A policy may drop one at a time: each is detached and dropped.
             leaves = self.catalogue.leaves.len().max(leaves);
             if passes > PASSES_MAX + 2 * leaves {
                 return Err(TestCaseError::fail("does not converge"));

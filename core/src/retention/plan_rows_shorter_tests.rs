@@ -134,7 +134,7 @@ pub const SHORTER: &[Row] = &[
         "wait approval x1 (6)",
     ),
     (
-        "approved, and made anew",
+        "approved, and created again",
         |policy, catalogue| {
             keep(policy, HOUR);
             approve(policy, catalogue);
@@ -187,7 +187,7 @@ pub const SHORTER: &[Row] = &[
         "put 2h/1h soon 1h45m/1h at 12:00; wait until x1 (1)",
     ),
     (
-        "shorter than announced: announced anew",
+        "shorter than announced: announced again",
         |policy, catalogue| {
             keep(policy, 90 * MINUTE);
             announce(catalogue, 105 * MINUTE, NOON + MINUTE / 2);

@@ -153,7 +153,7 @@ fn empty_leaves_of_the_older_scheme_are_let_go_of_and_the_others_stay() {
     ];
     let first = plan(&policies, &catalogue, NOON, &NO_NOTICE);
     let detached = first.dropping().filter(|planned| matches!(planned.step, Step::Detach(_))).count();
-    assert_eq!(detached, 3, "as many as dropLimit lets go at once");
+    assert_eq!(detached, 3, "as many as dropLimit allows at once");
     settle(&policies, &mut catalogue, NOON, &NO_NOTICE);
     let left: Vec<i64> = catalogue
         .leaves_of(class)

@@ -134,7 +134,7 @@ fn another_plan_needs_another_approval() {
     let given = approved(&short, &plan);
     let others = [
         ("another spec", Policy { generation: 4, ..given.clone() }),
-        ("an object made anew", Policy { uid: "v".to_owned(), ..given.clone() }),
+        ("an object that was created again", Policy { uid: "v".to_owned(), ..given.clone() }),
         ("a still shorter retention", Policy { retention_us: PerLevel::of(|_| HOUR / 2), ..given.clone() }),
         ("a shorter grace period", Policy { grace_us: 0, ..given.clone() }),
         ("a policy of another name", approved(&short, "0123456789abcdef")),
@@ -213,7 +213,7 @@ fn the_command_names_the_policy_the_annotation_and_the_plan() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Whatever is cut off after whichever step, and however time goes on meanwhile: an approval lets go of what it named, once, and
+    /// Whatever is cut off after whichever step, and however time goes on meanwhile: an approval allows dropping what it named, once, and
     /// beside that of no more than the limit.
     #[test]
     fn an_approval_lets_go_of_what_it_named(

@@ -1,12 +1,12 @@
-//! Which logs the names of a folder belong to: of containers their restarts, of other programs' files those that are no older
-//! file of another.
+//! Finds the logs of a folder by the names in it. A container has one log for each restart count. Of other programs' files, a live file
+//! has a log, and its older files belong to that log.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::log_names::{has_date_inside, live_names};
 
-/// The restarts of a container that have a log in its folder.
-pub fn restarts<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
+/// The restart counts of a container that have a log in its folder.
+pub fn restart_counts<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
     let number_of = |name: &str| {
         let (number, rest) = name.split_once('.')?;
         (rest == "log" || rest.starts_with("log.")).then(|| number.parse().ok())?
@@ -51,10 +51,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_restarts_a_container_has() {
+    fn which_restart_counts_a_container_has() {
         let names =
             ["0.log.20261121-022431.gz", "1.log", "1.log.20261121-022431", "x.log", "2.logs", "3", "-1.log"];
-        assert_eq!(restarts(names).into_iter().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(restart_counts(names).into_iter().collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The indexes of a round: one for each leaf that may have one, built while its blocks are, in bounded memory.
+//! Builds the indexes of one round of sealing: one for each leaf that may have one, while the packer makes the leaf's blocks.
+//! Promise: what the indexes have gathered and not coded takes at most [`SEAL_INDEX_BYTES_MAX`].
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,22 +9,22 @@ use super::{Leaf, SEAL_RECORDS_MAX};
 use crate::limits::SEAL_INDEX_BYTES_MAX;
 use crate::segment::{Head, Resolution, SegmentBuilder};
 
-/// The index of the blocks that one round put into a leaf, in the order in which they came.
+/// The index of the blocks that one round put into a leaf. Block 0 of the index is the first block that was emitted for the leaf.
 #[derive(Debug)]
 pub struct SegmentIndex {
     pub leaf: Leaf,
     pub head: Head,
-    /// By their numbers.
+    /// Page `n` is the n-th of these.
     pub pages: Vec<Vec<u8>>,
 }
 
-/// Those under way.
+/// The indexes of a round that are not finished.
 #[derive(Default)]
 pub(super) struct Segments {
-    /// Leaves whose blocks are in an index.
+    /// Leaves whose next blocks go into an index.
     leaves: HashSet<Leaf, RandomState>,
     building: BTreeMap<Leaf, SegmentBuilder>,
-    /// That all of them hold and have not coded.
+    /// Bytes that all builders have gathered and not coded.
     gathered_bytes: usize,
 }
 
@@ -36,7 +37,7 @@ impl Segments {
         self.leaves.contains(leaf)
     }
 
-    /// Takes the leaf's, for some blocks; [`Segments::put`] brings it back.
+    /// Takes the leaf's builder out, to add blocks to it; [`Segments::put`] puts it back.
     pub fn take(&mut self, leaf: Leaf) -> SegmentBuilder {
         let segment = self.building.remove(&leaf);
         let segment = segment.unwrap_or_else(|| SegmentBuilder::new(Resolution::CHOSEN));
@@ -46,7 +47,7 @@ impl Segments {
 
     pub fn put(&mut self, leaf: Leaf, mut segment: SegmentBuilder) {
         if !segment.has_room_for(SEAL_RECORDS_MAX) {
-            // The leaf's next blocks are in none.
+            // The segment is full: the leaf's next blocks go into no index.
             self.leaves.remove(&leaf);
         }
         segment.rest();
@@ -60,7 +61,7 @@ impl Segments {
         }
     }
 
-    /// Finishes one of them; `None`: there is none left.
+    /// Finishes one index; `None` when all are finished.
     pub fn next(&mut self) -> Option<SegmentIndex> {
         let (leaf, segment) = self.building.pop_first()?;
         self.gathered_bytes -= segment.gathered_bytes();
@@ -79,7 +80,7 @@ impl Segments {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{SealedBlock, Sealer};
+    use super::super::{LeafPacker, SealedBlock};
     use super::*;
     use crate::block::{Block, Format};
     use crate::identity::RecordId;
@@ -97,8 +98,8 @@ mod tests {
 
     /// Two leaves with an index and one without, of two tenants.
     fn sealed() -> (Vec<SealedBlock>, Vec<SegmentIndex>) {
-        let mut sealer = Sealer::new(1).of_format(Format::Three);
-        sealer.index([leaf(1), leaf(3), leaf(4)]);
+        let mut packer = LeafPacker::new(1).of_format(Format::Three);
+        packer.index([leaf(1), leaf(3), leaf(4)]);
         let mut blocks = Vec::new();
         for n in 0..RECORDS {
             let tenant = format!("tenant-{}", n / (RECORDS / 2));
@@ -115,14 +116,14 @@ mod tests {
                 body: body.as_bytes(),
             };
             let leaf = leaf((n % 3) as i32 + 1);
-            sealer.push(&tenant, leaf, &record, &origin, &mut |block| blocks.push(block));
+            packer.push(&tenant, leaf, &record, &origin, &mut |block| blocks.push(block));
             if n % 1_000 == 0 {
-                sealer.segments.gathered_bytes();
+                packer.segments.gathered_bytes();
             }
         }
-        sealer.finish(&mut |block| blocks.push(block));
-        let indexes = std::iter::from_fn(|| sealer.next_index()).collect();
-        assert_eq!(sealer.segments.gathered_bytes(), 0);
+        packer.finish(&mut |block| blocks.push(block));
+        let indexes = std::iter::from_fn(|| packer.next_index()).collect();
+        assert_eq!(packer.segments.gathered_bytes(), 0);
         (blocks, indexes)
     }
 

@@ -1,5 +1,5 @@
-//! Builds the index of a segment, block after block, in bounded memory: what was gathered is sorted and coded whenever it is enough, and
-//! merged in the end, in the order of the hashes, which is the order of the pages.
+//! Builds the index of a segment from the tokens of its records, block after block. To bound memory, gathered tokens are sorted and coded
+//! as a [`Spill`] whenever there are enough; the end merges all spills in the order of the hashes, which is the order of the pages.
 
 use std::collections::HashMap;
 
@@ -24,20 +24,24 @@ const TWIN_EIGHTHS: u64 = 7;
 /// Of a list, in its token's page.
 const LIST_BITS: u64 = 8 * 16;
 
-/// Gathers the tokens of a segment's records.
+/// Builds one index: [`SegmentBuilder::add`] for each token of a record, [`SegmentBuilder::end_record`], [`SegmentBuilder::end_block`],
+/// and at last [`SegmentBuilder::finish`].
 #[derive(Debug)]
 pub struct SegmentBuilder {
     resolution: Resolution,
+    /// Bytes of gathered tokens above which they are coded.
     gathered_max: usize,
+    /// Tokens that are not coded yet.
     gather: Gather,
-    /// Of plain tokens, and of pairs.
+    /// The coded tokens, the earliest first: plain tokens, and pairs.
     spills: Vec<(Spill, Spill)>,
-    /// Granules before the next spill.
+    /// Granules that `spills` cover.
     granules_coded: u32,
-    /// Of each block.
+    /// How many granules each complete block has.
     granules: Vec<u32>,
+    /// Granules of all complete blocks.
     granules_before: u32,
-    /// Records of the block so far.
+    /// Complete records of the current block.
     records: u32,
 }
 

@@ -1,5 +1,5 @@
-//! How numbers are written in pages and spills: counts (Elias gamma), ascending numbers below a bound (binary interpolative codes: the
-//! middle one in as many bits as the room between its neighbours asks for, then the lower half, then the upper).
+//! Writes and reads the numbers of pages and spills. Counts are Elias gamma codes. Ascending numbers below a bound are binary interpolative
+//! codes: first the middle number, in as few bits as its possible range needs, then the lower half, then the upper half.
 
 use crate::bits::{BitReader, BitWriter};
 
@@ -91,18 +91,18 @@ pub(super) fn read_ascending(
     read_ascending(bits, count - before - 1, number + 1, to, numbers)
 }
 
-/// Numbers that [`put_ascending`] wrote, one by one.
+/// Reads numbers that [`put_ascending`] wrote, one by one.
 #[derive(Clone, Debug)]
 pub(super) struct Ascending<'a> {
     bits: BitReader<'a>,
-    /// What comes next, if it is known, and what is still to come then, the last first.
+    /// The range that is read next, if one is left; `open` has the ranges after it, the next one last.
     top: Option<Open>,
     open: Vec<Open>,
-    /// Bits were missing: there may be more numbers than came.
+    /// The bits ended early: there may be more numbers than were given out.
     pub is_cut: bool,
 }
 
-/// So many numbers, at least `from` and below `to`; `number`: that one, without bits.
+/// A range whose numbers are not read yet: `count` numbers, at least `from` and below `to`.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     from: u32,

@@ -1,4 +1,5 @@
-//! Whether an index tells no less than another one of the same blocks.
+//! Compares two indexes of the same blocks: whether one names every record that the other names. `store verify` compares a stored index
+//! with one that it builds from the blocks.
 
 use crate::block::BlockError;
 use crate::tokens::{Token, TokenKind};

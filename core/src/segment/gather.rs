@@ -1,4 +1,4 @@
-//! Gathers the distinct tokens of each granule, and which of its records hold them, until they are sorted.
+//! Gathers the distinct tokens of each granule, and which of the granule's records hold each, until the builder sorts and codes them.
 
 use super::spill::{Linked, Occurrence, Plain};
 use super::{GRANULE_BITS, is_indexed};
@@ -10,35 +10,41 @@ const TABLE_MIN: usize = 1 << 10;
 /// A table that a large record made larger is not kept.
 const TABLE_KEPT: usize = 1 << 16;
 
+/// The tokens that are gathered and not coded.
 #[derive(Debug)]
 pub(super) struct Gather {
-    /// What the granule has already; open addressing, a power of two, at most half full. Above [`TURN_BITS`] the hash and whether it is a
-    /// pair's, below them in which turn it was put there.
+    /// Hash table of the tokens of the current granule: open addressing, a power of two, at most half full.
     table: Vec<Slot>,
+    /// Counts granules (modulo [`TURNS`]). A slot of another turn is empty, so the table need not be cleared for each granule.
     turn: u64,
+    /// Slots of this turn.
     used: usize,
+    /// One for each plain token of each granule.
     pub plain: Vec<Plain>,
+    /// One for each pair of each granule.
     pub pairs: Vec<Linked>,
-    /// By their numbers.
+    /// Groups of tokens, by the caller's number.
     groups: Vec<Group>,
-    /// Those that the granule has.
+    /// Numbers of the groups that the current granule has.
     grouped: Vec<u32>,
 }
 
-/// Tokens that records of the granule have together.
+/// Tokens that always come together, as the names of one origin do.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// In `plain` and `pairs`.
+    /// Indexes of its tokens in [`Gather::plain`].
     places: Vec<u32>,
+    /// Indexes of its tokens in [`Gather::pairs`].
     pairs: Vec<u32>,
-    /// 0: it has none yet.
+    /// A bit for each record of the granule that has the group; 0: the granule does not have it.
     records: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
+    /// From bit [`TURN_BITS`] on the hash and whether the token is a pair; below, the turn in which the slot was filled.
     key: u64,
-    /// In `plain` or `pairs`.
+    /// Index in [`Gather::plain`] or [`Gather::pairs`].
     place: u32,
 }
 

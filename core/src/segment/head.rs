@@ -1,4 +1,5 @@
-//! What a reader must know of a segment before it fetches a page: how its hashes are cut, and which granules are whose.
+//! Writes and reads the head of a segment's index: what a reader must know before it fetches a page. It says how many bits of a hash are
+//! kept, in which page a token is, and which granules belong to which block.
 
 use crate::block::columns::{put_column, put_varint, read_column};
 use crate::block::{BlockError, PREFIX_BYTES, checked, checksum};
@@ -11,13 +12,13 @@ use super::{
 /// The head of a segment's index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Leading bits of a token's hash that are kept; of a pair [`HASH_BITS_MAX`] are.
+    /// Number of leading bits that are kept of a plain token's hash; of a pair's, [`HASH_BITS_MAX`] are kept.
     pub(super) hash_bits: u32,
-    /// Leading bits that say in which page it is.
+    /// Number of leading bits of a hash that give the page of its token.
     pub(super) page_bits: u32,
-    /// Pages of lists, behind those of the tokens.
+    /// Number of pages of lists; they follow the pages of tokens.
     pub(super) lists: u32,
-    /// The first granule of each block, and behind the last.
+    /// The first granule of each block, and last the number of all granules.
     pub(super) firsts: Vec<u32>,
 }
 

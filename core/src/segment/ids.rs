@@ -1,4 +1,4 @@
-//! Which blocks a segment has: the ids by which their rows are known, in the order of their numbers.
+//! Writes and reads the ids of a segment's blocks: the id of each block's row in PostgreSQL, in the order of the blocks in the segment.
 //!
 //! ```text
 //! ids = version u8 (1) | checksum u32 | count | the first, then each one's difference to the one before

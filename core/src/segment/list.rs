@@ -1,5 +1,5 @@
-//! The granules, or smaller cells of records, that hold a token, of those that many hold: one list, with its length, so that it can be
-//! skipped.
+//! Writes and reads the lists of frequent tokens: the granules, or smaller cells of records, that hold one token. A list begins with its
+//! length, so that it can be skipped.
 //!
 //! ```text
 //! list = kind u8 | bytes | so many bytes        kind: records of a cell as a power of two (0 to 6) | coding * 16
@@ -25,16 +25,16 @@ const BITMAP: u8 = 2;
 /// The coding that stands for a list elsewhere.
 pub(super) const ELSEWHERE: u8 = 3;
 
-/// How exactly an index says where a token is.
+/// How exactly an index says where a token is. Of tokens of middle frequency it lists cells of `1 << log` records, of all others granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolution {
-    /// Of tokens of middle frequency it tells cells of `1 << log` records, and not granules.
+    /// Records of a cell, as a power of two.
     pub log: u32,
-    /// Middle frequency begins with one record in so many. The rarest tokens need it least: few granules have them.
+    /// Lower end of middle frequency: at least one record in so many has the token. (Rarer tokens gain little: few granules have them.)
     pub rarest: u32,
-    /// It ends where one granule in so many has the token,
+    /// Upper end: at most one granule in so many has the token,
     pub densest: u32,
-    /// and where one record in so many has it.
+    /// and at most one record in so many.
     pub fullest: u32,
 }
 
@@ -127,11 +127,12 @@ pub(super) fn put_cells(granule: u32, mut records: u64, log: u32, cells: &mut Ve
 
 const _: () = assert!(GRANULE_RECORDS == u64::BITS);
 
-/// Where a list is that lies on a page of its own.
+/// The place of a list that lies on a page of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
+    /// Number of the page among the pages of lists.
     pub page: u32,
-    /// Bytes behind the checksum.
+    /// Bytes from the end of the page's checksum.
     pub offset: u32,
 }
 
@@ -144,7 +145,7 @@ fn read_place(reader: &mut Reader<'_>) -> Result<Place, BlockError> {
     Ok(Place { page: number()?, offset: number()? })
 }
 
-/// A list in a token's page, or where it is.
+/// The list of a token: in the token's page, or the place of it on a page of lists.
 #[derive(Clone, Debug)]
 pub(super) enum List<'p> {
     Here(Cells<'p>),
@@ -199,10 +200,10 @@ pub(super) fn long<'p>(
     Ok(Cells { log, coded })
 }
 
-/// Cells of records that hold a token, ascending; read as they are asked for.
+/// The cells of records that hold a token, ascending. They are decoded one by one as they are asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Cells<'p> {
-    /// A cell is `1 << log` records.
+    /// A cell has `1 << log` records.
     pub log: u32,
     coded: Coded<'p>,
 }

@@ -1,4 +1,5 @@
-//! Where tokens meet: the records of a segment that may hold, of each clause, any of its tokens.
+//! Finds the records of a segment that may hold at least one token of each clause of a search. It reads lists only as far as the search
+//! asks; no list is ever in memory as a whole.
 
 use crate::block::BlockError;
 use crate::tokens::Token;
@@ -8,23 +9,24 @@ use super::head::Head;
 use super::list::Cells;
 use super::page::{Page, Told};
 
-/// Some records of a block that follow each other.
+/// A range of records of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Records {
     /// The block's number in the segment.
     pub block: u32,
+    /// The first record's index in the block.
     pub from: u32,
-    /// Without this; the block may end before it.
+    /// Behind the last record; the block may end before it.
     pub to: u32,
 }
 
-/// Reads lists as far as it is asked for; none is ever in memory as a whole.
+/// Iterates over the records that may hold a token of each clause.
 #[derive(Debug)]
 pub struct Meeting<'a, 'p> {
     head: &'a Head,
-    /// Those that say something.
+    /// The clauses that restrict the records; a clause with a token that may be anywhere is left out.
     clauses: Vec<Vec<Found<'p>>>,
-    /// Nothing before this record is to come; records are numbered by granules.
+    /// The first record that was not given out or passed over, counted as granule * 64 + record.
     next: u32,
     is_over: bool,
 }
@@ -153,11 +155,11 @@ impl Iterator for Meeting<'_, '_> {
     }
 }
 
-/// The records of one token.
+/// The cells of one token, and how far they are read.
 #[derive(Debug)]
 struct Found<'p> {
     cells: Cells<'p>,
-    /// The cell that it has come to, in records.
+    /// The records of the cell that was read last, from and to, counted as granule * 64 + record.
     head: (u32, u32),
 }
 

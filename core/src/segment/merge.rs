@@ -1,4 +1,4 @@
-//! Several segments' indexes as one, page by page: the blocks of the second come behind those of the first, and so on.
+//! Merges the indexes of several segments into one, page by page. The blocks of each segment follow those of the one before.
 
 use crate::block::BlockError;
 
@@ -9,11 +9,11 @@ use super::{
     BLOCKS_MAX, GRANULES_MAX, HASH_BITS_MAX, HASH_BITS_MIN, HASH_BITS_SPARE, PAGE_BITS_MAX, PAGE_BYTES_TARGET,
 };
 
-/// An index that becomes a part of another.
+/// One of the indexes that are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
     pub head: &'a Head,
-    /// All of its pages.
+    /// All of its pages: those of tokens, then those of lists.
     pub pages: &'a [Vec<u8>],
 }
 
@@ -108,7 +108,7 @@ fn cursors<'a>(parts: &[Part<'a>], is_pair: bool) -> Result<Vec<Cursor<'a>>, Blo
     cursors.collect()
 }
 
-/// The tokens of a part.
+/// Reads the tokens of one part, page after page.
 struct Cursor<'a> {
     part: Part<'a>,
     is_pair: bool,
@@ -141,13 +141,14 @@ impl Cursor<'_> {
     }
 }
 
-/// What parts say of a token.
+/// What all parts together say of one token.
 #[derive(Default)]
 struct Found {
-    /// So many have it.
+    /// How many parts have the token.
     parts: usize,
-    /// Cells are of so many records, as a power of two.
+    /// Records of a cell, as a power of two.
     log: u32,
+    /// The cells that hold the token, ascending.
     cells: Vec<u32>,
 }
 

@@ -1,15 +1,22 @@
-//! The index of a segment: which records of some sealed blocks may hold a token, so that a search opens few others. It lies in pages; a
-//! search reads those of its words, [`Head::page_of`] each, then their long lists, [`lists_of`] them, and [`meet`]s what they say.
+//! The index of a segment: says for each token which records of the segment's blocks may hold it, so that a search opens few other blocks.
+//! `docs/segment-index.md` defines the bytes.
 //!
-//! A *segment* is the blocks that were sealed together into one table partition, or several of these merged. A *granule* is 64 records
-//! of one block, the last one of a block perhaps fewer. Granules are numbered through all blocks of a segment. For each token an index has
-//! the records or granules that hold it ([`Resolution`]), by the leading bits of the token's hash: tokens whose bits are the same are one. So it never tells less
-//! than the truth, and sometimes more. `docs/segment-index.md` defines the bytes.
+//! ```text
+//! sealing:  SegmentBuilder (gather -> spill -> page, shared)   tokens of records -> head and pages
+//!           merge                                              indexes of small segments -> one
+//! search:   Head::page_of -> lists_of -> meet                  words -> which pages to read -> records that may hold all of them
+//! verify:   covers                                             does the stored index miss anything that its blocks hold?
+//! ```
+//! A *segment* is the blocks that were sealed together into one table partition, or several such segments merged. A *granule* is 64
+//! records of one block; the last granule of a block may have fewer. Granules are numbered through all blocks of a segment.
 //!
-//! Not in it are words that say little for their size, and nobody is told less for it:
+//! For each token the index has the records or granules that hold it ([`Resolution`]). It knows a token by the leading bits of its hash, so
+//! tokens with the same leading bits are one. So it may name records that do not hold the token, but never leaves one out that does.
+//!
+//! Two kinds of tokens are not in the index, because they take more space than they are worth:
 //! - a [`TokenKind::TimeFraction`]: any record may have one;
-//! - a [`TokenKind::Pair`] that is a *twin* of a word of its value: nearly every granule with the word has the pair, too. A pair that is not
-//!   in the index may be in any record. (A filter asks for the words of the value besides.)
+//! - a [`TokenKind::Pair`] that is a *twin* of a word of its value: nearly every granule with the word also has the pair. A pair that is not
+//!   in the index may be in any record. (A filter also asks for the words of the value.)
 
 mod build;
 mod codes;

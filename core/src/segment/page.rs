@@ -1,4 +1,5 @@
-//! A page: the tokens whose hashes begin with its number, and the granules or records of each, or where [their list](super::shared) lies.
+//! Writes and reads the pages of an index. A page has the tokens whose hashes begin with the page's number, and for each token the granules
+//! or records that hold it, or the place of [its list](super::shared).
 //!
 //! ```text
 //! page = version u8 | checksum u32 | tokens | tokens          the second ones are pairs
@@ -19,7 +20,7 @@ use super::shared::{SharedLists, list_at};
 use super::spill::{Entry, gap, put_gap, rice_low};
 use super::{HASH_BITS_MAX, VERSION, is_indexed};
 
-/// Writes one page after the other.
+/// Writes the pages of tokens one after the other, and then the pages of lists.
 pub(super) struct PageWriter {
     resolution: Resolution,
     granules_in_all: u32,
@@ -28,18 +29,19 @@ pub(super) struct PageWriter {
     shared: SharedLists,
 }
 
-/// Those of a page.
+/// The plain tokens, or the pairs, of the page that is being written.
 #[derive(Default)]
 struct Tokens {
-    /// Bits of a hash that the page's number does not say.
+    /// Number of bits of a hash that are kept and not given by the page's number.
     bits: u32,
     hashes: Vec<u64>,
-    /// Of each token, how many granules it has, or of which cells a long list tells.
+    /// For each token, how many granules hold it, or how many cells its long list has.
     counts: Vec<u32>,
-    /// Of those without a long list, one after the other.
+    /// The granules of the tokens without a long list, one token after the other.
     granules: Vec<u32>,
+    /// The encoded long lists, one after the other.
     lists: Vec<u8>,
-    /// Reused.
+    /// Buffers that are used again for each token.
     cells: Vec<u32>,
     list: Vec<u8>,
 }
@@ -176,7 +178,7 @@ impl Tokens {
     }
 }
 
-/// An opened page.
+/// A page that was read, with its checksum verified.
 #[derive(Clone, Debug)]
 pub(super) struct Page<'p> {
     plain: Read<'p>,
@@ -184,11 +186,12 @@ pub(super) struct Page<'p> {
     granules: u32,
 }
 
-/// The tokens of one kind.
+/// The encoded plain tokens, or pairs, of a page.
 #[derive(Clone, Copy, Debug)]
 struct Read<'p> {
-    /// Bits that are kept of a hash, and how many of them the page's number does not say.
+    /// Number of leading bits that are kept of a hash.
     hash_bits: u32,
+    /// How many of these the page's number does not give.
     bits: u32,
     count: usize,
     low: u32,
@@ -200,13 +203,13 @@ struct Read<'p> {
 /// What a page says of a token.
 #[derive(Debug)]
 pub(super) enum Told<'p> {
-    /// It may be anywhere.
+    /// Any record may have it.
     Anything,
     Nothing,
     In(Cells<'p>),
 }
 
-/// The same, before a page of lists is read: with the count of its cells.
+/// What a page says of a token before its list is read. The number is how many cells the list has.
 enum Looked<'p> {
     Anything,
     Nothing,

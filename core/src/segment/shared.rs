@@ -1,5 +1,5 @@
-//! Lists that lie on pages of their own, each of them once: words that come together in every record, as the words of one message do, have
-//! the same list.
+//! Writes and reads the pages of lists: long lists lie on pages of their own, and equal lists are written once. Words that always come
+//! together, as the words of one message do, have equal lists.
 //!
 //! ```text
 //! page = version u8 | checksum u32 | lists
@@ -22,11 +22,11 @@ const BYTES_MIN: usize = 64;
 /// Of a page, unless one list is longer: three rows of them fill a page of PostgreSQL's.
 const PAGE_BYTES: usize = 2_660;
 
-/// Those that were written, by their pages' numbers.
+/// The pages of lists that were written so far.
 #[derive(Debug, Default)]
 pub(super) struct SharedLists {
     pages: Vec<Vec<u8>>,
-    /// By the hash of their bytes.
+    /// Where lists were written, by the hash of their bytes.
     places: HashMap<u64, Vec<Place>, RandomState>,
 }
 

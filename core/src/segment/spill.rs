@@ -1,5 +1,5 @@
-//! Occurrences sorted by token and granule: the last ones as they are, those before coded, as a spill each, which takes about as much room
-//! as the index that comes of it.
+//! Codes sorted occurrences (a token in a granule) as a [`Spill`], and merges several spills and the occurrences that are not coded yet. A
+//! spill takes about as much memory as the index that is built from it.
 
 use crate::bits::{BitReader, BitWriter};
 
@@ -7,7 +7,7 @@ use super::codes::{gamma, put_ascending, put_gamma, read_ascending};
 use super::list::GRANULE_LOG;
 use super::{GRANULE_BITS, GRANULE_RECORDS, HASH_BITS_MAX};
 
-/// A token in a granule.
+/// One token in one granule.
 pub(super) trait Occurrence: Copy {
     /// Leading bits of the token's hash, and the granule.
     fn at(self) -> u64;
@@ -63,15 +63,16 @@ impl Occurrence for Linked {
     }
 }
 
-/// A token and where it is.
+/// A token and all granules that hold it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// [`HASH_BITS_MAX`] bits.
+    /// The leading [`HASH_BITS_MAX`] bits of the token's hash.
     pub hash: u64,
+    /// Of a pair, the word that it may be a twin of; else [`Linked::NONE`].
     pub word: u64,
     /// Ascending, each once.
     pub granules: Vec<u32>,
-    /// Of each granule, a bit for each record.
+    /// For each of `granules`, a bit for each record that holds the token.
     pub records: Vec<u64>,
 }
 
@@ -114,9 +115,9 @@ pub(super) struct Spill {
     granules_from: u32,
     granules_to: u32,
     are_linked: bool,
-    /// Hashes and in how many granules each is.
+    /// The tokens' hashes, and in how many granules each is.
     hashes: Vec<u8>,
-    /// In which, and in which records of them; the words of pairs.
+    /// The granules of each token, which of their records hold it, and of pairs the words.
     places: Vec<u8>,
 }
 
@@ -197,7 +198,7 @@ pub(super) fn gap(bits: &mut BitReader<'_>, low: u32) -> Option<u64> {
     (gap >> HASH_BITS_MAX == 0).then_some(gap)
 }
 
-/// Where entries come from, in the order of their hashes.
+/// Gives entries in the order of their hashes, from occurrences that are not coded or from a spill.
 pub(super) enum Source<'a, T> {
     Sorted(&'a [T]),
     Spill(SpillReader<'a>),
@@ -298,10 +299,11 @@ impl SpillReader<'_> {
     }
 }
 
-/// Several sources as one. Granules of a later one lie behind those of the ones before.
+/// Merges several sources into one. The granules of each source lie behind those of the sources before it.
 pub(super) struct Merged<'a, T> {
+    /// Each source, its next entry, and whether there is one.
     sources: Vec<(Source<'a, T>, Entry, bool)>,
-    /// The least of what has come of each.
+    /// The smallest hash of the next entries.
     next: Option<u64>,
 }
 

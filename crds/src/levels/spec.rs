@@ -28,7 +28,7 @@ pub struct LevelFields {
     pub service: Option<String>,
     /// Lines below this level are dropped.
     pub level: LevelSpec,
-    /// Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+    /// Lines whose level is unknown (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
     /// as below it.
     #[serde(default)]
     pub unleveled: UnleveledSpec,
@@ -46,7 +46,7 @@ pub struct LevelFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::level_duration")]
     pub duration: Option<String>,
-    /// When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
+    /// When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration starts again when the resource is created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// How long the resource stays after it has ended: 1h, 7d, or 0s for not at all. The operator deletes it then. Absent: it stays until somebody

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 
 /// Files of this name are written here and by nobody else.
 const OWN: &str = "api_";
-const HEAD: &str = "# Written by Cordwood's HTTP API, which may write it anew: comments do not stay.\n";
+const HEAD: &str = "# Written by Cordwood's HTTP API, which may write it again: comments are lost.\n";
 /// Bytes of a file's name, with room for what is added.
 const NAME_BYTES_MAX: usize = 200;
 

@@ -143,7 +143,7 @@ pub async fn preview(
     spec: Option<&Value>,
 ) -> Result<Response, Problem> {
     if place.kind != Kind::Retention {
-        return Err(Problem::parameter("preview", "only a change of a retention can be foreseen"));
+        return Err(Problem::parameter("preview", "only a change of a retention has a preview"));
     }
     let administration = gateway.administration()?;
     let all = Place { name: String::new(), ..place.clone() };

@@ -38,11 +38,11 @@ pub struct Quiet {
     pub ttl_seconds: Option<u64>,
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
-    /// Of itself `application`.
+    /// By default `application`.
     #[schema(value_type = Option<ScopeName>)]
     pub scope: Option<String>,
     pub debug_scopes: Option<bool>,
-    /// Lines of which nobody knows the level; of itself they are kept.
+    /// Lines whose level is unknown; by default they are kept.
     #[schema(value_type = Option<UnleveledName>)]
     pub unleveled: Option<String>,
     /// What part of the lines below the level is kept.

@@ -214,6 +214,6 @@ mod tests {
         cursor.add(Step { place: place(&[(0, 8)]), upto: None });
         assert_eq!(cursor.steps.len(), 1);
         assert!(cursor.has(record(10, 0, 6)));
-        assert!(!cursor.within(&place(&[(0, 6)])).has(record(10, 0, 6)), "of a store that was made anew");
+        assert!(!cursor.within(&place(&[(0, 6)])).has(record(10, 0, 6)), "of a store that was created again");
     }
 }

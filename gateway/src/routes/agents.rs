@@ -73,7 +73,7 @@ pub struct AgentItem {
     /// Kafka takes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled: Option<bool>,
-    /// The soonest that the kubelet's rotation may take away a line that is not read, if it goes on like now. Absent: nothing waits,
+    /// The soonest that the kubelet's rotation may delete a line that is not read, if it goes on like now. Absent: nothing waits,
     /// or it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0)]

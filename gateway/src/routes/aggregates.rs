@@ -112,9 +112,9 @@ pub struct TrendBin {
         ("tenant" = Option<Vec<String>>, Query),
         ("text" = Option<String>, Query, description = "In the error's type or the group's message, in any case"),
         ("newSince" = Option<String>, Query, description = "Only groups that were not seen before: RFC 3339, `now`, or `-15m`"),
-        ("sort" = Option<String>, Query, description = "`count` (of itself), `lastSeen` or `firstSeen`: the most, or the newest, first"),
+        ("sort" = Option<String>, Query, description = "`count` (the default), `lastSeen` or `firstSeen`: the most, or the newest, first"),
         ("after" = Option<String>, Query, description = "What follows this: a `next`"),
-        ("limit" = Option<u64>, Query, description = "1 to 1000, of itself 100"),
+        ("limit" = Option<u64>, Query, description = "1 to 1000, by default 100"),
     ),
     responses(
         (status = 200, description = "The groups", body = ErrorGroups),

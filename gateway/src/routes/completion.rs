@@ -61,9 +61,9 @@ pub struct CompletionItem {
     path = "/api/platform/logs/completion",
     params(
         ("text" = Option<String>, Query, description = "The expression so far"),
-        ("at" = Option<u64>, Query, description = "Characters before the place where it is typed, of itself all"),
+        ("at" = Option<u64>, Query, description = "Characters before the place where it is typed, by default all"),
         RangeParameters,
-        ("values" = Option<u64>, Query, description = "So many values: 1 to 100, of itself 20"),
+        ("values" = Option<u64>, Query, description = "So many values: 1 to 100, by default 20"),
         BudgetParameter,
     ),
     responses(

@@ -29,8 +29,8 @@ pub const AROUND_MAX: u64 = 500;
     path = "/api/platform/logs/{id}/context",
     params(
         ("id" = String, Path, description = "A record's `id`"),
-        ("before" = Option<u64>, Query, description = "How many older ones: 0 to 500, of itself 50"),
-        ("after" = Option<u64>, Query, description = "How many newer ones: 0 to 500, of itself 50"),
+        ("before" = Option<u64>, Query, description = "How many older ones: 0 to 500, by default 50"),
+        ("after" = Option<u64>, Query, description = "How many newer ones: 0 to 500, by default 50"),
         super::parameters::BudgetParameter,
     ),
     responses(

@@ -49,8 +49,8 @@ pub const VALUES_MAX: u64 = 100;
     path = "/api/platform/logs/facets",
     params(
         FieldParameters, RangeParameters,
-        ("field" = Option<Vec<String>>, Query, description = "A field to count, may be repeated; of itself level, tenant, namespace, service"),
-        ("values" = Option<u64>, Query, description = "Of each field so many values: 1 to 100, of itself 10"),
+        ("field" = Option<Vec<String>>, Query, description = "A field to count, may be repeated; by default level, tenant, namespace, service"),
+        ("values" = Option<u64>, Query, description = "Of each field so many values: 1 to 100, by default 10"),
         ("prefix" = Option<String>, Query, description = "Only values that begin so, in any case"),
         BudgetParameter,
     ),

@@ -32,7 +32,7 @@ const DAY_SECONDS: u64 = 86_400;
     path = "/api/platform/logs/histogram",
     params(
         FieldParameters, RangeParameters,
-        ("bins" = Option<u64>, Query, description = "About how many bins: 1 to 500, of itself 60; a bin is a round time long"),
+        ("bins" = Option<u64>, Query, description = "About how many bins: 1 to 500, by default 60; a bin is a round time long"),
         BudgetParameter,
     ),
     responses(

@@ -84,7 +84,7 @@ pub async fn put_level(
     put(&gateway, &who, wanted, &options).await
 }
 
-/// Makes a level config that is not there yet.
+/// Creates a level config that is not there yet.
 #[utoipa::path(
     post,
     path = "/api/admin/levels",
@@ -131,7 +131,7 @@ pub async fn level_config(
     one(&gateway, &who, place(name, &uri)?).await
 }
 
-/// Makes a level config of this name, or changes it.
+/// Creates a level config of this name, or changes it.
 #[utoipa::path(
     put,
     path = "/api/admin/levels/{name}",
@@ -163,7 +163,7 @@ pub async fn put_level_named(
     put(&gateway, &who, wanted, &version).await
 }
 
-/// Takes a level config away: what was in force before it is in force again.
+/// Deletes a level config: what was in force before is in force again.
 #[utoipa::path(
     delete,
     path = "/api/admin/levels/{name}",

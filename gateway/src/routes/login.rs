@@ -50,7 +50,7 @@ fn redirect(location: &str, cookies: Vec<HeaderValue>) -> Result<Response, Probl
 #[utoipa::path(
     get,
     path = "/api/login",
-    params(("return" = Option<String>, Query, description = "The path to come back to, of itself `/`")),
+    params(("return" = Option<String>, Query, description = "The path to come back to, by default `/`")),
     responses(
         (status = 303, description = "Where to log in"),
         (status = "4XX", description = "What is wrong and what to do", body = Problem, content_type = "application/problem+json"),

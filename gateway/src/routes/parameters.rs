@@ -57,13 +57,13 @@ pub struct PageParameters {
     after: Option<String>,
     /// What leads up to this in the order: a `previous`, or the id of a record. Not in an export.
     before: Option<String>,
-    /// 1 to 1000, of itself 100. In an export any number, of itself all.
+    /// 1 to 1000, by default 100. In an export any number, by default all.
     limit: Option<u64>,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub struct BudgetParameter {
-    /// Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000.
+    /// Milliseconds after which a search ends with what it has found: 10 to 60000, by default 5000.
     budget_ms: Option<u64>,
 }

@@ -55,8 +55,8 @@ pub struct PluginLine {
     path = "/api/plugins/{id}/logs",
     params(
         ("id" = String, Path, description = "The plugin's id"),
-        ("page" = Option<u64>, Query, description = "0 (the newest, of itself) to 1000000"),
-        ("page_size" = Option<u64>, Query, description = "1 to 1000, of itself 100"),
+        ("page" = Option<u64>, Query, description = "0 (the newest, the default) to 1000000"),
+        ("page_size" = Option<u64>, Query, description = "1 to 1000, by default 100"),
         ("level" = Option<String>, Query, description = "This level and above, in any case"),
     ),
     responses(

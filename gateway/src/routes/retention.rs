@@ -40,7 +40,7 @@ pub async fn policies(
     json(&ResourceList { items: found.into_iter().map(Resource::from).collect() })
 }
 
-/// Makes a policy, or changes the one of its name.
+/// Creates a policy, or changes the one of its name.
 #[utoipa::path(
     put,
     path = "/api/admin/retention",
@@ -65,7 +65,7 @@ pub async fn put_policy(
     put(&gateway, &who, object(body, &[Kind::Retention], None, None)?, &options).await
 }
 
-/// Makes a policy that is not there yet.
+/// Creates a policy that is not there yet.
 #[utoipa::path(
     post,
     path = "/api/admin/retention",
@@ -112,7 +112,7 @@ pub async fn policy(
     one(&gateway, &who, place(name)?).await
 }
 
-/// Makes a policy of this name, or changes it.
+/// Creates a policy of this name, or changes it.
 #[utoipa::path(
     put,
     path = "/api/admin/retention/{name}",
@@ -142,7 +142,7 @@ pub async fn put_policy_named(
     put(&gateway, &who, object(body, &[Kind::Retention], Some(&place.name), None)?, &options).await
 }
 
-/// Takes a policy away. Its records stay for as long as they were to stay; new ones are another policy's.
+/// Deletes a policy. Its records are kept as long as before; new ones fall under another policy.
 #[utoipa::path(
     delete,
     path = "/api/admin/retention/{name}",
@@ -169,7 +169,7 @@ pub async fn delete_policy(
     delete(&gateway, &who, &place(name)?, &options).await
 }
 
-/// Approves the plan of a policy that waits for it: what it takes away goes, and nothing else.
+/// Approves the plan of a policy that waits for it: what it names is dropped, and nothing else.
 #[utoipa::path(
     post,
     path = "/api/admin/retention/{name}/approval",

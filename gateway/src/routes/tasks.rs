@@ -84,8 +84,8 @@ pub struct TaskName {
         ("min_level" = Option<String>, Query, description = "This level and above; with neither this nor `level`: INFO and above"),
         ("source" = Option<Vec<String>>, Query, description = "The exact source; repeated: any of these"),
         ("search" = Option<String>, Query, description = "A text in the message, in any case"),
-        ("offset" = Option<u64>, Query, description = "Lines to pass over, of itself 0"),
-        ("limit" = Option<u64>, Query, description = "1 to 1000, of itself 100"),
+        ("offset" = Option<u64>, Query, description = "Lines to pass over, by default 0"),
+        ("limit" = Option<u64>, Query, description = "1 to 1000, by default 100"),
         ("namespace" = Option<String>, Query, description = "The task's namespace, where several have a task of this id"),
     ),
     responses(
@@ -182,8 +182,8 @@ pub async fn task_sources(
     path = "/api/tasks/{task_id}",
     params(
         ("task_id" = String, Path, description = "The task's id"),
-        ("namespace" = Option<String>, Query, description = "Needed of who may see several; of itself none"),
-        ("tenant" = Option<String>, Query, description = "Needed of who may see several; of itself `unassigned`"),
+        ("namespace" = Option<String>, Query, description = "Needed if the caller may see several; by default none"),
+        ("tenant" = Option<String>, Query, description = "Needed if the caller may see several; by default `unassigned`"),
     ),
     responses(
         (status = 201, description = "It is new", body = TaskName),

@@ -1,4 +1,4 @@
-//! The steps that begin, change and end a legal hold by match.
+//! Applies the steps that begin, change and end a legal hold that matches by tenant and namespace.
 
 use cordwood_core::retention::Hold;
 
@@ -6,7 +6,8 @@ use super::row::Row;
 use super::{DdlSession, Ledger, begin};
 use crate::error::StoreError;
 
-/// From its commit on no table partition that it matches is detached or dropped: [`super::Target::fence`] looks for it.
+/// Begins or changes a hold. After the commit no table partition with records that it matches is detached or dropped, because
+/// [`super::Target::fence`] looks for holds.
 pub(super) async fn put(session: &mut DdlSession, hold: &Hold, ledger: Ledger<'_>) -> Result<(), StoreError> {
     let may_change = Row::new()
         .with("policy_uid", "text", &hold.policy_uid)

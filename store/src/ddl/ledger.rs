@@ -1,4 +1,4 @@
-//! The ledger: a row for every step that was done, written in the step's own transaction, and one for each that failed.
+//! Writes the ledger: one row for every step that was done, in the step's own transaction, and one for a step that failed.
 
 use std::time::Instant;
 
@@ -10,10 +10,10 @@ use super::row::Row;
 use super::{DdlSession, Transaction};
 use crate::error::StoreError;
 
-/// Bytes of the reason why a step failed.
+/// The most bytes that are kept of the reason why a step failed.
 const FAILURE_BYTES_MAX: usize = 500;
 
-/// What is written of a step.
+/// What the ledger says of one step.
 #[derive(Clone, Copy)]
 pub(super) struct Ledger<'a> {
     planned: &'a Planned,
@@ -35,7 +35,8 @@ impl<'a> Ledger<'a> {
         self.write_raw(transaction).await.map_err(StoreError::sql("write", "the ledger"))
     }
 
-    /// `unless`: what the row waits for, as SQL; it may name the row's columns as those of `row`.
+    /// `unless`: a `where` clause that keeps the row from being inserted; empty: always insert. It can name the columns of the new row as
+    /// those of `row`.
     async fn insert(
         &self,
         client: &impl GenericClient,
@@ -70,7 +71,7 @@ impl<'a> Ledger<'a> {
         client.execute(&sql, &row.values()).await.map(drop)
     }
 
-    /// That the step failed. The same reason again within an hour is no new row: passes come every few seconds.
+    /// Writes that the step failed. The same failure within an hour gives no second row, because passes come every few seconds.
     pub async fn fail(&self, session: &DdlSession, error: &StoreError) -> Result<(), StoreError> {
         let mut outcome = format!("failed: {error}");
         let cut = (0..=FAILURE_BYTES_MAX.min(outcome.len())).rev().find(|at| outcome.is_char_boundary(*at));

@@ -1,10 +1,10 @@
-//! A row to insert: each column stands once, beside its type and its value.
+//! Builds a row to insert: each column is named once, beside its type and its value, and gives the parts of the statement.
 
 use tokio_postgres::types::ToSql;
 
 type Value<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
-/// Columns in order. Names and types come from the program alone, never from a value.
+/// Columns in their order, each with name, type and value. Names and types are constants of the program, never taken from data.
 #[derive(Default)]
 pub(super) struct Row<'a> {
     columns: Vec<(&'static str, &'static str, Value<'a>)>,
@@ -26,29 +26,29 @@ impl<'a> Row<'a> {
         self
     }
 
-    /// The columns of both, those of `other` behind.
+    /// The columns of both rows, those of `other` last.
     #[must_use]
     pub fn and(mut self, other: Row<'a>) -> Row<'a> {
         self.columns.extend(other.columns);
         self
     }
 
-    /// `a, b`
+    /// The list of columns: `a, b`.
     pub fn columns(&self) -> String {
         self.list(|_, name, _| name.to_owned())
     }
 
-    /// `$1::int4, $2::text`
+    /// The list of values: `$1::int4, $2::text`.
     pub fn placeholders(&self) -> String {
         self.list(|number, _, sql_type| format!("${number}::{sql_type}"))
     }
 
-    /// `a = excluded.a, b = excluded.b`
+    /// The assignments of an upsert: `a = excluded.a, b = excluded.b`.
     pub fn assignments(&self) -> String {
         self.list(|_, name, _| format!("{name} = excluded.{name}"))
     }
 
-    /// For the placeholders.
+    /// The parameters for [`Row::placeholders`].
     pub fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.columns.iter().map(|(_, _, value)| &**value as &(dyn ToSql + Sync)).collect()
     }

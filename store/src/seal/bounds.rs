@@ -1,5 +1,5 @@
-//! How much of the lanes one round of sealing takes: a backlog of any size is sealed in rounds of bounded size, each a transaction of
-//! its own, oldest first.
+//! Decides how much of each lane one round of sealing takes. Rounds are bounded and take the oldest records first; each is a transaction
+//! of its own. So a backlog of any size is sealed.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use tokio_postgres::GenericClient;
 use crate::error::StoreError;
 use crate::ring::CARRY_LANE;
 
-/// What a round may take of the fresh lanes, and as much again of the carried records. One transaction of a writer more is taken where
-/// it crosses the bound.
+/// How much a round may take of the fresh lanes, and again of the carried records. The transaction of a writer that crosses the bound is
+/// taken whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
     pub records: i64,

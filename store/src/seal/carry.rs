@@ -1,5 +1,5 @@
-//! Records that have no table partition yet: they stay in the rings, in lane 0, and the partitions that they need are noted. They are
-//! looked at again when classes, routes or table partitions changed: in slices, over as many rounds as it takes.
+//! Keeps records that have no table partition yet in the rings, in lane 0, and notes which partitions they need. When classes, routes or
+//! table partitions have changed, sealing looks at all carried records again, a bounded number in each round.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use cordwood_core::retention::catalogue::{Catalogue, LeafState};
 use jiff::Timestamp;
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::Sorted;
+use super::Placed;
 use crate::error::StoreError;
 use crate::ring::{CARRY_LANE, CopyBuffer, RINGS, copy_ring, fill};
 
 const COPY_BYTES: usize = 4 << 20;
 /// Bytes of obsolete rows that carried blocks may keep in the rings, as a multiple of their own size. Beyond that, carried blocks are
-/// written anew, so that the rings can be emptied.
+/// written again, so that the rings can be emptied.
 const OBSOLETE_FACTOR: i64 = 3;
 /// Records of one batch of the carry lane: a slice of a later look takes whole batches.
 const BATCH_RECORDS: u64 = 250_000;
@@ -51,9 +51,9 @@ pub(super) struct Walk {
     pub routing: RoutingSnapshot,
     /// The last batch that was there when it began.
     pub until: i64,
-    /// What the records want that it came by.
+    /// The table partitions that the records need that were looked at so far.
     pub wanted: BTreeSet<WantedLeaf>,
-    /// Some had a place and no turn: there is another look after this one.
+    /// Some records were carried although their leaf exists ([`Placed::postponed`]): another walk follows this one.
     pub postponed: bool,
 }
 
@@ -122,13 +122,13 @@ impl Carry {
     pub async fn copy(
         &mut self,
         transaction: &Transaction<'_>,
-        sorted: &mut Sorted,
+        placed: &mut Placed,
         (round, ring): (i64, i16),
         last: bool,
     ) -> Result<(), StoreError> {
         let bytes: usize =
-            sorted.carried.iter().map(|block| block.payload.len() + block.bloom.len() + 256).sum();
-        if sorted.carried.is_empty() || (bytes < COPY_BYTES && !last) {
+            placed.carried.iter().map(|block| block.payload.len() + block.bloom.len() + 256).sum();
+        if placed.carried.is_empty() || (bytes < COPY_BYTES && !last) {
             return Ok(());
         }
         if self.batches.is_empty() {
@@ -136,7 +136,7 @@ impl Carry {
             self.batches.push(Batch { seq, blocks: 0, records: 0, raw_bytes: 0 });
         }
         let mut buffer = CopyBuffer::with_capacity(bytes);
-        for block in sorted.carried.drain(..) {
+        for block in placed.carried.drain(..) {
             let Some(mut batch) = self.batches.pop() else { break };
             if batch.records >= BATCH_RECORDS {
                 let seq = batch.seq + 1;

@@ -1,23 +1,23 @@
-//! What writers counted of errors, folded in the round that seals the same transactions.
+//! Adds what writers counted of errors to the totals, in the round that seals the same transactions.
 
 use tokio_postgres::Transaction;
 
 use crate::error::StoreError;
 
-/// Everything below the marks that is not folded yet, also what a sealer of an older version left.
+/// Counts of sealed transactions that are not in the totals yet, also those that a sealer of an older version left.
 const UNFOLDED: &str =
     "error_fresh f join seals z on z.lane = f.lane where f.seq > z.errors_upto and f.seq <= z.upto";
 
 const KEY: &str = "signature, tenant, namespace, service, level, audit, task_id";
 
-/// After the marks have moved. Nobody else adds to these tables: no row is waited for.
+/// Call after the marks have moved. Nobody else writes to these tables, so no row lock is waited for.
 pub(super) async fn fold(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let counts = format!(
         "insert into error_counts as c (hour, {KEY}, count) \
          select hour, {KEY}, sum(count)::bigint from {UNFOLDED} group by hour, {KEY} order by hour, {KEY} \
          on conflict (hour, {KEY}) do update set count = c.count + excluded.count"
     );
-    // The last record of each is its sample. (A sealer of an older version leaves out the version: the next record mends that.)
+    // The last record of each is its sample. (A sealer of an older version leaves out the version: the next record repairs that.)
     let last = "topic_partition, kafka_offset, record_index, error_type, message";
     let newer = last.split(", ").map(|column| {
         format!(

@@ -8,7 +8,7 @@ use cordwood_core::segment::write_ids;
 use jiff::Timestamp;
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::Sorter;
+use super::Placer;
 use super::merge::{Index, with_smaller};
 use crate::contents::LeafKey;
 use crate::ddl::{HEAD, IDS, index_table};
@@ -41,9 +41,9 @@ impl Indexed {
         mut self,
         transaction: &Transaction<'_>,
         round: i64,
-        sorter: &mut impl Sorter,
+        placer: &mut impl Placer,
     ) -> Result<(), StoreError> {
-        while let Some(SegmentIndex { leaf, head, pages }) = sorter.next_index() {
+        while let Some(SegmentIndex { leaf, head, pages }) = placer.next_index() {
             let table = index_table(&leaf_table(ClassId(leaf.class), leaf.from_us));
             let ids = self.ids.remove(&(leaf.class, leaf.from_us)).unwrap_or_default();
             if ids.len() != head.blocks() {

@@ -1,5 +1,5 @@
-//! Small indexes of a table partition become one: a search reads a page of each. A round's index takes in those before it that are not much
-//! larger, so that a partition has few, each much larger than the next, and each record's part is written again a few times at the most.
+//! Merges small indexes of a table partition, because a search reads a page of each index. A round's index takes in the earlier ones that
+//! are not much larger. So a partition has few indexes, each much larger than the next, and each is written again only a few times.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tokio_postgres::Transaction;
 use crate::ddl::{HEAD, IDS};
 use crate::error::StoreError;
 
-/// One takes in what is at most so many times as large.
+/// An index takes in another one that is at most so many times as large.
 const LARGER_MAX: u64 = 2;
 /// Granules of a merged segment: as many as a round at its bound has, so that merging takes no more memory.
 const MERGED_GRANULES_MAX: u32 = 1 << 15;

@@ -1,29 +1,30 @@
-//! Whether as much is stored as was counted: every record is counted once, in the transaction that brings it, under its minute.
+//! Compares the number of stored records with the counts per minute. A writer counts every record once, under its minute, in the transaction
+//! that stores it.
 
 use tokio_postgres::Client;
 
 use crate::contents::{self, COUNTED};
 use crate::error::StoreError;
 
-/// Records, in one snapshot.
+/// Numbers of records, all of one snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub sealed: i64,
     pub fresh: i64,
-    /// By the counts per minute. Those of old minutes are deleted when no record of their time can be left.
+    /// The sum of the counts per minute. Counts of old minutes are deleted when no record of their time can be left.
     pub counted: i64,
-    /// Were past their retention when they were sealed.
+    /// Records that had expired when they were sealed.
     pub expired: i64,
-    /// Went with their table partitions.
+    /// Records of table partitions that were dropped.
     pub dropped: i64,
-    /// Have another time than the one under which they were counted: the counts of that may be deleted already.
+    /// Records whose time was changed after they were counted: the counts of their first time may be deleted already.
     pub adjusted: i64,
-    /// Sealing has not noted all that it put into table partitions, or nobody counted what a dropped one held: an older version did it.
+    /// An older version sealed or dropped records without counting them, so the numbers need not agree.
     pub is_partial: bool,
 }
 
 impl Counts {
-    /// In words; `None`: none.
+    /// The fault in words; `None` when the numbers agree.
     pub fn fault(&self) -> Option<String> {
         let stored = self.sealed + self.fresh;
         let more = stored - self.adjusted - self.counted;

@@ -1,7 +1,7 @@
-//! Holds the index of a table partition against its blocks: that it speaks of all of them and of no others, and that it tells no less than
-//! what comes of their records. Can rebuild it.
+//! Verifies the indexes of a table partition against its blocks: they must name all blocks without a filter and no others, and every word of
+//! the blocks' records must be found where it is. On request it rebuilds an index.
 //!
-//! Memory is bounded by a round of sealing: an index is made again for one segment at a time.
+//! Promise: the indexes of one segment are in memory at a time, which is bounded by a round of sealing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -13,9 +13,9 @@ use super::{Fault, TableReport};
 use crate::error::StoreError;
 use crate::origins;
 
-/// Blocks in memory; one can hold a record of 12 MiB.
+/// The most blocks that are in memory at once; one can hold a record of 12 MiB.
 const ROWS: i32 = 8;
-/// Origins that are remembered.
+/// The most origins that are remembered.
 const ORIGINS_MAX: usize = 100_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +24,10 @@ pub(super) enum Kind {
     Sealed { bounds_us: (i64, i64) },
 }
 
-/// Where what is found goes.
+/// Collects what is found in one table.
 pub(super) struct Seen<'s> {
     pub report: &'s mut TableReport,
-    /// Blocks whose row was written anew: it may lie where the reading comes by once more.
+    /// Blocks whose row was written again: the new row may lie where it is read a second time.
     pub repaired: &'s mut HashSet<i64>,
     pub repair: bool,
 }
@@ -35,13 +35,13 @@ pub(super) struct Seen<'s> {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     checker: Checker,
-    /// Those that were asked for; `None`: it has no row.
+    /// The origins that were read so far; `None`: the table `origins` has no row of this id.
     origins: HashMap<OriginId, Option<Origin>>,
-    /// Records so far that were given another time than the one they came with.
+    /// How many records so far have another time than the one they came with.
     pub adjusted: u64,
 }
 
-/// A row of its own.
+/// A row of a table of blocks, copied out of the answer.
 struct Stood {
     place: String,
     id: i64,
@@ -106,13 +106,13 @@ impl Reader {
             for (row, checked) in self.check(transaction, rows, kind).await? {
                 self.adjusted += checked.adjusted;
                 note(seen.report, &row, &checked);
-                let mends = seen.repair && checked.index.is_some();
-                if mends {
+                let repairs = seen.repair && checked.index.is_some();
+                if repairs {
                     repair(transaction, (table, kind), &row, &checked).await?;
                     seen.repaired.insert(row.id);
                 }
                 for fault in &checked.faults {
-                    let repaired = mends && fault.is_of_index();
+                    let repaired = repairs && fault.is_of_index();
                     seen.report.faults += 1;
                     seen.report.repaired += u64::from(repaired);
                     let (table, what) = (table.to_owned(), fault.to_string());

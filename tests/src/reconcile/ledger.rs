@@ -29,7 +29,7 @@ pub struct Written {
     pub namespace: String,
     pub pod: String,
     pub stderr: bool,
-    /// `<pod uid>/<container>/<restart>/<stdout|stderr>`; with it the counters are compared too.
+    /// `<pod uid>/<container>/<restart count>/<stdout|stderr>`; with it the counters are compared too.
     pub stream_key: Option<String>,
 }
 

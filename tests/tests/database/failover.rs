@@ -102,7 +102,7 @@ async fn goes_on(version: u32, is_synchronous: bool) -> Result<()> {
     wait_for("all to be ready", PATIENCE, || parts.are_ready()).await?;
     wait_for("the operator to be ready", PATIENCE, || parts.world.ready()).await?;
     for locks in [DDL_LOCKS, WRITER_LOCKS] {
-        wait_for("the locks to be taken anew", PATIENCE, || async {
+        wait_for("the locks to be taken again", PATIENCE, || async {
             let locks = parts.world.sql_count(locks).await?;
             ensure!(locks == 2, "{locks}");
             Ok(())

@@ -90,7 +90,7 @@ async fn no_line_is_under_another_task_and_none_is_left_of_a_deleted_one() -> Re
             }
             anyhow::Ok(())
         };
-        // It is read meanwhile: who answers no ping for a minute is let go.
+        // It is read meanwhile: a connection that answers no ping for a minute is closed.
         let both = async { tokio::try_join!(deleting, writing) };
         tokio::pin!(both);
         loop {

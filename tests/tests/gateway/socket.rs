@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use cordwood_core::level::Level;
 use cordwood_gateway::Limits;
-use cordwood_store::seal::Sealing;
-use cordwood_writer::RecordSorter;
+use cordwood_store::seal::SealSession;
+use cordwood_writer::RecordPlacer;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite;
 
@@ -29,7 +29,7 @@ fn named(name: &str, range: std::ops::Range<i64>) -> Vec<String> {
 /// All that is fresh is sealed, and gone from where streams look first.
 async fn seal(world: &World) -> Result<()> {
     let mut sealing = loop {
-        match Sealing::claim(&world.store).await? {
+        match SealSession::claim(&world.store).await? {
             Some(sealing) => break sealing,
             None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
@@ -37,7 +37,7 @@ async fn seal(world: &World) -> Result<()> {
     for _ in 0..3 {
         sealing.switch_ring().await?;
         let now_us = jiff::Timestamp::now().as_microsecond();
-        let round = sealing.round(&mut RecordSorter::new(now_us)).await?;
+        let round = sealing.round(&mut RecordPlacer::new(now_us)).await?;
         while !sealing.is_past(round.xid).await? {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

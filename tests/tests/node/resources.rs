@@ -177,7 +177,7 @@ async fn shorten_and_raise(release: &Release, watch: &Watch) -> Result<()> {
     Ok(())
 }
 
-/// E: the gate acts within a second, counts what it drops, and lets go by itself while the operator is away.
+/// E: the gate acts within a second, counts what it drops, and stops by itself while the operator is unavailable.
 async fn quiet_a_service(release: &Release, store: &Store) -> Result<()> {
     let agent = endpoint(release, Part::Agent).await?;
     let gated = "cordwood_agent_records_gated_total";

@@ -1,5 +1,5 @@
 //! A month of retention cut to an hour, as a typo does, with a hundred table partitions of records: nothing goes, what waits is told with
-//! its records and bytes; an approval lets go of exactly that, and none of it once the spec has changed.
+//! its records and bytes; an approval allows dropping exactly that, and none of it once the spec has changed.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn a_month_cut_to_an_hour_waits_and_goes_as_it_was_approved() -> Result<()
     for shown in ["AboveDropLimit", "100", "700", &first.bytes.to_string()] {
         ensure!(row.contains(&shown), "{shown} is not in {wide}");
     }
-    for shown in ["it would take away 100 partitions (700 records, ", "retention 30d -> 1h"] {
+    for shown in ["it would drop 100 partitions (700 records, ", "retention 30d -> 1h"] {
         ensure!(described.contains(shown), "{shown} is not in {described}");
     }
     let status = policies.get("shop").await?.status.context("a status")?;

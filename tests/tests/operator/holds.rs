@@ -55,7 +55,7 @@ async fn a_hold_keeps_what_another_policy_lets_go_of_until_it_is_lifted() -> Res
         Ok(())
     })
     .await?;
-    // Its own class lets go of most of it.
+    // Its own class keeps little of it.
     policies.patch("shop", &PatchParams::default(), &Patch::Merge(retention("30m"))).await?;
     wait_for("what has expired to be held", PATIENCE, || async {
         let status = policies.get("shop").await?.status.context("a status")?;
@@ -98,7 +98,7 @@ async fn a_hold_keeps_what_another_policy_lets_go_of_until_it_is_lifted() -> Res
         "{report}"
     );
 
-    // Lifted: what its own class lets go of goes.
+    // The hold is lifted: what its own class does not keep goes.
     policies.create(&PostParams::default(), &hold(false)).await?;
     wait_for("what has expired to be dropped", PATIENCE, || async {
         let dropped = "select count(*) from ledger where step = 'drop' and outcome = 'done' and policy = 'shop' and records > 0";

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use cordwood_core::retention::{Policy, Tuning};
 use cordwood_operator::retention::Standalone;
-use cordwood_store::seal::{Round, Sealing};
+use cordwood_store::seal::{Round, SealSession};
 use cordwood_store::{Settings, Store, StoreError};
 use cordwood_tests::env::{KillAt, Postgres, wait_for};
-use cordwood_writer::RecordSorter;
+use cordwood_writer::RecordPlacer;
 use tokio_postgres::Client;
 
 use super::support::{self, Lines, check_exactly_once};
@@ -21,9 +21,9 @@ const MESSAGE_RECORDS: u64 = 100;
 /// One transaction more where it crosses the bound, of the fresh and of the carried records.
 const ROUND_BOUND: u64 = 2 * (ROUND_RECORDS + 10 * MESSAGE_RECORDS);
 
-async fn claim(store: &Store) -> Result<Sealing> {
+async fn claim(store: &Store) -> Result<SealSession> {
     loop {
-        if let Some(mut sealing) = Sealing::claim(store).await? {
+        if let Some(mut sealing) = SealSession::claim(store).await? {
             sealing.set_round_records_max(ROUND_RECORDS as i64);
             return Ok(sealing);
         }
@@ -31,9 +31,9 @@ async fn claim(store: &Store) -> Result<Sealing> {
     }
 }
 
-async fn one(sealing: &mut Sealing) -> Result<Round, StoreError> {
+async fn one(sealing: &mut SealSession) -> Result<Round, StoreError> {
     sealing.switch_ring().await?;
-    sealing.round(&mut RecordSorter::new(support::now_us())).await
+    sealing.round(&mut RecordPlacer::new(support::now_us())).await
 }
 
 /// Until a round says that there is no more; one of them is killed at this step first. How many rounds.
@@ -149,7 +149,7 @@ async fn a_round_fills_no_more_partitions_than_the_server_has_locks_for() -> Res
     let store = support::store(&postgres, "turns").await?;
     let client = postgres.client_of("turns").await?;
     support::classes(&client).await?;
-    // 4 classes x 20 hours: the sorter is told of a server whose lock table bears 16 of them at once.
+    // 4 classes x 20 hours: the placer is told of a server whose lock table bears 16 of them at once.
     support::leaves(&client, 18, 2).await?;
     let running = start_writer(&store)?;
     let mut streams = Vec::new();
@@ -161,12 +161,12 @@ async fn a_round_fills_no_more_partitions_than_the_server_has_locks_for() -> Res
     }
     running.stop.cancel();
     running.task.await??;
-    let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+    let mut sealing = SealSession::claim(&store).await?.context("somebody seals")?;
     let (mut filled, mut rounds) = (BTreeMap::new(), 0);
     loop {
-        let mut sorter = RecordSorter::new(support::now_us()).with_leaves_max(16);
+        let mut placer = RecordPlacer::new(support::now_us()).with_leaves_max(16);
         sealing.switch_ring().await?;
-        let done = sealing.round(&mut sorter).await?;
+        let done = sealing.round(&mut placer).await?;
         rounds += 1;
         check_exactly_once(&support::stored(&client).await?, &streams)?;
         let rows = client.query("select class, time_from, blocks from sealed_leaves", &[]).await?;
@@ -200,7 +200,7 @@ async fn a_record_keeps_its_time_where_its_class_keeps_it_so_long() -> Result<()
     let mut policy = Policy::builtin();
     policy.retention_us.error = 365 * DAY_US;
     let mut retention = Standalone::new(&store, Tuning::default());
-    let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+    let mut sealing = SealSession::claim(&store).await?.context("somebody seals")?;
     for _ in 0..2 {
         retention.pass(std::slice::from_ref(&policy)).await?;
         one(&mut sealing).await?;

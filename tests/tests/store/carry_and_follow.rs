@@ -7,9 +7,9 @@ use cordwood_core::filter;
 use cordwood_core::limits::FOLLOW_LOOK_BYTES_MAX;
 use cordwood_store::follow::Follow;
 use cordwood_store::lane::Lane;
-use cordwood_store::seal::{Round, Sealing};
+use cordwood_store::seal::{Round, SealSession};
 use cordwood_tests::env::Postgres;
-use cordwood_writer::RecordSorter;
+use cordwood_writer::RecordPlacer;
 
 use super::support::{self, Lines, check_exactly_once};
 use super::{ALL, Running, seal_once, start_writer, step};
@@ -20,14 +20,14 @@ async fn put(running: &Running, lines: &mut Lines, count: u64) -> Result<()> {
 }
 
 /// One round of a session that goes on, as the sealer's does.
-async fn round(sealing: &mut Sealing) -> Result<Round> {
+async fn round(sealing: &mut SealSession) -> Result<Round> {
     round_at(sealing, support::now_us()).await
 }
 
 /// The same on a machine whose clock says this.
-async fn round_at(sealing: &mut Sealing, now_us: i64) -> Result<Round> {
+async fn round_at(sealing: &mut SealSession, now_us: i64) -> Result<Round> {
     sealing.switch_ring().await?;
-    let done = sealing.round(&mut RecordSorter::new(now_us)).await?;
+    let done = sealing.round(&mut RecordPlacer::new(now_us)).await?;
     while !sealing.is_past(done.xid).await? {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -45,7 +45,7 @@ async fn carried_records_wait_where_they_are() -> Result<()> {
     let client = postgres.client_of("carry").await?;
     let running = start_writer(&store)?;
     let mut lines = Lines::new(1);
-    let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+    let mut sealing = SealSession::claim(&store).await?.context("somebody seals")?;
     let carried = async || anyhow::Ok(client.query_one(CARRIED, &[]).await?.get::<_, Vec<i64>>(0));
     put(&running, &mut lines, 100).await?;
     ensure!(round(&mut sealing).await?.carried == 100);
@@ -85,14 +85,14 @@ async fn rings_that_cannot_be_emptied_keep_nobody_waiting() -> Result<()> {
         support::leaves(&client, 2, 2).await?;
         let running = start_writer(&store)?;
         let mut lines = Lines::new(1);
-        let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+        let mut sealing = SealSession::claim(&store).await?.context("somebody seals")?;
         let holder = postgres.client_of("held").await?;
         let lock = "begin; lock table ring_0, ring_1, ring_2, ring_3 in access share mode";
         holder.batch_execute(lock).await?;
         for number in 1..=6 {
             put(&running, &mut lines, 100).await?;
             sealing.switch_ring().await?;
-            let done = sealing.round(&mut RecordSorter::new(support::now_us())).await?;
+            let done = sealing.round(&mut RecordPlacer::new(support::now_us())).await?;
             ensure!((done.records, done.carried) == (100, 0), "round {number}: {done:?}");
             ensure!(sealing.truncate().await? == 0, "a ring was emptied under a lock");
             check_exactly_once(&support::stored(&client).await?, std::slice::from_ref(&lines))?;

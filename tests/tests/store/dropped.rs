@@ -17,16 +17,16 @@ use cordwood_store::Store;
 use cordwood_store::contents::LeafKey;
 use cordwood_store::ddl::{self, DdlSession, Loop};
 use cordwood_store::ring::BlockRow;
-use cordwood_store::seal::{Sealing, Sorted, Sorter};
+use cordwood_store::seal::{Placed, Placer, SealSession};
 use cordwood_store::search::{Direction, Page, TimeRange, search};
 use cordwood_tests::env::Postgres;
-use cordwood_writer::RecordSorter;
+use cordwood_writer::RecordPlacer;
 use tokio_postgres::Client;
 
 use super::support::{self, HOUR_US, Lines};
 use super::{ALL, Running, seal_once, start_writer};
 
-/// With four classes more table partitions than a search keeps locked: it reads from some that it has let go of.
+/// With four classes more table partitions than a search keeps locked: it reads from some whose locks it has released.
 const HOURS: i64 = 52;
 const DROPPED: i64 = 4;
 const PER_HOUR: u64 = 50;
@@ -210,41 +210,41 @@ async fn a_table_that_goes_between_list_and_reading_is_no_error() -> Result<()> 
 
 /// Gives a round of sealing time for others after it has taken its snapshot.
 struct Paused {
-    sorter: RecordSorter,
+    placer: RecordPlacer,
     begun: mpsc::Sender<()>,
     go_on: mpsc::Receiver<()>,
 }
 
-impl Sorter for Paused {
+impl Placer for Paused {
     fn begin(&mut self, catalogue: Catalogue, now_us: i64) {
-        self.sorter.begin(catalogue, now_us);
+        self.placer.begin(catalogue, now_us);
         let _ = self.begun.send(());
         let _ = tokio::task::block_in_place(|| self.go_on.recv());
     }
 
     fn index(&mut self, leaves: Vec<LeafKey>) {
-        self.sorter.index(leaves);
+        self.placer.index(leaves);
     }
 
     fn block(
         &mut self,
         block: &BlockRow,
         stored_us: Option<i64>,
-        output: &mut Sorted,
+        output: &mut Placed,
     ) -> Result<(), Vec<OriginId>> {
-        self.sorter.block(block, stored_us, output)
+        self.placer.block(block, stored_us, output)
     }
 
     fn learn(&mut self, origins: HashMap<OriginId, Origin>) {
-        self.sorter.learn(origins);
+        self.placer.learn(origins);
     }
 
-    fn finish(&mut self, output: &mut Sorted) {
-        self.sorter.finish(output);
+    fn finish(&mut self, output: &mut Placed) {
+        self.placer.finish(output);
     }
 
     fn next_index(&mut self) -> Option<SegmentIndex> {
-        self.sorter.next_index()
+        self.placer.next_index()
     }
 }
 
@@ -269,10 +269,10 @@ async fn a_round_of_sealing_fills_no_partition_that_is_being_detached() -> Resul
     let sealing = tokio::spawn({
         let store = store.clone();
         async move {
-            let mut sorter = Paused { sorter: RecordSorter::new(support::now_us()), begun, go_on };
-            let mut sealing = Sealing::claim(&store).await?.context("somebody seals")?;
+            let mut placer = Paused { placer: RecordPlacer::new(support::now_us()), begun, go_on };
+            let mut sealing = SealSession::claim(&store).await?.context("somebody seals")?;
             sealing.switch_ring().await?;
-            anyhow::Ok(sealing.round(&mut sorter).await?)
+            anyhow::Ok(sealing.round(&mut placer).await?)
         }
     });
     tokio::task::block_in_place(|| has_begun.recv())?;

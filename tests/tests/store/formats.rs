@@ -13,12 +13,12 @@ use cordwood_core::level::Level;
 use cordwood_core::origin::Origin;
 use cordwood_core::record::{Flags, Record};
 use cordwood_store::scope::{AdminReason, Scope};
-use cordwood_store::seal::Sealing;
+use cordwood_store::seal::SealSession;
 use cordwood_store::search::{Cursor, Direction, Page, TimeRange, count, search};
 use cordwood_store::{Store, StoreError, into_table, migrate};
 use cordwood_tests::env::Postgres;
 use cordwood_writer::sealer::seal_now;
-use cordwood_writer::{Metrics, Parts, RecordSorter};
+use cordwood_writer::{Metrics, Parts, RecordPlacer};
 use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -172,7 +172,7 @@ async fn ask(store: &Store, text: &str, lines: &[Line], random: &mut StdRng) -> 
 /// Rounds of sealing until it is told to stop, each that sealed something in another format than the one before.
 async fn seal_by_turns(store: Store, first: Format, stop: Arc<AtomicBool>) -> Result<()> {
     let mut sealing = loop {
-        match Sealing::claim(&store).await? {
+        match SealSession::claim(&store).await? {
             Some(sealing) => break sealing,
             None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
         }
@@ -181,8 +181,8 @@ async fn seal_by_turns(store: Store, first: Format, stop: Arc<AtomicBool>) -> Re
     let mut format = first;
     loop {
         sealing.switch_ring().await?;
-        let mut sorter = RecordSorter::new(support::now_us()).of_format(format);
-        let round = sealing.round(&mut sorter).await?;
+        let mut placer = RecordPlacer::new(support::now_us()).of_format(format);
+        let round = sealing.round(&mut placer).await?;
         if round.records > 0 {
             format = other(format);
         }

@@ -187,7 +187,7 @@ async fn tables_stay(
     let lift = planned(Step::LiftHold { policy: "case".to_owned() });
     ddl::apply(create, &put(&["old"]), "").await?;
     refused(drop, Step::Detach(old)).await?;
-    // A change of the hold lets go of what it no longer matches.
+    // A change of the hold frees what it no longer matches.
     ddl::apply(create, &put(&["tenant-0"]), "").await?;
     ddl::apply(drop, &planned(Step::Detach(old)), "").await?;
     ddl::apply(create, &put(&["old"]), "").await?;

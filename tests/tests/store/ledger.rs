@@ -64,7 +64,7 @@ async fn every_step_says_for_which_spec_under_which_approval_and_how_it_ended() 
         for _ in 0..2 {
             let step = Planned::new(Step::Detach(leaf), "default", "expired");
             let failed = ddl::apply(&mut session, &step, "plan-3").await;
-            ensure!(failed.is_err(), "{parent} let go of what it keeps");
+            ensure!(failed.is_err(), "{parent} detached what it keeps");
         }
         let sql = "select outcome, subject, time_from, time_to from ledger where plan = 'plan-3'";
         let rows = client.query(sql, &[]).await?;

@@ -1,5 +1,5 @@
 //! Indexes of segments on real PostgreSQL: they come and go with their table partition; a store that an older version made gets them; a
-//! search opens few blocks by them, and loses nothing where one is damaged or gone; `store verify` tells and makes them anew.
+//! search opens few blocks by them, and loses nothing where one is damaged or gone; `store verify` reports it and builds it again.
 
 use anyhow::{Context, Result, ensure};
 use cordwood_core::block::Format;

@@ -182,7 +182,7 @@ async fn what_the_version_before_left_and_still_writes_is_counted() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tasks_end_by_age_and_begin_anew() -> Result<()> {
+async fn tasks_end_by_age_and_begin_again() -> Result<()> {
     let postgres = Postgres::start(15).await?;
     let store = support::store(&postgres, "aged").await?;
     let client = postgres.client_of("aged").await?;

@@ -27,7 +27,7 @@ fn a_foreign_decoder_reads_our_batches() -> Result<()> {
         stream: StreamKey::of_container("uid", "app", 1, OutputStream::Stderr),
         io: OutputStream::Stderr,
         file: FileId(9),
-        restart: 1,
+        restart_count: 1,
         prev: 0,
         end: 300,
         lines: 3,

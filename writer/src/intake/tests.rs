@@ -20,7 +20,7 @@ fn message(kafka_offset: u64, prev: u64, lines: &[(u64, i64, &str)]) -> Message 
         stream: StreamKey::of_container("uid", "app", 0, OutputStream::Stdout),
         io: OutputStream::Stdout,
         file: FileId(7),
-        restart: 0,
+        restart_count: 0,
         prev,
         end,
         lines: lines.len() as u64 + 1,

@@ -65,12 +65,12 @@ fn batch_header() -> impl Strategy<Value = BatchHeader> {
     let loss = prop::option::of((any::<u64>(), any::<u64>(), any::<bool>(), name()));
     let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
     let place = (name(), any::<bool>(), any::<u64>(), any::<u32>(), 0u64..u64::MAX / 2, 0u64..1000);
-    (place, counts, loss).prop_map(|((stream, stderr, file, restart, prev, more), counts, loss)| {
+    (place, counts, loss).prop_map(|((stream, stderr, file, restart_count, prev, more), counts, loss)| {
         BatchHeader {
             stream: StreamKey(stream),
             io: if stderr { OutputStream::Stderr } else { OutputStream::Stdout },
             file: FileId(file),
-            restart,
+            restart_count,
             prev,
             end: prev + more,
             lines: counts.0,

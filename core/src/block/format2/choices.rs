@@ -1,12 +1,12 @@
-//! How the columns of a source's blocks were written best, so that few blocks pay for the trial. A choice is a hint: it never decides
-//! whether a body comes back, and where it does not fit a column is tried anew.
+//! Remembers how each column of a source's blocks was written in the fewest bytes, so that few blocks pay for trying all ways. A choice is
+//! only a hint: bodies come back unchanged with every choice, and where it does not fit, the column is tried again.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Where a text is cut.
+/// At which places a text is cut into constant text and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Json,
@@ -34,14 +34,15 @@ pub(super) enum Choice {
     Split(Way),
 }
 
-/// A column is tried anew when its choice was used so often: what a program writes changes.
+/// After so many uses of a choice its column is tried again, because what a program writes changes.
 const USES_MAX: u32 = 64;
-/// Of all sources together, about 40 bytes each; then all begin anew.
+/// The most columns that are remembered, of all sources together, about 40 bytes each; beyond that all are forgotten.
 const COLUMNS_MAX: usize = 32_768;
-/// A source that packs worse than by its trial, by more than a quarter, is tried anew, but not within so many blocks.
+/// If the blocks of a source become more than a quarter larger than when they were tried, the source is tried again, at most once in so
+/// many blocks.
 const BLOCKS_MIN: u32 = 8;
 
-/// Remembered choices of the columns of many sources.
+/// The remembered choices of the columns of many sources.
 #[derive(Debug, Default)]
 pub struct Choices {
     columns: HashMap<u64, Remembered, RandomState>,
@@ -59,7 +60,7 @@ struct Remembered {
 
 #[derive(Debug, Default)]
 struct Source {
-    /// How often it began anew.
+    /// How often the source was tried again.
     generation: u64,
     blocks: u32,
     /// Packed bytes of a thousand, of the block that was tried.

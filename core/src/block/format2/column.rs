@@ -1,17 +1,17 @@
-//! Columns that were read: any of their values as the text that it was.
+//! Columns of a block that was opened: give each value back as the text that it was.
 
 use std::ops::Range;
 
 use super::super::BlockError;
 use super::values::{SCALE_MAX, TimeForm, put_decimal, put_digits, put_hex};
 
-/// Texts that lie one after the other.
+/// Several texts in one buffer, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     pub bytes: Vec<u8>,
-    /// Where each ends, with what stands after it.
+    /// Where each text ends in the buffer, its separator included.
     pub ends: Vec<u32>,
-    /// Bytes after each text that are none of it.
+    /// Bytes of the separator after each text.
     pub beyond: usize,
 }
 
@@ -23,7 +23,7 @@ impl Texts {
     }
 }
 
-/// Values that are not of their column's kind, by place.
+/// The values of a column that are not of the column's kind, by their index in the column.
 #[derive(Debug, Default)]
 pub(super) struct Exceptions {
     pub places: Vec<u64>,
@@ -61,27 +61,27 @@ pub(super) struct Integers {
     pub exceptions: Exceptions,
 }
 
-/// Texts that were cut.
+/// A column of texts that were cut into shapes and values.
 #[derive(Debug)]
 pub(super) struct Split {
-    /// The constant texts of all shapes, shape after shape: each shape has one more than it has slots.
+    /// The constant texts of all shapes, shape after shape. Each shape has one more of them than it has slots.
     pub literals: Texts,
     /// Where the literals of each shape begin, and where those of the last end.
     pub firsts: Vec<u32>,
     /// The column of each slot of all shapes.
     pub slot_columns: Vec<u32>,
-    /// Which shape each text has.
+    /// The shape of each text.
     pub ids: Vec<u32>,
     pub cells: Cells,
     pub columns: Vec<Column>,
 }
 
-/// Where the values of each text stand in their columns.
+/// At which index of its column each value of each text stands.
 #[derive(Debug)]
 pub(super) enum Cells {
-    /// Each text has one value in each column: its place there is the text's.
+    /// Each text has one value in each column, at the index of the text.
     Same,
-    /// Of each slot of each text, the place in its column; and where those of each text begin.
+    /// `cells`: for each slot of each text, the index in the slot's column. `starts`: where the cells of each text begin.
     Listed { starts: Vec<u32>, cells: Vec<u32> },
 }
 

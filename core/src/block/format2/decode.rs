@@ -1,4 +1,4 @@
-//! Bytes into columns, and these into bodies: nothing is unpacked until somebody asks for a body.
+//! Decodes the bodies of a block: bytes into columns, and columns into bodies. Nothing is unpacked before a caller asks for a body.
 
 use std::sync::OnceLock;
 
@@ -13,13 +13,13 @@ use super::{
     tag,
 };
 
-/// The bodies of a block that are columns.
+/// The bodies of one block, as columns.
 #[derive(Debug)]
 pub(in super::super) struct Shaped<'p> {
     packed: Packed<'p>,
     columns: OnceLock<Column>,
     whole: OnceLock<(Vec<u8>, Vec<u32>)>,
-    /// Bodies that were asked for alone.
+    /// Bodies that were asked for one by one.
     alone: OnceLock<Vec<OnceLock<Box<[u8]>>>>,
 }
 

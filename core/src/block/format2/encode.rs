@@ -1,5 +1,5 @@
-//! Bodies into columns: the cheapest way of each column, as it was found for the source's blocks before, else by an estimate where that
-//! tells enough, else by trial.
+//! Encodes the bodies of a block as columns. For each column it takes the way that needs the fewest bytes: the remembered choice of the
+//! source's earlier blocks; without one, an estimate if that is clear enough; otherwise it tries all ways.
 
 use std::collections::HashMap;
 
@@ -31,15 +31,16 @@ const SLOW_GAIN: usize = 20;
 /// Below a root: whether its bodies are cut as JSON.
 const AS_JSON: u64 = 1 << 32;
 
-/// What is written.
+/// The bodies to write.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Bodies<'b> {
-    /// One after the other.
+    /// All bodies, one after the other.
     pub bytes: &'b [u8],
+    /// Bytes of each body.
     pub lengths: &'b [u64],
-    /// Of the records.
+    /// The time of each record, microseconds since the Unix epoch.
     pub times_us: &'b [i64],
-    /// Blocks of one source are alike.
+    /// Identifies blocks whose texts are alike; see [`Choices`].
     pub source: u64,
 }
 

@@ -1,4 +1,5 @@
-//! A column of integers as bytes: constant, runs, byte planes, or byte planes of differences, by an estimate of which packs best.
+//! Writes a column of integers as bytes: as a constant, runs, byte planes, or byte planes of differences, whichever is estimated to pack
+//! best.
 //!
 //! Byte planes: the lowest byte of all values, then the next higher of all, so that bytes that are alike lie together.
 
@@ -12,7 +13,7 @@ const RUNS: u8 = 1;
 const PLANES: u8 = 2;
 const DELTA_PLANES: u8 = 3;
 
-/// What it takes once it is packed, in bits, by the entropy of each plane's bytes.
+/// An encoded column of integers, and its estimated size once it is packed, in bits, by the entropy of each plane's bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Encoded {
     pub bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Which kind of value a column has: a few of its values say what it may be, all of them say what it costs.
+//! Decides which kind of value a column has. A few values show which kinds are possible; all values show what each kind costs.
 
 use super::super::columns::{put_varint, zigzag};
 use super::node::{Column, Node, texts};
@@ -13,7 +13,7 @@ const HEX_CHARS_MAX: usize = 128;
 const AFFIX_BYTES_MAX: usize = 64;
 const ZONE_BYTES_MAX: usize = 32;
 
-/// What all values but the exceptions are.
+/// The kind of all values of a column but its exceptions.
 #[derive(Clone, PartialEq, Eq)]
 enum Kind<'v> {
     Integers { prefix: &'v [u8], suffix: &'v [u8], digits: usize },
@@ -74,7 +74,7 @@ fn guess<'v>(value: &'v [u8], kinds: &mut Vec<Kind<'v>>) {
     }
 }
 
-/// Values that are not of the kind.
+/// The values of a column that are not of its kind.
 #[derive(Default)]
 struct Exceptions<'v> {
     places: Vec<u64>,

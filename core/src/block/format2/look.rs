@@ -1,5 +1,6 @@
-//! Which values of a column hold what is sought: constant text, lists and texts are looked through once, numbers are written out only
-//! where their digits can be meant. Nothing that holds it is left out; what is named holds it, or its begin.
+//! Finds the values of a column that may hold a sought text, without putting bodies together. Constant text, lists and texts are searched
+//! once; numbers are written out only if their digits can match. Promise: no value that holds the text is left out. (A value that is named
+//! holds the text or its beginning.)
 
 use super::super::{BlockError, Sought};
 use super::BODIES_BYTES_MAX;
@@ -9,7 +10,7 @@ use super::values::{FRACTION_DIGITS_MAX, hex_digit};
 /// Decimal digits of a number of 64 bits.
 const DIGITS_MAX: usize = 20;
 
-/// Values of a column, by their place.
+/// Some values of a column, by their index in it.
 #[derive(Debug)]
 pub(super) enum Places {
     None,

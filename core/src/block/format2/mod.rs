@@ -1,11 +1,16 @@
 //! Bodies as columns: format 2 of a block. `docs/block-format.md` defines it to the byte.
 //!
-//! A body is cut into its shape (the text that stays the same from line to line) and the values between; the values of one place
-//! are a column, written by what they are: constant, one of few, integers, hex digits, times, decimals, or texts that are cut again.
-//! A value that is not of its column's kind is an exception of it. What goes in comes out unchanged, whatever it is.
+//! A body is cut into its *shape* (the text that stays the same from line to line) and the values between. The values at one place of a
+//! shape are a *column*. A column is written by its kind: constant, one of few, integers, hex digits, times, decimals, or texts that are
+//! cut again. A value that is not of its column's kind is an *exception*.
 //!
-//! A tree of columns is written twice: its description and small streams into the *head*, each large stream by itself. Nothing
-//! here panics on hostile bytes, nor takes memory beyond the limits.
+//! ```text
+//! write:  encode -> split (where to cut) -> kinds, ints, values (how to write a column) -> node -> streams
+//!                   choices (which way was best before)
+//! read:   decode -> streams -> column (values as texts)      look (search without putting bodies together)
+//! ```
+//! The tree of columns is written in two parts: its description and the small streams lie in the *head*, each large stream by itself.
+//! Promises: what goes in comes out unchanged, whatever it is; no bytes make the decoder panic or take memory beyond the limits.
 
 mod choices;
 mod column;

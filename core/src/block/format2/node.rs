@@ -1,10 +1,10 @@
-//! A column in the making: its values, and what is written of it.
+//! A column while it is encoded: its values, and the description and streams that are written for it.
 
 use super::super::columns::put_varint;
 use super::streams::Stream;
 use super::{ints, tag};
 
-/// A column that is written, with those below it.
+/// What is written for a column and the columns below it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
     pub description: Vec<u8>,
@@ -36,10 +36,10 @@ impl Node {
     }
 }
 
-/// The values of a column, and which records they are of.
+/// The values of a column, and the records that they belong to.
 pub(super) struct Column<'c, 'v> {
     pub values: &'c [&'v [u8]],
-    /// `None`: values of a list, which are of no record.
+    /// The index of each value's record; `None`: the values of a list, which belong to no record.
     pub records: Option<&'c [u32]>,
     pub times_us: &'c [i64],
 }

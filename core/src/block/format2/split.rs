@@ -1,5 +1,5 @@
-//! Where a text is cut: into what stays the same from line to line (its shape) and the values between. Nothing here has to be right
-//! about JSON or about words: shape and values put together are the text again, whatever it is.
+//! Decides where a text is cut into its shape (the text that stays the same from line to line) and the values between. It need not be right
+//! about JSON or words: shape and values together always give the same text back.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::values::TimeForm;
 use super::{SHAPE_END, SLOT, SLOTS_MAX};
 
-/// One text's cuts; used again for the next.
+/// The cuts of one text. The value is used again for the next text, to keep its memory.
 #[derive(Debug, Default)]
 pub(super) struct Cuts {
     /// The constant text, with [`SLOT`] where a value was.
@@ -22,7 +22,7 @@ pub(super) struct Cuts {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub range: Range<usize>,
-    /// Values of one kind go to one column.
+    /// What the value is or, in JSON, its path. Values of one kind share a column, unless their shape has columns of its own.
     pub kind: u64,
 }
 

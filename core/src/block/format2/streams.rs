@@ -1,4 +1,5 @@
-//! The streams of a block's bodies: each with its own length and method; the small ones lie together in the head, which is one frame.
+//! Writes and reads the streams of a block's bodies. Each large stream is packed by itself; the small ones lie together in the head, which
+//! is packed as one frame.
 //!
 //! ```text
 //! bodies  = unpacked bytes of all bodies | head method u8 | head unpacked bytes | head packed bytes | head | own streams
@@ -22,7 +23,7 @@ const IN_HEAD: u64 = 0;
 const OWN_STORED: u64 = 1;
 const OWN_ZSTD: u64 = 2;
 
-/// A stream to be written; packed at most once.
+/// A stream that is to be written. It is packed at most once.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     unpacked: Vec<u8>,
@@ -109,7 +110,7 @@ pub(super) fn write(
     out.extend_from_slice(&own);
 }
 
-/// What was written, not unpacked yet.
+/// The bytes of all streams as they were written, not unpacked yet.
 #[derive(Debug)]
 pub(super) struct Packed<'p> {
     pub raw_bytes: usize,

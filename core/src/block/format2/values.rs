@@ -1,4 +1,5 @@
-//! Values that are written as numbers: which text is which number, and that number as text again, byte for byte.
+//! Parses values that are written as numbers (digits, decimals, hex digits, times), and writes each number as the same text again, byte for
+//! byte. A text that would not come back exactly is not parsed.
 
 use super::super::BlockError;
 
@@ -141,7 +142,7 @@ pub(super) fn put_hex(out: &mut Vec<u8>, bytes: &[u8], upper: bool, dashed: bool
     }
 }
 
-/// How a column writes its times.
+/// The form of the times of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeForm {
     /// Between date and time: `T`, `t`, a blank.

@@ -110,7 +110,7 @@ fn a_block_of_the_first_version_of_words_has_no_fault() {
     let zeroes = vec![0; bloom.len()];
     let hides = Checker::new().check(&block, &Stored { bloom: &zeroes, ..stored }, origin_of);
     assert!(matches!(hides.faults[..], [Fault::Bloom { .. }]), "{:?}", hides.faults);
-    let index = hides.index.expect("it is made anew");
+    let index = hides.index.expect("it is built again");
     let again = Stored { bloom: &index.bloom, postings: Some(&index.postings), ..stored };
     assert_eq!(Checker::new().check(&block, &again, origin_of).faults, []);
 }

@@ -81,7 +81,7 @@ def beside(known: Head, fields: Mapping[str, Any], line: int | None = None) -> s
 
 
 def _looked_at(known: Head, fields: Mapping[str, Any], line: int | None, out: str) -> str:
-    """The same where the names say too little: each field by itself, and all of them anew where two meet."""
+    """The same where the names say too little: each field by itself, and all of them again where two meet."""
     made = known.made
     has_error = False
     for given, one in fields.items():

@@ -37,7 +37,7 @@ export interface paths {
          *     ClusterLogLevelConfig instead.
          */
         put: operations["put_level"];
-        /** Makes a level config that is not there yet. */
+        /** Creates a level config that is not there yet. */
         post: operations["post_level"];
         delete?: never;
         options?: never;
@@ -54,10 +54,10 @@ export interface paths {
         };
         /** One level config with its status. */
         get: operations["level_config"];
-        /** Makes a level config of this name, or changes it. */
+        /** Creates a level config of this name, or changes it. */
         put: operations["put_level_named"];
         post?: never;
-        /** Takes a level config away: what was in force before it is in force again. */
+        /** Deletes a level config: what was in force before is in force again. */
         delete: operations["delete_level"];
         options?: never;
         head?: never;
@@ -73,9 +73,9 @@ export interface paths {
         };
         /** The policies that the caller sees, each with its status: what is kept, the oldest record, the next drop, what is held. */
         get: operations["policies"];
-        /** Makes a policy, or changes the one of its name. */
+        /** Creates a policy, or changes the one of its name. */
         put: operations["put_policy"];
-        /** Makes a policy that is not there yet. */
+        /** Creates a policy that is not there yet. */
         post: operations["post_policy"];
         delete?: never;
         options?: never;
@@ -92,10 +92,10 @@ export interface paths {
         };
         /** One policy with its status. */
         get: operations["policy"];
-        /** Makes a policy of this name, or changes it. */
+        /** Creates a policy of this name, or changes it. */
         put: operations["put_policy_named"];
         post?: never;
-        /** Takes a policy away. Its records stay for as long as they were to stay; new ones are another policy's. */
+        /** Deletes a policy. Its records are kept as long as before; new ones fall under another policy. */
         delete: operations["delete_policy"];
         options?: never;
         head?: never;
@@ -111,7 +111,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Approves the plan of a policy that waits for it: what it takes away goes, and nothing else. */
+        /** Approves the plan of a policy that waits for it: what it names is dropped, and nothing else. */
         post: operations["approve_plan"];
         delete?: never;
         options?: never;
@@ -553,7 +553,7 @@ export interface components {
             lostBytes?: number;
             /**
              * Format: double
-             * @description The soonest that the kubelet's rotation may take away a line that is not read, if it goes on like now. Absent: nothing waits,
+             * @description The soonest that the kubelet's rotation may delete a line that is not read, if it goes on like now. Absent: nothing waits,
              *     or it is not known.
              */
             minutesUntilLoss?: number;
@@ -676,7 +676,7 @@ export interface components {
             duration?: string;
             /**
              * Format: date-time
-             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
+             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration starts again when the resource is created again.
              */
             expiresAt?: string;
             /**
@@ -794,7 +794,7 @@ export interface components {
              */
             ttlAfterExpiry?: string;
             /**
-             * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+             * @description Lines whose level is unknown (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
              *     as below it.
              * @default keep
              * @enum {string}
@@ -1124,7 +1124,7 @@ export interface components {
             duration?: string;
             /**
              * Format: date-time
-             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration begins anew when the resource is made anew.
+             * @description When it ends, RFC 3339. In a Git repository this is the safer of the two: a duration starts again when the resource is created again.
              */
             expiresAt?: string;
             /**
@@ -1242,7 +1242,7 @@ export interface components {
              */
             ttlAfterExpiry?: string;
             /**
-             * @description Lines of which nobody knows the level (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
+             * @description Lines whose level is unknown (they are shown as INFO): keep lets them pass, whatever the level; drop counts them
              *     as below it.
              * @default keep
              * @enum {string}
@@ -1380,7 +1380,7 @@ export interface components {
              */
             detachPerPass?: number;
             /**
-             * @description How much a shortened retention or grace period may take away. What would take away more waits for approval
+             * @description How much a shortened retention or grace period may drop. What would drop more waits for approval
              *     (status.approval).
              * @default {
              *       "bytes": "50Gi",
@@ -1389,13 +1389,13 @@ export interface components {
              */
             dropLimit: {
                 /**
-                 * @description Bytes in PostgreSQL that a shortening may take away without approval, as a quantity such as 50Gi.; must be a number of bytes such as 50Gi, 500Mi or 1000000, not negative
+                 * @description Bytes in PostgreSQL that a shortening may drop without approval, as a quantity such as 50Gi.; must be a number of bytes such as 50Gi, 500Mi or 1000000, not negative
                  * @default 50Gi
                  */
                 bytes: number | string;
                 /**
                  * Format: int32
-                 * @description Table partitions with records that a shortening may take away without approval.
+                 * @description Table partitions with records that a shortening may drop without approval.
                  * @default 10
                  */
                 partitions: number;
@@ -1494,10 +1494,10 @@ export interface components {
                 command: string;
                 /**
                  * Format: int64
-                 * @description Partitions with records that it takes away, of all levels.
+                 * @description Partitions with records that it drops, of all levels.
                  */
                 partitions: number;
-                /** @description Names this very plan: the spec's generation and what it takes away. Approve it by the annotation cordwood.dev/approve-plan. */
+                /** @description Names this very plan: the spec's generation and what it drops. Approve it by the annotation cordwood.dev/approve-plan. */
                 plan: string;
                 /**
                  * Format: int64
@@ -1544,7 +1544,7 @@ export interface components {
                 newestRecord?: string;
                 /**
                  * Format: date-time
-                 * @description When the next of its partitions with records is dropped for good, unless something holds it.
+                 * @description When the next of its partitions with records is dropped permanently, unless something holds it.
                  */
                 nextDrop?: string;
                 /**
@@ -1637,7 +1637,7 @@ export interface components {
             newestRecord?: string;
             /**
              * Format: date-time
-             * @description When the next partition with records is dropped for good.
+             * @description When the next partition with records is dropped permanently.
              */
             nextDrop?: string;
             /**
@@ -1669,7 +1669,7 @@ export interface components {
                     bytes: number;
                     /**
                      * Format: int64
-                     * @description Partitions with records that it takes away.
+                     * @description Partitions with records that it drops.
                      * @default 0
                      */
                     partitions: number;
@@ -1989,7 +1989,7 @@ export interface components {
             id: number;
             level: components["schemas"]["TaskLevel"];
             message: string;
-            /** @description What the line says besides; left out where it says nothing. */
+            /** @description What else the line says; left out where it says nothing more. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -2064,7 +2064,7 @@ export interface components {
             time: string;
         };
         /**
-         * @description What becomes of lines of which nobody knows the level.
+         * @description What becomes of lines whose level is unknown.
          * @enum {string}
          */
         UnleveledName: "keep" | "drop";
@@ -2809,7 +2809,7 @@ export interface operations {
     login: {
         parameters: {
             query?: {
-                /** @description The path to come back to, of itself `/` */
+                /** @description The path to come back to, by default `/` */
                 return?: string;
             };
             header?: never;
@@ -2912,9 +2912,9 @@ export interface operations {
                 after?: string;
                 /** @description What leads up to this in the order: a `previous`, or the id of a record. Not in an export. */
                 before?: string;
-                /** @description 1 to 1000, of itself 100. In an export any number, of itself all. */
+                /** @description 1 to 1000, by default 100. In an export any number, by default all. */
                 limit?: number;
-                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
+                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, by default 5000. */
                 budgetMs?: number;
             };
             header?: never;
@@ -2974,11 +2974,11 @@ export interface operations {
                 text?: string;
                 /** @description Only groups that were not seen before: RFC 3339, `now`, or `-15m` */
                 newSince?: string | "now";
-                /** @description `count` (of itself), `lastSeen` or `firstSeen`: the most, or the newest, first */
+                /** @description `count` (the default), `lastSeen` or `firstSeen`: the most, or the newest, first */
                 sort?: "count" | "lastSeen" | "firstSeen";
                 /** @description What follows this: a `next` */
                 after?: string;
-                /** @description 1 to 1000, of itself 100 */
+                /** @description 1 to 1000, by default 100 */
                 limit?: number;
             };
             header?: never;
@@ -3075,15 +3075,15 @@ export interface operations {
             query?: {
                 /** @description The expression so far */
                 text?: string;
-                /** @description Characters before the place where it is typed, of itself all */
+                /** @description Characters before the place where it is typed, by default all */
                 at?: number;
                 /** @description RFC 3339, `now`, or `-15m` for so long ago; inclusive. */
                 from?: string | "now";
                 /** @description The same; exclusive. */
                 to?: string | "now";
-                /** @description So many values: 1 to 100, of itself 20 */
+                /** @description So many values: 1 to 100, by default 20 */
                 values?: number;
-                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
+                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, by default 5000. */
                 budgetMs?: number;
             };
             header?: never;
@@ -3155,13 +3155,13 @@ export interface operations {
                 from?: string | "now";
                 /** @description The same; exclusive. */
                 to?: string | "now";
-                /** @description A field to count, may be repeated; of itself level, tenant, namespace, service */
+                /** @description A field to count, may be repeated; by default level, tenant, namespace, service */
                 field?: ("level" | "category" | "tenant" | "namespace" | "service" | "source" | "pod" | "container" | "node" | "plugin" | "logger" | "stream" | "action" | "errorType" | "environment" | "version")[];
-                /** @description Of each field so many values: 1 to 100, of itself 10 */
+                /** @description Of each field so many values: 1 to 100, by default 10 */
                 values?: number;
                 /** @description Only values that begin so, in any case */
                 prefix?: string;
-                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
+                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, by default 5000. */
                 budgetMs?: number;
             };
             header?: never;
@@ -3233,9 +3233,9 @@ export interface operations {
                 from?: string | "now";
                 /** @description The same; exclusive. */
                 to?: string | "now";
-                /** @description About how many bins: 1 to 500, of itself 60; a bin is a round time long */
+                /** @description About how many bins: 1 to 500, by default 60; a bin is a round time long */
                 bins?: number;
-                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
+                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, by default 5000. */
                 budgetMs?: number;
             };
             header?: never;
@@ -3386,11 +3386,11 @@ export interface operations {
     context: {
         parameters: {
             query?: {
-                /** @description How many older ones: 0 to 500, of itself 50 */
+                /** @description How many older ones: 0 to 500, by default 50 */
                 before?: number;
-                /** @description How many newer ones: 0 to 500, of itself 50 */
+                /** @description How many newer ones: 0 to 500, by default 50 */
                 after?: number;
-                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, of itself 5000. */
+                /** @description Milliseconds after which a search ends with what it has found: 10 to 60000, by default 5000. */
                 budgetMs?: number;
             };
             header?: never;
@@ -3434,9 +3434,9 @@ export interface operations {
     plugin_logs: {
         parameters: {
             query?: {
-                /** @description 0 (the newest, of itself) to 1000000 */
+                /** @description 0 (the newest, the default) to 1000000 */
                 page?: number;
-                /** @description 1 to 1000, of itself 100 */
+                /** @description 1 to 1000, by default 100 */
                 page_size?: number;
                 /** @description This level and above, in any case */
                 level?: "trace" | "debug" | "info" | "warn" | "error";
@@ -3482,9 +3482,9 @@ export interface operations {
     announce_task: {
         parameters: {
             query?: {
-                /** @description Needed of who may see several; of itself none */
+                /** @description Needed if the caller may see several; by default none */
                 namespace?: string;
-                /** @description Needed of who may see several; of itself `unassigned` */
+                /** @description Needed if the caller may see several; by default `unassigned` */
                 tenant?: string;
             };
             header?: never;
@@ -3587,9 +3587,9 @@ export interface operations {
                 source?: string[];
                 /** @description A text in the message, in any case */
                 search?: string;
-                /** @description Lines to pass over, of itself 0 */
+                /** @description Lines to pass over, by default 0 */
                 offset?: number;
-                /** @description 1 to 1000, of itself 100 */
+                /** @description 1 to 1000, by default 100 */
                 limit?: number;
                 /** @description The task's namespace, where several have a task of this id */
                 namespace?: string;

@@ -36,7 +36,7 @@ it("is empty without rows", () => {
   expect([heights.total(), heights.at(100), heights.find("x", 0)]).toEqual([0, 0, -1]);
 });
 
-it("lets go of what it measured of rows that are gone", () => {
+it("drops the measures of rows that are gone", () => {
   const heights = list();
   for (let begin = 0; begin < 100_000; begin += 500) {
     heights.rows(keys(begin, begin + 1000));

@@ -1,6 +1,6 @@
 // Where the rows of a long list lie: measured heights where a row was shown, an estimate elsewhere. Pure, so that the arithmetic can be tested.
 
-/** Measures of rows that are gone are let go when so many are known. */
+/** Measures of rows that are gone are dropped when so many are known. */
 const PRUNED_FROM = 4000;
 
 export class Heights<T> {

@@ -8,7 +8,7 @@ export type ConnectionState = "idle" | "connecting" | "catching-up" | "live" | "
 export interface Hearer {
   opened(): void;
   heard(text: string): void;
-  /** What may be seen has changed: it comes back at once, unless whoever hears begins anew. */
+  /** What may be seen has changed: the connection is opened again at once, unless the hearer has opened another. */
   changed(): void;
 }
 
@@ -91,9 +91,9 @@ export class Connection {
     if (after.then === "login") {
       this.state = "idle";
       void asksWho();
-    } else if (after.then === "anew") {
+    } else if (after.then === "at-once") {
       this.#hearer.changed();
-      // Whoever hears may have begun anew.
+      // The hearer may have opened another connection.
       if (run === this.#run) void this.#connect();
     } else {
       this.#again(after.why);

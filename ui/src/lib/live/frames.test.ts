@@ -14,7 +14,7 @@ describe("frames", () => {
 it("knows what a close code asks for", () => {
   expect([4401, 4403, 4429, 1012, 1006].map((code) => afterClose(code).then)).toEqual([
     "login",
-    "anew",
+    "at-once",
     "again",
     "again",
     "again",

@@ -36,7 +36,7 @@ export type After =
   /** Come back with the last cursor, after a moment. */
   | { then: "again"; why: string }
   /** Come back at once: what may be seen has changed. */
-  | { then: "anew"; why: string }
+  | { then: "at-once"; why: string }
   /** Who asks must say so again. */
   | { then: "login"; why: string };
 
@@ -45,7 +45,7 @@ export function afterClose(code: number): After {
     case 4401:
       return { then: "login", why: "Your session is over." };
     case 4403:
-      return { then: "anew", why: "What you may see has changed." };
+      return { then: "at-once", why: "What you may see has changed." };
     case 4429:
       return { then: "again", why: "There are as many live streams as the gateway takes." };
     case 1012:

@@ -11,7 +11,7 @@ export interface StreamReader {
   gap(gap: GapFrame): void;
   /** A mistake in the filter, or why the stream is refused. */
   error(problem: Problem): void;
-  /** What may be seen has changed: what is shown is to be asked for anew. */
+  /** What may be seen has changed: what is shown must be loaded again. */
   changed?(): void;
 }
 

@@ -86,7 +86,7 @@ export class Feed {
     return this.#query !== null && this.#query.to === "" && this.atNewest;
   }
 
-  /** Looks anew. What is shown stays until there is something of the new query. */
+  /** Starts a search. What is shown stays until the new query has its first records. */
   async search(query: Query): Promise<void> {
     if (query.at === "" && this.#query?.at) this.following = true;
     this.#abort.abort();

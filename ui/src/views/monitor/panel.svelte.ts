@@ -10,9 +10,9 @@ export const KEPT_MAX = 5000;
 export class Panel {
   rows = $state.raw<MonitorRow[]>([]);
   held = $state.raw<MonitorRow[]>([]);
-  /** So many rows were let go, of those that were shown. */
+  /** Rows that were shown and then dropped. */
   gone = $state(0);
-  /** So many came while somebody read, and were let go unseen. */
+  /** Rows that came while the panel was paused, and were dropped unseen. */
   unseen = $state(0);
   paused = $state(false);
   /** What may be seen has changed while somebody looked. */
@@ -26,7 +26,7 @@ export class Panel {
 
   constructor(kind: Kind) {
     this.kind = kind;
-    this.live = new LiveLines({ lines: (frames) => this.#came(frames), changed: () => this.#anew() });
+    this.live = new LiveLines({ lines: (frames) => this.#came(frames), changed: () => this.#reloadByRights() });
   }
 
   /** A filter with a mistake changes nothing: what was watched is watched on. What is shown stays. */
@@ -68,7 +68,7 @@ export class Panel {
     this.gone = 0;
   }
 
-  #anew(): void {
+  #reloadByRights(): void {
     this.rightsChanged = true;
     this.rows = this.held = [];
     this.gone = this.unseen = 0;

@@ -11,7 +11,7 @@ it("reads a frame of its own panel, and passes over others", () => {
   expect(frameOf({ type: "audit_log", data: { ...data, action: "x", metadata: { a: "b", n: [1] } } }, "audit", () => 1)).toMatchObject({ action: "x", metadata: "a=b n=[1]" });
 });
 
-it("keeps the last and counts what it lets go", () => {
+it("keeps the last and counts what it drops", () => {
   expect(kept([1, 2], [3], 5)).toEqual({ rows: [1, 2, 3], gone: 0 });
   expect(kept([1, 2, 3], [4, 5, 6], 4)).toEqual({ rows: [3, 4, 5, 6], gone: 2 });
   expect(kept([], [1, 2, 3], 2)).toEqual({ rows: [2, 3], gone: 1 });

@@ -60,7 +60,7 @@ function flat(value: unknown): string {
     .join(" ");
 }
 
-/** The last `max` of both, and how many were let go. */
+/** The last `max` of both, and how many were dropped. */
 export function kept<T>(rows: readonly T[], more: readonly T[], max: number): { rows: T[]; gone: number } {
   if (more.length === 0) return { rows: rows as T[], gone: 0 };
   const all = [...rows, ...more];

@@ -5,7 +5,7 @@ import { LiveLines } from "$lib/live/lines.svelte";
 import { asked, joined, matcher, type TaskFilter, type TaskLine } from "./lines";
 
 const PAGE = 1000;
-/** More than this is let go at the beginning; scrolling up asks for it again. */
+/** Lines beyond this number are dropped at the beginning; scrolling up loads them again. */
 const KEPT_MAX = 50_000;
 const OVERLAP = 50;
 /** Counts are asked for again so long after lines came. */
@@ -39,7 +39,7 @@ export class TaskFeed {
     this.#id = id;
     this.#path = `/api/tasks/${encodeURIComponent(id)}/logs`;
     // A stream begins at its opening: what came before it is asked for behind it, so that nothing falls between.
-    this.live = new LiveLines({ lines: (lines) => this.#came(lines), opened: () => void this.#catchUp(), changed: () => this.#anew() });
+    this.live = new LiveLines({ lines: (lines) => this.#came(lines), opened: () => void this.#catchUp(), changed: () => this.#reloadByRights() });
   }
 
   /** What is in the page already is narrowed at once by whoever shows it; the rest comes. */
@@ -51,7 +51,7 @@ export class TaskFeed {
     this.#loaded = this.#load();
   }
 
-  #anew(): void {
+  #reloadByRights(): void {
     this.rightsChanged = true;
     this.lines = [];
     this.stats = null;

@@ -1,4 +1,4 @@
-//! Reading from the disk: what the kernel holds of a folder's files is let go of, of no other file.
+//! Reading from the disk: drops from the kernel's page cache what it holds of a folder's files, and of no other file.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,7 +10,7 @@ use rustix::fs::{Advice, fadvise, fsync};
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn let_go(folder: &Path) -> Result<()> {
+pub fn drop_cached(folder: &Path) -> Result<()> {
     let mut stack = vec![folder.to_owned()];
     while let Some(path) = stack.pop() {
         let kind = fs::symlink_metadata(&path).with_context(|| format!("look at {}", path.display()))?;
@@ -23,7 +23,7 @@ pub fn let_go(folder: &Path) -> Result<()> {
             // The kernel keeps what is not on the disk yet.
             fsync(&file).with_context(|| format!("sync {}", path.display()))?;
             fadvise(&file, 0, None, Advice::DontNeed)
-                .with_context(|| format!("let go of {}", path.display()))?;
+                .with_context(|| format!("drop from the page cache {}", path.display()))?;
         }
     }
     Ok(())

@@ -127,7 +127,7 @@ fn shown(took: Took) -> String {
     format!("{:.2} + {:.2} ({:.1})", took.plan_ms, took.run_ms, took.calls)
 }
 
-/// PostgreSQL anew, which counts its statements from now on.
+/// Restarts PostgreSQL, which counts its statements from then on.
 async fn with_statistics(postgres: &mut Postgres) -> Result<Client> {
     let client = postgres.client().await?;
     client.batch_execute("alter system set shared_preload_libraries = 'pg_stat_statements'").await?;

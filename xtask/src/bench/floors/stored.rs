@@ -71,9 +71,9 @@ pub async fn services(
         all.add_all(&tally);
         reading::ship(&mut storage.pipeline, chunk).await?;
         drop(storage.pipeline.agent.take());
-        // The container is started anew, and the kubelet has taken its old files away.
+        // The container has started again, and the kubelet has taken its old files away.
         fs::remove_dir_all(storage.pipeline.pods()).context("remove the lines that are shipped")?;
-        fs::create_dir(storage.pipeline.pods()).context("make the folder of pods anew")?;
+        fs::create_dir(storage.pipeline.pods()).context("create the folder of pods again")?;
         steps.push((chunk, storage.write(chunk).await?));
         if left == 0 && parts.contains(&Part::Searches) {
             // Records of the one time that lie on both sides of it are few.
@@ -176,7 +176,7 @@ async fn searches(column: &mut Column, storage: &mut Storage, questions: &[Quest
     let postgres = &mut storage.pipeline.postgres;
     for question in questions {
         postgres.stop();
-        cold::let_go(&postgres.socket_folder().join("data"))?;
+        cold::drop_cached(&postgres.socket_folder().join("data"))?;
         postgres.restart().await?;
         let store = Store::connect(&Settings::url(postgres.url())).await?;
         column.put(cold_page(question.sought), question.once(&store).await?);

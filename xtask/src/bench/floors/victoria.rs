@@ -73,7 +73,7 @@ pub async fn services(column: &mut Column, lines: u64, end_us: i64) -> Result<()
     column.put(HISTOGRAM, searches.histogram(&logs).await?);
     for sought in Sought::ALL {
         logs.stop();
-        super::cold::let_go(&logs.data())?;
+        super::cold::drop_cached(&logs.data())?;
         logs.restart().await?;
         let (ms, story) = searches.page(&logs, sought).await?;
         column.put(cold_page(sought), Cell::new(ms, story));
