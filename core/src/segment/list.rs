@@ -41,7 +41,7 @@ pub struct Resolution {
 impl Resolution {
     /// What builders are to take; `docs/segment-index.md` has the figures. Record by record, so that words that never meet open no block,
     /// but for those that are in more than half of the records.
-    pub const CHOSEN: Resolution = Resolution { log: 0, rarest: 20_000, densest: 1, fullest: 2 };
+    pub const CHOSEN: Resolution = Resolution { log: 0, rarest: 2_500, densest: 1, fullest: 2 };
 
     /// Granules for all tokens.
     pub const GRANULES: Resolution = Resolution { log: GRANULE_LOG, rarest: 1, densest: 1, fullest: 1 };

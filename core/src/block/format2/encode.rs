@@ -27,7 +27,7 @@ const SURE_MIN: usize = 64;
 /// A shape of a text that so many lines have gets columns of its own.
 const OWN_COLUMNS_MIN: usize = 8;
 /// A way that takes longer has to save at least one of so many bytes.
-const SLOW_GAIN: usize = 20;
+const SLOW_GAIN: usize = 50;
 /// Below a root: whether its bodies are cut as JSON.
 const AS_JSON: u64 = 1 << 32;
 
