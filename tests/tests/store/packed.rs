@@ -103,7 +103,7 @@ impl World {
     /// Everything about the tables but what is in them.
     async fn tables(&self) -> Result<Vec<String>> {
         let all = format!(
-            "select i.name || ' ' || c.relpersistence || coalesce(c.reloptions::text, '') || coalesce(c.relacl::text, '') \
+            "select i.name || ' ' || c.relpersistence::text || coalesce(c.reloptions::text, '') || coalesce(c.relacl::text, '') \
                || (select string_agg(concat_ws(' ', attname, atttypid::regtype, attstorage, attnotnull), ', ' order by attnum) \
                    from pg_attribute where attrelid = i.oid and attnum > 0) \
                || (select string_agg(concat_ws(' ', conname, contype), ', ' order by conname) from pg_constraint where conrelid = i.oid) \
