@@ -13,7 +13,7 @@ use cordwood_core::retention::{
 };
 use cordwood_core::task::TASK_AGE_MS_DEFAULT;
 use cordwood_store::connect::Store;
-use cordwood_store::ddl::{DdlSession, Loop};
+use cordwood_store::ddl::{DdlSession, Loop, Packed};
 use cordwood_store::error::StoreError;
 use cordwood_store::prune::prune;
 use cordwood_store::tasks::{self, Ended};
@@ -50,6 +50,8 @@ pub struct Report {
     pub tuning: Tuning,
     /// Tasks that ended by age.
     pub ended: Ended,
+    /// Indexes of table partitions whose time is over.
+    pub packed: Packed,
     /// Policies whose records are kept by something else than before.
     pub states: Vec<StateChange>,
 }
@@ -212,6 +214,7 @@ impl Passes {
         } else {
             self.count().await?;
             report.ended = self.end_tasks().await?;
+            report.packed = self.pack_indexes().await?;
         }
         if !creates && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
@@ -228,6 +231,19 @@ impl Passes {
             Err(error) => tracing::warn!(%error, "make tables for indexes; the next pass tries again"),
         }
         Ok(())
+    }
+
+    /// Of table partitions whose time is over. Being unable to is no failure of the pass.
+    async fn pack_indexes(&mut self) -> Result<Packed, PassError> {
+        let packed = ddl::pack_indexes(self.session().await?).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "pack the indexes of table partitions; the next pass tries again");
+            Packed::default()
+        });
+        if let Packed { tables: 1.., .. } = packed {
+            let Packed { tables, bytes_before, bytes_after } = packed;
+            tracing::info!(tables, bytes_before, bytes_after, "packed the indexes of table partitions");
+        }
+        Ok(packed)
     }
 
     /// The records of partitions that an older version sealed into, and whose they are. Being unable to is no failure of the pass.

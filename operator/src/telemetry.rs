@@ -20,6 +20,8 @@ pub struct Telemetry {
     failed: IntCounterVec,
     tasks_ended: IntCounter,
     task_lines_ended: IntCounter,
+    indexes_packed: IntCounter,
+    index_bytes_freed: IntCounter,
     pass_seconds: HistogramVec,
     pass_failures: IntCounterVec,
     partitions: IntGaugeVec,
@@ -58,6 +60,14 @@ impl Telemetry {
             task_lines_ended: IntCounter::new(
                 "cordwood_operator_task_lines_ended_total",
                 "Lines deleted of tasks that ended by age.",
+            )?,
+            indexes_packed: IntCounter::new(
+                "cordwood_operator_indexes_packed_total",
+                "Tables of indexes that were written anew after their table partition's time.",
+            )?,
+            index_bytes_freed: IntCounter::new(
+                "cordwood_operator_index_bytes_freed_total",
+                "Bytes that packed tables of indexes take less.",
             )?,
             pass_seconds: HistogramVec::new(
                 prometheus::HistogramOpts::new(
@@ -123,6 +133,8 @@ impl Telemetry {
         registry.register(Box::new(telemetry.failed.clone()))?;
         registry.register(Box::new(telemetry.tasks_ended.clone()))?;
         registry.register(Box::new(telemetry.task_lines_ended.clone()))?;
+        registry.register(Box::new(telemetry.indexes_packed.clone()))?;
+        registry.register(Box::new(telemetry.index_bytes_freed.clone()))?;
         registry.register(Box::new(telemetry.pass_seconds.clone()))?;
         registry.register(Box::new(telemetry.pass_failures.clone()))?;
         registry.register(Box::new(telemetry.partitions.clone()))?;
@@ -156,6 +168,8 @@ impl Telemetry {
         }
         self.tasks_ended.inc_by(report.ended.tasks);
         self.task_lines_ended.inc_by(report.ended.lines);
+        self.indexes_packed.inc_by(report.packed.tables.into());
+        self.index_bytes_freed.inc_by(report.packed.bytes_before.saturating_sub(report.packed.bytes_after));
         for (planned, _) in &report.failed {
             self.failed.with_label_values(&[planned.step.kind()]).inc();
         }

@@ -12,6 +12,7 @@ mod going;
 mod holds;
 mod index;
 mod ledger;
+mod pack;
 mod row;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use tokio_postgres::error::SqlState;
 
 pub use self::index::make_indexes;
 pub(crate) use self::index::{HEAD, IDS, index_table};
+pub use self::pack::{Packed, pack_indexes};
 
 use self::ledger::Ledger;
 use self::row::Row;
@@ -263,6 +265,8 @@ async fn create_leaf(
          delete from leaf_namespaces where class = {class} and time_from = '{from}'
            and pg_relation_size(to_regclass('{table}')) = 0;
          delete from sealed_leaves where class = {class} and time_from = '{from}'
+           and pg_relation_size(to_regclass('{table}')) = 0;
+         delete from packed_leaves where class = {class} and time_from = '{from}'
            and pg_relation_size(to_regclass('{table}')) = 0",
         class = leaf.class.0
     );
@@ -349,7 +353,8 @@ impl<'a> Target<'a> {
         let leaf = format!("class = {} and time_from = '{}'", self.leaf.class.0, self.from);
         format!(
             "delete from leaf_tenants where {leaf}; delete from leaf_namespaces where {leaf}; \
-             delete from sealed_leaves where {leaf}; delete from leaves where {leaf}"
+             delete from sealed_leaves where {leaf}; delete from packed_leaves where {leaf}; \
+             delete from leaves where {leaf}"
         )
     }
 

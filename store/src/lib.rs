@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod migrate;
 pub mod naming;
 pub mod origins;
+mod page_order;
 pub mod prune;
 pub mod replica;
 pub mod ring;

@@ -34,6 +34,8 @@ mod ledger;
 mod old_words;
 #[path = "store/origins.rs"]
 mod origins;
+#[path = "store/packed.rs"]
+mod packed;
 #[path = "store/pages.rs"]
 mod pages;
 #[path = "store/policies.rs"]

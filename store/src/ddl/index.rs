@@ -30,22 +30,34 @@ pub(crate) fn index_table(table: &str) -> String {
     format!("{table}_index")
 }
 
-/// A statement that makes it where it is missing. Pages are about as large as a third of PostgreSQL's: they stay within the row.
+/// A statement that makes it where it is missing.
 pub(super) fn create(table: &str) -> String {
     let index = index_table(table);
+    let (create, key) = (create_as(&index, &index), primary_key(&index));
+    format!("do $$ begin if to_regclass('{index}') is null then {create} {key}; end if; end $$")
+}
+
+/// Statements of PL/pgSQL that make one without its primary key. What it will be named, `named`, is part of its constraints' names. Pages are about
+/// as large as a third of PostgreSQL's: they stay within the row.
+pub(super) fn create_as(name: &str, named: &str) -> String {
+    let column = |column: &str| format!("constraint {named}_{column}_not_null not null");
     format!(
-        "do $$ begin
-           if to_regclass('{index}') is null then
-             create table {index} (segment bigint not null, no integer not null, bytes bytea not null, primary key (no, segment))
-               with (toast_tuple_target = 8160, {AUTOVACUUM});
-             alter table {index} alter column bytes set storage main;
-             if (select count(*) from pg_roles where rolname in ('cordwood_reader', 'cordwood_writer')) = 2 then
-               grant select on {index} to cordwood_reader, cordwood_writer;
-               grant insert, delete on {index} to cordwood_writer;
-             end if;
-           end if;
-         end $$"
+        "create table {name} (segment bigint {}, no integer {}, bytes bytea {})
+           with (toast_tuple_target = 8160, {AUTOVACUUM});
+         alter table {name} alter column bytes set storage main;
+         if (select count(*) from pg_roles where rolname in ('cordwood_reader', 'cordwood_writer')) = 2 then
+           grant select on {name} to cordwood_reader, cordwood_writer;
+           grant insert, delete on {name} to cordwood_writer;
+         end if;",
+        column("segment"),
+        column("no"),
+        column("bytes")
     )
+}
+
+/// A statement that gives it its primary key.
+pub(super) fn primary_key(name: &str) -> String {
+    format!("alter table {name} add constraint {name}_pkey primary key (no, segment)")
 }
 
 /// A statement that empties it where the table partition has no page, and so no block.

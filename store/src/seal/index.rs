@@ -13,6 +13,7 @@ use super::merge::{Index, with_smaller};
 use crate::contents::LeafKey;
 use crate::ddl::{HEAD, IDS, index_table};
 use crate::error::StoreError;
+use crate::page_order::{order, row_bytes};
 use crate::ring::{BlockRow, CopyBuffer, fill};
 
 /// Table partitions with a table for their indexes.
@@ -52,17 +53,17 @@ impl Indexed {
             }
             let Index { head, pages, ids } =
                 with_smaller(transaction, &table, Index { head, pages, ids }).await?;
-            let mut rows = CopyBuffer::with_capacity(pages.iter().map(|page| page.len() + 32).sum());
-            let mut row = |no: i32, bytes: &[u8]| {
-                rows.row(3).int8(round).int4(no).bytes(bytes);
-            };
-            row(IDS, &write_ids(&ids));
-            row(HEAD, &head.to_bytes());
-            for (no, page) in (0..).zip(&pages) {
-                row(no, page);
+            let (ids, head) = (write_ids(&ids), head.to_bytes());
+            let mut rows: Vec<(i32, &[u8])> = vec![(IDS, &ids), (HEAD, &head)];
+            rows.extend((0..).zip(pages.iter().map(Vec::as_slice)));
+            let mut buffer = CopyBuffer::with_capacity(rows.iter().map(|(_, bytes)| bytes.len() + 32).sum());
+            let takes: Vec<usize> = rows.iter().map(|(_, bytes)| row_bytes(bytes.len())).collect();
+            for place in order(&takes) {
+                let (no, bytes) = rows[place];
+                buffer.row(3).int8(round).int4(no).bytes(bytes);
             }
             let copy = format!("copy {table} (segment, no, bytes) from stdin binary");
-            fill(transaction.copy_in(&copy).await, rows.finish(), &table).await?;
+            fill(transaction.copy_in(&copy).await, buffer.finish(), &table).await?;
         }
         match self.ids.into_keys().next() {
             None => Ok(()),

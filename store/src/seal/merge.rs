@@ -37,6 +37,9 @@ pub(super) async fn with_smaller(
     table: &str,
     new: Index,
 ) -> Result<Index, StoreError> {
+    // Before anything of it is read: whoever packs the table meanwhile has put another in its place when this is through.
+    let lock = format!("lock table {table} in row exclusive mode");
+    transaction.batch_execute(&lock).await.map_err(StoreError::sql("lock", table))?;
     let mut taken = Vec::new();
     let mut granules = new.head.granules();
     for stored in stored(transaction, table).await? {

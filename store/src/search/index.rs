@@ -108,6 +108,13 @@ async fn read(
             Some(of_leaf) if i64::try_from(blocks) == Ok(indexed.blocks) => {
                 segments.push((place, relation, of_leaf));
             }
+            // Packing shows its rows to every snapshot: it may have taken in what was sealed after this one.
+            Some(_) if i64::try_from(blocks).is_ok_and(|blocks| blocks > indexed.blocks) => tracing::debug!(
+                table = table(indexed),
+                blocks,
+                noted = indexed.blocks,
+                "its index was packed since this search began, so its blocks are read"
+            ),
             _ => tracing::error!(
                 table = table(indexed),
                 blocks,

@@ -63,11 +63,17 @@ pub(super) async fn check(
 ) -> Result<(), StoreError> {
     let (table, index) = (&leaf.table, index_table(&leaf.table));
     let sql = |operation| StoreError::sql(operation, &index);
+    let row = client.query_one("select to_regclass($1) is not null", &[&index]).await;
+    let is_there: bool = row.map_err(sql("look for"))?.get(0);
     let begin = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start();
     let transaction = begin.await.map_err(sql("begin to read"))?;
+    if is_there {
+        // Before the snapshot, which this statement does not take: the index is not packed between the two.
+        let mode = if repair { "row exclusive" } else { "access share" };
+        let lock = format!("lock table {index} in {mode} mode");
+        transaction.batch_execute(&lock).await.map_err(sql("lock"))?;
+    }
     let blocks = Blocks::read(&transaction, table).await?;
-    let row = transaction.query_one("select to_regclass($1) is not null", &[&index]).await;
-    let is_there: bool = row.map_err(sql("look for"))?.get(0);
     let mut faults = Vec::new();
     let stored = if is_there { heads(&transaction, &index, &mut faults).await? } else { BTreeMap::new() };
     let mut spoken_of = BTreeSet::new();
@@ -109,6 +115,9 @@ pub(super) async fn check(
         let count = i64::try_from(blocks.places.len()).unwrap_or(i64::MAX);
         let note = "update sealed_leaves set indexed_blocks = $3 where class = $1 and time_from = $2";
         transaction.execute(note, &[&leaf.class, &from, &count]).await.map_err(sql("note the blocks of"))?;
+        // Its old rows take room: it is packed again.
+        let packed = "delete from packed_leaves where class = $1 and time_from = $2";
+        transaction.execute(packed, &[&leaf.class, &from]).await.map_err(sql("note the repair of"))?;
     }
     transaction.commit().await.map_err(sql("end reading"))?;
     for what in faults {
