@@ -31,6 +31,18 @@ pub(super) struct Indexed {
     pub is_whole: bool,
 }
 
+/// What indexes say of blocks in some table partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ByIndexes {
+    /// Not all of them are in one.
+    #[default]
+    Some,
+    /// All are in one, which tells nothing of what is wanted.
+    Nothing,
+    /// Of all of them, whether they may hold what is wanted.
+    All,
+}
+
 /// All of: any of: a token of each record.
 pub(super) type Clauses = Arc<[Vec<Token>]>;
 
@@ -41,12 +53,19 @@ pub(super) struct Told {
     pub tables: Vec<u32>,
     /// The blocks of these, without a filter of their own, that may hold what is wanted.
     pub ids: Vec<i64>,
+    /// The table partitions that they speak of, and whether any of these blocks is there.
+    pub leaves: HashMap<LeafKey, bool>,
 }
 
 impl Told {
-    /// Whether none of these holds what is wanted.
-    pub fn is_nowhere(&self, leaves: &[Indexed]) -> bool {
-        self.ids.is_empty() && self.tables.len() == leaves.len() && leaves.iter().all(|leaf| leaf.is_whole)
+    /// What it is of the blocks of a table partition; `None`: none of them holds what is wanted.
+    pub fn of(&self, leaf: &Indexed) -> Option<ByIndexes> {
+        match self.leaves.get(&leaf.leaf) {
+            _ if !leaf.is_whole => Some(ByIndexes::Some),
+            None => Some(ByIndexes::Nothing),
+            Some(true) => Some(ByIndexes::All),
+            Some(false) => None,
+        }
     }
 }
 
@@ -75,9 +94,11 @@ impl Indexes {
             self.leaves.extend(new.iter().map(|indexed| indexed.leaf).zip(read));
         }
         let mut told = Told::default();
-        for (table, ids) in leaves.iter().filter_map(|wanted| self.leaves.get(&wanted.leaf)?.as_ref()) {
+        for Indexed { leaf, .. } in leaves {
+            let Some(Some((table, ids))) = self.leaves.get(leaf) else { continue };
             told.tables.push(*table);
             told.ids.extend_from_slice(ids);
+            told.leaves.insert(*leaf, !ids.is_empty());
         }
         Ok(told)
     }
