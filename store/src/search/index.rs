@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cordwood_core::block::BlockError;
 use cordwood_core::retention::class::{ClassId, leaf_table};
-use cordwood_core::segment::{Head, lists_of, meet, read_ids};
+use cordwood_core::segment::{Head, blocks_at_least, lists_of, meet, read_ids};
 use cordwood_core::tokens::Token;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
@@ -141,6 +141,10 @@ async fn read(
     pages.read(transaction, leaves, pages_of_tokens(clauses, &segments)).await?;
     let looking = Arc::clone(clauses);
     let looked = tokio::task::spawn_blocking(move || {
+        let segments: Vec<OfPlace> = segments
+            .into_iter()
+            .filter(|(place, _, segments)| !is_certainly_dense(&looking, segments, *place, &pages))
+            .collect();
         let lists = pages_of_lists(&looking, &segments, &pages);
         (segments, pages, lists)
     });
@@ -247,6 +251,20 @@ fn pages_of_tokens(clauses: &Clauses, segments: &[OfPlace]) -> Vec<Place> {
     wanted
 }
 
+/// Whether so many blocks hold what is wanted that it is not worth asking, which is known without a list.
+fn is_certainly_dense(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> bool {
+    let at_least = |segment: &Segment| {
+        // A page that does not open is told by [`met`].
+        blocks_at_least(&segment.head, clauses, |no| pages.get(place, segment.id, no)).unwrap_or_default()
+    };
+    segments.iter().map(at_least).sum::<usize>() > most(segments)
+}
+
+/// More blocks than this are not asked for one by one.
+fn most(segments: &[Segment]) -> usize {
+    segments.iter().map(|segment| segment.ids.len()).sum::<usize>() / DENSEST
+}
+
 /// The pages in which lists of these are. A page that does not open is told by [`met`].
 fn pages_of_lists(clauses: &Clauses, segments: &[OfPlace], pages: &Pages) -> Vec<Place> {
     let mut wanted = Vec::new();
@@ -309,7 +327,7 @@ impl Pages {
 /// The blocks of a table partition that may hold what is wanted; `None`: so many that it is not worth asking. It ends as soon as they are.
 fn met(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> Option<Vec<i64>> {
     let mut found = Vec::new();
-    let most = segments.iter().map(|segment| segment.ids.len()).sum::<usize>() / DENSEST;
+    let most = most(segments);
     for segment in segments {
         let before = found.len();
         if let Err(error) = met_in(clauses, segment, (place, pages), most, &mut found) {
