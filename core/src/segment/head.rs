@@ -109,6 +109,19 @@ impl Head {
         hash.checked_shr(64 - self.page_bits).unwrap_or(0) as u32
     }
 
+    /// No fewer blocks have so many records.
+    pub(super) fn fewest_blocks_of(&self, records: u64) -> usize {
+        let mut granules: Vec<u32> = self.firsts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        granules.sort_unstable();
+        let mut left = records.div_ceil(u64::from(GRANULE_RECORDS));
+        let is_needed = |granules: &u32| {
+            let is_needed = left > 0;
+            left = left.saturating_sub(u64::from(*granules));
+            is_needed
+        };
+        granules.into_iter().rev().take_while(is_needed).count()
+    }
+
     /// The block of a granule, and which record of the block is the granule's first.
     pub(super) fn place_of(&self, granule: u32) -> Option<(u32, u32)> {
         let block = self.firsts.partition_point(|&first| first <= granule).checked_sub(1)?;

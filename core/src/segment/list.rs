@@ -149,7 +149,8 @@ fn read_place(reader: &mut Reader<'_>) -> Result<Place, BlockError> {
 #[derive(Clone, Debug)]
 pub(super) enum List<'p> {
     Here(Cells<'p>),
-    At(Place),
+    /// Its cells are of `1 << log` records.
+    At(Place, u32),
 }
 
 pub(super) fn skip_list(reader: &mut Reader<'_>) -> Result<(), BlockError> {
@@ -164,7 +165,8 @@ pub(super) fn skip_list(reader: &mut Reader<'_>) -> Result<(), BlockError> {
 pub(super) fn list<'p>(reader: &mut Reader<'p>, count: u32, granules: u32) -> Result<List<'p>, BlockError> {
     let kind = reader.byte("a list")?;
     match kind >> 4 {
-        ELSEWHERE => read_place(reader).map(List::At),
+        ELSEWHERE if u32::from(kind & LOG_MASK) > GRANULE_LOG => Err(BlockError::Invalid("cells of a list")),
+        ELSEWHERE => Ok(List::At(read_place(reader)?, u32::from(kind & LOG_MASK))),
         _ => long(kind, reader, count, granules).map(List::Here),
     }
 }

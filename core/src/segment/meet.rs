@@ -62,6 +62,34 @@ pub fn lists_of<'p>(
     Ok(lists)
 }
 
+/// In how many blocks there is a record, at the least, of which the index says that it may hold a token of each clause; that is told by how
+/// often each token is there, so no page of lists is read. `page` as for [`lists_of`].
+///
+/// # Errors
+/// A page is damaged.
+pub fn blocks_at_least<'p>(
+    head: &Head,
+    clauses: &[Vec<Token>],
+    mut page: impl FnMut(u32) -> Option<&'p [u8]>,
+) -> Result<usize, BlockError> {
+    let all = u64::from(head.granules()) * u64::from(GRANULE_RECORDS);
+    // Records that some clause leaves out, at the most.
+    let mut without = 0;
+    for clause in clauses {
+        let mut most = 0;
+        for &token in clause {
+            let page = match page(head.page_of(token.hash)) {
+                Some(bytes) => Page::open(bytes, head)?,
+                None => None,
+            };
+            let records = page.map_or(Ok(None), |page| page.records_of(token))?;
+            most = most.max(records.map_or(all, |records| records.min(all)));
+        }
+        without += all - most;
+    }
+    Ok(head.fewest_blocks_of(all.saturating_sub(without)))
+}
+
 /// Of clauses of which each asks for one of its tokens. `page` gives the bytes of those of [`Head::page_of`] for each token, and of
 /// [`lists_of`] them; where it gives none, any record may have it.
 ///

@@ -38,7 +38,7 @@ pub use cover::covers;
 pub use head::Head;
 pub use ids::{read_ids, write_ids};
 pub use list::Resolution;
-pub use meet::{Meeting, Records, lists_of, meet};
+pub use meet::{Meeting, Records, blocks_at_least, lists_of, meet};
 pub use merge::{Part, merge};
 
 use crate::tokens::{Token, TokenKind};

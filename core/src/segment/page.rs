@@ -251,7 +251,7 @@ impl<'p> Page<'p> {
             Looked::Anything => Ok(Told::Anything),
             Looked::Nothing => Ok(Told::Nothing),
             Looked::In(_, List::Here(cells)) => Ok(Told::In(cells)),
-            Looked::In(count, List::At(place)) => {
+            Looked::In(count, List::At(place, _)) => {
                 let cells = lists(place.page).map(|page| list_at(page, place, count, self.granules));
                 Ok(cells.transpose()?.flatten().map_or(Told::Anything, Told::In))
             }
@@ -264,9 +264,22 @@ impl<'p> Page<'p> {
     /// The page is damaged.
     pub fn list_of(&self, token: Token) -> Result<(Option<u32>, bool), BlockError> {
         Ok(match self.look_up(token)? {
-            Looked::In(_, List::At(place)) => (Some(place.page), false),
+            Looked::In(_, List::At(place, _)) => (Some(place.page), false),
             Looked::Nothing => (None, true),
             Looked::In(_, List::Here(_)) | Looked::Anything => (None, false),
+        })
+    }
+
+    /// Records of the cells in which the token is; `None`: they may be all. No list is read for it.
+    ///
+    /// # Errors
+    /// The page is damaged.
+    pub fn records_of(&self, token: Token) -> Result<Option<u64>, BlockError> {
+        Ok(match self.look_up(token)? {
+            Looked::Anything => None,
+            Looked::Nothing => Some(0),
+            Looked::In(count, List::Here(cells)) => Some(u64::from(count) << cells.log),
+            Looked::In(count, List::At(_, log)) => Some(u64::from(count) << log),
         })
     }
 
@@ -308,7 +321,7 @@ impl<'p> Page<'p> {
             } else {
                 let cells = match list(&mut here, count, self.granules)? {
                     List::Here(cells) => cells,
-                    List::At(place) => {
+                    List::At(place, _) => {
                         let page = lists(place.page).ok_or(BlockError::Invalid("page of a list"))?;
                         let cells = list_at(page, place, count, self.granules)?;
                         cells.ok_or(BlockError::Invalid("version of a page of lists"))?

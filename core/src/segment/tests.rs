@@ -189,7 +189,12 @@ proptest! {
             let matching: Held = all
                 .filter(|&(b, r)| clauses.iter().all(|any| any.iter().any(|t| blocks[b as usize][r as usize].iter().any(|one| one.hash == t.hash))))
                 .collect();
-            if let Some(found) = built.found(&clauses) {
+            let page = |page: u32| built.pages.get(page as usize).map(Vec::as_slice);
+            let least = blocks_at_least(&built.head, &clauses, page).expect("it opens");
+            let found = built.found(&clauses);
+            let blocks_of = |found: &Held| found.iter().map(|(block, _)| *block).collect::<BTreeSet<u32>>().len();
+            prop_assert!(found.as_ref().map_or(blocks.len(), blocks_of) >= least);
+            if let Some(found) = found {
                 prop_assert!(found.is_superset(&matching));
                 let apart: Option<Vec<_>> = clauses.iter().map(|clause| built.found(std::slice::from_ref(clause))).collect();
                 if let Some(apart) = apart {
@@ -432,6 +437,27 @@ fn common_words_that_never_meet_open_no_block() {
     let coarse = Built::of(&blocks, SegmentBuilder::new(Resolution::GRANULES));
     let bytes = |built: &Built| built.pages.iter().map(Vec::len).sum::<usize>();
     assert!(bytes(&built) < bytes(&coarse) + 9 * 10_000 / 8, "{} {}", bytes(&built), bytes(&coarse));
+}
+
+/// How many blocks have them is told without the lists, where the words are so common that it is certain.
+#[test]
+fn common_words_are_known_without_their_lists() {
+    let record = |n: u64| {
+        let third = if n % 3 > 0 { vec![word(1)] } else { Vec::new() };
+        [third, vec![word(n % 2 + 2), word(100 + n / 5_000)]].concat()
+    };
+    let blocks: Blocks = (0..20).map(|b| (0..500).map(|n| record(b * 500 + n)).collect()).collect();
+    let built = Built::of(&blocks, SegmentBuilder::new(Resolution::CHOSEN));
+    let tokens = |page: u32| (page < built.head.token_pages()).then(|| built.pages[page as usize].as_slice());
+    let least = |clauses: &[Vec<Token>]| blocks_at_least(&built.head, clauses, tokens).expect("it opens");
+    assert_eq!(least(&[vec![word(1)]]), 20, "each granule has it");
+    assert_eq!(least(&[vec![word(2)]]), 10, "every second record");
+    assert_eq!(least(&[vec![word(2)], vec![word(3)]]), 0, "they may never meet");
+    assert_eq!(least(&[vec![word(2)], vec![word(1)]]), 10);
+    assert_eq!(least(&[vec![word(100)]]), 10, "half of the blocks");
+    assert_eq!(least(&[vec![word(100), word(1)]]), 20);
+    assert_eq!(least(&[vec![word(77)], vec![word(1)]]), 0);
+    assert_eq!(least(&[]), 20);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::index::Indexed;
+use super::index::{ByIndexes, Indexed, Told};
 use super::wanted::{Wanted, timestamp};
 use crate::contents::WIDTH_US;
 use crate::error::StoreError;
@@ -17,6 +17,7 @@ const CLASSES_MAX: usize = 64;
 /// A table partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
+    pub class: i32,
     pub from_us: i64,
     /// Exclusive.
     pub to_us: i64,
@@ -28,10 +29,10 @@ pub(super) struct Span {
 
 impl Span {
     /// `width_us`: of its widest block, if that is known.
-    pub fn new(from_us: i64, to_us: i64, width_us: Option<i64>) -> Span {
+    pub fn new(class: i32, (from_us, to_us): (i64, i64), width_us: Option<i64>) -> Span {
         let all_us = to_us.saturating_sub(from_us);
         let width_us = width_us.map_or(all_us, |width_us| width_us.clamp(0, all_us));
-        Span { from_us, to_us, width_us, index: None }
+        Span { class, from_us, to_us, width_us, index: None }
     }
 
     fn has(&self, time_us: i64) -> bool {
@@ -44,6 +45,17 @@ impl Span {
 pub(super) struct Chunk {
     pub classes: Vec<i32>,
     pub leaves: Vec<Span>,
+}
+
+/// Where a statement looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ground {
+    pub classes: Vec<i32>,
+    /// In table partitions within these times (without their ends), ascending; none: wherever they are.
+    pub within_us: Vec<(i64, i64)>,
+    /// Table partitions that are known of.
+    pub leaves: usize,
+    pub told: ByIndexes,
 }
 
 /// The classes whose table partitions reach into the wanted time.
@@ -84,17 +96,17 @@ pub(super) async fn chunks(transaction: &Transaction<'_>, wanted: &Wanted) -> Re
         let (class, from_us): (i32, i64) = (row.get(0), time(row, 1));
         let indexed = |blocks| Indexed { leaf: (class, from_us), blocks, is_whole: row.get(5) };
         let index = row.get::<_, Option<i64>>(4).map(indexed);
-        (class, Span { index, ..Span::new(from_us, time(row, 2), row.get(3)) })
+        Span { index, ..Span::new(class, (from_us, time(row, 2)), row.get(3)) }
     };
     Ok(cut(rows.iter().map(leaf), wanted.to_us))
 }
 
 /// Classes whose blocks reach about as far above the upper bound are listed together: no statement reaches more than twice as far
 /// as it has to, and there are few statements however many classes.
-fn cut(leaves: impl Iterator<Item = (i32, Span)>, to_us: i64) -> Vec<Chunk> {
+fn cut(leaves: impl Iterator<Item = Span>, to_us: i64) -> Vec<Chunk> {
     let mut classes: Vec<(u32, i32, Vec<Span>)> = Vec::new();
-    for (class, leaf) in leaves {
-        let reach = reach(&leaf, to_us);
+    for leaf in leaves {
+        let (class, reach) = (leaf.class, reach(&leaf, to_us));
         match classes.last_mut() {
             Some((farthest, known, spans)) if *known == class => {
                 *farthest = reach.max(*farthest);
@@ -155,12 +167,41 @@ impl Chunk {
         begins.get(leaves_max).map_or(end, |begin| (*begin).min(end)).max(from_us.saturating_add(1))
     }
 
-    /// Table partitions that a statement over these times (inclusive) looks at.
-    pub fn leaves_between(&self, from_us: i64, to_us: i64) -> usize {
-        self.between(from_us, to_us).count()
+    /// Where blocks that end between these times (inclusive) have to be looked for, as far as indexes `told`: each block is in one of these
+    /// at the most.
+    pub fn grounds(&self, from_us: i64, to_us: i64, told: Option<&Told>) -> Vec<Ground> {
+        let Some(told) = told else {
+            let leaves = self.between(from_us, to_us).count();
+            return vec![Ground { classes: self.classes.clone(), leaves, ..Ground::default() }];
+        };
+        let by_indexes = |leaf: &Span| leaf.index.map_or(Some(ByIndexes::Some), |index| told.of(&index));
+        let left =
+            self.between(from_us, to_us).filter_map(|leaf| Some((leaf.class, by_indexes(leaf)?, leaf)));
+        let mut left: Vec<(i32, ByIndexes, &Span)> = left.collect();
+        left.sort_unstable_by_key(|(class, told, leaf)| (*class, *told, leaf.from_us));
+        let mut grounds: Vec<Ground> = Vec::new();
+        for leaves in left.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let (class, told, _) = leaves[0];
+            let mut within_us: Vec<(i64, i64)> = Vec::new();
+            for (_, _, leaf) in leaves {
+                match within_us.last_mut() {
+                    Some((_, end_us)) if *end_us == leaf.from_us => *end_us = leaf.to_us,
+                    _ => within_us.push((leaf.from_us, leaf.to_us)),
+                }
+            }
+            // Classes of the same times are looked through together.
+            match grounds.iter_mut().find(|known| known.told == told && known.within_us == within_us) {
+                Some(known) => {
+                    known.classes.push(class);
+                    known.leaves += leaves.len();
+                }
+                None => grounds.push(Ground { classes: vec![class], within_us, leaves: leaves.len(), told }),
+            }
+        }
+        grounds
     }
 
-    /// Those of them that have an index.
+    /// The table partitions of these times (inclusive) that have an index.
     pub fn indexed_between(&self, from_us: i64, to_us: i64) -> Vec<Indexed> {
         self.between(from_us, to_us).filter_map(|leaf| leaf.index).collect()
     }
@@ -179,10 +220,55 @@ mod tests {
     use super::*;
 
     /// Hourly leaves of class 1, leaves of four hours of class 2.
-    fn leaves() -> Vec<(i32, Span)> {
-        let hourly = (0..8).map(|hour| (1, Span::new(hour * 10, (hour + 1) * 10, None)));
-        let longer = (0..2).map(|part| (2, Span::new(part * 40, (part + 1) * 40, None)));
+    fn leaves() -> Vec<Span> {
+        let hourly = (0..8).map(|hour| Span::new(1, (hour * 10, (hour + 1) * 10), None));
+        let longer = (0..2).map(|part| Span::new(2, (part * 40, (part + 1) * 40), None));
         hourly.chain(longer).collect()
+    }
+
+    #[test]
+    fn what_indexes_told_empty_is_not_looked_at() {
+        let of_leaf = |mut leaf: Span| {
+            leaf.index =
+                Some(Indexed { leaf: (leaf.class, leaf.from_us), blocks: 1, is_whole: leaf.from_us != 50 });
+            leaf
+        };
+        let leaves: Vec<Span> = leaves().into_iter().filter(|leaf| leaf.from_us != 20).map(of_leaf).collect();
+        let chunk = Chunk { classes: vec![1, 2], leaves };
+        let ground = |classes: &[i32], within_us: &[(i64, i64)], leaves, told| Ground {
+            classes: classes.to_vec(),
+            within_us: within_us.to_vec(),
+            leaves,
+            told,
+        };
+        let told = |leaves: &[(i32, i64, bool)]| {
+            let leaves = leaves.iter().map(|&(class, from_us, holds)| ((class, from_us), holds));
+            Told { leaves: leaves.collect(), ..Told::default() }
+        };
+        use ByIndexes::{All, Nothing, Some as Few};
+        assert_eq!(chunk.grounds(0, 79, None), [ground(&[1, 2], &[], 9, Few)]);
+        // The one of 50 has blocks that no index speaks of; nobody told of that of 60 and of the second class' second.
+        let all = [(0, false), (10, true), (30, true), (40, true), (50, false), (70, false)];
+        let all: Vec<_> =
+            all.map(|(from_us, holds)| (1, from_us, holds)).into_iter().chain([(2, 0, false)]).collect();
+        assert_eq!(
+            chunk.grounds(0, 79, Some(&told(&all))),
+            [
+                ground(&[1], &[(50, 60)], 1, Few),
+                ground(&[1], &[(60, 70)], 1, Nothing),
+                ground(&[1], &[(10, 20), (30, 50)], 3, All),
+                ground(&[2], &[(40, 80)], 1, Nothing),
+            ]
+        );
+        assert_eq!(chunk.grounds(70, 75, Some(&told(&[(1, 70, false), (2, 40, false)]))), []);
+        let around = told(&[(1, 30, false), (1, 40, false), (2, 0, true), (2, 40, true)]);
+        assert_eq!(chunk.grounds(35, 45, Some(&around)), [ground(&[2], &[(0, 80)], 2, All)]);
+        // Classes of the same times together.
+        let mut same = chunk.clone();
+        same.leaves.iter_mut().filter(|leaf| leaf.from_us == 40).for_each(|leaf| leaf.to_us = 80);
+        same.leaves.retain(|leaf| leaf.from_us == 40);
+        let both = told(&[(1, 40, true), (2, 40, true)]);
+        assert_eq!(same.grounds(0, 79, Some(&both)), [ground(&[1, 2], &[(40, 80)], 2, All)]);
     }
 
     #[test]
@@ -198,25 +284,26 @@ mod tests {
             assert_eq!(cut(leaves().into_iter(), to_us).len(), 1, "{to_us}");
         }
         let narrow =
-            leaves().into_iter().map(|(class, leaf)| (class, Span::new(leaf.from_us, leaf.to_us, Some(3))));
+            leaves().into_iter().map(|leaf| Span::new(leaf.class, (leaf.from_us, leaf.to_us), Some(3)));
         let together = cut(narrow, 15);
         assert_eq!(together.len(), 1);
         assert_eq!(end_above(&together[0].leaves, 15), 19);
-        let many = (0..130).map(|class| (class, Span::new(0, 10, None)));
+        let many = (0..130).map(|class| Span::new(class, (0, 10), None));
         let sizes: Vec<_> = cut(many, 5).iter().map(|chunk| chunk.classes.len()).collect();
         assert_eq!(sizes, [64, 64, 2]);
     }
 
     #[test]
     fn blocks_reach_no_farther_than_they_are_wide() {
-        let leaves = [Span::new(0, 100, Some(7)), Span::new(100, 200, None), Span::new(0, 1000, Some(0))];
+        let leaves = [(0, 100, Some(7)), (100, 200, None), (0, 1000, Some(0))]
+            .map(|(from_us, to_us, width_us)| Span::new(1, (from_us, to_us), width_us));
         for (time, end, begin) in [(0, 8, 0), (50, 58, 43), (97, 100, 90), (100, 200, 100), (150, 200, 100)] {
             assert_eq!((end_above(&leaves, time), begin_below(&leaves, time)), (end, begin), "{time}");
         }
         assert_eq!((end_above(&leaves, 1000), begin_below(&leaves, 1000)), (1001, 1000));
         // What cannot be is cut to what can.
-        assert_eq!(Span::new(0, 10, Some(i64::MAX)).width_us, 10);
-        assert_eq!(Span::new(0, 10, Some(-1)).width_us, 0);
+        assert_eq!(Span::new(1, (0, 10), Some(i64::MAX)).width_us, 10);
+        assert_eq!(Span::new(1, (0, 10), Some(-1)).width_us, 0);
     }
 
     /// Windows down and up tile the time, and hold no more table partitions than they may where that is possible.
@@ -228,7 +315,7 @@ mod tests {
             loop {
                 let from = chunk.window_down(to, -5, leaves_max);
                 assert!(from <= to);
-                assert!(chunk.leaves_between(from, to) <= leaves_max.max(2), "{from}..={to}");
+                assert!(chunk.between(from, to).count() <= leaves_max.max(2), "{from}..={to}");
                 seen += to - from + 1;
                 if from == -5 {
                     break;
@@ -240,7 +327,7 @@ mod tests {
             while from <= 500 {
                 let to = chunk.window_up(from, 500, leaves_max);
                 assert!(to > from);
-                assert!(chunk.leaves_between(from, to - 1) <= leaves_max.max(2), "{from}..{to}");
+                assert!(chunk.between(from, to - 1).count() <= leaves_max.max(2), "{from}..{to}");
                 seen += to - from;
                 from = to;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cordwood_core::block::BlockError;
 use cordwood_core::retention::class::{ClassId, leaf_table};
-use cordwood_core::segment::{Head, lists_of, meet, read_ids};
+use cordwood_core::segment::{Head, blocks_at_least, lists_of, meet, read_ids};
 use cordwood_core::tokens::Token;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
@@ -31,6 +31,18 @@ pub(super) struct Indexed {
     pub is_whole: bool,
 }
 
+/// What indexes say of blocks in some table partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ByIndexes {
+    /// Not all of them are in one.
+    #[default]
+    Some,
+    /// All are in one, which tells nothing of what is wanted.
+    Nothing,
+    /// Of all of them, whether they may hold what is wanted.
+    All,
+}
+
 /// All of: any of: a token of each record.
 pub(super) type Clauses = Arc<[Vec<Token>]>;
 
@@ -41,12 +53,19 @@ pub(super) struct Told {
     pub tables: Vec<u32>,
     /// The blocks of these, without a filter of their own, that may hold what is wanted.
     pub ids: Vec<i64>,
+    /// The table partitions that they speak of, and whether any of these blocks is there.
+    pub leaves: HashMap<LeafKey, bool>,
 }
 
 impl Told {
-    /// Whether none of these holds what is wanted.
-    pub fn is_nowhere(&self, leaves: &[Indexed]) -> bool {
-        self.ids.is_empty() && self.tables.len() == leaves.len() && leaves.iter().all(|leaf| leaf.is_whole)
+    /// What it is of the blocks of a table partition; `None`: none of them holds what is wanted.
+    pub fn of(&self, leaf: &Indexed) -> Option<ByIndexes> {
+        match self.leaves.get(&leaf.leaf) {
+            _ if !leaf.is_whole => Some(ByIndexes::Some),
+            None => Some(ByIndexes::Nothing),
+            Some(true) => Some(ByIndexes::All),
+            Some(false) => None,
+        }
     }
 }
 
@@ -75,9 +94,11 @@ impl Indexes {
             self.leaves.extend(new.iter().map(|indexed| indexed.leaf).zip(read));
         }
         let mut told = Told::default();
-        for (table, ids) in leaves.iter().filter_map(|wanted| self.leaves.get(&wanted.leaf)?.as_ref()) {
+        for Indexed { leaf, .. } in leaves {
+            let Some(Some((table, ids))) = self.leaves.get(leaf) else { continue };
             told.tables.push(*table);
             told.ids.extend_from_slice(ids);
+            told.leaves.insert(*leaf, !ids.is_empty());
         }
         Ok(told)
     }
@@ -127,6 +148,10 @@ async fn read(
     pages.read(transaction, leaves, pages_of_tokens(clauses, &segments)).await?;
     let looking = Arc::clone(clauses);
     let looked = tokio::task::spawn_blocking(move || {
+        let segments: Vec<OfPlace> = segments
+            .into_iter()
+            .filter(|(place, _, segments)| !is_certainly_dense(&looking, segments, *place, &pages))
+            .collect();
         let lists = pages_of_lists(&looking, &segments, &pages);
         (segments, pages, lists)
     });
@@ -233,6 +258,20 @@ fn pages_of_tokens(clauses: &Clauses, segments: &[OfPlace]) -> Vec<Place> {
     wanted
 }
 
+/// Whether so many blocks hold what is wanted that it is not worth asking, which is known without a list.
+fn is_certainly_dense(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> bool {
+    let at_least = |segment: &Segment| {
+        // A page that does not open is told by [`met`].
+        blocks_at_least(&segment.head, clauses, |no| pages.get(place, segment.id, no)).unwrap_or_default()
+    };
+    segments.iter().map(at_least).sum::<usize>() > most(segments)
+}
+
+/// More blocks than this are not asked for one by one.
+fn most(segments: &[Segment]) -> usize {
+    segments.iter().map(|segment| segment.ids.len()).sum::<usize>() / DENSEST
+}
+
 /// The pages in which lists of these are. A page that does not open is told by [`met`].
 fn pages_of_lists(clauses: &Clauses, segments: &[OfPlace], pages: &Pages) -> Vec<Place> {
     let mut wanted = Vec::new();
@@ -295,7 +334,7 @@ impl Pages {
 /// The blocks of a table partition that may hold what is wanted; `None`: so many that it is not worth asking. It ends as soon as they are.
 fn met(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> Option<Vec<i64>> {
     let mut found = Vec::new();
-    let most = segments.iter().map(|segment| segment.ids.len()).sum::<usize>() / DENSEST;
+    let most = most(segments);
     for segment in segments {
         let before = found.len();
         if let Err(error) = met_in(clauses, segment, (place, pages), most, &mut found) {

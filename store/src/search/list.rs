@@ -5,9 +5,10 @@ use cordwood_core::level::Level;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::index::Told;
+use super::ground::Ground;
+use super::index::{ByIndexes, Told};
 use super::page::Direction;
-use super::wanted::{Wanted, timestamp};
+use super::wanted::{Blocks, Wanted, timestamp};
 use crate::error::StoreError;
 use crate::ring::IS_FRESH;
 
@@ -62,10 +63,10 @@ impl Candidate {
 }
 
 /// Which blocks a statement looks at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Look<'a> {
-    /// The classes of sealed ones; `None`: fresh ones.
-    pub classes: Option<&'a [i32]>,
+    /// Where sealed ones are; `None`: fresh ones.
+    pub sealed: Option<Vec<Ground>>,
     /// They end between these times, inclusive.
     pub ends_from_us: i64,
     pub ends_to_us: i64,
@@ -81,6 +82,8 @@ pub(super) struct Look<'a> {
 
 /// `$9` and `$10` of a statement for which indexes told something.
 const INDEXED: &str = "(tableoid <> all($9) or id = any($10))";
+/// The same where they told of all blocks.
+const TOLD: &str = "id = any($10)";
 
 /// What a statement saw.
 #[derive(Debug)]
@@ -102,7 +105,7 @@ fn not_older_than_fresh(ring: i16) -> String {
     )
 }
 
-fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
+fn statement(wanted: &Wanted, look: &Look<'_>) -> Result<String, StoreError> {
     let (order, beyond) = match wanted.direction {
         Direction::NewestFirst => ("time_to desc, id desc", "time_to <= $5 and (time_to, id) < ($5, $6)"),
         Direction::OldestFirst => ("time_to, id", "time_to >= $5 and (time_to, id) > ($5, $6)"),
@@ -115,8 +118,7 @@ fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
     if wanted.one_tenant() {
         place.push_str(" and tenant = ($4::text[])[1]");
     }
-    let indexed = if look.told.is_some() { INDEXED } else { "true" };
-    let (rows, conditions) = (look.rows, wanted.conditions(indexed));
+    let rows = look.rows;
     let heads = if wanted.heads { ", tenant, count, level_mask" } else { "" };
     // Whether a block is a hit is asked of each that the limit lets through, in the place where the limit counts: so much is read
     // and no more, also when nothing is hit.
@@ -126,22 +128,26 @@ fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
              ({hit}) as hit{heads} from {table} where {place} order by {order} limit {rows})"
         )
     };
-    let branches: Vec<String> = match look.classes {
-        // As constants: the planner leaves out table partitions before it locks them.
-        Some(classes) => vec![branch(
-            "blocks",
-            &format!("class in ({}) and {place}", numbers(classes)),
-            "coalesce(octet_length(postings), 0)",
-            &conditions,
-        )],
-        None => (0..crate::ring::RINGS)
-            .map(|ring| {
-                let place = format!("{} and {place}", not_older_than_fresh(ring));
-                branch(&format!("ring_{ring}"), &place, "0", &format!("{IS_FRESH} and {conditions}"))
-            })
-            .collect(),
+    let sealed = |ground: &Ground| {
+        // Blocks of an index have no filter, whose probes the planner would copy for each table partition.
+        let conditions = wanted.conditions(match ground.told {
+            ByIndexes::All => Blocks::Told(TOLD),
+            ByIndexes::Nothing => Blocks::Told("true"),
+            ByIndexes::Some => Blocks::Filtered(if look.told.is_some() { INDEXED } else { "true" }),
+        });
+        let place = format!("{} and {place}", of(ground)?);
+        Ok(branch("blocks", &place, "coalesce(octet_length(postings), 0)", &conditions))
     };
-    format!(
+    let fresh = |ring| {
+        let place = format!("{} and {place}", not_older_than_fresh(ring));
+        let conditions = wanted.conditions(Blocks::Filtered("true"));
+        branch(&format!("ring_{ring}"), &place, "0", &format!("{IS_FRESH} and {conditions}"))
+    };
+    let branches: Vec<String> = match &look.sealed {
+        Some(grounds) => grounds.iter().map(sealed).collect::<Result<_, StoreError>>()?,
+        None => (0..crate::ring::RINGS).map(fresh).collect(),
+    };
+    Ok(format!(
         "select id, time_from, time_to, relation::regclass::text, place::text, raw_bytes, postings_bytes, hit, n{heads} \
          from (select *, row_number() over () as n from ({}) looked_at order by {order} limit {rows}) numbered \
          where hit or n = {rows}",
@@ -150,7 +156,23 @@ fn statement(wanted: &Wanted, look: &Look<'_>) -> String {
             all =>
                 format!("select * from ({}) together order by {order} limit {rows}", all.join(" union all ")),
         }
-    )
+    ))
+}
+
+/// As constants: the planner leaves out table partitions before it locks them. Blocks are asked of their parent, which is there whatever
+/// becomes of them.
+fn of(ground: &Ground) -> Result<String, StoreError> {
+    let within = |&(from_us, to_us): &(i64, i64)| {
+        let (from, to) = (timestamp(from_us)?, timestamp(to_us)?);
+        Ok(format!("(time_to >= timestamptz '{from}' and time_to < timestamptz '{to}')"))
+    };
+    let within = ground.within_us.iter().map(within).collect::<Result<Vec<_>, StoreError>>()?.join(" or ");
+    let classes = numbers(&ground.classes);
+    Ok(if within.is_empty() {
+        format!("class in ({classes})")
+    } else {
+        format!("class in ({classes}) and ({within})")
+    })
 }
 
 fn numbers(classes: &[i32]) -> String {
@@ -162,7 +184,7 @@ pub(super) async fn list(
     wanted: &Wanted,
     look: Look<'_>,
 ) -> Result<Listed, StoreError> {
-    let sql = statement(wanted, &look);
+    let sql = statement(wanted, &look)?;
     let (from, to) = (timestamp(look.ends_from_us)?, timestamp(look.ends_to_us)?);
     let begins_to = timestamp(look.begins_to_us)?;
     let mask = i16::from(wanted.level_mask);

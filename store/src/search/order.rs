@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ground::{Chunk, begin_below, end_above};
+use super::ground::{Chunk, Ground, begin_below, end_above};
 use super::index::{Clauses, Indexed, Indexes, Told};
 use super::list::{Candidate, Listed, Look, list};
 use super::page::Direction;
@@ -164,21 +164,20 @@ impl Stream {
         session: &mut Session<'_>,
         wanted: &Wanted,
     ) -> Result<Vec<Candidate>, StoreError> {
-        let (leaves, indexed) = self.next_window(wanted);
-        // Beside each its index.
-        session.make_room(leaves + indexed.len()).await?;
+        let indexed = self.next_window(wanted);
         let told = match &indexed[..] {
             [] => None,
-            indexed => Some(self.indexes.told(session.transaction, &self.clauses, indexed).await?),
+            indexed => {
+                session.make_room(indexed.len()).await?;
+                Some(self.indexes.told(session.transaction, &self.clauses, indexed).await?)
+            }
         };
+        let Some(look) = self.look(told.as_ref()) else { return Ok(Vec::new()) };
         // To plan a statement over many table partitions takes longer than to ask their indexes.
-        if leaves > 0
-            && leaves == indexed.len()
-            && told.as_ref().is_some_and(|told| told.is_nowhere(&indexed))
-        {
+        if look.sealed.as_ref().is_some_and(Vec::is_empty) {
             return Ok(self.saw(wanted, Listed { candidates: Vec::new(), stopped_at: None }));
         }
-        let Some(look) = self.look(told.as_ref()) else { return Ok(Vec::new()) };
+        session.make_room(look.sealed.iter().flatten().map(|ground| ground.leaves).sum()).await?;
         let began = Instant::now();
         let listed = list(session.transaction, wanted, look).await?;
         match began.elapsed() {
@@ -193,27 +192,28 @@ impl Stream {
         Ok(self.saw(wanted, listed))
     }
 
-    /// Over how many table partitions the next statement is, and which of them have an index that can tell something.
-    fn next_window(&mut self, wanted: &Wanted) -> (usize, Vec<Indexed>) {
+    /// Opens the next window, unless one is open. Which table partitions of it have an index that can tell something.
+    fn next_window(&mut self, wanted: &Wanted) -> Vec<Indexed> {
         let window = match self.window.take() {
             Some(window) => window,
             None => self.open(wanted),
         };
         let window = &*self.window.insert(window);
-        let Some(chunk) = &self.chunk else { return (0, Vec::new()) };
-        let (from_us, to_us) = (window.ends_from_us, window.ends_to_us);
-        let indexed = match self.clauses.is_empty() {
-            true => Vec::new(),
-            false => chunk.indexed_between(from_us, to_us),
-        };
-        (chunk.leaves_between(from_us, to_us), indexed)
+        match &self.chunk {
+            Some(chunk) if !self.clauses.is_empty() => {
+                chunk.indexed_between(window.ends_from_us, window.ends_to_us)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The next statement, over the window that is open.
     fn look<'a>(&'a self, told: Option<&'a Told>) -> Option<Look<'a>> {
         let window = self.window.as_ref()?;
+        let grounds =
+            |chunk: &Chunk| -> Vec<Ground> { chunk.grounds(window.ends_from_us, window.ends_to_us, told) };
         Some(Look {
-            classes: self.chunk.as_ref().map(|chunk| &chunk.classes[..]),
+            sealed: self.chunk.as_ref().map(grounds),
             ends_from_us: window.ends_from_us,
             ends_to_us: window.ends_to_us,
             begins_to_us: window.begins_to_us,

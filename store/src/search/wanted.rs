@@ -19,6 +19,15 @@ const NAMESPACES_MAX: usize = 16;
 /// Tokens that indexes are asked for: each is in a page of its own of each segment.
 const INDEX_TOKENS_MAX: usize = 64;
 
+/// By what blocks are told from others; each as SQL.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Blocks<'s> {
+    /// By their filters; one without a filter satisfies this.
+    Filtered(&'s str),
+    /// Whether they have a filter or not, they satisfy this.
+    Told(&'s str),
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub scope: Scope,
@@ -165,14 +174,18 @@ impl Wanted {
         self.tenants.as_ref().is_some_and(|tenants| tenants.len() == 1)
     }
 
-    /// What a block that may hold records satisfies, besides its place in time; `$n` are those of a list's statement. `indexed`: what one
-    /// without a filter satisfies.
-    pub fn conditions(&self, indexed: &str) -> String {
+    /// What one of these blocks that may hold records satisfies, besides its place in time; `$n` are those of a list's statement.
+    pub fn conditions(&self, blocks: Blocks<'_>) -> String {
         let mut sql = "time_from <= $2 and level_mask & $3 <> 0".to_owned();
         if self.tenants.is_some() && !self.one_tenant() {
             sql.push_str(" and tenant = any($4)");
         }
-        sql.push_str(&in_bloom(&self.tokens, self.grants.is_empty(), indexed));
+        match blocks {
+            Blocks::Told(told) => sql.push_str(&format!(" and {told}")),
+            Blocks::Filtered(indexed) => {
+                sql.push_str(&in_bloom(&self.tokens, self.grants.is_empty(), indexed));
+            }
+        }
         if !self.grants.is_empty() {
             let mut before = 0;
             let one = |part: &Part| {
@@ -185,12 +198,16 @@ impl Wanted {
                     ));
                     before += tenants.len();
                 }
-                all.extend(part.namespaces.as_ref().map(|names| {
+                let has_filter = matches!(blocks, Blocks::Filtered(_));
+                all.extend(part.namespaces.as_ref().filter(|_| has_filter).map(|names| {
                     format!(
                         "case when octet_length(bloom) = 0 then true else {} end",
                         clauses(&[of_namespaces(names)])
                     )
                 }));
+                if all.is_empty() {
+                    all.push("true".to_owned());
+                }
                 format!("({})", all.join(" and "))
             };
             sql.push_str(&format!(" and ({})", self.grants.iter().map(one).collect::<Vec<_>>().join(" or ")));

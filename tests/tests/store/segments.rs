@@ -269,6 +269,46 @@ async fn common_words_that_never_meet_open_no_block() -> Result<()> {
     running.task.await?
 }
 
+/// Who holds a table partition of which the index told that it has nothing keeps no search waiting: it is neither planned nor locked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_partition_with_nothing_is_not_touched() -> Result<()> {
+    for version in [15, 18] {
+        let postgres = Postgres::start(version).await?;
+        let store = support::store(&postgres, "nothing").await?;
+        let client = postgres.client_of("nothing").await?;
+        support::classes(&client).await?;
+        support::leaves(&client, 6, 2).await?;
+        let running = start_writer(&store)?;
+        for stream in 0..3 {
+            let mut lines = Lines::new(stream);
+            lines.age_us = (1 + i64::from(stream)) * HOUR_US;
+            put(&running, &mut lines, 100).await?;
+        }
+        ensure!(seal_in(&store, Format::Three).await?.records == 300);
+        let held = "select tableoid::regclass::text from blocks group by tableoid having not bool_or(tenant = 'tenant-1')";
+        let held: Vec<String> = client.query(held, &[]).await?.iter().map(|row| row.get(0)).collect();
+        ensure!(held.len() >= 8, "{held:?}");
+        let holder = postgres.client_of("nothing").await?;
+        holder
+            .batch_execute(&format!(
+                "begin; lock table only {} in access exclusive mode",
+                held.join(", only ")
+            ))
+            .await?;
+        for direction in [Direction::NewestFirst, Direction::OldestFirst] {
+            let (blocks, records) = opened(&store, "s1", direction).await?;
+            ensure!(blocks >= 1 && records == 100, "{blocks} blocks, {records} records");
+            ensure!(opened(&store, "s1 word3", direction).await?.1 == lines_with(3, 100));
+            ensure!(opened(&store, "s7", direction).await? == (0, 0));
+        }
+        holder.batch_execute("commit").await?;
+        ensure!(opened(&store, "line", Direction::NewestFirst).await?.1 == 300);
+        running.stop.cancel();
+        running.task.await??;
+    }
+    Ok(())
+}
+
 /// A row of format 1 or 2 that lost its filter is read, and the search goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_without_a_filter_is_read() -> Result<()> {

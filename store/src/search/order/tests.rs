@@ -17,7 +17,7 @@ type Widths = [Option<i64>; 2];
 /// Two classes with leaves of 10 and of 40.
 fn leaves(class: i32, widths: Widths) -> Vec<Span> {
     let (leaf_us, width) = if class == 1 { (10, widths[0]) } else { (40, widths[1]) };
-    (0..120 / leaf_us).map(|leaf| Span::new(leaf * leaf_us, (leaf + 1) * leaf_us, width)).collect()
+    (0..120 / leaf_us).map(|leaf| Span::new(class, (leaf * leaf_us, (leaf + 1) * leaf_us), width)).collect()
 }
 
 fn blocks() -> impl Strategy<Value = Vec<Placed>> {
@@ -29,13 +29,18 @@ fn widths() -> impl Strategy<Value = Widths> {
     [prop::option::of(0..10i64), prop::option::of(0..40i64)]
 }
 
+fn has(ground: &Ground, class: i32, to: i64) -> bool {
+    let is_within = |&(from_us, to_us): &(i64, i64)| (from_us..to_us).contains(&to);
+    ground.classes.contains(&class) && (ground.within_us.is_empty() || ground.within_us.iter().any(is_within))
+}
+
 /// What PostgreSQL would answer.
 fn answer(blocks: &[Placed], look: &Look<'_>, direction: Direction) -> Listed {
     let mut seen: Vec<(i64, i64, i64)> = Vec::new();
     for (id, (class, from, to)) in (0i64..).zip(blocks) {
-        let listed = match (look.classes, class) {
+        let listed = match (&look.sealed, class) {
             (None, None) => true,
-            (Some(classes), Some(class)) => classes.contains(class),
+            (Some(grounds), Some(class)) => grounds.iter().any(|ground| has(ground, *class, *to)),
             _ => false,
         };
         let beyond = look.beyond.is_none_or(|beyond| direction.is_before(beyond, (*to, id)));
@@ -64,9 +69,11 @@ fn answer(blocks: &[Placed], look: &Look<'_>, direction: Direction) -> Listed {
 }
 
 proptest! {
+    /// `indexed`: which table partitions have an index; those of them that hold no block are not looked at.
     #[test]
     fn every_block_comes_once_and_in_order(
         mut blocks in blocks(),
+        indexed in prop::collection::vec(any::<bool>(), 16),
         widths in widths(),
         rows in 1..5usize,
         (from, to) in (-10..130i64, -10..130i64),
@@ -78,10 +85,16 @@ proptest! {
         let range = TimeRange { from_us: Some(from), to_us: Some(to + 1) };
         let page = Page { direction, ..Page::first(1) };
         let wanted = Wanted::new(&Scope::all(AdminReason::Audit), &Filter::all(), range, page).unwrap();
-        let both = Chunk { classes: vec![1, 2], leaves: [leaves(1, widths), leaves(2, widths)].concat() };
+        let mut both = Chunk { classes: vec![1, 2], leaves: [leaves(1, widths), leaves(2, widths)].concat() };
+        for (leaf, is_indexed) in both.leaves.iter_mut().zip(indexed) {
+            leaf.index = is_indexed.then_some(Indexed { leaf: (leaf.class, leaf.from_us), blocks: 0, is_whole: true });
+        }
         for (class, from, to) in &mut blocks {
             *to = class.map_or(*to, |class| end_above(&leaves(class, widths), *from) - 1).min(*to);
         }
+        let held = |leaf: &Span| blocks.iter().any(|(class, _, to)| *class == Some(leaf.class) && (leaf.from_us..leaf.to_us).contains(to));
+        let of_leaves = both.leaves.iter().filter_map(|leaf| Some((leaf.index?.leaf, held(leaf))));
+        let told = Told { leaves: of_leaves.collect(), ..Told::default() };
         let mut order = Order::new(&wanted, vec![both]);
         order.streams.iter_mut().for_each(|stream| (stream.rows, stream.leaves_max) = (rows, 2));
         let (mut given, mut statements) = (Vec::<Candidate>::new(), 0);
@@ -97,7 +110,7 @@ proptest! {
             }
             let stream = &mut order.streams[place];
             stream.next_window(&wanted);
-            let answered = answer(&blocks, &stream.look(None).unwrap(), direction);
+            let answered = answer(&blocks, &stream.look(Some(&told)).unwrap(), direction);
             let listed = stream.saw(&wanted, answered);
             order.held.extend(listed);
             given.extend(order.ready());
@@ -132,7 +145,7 @@ fn a_page_that_begins_within_a_large_leaf_looks_at_few_blocks() {
             Direction::OldestFirst => TimeRange { from_us: Some(middle), to_us: None },
         };
         let wanted = Wanted::new(&Scope::all(AdminReason::Audit), &Filter::all(), range, page).unwrap();
-        let chunk = Chunk { classes: vec![1], leaves: vec![Span::new(0, leaf_us, width)] };
+        let chunk = Chunk { classes: vec![1], leaves: vec![Span::new(1, (0, leaf_us), width)] };
         let mut order = Order::new(&wanted, vec![chunk]);
         let (mut begin, mut all) = (None, 0);
         while let Some(place) = order.behind() {
@@ -142,8 +155,8 @@ fn a_page_that_begins_within_a_large_leaf_looks_at_few_blocks() {
             let stream = &mut order.streams[place];
             stream.next_window(&wanted);
             let look = stream.look(None).unwrap();
-            let sealed = look.classes.is_some();
-            let answered = answer(&blocks, &Look { begins_to_us: i64::MAX, ..look }, direction);
+            let sealed = look.sealed.is_some();
+            let answered = answer(&blocks, &Look { begins_to_us: i64::MAX, ..look.clone() }, direction);
             all += if sealed { answered.candidates.len() } else { 0 };
             let candidates =
                 answered.candidates.into_iter().filter(|block| block.time_from_us <= look.begins_to_us);

@@ -17,8 +17,10 @@ use super::searches::{PAGE, Question, median, ms};
 use super::table::aligned;
 
 const ROUNDS: usize = 20;
-const SOUGHT: [Sought; 5] = [
+const SOUGHT: [Sought; 7] = [
     Sought::Absent,
+    Sought::OneInAMillion,
+    Sought::User,
     Sought::OneInTenThousand,
     Sought::Common,
     Sought::TwoCommonApart,
