@@ -218,7 +218,6 @@ mod tests {
             let ordered = order(&rows);
             let as_they_come: Vec<usize> = (0..rows.len()).collect();
             let (before, after) = (filled(&rows, &as_they_come), filled(&rows, &ordered));
-            println!("{what}: {before:.3}, in order {after:.3}");
             assert!(after >= least && after >= before, "{what}: {before:.3}, in order {after:.3}");
         }
     }
