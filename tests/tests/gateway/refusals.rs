@@ -133,7 +133,7 @@ async fn while_postgresql_is_away_callers_are_told_and_afterwards_answered() -> 
     ensure!(world.get("/api/platform/logs").await?.code == 200);
     world.postgres.kill();
     let answer = world.get("/api/platform/logs").await?;
-    is_problem("away", &answer, 503, "ask again")?;
+    is_problem("away", &answer, 503, "try again")?;
     ensure!(answer.headers.contains_key("retry-after") && !answer.text().contains("127.0.0.1"), "{answer:?}");
     world.postgres.restart().await?;
     ensure!(world.get("/api/platform/logs").await?.code == 200);
