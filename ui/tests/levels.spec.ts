@@ -172,12 +172,12 @@ it("does nothing unseen: what is folded away is taken back by Quiet, and unfolde
   const sample = page.getByLabel("Keep of what lies below");
   await fold.click();
   await sample.fill("15");
-  await page.getByLabel(/Drop lines of which/).check();
+  await page.getByLabel(/Drop lines whose level is unknown/).check();
   await fold.click();
   await page.getByRole("button", { name: "Quiet levels-folded" }).click();
   await page.getByRole("button", { name: "Hold levels-folded at WARN" }).waitFor();
   await fold.click();
-  expect([await sample.inputValue(), await page.getByLabel(/Drop lines of which/).isChecked()]).toEqual(["", false]);
+  expect([await sample.inputValue(), await page.getByLabel(/Drop lines whose level is unknown/).isChecked()]).toEqual(["", false]);
   await sample.fill("150");
   await fold.click();
   await sample.waitFor({ state: "hidden" });
