@@ -61,7 +61,7 @@ pub struct BlockBuilder {
     /// In the place of `index` in [`Format::Three`].
     tokens: SegmentTokens,
     columns: Vec<u8>,
-    /// Where each of them ends.
+    /// Where each column ends in `columns`.
     column_ends: Vec<usize>,
     packed: Vec<u8>,
     source: u64,
@@ -279,7 +279,7 @@ impl BlockBuilder {
         block
     }
 
-    /// The columns, and before them how they are packed: as one text, or each with a table of symbols of its own, whichever is shorter.
+    /// Writes the header of the columns and the columns, as one text or as parts with a table of symbols each, whichever is shorter.
     fn put_columns(&mut self, level: i32, payload: &mut Vec<u8>) {
         self.packed.clear();
         let method = pack_rows(level, &self.columns, &mut self.packed);
@@ -289,9 +289,7 @@ impl BlockBuilder {
                 self.packed = by_columns;
             }
         }
-        payload.push(method);
-        put_varint(payload, self.columns.len() as u64);
-        put_varint(payload, self.packed.len() as u64);
+        put_header(method, self.columns.len(), self.packed.len(), payload);
         payload.extend_from_slice(&self.packed);
     }
 
@@ -360,15 +358,20 @@ impl BlockBuilder {
     }
 }
 
+/// The header of a section: how it is packed, and its bytes without and with that.
+fn put_header(method: u8, unpacked_bytes: usize, packed_bytes: usize, payload: &mut Vec<u8>) {
+    payload.push(method);
+    put_varint(payload, unpacked_bytes as u64);
+    put_varint(payload, packed_bytes as u64);
+}
+
 /// All headers, then all bytes. `packed`: kept for its memory.
 fn put_sections(level: i32, sections: &[&Vec<u8>], packed: &mut Vec<u8>, payload: &mut Vec<u8>) {
     packed.clear();
     for section in sections {
         let start = packed.len();
         let method = pack_rows(level, section, packed);
-        payload.push(method);
-        put_varint(payload, section.len() as u64);
-        put_varint(payload, (packed.len() - start) as u64);
+        put_header(method, section.len(), packed.len() - start, payload);
     }
     payload.extend_from_slice(packed);
     packed.shrink_to(PACKED_BYTES_KEPT);

@@ -93,12 +93,12 @@ impl Compressor {
     }
 }
 
-/// Numbers repeat by chance: zstd takes matches of them that are longer than what they stand for, so that short ones are left out.
+/// Among numbers a short match is chance, and takes more bits than the symbols in its place: only matches of so many bytes are taken.
 const PARTS_LEVEL: i32 = 1;
 const PARTS_MATCH_BYTES_MIN: u32 = 7;
 
-/// One zstd frame in which each part of the section (they end there) is a block, with a table of symbols of its own. `None`: it is
-/// not shorter.
+/// Packs a section into one zstd frame in which each part is a block with a table of symbols of its own. `ends`: where each part ends; the last
+/// end is that of the section. `None`: the frame is not shorter than the section.
 pub(super) fn pack_parts(section: &[u8], ends: &[usize]) -> Option<Vec<u8>> {
     thread_local! {
         static CONTEXT: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
@@ -123,7 +123,7 @@ pub(super) fn pack_parts(section: &[u8], ends: &[usize]) -> Option<Vec<u8>> {
                 if is_last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_flush };
             let left =
                 context.compress_stream2(&mut out, &mut InBuffer::around(&section[from..end]), directive);
-            // Something is left: the room is as much as the section takes as it is.
+            // The room is as large as the section. Where zstd needs more, the frame is not shorter.
             if left != Ok(0) {
                 return None;
             }

@@ -183,7 +183,7 @@ impl Encoder<'_> {
         let mut least = best.0.measure(level);
         let mut is_better = |(mut node, choice): (Node, Choice)| {
             let bytes = node.measure(level);
-            // Words that are sought out cost time: that is worth more than a little.
+            // Counting words takes time, so these ways have to save more than a little.
             let costs_time = matches!(choice, Choice::Split(Way::Templates | Way::Fields));
             let gain_min = if costs_time { least / SLOW_GAIN } else { 0 };
             let is_better = bytes + gain_min < least;
@@ -317,7 +317,7 @@ struct Shapes {
     /// The one before: most lines have the shape of theirs.
     last: Option<usize>,
     last_name: Vec<u8>,
-    /// The words of all shapes go to one column: what is said of one thing in several ways is the same word.
+    /// The words of all shapes go to one column, because texts of several shapes name the same things.
     shares_words: bool,
 }
 

@@ -18,7 +18,7 @@ const DELTA_PLANES: u8 = 3;
 pub(super) struct Encoded {
     pub bytes: Vec<u8>,
     pub bits: u64,
-    /// Where the planes end, and what stands before them.
+    /// Where the bytes before the planes end, and where each plane ends; empty if there are no planes.
     pub ends: Vec<usize>,
 }
 
@@ -67,7 +67,7 @@ fn base_and_width(values: &[u64]) -> (u64, usize) {
     (base, (u64::BITS - top.leading_zeros()).div_ceil(8) as usize)
 }
 
-/// Returns where the planes end, and what stands before them.
+/// Returns where the bytes before the planes end, and where each plane ends.
 fn put_planes(out: &mut Vec<u8>, values: &[u64]) -> Vec<usize> {
     let (base, width) = base_and_width(values);
     put_varint(out, base);

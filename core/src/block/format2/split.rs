@@ -42,7 +42,7 @@ pub(super) const OTHER: u64 = 4;
 pub(super) const WORD: u64 = 5;
 const ROOT: u64 = 7;
 
-/// A word is common that at least one in so many values has, and so many of them.
+/// A word is common if it is counted at least once for so many values, and at least [`COMMON_MIN`] times.
 const COMMON_SHARE: usize = 32;
 const COMMON_MIN: usize = 6;
 
@@ -193,7 +193,7 @@ impl Cuts {
     }
 }
 
-/// Words, or fields, that many values of a column have: they are of the text that programs write around the values.
+/// Counts the words, or the fields, of a column's values. Frequent ones belong to the text that a program writes around its values.
 #[derive(Debug, Default)]
 pub(super) struct Common {
     counts: HashMap<u64, u32, RandomState>,
