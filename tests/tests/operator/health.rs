@@ -47,14 +47,15 @@ async fn agent(client: Client, port: &Port) -> Result<()> {
 
 /// It becomes `wanted`, and Argo CD and Flux see the same in that very object by what the docs give them.
 async fn is(world: &World, what: &str, wanted: Kstatus) -> Result<()> {
-    let object = wait_for(&format!("{what} to be {wanted:?}"), PATIENCE, || async {
+    // kstatus calls an object that the operator has not seen yet `Current`. The snippets for Argo CD and Flux know better, so the
+    // wait is for all three to agree.
+    wait_for(&format!("{what} to be {wanted:?}"), PATIENCE, || async {
         let object: Value = serde_json::from_str(&kubectl(world, &["get", what, "-o", "json"])?)?;
         let now = kstatus(&object);
         ensure!(now == wanted, "{now:?}");
-        Ok(object)
+        gitops::agree(&object, &wanted).with_context(|| what.to_owned())
     })
     .await?;
-    gitops::agree(&object, &wanted).with_context(|| what.to_owned())?;
     println!("{what}: {wanted:?}");
     Ok(())
 }
