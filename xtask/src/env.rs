@@ -7,11 +7,11 @@
 
 use std::fs::{self, File};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use cordwood_tests::env::{
     ApiServer, Kafka, KafkaOptions, Node, Postgres, PostgresOptions, Redis, cache, kubernetes,
@@ -74,7 +74,17 @@ fn keeper(places: &Places) -> Option<rustix::process::Pid> {
     String::from_utf8_lossy(&command).contains("keep").then(|| rustix::process::Pid::from_raw(pid)).flatten()
 }
 
+/// Installs what this machine lacks of what the parts need, and says so; nothing where all is there.
+fn set_up() -> Result<()> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/setup");
+    let status = Command::new(&script).arg("test").stdout(std::io::stderr()).status();
+    let status = status.with_context(|| format!("run {}", script.display()))?;
+    ensure!(status.success(), "{} test: {status}", script.display());
+    Ok(())
+}
+
 fn up(no_node: bool, postgres: u32) -> Result<()> {
+    set_up()?;
     let places = places()?;
     if keeper(&places).is_some() {
         println!("# already up; `cargo xtask env down` stops it");
