@@ -2,7 +2,8 @@
 //! over. Where all records of a block count alike, what the block says of itself is enough, and it is not read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cordwood_core::block::{Block, BlockError};
@@ -108,13 +109,17 @@ struct Counter {
     deleted: Arc<DeletedTasks>,
     origins: HashMap<OriginId, Origin>,
     bin_us: i64,
-    counts: Counts,
+    counts: Mutex<Counts>,
 }
 
 impl Counter {
     fn new(filter: Filter, wanted: Arc<Wanted>, bin_us: i64) -> Counter {
         let (deleted, origins) = (Arc::default(), HashMap::new());
-        Counter { filter, wanted, deleted, origins, bin_us: bin_us.max(1), counts: Counts::default() }
+        Counter { filter, wanted, deleted, origins, bin_us: bin_us.max(1), counts: Mutex::default() }
+    }
+
+    fn into_counts(self) -> Counts {
+        self.counts.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn count(mut self, session: &mut Session<'_>, deadline: Instant) -> Result<Counts, StoreError> {
@@ -124,7 +129,7 @@ impl Counter {
         loop {
             let mut batch = match order.next(session).await {
                 Ok(Some(batch)) => batch,
-                Ok(None) => return Ok(self.counts),
+                Ok(None) => return Ok(self.into_counts()),
                 Err(error) if is_too_slow(&error) => {
                     session.let_go().await?;
                     let next_at_us = order.next_at_us().filter(|time_us| wanted.is_past_begin(*time_us));
@@ -157,11 +162,13 @@ impl Counter {
     }
 
     /// Nothing that ends before this was looked at.
-    fn ended_at(mut self, time_us: i64) -> Counts {
-        self.counts.bins = self.counts.bins.split_off(&time_us.div_euclid(self.bin_us));
-        self.counts.by_block = self.counts.by_block.min(self.counts.records());
-        self.counts.searched_to_us = Some(time_us);
-        self.counts
+    fn ended_at(self, time_us: i64) -> Counts {
+        let first = time_us.div_euclid(self.bin_us);
+        let mut counts = self.into_counts();
+        counts.bins = counts.bins.split_off(&first);
+        counts.by_block = counts.by_block.min(counts.records());
+        counts.searched_to_us = Some(time_us);
+        counts
     }
 
     /// Counts a block by what it says of itself, where that tells how each of its records counts.
@@ -175,8 +182,9 @@ impl Counter {
             && self.wanted.scope.sees_all_of(tenant)
             && !self.deleted.has_some_of(tenant);
         if is_whole {
-            self.counts.bins.entry(bin).or_default()[*level as usize] += count;
-            self.counts.by_block += count;
+            let counts = self.counts.get_mut().unwrap_or_else(PoisonError::into_inner);
+            counts.bins.entry(bin).or_default()[*level as usize] += count;
+            counts.by_block += count;
         }
         is_whole
     }
@@ -219,24 +227,31 @@ impl Looks for Counter {
         self.origins.insert(id, origin);
     }
 
-    fn block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
-        let Counter { filter, wanted, deleted, origins, bin_us, counts } = self;
+    fn block(&self, block: &Block<'_>, records: Option<&[Range<u32>]>) -> Result<(), BlockError> {
+        let (filter, wanted, deleted) = (&self.filter, &self.wanted, &self.deleted);
         // Which task a record is of, its body says.
         let reads_bodies = filter.reads_bodies() || !deleted.is_empty();
-        screened(block, &filter.screen(), Direction::OldestFirst, |record| {
+        let mut bins: BTreeMap<i64, OfLevels> = BTreeMap::new();
+        let ended = screened(block, records, &filter.screen(), Direction::OldestFirst, |record| {
             if !wanted.has_level_and_time(block.levels()[record], block.times_us()[record]) {
                 return Ok(());
             }
             let record = if reads_bodies { block.record(record)? } else { block.head(record) };
-            let Some(origin) = origins.get(&record.origin) else { return Ok(()) };
+            let Some(origin) = self.origins.get(&record.origin) else { return Ok(()) };
             let is_seen = wanted.scope.sees(record.flags, origin, record.time_us)
                 && filter.matches(&record, origin)
                 && !deleted.hide(&record, origin);
             if is_seen {
-                let bin = record.time_us.div_euclid(*bin_us);
-                counts.bins.entry(bin).or_default()[record.level as usize] += 1;
+                let bin = record.time_us.div_euclid(self.bin_us);
+                bins.entry(bin).or_default()[record.level as usize] += 1;
             }
             Ok(())
-        })
+        });
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (bin, of_levels) in bins {
+            let all = counts.bins.entry(bin).or_default();
+            all.iter_mut().zip(of_levels).for_each(|(all, more)| *all += more);
+        }
+        ended
     }
 }

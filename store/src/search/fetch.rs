@@ -1,6 +1,8 @@
 //! What blocks hold: postings, and payloads, from the table where each lies.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cordwood_core::block::postings::Postings;
@@ -13,10 +15,12 @@ use super::wanted::Wanted;
 use crate::error::StoreError;
 
 /// What a block holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Payload {
     pub block: i64,
     pub bytes: Bytes,
+    /// As [`Candidate::records`].
+    pub records: Option<Arc<[Range<u32>]>>,
 }
 
 /// The postings of those of these blocks that have any.
@@ -63,8 +67,8 @@ pub(super) async fn payloads(
     blocks
         .iter()
         .map(|block| {
-            let payload = found.remove(&block.id).map(|bytes| Payload { block: block.id, bytes });
-            payload.ok_or_else(|| StoreError::Decode {
+            let payload = |bytes| Payload { block: block.id, bytes, records: block.records.clone() };
+            found.remove(&block.id).map(payload).ok_or_else(|| StoreError::Decode {
                 thing: format!("block {} of {}", block.id, block.table),
                 message: "it is gone within a snapshot".to_owned(),
             })

@@ -1,7 +1,8 @@
 //! Collects the records of a page during a search: keeps the best ones, and knows when no better one can follow.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cordwood_core::block::{Block, BlockError};
 use cordwood_core::filter::Filter;
@@ -47,21 +48,58 @@ pub(super) fn fetched_at_once(blocks: &[Candidate], count: usize) -> &[Candidate
     &blocks[..blocks.iter().take(count).take_while(fits).count()]
 }
 
-/// A search under way: the first records of its direction so far, by (time, id).
+/// A search under way.
 pub(super) struct Hits {
     filter: Filter,
     /// Told before the first blocks are.
     told: watch::Receiver<Option<Arc<DeletedTasks>>>,
     deleted: Arc<DeletedTasks>,
     pub wanted: Arc<Wanted>,
+    best: Mutex<Best>,
+    origins: HashMap<OriginId, Origin>,
+    pub blocks_read: usize,
+}
+
+/// The first records of a direction so far, by (time, id).
+struct Best {
+    direction: Direction,
     limit: usize,
-    best: BTreeMap<Cursor, OwnedRecord>,
+    records: BTreeMap<Cursor, OwnedRecord>,
     /// Of the bodies.
     bytes: usize,
     /// Records had to go for lack of room: from then on the page takes none beyond its last.
     overflowed: bool,
-    origins: HashMap<OriginId, Origin>,
-    pub blocks_read: usize,
+}
+
+impl Best {
+    fn is_full(&self) -> bool {
+        self.overflowed || self.records.len() >= self.limit
+    }
+
+    /// The last record of a full page.
+    fn last(&self) -> Option<Cursor> {
+        let last = match self.direction {
+            Direction::NewestFirst => self.records.first_key_value(),
+            Direction::OldestFirst => self.records.last_key_value(),
+        };
+        last.map(|(last, _)| *last).filter(|_| self.is_full())
+    }
+
+    fn insert(&mut self, record: OwnedRecord) {
+        self.bytes += record.body.len();
+        if let Some(twin) = self.records.insert(record.cursor(), record) {
+            self.bytes -= twin.body.len();
+        }
+        while self.records.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.records.len() > 1) {
+            let last = match self.direction {
+                Direction::NewestFirst => self.records.pop_first(),
+                Direction::OldestFirst => self.records.pop_last(),
+            };
+            let Some((_, last)) = last else { return };
+            self.bytes -= last.body.len();
+            self.overflowed = true;
+        }
+    }
 }
 
 impl Hits {
@@ -71,52 +109,25 @@ impl Hits {
         limit: usize,
         told: watch::Receiver<Option<Arc<DeletedTasks>>>,
     ) -> Hits {
+        let direction = wanted.direction;
         Hits {
             filter,
             told,
             deleted: Arc::default(),
             wanted: Arc::new(wanted),
-            limit,
-            best: BTreeMap::new(),
-            bytes: 0,
-            overflowed: false,
+            best: Mutex::new(Best { direction, limit, records: BTreeMap::new(), bytes: 0, overflowed: false }),
             origins: HashMap::new(),
             blocks_read: 0,
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.overflowed || self.best.len() >= self.limit
-    }
-
-    /// The last record of a full page.
-    fn last(&self) -> Option<Cursor> {
-        let last = match self.wanted.direction {
-            Direction::NewestFirst => self.best.first_key_value(),
-            Direction::OldestFirst => self.best.last_key_value(),
-        };
-        last.map(|(last, _)| *last).filter(|_| self.is_full())
+    fn best(&self) -> MutexGuard<'_, Best> {
+        self.best.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Blocks that lie beyond this cannot add to a full page.
     fn end_us(&self) -> Option<i64> {
-        self.last().map(|last| last.time_us)
-    }
-
-    fn insert(&mut self, record: OwnedRecord) {
-        self.bytes += record.body.len();
-        if let Some(twin) = self.best.insert(record.cursor(), record) {
-            self.bytes -= twin.body.len();
-        }
-        while self.best.len() > self.limit || (self.bytes > PAGE_BYTES_MAX && self.best.len() > 1) {
-            let last = match self.wanted.direction {
-                Direction::NewestFirst => self.best.pop_first(),
-                Direction::OldestFirst => self.best.pop_last(),
-            };
-            let Some((_, last)) = last else { return };
-            self.bytes -= last.body.len();
-            self.overflowed = true;
-        }
+        self.best().last().map(|last| last.time_us)
     }
 
     /// The first of these, few at first, but no further than the page can need: what lies beyond its last hit is not fetched.
@@ -140,7 +151,7 @@ impl Hits {
         payloads: Vec<Payload>,
     ) -> Result<Hits, StoreError> {
         if self.origins.len() > ORIGINS_MAX {
-            let used: HashSet<OriginId> = self.best.values().map(|record| record.origin).collect();
+            let used: HashSet<OriginId> = self.best().records.values().map(|record| record.origin).collect();
             self.origins.retain(|id, _| used.contains(id));
         }
         self.blocks_read += payloads.len();
@@ -152,8 +163,8 @@ impl Hits {
         look(self, transaction, payloads).await
     }
 
-    /// What is known without the body: level, time, page.
-    fn is_asked_for(&self, block: &Block<'_>, record: usize) -> bool {
+    /// What is known without the body: level, time, page. `last`: the last record of a full page.
+    fn is_asked_for(&self, block: &Block<'_>, record: usize, last: Option<Cursor>) -> bool {
         let time_us = block.times_us()[record];
         if !self.wanted.has_level_and_time(block.levels()[record], time_us) {
             return false;
@@ -161,11 +172,12 @@ impl Hits {
         let key = Cursor { time_us, id: block.id(record) };
         let direction = self.wanted.direction;
         self.wanted.after.is_none_or(|after| direction.is_before(after, key))
-            && self.last().is_none_or(|last| !direction.is_before(last, key))
+            && last.is_none_or(|last| !direction.is_before(last, key))
     }
 
-    fn look_at(&mut self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
-        if !self.is_asked_for(block, record) {
+    fn look_at(&self, block: &Block<'_>, record: usize) -> Result<(), BlockError> {
+        let last = self.best().last();
+        if !self.is_asked_for(block, record, last) {
             return Ok(());
         }
         let record = block.record(record)?;
@@ -173,14 +185,15 @@ impl Hits {
         let may_see = self.wanted.scope.sees(record.flags, origin, record.time_us);
         let is_seen = may_see && self.filter.matches(&record, origin);
         if is_seen && !self.deleted.hide(&record, origin) {
-            self.insert(OwnedRecord::of(&record));
+            self.best().insert(OwnedRecord::of(&record));
         }
         Ok(())
     }
 
     pub fn into_found(self, scanned: Scanned) -> Found {
-        let (is_full, direction) = (self.is_full(), self.wanted.direction);
-        let mut records: Vec<OwnedRecord> = self.best.into_values().collect();
+        let best = self.best.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (is_full, direction) = (best.is_full(), best.direction);
+        let mut records: Vec<OwnedRecord> = best.records.into_values().collect();
         if direction == Direction::NewestFirst {
             records.reverse();
         }
@@ -215,12 +228,14 @@ impl Looks for Hits {
         self.origins.insert(id, origin);
     }
 
-    fn block(&mut self, block: &Block<'_>) -> Result<(), BlockError> {
-        if !(0..block.len()).any(|record| self.is_asked_for(block, record)) {
+    fn block(&self, block: &Block<'_>, records: Option<&[Range<u32>]>) -> Result<(), BlockError> {
+        let last = self.best().last();
+        if !(0..block.len()).any(|record| self.is_asked_for(block, record, last)) {
             return Ok(());
         }
-        let filter = self.filter.clone();
         // The best of the page come first, so that a full page needs few of the others.
-        screened(block, &filter.screen(), self.wanted.direction, |record| self.look_at(block, record))
+        screened(block, records, &self.filter.screen(), self.wanted.direction, |record| {
+            self.look_at(block, record)
+        })
     }
 }

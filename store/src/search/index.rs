@@ -5,11 +5,12 @@
 //! blocks as sealing noted, tells nothing: its blocks are read.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use cordwood_core::block::BlockError;
 use cordwood_core::retention::class::{ClassId, leaf_table};
-use cordwood_core::segment::{Head, blocks_at_least, lists_of, meet, read_ids};
+use cordwood_core::segment::{Head, Records, blocks_at_least, lists_of, meet, read_ids};
 use cordwood_core::tokens::Token;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
@@ -20,6 +21,8 @@ use crate::error::StoreError;
 
 /// An index that leaves in more than one of so many blocks is not worth being asked of each.
 const DENSEST: usize = 4;
+/// Of a block in which more records than this are named, all are looked at: to search its columns costs less than so many bodies.
+const RECORDS_MAX: u32 = 128;
 
 /// A table partition with an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub(super) struct Told {
     pub tables: Vec<u32>,
     /// The blocks of these, without a filter of their own, that may hold what is wanted.
     pub ids: Vec<i64>,
+    /// Which records of such a block may be it, ascending. Of a block that is not in here, each may.
+    pub records: HashMap<i64, Arc<[Range<u32>]>>,
     /// The table partitions that they speak of, and whether any of these blocks is there.
     pub leaves: HashMap<LeafKey, bool>,
 }
@@ -76,7 +81,15 @@ pub(super) struct Indexes {
 }
 
 /// `None`: it tells nothing.
-type OfLeaf = Option<(u32, Vec<i64>)>;
+type OfLeaf = Option<(u32, Vec<Named>)>;
+
+/// A block that may hold what is wanted.
+#[derive(Clone, Debug)]
+struct Named {
+    id: i64,
+    /// As [`Told::records`]; `None`: each may be it.
+    records: Option<Arc<[Range<u32>]>>,
+}
 
 impl Indexes {
     /// Of these table partitions; what is known of others is forgotten.
@@ -95,10 +108,11 @@ impl Indexes {
         }
         let mut told = Told::default();
         for Indexed { leaf, .. } in leaves {
-            let Some(Some((table, ids))) = self.leaves.get(leaf) else { continue };
+            let Some(Some((table, blocks))) = self.leaves.get(leaf) else { continue };
             told.tables.push(*table);
-            told.ids.extend_from_slice(ids);
-            told.leaves.insert(*leaf, !ids.is_empty());
+            told.ids.extend(blocks.iter().map(|block| block.id));
+            told.records.extend(blocks.iter().filter_map(|block| Some((block.id, block.records.clone()?))));
+            told.leaves.insert(*leaf, !blocks.is_empty());
         }
         Ok(told)
     }
@@ -161,7 +175,7 @@ async fn read(
     let looked = tokio::task::spawn_blocking(move || {
         let mut all: Vec<OfLeaf> = (0..count).map(|_| None).collect();
         for (place, relation, segments) in segments {
-            all[place] = met(&clauses, &segments, place, &pages).map(|ids| (relation, ids));
+            all[place] = met(&clauses, &segments, place, &pages).map(|blocks| (relation, blocks));
         }
         all
     });
@@ -332,7 +346,7 @@ impl Pages {
 }
 
 /// The blocks of a table partition that may hold what is wanted; `None`: so many that it is not worth asking. It ends as soon as they are.
-fn met(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> Option<Vec<i64>> {
+fn met(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> Option<Vec<Named>> {
     let mut found = Vec::new();
     let most = most(segments);
     for segment in segments {
@@ -340,7 +354,7 @@ fn met(clauses: &Clauses, segments: &[Segment], place: usize, pages: &Pages) -> 
         if let Err(error) = met_in(clauses, segment, (place, pages), most, &mut found) {
             tracing::error!(segment = segment.id, %error, "a page of its index does not open, so its blocks are read");
             found.truncate(before);
-            found.extend(segment.ids.iter().map(|id| id.cast_signed()));
+            found.extend(segment.ids.iter().map(|id| Named { id: id.cast_signed(), records: None }));
         }
         if found.len() > most {
             return None;
@@ -355,17 +369,31 @@ fn met_in(
     segment: &Segment,
     (place, pages): (usize, &Pages),
     most: usize,
-    found: &mut Vec<i64>,
+    found: &mut Vec<Named>,
 ) -> Result<(), BlockError> {
     let page = |no: u32| pages.get(place, segment.id, no);
     let mut meeting = meet(&segment.head, clauses, page)?;
-    while let Some(records) = meeting.next() {
-        let block = records?.block;
-        found.extend(segment.ids.get(block as usize).map(|id| id.cast_signed()));
+    let mut next = meeting.next().transpose()?;
+    while let Some(Records { block, .. }) = next {
+        let (mut ranges, mut count): (Vec<Range<u32>>, u32) = (Vec::new(), 0);
+        while let Some(records) = next.filter(|records| records.block == block) {
+            count += records.to - records.from;
+            if count > RECORDS_MAX {
+                meeting.pass(block);
+            }
+            match ranges.last_mut() {
+                Some(last) if last.end == records.from => last.end = records.to,
+                _ => ranges.push(records.from..records.to),
+            }
+            next = meeting.next().transpose()?;
+        }
+        if let Some(id) = segment.ids.get(block as usize) {
+            let records = (count <= RECORDS_MAX).then(|| ranges.into());
+            found.push(Named { id: id.cast_signed(), records });
+        }
         if found.len() > most {
             break;
         }
-        meeting.pass(block);
     }
     Ok(())
 }

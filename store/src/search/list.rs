@@ -1,6 +1,9 @@
 //! One statement that lists blocks without their payloads, in the order of time, under tenant scope, time, levels and the bloom
 //! filters, or what the indexes of segments told. It looks at a bounded number of blocks, whatever it finds among them.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use cordwood_core::level::Level;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
@@ -33,6 +36,8 @@ pub(super) struct Candidate {
     pub ctid: String,
     /// Where it [is asked for](Wanted::with_heads).
     pub head: Option<Head>,
+    /// Which of its records may be hits, ascending, where an index [told](Told::records); `None`: each may.
+    pub records: Option<Arc<[Range<u32>]>>,
 }
 
 /// What a block says of all of its records.
@@ -225,6 +230,7 @@ pub(super) async fn list(
         raw_bytes: row.get::<_, i64>(5).max(0).unsigned_abs(),
         postings_bytes: row.get::<_, i32>(6).max(0).unsigned_abs().into(),
         head: wanted.heads.then(|| Head::of(row)),
+        records: look.told.and_then(|told| told.records.get(&row.get(0)).cloned()),
     });
     Ok(Listed { candidates: candidates.collect(), stopped_at })
 }

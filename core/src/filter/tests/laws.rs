@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::BlockBuilder;
+use crate::block::check::Checker;
+use crate::block::{Block, BlockBuilder};
 use crate::block::postings::{Postings, RECORDS_MIN, level_token};
+use crate::origin::OriginId;
+use crate::segment::{Records, Resolution, SegmentBuilder, meet, tenant_token};
 use crate::tokens;
 
 /// Few letters, so that filters and records meet.
@@ -227,6 +230,59 @@ proptest! {
                     clauses.push(vec![level_token(record.level)]);
                     prop_assert!(postings.may_meet(&clauses), "{} hides record {}: {:?}", expression, n, plan);
                 }
+            }
+        }
+    }
+
+    /// The law: an index names each record that matches.
+    #[test]
+    fn an_index_names_each_match(
+        bodies in prop::collection::vec(body(), 1..9),
+        expressions in prop::collection::vec(expression(), 8),
+        names in prop::collection::vec(word(), 4),
+        every in 1..5usize,
+        gathered_max in prop_oneof![Just(usize::MAX), 1..5_000usize],
+    ) {
+        let origins: Vec<Origin> = names
+            .chunks(2)
+            .map(|names| Origin { tenant: "t".into(), service: names[0].clone(), pod: names[1].clone(), ..Origin::default() })
+            .collect();
+        let origin_of = |n: usize| &origins[n / 5 % 2];
+        // Three blocks that end within a granule.
+        let records: Vec<Record<'_>> = (0..3 * 150)
+            .map(|n| {
+                let level = Level::ALL[n % 7 % Level::ALL.len()];
+                let body = if n % every == 0 { &bodies[n / every % bodies.len()][..] } else { b"something else" };
+                Record { body, ..record(origin_of(n), level, "") }
+            })
+            .collect();
+        let (mut checker, mut pages) = (Checker::new(), Vec::new());
+        let mut segment = SegmentBuilder::new(Resolution::CHOSEN).with_gathered_max(gathered_max);
+        for (of_block, first) in records.chunks(150).zip((0..).step_by(150)) {
+            let mut builder = BlockBuilder::new();
+            for (n, record) in of_block.iter().enumerate() {
+                prop_assert!(builder.push(record, origin_of(first + n)));
+            }
+            let payload = builder.finish(3).payload;
+            let block = Block::open(&payload).expect("just built");
+            let by_id = |id: &OriginId| origins.iter().find(|origin| origin.id() == *id);
+            checker.index_into(&mut segment, &block, by_id).expect("just built");
+        }
+        let head = segment.finish(|_, page| pages.push(page));
+        for expression in expressions {
+            let Ok(filter) = parse(&expression) else { continue };
+            let mut clauses = filter.plan().tokens.current;
+            clauses.push(vec![tenant_token("t")]);
+            let meeting = meet(&head, &clauses, |page| pages.get(page as usize).map(Vec::as_slice));
+            let named: Vec<Records> = meeting.expect("it opens").collect::<Result<_, _>>().expect("it is whole");
+            for (n, record) in records.iter().enumerate() {
+                let (block, place) = ((n / 150) as u32, (n % 150) as u32);
+                let is_named =
+                    named.iter().any(|of| of.block == block && (of.from..of.to).contains(&place));
+                prop_assert!(
+                    is_named || !filter.matches(record, origin_of(n)),
+                    "{} is not told of record {}: {:?}", expression, n, named
+                );
             }
         }
     }

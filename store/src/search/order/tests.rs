@@ -64,6 +64,7 @@ fn answer(blocks: &[Placed], look: &Look<'_>, direction: Direction) -> Listed {
         table: String::new(),
         ctid: String::new(),
         head: None,
+        records: None,
     });
     Listed { candidates: candidates.collect(), stopped_at }
 }
