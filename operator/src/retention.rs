@@ -235,10 +235,11 @@ impl Passes {
 
     /// Of table partitions whose time is over. Being unable to is no failure of the pass.
     async fn pack_indexes(&mut self) -> Result<Packed, PassError> {
-        let packed = ddl::pack_indexes(self.session().await?).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "pack the indexes of table partitions; the next pass tries again");
-            Packed::default()
-        });
+        let packed =
+            ddl::pack_indexes(self.session().await?, jiff::Timestamp::now()).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "pack the indexes of table partitions; the next pass tries again");
+                Packed::default()
+            });
         if let Packed { tables: 1.., .. } = packed {
             let Packed { tables, bytes_before, bytes_after } = packed;
             tracing::info!(tables, bytes_before, bytes_after, "packed the indexes of table partitions");

@@ -40,11 +40,11 @@ pub struct Packed {
     pub bytes_after: u64,
 }
 
-/// Packs some that need it. One that somebody uses is packed later.
+/// Packs some that need it, of partitions whose time is over at `now`. One that somebody uses is packed later.
 ///
 /// # Errors
 /// PostgreSQL's.
-pub async fn pack_indexes(session: &mut DdlSession) -> Result<Packed, StoreError> {
+pub async fn pack_indexes(session: &mut DdlSession, now: Timestamp) -> Result<Packed, StoreError> {
     let client = session.client_for("to pack indexes").await?;
     let due = format!(
         "select class, time_from from ( \
@@ -52,12 +52,15 @@ pub async fn pack_indexes(session: &mut DdlSession) -> Result<Packed, StoreError
              || to_char(l.time_from at time zone 'UTC', 'YYYYMMDD\"t\"HH24MI') || '_index') as index \
            from leaves l join sealed_leaves s on s.class = l.class and s.time_from = l.time_from \
            left join packed_leaves p on p.class = l.class and p.time_from = l.time_from \
-           where l.detached is null and l.time_to < now() - {GRACE} and s.indexed_blocks > 0 \
+           where l.detached is null and l.time_to < $1 - {GRACE} and s.indexed_blocks > 0 \
              and p.blocks is distinct from s.indexed_blocks) closed \
          where index is not null and (blocks is null or pg_relation_size(index) > bytes + bytes / 4 + {GROWN_BYTES_MIN}) \
          order by time_from, class limit {TABLES_MAX}"
     );
-    let rows = client.query(&due, &[]).await.map_err(StoreError::sql("look for", "indexes to pack"))?;
+    let rows = client
+        .query_typed(&due, &[(&now, Type::TIMESTAMPTZ)])
+        .await
+        .map_err(StoreError::sql("look for", "indexes to pack"))?;
     let began = Instant::now();
     let mut packed = Packed::default();
     for row in rows {

@@ -3,12 +3,14 @@
 //!
 //! Table partitions bound windows only: windows follow each other without a hole, whatever lies in them.
 
+use std::ops::Range;
+
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::index::{ByIndexes, Indexed, Told};
 use super::wanted::{Wanted, timestamp};
-use crate::contents::WIDTH_US;
+use crate::contents::{LeafKey, WIDTH_US};
 use crate::error::StoreError;
 
 /// Classes of one statement at the most: each has a table partition at any time.
@@ -56,6 +58,8 @@ pub(super) struct Ground {
     /// Table partitions that are known of.
     pub leaves: usize,
     pub told: ByIndexes,
+    /// These table partitions alone, and of each the blocks that it is about, as a range of [`Told::ids`]; empty: as the rest says.
+    pub named: Vec<(LeafKey, Range<usize>)>,
 }
 
 /// The classes whose table partitions reach into the wanted time.
@@ -179,9 +183,16 @@ impl Chunk {
             self.between(from_us, to_us).filter_map(|leaf| Some((leaf.class, by_indexes(leaf)?, leaf)));
         let mut left: Vec<(i32, ByIndexes, &Span)> = left.collect();
         left.sort_unstable_by_key(|(class, told, leaf)| (*class, *told, leaf.from_us));
+        let mut few = Ground { told: ByIndexes::Few, ..Ground::default() };
         let mut grounds: Vec<Ground> = Vec::new();
         for leaves in left.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            let (class, told, _) = leaves[0];
+            let (class, by_indexes, _) = leaves[0];
+            if by_indexes == ByIndexes::Few {
+                let ids = |key| told.leaves.get(&key).map(|ids| (key, ids.clone()));
+                let named = leaves.iter().filter_map(|(_, _, leaf)| ids((leaf.class, leaf.from_us)));
+                few.named.extend(named);
+                continue;
+            }
             let mut within_us: Vec<(i64, i64)> = Vec::new();
             for (_, _, leaf) in leaves {
                 match within_us.last_mut() {
@@ -190,13 +201,20 @@ impl Chunk {
                 }
             }
             // Classes of the same times are looked through together.
-            match grounds.iter_mut().find(|known| known.told == told && known.within_us == within_us) {
+            match grounds.iter_mut().find(|known| known.told == by_indexes && known.within_us == within_us) {
                 Some(known) => {
                     known.classes.push(class);
                     known.leaves += leaves.len();
                 }
-                None => grounds.push(Ground { classes: vec![class], within_us, leaves: leaves.len(), told }),
+                None => {
+                    let (classes, leaves, told) = (vec![class], leaves.len(), by_indexes);
+                    grounds.push(Ground { classes, within_us, leaves, told, named: Vec::new() });
+                }
             }
+        }
+        if !few.named.is_empty() {
+            few.leaves = few.named.len();
+            grounds.push(few);
         }
         grounds
     }
@@ -217,6 +235,7 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::index::FEW_BLOCKS;
     use super::*;
 
     /// Hourly leaves of class 1, leaves of four hours of class 2.
@@ -240,9 +259,11 @@ mod tests {
             within_us: within_us.to_vec(),
             leaves,
             told,
+            named: Vec::new(),
         };
         let told = |leaves: &[(i32, i64, bool)]| {
-            let leaves = leaves.iter().map(|&(class, from_us, holds)| ((class, from_us), holds));
+            let many = |holds: bool| if holds { 7..7 + FEW_BLOCKS + 1 } else { 7..7 };
+            let leaves = leaves.iter().map(|&(class, from_us, holds)| ((class, from_us), many(holds)));
             Told { leaves: leaves.collect(), ..Told::default() }
         };
         use ByIndexes::{All, Nothing, Some as Few};
@@ -269,6 +290,15 @@ mod tests {
         same.leaves.retain(|leaf| leaf.from_us == 40);
         let both = told(&[(1, 40, true), (2, 40, true)]);
         assert_eq!(same.grounds(0, 79, Some(&both)), [ground(&[1, 2], &[(40, 80)], 2, All)]);
+        // Where few blocks are named, these are asked for, of all classes in one.
+        let mut few = both.clone();
+        few.leaves.insert((2, 40), 3..5);
+        few.leaves.insert((1, 40), 5..6);
+        let named = vec![((1, 40), 5..6), ((2, 40), 3..5)];
+        assert_eq!(
+            same.grounds(0, 79, Some(&few)),
+            [Ground { leaves: 2, told: ByIndexes::Few, named, ..Ground::default() }]
+        );
     }
 
     #[test]

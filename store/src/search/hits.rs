@@ -115,7 +115,13 @@ impl Hits {
             told,
             deleted: Arc::default(),
             wanted: Arc::new(wanted),
-            best: Mutex::new(Best { direction, limit, records: BTreeMap::new(), bytes: 0, overflowed: false }),
+            best: Mutex::new(Best {
+                direction,
+                limit,
+                records: BTreeMap::new(),
+                bytes: 0,
+                overflowed: false,
+            }),
             origins: HashMap::new(),
             blocks_read: 0,
         }

@@ -24,6 +24,9 @@ const DENSEST: usize = 4;
 /// Of a block in which more records than this are named, all are looked at: to search its columns costs less than so many bodies.
 const RECORDS_MAX: u32 = 128;
 
+/// So many blocks of a table partition are asked for by their ids at the most.
+pub(super) const FEW_BLOCKS: usize = 128;
+
 /// A table partition with an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Indexed {
@@ -44,6 +47,8 @@ pub(super) enum ByIndexes {
     Nothing,
     /// Of all of them, whether they may hold what is wanted.
     All,
+    /// The same, and few may.
+    Few,
 }
 
 /// All of: any of: a token of each record.
@@ -58,8 +63,8 @@ pub(super) struct Told {
     pub ids: Vec<i64>,
     /// Which records of such a block may be it, ascending. Of a block that is not in here, each may.
     pub records: HashMap<i64, Arc<[Range<u32>]>>,
-    /// The table partitions that they speak of, and whether any of these blocks is there.
-    pub leaves: HashMap<LeafKey, bool>,
+    /// The table partitions that they speak of, and which of `ids` are there.
+    pub leaves: HashMap<LeafKey, Range<usize>>,
 }
 
 impl Told {
@@ -68,8 +73,9 @@ impl Told {
         match self.leaves.get(&leaf.leaf) {
             _ if !leaf.is_whole => Some(ByIndexes::Some),
             None => Some(ByIndexes::Nothing),
-            Some(true) => Some(ByIndexes::All),
-            Some(false) => None,
+            Some(ids) if ids.is_empty() => None,
+            Some(ids) if ids.len() <= FEW_BLOCKS => Some(ByIndexes::Few),
+            Some(_) => Some(ByIndexes::All),
         }
     }
 }
@@ -110,9 +116,10 @@ impl Indexes {
         for Indexed { leaf, .. } in leaves {
             let Some(Some((table, blocks))) = self.leaves.get(leaf) else { continue };
             told.tables.push(*table);
+            let first = told.ids.len();
             told.ids.extend(blocks.iter().map(|block| block.id));
             told.records.extend(blocks.iter().filter_map(|block| Some((block.id, block.records.clone()?))));
-            told.leaves.insert(*leaf, !blocks.is_empty());
+            told.leaves.insert(*leaf, first..told.ids.len());
         }
         Ok(told)
     }

@@ -178,7 +178,7 @@ mod tests {
         let mut builder = BlockBuilder::new();
         for index in 0..10 {
             let body = format!("number {index}");
-            builder.push(
+            let is_pushed = builder.push(
                 &Record {
                     time_us: i64::from(index),
                     original_time_us: None,
@@ -190,6 +190,7 @@ mod tests {
                 },
                 &origin,
             );
+            assert!(is_pushed);
         }
         let payload = builder.finish(3).payload;
         let block = Block::open(&payload).expect("just built");

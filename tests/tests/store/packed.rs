@@ -143,7 +143,7 @@ impl World {
 
 async fn pack(store: &Store) -> Result<Packed, StoreError> {
     match DdlSession::open(store, Loop::Drop).await? {
-        Some(mut session) => ddl::pack_indexes(&mut session).await,
+        Some(mut session) => ddl::pack_indexes(&mut session, jiff::Timestamp::now()).await,
         None => Err(StoreError::Invalid("somebody drops".to_owned())),
     }
 }
@@ -255,7 +255,7 @@ async fn what_is_in_use_repaired_or_dropped() -> Result<()> {
         }
     }
     ensure!(world.number("select count(*) from packed_leaves").await? == 0, "it goes with its partition");
-    ensure!(ddl::pack_indexes(&mut session).await? == Packed::default());
+    ensure!(ddl::pack_indexes(&mut session, jiff::Timestamp::now()).await? == Packed::default());
     world.end().await
 }
 
@@ -274,7 +274,7 @@ async fn searches_and_sealing_go_on() -> Result<()> {
             let mut tables = 0;
             while !stop.load(Ordering::Relaxed) {
                 client.batch_execute("delete from packed_leaves").await?;
-                tables += ddl::pack_indexes(&mut session).await?.tables;
+                tables += ddl::pack_indexes(&mut session, jiff::Timestamp::now()).await?.tables;
             }
             anyhow::Ok(tables)
         })

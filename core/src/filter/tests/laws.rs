@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::block::check::Checker;
-use crate::block::{Block, BlockBuilder};
 use crate::block::postings::{Postings, RECORDS_MIN, level_token};
+use crate::block::{Block, BlockBuilder};
 use crate::origin::OriginId;
 use crate::segment::{Records, Resolution, SegmentBuilder, meet, tenant_token};
 use crate::tokens;

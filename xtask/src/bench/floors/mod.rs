@@ -49,8 +49,8 @@ fn size(corpus: &str) -> String {
     format!("bytes per raw byte, {corpus}")
 }
 
-fn before_vacuum(corpus: &str) -> String {
-    format!("the same before VACUUM, {corpus}")
+fn unpacked(corpus: &str) -> String {
+    format!("the same before VACUUM and packing, {corpus}")
 }
 
 fn sealed_page(sought: Sought) -> String {
@@ -76,7 +76,7 @@ fn rows(lines: u64) -> Vec<Row> {
             _ => at_most(0.11, 0.09),
         };
         row(size(corpus), "", bound);
-        row(before_vacuum(corpus), "", Bound::None);
+        row(unpacked(corpus), "", Bound::None);
     }
     row(CPU.to_owned(), "s", Bound::TimesFormat1 { floor: 1.3, aim: 1.0 });
     row(MEMORY.to_owned(), "MiB", Bound::None);

@@ -4,6 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use cordwood_store::ddl::{DdlSession, Loop, pack_indexes};
 use cordwood_store::search::TimeRange;
 use cordwood_store::{Settings, Store, migrate};
 use cordwood_tests::policies;
@@ -17,7 +18,7 @@ use super::cold;
 use super::profile;
 use super::searches::{Question, questions};
 use super::table::{Cell, Column};
-use super::{CORPORA, CPU, HISTOGRAM, MEMORY, Part, before_vacuum, cold_page, fresh_page, sealed_page, size};
+use super::{CORPORA, CPU, HISTOGRAM, MEMORY, Part, cold_page, fresh_page, sealed_page, size, unpacked};
 
 /// Records of a round of sealing, and of what is fresh at the most.
 pub const CHUNK: u64 = 2_000_000;
@@ -42,7 +43,7 @@ pub async fn sizes(
     drop(storage.pipeline.agent.take());
     storage.write(written.lines).await?;
     storage.seal(written.lines).await?;
-    put_sizes(column, &storage.client, name, written.bytes, empty).await
+    put_sizes(column, &storage, name, written.bytes, empty).await
 }
 
 /// The services' lines, in rounds of [`CHUNK`]. Returns the table of the profile, where it is wanted.
@@ -87,7 +88,7 @@ pub async fn services(
         steps.push((chunk, storage.seal(chunk).await?));
     }
     put_costs(column, &steps);
-    put_sizes(column, &storage.client, CORPORA[1], raw, empty).await?;
+    put_sizes(column, &storage, CORPORA[1], raw, empty).await?;
     let all = questions(services.sought_trace(), TimeRange::default(), &all)?;
     if parts.contains(&Part::Searches) {
         searches(column, &mut storage, &all).await?;
@@ -139,11 +140,13 @@ fn put_costs(column: &mut Column, steps: &[(u64, Step)]) {
     column.put(MEMORY, Cell::new(most as f64 / f64::from(1 << 20), ""));
 }
 
-async fn put_sizes(column: &mut Column, client: &Client, corpus: &str, raw: u64, empty: i64) -> Result<()> {
+async fn put_sizes(column: &mut Column, storage: &Storage, corpus: &str, raw: u64, empty: i64) -> Result<()> {
+    let client = &storage.client;
     let share = |bytes: i64| (bytes - empty) as f64 / raw as f64;
     let before = stored_bytes(client).await?;
     let how = format!("tables with nothing in them, {:.4}, not counted", empty as f64 / raw as f64);
-    column.put(before_vacuum(corpus), Cell::new(share(before), how));
+    column.put(unpacked(corpus), Cell::new(share(before), how));
+    pack(storage).await?;
     client.batch_execute("vacuum").await?;
     note(&format!("{}, {corpus}: {}", column.name, shares(client, raw as f64).await?));
     let of_blocks = relation_bytes(client, "blocks%").await? as f64 / raw as f64;
@@ -152,6 +155,16 @@ async fn put_sizes(column: &mut Column, client: &Client, corpus: &str, raw: u64,
         size(corpus),
         Cell::new(share(stored_bytes(client).await?), format!("of {:.1} MB", raw as f64 / 1e6)),
     );
+    Ok(())
+}
+
+/// What the operator does to the indexes of table partitions whose time is over, as if that of all of these were.
+async fn pack(storage: &Storage) -> Result<()> {
+    const YEARS: i64 = 4 * 365 * 24;
+    let store = storage.store().await?;
+    let mut session = DdlSession::open(&store, Loop::Drop).await?.context("no other program drops tables")?;
+    let later = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(YEARS))?;
+    while pack_indexes(&mut session, later).await?.tables > 0 {}
     Ok(())
 }
 
