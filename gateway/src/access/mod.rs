@@ -136,7 +136,8 @@ impl Identity {
     /// Whom to ask for more, or the command that grants it.
     pub fn how_to_see_more(&self) -> String {
         let Identity::Person(person, _) = self else {
-            return "the person who keeps the gateway's file of tokens can add to what this token sees".to_owned();
+            return "the person who keeps the gateway's file of tokens can add to what this token sees"
+                .to_owned();
         };
         let service_account = person.name.strip_prefix("system:serviceaccount:");
         let (kind, name) =
