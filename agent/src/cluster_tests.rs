@@ -425,7 +425,7 @@ fn a_deleted_pod_keeps_the_tenant_it_had() {
 
 /// The namespaces' watch is ahead of the pods'.
 #[test]
-fn a_pod_whose_namespace_was_made_anew_keeps_what_its_own_said_last() {
+fn a_pod_whose_namespace_was_recreated_keeps_what_its_own_said_last() {
     let cluster = answered(json!({"labels": {TENANT: "acme"}}), json!({}));
     namespace(&cluster, "shop", json!({"labels": {TENANT: "moved"}}));
     namespace(&cluster, "shop", json!({"uid": "second", "labels": {TENANT: "newcomer"}}));
