@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_ended_a_record_is_behind_those_that_wait() {
+    fn a_log_that_ended_a_record_is_behind_those_that_wait() {
         let part = |io: &str, tag: char| format!("2026-11-21T02:24:31Z {io} {tag} 0123456789\n");
         let mut unfinished = Unfinished::default();
         let mut pipelines = [Pipeline::new(), Pipeline::new(), Pipeline::new()];

@@ -191,7 +191,7 @@ impl Index {
         match self.pods.remove(&folder) {
             Some(before) => {
                 facts.known_then = before.known_then;
-                // (It is there: whoever said that nobody can know it was mistaken.)
+                // (It is there: the answer that nobody can know it was wrong.)
                 facts.owner = if before.owner == Owner::Nobody { Owner::Unasked } else { before.owner };
             }
             None => {

@@ -128,7 +128,7 @@ fn the_namespace_decides_the_tenant_and_the_pod_never() {
     assert_eq!((origin.tenant.as_str(), origin.tenant_id.as_str()), ("moved", "moved"));
 }
 
-/// Whoever locks the labels of namespaces usually forgets their annotations.
+/// An administrator who locks the labels of namespaces usually forgets their annotations.
 #[test]
 fn an_annotation_of_a_namespace_says_nothing() {
     let claims = json!({TENANT: "evil", TENANT_ID: "6", ENVIRONMENT: "test"});
@@ -425,7 +425,7 @@ fn a_deleted_pod_keeps_the_tenant_it_had() {
 
 /// The namespaces' watch is ahead of the pods'.
 #[test]
-fn a_pod_whose_namespace_was_made_anew_keeps_what_its_own_said_last() {
+fn a_pod_whose_namespace_was_recreated_keeps_what_its_own_said_last() {
     let cluster = answered(json!({"labels": {TENANT: "acme"}}), json!({}));
     namespace(&cluster, "shop", json!({"labels": {TENANT: "moved"}}));
     namespace(&cluster, "shop", json!({"uid": "second", "labels": {TENANT: "newcomer"}}));
@@ -460,7 +460,7 @@ fn services_and_workloads() {
     }
 }
 
-/// Whoever may make pods may write the annotation that a static pod's mirror has.
+/// Anyone who may create pods may write the annotation that a static pod's mirror has.
 #[test]
 fn a_pod_that_claims_the_uid_of_another_does_not_take_its_place() {
     let cluster = answered(json!({"labels": {TENANT: "acme"}}), json!({"labels": {SERVICE: "web"}}));

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_longest_is_first() {
+    fn the_log_that_waits_longest_is_first() {
         let mut descriptors = Descriptors::new(Some(3));
         assert_eq!((descriptors.max(), descriptors.free(1), descriptors.free(9)), (3, 2, 0));
         [5, 2, 9].into_iter().for_each(|log| descriptors.wait(log));

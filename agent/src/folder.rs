@@ -69,7 +69,7 @@ const INSIDE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 impl Folder {
-    /// The configured folder itself may be reached over symbolic links: whoever configured it meant it.
+    /// The configured folder itself may be reached over symbolic links: the administrator who configured it meant it.
     pub fn open_root(path: &Path) -> io::Result<Folder> {
         Ok(Folder { fd: open_folder_at(path)?, links: None })
     }

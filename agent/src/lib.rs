@@ -81,7 +81,7 @@ pub use telemetry::{Status, Telemetry};
 pub use wake::Waker;
 pub use watching::client;
 
-/// The conditions that the reader sets; `kafka`, `pods`, `namespaces`, `owners` and `rules` come from whoever provides them.
+/// The conditions that the reader sets; `kafka`, `pods`, `namespaces`, `owners` and `rules` come from the parts that provide them.
 pub const CONDITIONS: &[&str] = &["files"];
 
 /// What the agent is given from outside.
@@ -89,7 +89,7 @@ pub struct Environment {
     /// From the cluster, or [`Static`].
     pub context: ContextSource,
     pub rules: watch::Receiver<Arc<LevelRules>>,
-    /// Whoever changes `context` or `rules` wakes the reader.
+    /// A part that changes `context` or `rules` wakes the reader.
     pub waker: Waker,
     pub telemetry: Telemetry,
     pub health: Health,

@@ -45,7 +45,7 @@ fn unpacked_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
     let skipped = io::copy(&mut (&mut reader).take(position - known), &mut io::sink())?;
     let mut before = Vec::new();
     reader.take(known).read_to_end(&mut before)?;
-    // The clone shares the place in the file: whoever reads on begins at its beginning.
+    // The clone shares the place in the file: the next reader begins at its beginning.
     io::Seek::rewind(&mut &*file)?;
     if skipped + before.len() as u64 == position {
         Ok(before)

@@ -394,7 +394,7 @@ mod tests {
         answer(&mut ship);
         ship.send(&mut tally, 1_100);
         assert_eq!((count(), ship.waits_for_flight()), (1, false));
-        // Whoever waited for long goes without the answer, and so does much.
+        // Lines that waited for long go without the answer, and so do many bytes.
         cut(&mut ship, 100);
         ship.send(&mut tally, 1_100 + FLIGHT_MS_MAX);
         assert_eq!(count(), 2);

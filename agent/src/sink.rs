@@ -131,7 +131,7 @@ mod tests {
 
     /// It came after the reader's last look and before it went to sleep: it slept on.
     #[test]
-    fn an_answer_that_is_here_already_is_told_to_whoever_waits_for_one() {
+    fn a_reader_that_waits_for_an_answer_hears_of_one_that_is_here_already() {
         let answers = Answers::new(Waker::new().unwrap());
         assert!(!answers.await_next(true), "there is none");
         answers.await_next(false);

@@ -388,7 +388,7 @@ pub fn read_head(file: &File, gzip: bool) -> io::Result<Vec<u8>> {
             }
             filled += got;
         }
-        // The clone shares the place in the file: whoever reads on begins at its beginning.
+        // The clone shares the place in the file: the next reader begins at its beginning.
         io::Seek::rewind(&mut &*file)?;
         filled
     } else {

@@ -9,7 +9,7 @@ use crate::args::FilterArgs;
 use crate::output::escape;
 
 impl FilterArgs {
-    /// Whoever has the database's credentials may see all tenants; naming some narrows it.
+    /// Anyone who has the database's credentials may see all tenants; naming some narrows it.
     pub fn scope(&self) -> Scope {
         if self.tenant.is_empty() {
             Scope::all(AdminReason::CommandLine)

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Bad) => ExitCode::FAILURE,
-        // Whoever read our output has seen enough (`| head`).
+        // The program that read our output has seen enough (`| head`).
         Err(Failure::Run(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Config(error)) if error.is::<filters::Pointed>() => {
             // Several lines, one of which points.

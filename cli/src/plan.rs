@@ -36,7 +36,7 @@ pub async fn run(args: PlanArgs, color: ColorChoice) -> Result<Outcome, Failure>
         None => now_us(),
     };
     let database = Database::open(&args.database, false).await?;
-    // As whoever made the last pass is set; before the first one, as it will be of itself. A folder of resources is what `standalone` follows.
+    // With the settings of the last pass; before the first one, with the defaults. A folder of resources is what `standalone` follows.
     let of_itself = match &args.resources {
         Some(_) => Tuning::with_notice(NOTICE_US),
         None => Tuning::default(),

@@ -116,7 +116,7 @@ pub struct FileCheckpoint {
     pub ahead: Option<(u64, u64)>,
 }
 
-/// Here something went unfinished that may go on behind it. Whoever reads the file again ends it at the same place: its end
+/// Here something went unfinished that may go on behind it. An agent that reads the file again ends it at the same place: its end
 /// would lie elsewhere otherwise, and the writer would not recognize it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cut {

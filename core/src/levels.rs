@@ -26,7 +26,7 @@ pub const RULES_VERSION: u32 = 2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LevelRules {
-    /// [`RULES_VERSION`] of whoever wrote them; absent: 1.
+    /// [`RULES_VERSION`] of the program that wrote them; absent: 1.
     #[serde(default = "first_version")]
     pub version: u32,
     /// Rises with each change; agents report which one they have.

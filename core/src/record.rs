@@ -76,7 +76,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// Judges a record's own time by what its class keeps, which the way in does not know. A record keeps the time that it came
     /// with where its class still keeps records of that time, also where the way in took it for too old. A record that was older
-    /// than its class keeps records when it was stored gets the moment of storing: it is new to whoever sent it, and would
+    /// than its class keeps records when it was stored gets the moment of storing: it is new to the application that sent it, and would
     /// go unseen. `stored_us`: that moment; `None` where nobody knows it any more.
     pub fn settle_time(&mut self, now_us: i64, stored_us: Option<i64>, retention_us: i64) {
         match (self.original_time_us, stored_us) {

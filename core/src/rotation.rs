@@ -1,5 +1,5 @@
 //! Which file of a log comes next, is resumed, has ended or is lost: decided over a listing of its names and what is known of
-//! them. Whoever calls opens, reads and closes files; nothing here does.
+//! them. The caller opens, reads and closes files; nothing here does.
 //!
 //! A look at a folder goes this way: [`listing`] puts the names in order and leaves out those that are not the log's;
 //! [`register`] tells which of them are as they were; [`appeared`] says what each other name stands for, and [`same`] which

@@ -13,11 +13,11 @@ pub enum AdminReason {
     CommandLine,
     /// The owner of a laptop's own store.
     Standalone,
-    /// The file of tokens says so of whoever holds this one.
+    /// The file of tokens says so of anyone who holds this token.
     Token,
     /// A check of the whole store (audit, tests' reconciliation).
     Audit,
-    /// The cluster said that this person may read every tenant, or that the namespaces of the scope may be read whoever's they are.
+    /// The cluster said that this person may read every tenant, or that the namespaces of the scope may be read no matter which tenant they belong to.
     Authorized,
 }
 
@@ -73,7 +73,7 @@ impl Grant {
             }
     }
 
-    /// Whether it is about all there is, whoever's and wherever.
+    /// Whether it is about every tenant and every namespace.
     pub fn is_of_all(&self) -> bool {
         matches!(self.tenants, Tenants::All(_)) && self.namespaces == Namespaces::All
     }

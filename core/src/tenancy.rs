@@ -221,7 +221,7 @@ impl Tenancy {
         }
     }
 
-    /// `tenant`, if it is allowed. Its id is the one that the configuration gives it, whoever named the tenant.
+    /// `tenant`, if it is allowed. Its id is the one that the configuration gives it, no matter who named the tenant.
     fn within(&self, tenant: &str, id: Option<&str>) -> Decided {
         if !is_allowed(self.allowed.as_ref(), tenant) {
             return Decided::nobody(Some(Refused::Tenant(tenant.to_owned())));

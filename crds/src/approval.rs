@@ -3,7 +3,7 @@
 use cordwood_core::retention::{APPROVE_ANNOTATION, Approval};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
-/// Whom a tool names that approves for a person. Whoever may annotate a policy may write it: it is a claim.
+/// Whom a tool names that approves for a person. Anyone who may annotate a policy may write it: it is a claim.
 pub const APPROVED_BY_ANNOTATION: &str = "cordwood.dev/approved-by";
 
 /// Characters of such a claim that are kept.

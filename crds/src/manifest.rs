@@ -152,7 +152,7 @@ mod tests {
         assert!(fields > 150, "{fields}");
     }
 
-    /// Server-side apply merges each list as its type says; one without a type would be replaced as a whole by whoever comes last.
+    /// Server-side apply merges each list as its type says; one without a type would be replaced as a whole by the client that comes last.
     #[test]
     fn each_list_says_how_it_is_merged() {
         let typed = |field: &Value| {

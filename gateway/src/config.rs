@@ -163,7 +163,7 @@ pub struct KubernetesAccess {
     pub kubeconfig_file: Option<PathBuf>,
     /// A token must be for this one.
     pub audience: String,
-    /// Whoever may `get pods/log` in a namespace sees its records too.
+    /// Anyone who may `get pods/log` in a namespace sees its records too.
     pub accept_pods_log: bool,
     /// How long a yes holds.
     pub allow_ms: u64,

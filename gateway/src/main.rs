@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const POSTGRES: &str = "postgres";
 const REPLICA_VARIABLE: &str = "CORDWOOD_REPLICA_DATABASE_URL";
-/// Unmet from the moment it is told to end: whoever chooses among gateways sends nobody here any more.
+/// Unmet from the moment it is told to end: a load balancer sends nobody here any more.
 const ENDING: &str = "ending";
 
 /// Answers questions about what is stored, over HTTP.

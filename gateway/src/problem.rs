@@ -37,7 +37,7 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<usize>)]
     position: Option<u32>,
-    /// The request's `X-Request-Id`, for whoever asks what became of it.
+    /// The request's `X-Request-Id`, for anyone who asks what became of it.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     request_id: Option<Box<str>>,

@@ -71,7 +71,7 @@ pub async fn start(gateway: Gateway, address: SocketAddr) -> Result<Running, Lis
     start_beside(gateway, address, Router::new()).await
 }
 
-/// [`start`] with routes that are not the gateway's own, for whoever may ask it anything.
+/// [`start`] with routes that are not the gateway's own, for any caller whom the gateway knows.
 ///
 /// # Errors
 /// Those of [`start`].

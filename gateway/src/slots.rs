@@ -203,7 +203,7 @@ mod tests {
             drop(held);
             assert!(slots.take("a", length).await.is_ok(), "{length:?}");
         }
-        // Whoever has nothing under way is not remembered.
+        // The slots forget a caller who has nothing under way.
         for n in 0..100 {
             slots.take(&n.to_string(), Length::Short).await.unwrap();
         }

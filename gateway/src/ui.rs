@@ -1,7 +1,7 @@
 //! The user interface: files that `ui/dist` holds, built and committed, so that nothing but Rust is needed to build a gateway. A release
 //! program carries them within itself; a debug program reads them from the tree, so that a fresh build of the interface needs no new program.
 //!
-//! They show nobody's records: whoever may load the page asks the API like everybody else. A path of the API is never one of the interface.
+//! They show nobody's records: anyone who may load the page asks the API like everybody else. A path of the API is never one of the interface.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -340,7 +340,7 @@ impl Standalone {
     }
 }
 
-/// The settings of whoever made the last pass on this database; `None`: nobody has, or it was an older version.
+/// The settings of the last pass on this database; `None`: there was no pass, or an older version made it.
 pub async fn kept_tuning(store: &Store) -> Result<Option<Tuning>, StoreError> {
     horizon::tuning(&*store.pooled().await?).await
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// Key: namespace (empty for cluster-scoped kinds) and name.
 type Objects<K> = BTreeMap<(String, String), Read<K>>;
 
-/// A shared picture of all objects of a kind. `changed` wakes whoever works on them.
+/// A shared picture of all objects of a kind. `changed` wakes the loops that work on them.
 #[derive(Debug)]
 pub struct Watched<K> {
     objects: Arc<Mutex<Option<Objects<K>>>>,
@@ -130,7 +130,7 @@ impl<K: Kind> Keep<K> {
             }
             Err(error) => {
                 let missing = matches!(&error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404);
-                // Whoever waits for the first list learns that there is none.
+                // A loop that waits for the first list learns that there is none.
                 if !missing || self.not_installed.swap(true, Ordering::Relaxed) {
                     return;
                 }

@@ -64,7 +64,7 @@ pub async fn serve_beside(
     Ok(bound)
 }
 
-/// The first three, for whoever has a listener already.
+/// The first three, for a program that has a listener already.
 pub fn probes(health: Health, registry: Registry) -> Router {
     let (live, ready) = (health.clone(), health);
     Router::new()

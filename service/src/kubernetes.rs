@@ -287,7 +287,7 @@ mod tests {
         assert!(watch.next().await.unwrap().is_ok());
         assert!(
             watch.next().await.unwrap().is_err(),
-            "whoever keeps objects learns that some may be missing"
+            "the part that keeps objects learns that some may be missing"
         );
         assert_eq!((told.says().as_str(), told.failures()), ("", 0));
     }
@@ -301,7 +301,7 @@ mod tests {
         watch.next().await.unwrap().ok();
         watch.next().await.unwrap().unwrap_err();
         assert_eq!(told.says(), "pods: watch pods: overloaded");
-        // Whoever waits for other things too drops the future and calls again: the time counts on.
+        // A loop that waits for other things too drops the future and calls again: the time counts on.
         while !told.says().is_empty() {
             let moment = tokio::time::timeout(Duration::from_millis(5), watch.next());
             assert!(moment.await.is_err(), "it has nothing to tell");

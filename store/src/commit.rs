@@ -70,7 +70,7 @@ pub struct WatermarkStep {
 /// What the writer knows of the other topic partitions that brought something of the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
-    /// There is none, and this one has its row: whoever comes new marks that row first.
+    /// There is none, and this one has its row: a new one marks that row first.
     None,
     /// This one has no row yet, and no other had one when the writer asked.
     Unknown,

@@ -61,7 +61,7 @@ impl Store {
         Store::told(settings, SESSION.to_owned())
     }
 
-    /// [`Store::new`] for whoever asks on behalf of others: PostgreSQL ends every statement that takes longer, but where an operation says
+    /// [`Store::new`] for a program that asks on behalf of others: PostgreSQL ends every statement that takes longer, but where an operation says
     /// how long its own may take. (A role's setting would not do: it is not inherited by the logins that are its members.)
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Store {
         &self.0.at
     }
 
-    /// The error of whoever waited so long: a server that takes bytes and never answers.
+    /// The error after a wait of this length: a server that takes bytes and never answers.
     pub fn no_answer(&self, waited: Duration) -> StoreError {
         let message = format!("no answer within {} s", waited.as_secs());
         StoreError::Connect { at: self.at().to_owned(), message, source: None }

@@ -42,7 +42,7 @@ pub async fn count(session: &mut DdlSession) -> Result<u32, StoreError> {
     Ok(counted)
 }
 
-/// What is counted and what is noted are of one snapshot: whoever seals notes its blocks in the transaction that adds them.
+/// What is counted and what is noted are of one snapshot: a sealer notes its blocks in the transaction that adds them.
 async fn count_one(
     client: &mut Client,
     class: i32,

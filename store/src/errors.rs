@@ -122,7 +122,7 @@ impl FromStr for After {
     }
 }
 
-/// What the scope sees of the rows `x`: $1 to $3. Whoever sees everything of some tenants, or of all, is asked nothing about each row, so that
+/// What the scope sees of the rows `x`: $1 to $3. For a scope that sees everything of some tenants, or of all, the query checks nothing of each row, so that
 /// an index finds the rows of a few tenants.
 fn in_scope(parts: &Parts<'_>) -> String {
     // (PostgreSQL has to know the types of all three; this is true.)

@@ -15,7 +15,7 @@ use crate::roles;
 /// Below PostgreSQL's deadlock timeout, like those of the DDL loops.
 const LOCK_TIMEOUT: &str = "700ms";
 const LOCKED_PAUSE: Duration = Duration::from_secs(2);
-/// Then it is an error, and whoever migrates says so and tries again.
+/// After that it is an error: the program that migrates says so and tries again.
 const LOCKED_MAX: Duration = Duration::from_secs(60);
 
 mod embedded {
@@ -73,7 +73,7 @@ pub async fn run(store: &Store) -> Result<Migrated, StoreError> {
 }
 
 /// Each migration is a transaction of its own, so that one that met a lock is tried again. Its locks are waited for as DDL's are:
-/// whoever reads or writes `blocks` queues behind it, and a long reader may hold them for hours.
+/// a session that reads or writes `blocks` queues behind it, and a long reader may hold them for hours.
 async fn apply(client: &mut Client) -> Result<refinery::Report, StoreError> {
     let set_timeout = |timeout: &str| format!("set lock_timeout = '{timeout}'");
     let sql = StoreError::sql("set up", "the session that migrates");

@@ -58,7 +58,7 @@ pub async fn name(session: &mut DdlSession) -> Result<u32, StoreError> {
     Ok(named)
 }
 
-/// What is read and what is noted are of one snapshot: whoever seals notes its blocks in the transaction that adds them.
+/// What is read and what is noted are of one snapshot: a sealer notes its blocks in the transaction that adds them.
 async fn name_one(client: &mut Client, class: i32, from: Timestamp, table: &str) -> Result<bool, StoreError> {
     let fail = || StoreError::sql("note whose the records are of", table);
     let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);

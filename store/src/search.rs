@@ -24,7 +24,7 @@ pub use self::count::{Counts, OfLevels, count};
 use self::hits::Hits;
 pub use self::page::{Cursor, CursorError, Direction, Found, OwnedRecord, Page, TimeRange};
 use self::scan::scan;
-use self::session::{Session, both, is_gone};
+use self::session::{Session, both, is_dropped_table};
 pub(crate) use self::wanted::{Wanted, timestamp};
 use crate::connect::Store;
 use crate::error::StoreError;
@@ -56,7 +56,7 @@ pub async fn search(
         let found = search_once(store, filter, &wanted, limit, budget, deadline).await;
         match found {
             // Its records had expired: what is left is looked at from the beginning.
-            Err(error) if is_gone(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
+            Err(error) if is_dropped_table(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
             ended => return ended,
         }
     }

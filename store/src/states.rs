@@ -58,7 +58,7 @@ async fn write(client: &impl GenericClient, change: &StateChange) -> Result<(), 
     written.map(drop).map_err(StoreError::sql("write", "the state of a policy"))
 }
 
-/// A policy that was `Active` from its beginning, or that is gone, changed nothing that the ledger tells. Whoever reads the database alone sees
+/// A policy that was `Active` from its beginning, or that is gone, changed nothing that the ledger tells. A program that reads the database alone sees
 /// which policies there are.
 async fn remember_active(
     client: &impl GenericClient,

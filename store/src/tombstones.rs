@@ -8,7 +8,7 @@ use tokio_postgres::GenericClient;
 use crate::connect::Store;
 use crate::error::StoreError;
 
-/// For whoever shows records that come from elsewhere than a search (the live feed).
+/// For a part that shows records from elsewhere than a search (the live feed).
 ///
 /// # Errors
 /// When PostgreSQL does not answer: then nothing may be shown.

@@ -1,5 +1,5 @@
-// An identity provider for tests: oidc-provider over HTTPS, where whoever gives a name is that person. Arguments: issuer, port, certificate,
-// key, redirect URIs. Whoever logs in is in the group `people`.
+// An identity provider for tests: oidc-provider over HTTPS, where anyone who gives a name is that person. Arguments: issuer, port, certificate,
+// key, redirect URIs. Everyone who logs in is in the group `people`.
 //
 // Two paths more, for tests alone: POST /sign gives a token of the claims in its body (with `?alg=`, `?old=1` by the key before), POST /rotate
 // takes another key to sign with.

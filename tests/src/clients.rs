@@ -1,5 +1,5 @@
 //! Speaks as existing clients do: the lines that their applications print, and the pages and frames that are read of them, to the letter.
-//! Whoever runs Cordwood (standalone, a node) prints these lines there and asks its gateway.
+//! A test that runs Cordwood (standalone, a node) prints these lines there and asks its gateway.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a prompt is waited for, and how many are printed.
 const PROMPT_TIME: Duration = Duration::from_secs(10);
 const PROMPTS_MAX: usize = 6;
-/// A line that says nothing: whoever listens shows that it does.
+/// A line that says nothing: a client that listens shows it by that line.
 const PROMPT: &str =
     r#"{"level":"info","logger":"madrox.server","message":"is anybody there?","taskId":"42"}"#;
 

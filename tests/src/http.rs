@@ -87,7 +87,7 @@ pub async fn send(
     answer_on(stream).await
 }
 
-/// A connection on which a request was sent, for whoever reads slowly or leaves.
+/// A connection on which a request was sent, for a client that reads slowly or leaves.
 ///
 /// # Errors
 /// When nothing listens.

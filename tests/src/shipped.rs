@@ -73,7 +73,7 @@ impl Shipped {
         Ok(batches.iter().flat_map(|batch| &batch.records).map(|record| record.body.clone()).collect())
     }
 
-    /// The offset that the next message will have, whoever has read how far.
+    /// The offset that the next message will have, however far a consumer has read.
     pub fn end_offset(&self) -> Result<i64> {
         Ok(self.consumer.fetch_watermarks(TOPIC, 0, Duration::from_secs(20)).context("ask for the end")?.1)
     }

@@ -549,7 +549,7 @@ async fn the_resources_upgrade_with_the_release_and_stay_when_it_goes() -> Resul
     assert!(key.len() > 64, "{key}");
     let (ok, _, err) = run("upgrade", &[])?;
     assert!(ok, "{err}");
-    assert_eq!(must(session()?), key, "whoever is logged in stays so");
+    assert_eq!(must(session()?), key, "people who are logged in stay so");
     assert_eq!(must(columns()?), before, "the upgrade restores the definition");
 
     let output = Command::new(kubernetes::helm()?)

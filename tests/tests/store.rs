@@ -556,7 +556,7 @@ async fn sessions_say_what_is_wrong() -> Result<()> {
         denied.is_err_and(|e| e.code().is_some_and(|code| code.code() == "42501")),
         "a reader may truncate"
     );
-    // Whoever asks on behalf of others has sessions whose statements end, those of the pool too; an operation's own limit goes before.
+    // A store that asks on behalf of others has sessions whose statements end, those of the pool too; an operation's own limit goes before.
     let bounded = Store::bounded(&Settings::url(at("r")), 100)?;
     for _ in 0..2 {
         let session = bounded.pooled().await?;

@@ -81,7 +81,7 @@ fn is_whole(report: &Report, expected: &Expected) -> bool {
     report.holds() && report.others == plain
 }
 
-/// Each line of the plain file by a word of its time, whoever stored it; and all in the order in which they were written.
+/// Each line of the plain file by a word of its time, no matter which version stored it; and all in the order in which they were written.
 fn found(place: &Place, program: &Path, url: &str, expected: &Expected) -> Result<()> {
     let mut numbers = Vec::new();
     for (word, lines) in &expected.words {

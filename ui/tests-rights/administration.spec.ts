@@ -11,7 +11,7 @@ interface Resource {
 }
 const listed = async (kind: string, namespace = "") => ((await cluster("GET", resources(kind, namespace))).body.items ?? []) as Resource[];
 
-it("leads whoever may administer to the views, and nobody else", async () => {
+it("leads anyone who may administer to the views, and nobody else", async () => {
   const page = await pageOf("ada", "/");
   for (const name of ["Policies", "Levels", "Agents"]) await views(page).filter({ hasText: name }).waitFor();
   const other = await pageOf("anna", "/");
@@ -26,7 +26,7 @@ it.each([
   ["/levels", "--clusterrole=cordwood-levels"],
   ["/agents", "--resource=agents.cordwood.dev"],
   ["/policies", "--resource=logretentionpolicies.cordwood.dev"],
-])("says at %s what it needs, to whoever has no right", async (path, grants) => {
+])("says at %s what it needs, to anyone who has no right", async (path, grants) => {
   const page = await pageOf("anna", path);
   await page.locator("pre").filter({ hasText: grants }).waitFor();
   await page.getByText("--user='oidc:anna'").first().waitFor();
@@ -130,7 +130,7 @@ it("answers nobody who may not see it with a list, a resource or the agents", as
   }
 });
 
-it("shows whoever may see and not change the views without what would change anything", async () => {
+it("shows anyone who may see and not change the views without what would change anything", async () => {
   const page = await pageOf("vera", "/levels");
   await page.getByText("You may see the levels, and not change them").waitFor();
   expect(await page.getByRole("form").count()).toBe(0);

@@ -158,7 +158,7 @@ it("4: another filter while live clears nothing before there is something else",
   });
   await page.getByRole("button", { name: /ERROR/ }).first().click();
   await question;
-  // Whoever would clear the list did so before a picture is drawn.
+  // A page that clears the list does so before the browser draws its next frame.
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   expect((await messages(page)).length).toBeGreaterThan(10);
   answer();

@@ -23,5 +23,5 @@ it("23: says that there is nothing that one may see, and whom to ask", async () 
   await page.getByLabel("Token").fill(OTHER);
   await page.getByRole("button", { name: "Go on" }).click();
   await page.getByText("Nothing that you may see").waitFor();
-  await page.getByText("whoever keeps the gateway's file of tokens can add to what this token sees").waitFor();
+  await page.getByText("the person who keeps the gateway's file of tokens can add to what this token sees").waitFor();
 });

@@ -72,7 +72,7 @@ impl KafkaSource {
     }
 
     /// As a member that keeps its name: one that was killed and is back has its topic partitions again at once, where Kafka
-    /// otherwise waits for the session of the dead one to end. Whoever joins under a name drives its former bearer out.
+    /// otherwise waits for the session of the dead one to end. A member that joins under a name drives out the member that had it.
     pub fn join(settings: &KafkaSettings, group: &str, member: Option<&str>) -> anyhow::Result<KafkaSource> {
         let mut config = settings.client_config("cordwood-writer")?;
         if let Some(member) = member {

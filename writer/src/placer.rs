@@ -443,7 +443,7 @@ mod tests {
         assert!(matches!(placer.place(&known, &old), Place::Missing((5, ..))));
     }
 
-    /// A line that begins with `[AUDIT]` was kept for as long as audit records are, whoever wrote it.
+    /// A line that begins with `[AUDIT]` was kept for as long as audit records are, no matter who wrote it.
     #[test]
     fn a_record_is_kept_as_an_audit_record_where_its_agent_believed_it() {
         let (mut placer, mut known) = placer(false, HOUR_US);

@@ -197,7 +197,7 @@ impl<S: Source> Writer<S> {
         self.recovery.begun(|partition| positions.get(&partition).map(|position| position.next_offset));
     }
 
-    /// The end: what was taken is committed once; if that fails, it is read again by whoever comes next.
+    /// The end: what was taken is committed once; if that fails, the next writer reads it again.
     async fn drain(&mut self) -> anyhow::Result<()> {
         while self.recovery.due().is_none() {
             self.close();

@@ -156,7 +156,7 @@ impl<'a, 't> Rotation<'a, 't> {
                 let name = name.to_owned();
                 listed.push(Listed { name, inode: stat.inode(), size, mtime_ns, packed, live });
             } else if stat.link && live && !std::mem::replace(&mut self.files.symlink_warned, true) {
-                // (Whoever may make links below /var/log would have us read and publish any file of the node.)
+                // (Anyone who may make links below /var/log would have us read and publish any file of the node.)
                 tracing::warn!(
                     log = self.log.key(),
                     log_file = name,

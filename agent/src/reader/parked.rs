@@ -185,7 +185,7 @@ impl Parking {
     }
 }
 
-/// Who can give descriptors, and how many, in the order of giving: whoever rests, whoever was asked to, whoever is quiet longest.
+/// Who can give descriptors, and how many, in the order of giving: logs that rest, logs that were asked to, logs that are quiet longest.
 fn givers(logs: &Logs) -> Vec<(u64, usize)> {
     let rests = |log: &ContainerLog| !logs.is_active(log.number());
     let gives = |log: &&ContainerLog| (rests(log) || log.is_at_end() || log.yields()) && log.may_close();

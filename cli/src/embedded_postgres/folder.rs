@@ -340,7 +340,7 @@ fn percent_encode(path: &Path) -> String {
     out
 }
 
-/// Root's server user: whoever owns the cluster already, else `postgres`, else `nobody`; and that it can get there.
+/// Root's server user: the user that owns the cluster already, else `postgres`, else `nobody`; and that it can get there.
 fn server_user(folder: &Path) -> Result<ServerUser, EmbeddedError> {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let owner = std::fs::metadata(folder.join("postgres"))

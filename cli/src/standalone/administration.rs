@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::NOTICE_US;
 use crate::now_us;
 
-/// What became of the resources, for whoever asks.
+/// What became of the resources, for anyone who asks.
 #[derive(Clone, Default)]
 pub struct Fares(Arc<Mutex<Inner>>);
 

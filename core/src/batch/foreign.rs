@@ -222,7 +222,7 @@ fn record(
     let common = if cut { common | Flags::TRUNCATED } else { common };
     let quick = crate::fields::quick(&body);
     let level = read.level().or(quick.named());
-    // No namespace that is marked for it stands behind it: whoever may write to the topic could say so.
+    // No namespace that is marked for it stands behind it: anyone who may write to the topic could say so.
     let flags = if quick.audit { common | Flags::AUDIT | Flags::AUDIT_CLAIMED } else { common };
     let flags = if level.is_none() { flags | Flags::UNLEVELED } else { flags };
     let times = [read.time, read.observed].into_iter();

@@ -168,7 +168,7 @@ pub fn bucket_us(retention_us: i64, time_us: i64) -> (i64, i64) {
     (from_us, from_us.saturating_add(interval_us))
 }
 
-/// Tables of leaves and classes that a server with this many entries in its lock table bears: whoever touches them all (`pg_dump`)
+/// Tables of leaves and classes that a server with this many entries in its lock table bears: a session that touches them all (`pg_dump`)
 /// takes a third of it.
 pub fn tables_max(lock_slots: i64) -> usize {
     usize::try_from(lock_slots / 3).unwrap_or(0)

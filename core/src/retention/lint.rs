@@ -206,7 +206,7 @@ impl Lint<'_> {
             |planned: &Planned| matches!(planned.step, Step::CreateLeaf(_) | Step::CreateClassTable { .. });
         let (before, created) =
             (self.catalogue.tables(), plan.steps.iter().filter(|step| creates(step)).count());
-        // Half of the lock table stays for whoever else works there.
+        // Half of the lock table stays for other sessions of the server.
         if created > 0 && i64::try_from(before + created).unwrap_or(i64::MAX) > slots / 2 {
             let tables = after.tables();
             self.fatal("tables", format!("{tables} tables are more than the server's lock table bears"));

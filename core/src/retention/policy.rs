@@ -120,7 +120,7 @@ pub struct Match {
 pub const CHOSEN_BY_PODS: &str = "match names services alone, and a pod names its own service: any pod of the cluster can choose this retention; name tenants or namespaces in match too";
 
 impl Match {
-    /// Whether services alone say which records it takes. A pod names its own service (a label, an annotation), so that whoever may create
+    /// Whether services alone say which records it takes. A pod names its own service (a label, an annotation), so that anyone who may create
     /// pods anywhere can have records kept by it for long, or for short.
     pub fn is_chosen_by_pods(&self) -> bool {
         let is_any =

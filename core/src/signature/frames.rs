@@ -6,7 +6,7 @@ use crate::limits::{SIGNATURE_NAME_BYTES_MAX, SIGNATURE_READ_BYTES_MAX};
 /// What a text says of an error beside its frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace<'a> {
-    /// The text has frames, whoever's they are.
+    /// The text has frames, the application's own or a library's.
     pub any: bool,
     /// What stands before the frames; behind them in Python.
     pub head: &'a str,

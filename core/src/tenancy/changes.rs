@@ -29,8 +29,8 @@ pub struct TenantChange {
     pub before_id: String,
     pub after: String,
     pub after_id: String,
-    /// The namespace is another one of the same name.
-    pub made_anew: bool,
+    /// The namespace was deleted and created again under the same name.
+    pub recreated: bool,
 }
 
 impl fmt::Display for TenantChange {
@@ -58,7 +58,7 @@ pub fn changes(before: &Ownership, after: &Ownership) -> Vec<TenantChange> {
                 before_id: id.to_owned(),
                 after: now.tenant.clone(),
                 after_id: now.tenant_id.clone(),
-                made_anew: was.is_some_and(|was| was.uid != now.uid),
+                recreated: was.is_some_and(|was| was.uid != now.uid),
             })
         })
         .collect()
@@ -96,7 +96,7 @@ mod tests {
         ]);
         let found = changes(&before, &after);
         assert_eq!(
-            found.iter().map(|change| format!("{change} {}", change.made_anew)).collect::<Vec<_>>(),
+            found.iter().map(|change| format!("{change} {}", change.recreated)).collect::<Vec<_>>(),
             [
                 "tenant of namespace b changed: acme -> bank false",
                 "tenant of namespace c changed: acme -> bank true",
@@ -105,6 +105,8 @@ mod tests {
                 "tenant of namespace new changed: unassigned -> acme false",
             ]
         );
+        let metadata = serde_json::to_value(&found[1]).unwrap();
+        assert_eq!(metadata["recreated"], true, "{metadata}");
         assert_eq!(changes(&after, &after), []);
     }
 }

@@ -44,7 +44,7 @@ fn the_authority_decides_within_the_allowed_tenants() {
         (Configuration, any, true, "other", "acme", "17", ("acme", "17")),
         (Configuration, any, false, "shop-1", "", "", ("shop", "shop")),
         (Configuration, any, false, "shop-12", "", "", NOBODY),
-        // The allow-list, whoever names a tenant.
+        // The allow-list, no matter who names a tenant.
         (Namespace, some, false, "other", "acme-1", "", ("acme-1", "acme-1")),
         (Namespace, some, false, "other", "evil", "", NOBODY),
         (Namespace, some, false, "bank-eu", "evil", "", NOBODY),

@@ -30,7 +30,7 @@ impl Bearer {
         &self.0
     }
 
-    /// Seconds since the epoch, as the token says itself: whoever lasts longer is asked for again then.
+    /// Seconds since the epoch, as the token says itself: the gateway asks again at that time about a caller who stays longer.
     pub fn said_end_s(&self) -> Option<i64> {
         said_end_s(&self.0)
     }
@@ -112,7 +112,7 @@ impl Cluster {
         })
     }
 
-    /// Whoever this identity provider names is known too.
+    /// The gateway also knows the people whom this identity provider names.
     #[must_use]
     pub fn with_oidc(self, oidc: Oidc) -> Cluster {
         Cluster { oidc: Some(oidc), ..self }

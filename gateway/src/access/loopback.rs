@@ -9,7 +9,7 @@ use super::sessions::pages;
 use crate::problem::Problem;
 
 /// # Errors
-/// The answer to whoever may not ask at all.
+/// The answer to a caller who may not ask at all.
 pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
     // A page of the web whose name was made to point to this machine asks under that name.
     if !is_local(headers) {

@@ -29,7 +29,7 @@ use tokens::{Token, Tokens};
 /// How callers are known.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// Whoever reaches the loopback address owns the store.
+    /// Anyone who reaches the loopback address owns the store.
     Loopback,
     Tokens(Tokens),
     Cluster(Arc<Cluster>),
@@ -47,7 +47,7 @@ pub enum Identity {
 
 impl Access {
     /// # Errors
-    /// The answer to whoever may not ask at all, or that nobody knows now who asks.
+    /// The answer to a caller who may not ask at all, or that nobody knows now who asks.
     pub async fn identify(
         &self,
         parts: &Parts,
@@ -85,7 +85,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
-    // Whoever reads on to the first blank would take a part of it.
+    // A program that reads on to the first blank would take a part of it.
     let is_one = !token.contains(|letter: char| letter.is_whitespace() || letter == ',');
     (scheme.eq_ignore_ascii_case("bearer") && is_one).then_some(token)
 }
@@ -111,7 +111,7 @@ impl Identity {
         }
     }
 
-    /// What the caller is known by; whoever is on this machine needs none.
+    /// What the caller is known by; a caller on this machine needs none.
     pub fn token(&self) -> Option<&str> {
         match self {
             Identity::Local => None,
@@ -136,7 +136,8 @@ impl Identity {
     /// Whom to ask for more, or the command that grants it.
     pub fn how_to_see_more(&self) -> String {
         let Identity::Person(person, _) = self else {
-            return "whoever keeps the gateway's file of tokens can add to what this token sees".to_owned();
+            return "the person who keeps the gateway's file of tokens can add to what this token sees"
+                .to_owned();
         };
         let service_account = person.name.strip_prefix("system:serviceaccount:");
         let (kind, name) =
@@ -144,7 +145,7 @@ impl Identity {
         // For a shell: what is in single quotes is taken as it is.
         let subject = format!("--{kind}='{}'", name.replace('\'', r"'\''"));
         format!(
-            "whoever administers a namespace can grant its logs: kubectl create rolebinding cordwood-logs --namespace NAMESPACE \
+            "an administrator of a namespace can grant its logs: kubectl create rolebinding cordwood-logs --namespace NAMESPACE \
              --clusterrole cordwood-logs {subject}"
         )
     }

@@ -63,7 +63,7 @@ pub struct Away;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
     Away,
-    /// Whoever it is about has enough questions under way.
+    /// The person whom the question is about has enough questions under way.
     Crowded,
 }
 
@@ -140,7 +140,7 @@ impl<A: Answer> Remembered<A> {
     }
 }
 
-/// What was refused goes first: whoever asks with one wrong token after the other takes nobody's place.
+/// What was refused goes first: a caller who tries one wrong token after the other takes nobody's place.
 fn make_room<A>(places: &mut Places<A>, left: usize) {
     places.retain(|_, (place, _)| place.is_yes.load(Ordering::Relaxed));
     if places.len() > left {

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Questions at once, of all callers.
 const AT_ONCE_MAX: usize = 64;
-/// Of these, about one person: whoever asks about many names leaves room for the others.
+/// Of these, about one person: a caller who asks about many names leaves room for the others.
 pub const AT_ONCE_OF_ONE_MAX: usize = 16;
 /// So long a question about a person waits for others about the same one.
 const SHARE_PATIENCE: Duration = Duration::from_secs(2);

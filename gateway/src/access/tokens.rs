@@ -1,4 +1,4 @@
-//! Identifies callers by a file of tokens: whoever holds a token sees what the file grants it.
+//! Identifies callers by a file of tokens: anyone who holds a token sees what the file grants that token.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -128,7 +128,7 @@ impl Operator {
 }
 
 impl Gateway {
-    /// Whether somebody may see how the agents are: in a cluster whoever may `get` `agents`, else whoever sees everything and administers.
+    /// Whether somebody may see how the agents are: in a cluster anyone who may `get` `agents`, else anyone who sees everything and administers.
     ///
     /// # Errors
     /// When the API server does not say.

@@ -69,7 +69,7 @@ impl Objects {
         Ok(object.and_then(|object| serde_json::to_value(object).ok()))
     }
 
-    /// One write. What was not there is created: if somebody else made it meanwhile, theirs stays, since whoever may create need not be one who
+    /// One write. What was not there is created: if somebody else made it meanwhile, theirs stays, since a caller who may create need not be one who
     /// may update. Else server-side apply takes the fields over; it cannot take a field away that another manager wrote, so that where one
     /// goes the spec is merged instead.
     pub async fn put(&self, place: &Place, spec: &Value, before: Option<&Value>) -> Result<Value, Problem> {

@@ -221,14 +221,14 @@ fn answer(name: &str, foreseen: Foreseen, may_list: bool) -> PreviewAnswer {
     }
 }
 
-/// Other policies are named to whoever may list them.
+/// A finding names other policies to anyone who may list them.
 fn told(finding: &Finding, may_list: bool) -> String {
     if may_list {
         return format!("{}: {}", finding.subject, finding.message);
     }
     let what = if finding.fatal { "nothing would be dropped" } else { "the plan would break a law" };
     format!(
-        "{what}, because of something other than this policy alone: whoever may list policies is told of what"
+        "{what}, because of something other than this policy alone: anyone who may list policies is told of what"
     )
 }
 
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_names_other_policies_to_whoever_may_list_them() {
+    fn a_finding_names_other_policies_to_anyone_who_may_list_them() {
         let message = "keeps less than the policy quince".to_owned();
         let finding = Finding { fatal: true, subject: "mine".to_owned(), message };
         assert!(told(&finding, true).contains("mine: keeps less than the policy quince"));

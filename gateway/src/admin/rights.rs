@@ -1,4 +1,4 @@
-//! Decides who may read and change resources. In a cluster: whoever may do the same with `kubectl`. Elsewhere: whoever may see everything that
+//! Decides who may read and change resources. In a cluster: anyone who may do the same with `kubectl`. Elsewhere: anyone who may see everything that
 //! the resource is about and holds a token that may administer.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<Gateway>> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Administrator, Problem> {
         let Known(identity) = Known::from_request_parts(parts, gateway).await?;
-        // Whoever is known is told so before anything is read of what is asked.
+        // A known caller learns that administration is off before the gateway reads anything of the question.
         gateway.administration()?;
         let look = parts.extensions.get::<Look>().cloned().ok_or_else(Problem::internal)?;
         Ok(Administrator { identity, look })

@@ -155,7 +155,7 @@ mod tests {
             ("\r=1", "\"'\r=1\""),
             ("\n=1", "\"'\n=1\""),
             ("＝1+1", "\"'＝1+1\""),
-            // A cell of its own to whoever takes another separator.
+            // A cell of its own in a program that takes another separator.
             ("a;=1+1;b", "\"a;=1+1;b\""),
             ("a\t=1+1", "\"a\t=1+1\""),
             ("a|=1+1", "\"a|=1+1\""),

@@ -95,7 +95,7 @@ impl Export {
 
     async fn next_page(&mut self) -> Result<(), Problem> {
         let Some(mut page) = self.page else { return Ok(()) };
-        // Whoever reads slowly reads for a long time.
+        // A slow reader reads for a long time, and may lose their rights meanwhile.
         if Instant::now() >= self.rights_due {
             if !self.gateway.still_allowed(&self.caller).await? {
                 return Err(Problem::withdrawn());

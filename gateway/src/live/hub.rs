@@ -215,7 +215,7 @@ impl Hub {
             let looked = tokio::time::timeout(LOOK_TIMEOUT, watcher.look()).await;
             let looked = looked.unwrap_or_else(|_| Err(store.no_answer(LOOK_TIMEOUT)));
             if let Ok(Some(look)) = &looked {
-                // Before a stream looks through it: whoever may see these asks for them first.
+                // Before a stream looks through the records: a stream whose reader may see these names asks for them first.
                 names.hear(look.origins());
             }
             let wait = self.take(looked, was_woken, &mut watcher);
@@ -248,7 +248,7 @@ impl Hub {
                 let is_more = look.as_ref().is_some_and(|look| look.more);
                 let news = look.filter(|look| look.gap || look.before != look.after);
                 if news.is_some() {
-                    // Whoever wakes is trusted until a look finds what nobody told of.
+                    // The hub trusts the part that wakes it until a look finds records that nobody told of.
                     watcher.is_told = was_woken;
                 }
                 let wait = if watcher.is_told { LOOK_EVERY_WOKEN } else { LOOK_EVERY };

@@ -21,7 +21,7 @@ use crate::problem::Problem;
 use crate::scope::Caller;
 use crate::slots::Slot;
 
-/// A line at the least so often, so that whoever stands between knows that somebody is there.
+/// A line at the least so often, so that a proxy between the two knows that somebody is there.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
 struct Lines {

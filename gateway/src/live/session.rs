@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// What is known of deleted tasks is asked for again before records are shown that waited longer than since then.
 const DELETED_KNOWN_MAX: Duration = Duration::from_millis(250);
-/// Before whoever did not say what somebody may see is asked again.
+/// How long a stream waits before it asks the API server again, which did not say what its reader may see.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Where what was stored during a cut was sealed meanwhile, so much older records than the cut are searched for.
 const LATE_US: i64 = 3_600_000_000;
@@ -290,7 +290,7 @@ impl Session {
         }
     }
 
-    /// Whoever may see what had no records when the stream began sees it from here on. False: nobody says whether they may.
+    /// If the reader may see a name that had no records when the stream began, the stream shows it from here on. False: nobody says whether they may.
     async fn see_later_names(&mut self, again: bool) -> bool {
         if !self.gateway.has_later_names(&self.caller, again) {
             return true;

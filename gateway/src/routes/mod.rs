@@ -91,7 +91,7 @@ enum Form {
 }
 
 impl Form {
-    /// The first of `Accept` that is `known` here; JSON for whoever says nothing, or that anything will do.
+    /// The first of `Accept` that is `known` here; JSON for a caller who says nothing, or that anything will do.
     fn asked(headers: &HeaderMap, known: &[Form]) -> Result<Form, Problem> {
         let mut is_asked = false;
         for value in headers.get_all(header::ACCEPT) {

@@ -221,7 +221,7 @@ pub async fn announce_task(
         Announced::Known => StatusCode::OK,
         Announced::Deleted => return Err(Problem::deleted_task()),
     };
-    // Whoever may see it finds it at once, also where no record is yet.
+    // Anyone who may see the task finds it at once, also where it has no record yet.
     let place = Origin { namespace: namespace.clone(), tenant: tenant.clone(), ..Origin::default() };
     gateway.stored_names.hear(std::iter::once(&place));
     Ok((status, json(&TaskName { task_id, namespace, tenant })?).into_response())
@@ -314,7 +314,7 @@ pub(super) fn namespace(parameters: &mut Parameters) -> Result<Option<String>, P
     parameters.one("namespace")
 }
 
-/// Whoever sees a namespace of a cluster, and not all of the tenant, names a tenant of which they see records there: else its readers would
+/// A caller who sees a namespace of a cluster, and not all of the tenant, names a tenant of which they see records there: else its readers would
 /// find a task of this id in two namespaces, and the answer would tell of tenants whose records are hidden from them.
 async fn may_name(
     gateway: &Gateway,

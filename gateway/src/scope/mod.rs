@@ -40,7 +40,7 @@ pub struct Caller {
     pub look: Look,
     /// The scope is for lines of tasks, and for nothing else.
     of_tasks: bool,
-    /// Whoever is asked about name by name; `None`: what the scope sees is not a matter of names that have records.
+    /// The names that the API server was asked about one by one; `None`: what the scope sees is not a matter of names that have records.
     asked: Option<Asked>,
 }
 

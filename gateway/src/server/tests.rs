@@ -271,7 +271,7 @@ async fn a_flood_of_strangers_takes_no_place_from_who_is_known() {
         let read = tokio::time::timeout(Duration::from_secs(20), known.read_exact(&mut told)).await;
         read.expect("no answer").unwrap();
         assert_eq!(&told, b"HTTP/1.1 200", "round {round}");
-        // Whoever asks nothing more leaves their place too.
+        // A known caller who asks nothing more leaves their place too.
         flood.push(known);
     }
     for stranger in &mut flood[..40] {

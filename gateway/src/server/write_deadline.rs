@@ -85,7 +85,7 @@ impl WriteDeadline {
         let waits = self.waits.get_or_insert_with(|| Box::pin(sleep(idle)));
         ready!(waits.as_mut().poll(context));
         self.waits = None;
-        // The kernel tells of room when a third of its buffer is free. Whoever reads slowly has made less, and is not given up.
+        // The kernel tells of room when a third of its buffer is free. A slow reader has made less room, and the server does not give it up.
         Poll::Ready(match again(&self.stream) {
             Err(rustix::io::Errno::AGAIN) => {
                 self.given_up.inc();

@@ -116,7 +116,7 @@ fn threshold(name: &str, value: &Value) -> Result<Threshold, String> {
 
 /// Listens at `address` and answers [`LEVEL_PATH`] on threads of its own, until the process ends.
 ///
-/// Whoever reaches the address may change the levels: give it a port that only the cluster reaches.
+/// Anyone who reaches the address may change the levels: give it a port that only the cluster reaches.
 ///
 /// # Errors
 /// When the address cannot be bound.

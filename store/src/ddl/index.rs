@@ -99,7 +99,7 @@ pub async fn make_indexes(session: &mut DdlSession) -> Result<u32, StoreError> {
     Ok(made)
 }
 
-/// With the row of `leaves` locked: whoever drops the partition does the same first.
+/// With the row of `leaves` locked: a drop of the partition does the same first.
 async fn make_one(
     client: &mut Client,
     class: i32,

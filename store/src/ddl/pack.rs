@@ -100,7 +100,7 @@ async fn pack_one(
 ) -> Result<Option<(u64, u64)>, StoreError> {
     let fail = |operation| StoreError::sql(operation, index);
     let transaction = client.transaction().await.map_err(fail("begin to pack"))?;
-    // Whoever drops the partition locks this first, too.
+    // A drop of the partition locks this row first, too.
     let row = "select from leaves where class = $1 and time_from = $2 and detached is null for share";
     if transaction.query_opt(row, &[&class, &from]).await.map_err(fail("keep"))?.is_none() {
         return Ok(None);

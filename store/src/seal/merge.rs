@@ -37,7 +37,7 @@ pub(super) async fn with_smaller(
     table: &str,
     new: Index,
 ) -> Result<Index, StoreError> {
-    // Before anything of it is read: whoever packs the table meanwhile has put another in its place when this is through.
+    // Locked before anything of it is read: if the table is packed meanwhile, another one is in its place once this lock is granted.
     let lock = format!("lock table {table} in row exclusive mode");
     transaction.batch_execute(&lock).await.map_err(StoreError::sql("lock", table))?;
     let mut taken = Vec::new();

@@ -21,13 +21,13 @@ use super::look::{Looks, look, screened};
 use super::order::Order;
 use super::page::{Direction, Page, TimeRange};
 use super::scan::by_tables;
-use super::session::{Session, both, is_too_slow};
+use super::session::{Session, both, is_timeout};
 use super::wanted::Wanted;
 use super::{ATTEMPTS_MAX, begin};
 use crate::connect::Store;
 use crate::error::StoreError;
 use crate::scope::Scope;
-use crate::search::session::is_gone;
+use crate::search::session::is_dropped_table;
 use crate::tombstones;
 
 /// Payloads fetched at a time.
@@ -76,7 +76,7 @@ pub async fn count(
         let counter = Counter::new(filter.clone(), Arc::clone(&wanted), bin_us);
         match count_once(store, counter, budget, deadline).await {
             // Its records had expired: what is left is counted from the beginning.
-            Err(error) if is_gone(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
+            Err(error) if is_dropped_table(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
             ended => return ended,
         }
     }
@@ -130,8 +130,8 @@ impl Counter {
             let mut batch = match order.next(session).await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(self.into_counts()),
-                Err(error) if is_too_slow(&error) => {
-                    session.let_go().await?;
+                Err(error) if is_timeout(&error) => {
+                    session.rollback_to_savepoint().await?;
                     let next_at_us = order.next_at_us().filter(|time_us| wanted.is_past_begin(*time_us));
                     match next_at_us {
                         _ if order.shrink() => Vec::new(),
@@ -144,7 +144,7 @@ impl Counter {
             has_counted |= !batch.is_empty();
             batch.retain(|block| !self.takes_whole(block));
             for (tables, blocks) in by_tables(batch) {
-                session.make_room(tables).await?;
+                session.reserve_locks(tables).await?;
                 let ended_at_us;
                 let blocks: Vec<Candidate> = blocks.into();
                 (self, ended_at_us) = self.read(session.transaction, &blocks, deadline).await?;

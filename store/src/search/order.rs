@@ -168,7 +168,7 @@ impl Stream {
         let told = match &indexed[..] {
             [] => None,
             indexed => {
-                session.make_room(indexed.len()).await?;
+                session.reserve_locks(indexed.len()).await?;
                 Some(self.indexes.told(session.transaction, &self.clauses, indexed).await?)
             }
         };
@@ -177,7 +177,7 @@ impl Stream {
         if look.sealed.as_ref().is_some_and(Vec::is_empty) {
             return Ok(self.saw(wanted, Listed { candidates: Vec::new(), stopped_at: None }));
         }
-        session.make_room(look.sealed.iter().flatten().map(|ground| ground.leaves).sum()).await?;
+        session.reserve_locks(look.sealed.iter().flatten().map(|ground| ground.leaves).sum()).await?;
         let began = Instant::now();
         let listed = list(session.transaction, wanted, look).await?;
         match began.elapsed() {

@@ -1,4 +1,4 @@
-//! What a search asks of a block and of a record before the filter is asked.
+//! The conditions that a block and a record must meet before the search evaluates the filter.
 
 use cordwood_core::block::postings::level_token;
 use cordwood_core::filter::Filter;
@@ -14,7 +14,7 @@ use crate::scope::{Grant, Namespaces, Scope, Tenants};
 /// PostgreSQL's timestamps reach from 4713 BC to 294276; ours stay well within.
 pub(super) const TIME_MIN_US: i64 = -62_135_596_800_000_000;
 pub(super) const TIME_MAX_US: i64 = 253_402_207_200_000_000;
-/// More namespaces than this in one clause ask too much of SQL; the records are asked all the same.
+/// A clause of more namespaces than this is too large for SQL; the search then checks the records alone.
 const NAMESPACES_MAX: usize = 16;
 /// Tokens that indexes are asked for: each is in a page of its own of each segment.
 const INDEX_TOKENS_MAX: usize = 64;
@@ -84,7 +84,7 @@ impl Wanted {
         }
         let named: usize = parts.iter().filter_map(|part| part.namespaces.as_ref()).map(Vec::len).sum();
         let is_told = tenants.is_some() || namespaces.is_some();
-        if is_told || named > NAMESPACES_MAX || parts.iter().any(Part::is_about_all) {
+        if is_told || named > NAMESPACES_MAX || parts.iter().any(Part::is_unrestricted) {
             parts.clear();
         }
         Some(Wanted {
@@ -122,7 +122,7 @@ impl Wanted {
         (self.from_us..=self.to_us).contains(&time_us)
     }
 
-    /// Whether a search that has come to `time_us` has made way since the page began.
+    /// Whether a search that has come to `time_us` has moved since the page began.
     pub fn is_past_begin(&self, time_us: i64) -> bool {
         match self.direction {
             Direction::NewestFirst => time_us < self.to_us,
@@ -130,8 +130,8 @@ impl Wanted {
         }
     }
 
-    /// Whether postings can tell more than bloom filters: several things have to meet.
-    pub fn has_to_meet(&self) -> bool {
+    /// Whether a record must match several clauses at once. Then postings exclude blocks that bloom filters let through.
+    pub fn is_conjunction(&self) -> bool {
         self.tokens.current.len() + usize::from(self.levels().is_some()) >= 2
     }
 
@@ -257,7 +257,7 @@ impl Part {
         }
     }
 
-    fn is_about_all(&self) -> bool {
+    fn is_unrestricted(&self) -> bool {
         self.tenants.is_none() && self.namespaces.is_none()
     }
 }

@@ -1,4 +1,4 @@
-//! Lines whose every byte follows from (run, stream, seq), so that whoever reads them back can tell each one, and can tell
+//! Lines whose every byte follows from (run, stream, seq), so that a test that reads them back can tell each one, and can tell
 //! a changed one from a true one without having seen it before: `run|stream|seq|crc|payload`.
 //!
 //! Lengths are mostly a log line's; every stream also meets the boundaries where readers, runtimes and buffers break.

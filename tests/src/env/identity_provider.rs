@@ -1,4 +1,4 @@
-//! oidc-provider over HTTPS: an identity provider with its login pages, where whoever gives a name is that person; and a browser that logs in.
+//! oidc-provider over HTTPS: an identity provider with its login pages, where anyone who gives a name is that person; and a browser that logs in.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

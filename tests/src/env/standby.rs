@@ -68,12 +68,12 @@ impl Standby {
         Ok(())
     }
 
-    /// Open sessions break, and whoever connects reaches this one.
+    /// Open sessions break, and a client that connects reaches this one.
     pub async fn lead_to_other(&self) -> Result<()> {
         self.lead_to(&self.other).await
     }
 
-    /// Open sessions break, and whoever connects reaches this one.
+    /// Open sessions break, and a client that connects reaches this one.
     pub async fn lead_to(&self, postgres: &Postgres) -> Result<()> {
         self.service.set(Fault::Cut);
         self.service.set_upstream(address(postgres));
@@ -83,7 +83,7 @@ impl Standby {
         Ok(())
     }
 
-    /// Whoever connects from now on reaches this one; open sessions stay where they are.
+    /// A client that connects from now on reaches this one; open sessions stay where they are.
     pub fn turn_to(&self, postgres: &Postgres) {
         self.service.set_upstream(address(postgres));
     }

@@ -77,7 +77,7 @@ fn attempts() -> Vec<(&'static str, String, Value, Option<&'static str>)> {
     finalize["spec"] = json!({"finalizers": ["kubernetes"]});
     let grant = "create clusterrolebinding more --clusterrole=cordwood-tenants --user=nadia";
     vec![
-        // Whoever may write namespaces, and assign no tenant.
+        // A user who may write namespaces, and assign no tenant.
         ("nadia", label("mine", "cordwood.dev/tenant=bank"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/tenant=new"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/tenant-id=7"), none.clone(), POLICY),
@@ -118,7 +118,7 @@ fn attempts() -> Vec<(&'static str, String, Value, Option<&'static str>)> {
         ("nadia", grant.to_owned(), none.clone(), RBAC),
         ("nadia", "delete validatingadmissionpolicies --all".to_owned(), none.clone(), RBAC),
         ("nadia", "delete validatingadmissionpolicybindings --all".to_owned(), none.clone(), RBAC),
-        // Whoever may assign two tenants.
+        // A user who may assign two tenants.
         ("tom", label("mine", "cordwood.dev/tenant=acme"), none.clone(), None),
         ("tom", label("mine", "cordwood.dev/tenant=globex cordwood.dev/tenant-id=acme"), none.clone(), None),
         ("tom", label("mine", "cordwood.dev/tenant=bank"), none.clone(), POLICY),
@@ -126,7 +126,7 @@ fn attempts() -> Vec<(&'static str, String, Value, Option<&'static str>)> {
         ("tom", label("mine", "cordwood.dev/tenant=acme cordwood.dev/tenant-id=7"), none.clone(), POLICY),
         ("tom", label("mine", "cordwood.dev/environment=test"), none.clone(), POLICY),
         ("tom", label("mine", "cordwood.dev/audit-from=body"), none.clone(), POLICY),
-        // Whoever may set this one mark.
+        // A user who may set this one mark.
         ("uma", label("mine", "cordwood.dev/audit-from=body"), none.clone(), None),
         ("uma", label("mine", "cordwood.dev/tenant-from=body"), none.clone(), POLICY),
         ("nadia", label("mine", "cordwood.dev/audit-from-"), none.clone(), POLICY),

@@ -74,7 +74,7 @@ fn attempts() -> Vec<Attempt> {
     let remove = json!([{"op": "remove", "path": "/spec/legalHold"}]);
     let apply = "apply --server-side --force-conflicts -f -";
     vec![
-        // Whoever writes policies, and may release none.
+        // A user who writes policies, and may release none.
         ("greta", merge("held", &free), none.clone(), POLICY),
         ("greta", merge("held", &json!({"legalHold": null})), none.clone(), POLICY),
         ("greta", patch("json", "held", "", &remove), none.clone(), POLICY),
@@ -116,7 +116,7 @@ fn attempts() -> Vec<Attempt> {
         ("greta", merge("paused", &json!({"suspend": null})), none.clone(), POLICY),
         ("greta", words("delete lrp paused"), none.clone(), POLICY),
         ("greta", merge("paused", &json!({"match": {"tenants": ["bank"]}})), none.clone(), None),
-        // Whoever may hold may not release.
+        // A user who may hold may not release.
         ("greta", merge("plain", &json!({"legalHold": true})), none.clone(), None),
         ("greta", merge("plain", &free), none.clone(), POLICY),
         ("greta", words("create -f -"), policy("other", json!({})), None),
@@ -136,11 +136,11 @@ fn attempts() -> Vec<Attempt> {
         ),
         ("greta", words("delete validatingadmissionpolicies --all"), none.clone(), RBAC),
         ("greta", words("delete crd logretentionpolicies.cordwood.dev"), none.clone(), RBAC),
-        // Whoever may resume one.
+        // A user who may resume one.
         ("hans", patch("merge", "held", "", &released_by("hans", &free)), none.clone(), POLICY),
         ("hans", merge("paused", &go), none.clone(), POLICY),
         ("hans", patch("merge", "paused", "", &released_by("hans", &go)), none.clone(), None),
-        // Whoever may release all says who.
+        // A user who may release all says who.
         ("ina", merge("held", &free), none.clone(), POLICY),
         ("ina", patch("merge", "held", "", &released_by("greta", &free)), none.clone(), POLICY),
         ("ina", patch("merge", "held", "", &released_by("ina", &free)), none.clone(), None),

@@ -143,7 +143,7 @@ pub fn of_the_operator_that_pushes(server: &ApiServer) -> Result<()> {
     Ok(())
 }
 
-/// The cluster's own roles take the chart's in, and whoever is given one sees a namespace's logs there alone.
+/// The cluster's own roles take the chart's in, and a person with one of them sees a namespace's logs there alone.
 pub fn of_people(server: &ApiServer, objects: &[Value]) -> Result<()> {
     for (ours, takers) in [
         ("cordwood-logs", &["view", "edit", "admin"][..]),

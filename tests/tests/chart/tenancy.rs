@@ -153,7 +153,7 @@ fn of_an_editor_of_the_release_s_namespace() -> Vec<Attempt> {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cordwood-tenants"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "erik"}],
     });
-    let trusted = "whoever edits the release's namespace runs its programs (docs/access.md)";
+    let trusted = "anyone who edits the release's namespace runs its programs (docs/access.md)";
     vec![
         (
             "erik",

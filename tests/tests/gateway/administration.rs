@@ -409,7 +409,7 @@ async fn levels_in_one_request(admin: &Admin, cluster: &Kubernetes, [editor, sho
     ensure!(admin.names(shop, &format!("{LEVELS}?namespace=bank")).await?.is_empty());
     ensure!(admin.names(editor, LEVELS).await?.len() == 4);
     ensure!(admin.get(shop, &format!("{LEVELS}/api-checkout-application?namespace=bank")).await?.code == 404);
-    // Without an end it is the default of its scope: the one that is there, whoever made it.
+    // Without an end it is the default of its scope: the one that is there, no matter who made it.
     let defaults: Api<ClusterLogLevelConfig> = Api::all(cluster.client.clone());
     let made: ClusterLogLevelConfig = serde_json::from_value(json!({
         "apiVersion": "cordwood.dev/v1alpha1", "kind": "ClusterLogLevelConfig", "metadata": {"name": "by-hand"},

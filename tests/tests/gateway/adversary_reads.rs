@@ -231,7 +231,7 @@ pub(super) async fn tasks_of_others(attack: &Attack) -> Result<()> {
     ] {
         refused(path, &attack.with(reader, method, &format!("/api/tasks/{path}"), &[]).await?, &[400, 404])?;
     }
-    // Whoever announces tasks of a namespace makes no other tenant's task one of two.
+    // A caller who announces tasks of a namespace makes no other tenant's task one of two.
     let announce =
         async |query: &str| attack.with(&attack.keeper, "PUT", &format!("/api/tasks/{query}"), &[]).await;
     refused("another's", &announce("job?namespace=shop&tenant=quince-tenant").await?, &[404])?;

@@ -60,7 +60,7 @@ async fn people_have_one_name_and_see_what_it_is_granted() -> Result<()> {
     ensure!(asked - before.0 <= 7.0 && tokens == before.1, "{} and {}", asked - before.0, tokens - before.1);
     page().await?;
     ensure!(people.reviews("subjectaccessreviews").await? == asked, "a second page costs nothing");
-    // Whoever the API server knows, the gateway knows by the same name and groups; whom it does not know, neither does the gateway.
+    // The gateway knows everyone whom the API server knows, by the same name and groups, and nobody else.
     wait_for("the API server to know the identity provider", PATIENCE, || async {
         people.known_to_api_server(&token).await?.context("nobody")
     })
@@ -224,7 +224,7 @@ async fn a_browser_logs_in_and_no_other_page_uses_it() -> Result<()> {
     let one = Replica::start(&world, &people, &config, &key).await?;
     let other = Replica::start(&world, &people, &config, &key).await?;
 
-    // Whoever comes to a page is led there; a program is told.
+    // The gateway leads a browser that opens a page there; it tells a program.
     let page = one.ask("GET", "/errors?level=warn", &[("Accept", "text/html")]).await?;
     ensure!(page.code == 303, "{}", page.text());
     ensure!(page.headers["location"] == "/api/login?return=%2Ferrors%3Flevel%3Dwarn", "{:?}", page.headers);
@@ -286,7 +286,7 @@ async fn a_browser_logs_in_and_no_other_page_uses_it() -> Result<()> {
         let answer = one.ask("PUT", "/api/tasks/4711?namespace=shop&tenant=acme", &headers).await?;
         ensure!(answer.code == code, "{origin:?}: {} {}", answer.code, answer.text());
     }
-    // Whoever may read and delete lines of tasks sees no other lines, and changes none in another namespace.
+    // A caller who may read and delete lines of tasks sees no other lines, and changes none in another namespace.
     let bert = people.provider.sign(&json!({"sub": "bert"})).await?;
     let bert = format!("Bearer {bert}");
     let bert = [("Authorization", bert.as_str())];

@@ -1,4 +1,4 @@
-//! The program `cordwood-gateway`: what it says of itself, and that whoever is on their way to it when it is told to end is still answered.
+//! The program `cordwood-gateway`: what it says of itself, and that it still answers a caller who is on the way to it when it is told to end.
 
 use std::time::Duration;
 

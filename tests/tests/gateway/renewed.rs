@@ -96,12 +96,12 @@ async fn a_namespace_that_is_made_again_shows_nothing_of_the_one_before() -> Res
         }
         ensure!(shown(&everywhere, path).await?.contains(text), "{path}");
     }
-    // A task of which audit records alone tell is not there for whoever sees none of them.
+    // A task of which audit records alone tell is not there for a caller who sees none of them.
     ensure!(shown(&tenant, "/api/tasks/older/logs").await?.contains("older broke"));
     for path in ["logs", "logs/stats", "logs/sources"] {
         ensure!(world.get_as(&tenant, &format!("/api/tasks/looked/{path}")).await?.code == 404, "{path}");
     }
-    // Nor for whoever sees the records of all, and audit records of the new namespace alone.
+    // Nor for a caller who sees the records of all, and audit records of the new namespace alone.
     let reader = token("reader", "logs", "").await?;
     cluster.bind("reader", "audit", "shop").await?;
     let looked = |path: &str| format!("/api/tasks/looked/{path}?namespace=shop");

@@ -1,5 +1,5 @@
-//! Streams that are open while a namespace is deleted and made again by another tenant: whoever was granted the old one is shown nothing of
-//! the new one, and whoever was granted both goes on with the new one alone.
+//! Streams that are open while a namespace is deleted and made again by another tenant: a caller with a grant for the old one is shown nothing of
+//! the new one, and a caller with a grant for both goes on with the new one alone.
 
 use std::sync::Arc;
 use std::time::Duration;

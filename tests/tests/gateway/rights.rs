@@ -94,7 +94,7 @@ async fn everything(address: &str, token: &str, path: &str, accept: &str) -> Res
     Ok(Answer { code: 200, headers: Default::default(), body: body.into_bytes() })
 }
 
-/// Those that are read, by whoever is somebody.
+/// The paths that any known caller may read.
 fn paths_of_callers() -> Result<Vec<String>> {
     let document: Value = serde_json::from_str(&cordwood_gateway::openapi_json())?;
     let paths = document["paths"].as_object().context("no paths")?;

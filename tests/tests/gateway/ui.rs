@@ -38,7 +38,7 @@ async fn the_interface_is_served_beside_the_api() -> Result<()> {
         ensure!(get(path, &[BROWSER]).await?.headers["etag"] == tag, "{path}");
         ensure!(get(path, &[("Accept", "application/json")]).await?.code == 404, "{path}");
     }
-    // Nothing of the API is shadowed, whoever asks.
+    // Nothing of the API is shadowed, no matter who asks.
     for path in ["/api/nothing", "/ws/nothing", "/metrics", "/healthz", "/readyz", "/assets/gone.js"] {
         let answer = get(path, &[BROWSER]).await?;
         ensure!(answer.code == 404 && answer.headers["content-type"] == "application/problem+json", "{path}");

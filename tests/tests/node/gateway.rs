@@ -1,4 +1,4 @@
-//! The gateway as people meet it in a cluster: two replicas behind a Service, whoever holds `view` in a namespace sees that namespace and
+//! The gateway as people meet it in a cluster: two replicas behind a Service, a caller with `view` in a namespace sees that namespace and
 //! nothing else, and neither a replica that goes nor an upgrade costs anybody an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,7 +155,7 @@ async fn stored(store: &Store, namespace: &str) -> Result<String> {
     Ok(found.records.first().with_context(|| format!("no record of {namespace}"))?.cursor().to_string())
 }
 
-/// Whoever this token is of.
+/// The holder of this token.
 async fn sees_one_namespace(
     service: &str,
     store: &Store,

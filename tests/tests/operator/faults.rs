@@ -69,7 +69,7 @@ async fn what_an_api_server_forgot_meanwhile_is_not_missed() -> Result<()> {
     Ok(())
 }
 
-/// Whoever would watch on from this version is told 410.
+/// The API server answers 410 to a watch from this version.
 async fn is_forgotten(policies: &Api<LogRetentionPolicy>, version: &str) -> Result<()> {
     let parameters = WatchParams::default().timeout(5);
     let mut stream = match policies.watch(&parameters, version).await {

@@ -128,7 +128,7 @@ async fn a_hold_keeps_what_another_policy_lets_go_of_until_it_is_lifted() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_is_tried_out_does_nothing_and_says_what_it_would() -> Result<()> {
     let mut world = World::start(15).await?;
-    // Longer than it is of itself: whoever looks ahead has it from the operator.
+    // Longer than it is of itself: a preview has it from the operator.
     world.more = json!({"retention": {"notice_ms": 3_600_000}});
     world.start_operator().await?;
     let policies: Api<LogRetentionPolicy> = world.api();

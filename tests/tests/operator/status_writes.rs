@@ -158,7 +158,7 @@ async fn a_level_config_goes_after_its_time_unless_somebody_renews_it() -> Resul
     })
     .await?;
 
-    // Whoever saw it before it was renewed cannot delete it.
+    // An operator that saw it before it was renewed cannot delete it.
     ensure!(!delete(&world.client, Reach::Namespace, &seen.metadata).await?, "what was renewed is gone");
     wait_for("what was renewed to be in force", PATIENCE, || async {
         let status = configs.get("renewed").await?.status.unwrap_or_default();

@@ -42,7 +42,7 @@ impl Program {
         serde_json::from_str(&line).with_context(|| format!("no JSON: {line:?}"))
     }
 
-    /// The next line of our own code: a library may be heard of before it (whoever asks at once for what nobody answers).
+    /// The next line of our own code: a library may be heard of before it (one that connects at once to an address where nobody answers).
     fn own_line(&mut self) -> Result<Map<String, Value>> {
         loop {
             let line = self.line()?;

@@ -1,4 +1,4 @@
-//! Counts of errors by day are the sum of their hours, whoever changes these; and a list over any range of hours counts what the hours say.
+//! Counts of errors by day are the sum of their hours, no matter which version changes these; and a list over any range of hours counts what the hours say.
 
 use std::collections::{BTreeMap, BTreeSet};
 

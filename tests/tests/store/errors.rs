@@ -462,7 +462,7 @@ async fn groups_of_the_rules_before_keep_their_signature() -> Result<()> {
     seal_once(&store).await?;
     ensure!(counted().await? == both(6, 3));
 
-    // Either signature finds what its own rules say: the stored records, whoever's writer stored them.
+    // Either signature finds what its own rules say: the stored records, no matter which version of the writer stored them.
     ensure!(found(&store, &ALL, &format!("signature={}", new.signature)).await?.records.len() == 3);
     ensure!(found(&store, &ALL, &format!("signature={}", old.signature)).await?.records.len() == 2);
     for (signature, count) in [(old.signature, 6), (new.signature, 3)] {

@@ -209,7 +209,7 @@ async fn tables_stay(
     Ok(())
 }
 
-/// The passes themselves: what another policy's class keeps no longer stays for as long as the hold lasts. What they know is kept for whoever looks.
+/// The passes themselves: what another policy's class keeps no longer stays for as long as the hold lasts. What they know is kept for anyone who looks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passes_keep_what_a_hold_of_another_policy_matches() -> Result<()> {
     let postgres = Postgres::start(18).await?;

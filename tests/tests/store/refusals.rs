@@ -5,7 +5,7 @@ use cordwood_store::lane::Lane;
 use cordwood_store::{Settings, Store, StoreError, migrate};
 use cordwood_tests::env::{PgBouncer, Postgres};
 
-/// Whoever migrates and whoever only looks is told the same, once with all of these words.
+/// A migration and a check give the same error, once with all of these words.
 async fn refused(store: &Store, words: &[&str]) -> Result<()> {
     for answer in [migrate::run(store).await.map(drop), migrate::check(store).await] {
         let error = answer.err().context("it was taken")?;

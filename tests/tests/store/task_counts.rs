@@ -1,4 +1,4 @@
-//! Counts of tasks are what their rows are, whoever asks, whichever version wrote them; and tasks that end by age.
+//! Counts of tasks are what their rows are, no matter who asks and which version wrote them; and tasks that end by age.
 
 use anyhow::{Context, Result, ensure};
 use cordwood_store::ddl::{DdlSession, Loop};

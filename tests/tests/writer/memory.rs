@@ -1,4 +1,4 @@
-//! What a message unpacks to: whoever wrote it, a writer stays below the limit that the chart gives it, and goes on.
+//! What a message unpacks to: no matter who wrote it, a writer stays below the limit that the chart gives it, and goes on.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Messages that a broker has whole, by their checksum, and that nobody can unpack: their topic partitions stop and say so, the others
-//! go on, and whoever passes over them as the documents say has the rest, and the loss told.
+//! go on, and an administrator who passes over them as the documents say has the rest, and the loss told.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ export interface View {
   icon: IconName;
   /** In the navigation. */
   shown: boolean;
-  /** Shown to whoever may see any of these. */
+  /** Shown to anyone who may see any of these. */
   needs?: readonly Administered[];
   load: () => Promise<{ default: Component<ViewProps> }>;
 }
@@ -32,7 +32,7 @@ export const views: readonly View[] = [
   { name: "whoami", path: "/whoami", label: "Who am I", icon: "person", shown: false, load: () => import("./whoami/WhoAmI.svelte") },
 ];
 
-/** Those that lead somewhere: a view that shows nothing to whoever asks is not offered. Its address says what it needs. */
+/** Those that lead somewhere: the page does not offer a view that would show the reader nothing. Its address says what it needs. */
 export function offered(sees: (...kinds: Administered[]) => boolean | null): View[] {
   return views.filter(({ needs }) => !needs || sees(...needs) === true);
 }

@@ -1,5 +1,6 @@
-//! What is measured on: generated JSON lines of about 216 bytes (50 tenants by Zipf, 20 services, 200 pods), or lines of log files that
-//! nobody here generated. Written as the kubelet's log files.
+//! The corpora that the benchmarks store. One is generated: JSON lines of about 216 bytes of 200 pods in 50 tenants (by Zipf's law) with 20
+//! services. The other is the lines of log files that are found on the machine. Both are written as the kubelet writes log files. Prints
+//! nothing.
 
 use anyhow::{Context, Result};
 use std::fs::{self, File};

@@ -1,5 +1,6 @@
-//! Exports of the whole store through `cordwood-gateway`: records a second, the gateway's memory, and how soon PostgreSQL is free once the caller has
-//! left.
+//! Measures exports through `cordwood-gateway`: one million records, in each format and with each compression. No other product is
+//! measured beside it; the last figure stands beside an aim of one second. Prints for each export the records a second and the gateway's
+//! memory; then how long PostgreSQL goes on working after the caller has left, the longest of ten times.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: the figures of the whole, measured on real Kafka and PostgreSQL with release binaries: reading, storing, sealing,
-//! size, memory, queries. Prints a table; asserts nothing (a figure is for a person to judge).
+//! `cargo xtask bench`: measures the whole of Cordwood with release binaries, real Kafka and real PostgreSQL. It covers reading, storing,
+//! sealing, size, memory and queries; each file here says what it compares with. Prints one table with a figure, its value and how it was
+//! measured. It asserts nothing: a person judges the figures.
 
 mod corpus;
 mod export;

@@ -1,4 +1,6 @@
-//! The operator at scale: many table partitions, commits and queries while partitions come and go, a thousand agents that watch the level rules.
+//! Measures the operator at scale, in three parts. `scale`: 500 policies with 10,000 table partitions. `agents`: how long a change of level
+//! rules takes to reach 1,000 agents. `ddl`: commits and queries while table partitions come and go, against the same with nothing beside
+//! them. Prints times, tables, memory and percentiles.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Many policies with a little data each, on a PostgreSQL with its own settings: tables, time to Ready, one pass, a search to the end,
-//! `pg_dump | psql`.
+//! Measures many policies (100 and 500) with little data each, on PostgreSQL 15 and 18 with their default settings. It compares nothing; the
+//! versions and the numbers of policies stand below each other. Prints the number of tables, the times until Ready, until all is sealed, of
+//! one pass, of a search to the end and of `pg_dump | psql`, or why one failed.
 
 use std::time::Duration;
 

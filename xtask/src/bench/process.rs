@@ -1,4 +1,5 @@
-//! What a process has used (CPU, memory), and how figures are written.
+//! Reads from `/proc` what CPU and memory a process has used, and formats numbers for the table. The other benchmarks take their CPU and
+//! memory from here. Prints nothing.
 
 use anyhow::{Context, Result};
 use std::time::Duration;

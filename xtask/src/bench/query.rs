@@ -1,4 +1,5 @@
-//! The first page (newest 100) of queries that people ask, over everything that is sealed: the median of five, after one that warms.
+//! Measures the first page (the newest 100 records) of nine typical queries over all sealed records. Each runs once to warm up and five times
+//! more; nothing stands beside it. Prints the median, the first time, and how many records came from how many blocks.
 
 use super::corpus::{COMMON_WORD, COMMON_WORDS, RARE_WORD, SELDOM_WORDS};
 use super::{Figure, figure};

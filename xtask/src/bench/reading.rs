@@ -1,5 +1,6 @@
-//! The agent by itself: at a steady 10,000 lines a second over 100 pods, with files in which nothing happens, and under full load beside
-//! what zstd alone costs for the same bytes. Each is measured of this build, and in the same run of another one if there is one.
+//! Measures the agent alone: at a steady 10,000 lines a second from 100 pods, with idle files, and under full load. Full load is compared with
+//! the CPU that zstd alone needs for the same bytes, and with `--beside` every figure with another build's agent on the same machine. Prints
+//! CPU, memory, and lines per CPU-second.
 
 use super::corpus::{Corpus, Pod, line};
 use super::process::{cpu, memory, mib, thousands};

@@ -1,6 +1,6 @@
-//! JSON lines of services of ten tenants, about 231 bytes each: 50 pods, 50,000 users, messages of some templates with words of a vocabulary
-//! that grows with the number of lines. Words that searches ask for are planted, and the lines that each search must find are counted. The
-//! same number of lines is the same text in every run.
+//! The corpus of services: JSON lines of about 231 bytes of 50 pods in ten tenants with 50,000 users. The vocabulary grows with the number of
+//! lines. The corpus plants the words that the searches ask for and counts the lines that each search must find. The same number of lines
+//! is the same text in every run. Prints nothing.
 
 use super::corpus::PATHS;
 use super::random::Random;

@@ -1,5 +1,6 @@
-//! From a container's write to who watches: how long it takes and where the time goes; and many streams on one gateway. With the defaults of
-//! agent, writer and gateway.
+//! Measures live streams with the default settings of agent, writer and gateway. `stream`: how long a line takes from its container's write
+//! until Kafka has it, PostgreSQL has it and a reader gets it. `streams`: the gateway's memory and CPU and the same delay with thousands of
+//! readers. Nothing stands beside them. Prints the median and the 99th percentile of the delays.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,4 +1,6 @@
-//! Pages of a task's log through the gateway of `cordwood standalone`: a task of 100,000 lines among others, as a UI asks for them.
+//! Measures pages of a task's log through `cordwood standalone`, with the requests that an interface sends. The task has 100,000 lines and
+//! shares the store with nine others; nothing stands beside it. Prints the time until all lines are stored, and the median and the first
+//! time of each kind of page.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What zstd alone costs for the same bytes: no agent that packs can take less.
+//! Measures the CPU that zstd alone needs to compress the same files, at the level and in the batch size of the agent. It is the agent's
+//! lower bound: an agent that compresses cannot use less. `reading` prints it beside the agent's CPU.
 
 use anyhow::{Context, Result};
 use cordwood_core::limits::BATCH_BYTES_TARGET;

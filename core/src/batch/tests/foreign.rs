@@ -120,7 +120,7 @@ fn time_and_severity_as_far_as_they_are_given() {
             (0, Level::Warn)
         ]
     );
-    // Whoever may write to the topic can say so: it is shown, and believed by nobody.
+    // Anyone who may write to the topic can say so: Cordwood shows it and does not believe it.
     assert_eq!(records[4].flags, Flags::AUDIT | Flags::AUDIT_CLAIMED);
     assert!(!records[4].flags.is_kept_as_audit());
     assert_eq!(&records[5].body[..], br#"{"severity_text":"LOUD"}"#);

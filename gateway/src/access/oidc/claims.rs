@@ -11,7 +11,7 @@ use crate::config::OidcAccess;
 const BEGIN_LATER_MAX_S: f64 = 60.0;
 /// Names that begin so are the cluster's own.
 const RESERVED: &str = "system:";
-/// The API server adds it to whomever it knows.
+/// The API server adds it to everyone whom it knows.
 const EVERYBODY: &str = "system:authenticated";
 const NO_PREFIX: &str = "-";
 

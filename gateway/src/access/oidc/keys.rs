@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 const FRESH: Duration = Duration::from_secs(300);
 /// While the issuer is away they hold so long.
 const AWAY_MAX: Duration = Duration::from_secs(3600);
-/// Between two readings: whoever makes up names of keys has the issuer asked no more often.
+/// Between two readings: a caller who makes up names of keys makes the gateway ask the issuer no more often.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What the issuer says of itself.
@@ -71,7 +71,7 @@ pub struct Keys {
     issuer: String,
     http: Http,
     state: Mutex<State>,
-    /// Locked while they are read: whoever needs them too waits.
+    /// Locked while they are read: another request that needs them waits.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -127,7 +127,7 @@ impl Keys {
             return Ok(found);
         }
         let _one = self.reading.lock().await;
-        // Whoever was before may have read them.
+        // The request that held the lock before may have read them.
         if let Some(found) = self.look(|state| enough(state)) {
             return Ok(found);
         }

@@ -24,7 +24,7 @@ pub fn install() {
     let _installed_before = RING.install_default();
 }
 
-/// Only where the key that checks is public: whoever knows it could sign by the others.
+/// Only where the key that checks is public: anyone who knows a shared key could sign with it.
 #[derive(Clone, Copy)]
 enum Check {
     Rsa(&'static keys::RsaParameters),

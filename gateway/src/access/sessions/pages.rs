@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use crate::problem::Problem;
 
 /// Whether a page of another place has its reader's browser ask: the browser names the place or says that it is another. Such a page cannot
-/// read the answer, but it could measure how long one takes. Whoever follows a link is let in.
+/// read the answer, but it could measure how long one takes. A reader who follows a link is let in.
 pub fn is_another(headers: &HeaderMap, is_own: impl Fn(&str) -> bool) -> bool {
     let is = |name: &str, values: &[&str]| {
         let value = headers.get(name).map(|value| value.to_str().unwrap_or_default());

@@ -15,7 +15,7 @@ const KEY_BYTES_MIN: usize = 32;
 /// What was sealed for one is no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Of whoever is on the way to the identity provider.
+    /// For a browser that is on its way to the identity provider.
     Login,
     Session,
     Ticket,

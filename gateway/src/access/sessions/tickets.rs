@@ -30,7 +30,7 @@ pub fn given(parts: &Parts) -> Option<&str> {
     offered.find_map(|name| name.trim().strip_prefix(SUBPROTOCOL)).filter(|_| is_socket)
 }
 
-/// Whether nothing but a WebSocket is answered here to whoever wants one.
+/// Whether the gateway answers only WebSockets here to a caller who wants one.
 fn is_sockets(path: &str) -> bool {
     path == "/ws/monitor" || path.ends_with("/logs/stream")
 }

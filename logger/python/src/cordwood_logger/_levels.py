@@ -1,6 +1,6 @@
 """Levels: words, and which level is in force for whom. One table for the process: a default, levels of targets, the switch of scopes.
 
-What is set for a while goes back by itself. A logger's call asks its `Threshold` and nothing else: whoever changes the table tells all of them.
+What is set for a while goes back by itself. A logger's call asks its `Threshold` and nothing else: the code that changes the table tells all of them.
 """
 
 from __future__ import annotations

@@ -1834,7 +1834,7 @@ export interface components {
             parameter?: string;
             /** @description Characters of `filter` before the mistake. */
             position?: number;
-            /** @description The request's `X-Request-Id`, for whoever asks what became of it. */
+            /** @description The request's `X-Request-Id`, for anyone who asks what became of it. */
             requestId?: string;
             /**
              * Format: int32

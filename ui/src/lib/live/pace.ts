@@ -1,5 +1,5 @@
 // How often what comes is drawn. A few lines are drawn at once. More than anybody reads are drawn a few times a second, so that the page has time
-// for whoever uses it; a machine that draws slowly draws less often. Pure.
+// for its reader; a machine that draws slowly draws less often. Pure.
 
 /** Within one picture of a screen. */
 const AT_ONCE_MS = 16;

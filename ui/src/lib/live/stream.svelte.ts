@@ -1,4 +1,4 @@
-// A live stream of records, `cordwood.v1`: it comes back where it was, and takes no more than whoever reads it asked for.
+// A live stream of records, `cordwood.v1`: it comes back where it was, and takes no more than its reader asked for.
 import { Problem } from "../api/problem";
 import type { LogRecord } from "../api/client";
 import { Connection, type ConnectionState } from "./connection.svelte";

@@ -38,7 +38,7 @@ export function isRange(from: string, to: string): boolean {
   return [from, to].every((end) => end === "" || !Number.isNaN(instant(end, 0)));
 }
 
-/** The same stretch of time for whoever opens a link later: without a begin of its own, from the oldest record that is shown. */
+/** The same stretch of time for a reader who opens a link later: without a begin of its own, from the oldest record that is shown. */
 export function fixedRange(from: string, to: string, oldestUs: number | null, nowUs: number): { from: string; to: string } {
   const end = to ? instant(to, nowUs) : nowUs;
   const begin = from ? instant(from, nowUs) : (oldestUs ?? end - 60 * 60e6);

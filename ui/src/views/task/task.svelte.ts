@@ -42,7 +42,7 @@ export class TaskFeed {
     this.live = new LiveLines({ lines: (lines) => this.#came(lines), opened: () => void this.#catchUp(), changed: () => this.#reloadByRights() });
   }
 
-  /** What is in the page already is narrowed at once by whoever shows it; the rest comes. */
+  /** The view narrows at once what it already shows; this fetches the rest. */
   look(filter: TaskFilter, namespace: string): void {
     this.#filter = filter;
     this.#namespace = namespace;

@@ -1,4 +1,5 @@
-//! Reading from the disk: drops from the kernel's page cache what it holds of a folder's files, and of no other file.
+//! Makes the next read come from the disk: drops the files of one folder from the kernel's page cache, and no other file. `stored` and
+//! `victoria` call it before each cold search. Prints nothing.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! `cargo xtask bench --only floors`: size, CPU and searches of what is stored, beside the floors and aims that the project has set itself, in
-//! each format of sealed blocks, and of VictoriaLogs where it can be had. `--only profile`: where the time of a first page goes.
+//! `cargo xtask bench --only floors` measures size, CPU, memory and searches of what is stored, in each format of sealed blocks. It compares them
+//! with the floors and aims that the project has set itself, and with VictoriaLogs where that can be built. Prints one table. `--only
+//! profile` measures and prints where the time of a first page goes.
 
 mod cold;
 mod profile;

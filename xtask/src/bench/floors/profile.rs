@@ -1,6 +1,6 @@
-//! Where the time of a first page goes: planning and running of each kind of statement (by `pg_stat_statements`), this program's own CPU
-//! (unpacking, deciding, talking), what is left (waiting for each other), locks, blocks opened for nothing, a new connection, and the whole
-//! command line.
+//! Measures where the time of a first page goes. It splits the page into PostgreSQL's planning and running of each kind of statement (by
+//! `pg_stat_statements`), this program's own CPU, and the rest, which is waiting. Beside it stand a new connection and the whole command
+//! `cordwood query`. Prints a table with a column for each search, with the locks taken and the blocks opened.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};

@@ -1,5 +1,6 @@
-//! Corpora all the way into Cordwood, in one format of sealed blocks: size, CPU, memory, and of the services' lines the searches, on what
-//! is fresh, sealed, and sealed and cold.
+//! Measures Cordwood on whole corpora, in one format of sealed blocks: size, CPU and memory, and for the corpus of services also the
+//! searches. It measures the searches on fresh records, on sealed ones, and on sealed ones that are not in the page cache. Fills one column of
+//! the table of floors.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! The table of floors and aims: a row for each figure, a column for each store that was measured, and whether a figure reaches them.
+//! Prints the table of floors and aims: a row for each figure, a column for each store. It compares each figure of Cordwood with its aim
+//! and its floor, some of them with the figure of format 1, and prints `aim`, `ok` or `short` behind it.
 
 use std::collections::HashMap;
 
