@@ -209,7 +209,8 @@ impl Counter {
             self.forget_origins();
             let is_over = Instant::now() >= deadline;
             let next = if is_over { &[] } else { fetched_at_once(blocks, FETCH) };
-            (self, fetched) = both(look(self, transaction, fetched), payloads(transaction, next)).await?;
+            (self, fetched) =
+                both(look(self, transaction, fetched, usize::MAX), payloads(transaction, next)).await?;
             if let (true, Some(block)) = (is_over, blocks.first()) {
                 return Ok((self, Some(block.edge_us(Direction::NewestFirst))));
             }

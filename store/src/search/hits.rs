@@ -160,13 +160,16 @@ impl Hits {
             let used: HashSet<OriginId> = self.best().records.values().map(|record| record.origin).collect();
             self.origins.retain(|id, _| used.contains(id));
         }
+        // The first ones fill the page of a common word, and then few records of the others are wanted: threads beside each other would
+        // put bodies together in vain.
+        let threads = if self.blocks_read == 0 { 1 } else { usize::MAX };
         self.blocks_read += payloads.len();
         let Some(deleted) = self.told.wait_for(Option::is_some).await.ok().and_then(|told| told.clone())
         else {
             return Err(StoreError::Invalid("which tasks are deleted could not be read".to_owned()));
         };
         self.deleted = deleted;
-        look(self, transaction, payloads).await
+        look(self, transaction, payloads, threads).await
     }
 
     /// What is known without the body: level, time, page. `last`: the last record of a full page.

@@ -36,10 +36,12 @@ pub(super) trait Looks: Send + Sync + 'static {
     fn block(&self, block: &Block<'_>, records: Option<&[Range<u32>]>) -> Result<(), BlockError>;
 }
 
+/// `threads`: so many at the most.
 pub(super) async fn look<L: Looks>(
     looks: L,
     transaction: &Transaction<'_>,
     payloads: Vec<Payload>,
+    threads: usize,
 ) -> Result<L, StoreError> {
     let open = |looks: &L, payload: &Payload| match Block::open(&payload.bytes) {
         Ok(block) if block.origins().iter().all(|id| looks.knows(*id)) => {
@@ -55,7 +57,7 @@ pub(super) async fn look<L: Looks>(
             None
         }
     };
-    let (mut looks, waiting) = on_threads(looks, payloads, open).await?;
+    let (mut looks, waiting) = on_threads(looks, payloads, threads, open).await?;
     if waiting.is_empty() {
         return Ok(looks);
     }
@@ -67,7 +69,7 @@ pub(super) async fn look<L: Looks>(
     for id in missing {
         looks.learn(id, found.remove(&id).unwrap_or_default());
     }
-    let looked = on_threads(looks, waiting, |looks, (payload, block)| {
+    let looked = on_threads(looks, waiting, threads, |looks, (payload, block)| {
         look_at(looks, payload, block);
         None::<()>
     });
@@ -85,6 +87,7 @@ fn look_at(looks: &impl Looks, payload: &Payload, block: &Block<'_>) {
 async fn on_threads<L, T, R>(
     looks: L,
     all: Vec<T>,
+    threads: usize,
     each: fn(&L, &T) -> Option<R>,
 ) -> Result<(L, Vec<R>), StoreError>
 where
@@ -99,7 +102,7 @@ where
         made: Mutex<Vec<R>>,
     }
     let ended = |error: &dyn std::fmt::Display| StoreError::Invalid(format!("a search did not end: {error}"));
-    let count = all.len().clamp(1, threads_max());
+    let count = all.len().min(threads).clamp(1, threads_max());
     let work = Arc::new(Work { looks, all, next: AtomicUsize::new(0), made: Mutex::default() });
     let mut threads = Vec::with_capacity(count);
     for _ in 0..count {
@@ -227,15 +230,15 @@ mod tests {
             one.is_multiple_of(2).then_some(*one)
         };
         let all: Vec<usize> = (0..1_000).collect();
-        let (done, mut even) = on_threads(done, all.clone(), both).await.expect("it ends");
+        let (done, mut even) = on_threads(done, all.clone(), 8, both).await.expect("it ends");
         even.sort_unstable();
         assert_eq!(even, (0..500).map(|half| 2 * half).collect::<Vec<_>>());
         assert_eq!(done.into_inner().expect("no thread failed"), all.into_iter().collect());
-        let (_, none) = on_threads((), Vec::<()>::new(), |(), ()| Some(())).await.expect("it ends");
+        let (_, none) = on_threads((), Vec::<()>::new(), 8, |(), ()| Some(())).await.expect("it ends");
         assert_eq!(none, []);
         // No thread stays taken, also after a failure.
-        let failed = on_threads((), vec![()], |(), ()| -> Option<()> { panic!("a fault of the program") });
+        let failed = on_threads((), vec![()], 8, |(), ()| -> Option<()> { panic!("a fault of the program") });
         assert!(failed.await.is_err());
-        assert!(on_threads((), vec![()], |(), ()| None::<()>).await.is_ok());
+        assert!(on_threads((), vec![()], 1, |(), ()| None::<()>).await.is_ok());
     }
 }
