@@ -255,10 +255,15 @@ impl World {
 
     /// Notes that records of this and of so many earlier minutes wait for table partitions in the classes of a policy.
     pub async fn want(&self, policy: &str, minutes: i32) -> Result<()> {
+        self.want_at(policy, minutes, "now()").await
+    }
+
+    /// The same of a time, as SQL, and of the minutes before it.
+    async fn want_at(&self, policy: &str, minutes: i32, time: &str) -> Result<()> {
         self.execute(&format!(
             "insert into wanted_leaves (class, time_from, time_to)
              select c.id, t, t + interval '1 minute' from classes c, generate_series(
-               date_trunc('minute', now()) - interval '{minutes} minutes', date_trunc('minute', now()), interval '1 minute') t
+               date_trunc('minute', {time}) - interval '{minutes} minutes', date_trunc('minute', {time}), interval '1 minute') t
              where c.policy = '{policy}' on conflict do nothing"
         ))
         .await
@@ -292,8 +297,11 @@ impl World {
     pub async fn fill(&self, classes: &[i32], minutes: i32) -> Result<i64> {
         let policies = "select distinct policy from classes where id = any($1)";
         let policies = self.sql().await?.query(policies, &[&classes]).await?;
+        // One time for all: a partition that was made for it and gets no record is one of which nobody knows what was sealed.
+        let now: String = self.sql().await?.query_one("select now()::text", &[]).await?.get(0);
+        let now = format!("timestamptz '{now}'");
         for row in &policies {
-            self.want(row.get(0), minutes).await?;
+            self.want_at(row.get(0), minutes, &now).await?;
         }
         wait_for("leaves for what is to be stored", Duration::from_secs(60), || async {
             let missing = self.sql_count(WANTED_WITHOUT_LEAF).await?;
@@ -304,7 +312,7 @@ impl World {
         for class in classes {
             let sql = format!(
                 "insert into blocks (id, class, tenant, count, time_from, time_to, level_mask, raw_bytes, bloom, payload)
-                 select n, {class}, 'shop-eu', 1, now() - make_interval(mins => n), now() - make_interval(mins => n), 1, 100,
+                 select n, {class}, 'shop-eu', 1, {now} - make_interval(mins => n), {now} - make_interval(mins => n), 1, 100,
                         '\\x00', decode(repeat('ab', 2000), 'hex') from generate_series(0, {minutes}) n"
             );
             // A partition may have ended since its records were noted.
@@ -312,7 +320,7 @@ impl World {
                 let stored = self.execute(&sql).await;
                 if stored.is_err() {
                     for row in &policies {
-                        self.want(row.get(0), 0).await?;
+                        self.want_at(row.get(0), minutes, &now).await?;
                     }
                 }
                 stored
