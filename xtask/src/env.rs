@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use cordwood_tests::env::{
     ApiServer, Kafka, KafkaOptions, Node, Postgres, PostgresOptions, Redis, cache, kubernetes,
@@ -74,12 +74,15 @@ fn keeper(places: &Places) -> Option<rustix::process::Pid> {
     String::from_utf8_lossy(&command).contains("keep").then(|| rustix::process::Pid::from_raw(pid)).flatten()
 }
 
-/// Installs what this machine lacks of what the parts need, and says so; nothing where all is there.
+/// Installs what this machine lacks of what the parts need, and says so; nothing where all is there. Without root and sudo it installs
+/// nothing: then a part that lacks something says so.
 fn set_up() -> Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/setup");
     let status = Command::new(&script).arg("test").stdout(std::io::stderr()).status();
     let status = status.with_context(|| format!("run {}", script.display()))?;
-    ensure!(status.success(), "{} test: {status}", script.display());
+    if !status.success() {
+        println!("# {} test: {status}; a part that lacks something will not start", script.display());
+    }
     Ok(())
 }
 
