@@ -21,7 +21,7 @@ use crate::error::StoreError;
 
 /// An index that leaves in more than one of so many blocks is not worth being asked of each.
 const DENSEST: usize = 4;
-/// Of a block in which more records than this are named, all are looked at: to search its columns costs less than so many bodies.
+/// Of a block in which more records than this are named (two granules), all are screened by their columns.
 const RECORDS_MAX: u32 = 128;
 
 /// So many blocks of a table partition are asked for by their ids at the most.

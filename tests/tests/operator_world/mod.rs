@@ -315,7 +315,7 @@ impl World {
                  select n, {class}, 'shop-eu', 1, {now} - make_interval(mins => n), {now} - make_interval(mins => n), 1, 100,
                         '\\x00', decode(repeat('ab', 2000), 'hex') from generate_series(0, {minutes}) n"
             );
-            // A partition may have ended since its records were noted.
+            // The operator may have dropped a partition since it made it.
             wait_for("a leaf of now", Duration::from_secs(60), || async {
                 let stored = self.execute(&sql).await;
                 if stored.is_err() {

@@ -1,6 +1,6 @@
 //! Measures Cordwood on whole corpora, in one format of sealed blocks: size, CPU and memory, and for the corpus of services also the
-//! searches. It measures the searches on fresh records, on sealed ones, and on sealed ones that are not in the page cache. Fills one column of
-//! the table of floors.
+//! searches. It measures the searches on fresh records, on sealed ones, and on sealed ones that are not in the page cache. It packs indexes before it measures the
+//! size, as the operator does. Fills one column of the table of floors.
 
 use std::fs;
 
